@@ -1,0 +1,78 @@
+"""How often classes occur, and the bands many, medium and few.
+
+Frequencies come from the training relations. Two rules share the cuts at 80 % and 95 % of the classes:
+over all classes (the paper's 5/15/80 %), and over the classes present in a test file (what the upstream
+evaluation does; LTVRR reference, 7.4).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.vocabulary import Vocabulary
+
+BANDS = ("many", "medium", "few")
+FEW_UP_TO = 0.80
+MEDIUM_UP_TO = 0.95
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Occurrences of each class in the training relations: ``objects`` (C,) and ``relations`` (R,) int64.
+
+    An object class counts once for each relation it ends, as subject or as object.
+    """
+
+    objects: np.ndarray
+    relations: np.ndarray
+
+    def of_role(self, role: str) -> np.ndarray:
+        """The counts that rank a role's classes; subject and object share theirs."""
+        return self.relations if role == "relation" else self.objects
+
+
+def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
+    """Count the classes in a relations table (columns subject, relation, object)."""
+    tally = {}
+    for role in ("subject", "relation", "object"):
+        ids, size = relations[role].to_numpy(), len(vocabulary.names(role))
+        if len(ids) and (ids.min() < 0 or ids.max() >= size):
+            raise WorkbenchError(
+                f"relations table, column {role!r}: class id {int(ids[(ids < 0) | (ids >= size)][0])} is unknown; "
+                f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
+            )
+        tally[role] = np.bincount(ids, minlength=size).astype(np.int64)
+    return Counts(objects=tally["subject"] + tally["object"], relations=tally["relation"])
+
+
+def band_of_class(counts: np.ndarray) -> np.ndarray:
+    """The band of every class, by ascending frequency; of two equally frequent classes the later id is the rarer.
+
+    ``counts`` (K,) integers; returns (K,) strings out of BANDS: the first int(0.80 K) are few, then medium up to
+    int(0.95 K), the rest many.
+    """
+    counts = np.asarray(counts)
+    classes = len(counts)
+    ids = np.arange(classes)
+    from_rare_to_frequent = np.lexsort((-ids, counts))
+    band = np.empty(classes, dtype="<U6")
+    few, medium = int(FEW_UP_TO * classes), int(MEDIUM_UP_TO * classes)
+    band[from_rare_to_frequent[:few]] = "few"
+    band[from_rare_to_frequent[few:medium]] = "medium"
+    band[from_rare_to_frequent[medium:]] = "many"
+    return band
+
+
+def band_of_present_class(counts: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """The upstream rule: the same cuts, over the classes that occur in the file under evaluation.
+
+    ``counts`` (K,) train frequencies, ``present`` (K,) bool; returns (K,) strings, "" where a class is absent.
+    """
+    counts, present = np.asarray(counts), np.asarray(present)
+    if present.dtype != bool or present.shape != counts.shape:
+        raise ValueError(f"present must be bool of shape {counts.shape}, not {present.dtype} {present.shape}")
+    band = np.full(len(counts), "", dtype="<U6")
+    band[present] = band_of_class(counts[present])
+    return band
