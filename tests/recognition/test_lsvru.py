@@ -1,0 +1,105 @@
+"""The LSVRU head against numbers that upstream's own code computed."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as functional
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
+
+LOGITS = {"rtol": 1e-4, "atol": 3e-5}
+
+
+def derived(seed: int, key: str, shape) -> np.ndarray:
+    return np.random.RandomState(zlib.crc32(f"{seed}:{key}".encode())).standard_normal(shape).astype("float32")  # noqa: NPY002
+
+
+def derived_parameter(seed: int, key: str, shape) -> np.ndarray:
+    scale = 0.01 if len(shape) == 1 else 1 / np.sqrt(shape[-1])
+    return derived(seed, key, shape) * np.float32(scale)
+
+
+@pytest.fixture(scope="module")
+def upstream(reference_fixtures):
+    expected = dict(np.load(reference_fixtures / "lsvru_head.npz", allow_pickle=False))
+    seed = int(expected["seed"])
+    words = {
+        key: torch.from_numpy(derived(seed, f"input.{key}", shape) * np.float32(1 / np.sqrt(300)))
+        for key, shape in {"obj_vecs": (1703, 300), "prd_vecs": (311, 300)}.items()
+    }
+    head = LsvruHead(LsvruConfig(4096, 300, 1703, 310), words["obj_vecs"], words["prd_vecs"])
+    with torch.no_grad():
+        for key, parameter in head.named_parameters():
+            parameter.copy_(torch.from_numpy(derived_parameter(seed, key, tuple(parameter.shape))))
+    features = [torch.from_numpy(derived(seed, f"lsvru.input.{name}", (48, 4096))) for name in ("f_s", "f_r", "f_o")]
+    return head, features, expected
+
+
+def test_logits_and_probabilities_are_upstreams(upstream):
+    head, features, expected = upstream
+    with torch.no_grad():
+        logits = head(*features)
+    for role, name in {"subject": "sbj", "object": "obj", "relation": "prd"}.items():
+        found = getattr(logits, role)
+        np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
+        drop = 1 if role == "relation" else 0
+        np.testing.assert_allclose(
+            probabilities(logits)[role].numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4
+        )
+
+
+def test_activations_are_upstreams(upstream):
+    head, features, expected = upstream
+    with torch.no_grad():
+        visual = head.visual_embeddings(*(feature[:4] for feature in features))
+        objects, relations = head.class_embeddings()
+    found = {"v_s": visual.subject, "v_o": visual.object, "h": visual.joint, "v_p": visual.relation,
+             "E_so_raw": objects[:4], "E_p_raw": relations[:4]}  # fmt: skip
+    for name, value in found.items():
+        np.testing.assert_allclose(value.numpy(), expected[f"dbg_{name}"], **LOGITS, err_msg=name)
+
+
+def test_gradients_are_upstreams(upstream):
+    head, features, expected = upstream
+    labels = {name: torch.from_numpy(expected[f"grad_labels_{name}"]).long() for name in ("prd", "sbj", "obj")}
+    logits = head(*features)
+    relation_loss = functional.cross_entropy(logits.relation, labels["prd"])
+    entity_loss = sum(functional.cross_entropy(getattr(logits, role), labels[name])
+                      for role, name in {"subject": "sbj", "object": "obj"}.items())  # fmt: skip
+    parameters = dict(head.named_parameters())
+    assert sorted(parameters) == sorted(expected["grad_keys"])
+    keys = list(expected["grad_keys"])
+    chosen = [parameters[key] for key in keys]
+    only = torch.autograd.grad(relation_loss, chosen, retain_graph=True, allow_unused=True)
+    full = torch.autograd.grad(relation_loss + entity_loss, chosen)
+    assert (relation_loss + entity_loss).item() == pytest.approx(float(expected["grad_loss"]), rel=1e-4)
+    norms = [0.0 if gradient is None else float(gradient.double().norm()) for gradient in only]
+    np.testing.assert_allclose(norms, expected["grad_norm_prd_only"], rtol=1e-4)
+    np.testing.assert_allclose([float(g.double().norm()) for g in full], expected["grad_norm"], rtol=1e-4)
+    first = np.stack([gradient.flatten()[:8].numpy() for gradient in full])
+    np.testing.assert_allclose(first, expected["grad_first8"], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dimension", "hidden"), [(8, 16), (33, 7)])
+def test_initial_weights_fill_the_documented_range(dimension, hidden):
+    config = LsvruConfig(dimension, 5, 4, 3, hidden)
+    words = torch.randn(4, 5), torch.randn(4, 5)
+    head = LsvruHead(config, *words).initialise(0)
+    for name, parameter in head.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        else:
+            bound = (3 / parameter.shape[1]) ** 0.5
+            assert 0.5 * bound < float(parameter.abs().max()) <= bound
+    again = LsvruHead(config, *words).initialise(0)
+    other = LsvruHead(config, *words).initialise(1)
+    assert torch.equal(head.prd_feats[0].weight, again.prd_feats[0].weight)
+    assert not torch.equal(head.prd_feats[0].weight, other.prd_feats[0].weight)
+
+
+def test_words_of_another_vocabulary_are_refused():
+    with pytest.raises(WorkbenchError, match=r"relation_vectors.*\(4, 5\)"):
+        LsvruHead(LsvruConfig(8, 5, 4, 3, 6), torch.randn(4, 5), torch.randn(3, 5))

@@ -1,0 +1,142 @@
+"""The LSVRU head on stored region features: cosine logits between visual and word embeddings.
+
+Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr.md`, sections 2.9 and 3).
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from workbench.errors import WorkbenchError
+from workbench.randomness import torch_generator
+
+LEAK = 0.1
+NORM_SCALE = 10.0
+ROLES = ("subject", "relation", "object")
+WORD_BUFFERS = ("object_vectors", "relation_vectors")
+
+
+@dataclass(frozen=True)
+class LsvruConfig:
+    """Sizes of the head: D, W word dimension, C objects, R relations (no background), hidden width (upstream 1024)."""
+
+    feature_dimension: int
+    word_dimension: int
+    n_objects: int
+    n_relations: int
+    hidden: int = 1024
+
+    def as_json(self) -> dict:
+        """The configuration as a JSON object."""
+        return asdict(self)
+
+
+class Logits(NamedTuple):
+    """Logits in [-10, 10]: subject (N, C), relation (N, R + 1) with column 0 background, object (N, C)."""
+
+    subject: torch.Tensor
+    relation: torch.Tensor
+    object: torch.Tensor
+
+
+class VisualEmbeddings(NamedTuple):
+    """Visual embeddings (N, hidden) before normalisation; ``joint`` is the first layer on all three features."""
+
+    subject: torch.Tensor
+    object: torch.Tensor
+    joint: torch.Tensor
+    relation: torch.Tensor
+
+
+class LsvruHead(nn.Module):
+    """LSVRU on the features of subject, union and object region.
+
+    Parameter names are upstream's (without the prefix ``RelDN.``). The word matrices are buffers: they are
+    stored with the weights, because a trained head is only valid with the vectors it was trained with.
+    """
+
+    def __init__(self, config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
+        super().__init__()
+        _check_words("object_vectors", object_vectors, config.n_objects, config.word_dimension)
+        _check_words("relation_vectors", relation_vectors, config.n_relations + 1, config.word_dimension)
+        self.config = config
+        dimension, words, hidden = config.feature_dimension, config.word_dimension, config.hidden
+        self.register_buffer("object_vectors", object_vectors.float())
+        self.register_buffer("relation_vectors", relation_vectors.float())
+        self.so_vis_embeddings = nn.Linear(dimension, hidden)
+        self.prd_feats = nn.Sequential(nn.Linear(3 * dimension, hidden), nn.LeakyReLU(LEAK))
+        self.prd_vis_embeddings = _two_layers(3 * hidden, hidden)
+        self.so_sem_embeddings = _two_layers(words, hidden)
+        self.prd_sem_embeddings = _two_layers(words, hidden)
+
+    def initialise(self, seed: int) -> "LsvruHead":
+        """Draw the weights as upstream does: uniform within sqrt(3 / fan_in), biases zero (reference section 3)."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.endswith(".bias"):
+                    parameter.zero_()
+                    continue
+                bound = math.sqrt(3.0 / parameter.shape[1])
+                draw = torch.rand(parameter.shape, generator=torch_generator(seed, "lsvru", name))
+                parameter.copy_((2.0 * draw - 1.0) * bound)
+        return self
+
+    def visual_embeddings(
+        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor
+    ) -> VisualEmbeddings:
+        """Embed features (N, D) each; the relation sees subject and object through a stop-gradient."""
+        v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
+        v_object = self.so_vis_embeddings(object)
+        joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
+        # Not normalised here, other than in RelTransformer.
+        stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)
+        return VisualEmbeddings(v_subject, v_object, joint, self.prd_vis_embeddings(stacked))
+
+    def class_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings of the object names (C, hidden) and relation names (R + 1, hidden), not normalised."""
+        return self.so_sem_embeddings(self.object_vectors), self.prd_sem_embeddings(self.relation_vectors)
+
+    def forward(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> Logits:
+        """Logits of three features (N, D) each; order as in the annotations, subject, union (relation), object."""
+        visual = self.visual_embeddings(subject, union, object)
+        objects, relations = self.class_embeddings()
+        return Logits(
+            cosine_logits(visual.subject, objects),
+            cosine_logits(visual.relation, relations),
+            cosine_logits(visual.object, objects),
+        )
+
+
+def cosine_logits(visual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Ten times the cosine of (N, hidden) and (C, hidden), in float32 even under autocast; returns (N, C)."""
+    with torch.autocast(visual.device.type, enabled=False):
+        return NORM_SCALE * functional.normalize(visual.float(), dim=1) @ functional.normalize(classes.float(), dim=1).T
+
+
+def probabilities(logits: Logits) -> dict[str, torch.Tensor]:
+    """Softmax per role without the background column: subject (N, C), relation (N, R), object (N, C).
+
+    As upstream's test path: the softmax runs over R + 1 columns, then column 0 is dropped, so a relation row
+    sums to one minus the probability of the background.
+    """
+    return {
+        "subject": logits.subject.softmax(dim=1),
+        "relation": logits.relation.softmax(dim=1)[:, 1:],
+        "object": logits.object.softmax(dim=1),
+    }
+
+
+def _two_layers(inputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(LEAK), nn.Linear(hidden, hidden))
+
+
+def _check_words(name: str, vectors: torch.Tensor, rows: int, dimension: int) -> None:
+    if tuple(vectors.shape) != (rows, dimension):
+        raise WorkbenchError(
+            f"{name}: shape {tuple(vectors.shape)}, expected {(rows, dimension)}. "
+            "Make the word vectors from the same vocabulary as the features."
+        )

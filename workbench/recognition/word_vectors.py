@@ -1,0 +1,174 @@
+"""Class vectors from word vectors (word2vec, GloVe or JSON) or from text embeddings.
+
+Source: reference `ltvrr.md` section 1.6. Nothing here needs gensim, and nothing is unpickled.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.vocabulary import Vocabulary
+
+BACKGROUND_WORD = "unknown"
+MODES = ("clean", "upstream")
+CHUNK_BYTES = 1 << 22
+
+
+class ClassVectors(NamedTuple):
+    """Word matrices of the head: objects (C, W), relations (R + 1, W) with row 0 the background; float32."""
+
+    objects: np.ndarray
+    relations: np.ndarray
+
+
+def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: str = "clean") -> ClassVectors:
+    """Class vectors from a word vector file: mean over words of the L2-normalised vector of each word.
+
+    ``path``: word2vec ``.bin``, ``.json`` (name -> vector), otherwise GloVe text. ``mode`` "clean" takes the
+    word as it is written in lower case; "upstream" emulates its lower-casing, in which the last case variant
+    in the file wins (a head trained by upstream needs that). Raises WorkbenchError that names missing words.
+    """
+    if mode not in MODES:
+        raise WorkbenchError(f"word vector mode {mode!r} is not known. Choose one of: {', '.join(MODES)}.")
+    relations = (BACKGROUND_WORD, *vocabulary.relations)
+    names = (*vocabulary.objects, *relations)
+    words = {word for name in names for word in _words(name, mode)}
+    vectors = _vectors_of_words(Path(path), words, mode)
+    missing = sorted(words - set(vectors))
+    if missing:
+        raise WorkbenchError(
+            f"{path}: no vector for {len(missing)} of {len(words)} words: {', '.join(missing[:20])}"
+            f"{' ...' if len(missing) > 20 else ''}. Use a file that has them, or leave the word vector file out "
+            "to take the text tower's vectors."
+        )
+    return ClassVectors(_mean_vectors(vocabulary.objects, vectors, mode), _mean_vectors(relations, vectors, mode))
+
+
+def text_word_vectors(text) -> ClassVectors:
+    """Class vectors from a `TextEmbeddings`: the tower's L2-normalised vectors of the class names.
+
+    There is no text for "no relation", so the background is the mean vector of the relations.
+    """
+    objects, relations = _unit_rows(np.asarray(text.objects)), _unit_rows(np.asarray(text.relations))
+    background = relations.mean(axis=0, keepdims=True)
+    return ClassVectors(objects, np.concatenate([background, relations]).astype(np.float32))
+
+
+def iterate_word_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Words and float32 vectors of a file in its order."""
+    path = Path(path)
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: there is no word vector file here. Correct the path or leave it empty.")
+    if path.suffix == ".bin":
+        yield from _read_word2vec(path)
+    elif path.suffix == ".json":
+        yield from _read_json(path)
+    else:
+        yield from _read_glove(path)
+
+
+def _vectors_of_words(path: Path, words: set[str], mode: str) -> dict[str, np.ndarray]:
+    if mode == "upstream":
+        return _upstream_lookup(iterate_word_vectors(path), words)
+    exact: dict[str, np.ndarray] = {}
+    other_case: dict[str, np.ndarray] = {}
+    for word, vector in iterate_word_vectors(path):
+        if word in words:
+            exact.setdefault(word, vector)
+        elif word.lower() in words:
+            # GoogleNews has "of" or "to" only in upper case; the first (most frequent) variant stands in.
+            other_case.setdefault(word.lower(), vector)
+    return other_case | exact
+
+
+def _upstream_lookup(entries: Iterable[tuple[str, np.ndarray]], words: set[str]) -> dict[str, np.ndarray]:
+    """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``.
+
+    Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
+    The order of a dictionary is that of first insertion, so pass two meets the original keys first.
+    """
+    spellings = words | {word.replace("-", "_") for word in words}
+    originals: dict[str, np.ndarray] = {}
+    for key, vector in entries:
+        if key.lower().replace("_", "-") in words or key.lower() in spellings:
+            originals[key] = vector
+    table = dict(originals)
+    for key in originals:
+        table[key.lower()] = table[key]
+    for key in list(table):
+        table[key.replace("_", "-")] = table[key]
+    return {word: table[word] for word in words if word in table}
+
+
+def _read_word2vec(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """word2vec binary: a header "count dimension", then per row the word, a blank and float32 little-endian."""
+    with open(path, "rb") as file:
+        header = file.readline(100).split()
+        if len(header) != 2 or not all(part.isdigit() for part in header):
+            raise WorkbenchError(f"{path}: not a word2vec binary file; the first line must hold count and dimension.")
+        count, dimension = int(header[0]), int(header[1])
+        buffer, row_bytes = b"", 4 * dimension
+        for row in range(count):
+            while (blank := buffer.find(b" ")) < 0 or len(buffer) < blank + 1 + row_bytes:
+                chunk = file.read(CHUNK_BYTES)
+                if not chunk:
+                    raise WorkbenchError(f"{path}: ends in row {row:,} of {count:,}; the file is truncated.")
+                buffer += chunk
+            # Some writers end a row with a line break, so a word may begin with one.
+            word = buffer[:blank].lstrip(b"\n").decode("utf-8", errors="replace")
+            vector = np.frombuffer(buffer, "<f4", dimension, blank + 1)
+            buffer = buffer[blank + 1 + row_bytes :]
+            yield word, vector
+
+
+def _read_glove(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    dimension = None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            parts = line.rstrip().split(" ")
+            if number == 1 and len(parts) == 2:
+                continue  # the header of word2vec's text form
+            dimension = dimension or len(parts) - 1
+            try:
+                # A few GloVe words contain blanks, so the vector is taken from the end.
+                vector = np.array(parts[-dimension:], dtype=np.float32)
+            except ValueError as error:
+                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.") from error
+            if len(parts) <= dimension:
+                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.")
+            yield " ".join(parts[:-dimension]), vector
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"{path}: not valid JSON ({error}).") from error
+    if not isinstance(table, dict):
+        raise WorkbenchError(f"{path}: expected a JSON object name -> vector, found a {type(table).__name__}.")
+    dimensions = {np.shape(vector) for vector in table.values()}
+    if len(dimensions) > 1:
+        raise WorkbenchError(f"{path}: vectors of different lengths: {sorted(dimensions)[:5]}.")
+    for name, vector in table.items():
+        yield name, np.asarray(vector, dtype=np.float32)
+
+
+def _words(name: str, mode: str) -> list[str]:
+    return (name if mode == "upstream" else name.lower()).split(" ")
+
+
+def _mean_vectors(names: Iterable[str], vectors: dict[str, np.ndarray], mode: str) -> np.ndarray:
+    """Mean of the normalised word vectors of each name, not normalised again; (len(names), W) float32."""
+    return np.stack([_unit_rows(np.stack([vectors[w] for w in _words(name, mode)])).mean(axis=0) for name in names])
+
+
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms == 0).any():
+        bad = int(np.flatnonzero(~(norms > 0).ravel() | ~np.isfinite(norms).ravel())[0])
+        raise WorkbenchError(f"class vectors: row {bad} is zero or not finite, so it has no direction.")
+    return (rows / norms).astype(np.float32)
