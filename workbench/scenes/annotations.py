@@ -6,7 +6,7 @@ A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``dete
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
         images_in_file = _image_table(read_json(detections_path(folder, split)))
         images, ends = _relation_ends(read_json(relations_path(folder, split)), images_in_file)
         _require_possible(vocabulary, ends)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError) as error:
         _raise_report(folder, split, error)
     boxes, relations = _tables(ends)
     return Annotations(split, vocabulary, images, boxes, relations, image_folder_of(folder, image_folder))
@@ -89,6 +89,13 @@ def image_folder_of(folder: Path, image_folder: Path | None = None) -> Path:
         return Path(image_folder)
     candidates = [Path(folder) / "images", Path(folder).parent / "images"]
     return next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
+
+
+def escapes_folder(file_name: str) -> bool:
+    """Whether a file name is absolute or climbs out of its folder, on any system; an empty name counts too."""
+    posix, windows = PurePosixPath(file_name), PureWindowsPath(file_name)
+    climbs = ".." in posix.parts or ".." in windows.parts
+    return climbs or posix.is_absolute() or bool(windows.anchor) or not posix.name or "\0" in file_name
 
 
 def detection_boxes(folder: Path, split: str) -> pd.DataFrame:
@@ -132,6 +139,10 @@ def _image_table(coco: Any) -> pd.DataFrame:
     )
     if table["image_id"].duplicated().any() or table["file_name"].duplicated().any():
         raise ValueError("an image id or a file name occurs twice")
+    if (table[["width", "height"]] < 1).any(axis=None) or (table["image_id"] < 0).any():
+        raise ValueError("an image without an area, or a negative id")
+    if any(map(escapes_folder, table["file_name"])):
+        raise ValueError("a file name leaves the image folder")
     return table
 
 

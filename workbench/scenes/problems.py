@@ -1,0 +1,89 @@
+"""Problems of annotation files, and the report a person reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+LINES_PER_KIND = 10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, what was found, what was expected, and what to do about it.
+
+    ``severity`` is "error" or "warning"; ``blocks_reading`` marks the errors that ``read_annotations`` refuses.
+    """
+
+    file: str
+    record: str
+    kind: str
+    found: str
+    expected: str
+    remedy: str
+    severity: str = "error"
+    blocks_reading: bool = False
+
+
+class FileProblems:
+    """Collects the problems of one file into a list that all files share."""
+
+    def __init__(self, path: Path, problems: list[Problem]):
+        self.path = Path(path)
+        self._problems = problems
+
+    def blocking(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
+        """An error that makes reading impossible."""
+        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
+
+    def error(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
+        """An error that reading survives."""
+        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy))
+
+    def warning(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
+        """Something unusual that is used as it is."""
+        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, severity="warning"))
+
+
+def shown(value: Any, length: int = 60) -> str:
+    """A value of a file as short text."""
+    text = repr(value)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_KIND) -> str:
+    """All problems as text: by file, then by kind with its remedy and at most ``lines_per_kind`` records."""
+    if not problems:
+        return "No problems found."
+    by_file: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_file.setdefault(problem.file, []).append(problem)
+    files = f"{len(by_file)} file{'s' if len(by_file) > 1 else ''}"
+    lines = [f"{_count(problems)} in {files}."]
+    for file, here in by_file.items():
+        lines += ["", f"{file}: {_count(here)}"]
+        # Errors before warnings; sorted() is stable, so the order of the file stays within a kind.
+        ordered = sorted(here, key=_severity_and_kind)
+        for (severity, kind), group in groupby(ordered, key=_severity_and_kind):
+            lines += _kind_lines(severity, kind, list(group), lines_per_kind)
+    return "\n".join(lines)
+
+
+def _severity_and_kind(problem: Problem) -> tuple[str, str]:
+    return problem.severity, problem.kind
+
+
+def _kind_lines(severity: str, kind: str, problems: list[Problem], lines_per_kind: int) -> list[str]:
+    lines = [f"  {severity}: {kind} ({len(problems):,}). {problems[0].remedy}"]
+    for problem in problems[:lines_per_kind]:
+        lines.append(f"    {problem.record}: found {problem.found}, expected {problem.expected}")
+    if len(problems) > lines_per_kind:
+        lines.append(f"    ... and {len(problems) - lines_per_kind:,} more")
+    return lines
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    errors = sum(problem.severity == "error" for problem in problems)
+    parts = [(errors, "error"), (len(problems) - errors, "warning")]
+    return ", ".join(f"{number:,} {word}{'s' if number != 1 else ''}" for number, word in parts if number)
