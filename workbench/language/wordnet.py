@@ -1,0 +1,279 @@
+"""WordNet without a network: the noun database that comes with the project, opened by NLTK.
+
+The package carries WordNet 3.0 nouns without glosses (``data/wordnet_nouns.tar.xz``, under ``data/LICENSE.wordnet``).
+They are unpacked once into a cache folder. NLTK reads corpora only below ``nltk.data.path``, so the folder that holds
+``corpora/wordnet`` is put there. An installed full WordNet replaces the shipped one through ``folder``.
+"""
+
+import errno
+import functools
+import hashlib
+import io
+import lzma
+import os
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import warnings
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path, sha256_of_file
+
+ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
+LICENCE = Path(__file__).parent / "data" / "LICENSE.wordnet"
+
+# NLTK opens all of these, some of them only to find them empty.
+DATABASE_FILES = (
+    "data.noun",
+    "index.noun",
+    "noun.exc",
+    "lexnames",
+    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
+    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
+    "cntlist.rev",
+    "index.sense",
+)
+LEXICOGRAPHER_FILES = (
+    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
+    "noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object "
+    "noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape "
+    "noun.state noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition "
+    "verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession "
+    "verb.social verb.stative verb.weather adj.ppl"
+).split()
+SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+KEPT_POINTERS = ("@", "@i")  # hypernym, instance hypernym: all that a distance needs
+LARGEST_FILE_BYTES = 64 << 20
+
+
+def open_wordnet(folder: Path | None = None, cache: Path | None = None):
+    """NLTK's WordNet reader on the shipped nouns, or on an installed WordNet.
+
+    ``folder``: an ``nltk_data`` folder (with ``corpora/wordnet``) or a folder with WordNet's own files (``data.noun``).
+    ``cache``: where the database is unpacked, by default ``data/cache/wordnet`` of the project or, where that cannot
+    be written, the user's cache. The reader is shared by later calls. WorkbenchError where ``folder`` has no WordNet.
+    """
+    return _reader(None if folder is None else Path(folder).resolve(), None if cache is None else Path(cache).resolve())
+
+
+@functools.cache
+def _reader(folder: Path | None, cache: Path | None):
+    import nltk.data
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    root = unpack_nouns(cache) if folder is None else _installed(folder, cache)
+    if str(root) not in nltk.data.path:
+        nltk.data.path.insert(0, str(root))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The multilingual functions are not available")
+        try:
+            return WordNetCorpusReader(str(root / "corpora" / "wordnet"), None)
+        except (OSError, LookupError, ValueError, AssertionError) as error:
+            raise WorkbenchError(
+                f"{root / 'corpora' / 'wordnet'}: NLTK cannot read this WordNet ({error}). "
+                "Delete the folder if it is a cache, or name another WordNet folder."
+            ) from error
+
+
+def noun_senses(name: str, reader, max_senses: int | None = None) -> tuple[str, list]:
+    """The noun synsets of a class name, most frequent sense first, and the form of the name that has them.
+
+    Tried in turn: the words joined by underscores, by hyphens, and the head noun alone (the last word; before "of",
+    the word there). NLTK's morphy takes plurals off each. No form with a noun sense: ("", []), never a guess.
+    """
+    for form in name_forms(name):
+        if synsets := reader.synsets(form, "n"):
+            # A plural may have two base forms (cookie, cooky) with the same synsets. Cut first, as plain NLTK code does.
+            return form, list(dict.fromkeys(synsets[:max_senses]))
+    return "", []
+
+
+def name_forms(name: str) -> list[str]:
+    """The spellings under which WordNet may hold a class name, in the order of trust."""
+    words = re.split(r"[\s_]+", name.strip().lower())
+    parts = re.split(r"[\s_-]+", name.strip().lower().strip("-_"))
+    head = parts[parts.index("of") - 1] if "of" in parts[1:] else parts[-1]
+    forms = ["_".join(words), "_".join(parts), "-".join(parts), head]
+    return [form for form in dict.fromkeys(forms) if form]
+
+
+def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
+    """Unpack the shipped nouns once and return the folder that holds ``corpora/wordnet``.
+
+    The folder's name carries the archive's digest, and it appears in one rename, so that neither an interrupted
+    unpacking nor a new archive can leave a wrong database behind. Only the expected names are taken from the archive.
+    """
+    if not archive.is_file():
+        raise WorkbenchError(
+            f"{archive}: the shipped WordNet is missing. Install the package again, or pack it from WordNet 3.0 with "
+            "`python -m workbench.language.wordnet FOLDER_WITH_data.noun ARCHIVE`."
+        )
+    return _stage(f"nouns-{sha256_of_file(archive)[:12]}", cache, lambda target: _extract(archive, target))
+
+
+def pack_nouns(source: Path, target: Path) -> int:
+    """Pack the nouns of a WordNet in Princeton's database format, without glosses, and return the bytes written.
+
+    ``source`` holds ``data.noun``, ``index.noun`` and ``noun.exc`` (for example Debian's ``wordnet-base``). Hypernym
+    and instance-hypernym pointers stay, byte offsets are computed anew, the other parts of speech hold only the
+    licence. The same source gives the same bytes.
+    """
+    files = noun_database(Path(source))
+    with atomic_path(Path(target)) as temporary:
+        compression = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 16 << 20}]
+        with lzma.open(temporary, "wb", filters=compression) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+            for name in DATABASE_FILES:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(files[name])
+                tar.addfile(entry, io.BytesIO(files[name]))
+    return Path(target).stat().st_size
+
+
+def noun_database(source: Path) -> dict[str, bytes]:
+    """The files of a noun-only database, by name: what :func:`pack_nouns` packs."""
+    licence = [line for line in _lines(source / "data.noun") if line.startswith("  ")]
+    header = "".join(line + "\n" for line in licence)
+    records = [_record(line) for line in _lines(source / "data.noun") if line.strip() and line not in licence]
+    new_offset, place = {}, len(header.encode())
+    for offset, head, pointers in records:
+        new_offset[offset] = place
+        place += len(_data_line(0, head, [(symbol, 0) for symbol, _ in pointers]).encode())
+    data = [_data_line(new_offset[o], head, [(s, new_offset[t]) for s, t in found]) for o, head, found in records]
+    index = []
+    for line in _lines(source / "index.noun"):
+        if line.strip() and not line.startswith("  "):
+            lemma, _, count, *rest = line.split()
+            offsets = " ".join(f"{new_offset[offset]:08d}" for offset in rest[-int(count) :])
+            index.append(f"{lemma} n {count} 1 @ {count} {rest[-int(count) - 1]} {offsets}\n")
+    texts = dict.fromkeys(DATABASE_FILES, "")
+    for name in texts:
+        if name.startswith(("data.", "index.")) and name != "index.sense":
+            texts[name] = header
+    texts["data.noun"] += "".join(data)
+    texts["index.noun"] += "".join(index)
+    texts["noun.exc"] = "".join(line + "\n" for line in _lines(source / "noun.exc"))
+    texts["lexnames"] = _lexnames()
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def _record(line: str) -> tuple[str, str, list[tuple[str, str]]]:
+    fields = line.split("|")[0].split()
+    end = 4 + 2 * int(fields[3], 16)
+    pointers = [fields[at : at + 4] for at in range(end + 1, end + 1 + 4 * int(fields[end]), 4)]
+    return fields[0], " ".join(fields[1:end]), [(p[0], p[1]) for p in pointers if p[0] in KEPT_POINTERS]
+
+
+def _data_line(offset: int, head: str, pointers: list[tuple[str, int]]) -> str:
+    tail = "".join(f"{symbol} {target:08d} n 0000 " for symbol, target in pointers)
+    return f"{offset:08d} {head} {len(pointers):03d} {tail}|\n"
+
+
+def _lexnames() -> str:
+    return "".join(
+        f"{number:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n"
+        for number, name in enumerate(LEXICOGRAPHER_FILES)
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise WorkbenchError(
+            f"{path}: the file is missing. Expected a folder with WordNet's database files."
+        ) from error
+
+
+def _extract(archive: Path, target: Path) -> None:
+    # Names are looked up, never joined from the archive: no member can write outside the folder.
+    try:
+        with tarfile.open(archive, mode="r:xz") as tar:
+            members = {member.name: member for member in tar if member.isfile()}
+            for name in DATABASE_FILES:
+                if members[name].size > LARGEST_FILE_BYTES:
+                    raise tarfile.TarError(f"{name} is larger than {LARGEST_FILE_BYTES} bytes")
+                (target / name).write_bytes(tar.extractfile(members[name]).read())
+    except (tarfile.TarError, lzma.LZMAError, EOFError, KeyError) as error:
+        raise WorkbenchError(f"{archive}: not a whole WordNet archive ({error}). Install the package again.") from error
+
+
+def _installed(folder: Path, cache: Path | None) -> Path:
+    database = folder / "corpora" / "wordnet" if (folder / "corpora" / "wordnet").is_dir() else folder
+    if not (database / "data.noun").is_file() or not (database / "index.noun").is_file():
+        raise WorkbenchError(
+            f"{folder}: no WordNet here. Expected data.noun and index.noun, or corpora/wordnet with them; "
+            "leave the folder out to use the nouns that come with the project."
+        )
+    whole = all((database / name).is_file() for name in DATABASE_FILES)
+    if whole and database.name == "wordnet" and database.parent.name == "corpora":
+        return database.parents[1]
+    state = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(database.iterdir()) if p.is_file()]
+    digest = hashlib.sha256(repr((str(database), state)).encode()).hexdigest()[:12]
+    return _stage(f"installed-{digest}", cache, lambda target: _copy_and_complete(database, target))
+
+
+def _copy_and_complete(database: Path, target: Path) -> None:
+    # Debian's package lacks lexnames and index.sense; NLTK needs both to exist.
+    for name in DATABASE_FILES:
+        if (database / name).is_file():
+            shutil.copyfile(database / name, target / name)
+        else:
+            (target / name).write_text(_lexnames() if name == "lexnames" else "")
+
+
+def _stage(name: str, cache: Path | None, fill) -> Path:
+    root = _cache_folder(cache) / name
+    if all((root / "corpora" / "wordnet" / file).is_file() for file in DATABASE_FILES):
+        return root
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root.parent))
+    try:
+        (partial / "corpora" / "wordnet").mkdir(parents=True)
+        fill(partial / "corpora" / "wordnet")
+        if root.exists():  # a folder that lost files; another process may be mending it too
+            shutil.rmtree(root, ignore_errors=True)
+        _publish(partial, root)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkbenchError(
+                f"{root}: the disk is full. Free about 12 MB and run the same command again."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _publish(partial: Path, root: Path) -> None:
+    try:
+        partial.rename(root)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise  # otherwise another process was first, with the same content
+
+
+def _cache_folder(cache: Path | None) -> Path:
+    home = os.environ.get("WORKBENCH_HOME")
+    project = Path(__file__).resolve().parents[2]
+    choices = [Path(home) / "data" / "cache" / "wordnet"] if home else []
+    if not home and (project / "pyproject.toml").is_file():
+        choices.append(project / "data" / "cache" / "wordnet")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    choices.append(user / "workbench" / "wordnet")
+    for folder in [cache] if cache else choices:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    tried = ", ".join(str(folder) for folder in ([cache] if cache else choices))
+    raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set WORKBENCH_HOME to one.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m workbench.language.wordnet FOLDER_WITH_data.noun ARCHIVE")
+    print(f"{pack_nouns(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")
