@@ -1,0 +1,178 @@
+"""Runs and their stages: a result is a folder with a manifest, made once and found again by its parameters."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import read_json, write_json
+from workbench.runs.folders import MANIFEST, built_folder, partial_folder, stored_manifest
+from workbench.runs.identity import described, influences, sha256_of_json, without_nan
+from workbench.runs.places import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
+
+METRICS = "metrics"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A complete folder and its manifest; ``stage / "file"`` is a path in it, and it can be given as a parameter."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def at(cls, folder: Path) -> "Stage":
+        """The stage in ``folder``; WorkbenchError where there is no complete one."""
+        manifest = stored_manifest(Path(folder))
+        if manifest is None:
+            raise WorkbenchError(f"{folder}: there is no such folder. Build the stage first.")
+        return cls(Path(folder), manifest)
+
+    @property
+    def label(self) -> str:
+        """The stage's name and variant, for people: ``features/default``."""
+        return f"{self.manifest.get('stage', self.folder.parent.name)}/{self.folder.name}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What it was built with; inputs as {"stage" or "path", "identity"}."""
+        return self.manifest["parameters"]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What its builder returned, a number that is not finite as None."""
+        return self.manifest.get("metrics", {})
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the parameters and the inputs' identities: equal on every machine, free of places and times."""
+        return _identity(self.manifest.get("stage", self.folder.parent.name), self.parameters)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's artefacts, ``data/runs/<name>/<stage>/<variant>/`` under the project's root."""
+
+    name: str
+    root: Path
+
+    @classmethod
+    def open(cls, name: str, root: Path | None = None) -> "Run":
+        """The run called ``name``; nothing is created until a stage is."""
+        return cls(checked_name("run", name), project_root(root))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all its stages."""
+        return runs_folder(self.root) / self.name
+
+    def stage(
+        self,
+        stage_name: str,
+        build: Callable[..., dict[str, Any] | None],
+        /,
+        variant: str = "default",
+        replace: bool = False,
+        **parameters: Any,
+    ) -> Stage:
+        """The stage, built by ``build(folder, **parameters)`` unless it is complete for equal parameters and inputs.
+
+        Parameters that are stages reach ``build`` as paths and are recorded by identity; paths of other files and
+        folders are recorded by content. ``build`` writes into ``folder``, resumes from what it finds there, and
+        returns metrics. Other parameters than the stored ones are refused unless ``replace``, then the old folder
+        goes once the new one is complete. Equal ones are never built again: remove the folder to force it.
+        """
+        folder = self._place(stage_name, variant)
+        recorded = {key: described(value, f"{stage_name}: parameter {key}") for key, value in parameters.items()}
+        request = {"stage": stage_name, "variant": variant, "run": self.name, "parameters": recorded}
+        request |= {"inputs": _inputs(parameters), "identity": _identity(stage_name, recorded)}
+        given = {key: _as_paths(value) for key, value in parameters.items()}
+        manifest = built_folder(
+            folder,
+            lambda partial: build(partial, **given),
+            label=f"{stage_name}/{variant}",
+            request=request,
+            replace=replace,
+        )
+        return Stage(folder, manifest)
+
+    def find(self, stage: str, variant: str = "default") -> Stage:
+        """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
+        folder = self._place(stage, variant)
+        if folder.is_dir():
+            return Stage.at(folder)
+        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
+        others = [name for name in self.variants(stage) if name != variant]
+        have = f" Complete variants: {', '.join(others)}." if others else ""
+        raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self._how_to_make(stage)}")
+
+    def variants(self, stage: str) -> list[str]:
+        """Names of the complete variants of ``stage``, sorted."""
+        folder = self.folder / stage
+        return sorted(m.parent.name for m in folder.glob(f"*/{MANIFEST}") if not m.parent.name.startswith("."))
+
+    def imported(self, name: str) -> Stage:
+        """The features imported under ``name``."""
+        folder = imported_folder(self.root) / checked_name("import", name)
+        if not folder.is_dir():
+            have = ", ".join(sorted(m.parent.name for m in folder.parent.glob(f"[!.]*/{MANIFEST}"))) or "none"
+            raise WorkbenchError(
+                f"{folder}: no features are imported under this name (there are: {have}). "
+                f"Run: workbench features import FOLDER --name {name}"
+            )
+        return Stage.at(folder)
+
+    def save_metrics(self, notebook: str, metrics: dict[str, Any]) -> Path:
+        """Write a notebook's headline numbers, nested dicts of JSON values; NaN becomes null."""
+        path = self.folder / METRICS / f"{checked_name('notebook', notebook)}.json"
+        write_json(path, without_nan(metrics))
+        return path
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """All saved headline numbers by notebook, in the notebooks' order."""
+        return {path.stem: read_json(path) for path in sorted((self.folder / METRICS).glob("[!.]*.json"))}
+
+    def _place(self, stage: str, variant: str) -> Path:
+        if stage == METRICS:
+            raise WorkbenchError(f"a stage cannot be called {METRICS!r}: the folder holds the notebooks' numbers.")
+        return self.folder / checked_name("stage", stage) / checked_name("variant", variant)
+
+    def _how_to_make(self, stage: str) -> str:
+        for notebook in sorted(notebooks_folder(self.root).glob("[!.]*.ipynb")):
+            text = notebook.read_text(encoding="utf-8")
+            if f'.stage(\\"{stage}\\"' in text or f"stage('{stage}'" in text:
+                return (
+                    f"{notebook.name} makes it. Run: workbench run --run {self.name} --only {notebook.stem} "
+                    "(with the run's --profile), or that notebook itself."
+                )
+        return "No notebook makes a stage of this name; is it misspelt?"
+
+
+def _identity(stage: str, recorded: dict[str, Any]) -> str:
+    return sha256_of_json({"stage": stage, "parameters": influences(recorded)})
+
+
+def _inputs(value: Any) -> dict[str, str]:
+    """Identities of all stages in ``value`` by label."""
+    if isinstance(value, Stage):
+        return {value.label: value.identity}
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return {label: identity for part in parts for label, identity in _inputs(part).items()}
+
+
+def _as_paths(value: Any) -> Any:
+    if isinstance(value, Stage):
+        return value.folder
+    if isinstance(value, dict):
+        return {key: _as_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_as_paths(item) for item in value)
+    return value

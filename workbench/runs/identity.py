@@ -1,0 +1,163 @@
+"""What a result depends on, as JSON: parameters by value, inputs by identity, differences in words."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import workbench
+from workbench.errors import WorkbenchError
+from workbench.files import sha256_of_file
+
+# Recorded, but a result may not depend on them, so another value is no reason to build again.
+WITHOUT_INFLUENCE = ("workers", "device")
+LARGE_FOLDER_BYTES = 512 * 2**20
+# A stage stands under this key in a manifest, a file or folder under the other.
+STAGE_KEY, PATH_KEY = "stage", "path"
+_PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip_torch", "nltk", "umap-learn")
+
+
+def described(value: Any, place: str = "value") -> Any:
+    """``value`` as JSON; stages and paths become {"stage" or "path": where, "identity": sha256}.
+
+    Raises WorkbenchError for what is neither JSON, NumPy scalar, dataclass, path nor stage; ``place`` names it.
+    """
+    if hasattr(value, "identity") and hasattr(value, "folder"):
+        return {STAGE_KEY: value.label, "identity": value.identity}
+    if isinstance(value, Path):
+        return {PATH_KEY: str(value), "identity": identity_of_path(value, place)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return described({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, place)
+    if isinstance(value, dict):
+        return {str(key): described(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise WorkbenchError(
+        f"{place}: a {type(value).__name__} cannot be recorded. Pass numbers, texts, lists, stages or paths."
+    )
+
+
+def identity_of_path(path: Path, place: str = "path") -> str:
+    """SHA-256 of a file's bytes, or of the names and contents of a folder's files; of a large folder, names and sizes.
+
+    Contents count up to 512 MB, which takes a second or two; a folder of pictures would take minutes at every start.
+    """
+    if path.is_file():
+        return sha256_of_file(path)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        small = sum(file.stat().st_size for file in files) <= LARGE_FOLDER_BYTES
+        marks = [sha256_of_file(file) if small else file.stat().st_size for file in files]
+        return sha256_of_json([[f.relative_to(path).as_posix(), mark] for f, mark in zip(files, marks, strict=True)])
+    raise WorkbenchError(f"{place}: {path} does not exist. Give the path of an existing file or folder.")
+
+
+def sha256_of_json(value: Any) -> str:
+    """Hexadecimal SHA-256 of ``value`` written as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def influences(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The part of described ``parameters`` that a result depends on: without places, workers, device."""
+    return {name: _without_place(value) for name, value in parameters.items() if name not in WITHOUT_INFLUENCE}
+
+
+def _without_place(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) in ({STAGE_KEY, "identity"}, {PATH_KEY, "identity"}):
+            return {"identity": value["identity"]}
+        return {key: _without_place(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_place(item) for item in value]
+    return value
+
+
+def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """One line a parameter that differs: ``epochs: 10 -> 20``; empty when results would be the same."""
+    stored, asked = _flat(influences(stored)), _flat(influences(asked))
+    lines = []
+    for name in sorted(stored.keys() | asked.keys()):
+        before, after = stored.get(name, "(absent)"), asked.get(name, "(absent)")
+        if before != after or type(before) is not type(after):
+            lines.append(f"{name}: {_shown(name, before)} -> {_shown(name, after)}")
+    return lines
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if prefix and (not isinstance(value, dict) or not value):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flat(item, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def _shown(name: str, value: Any) -> str:
+    if name.endswith("identity") and isinstance(value, str):
+        return value[:12]
+    return value if value == "(absent)" else repr(value)
+
+
+def without_nan(value: Any) -> Any:
+    """``value`` as plain JSON in which a number that is not finite has become null."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what computes, read without importing it."""
+    found: dict[str, Any] = {"workbench": workbench.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found | {"system": platform.platform(), "cores": available_cores(), "commit": _commit()}
+
+
+def available_cores() -> int:
+    """The number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _commit() -> str | None:
+    above = Path(__file__).resolve().parents[2]
+    if not (above / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(above), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # without git, or in a checkout that git refuses: the version alone has to do
+    return told.stdout.strip()

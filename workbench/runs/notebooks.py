@@ -1,0 +1,202 @@
+"""Run notebooks headless, in order, each in its own process, and keep the record of it."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import read_json, write_json
+from workbench.runs.artefacts import Run
+from workbench.runs.execution import DEAD_KERNEL, DONE
+from workbench.runs.folders import REPLACE_VARIABLE, only_one
+from workbench.runs.identity import available_cores, versions
+from workbench.runs.parameters import unknown
+from workbench.runs.places import HOME_VARIABLE, project_root, reports_folder
+from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class NotebookFailed(WorkbenchError):
+    """A notebook stopped with an error; ``exit_code`` is 1, or 138 where the kernel died."""
+
+    def __init__(self, text: str, exit_code: int):
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def run_profile(
+    profile: str,
+    run: str | None = None,
+    only: list[str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    replace: bool = False,
+    dry_run: bool = False,
+    files: list[Path] | None = None,
+    root: Path | None = None,
+) -> Path:
+    """Execute a profile's notebooks in order and write their report; returns the report's folder.
+
+    Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call goes on
+    from there because finished stages are loaded. ``only`` limits the notebooks, ``parameters`` and ``files`` are
+    laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` lets stages of other parameters give
+    way, ``dry_run`` prints the resolved parameters and stops.
+    """
+    root = project_root(root)
+    plan = make_plan(profile, run, only, parameters, files, root)
+    folder = reports_folder(root) / plan.run
+    if dry_run:
+        print(plan_text(plan, folder))
+        return folder
+    with only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False):
+        record = _opened_record(folder / "run.json", plan)
+        try:
+            for number, notebook in enumerate(plan.notebooks, start=1):
+                print(f"[{number}/{len(plan.notebooks)}] {notebook.name}", flush=True)
+                _run_one(notebook, plan, folder, record, root, replace)
+        finally:
+            _close_record(folder / "run.json", record)
+            print(f"report: {renew_report(plan.run, root)}", flush=True)
+    return folder
+
+
+def renew_report(run: str, root: Path | None = None) -> Path:
+    """Write ``metrics.json``, the pages and the index of a run again; returns the run's index page."""
+    from workbench.studio.reports import write_overview, write_report
+
+    folder = reports_folder(root) / run
+    if not (folder / "run.json").is_file():
+        known = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
+        raise WorkbenchError(f"{folder}: {unknown('run', run, known)}")
+    write_json(folder / "metrics.json", Run.open(run, root).metrics())
+    page = write_report(folder)
+    write_overview(folder.parent)
+    return page
+
+
+def plan_text(plan: Plan, folder: Path) -> str:
+    """The resolved parameters of a plan; '*' marks those that are not the notebook's default."""
+    lines = [f"run {plan.run}, profile {plan.profile}, into {folder}"]
+    for notebook in plan.notebooks:
+        lines.append(f"{notebook.name}")
+        for name, value in notebook.values.items():
+            lines.append(f"  {'*' if name in notebook.overrides else ' '} {name} = {value!r}")
+    return "\n".join(lines)
+
+
+def _run_one(notebook: PlannedNotebook, plan: Plan, folder: Path, record: dict, root: Path, replace: bool) -> None:
+    entry = record["notebooks"][notebook.name]
+    entry |= {"status": "running", "parameters": notebook.values, "error": None}
+    write_json(folder / "run.json", record)
+    output, started = folder / f"{notebook.name}.ipynb", time.monotonic()
+    entry["status"] = "stopped"  # what stays if this process is interrupted
+    code, result = execute(notebook.source, output, notebook.overrides, root, replace)
+    entry |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": result.get("peak_memory_mb")}
+    entry["status"] = {DONE: "done", DEAD_KERNEL: "dead kernel"}.get(code, "failed")
+    entry["error"] = None if code == DONE else error_text(code, result.get("error"))
+    write_json(folder / "run.json", record)
+    if code != DONE:
+        again = f"The executed notebook is {output}. What was finished is kept; run the same command again to continue."
+        raise NotebookFailed(f"{notebook.name}: {entry['error']}\n{again}", DEAD_KERNEL if code == DEAD_KERNEL else 1)
+    print(f"      {entry['seconds']:.1f} s, at most {entry['peak_memory_mb']:,} MB", flush=True)
+
+
+def error_text(code: int, error: dict[str, Any] | None) -> str:
+    """What a person needs of a failure: our own message alone, the end of the traceback of any other error."""
+    if code == DEAD_KERNEL:
+        return "the kernel died without an error of its own: out of memory? Smaller batches or a smaller profile help."
+    if error is None:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        return f"the notebook's process {how}; its own message stands above."
+    if error["type"] == WorkbenchError.__name__:
+        return error["text"]
+    where = f" in cell {error['cell']}" if error["cell"] is not None else ""
+    return f"{error['type']}{where}: {error['text']}\n" + "\n".join(f"  {line}" for line in error["traceback"])
+
+
+def execute(
+    source: Path, output: Path, parameters: dict[str, Any], root: Path, replace: bool = False
+) -> tuple[int, dict[str, Any]]:
+    """Execute one notebook in a process of its own; returns its exit status and ``{"error", "peak_memory_mb"}``.
+
+    ``output`` is written after every cell, also when the notebook fails. The peak is that of the largest process.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="wb-") as folder:
+        result = Path(folder) / "result.json"
+        request = {"source": str(source), "output": str(output), "parameters": parameters, "result": str(result)}
+        (Path(folder) / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        command = [sys.executable, "-m", "workbench.runs.execution", str(Path(folder) / "request.json")]
+        child = subprocess.Popen(command, env=environment(root, replace))
+        try:
+            code = child.wait()
+        except BaseException:  # Ctrl-C reaches the child too: let it close its kernel
+            _end(child)
+            raise
+        return code, read_json(result) if result.is_file() else {}
+
+
+def _end(child: subprocess.Popen) -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def environment(root: Path, replace: bool = False) -> dict[str, str]:
+    """The environment of a notebook's process: headless, quiet bars, this project, all cores and no more."""
+    variables = dict(os.environ)
+    variables |= {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30", HOME_VARIABLE: str(root)}
+    variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    for name in _THREAD_VARIABLES:
+        variables.setdefault(name, str(available_cores()))
+    variables.pop(REPLACE_VARIABLE, None)
+    if replace:
+        variables[REPLACE_VARIABLE] = "1"
+    package_parent = str(Path(__file__).resolve().parents[2])
+    if not _installed():
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+    return variables
+
+
+def _installed() -> bool:
+    """Whether a kernel that starts elsewhere finds the package without help."""
+    from importlib import metadata
+
+    try:
+        metadata.version("workbench")
+    except metadata.PackageNotFoundError:
+        return False
+    return importlib.util.find_spec("workbench") is not None
+
+
+def _opened_record(path: Path, plan: Plan) -> dict[str, Any]:
+    """The run's record, with what earlier calls of the same run left about other notebooks."""
+    before = read_json(path)["notebooks"] if path.is_file() else {}
+    waiting = {notebook.name: {"status": "waiting"} for notebook in plan.notebooks}
+    record = {"run": plan.run, "profile": plan.profile, "status": "running", "versions": versions()}
+    record |= {"started": _now(), "finished": None, "notebooks": before | waiting}
+    write_json(path, record)
+    return record
+
+
+def _close_record(path: Path, record: dict[str, Any]) -> None:
+    states = [entry["status"] for entry in record["notebooks"].values()]
+    record["status"] = "done" if all(state == "done" for state in states) else "unfinished"
+    record["seconds"] = round(sum(entry.get("seconds") or 0.0 for entry in record["notebooks"].values()), 1)
+    record["finished"] = _now()
+    write_json(path, record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,61 @@
+"""Where things are: the project's root and its folders, the same for every working directory."""
+
+import os
+import re
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+
+HOME_VARIABLE = "WORKBENCH_HOME"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def project_root(root: Path | None = None) -> Path:
+    """The folder that holds ``notebooks/``, ``data/`` and ``reports/``.
+
+    ``root`` where given, else ``WORKBENCH_HOME``, else the folder above the package. The current directory
+    plays no part: papermill, nbval and JupyterLab each start a kernel in a different one.
+    """
+    if root is not None:
+        return Path(root).resolve()
+    if home := os.environ.get(HOME_VARIABLE):
+        folder = Path(home).expanduser().resolve()
+        if not folder.is_dir():
+            raise WorkbenchError(f"{HOME_VARIABLE}={home}: there is no such folder. Create it or unset the variable.")
+        return folder
+    above = Path(__file__).resolve().parents[2]
+    if (above / "notebooks").is_dir():
+        return above
+    raise WorkbenchError(
+        f"{above}: no notebooks/ folder beside the package, so the project's root is unknown. "
+        f"Set {HOME_VARIABLE} to the folder that holds notebooks/."
+    )
+
+
+def notebooks_folder(root: Path | None = None) -> Path:
+    """The folder of the source notebooks."""
+    return project_root(root) / "notebooks"
+
+
+def runs_folder(root: Path | None = None) -> Path:
+    """The folder with one folder of artefacts a run."""
+    return project_root(root) / "data" / "runs"
+
+
+def imported_folder(root: Path | None = None) -> Path:
+    """The folder with one feature folder an import."""
+    return project_root(root) / "data" / "imported"
+
+
+def reports_folder(root: Path | None = None) -> Path:
+    """The folder with one folder of executed notebooks and pages a run."""
+    return project_root(root) / "reports"
+
+
+def checked_name(kind: str, name: str) -> str:
+    """``name`` if it can be a folder's name; ``kind`` says in the error what it names."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise WorkbenchError(
+            f"{kind} name {name!r}: use letters, digits, '-', '_', '+' and '.', beginning with a letter or digit."
+        )
+    return name

@@ -1,0 +1,164 @@
+"""Profiles: which notebooks a run executes, in what order, with which values instead of their defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.runs.parameters import Parameter, checked_value, read_parameters, unknown, value_from_text
+from workbench.runs.places import checked_name, notebooks_folder
+
+RUN_PARAMETER = "run_name"
+_TOP_KEYS = ("run", "notebooks", "shared")
+
+
+@dataclass(frozen=True)
+class PlannedNotebook:
+    """One notebook of a plan: ``overrides`` are given to it, ``values`` are all its parameters as they will be."""
+
+    source: Path
+    overrides: dict[str, Any]
+    values: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The file name without its suffix, for example ``03_train_diffusion``."""
+        return self.source.stem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before it starts, with every name and value checked."""
+
+    run: str
+    profile: str
+    notebooks: list[PlannedNotebook]
+
+
+def profile_names(root: Path | None = None) -> list[str]:
+    """The profiles in ``notebooks/params/``."""
+    return sorted(path.stem for path in (notebooks_folder(root) / "params").glob("*.yml"))
+
+
+def make_plan(
+    profile: str,
+    run: str | None = None,
+    only: list[str] | None = None,
+    parameters: dict[str, Any] | None = None,
+    files: list[Path] | None = None,
+    root: Path | None = None,
+) -> Plan:
+    """What ``workbench run`` will do, or a WorkbenchError for the first name or value that is wrong.
+
+    Later wins: defaults, the profile's ``shared``, its map of the notebook, each of ``files`` likewise,
+    ``parameters`` (name or notebook.name to value; texts are read by the default's type), the run's name.
+    """
+    folder = notebooks_folder(root)
+    path = folder / "params" / f"{profile}.yml"
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: {unknown('profile', profile, profile_names(root))}")
+    layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
+    stems = [_notebook(name, _stems(folder), str(path)) for name in layers[0].get("notebooks") or _stems(folder)]
+    name = checked_name("run", run or next((layer["run"] for layer in layers[::-1] if "run" in layer), profile))
+    declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in stems}
+    overrides: dict[str, dict[str, Any]] = {stem: {} for stem in stems}
+    for layer_path, layer in zip([path, *(files or [])], layers, strict=True):
+        _overlay(overrides, declared, layer, str(layer_path))
+    _overlay_command_line(overrides, declared, parameters or {})
+    for stem in stems:
+        if RUN_PARAMETER not in declared[stem]:
+            raise WorkbenchError(f"{folder / stem}.ipynb: declare '{RUN_PARAMETER}: str' in its parameters cell.")
+        overrides[stem][RUN_PARAMETER] = name
+    chosen = [_notebook(part, stems, "--only") for part in only] if only else stems
+    planned = [
+        PlannedNotebook(folder / f"{stem}.ipynb", overrides[stem], _defaults(declared[stem]) | overrides[stem])
+        for stem in stems
+        if stem in chosen
+    ]
+    return Plan(name, profile, planned)
+
+
+def _defaults(declared: dict[str, Parameter]) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in declared.items()}
+
+
+def _stems(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("[!.]*.ipynb"))
+
+
+def _notebook(name: Any, stems: list[str], place: str) -> str:
+    """The one notebook that ``name`` or its beginning names: ``03`` stands for ``03_train_diffusion``."""
+    text = str(name).removesuffix(".ipynb")
+    found = [stem for stem in stems if stem == text] or [stem for stem in stems if text and stem.startswith(text)]
+    if len(found) != 1:
+        raise WorkbenchError(f"{place}: {unknown('notebook', text, stems)}")
+    return found[0]
+
+
+def _read_layer(path: Path, folder: Path) -> dict[str, Any]:
+    """A YAML file of parameters with its top keys and their kinds checked."""
+    layer = _read_yaml(path)
+    if not isinstance(layer, dict):
+        raise WorkbenchError(f"{path}: expected keys and values at the top, such as 'shared:', got {layer!r}.")
+    for key, value in layer.items():
+        if key not in _TOP_KEYS and key not in _stems(folder):
+            raise WorkbenchError(f"{path}: {unknown('key', key, [*_TOP_KEYS, *_stems(folder)])}")
+        if key == "run":
+            checked_name("run", value)
+        elif key == "notebooks" and not (isinstance(value, list) and value):
+            raise WorkbenchError(f"{path}: 'notebooks' must be a list of notebook names, got {value!r}.")
+        elif key not in ("run", "notebooks") and not isinstance(value, dict | None):
+            raise WorkbenchError(f"{path}: {key!r} must hold 'name: value' lines, got {value!r}.")
+    return layer
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that is given twice: YAML would silently keep the last one."""
+
+        def construct_mapping(self, node, deep=False):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = {str(key) for key in keys if keys.count(key) > 1}
+            if twice:
+                raise WorkbenchError(f"{path}: given twice: {', '.join(sorted(twice))}.")
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
+    except FileNotFoundError as error:
+        raise WorkbenchError(f"{path}: there is no such file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"{path}: not valid YAML ({error}).") from error
+
+
+def _overlay(overrides: dict, declared: dict[str, dict[str, Parameter]], layer: dict[str, Any], place: str) -> None:
+    for name, value in (layer.get("shared") or {}).items():
+        _share(overrides, declared, name, value, place)
+    for stem in [key for key in layer if key not in _TOP_KEYS and key in declared]:
+        for name, value in (layer[stem] or {}).items():
+            if name not in declared[stem]:
+                raise WorkbenchError(f"{place}: {stem}: {unknown('parameter', name, declared[stem])}")
+            overrides[stem][name] = checked_value(value, declared[stem][name].type, f"{place}: {stem}: {name}")
+
+
+def _share(overrides: dict, declared: dict[str, dict[str, Parameter]], name: str, value: Any, place: str) -> None:
+    """Give ``value`` to each notebook that declares ``name``; at least one must."""
+    takers = [stem for stem in declared if name in declared[stem]]
+    if not takers or name == RUN_PARAMETER:
+        all_names = dict.fromkeys(n for stem in declared for n in declared[stem] if n != RUN_PARAMETER)
+        hint = " The run's name is given by 'run:' or --run." if name == RUN_PARAMETER else ""
+        raise WorkbenchError(f"{place}: {unknown('parameter', name, all_names)}{hint}")
+    for stem in takers:
+        where, kind = f"{place}: {name} (for {stem})", declared[stem][name].type
+        overrides[stem][name] = checked_value(value, kind, where)
+
+
+def _overlay_command_line(overrides: dict, declared: dict[str, dict[str, Parameter]], given: dict[str, Any]) -> None:
+    for full_name, value in given.items():
+        stem, dot, name = full_name.rpartition(".")
+        among = {s: declared[s] for s in [_notebook(stem, list(declared), "-p")]} if dot else declared
+        kind = next((d[name].type for d in among.values() if name in d), "str")
+        typed = value_from_text(value, kind, f"-p {full_name}") if isinstance(value, str) else value
+        _share(overrides, among, name, typed, "-p")

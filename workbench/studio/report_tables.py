@@ -1,0 +1,121 @@
+"""The tables of a report's index pages, from the record of a run and its headline numbers."""
+
+from typing import Any
+
+HEADLINE = "headline"
+_LONGEST_OPEN_TABLE = 24
+_RUNS_HEADLINES = 3
+
+
+def told(value: Any) -> str:
+    """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return str(value)
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration: seconds below two minutes, minutes and seconds above."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """All tables of a run's headline numbers, notebook by notebook.
+
+    ``metrics`` maps a notebook to nested dicts. What a notebook puts under "headline" comes first, on its own; a dict
+    of dicts becomes one table with a row for each, the rest lists of name and value.
+    """
+    headline = [[name, value] for numbers in metrics.values() for name, value in _headline(numbers).items()]
+    tables = [_table("Headline", 2, headline)] if headline else []
+    for notebook, numbers in metrics.items():
+        rest = {name: value for name, value in numbers.items() if name != HEADLINE}
+        if rest:
+            tables.append(_table(notebook, 2, []) if any(map(_is_table, rest.values())) else None)
+            tables += _nested_tables(rest, notebook)
+    return [table for table in tables if table is not None]
+
+
+def _headline(numbers: dict[str, Any]) -> dict[str, Any]:
+    found = numbers.get(HEADLINE)
+    return found if isinstance(found, dict) else {}
+
+
+def _nested_tables(numbers: dict[str, Any], title: str) -> list[dict[str, Any]]:
+    plain = [[name, _short(value)] for name, value in numbers.items() if not isinstance(value, dict)]
+    has_tables = any(isinstance(value, dict) for value in numbers.values())
+    tables = [_table("" if has_tables else title, 2, plain)] if plain else []
+    for name, value in numbers.items():
+        if not isinstance(value, dict) or not value:
+            continue
+        if all(
+            isinstance(item, dict) and not any(isinstance(i, dict) for i in item.values()) for item in value.values()
+        ):
+            tables.append(_matrix(name, value))
+        elif not any(isinstance(item, dict) for item in value.values()):
+            tables.append(_table(name, 3, [[key, _short(item)] for key, item in value.items()]))
+        else:
+            tables += _nested_tables({f"{name} / {key}": item for key, item in value.items()}, name)
+    return tables
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _matrix(title: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    body = [[name, *(_short(row.get(column)) for column in columns)] for name, row in rows.items()]
+    return _table(title, 3, body, ["", *columns])
+
+
+def _short(value: Any) -> Any:
+    """A list as its length when it is long: an index is read, not searched."""
+    if isinstance(value, list):
+        return ", ".join(map(told, value)) if len(value) <= 8 else f"{len(value):,} values"
+    return value
+
+
+def _table(title: str, level: int, rows: list[list[Any]], columns: list[str] | None = None) -> dict[str, Any]:
+    folded = len(rows) > _LONGEST_OPEN_TABLE
+    return {"title": title, "level": level, "rows": rows, "columns": columns, "folded": folded}
+
+
+def notebooks_table(record: dict[str, Any], executed: list[str]) -> dict[str, Any]:
+    """The notebooks of a run with state, time and memory, linked where a page exists."""
+    rows = []
+    for name, entry in record["notebooks"].items():
+        page = {"text": name, "link": f"{name}.html"} if name in executed else name
+        state = {"text": entry["status"], "state": entry["status"], "link": None}
+        seconds = seconds_text(entry["seconds"]) if entry.get("seconds") is not None else None
+        first_line = (entry.get("error") or "").split("\n")[0]
+        rows.append([page, state, seconds, entry.get("peak_memory_mb"), first_line])
+    return _table("Notebooks", 2, rows, ["notebook", "state", "time", "peak memory, MB", "error"]) | {"folded": False}
+
+
+def runs_table(records: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """One row a run: state, notebooks done, time, and the first of its headline numbers."""
+    rows = []
+    for record, metrics in records:
+        states = [entry["status"] for entry in record["notebooks"].values()]
+        headline = [item for numbers in metrics.values() for item in _headline(numbers).items()][:_RUNS_HEADLINES]
+        rows.append(
+            [
+                {"text": record["run"], "link": f"{record['run']}/index.html"},
+                record.get("profile"),
+                {"text": record.get("status"), "state": record.get("status"), "link": None},
+                f"{states.count('done')} of {len(states)}",
+                seconds_text(record.get("seconds") or 0.0),
+                record.get("started"),
+                ", ".join(f"{name} {told(value)}" for name, value in headline),
+            ]
+        )
+    columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]
+    return _table("", 2, rows, columns) | {"folded": False}
