@@ -1,0 +1,132 @@
+"""Average per-class accuracy: per class, per role, per band; exact and synset matched.
+
+Source: reference `ltvrr.md` sections 7.2 to 7.5; paper section 4.1. All accuracies are in percent.
+"""
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.lsvru import ROLES
+from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
+from workbench.scenes.vocabulary import Vocabulary
+
+METRICS = ("exact", "synset")
+BAND_RULES = ("all classes", "present classes")
+SUMMARY_ROLES = ("subject", "object", "subject/object", "relation", "combined")
+
+
+def kind_of_role(role: str) -> str:
+    """Subjects and objects share their classes: "objects" or "relations", the fields of Counts and Vocabulary."""
+    return "relations" if role == "relation" else "objects"
+
+
+def synset_hits(true: np.ndarray, predicted: np.ndarray, synsets: np.ndarray) -> np.ndarray:
+    """Whether two class ids (N,) share a synset; ``synsets`` (C,) ids, negative where a class has none.
+
+    A class without a synset never hits, not even itself, as with upstream's VG8K table (reference 7.5).
+    """
+    return (synsets[true] == synsets[predicted]) & (synsets[true] >= 0)
+
+
+def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Test rows and hits of each class, (C,) int64 each; ``true`` (N,) ids, ``hits`` (N,) bool."""
+    n_test = np.bincount(true, minlength=n_classes)
+    return n_test, np.bincount(true[np.asarray(hits, dtype=bool)], minlength=n_classes)
+
+
+def percent(correct: np.ndarray, n_test: np.ndarray) -> np.ndarray:
+    """Accuracy in percent, nan where a class has no test row."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100.0 * (correct / n_test)
+
+
+def per_class_table(
+    truth: pd.DataFrame,
+    predicted: pd.DataFrame,
+    vocabulary: Vocabulary,
+    counts: Counts,
+    *,
+    band_rule: str = "all classes",
+    synsets: dict[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """One row per role and class, classes without test rows too (their accuracy is nan).
+
+    ``truth`` and ``predicted`` have integer columns subject, relation, object. ``band_rule``: "all classes" cuts
+    the bands over the whole vocabulary, "present classes" over the role's classes in test, as upstream does
+    (band "" elsewhere). ``synsets``: "objects" (C,) and "relations" (R,) synset ids; without them the synset
+    columns are missing. Columns: role, class, name, band, n_train, n_test, correct_*, accuracy_* (percent).
+    """
+    if band_rule not in BAND_RULES:
+        raise WorkbenchError(f"band rule {band_rule!r} is not known. Choose one of: {', '.join(BAND_RULES)}.")
+    tables = []
+    for role in ROLES:
+        kind = kind_of_role(role)
+        names, n_train = getattr(vocabulary, kind), getattr(counts, kind)
+        true, guess = (np.asarray(table[role], dtype=np.int64) for table in (truth, predicted))
+        n_test, correct = class_totals(true, true == guess, len(names))
+        band = band_of_class(n_train) if band_rule == "all classes" else band_of_present_class(n_train, n_test > 0)
+        table = {"role": role, "class": np.arange(len(names)), "name": list(names), "band": band,
+                 "n_train": n_train, "n_test": n_test, "correct_exact": correct,
+                 "accuracy_exact": percent(correct, n_test)}  # fmt: skip
+        if synsets is not None:
+            _, correct = class_totals(true, synset_hits(true, guess, synsets[kind]), len(names))
+            table |= {"correct_synset": correct, "accuracy_synset": percent(correct, n_test)}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def summary_table(per_class: pd.DataFrame, *, only_trained: bool = False) -> pd.DataFrame:
+    """Average per-class accuracy of each metric, role and band ("many", "medium", "few", "all").
+
+    The mean runs over the classes with test rows; with ``only_trained`` classes without a training example are
+    left out of it, and ``n_left_out`` says how many. subject/object is the mean of the two roles' averages,
+    combined the mean of that and relation; a band without classes is nan. Columns: metric, role, band, accuracy,
+    n_classes, n_left_out.
+    """
+    present = per_class[per_class["n_test"] > 0]
+    kept = present[present["n_train"] > 0] if only_trained else present
+    rows = []
+    for metric in METRICS:
+        if f"accuracy_{metric}" not in per_class:
+            continue
+        for band in (*BANDS, "all"):
+            averages = {role: _average(present, kept, role, band, metric) for role in ROLES}
+            averages["subject/object"] = _merge(averages["subject"], averages["object"])
+            averages["combined"] = _merge(averages["subject/object"], averages["relation"])
+            rows += [(metric, role, band, *averages[role]) for role in SUMMARY_ROLES]
+    return pd.DataFrame(rows, columns=["metric", "role", "band", "accuracy", "n_classes", "n_left_out"])
+
+
+def headline(summary: pd.DataFrame, metric: str = "exact") -> dict[str, float]:
+    """The "all" row of a metric by role, in percent."""
+    here = summary[(summary["metric"] == metric) & (summary["band"] == "all")]
+    return {role: float(value) for role, value in zip(here["role"], here["accuracy"], strict=True)}
+
+
+def combined_accuracy(
+    truth: dict[str, np.ndarray], predicted: dict[str, np.ndarray], counts: Counts, only_trained: bool = False
+) -> dict[str, float]:
+    """Exact-match averages in percent by summary role, without bands: what models are selected by (7.3)."""
+    averages = {}
+    for role in ROLES:
+        n_train = getattr(counts, kind_of_role(role))
+        n_test, correct = class_totals(truth[role], truth[role] == predicted[role], len(n_train))
+        kept = (n_test > 0) & ((n_train > 0) | (not only_trained))
+        averages[role] = float(percent(correct[kept], n_test[kept]).mean()) if kept.any() else float("nan")
+    averages["subject/object"] = (averages["subject"] + averages["object"]) / 2
+    averages["combined"] = (averages["subject/object"] + averages["relation"]) / 2
+    return averages
+
+
+def _average(present: pd.DataFrame, kept: pd.DataFrame, role: str, band: str, metric: str) -> tuple[float, int, int]:
+    def here(table: pd.DataFrame) -> pd.DataFrame:
+        return table[(table["role"] == role) & ((table["band"] == band) | (band == "all"))]
+
+    values = here(kept)[f"accuracy_{metric}"].to_numpy()
+    average = float(values.mean()) if len(values) else float("nan")
+    return average, len(values), len(here(present)) - len(values)
+
+
+def _merge(left: tuple[float, int, int], right: tuple[float, int, int]) -> tuple[float, int, int]:
+    return (left[0] + right[0]) / 2, left[1] + right[1], left[2] + right[2]

@@ -1,0 +1,140 @@
+"""Training a recogniser on the stored features of real relations."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.randomness import generator
+from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
+from workbench.recognition.fitting import Batch, FitPlan, fit
+from workbench.recognition.losses import role_losses
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.recognition.prediction import validation_of
+from workbench.recognition.stored_features import FeatureRows
+from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.bands import count_classes
+from workbench.scenes.vocabulary import Vocabulary
+
+STATE_FILE = "training_state.safetensors"
+LOG_FILE = "log.jsonl"
+
+
+class RealBatches:
+    """Real rows in a new order each epoch, a function of (seed, epoch); the last batch may be smaller."""
+
+    def __init__(self, features: FeatureRows, batch_size: int, seed: int):
+        self.name, self._features, self._batch_size, self._seed = features.name, features, batch_size, seed
+        self.steps_per_epoch = math.ceil(len(features) / batch_size)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The epoch's batches."""
+        order = generator(self._seed, "recogniser", "order", epoch).permutation(len(self._features))
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            labels = {role: ids[rows] for role, ids in self._features.labels.items()}
+            yield Batch(self._features(rows), labels)
+
+
+def train_recogniser(
+    folder: Path,
+    *,
+    features: Path,
+    text: Path,
+    loss: str = "ce",
+    epochs: int = 12,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    hidden: int = 1024,
+    seed: int = 0,
+    word_vectors: str = "",
+    word_mode: str = "clean",
+    tau: float = 1.0,
+    optimiser: str = "adamw",
+    weight_decay: float = 0.01,
+    schedule: str = "cosine",
+    warm_up_steps: int = 100,
+    precision: str = "auto",
+    device: str = "auto",
+    only_trained: bool = False,
+    memory_gigabytes: float = 2.0,
+    seconds_between_states: float = 10.0,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> dict[str, Any]:
+    """Train an LSVRU head and keep the epoch that is best on validation (exact-match Combined).
+
+    ``features`` holds the vocabulary and the banks train/ and val/; ``text`` a text folder, whose class vectors
+    are used unless ``word_vectors`` names a word2vec, GloVe or JSON file (``word_mode`` as in `word_vectors`).
+    ``loss`` is "ce", "wce" or "logit_adjusted" (``tau``). ``only_trained`` leaves classes without a train row out
+    of the validation mean. The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
+    (6.1); AdamW gets further in the same epochs on stored features. Writes ``recogniser.safetensors`` and
+    ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers.
+    """
+    plan = FitPlan(epochs, batch_size, learning_rate, seed, optimiser, weight_decay, schedule, warm_up_steps,
+                   precision, device)  # fmt: skip
+    folder, features = Path(folder), Path(features)
+    vocabulary = Vocabulary.read(features)
+    train, validation = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
+    if (train.dimension, train.encoder) != (validation.dimension, validation.encoder):
+        raise WorkbenchError(
+            f"{features}: train has {train.dimension}-D features of {train.encoder!r}, val {validation.dimension}-D "
+            f"features of {validation.encoder!r}. Make both splits with the same encoder."
+        )
+    counts = count_classes(train.relations, vocabulary)
+    vectors, word_source = class_vectors(Path(text), vocabulary, word_vectors, word_mode)
+    head = new_head(train.dimension, vectors, hidden, seed)
+    fitted = fit(
+        head,
+        RealBatches(FeatureRows(train, f"{features / 'train'}", memory_gigabytes), batch_size, seed),
+        role_losses(loss, counts.objects, counts.relations, tau),
+        validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained),
+        plan,
+        folder / STATE_FILE,
+        log_path=folder / LOG_FILE,
+        on_epoch=on_epoch,
+        seconds_between_states=seconds_between_states,
+    )
+    head.load_state_dict(fitted.best_weights)
+    history = {"stage": "training", "epochs": epochs, "best_epoch": fitted.best_epoch, "learning_rate": learning_rate,
+               "optimiser": optimiser, "seed": seed, "tau": tau, "validation": fitted.best}  # fmt: skip
+    save_recogniser(
+        folder / RECOGNISER_FILE,
+        Recogniser(head, vocabulary, train.encoder, train.entity_region, loss, word_source, history),
+    )
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    return {
+        "rows": len(train),
+        "epochs": epochs,
+        "best_epoch": fitted.best_epoch,
+        "seconds": round(sum(entry["seconds"] for entry in fitted.log), 1),
+        "train_loss": fitted.log[-1]["loss"],
+        **{f"validation_{name.replace('/', '_')}": value for name, value in fitted.best.items()},
+    }
+
+
+def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mode: str) -> tuple[ClassVectors, str]:
+    """The head's word matrices and a line that says where they come from."""
+    if word_vectors:
+        return read_class_vectors(Path(word_vectors), vocabulary, word_mode), f"{Path(word_vectors).name} ({word_mode})"
+    embeddings = TextEmbeddings.open(text)
+    found, wanted = (len(embeddings.objects), len(embeddings.relations)), (
+        len(vocabulary.objects), len(vocabulary.relations))  # fmt: skip
+    if found != wanted:
+        raise WorkbenchError(
+            f"{text}: vectors of {found[0]} objects and {found[1]} relations, but the features have {wanted[0]} and "
+            f"{wanted[1]} classes. Make the text embeddings from the same vocabulary."
+        )
+    return text_word_vectors(embeddings), f"text tower {embeddings.encoder}"
+
+
+def new_head(dimension: int, vectors: ClassVectors, hidden: int, seed: int) -> LsvruHead:
+    """A head with fresh weights for features of ``dimension`` and these word matrices."""
+    objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
+    config = LsvruConfig(dimension, objects.shape[1], len(objects), len(relations) - 1, hidden)
+    return LsvruHead(config, objects, relations).initialise(seed)
