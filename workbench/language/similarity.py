@@ -176,7 +176,7 @@ class NounHierarchy:
 
 @functools.lru_cache(maxsize=4)
 def noun_hierarchy(reader) -> NounHierarchy:
-    """Read the hypernyms of every noun from the reader's ``data.noun`` in one pass (NLTK's objects take 20 times as long)."""
+    """Read the hypernyms of every noun from ``data.noun`` in one pass; making NLTK's objects takes 20 times as long."""
     with reader.open("data.noun") as file:
         lines = [line.split("|", 1)[0].split() for line in file.read().splitlines() if line[:1] not in ("", " ")]
     node_of_offset = {int(fields[0]): node for node, fields in enumerate(lines)}

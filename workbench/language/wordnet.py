@@ -8,45 +8,25 @@ They are unpacked once into a cache folder. NLTK reads corpora only below ``nltk
 import errno
 import functools
 import hashlib
-import io
 import lzma
 import os
 import re
 import shutil
-import sys
 import tarfile
 import tempfile
 import warnings
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, sha256_of_file
+from workbench.files import sha256_of_file
+from workbench.language.noun_database import DATABASE_FILES, lexnames_file, pack_nouns
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
 LICENCE = Path(__file__).parent / "data" / "LICENSE.wordnet"
 
-# NLTK opens all of these, some of them only to find them empty.
-DATABASE_FILES = (
-    "data.noun",
-    "index.noun",
-    "noun.exc",
-    "lexnames",
-    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
-    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
-    "cntlist.rev",
-    "index.sense",
-)
-LEXICOGRAPHER_FILES = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
-    "noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object "
-    "noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape "
-    "noun.state noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition "
-    "verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession "
-    "verb.social verb.stative verb.weather adj.ppl"
-).split()
-SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
-KEPT_POINTERS = ("@", "@i")  # hypernym, instance hypernym: all that a distance needs
 LARGEST_FILE_BYTES = 64 << 20
+
+__all__ = ["name_forms", "noun_senses", "open_wordnet", "pack_nouns", "unpack_nouns"]
 
 
 def open_wordnet(folder: Path | None = None, cache: Path | None = None):
@@ -86,7 +66,7 @@ def noun_senses(name: str, reader, max_senses: int | None = None) -> tuple[str, 
     """
     for form in name_forms(name):
         if synsets := reader.synsets(form, "n"):
-            # A plural may have two base forms (cookie, cooky) with the same synsets. Cut first, as plain NLTK code does.
+            # A plural may have two base forms (cookie, cooky) of the same synsets. Cut first, as plain NLTK code does.
             return form, list(dict.fromkeys(synsets[:max_senses]))
     return "", []
 
@@ -109,82 +89,9 @@ def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
     if not archive.is_file():
         raise WorkbenchError(
             f"{archive}: the shipped WordNet is missing. Install the package again, or pack it from WordNet 3.0 with "
-            "`python -m workbench.language.wordnet FOLDER_WITH_data.noun ARCHIVE`."
+            "`python -m workbench.language.noun_database FOLDER_WITH_data.noun ARCHIVE`."
         )
     return _stage(f"nouns-{sha256_of_file(archive)[:12]}", cache, lambda target: _extract(archive, target))
-
-
-def pack_nouns(source: Path, target: Path) -> int:
-    """Pack the nouns of a WordNet in Princeton's database format, without glosses, and return the bytes written.
-
-    ``source`` holds ``data.noun``, ``index.noun`` and ``noun.exc`` (for example Debian's ``wordnet-base``). Hypernym
-    and instance-hypernym pointers stay, byte offsets are computed anew, the other parts of speech hold only the
-    licence. The same source gives the same bytes.
-    """
-    files = noun_database(Path(source))
-    with atomic_path(Path(target)) as temporary:
-        compression = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 16 << 20}]
-        with lzma.open(temporary, "wb", filters=compression) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
-            for name in DATABASE_FILES:
-                entry = tarfile.TarInfo(name)
-                entry.size = len(files[name])
-                tar.addfile(entry, io.BytesIO(files[name]))
-    return Path(target).stat().st_size
-
-
-def noun_database(source: Path) -> dict[str, bytes]:
-    """The files of a noun-only database, by name: what :func:`pack_nouns` packs."""
-    licence = [line for line in _lines(source / "data.noun") if line.startswith("  ")]
-    header = "".join(line + "\n" for line in licence)
-    records = [_record(line) for line in _lines(source / "data.noun") if line.strip() and line not in licence]
-    new_offset, place = {}, len(header.encode())
-    for offset, head, pointers in records:
-        new_offset[offset] = place
-        place += len(_data_line(0, head, [(symbol, 0) for symbol, _ in pointers]).encode())
-    data = [_data_line(new_offset[o], head, [(s, new_offset[t]) for s, t in found]) for o, head, found in records]
-    index = []
-    for line in _lines(source / "index.noun"):
-        if line.strip() and not line.startswith("  "):
-            lemma, _, count, *rest = line.split()
-            offsets = " ".join(f"{new_offset[offset]:08d}" for offset in rest[-int(count) :])
-            index.append(f"{lemma} n {count} 1 @ {count} {rest[-int(count) - 1]} {offsets}\n")
-    texts = dict.fromkeys(DATABASE_FILES, "")
-    for name in texts:
-        if name.startswith(("data.", "index.")) and name != "index.sense":
-            texts[name] = header
-    texts["data.noun"] += "".join(data)
-    texts["index.noun"] += "".join(index)
-    texts["noun.exc"] = "".join(line + "\n" for line in _lines(source / "noun.exc"))
-    texts["lexnames"] = _lexnames()
-    return {name: text.encode() for name, text in texts.items()}
-
-
-def _record(line: str) -> tuple[str, str, list[tuple[str, str]]]:
-    fields = line.split("|")[0].split()
-    end = 4 + 2 * int(fields[3], 16)
-    pointers = [fields[at : at + 4] for at in range(end + 1, end + 1 + 4 * int(fields[end]), 4)]
-    return fields[0], " ".join(fields[1:end]), [(p[0], p[1]) for p in pointers if p[0] in KEPT_POINTERS]
-
-
-def _data_line(offset: int, head: str, pointers: list[tuple[str, int]]) -> str:
-    tail = "".join(f"{symbol} {target:08d} n 0000 " for symbol, target in pointers)
-    return f"{offset:08d} {head} {len(pointers):03d} {tail}|\n"
-
-
-def _lexnames() -> str:
-    return "".join(
-        f"{number:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n"
-        for number, name in enumerate(LEXICOGRAPHER_FILES)
-    )
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise WorkbenchError(
-            f"{path}: the file is missing. Expected a folder with WordNet's database files."
-        ) from error
 
 
 def _extract(archive: Path, target: Path) -> None:
@@ -221,7 +128,7 @@ def _copy_and_complete(database: Path, target: Path) -> None:
         if (database / name).is_file():
             shutil.copyfile(database / name, target / name)
         else:
-            (target / name).write_text(_lexnames() if name == "lexnames" else "")
+            (target / name).write_text(lexnames_file() if name == "lexnames" else "")
 
 
 def _stage(name: str, cache: Path | None, fill) -> Path:
@@ -271,9 +178,3 @@ def _cache_folder(cache: Path | None) -> Path:
             return folder
     tried = ", ".join(str(folder) for folder in ([cache] if cache else choices))
     raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set WORKBENCH_HOME to one.")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m workbench.language.wordnet FOLDER_WITH_data.noun ARCHIVE")
-    print(f"{pack_nouns(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")
