@@ -4,8 +4,10 @@ A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``dete
 ``rel_annotations_<split>.json``. Boxes are inclusive xyxy pixels, see ``workbench.scenes.boxes``.
 """
 
+import json
 import warnings
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -64,8 +66,8 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     folder = Path(folder)
     try:
         vocabulary = Vocabulary.read(folder)
-        images_in_file = _image_table(read_json(detections_path(folder, split)))
-        images, ends = _relation_ends(read_json(relations_path(folder, split)), images_in_file)
+        images_in_file = _image_table(_read_whole(detections_path(folder, split)))
+        images, ends = _relation_ends(_read_whole(relations_path(folder, split)), images_in_file)
         _require_possible(vocabulary, ends)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError) as error:
         _raise_report(folder, split, error)
@@ -127,6 +129,18 @@ def detection_boxes(folder: Path, split: str) -> pd.DataFrame:
     return boxes.sort_values("image", kind="stable", ignore_index=True)
 
 
+def _read_whole(path: Path) -> Any:
+    """JSON in which no key occurs twice: of two entries for one image the parser would drop the first."""
+
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            raise ValueError("a key occurs twice")
+        return value
+
+    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_repeats)
+
+
 def _image_table(coco: Any) -> pd.DataFrame:
     entries = coco["images"]
     table = pd.DataFrame(
@@ -166,10 +180,7 @@ def _relation_ends(by_file: dict[str, list], images: pd.DataFrame) -> tuple[pd.D
     ends["image"] = np.repeat(np.arange(len(lists)), [len(relations) for relations in lists])
     for role in ("subject", "object"):
         ends[role] = _integers([relation[role]["category"] for relation in found])
-        bbox = np.array([relation[role]["bbox"] for relation in found])
-        if len(found) and (bbox.dtype.kind not in "iuf" or bbox.shape != (len(found), 4)):
-            raise TypeError("a box is not four numbers")
-        ends[f"{role}_xyxy"] = xyxy_from_relation_bbox(bbox.reshape(-1, 4))
+        ends[f"{role}_xyxy"] = xyxy_from_relation_bbox(_boxes([relation[role]["bbox"] for relation in found]))
     return images, ends
 
 
@@ -210,10 +221,17 @@ def _interleaved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _integers(values: list) -> np.ndarray:
-    array = np.array(values if values else [], dtype=None if values else np.int64)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
+    if not set(map(type, values)) <= {int}:
         raise TypeError("a whole number is expected")
-    return array.astype(np.int64)
+    return np.array(values, dtype=np.int64)
+
+
+def _boxes(boxes: list) -> np.ndarray:
+    if not (set(map(type, boxes)) <= {list} and set(map(len, boxes)) <= {4}):
+        raise TypeError("a box is a list of four numbers")
+    if not set(map(type, chain.from_iterable(boxes))) <= {int, float}:
+        raise TypeError("a box is made of numbers")
+    return np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes)).reshape(-1, 4)
 
 
 def _raise_report(folder: Path, split: str, error: Exception) -> None:

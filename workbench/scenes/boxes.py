@@ -20,7 +20,8 @@ def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
 
 def xyxy_from_relation_bbox(bbox: np.ndarray) -> np.ndarray:
     """Re-order the relation files' [ymin, ymax, xmin, xmax] to xyxy; (N, 4) to (N, 4) float32."""
-    return np.asarray(bbox)[:, [2, 0, 3, 1]].astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and the reader refuses that
+        return np.asarray(bbox)[:, [2, 0, 3, 1]].astype(np.float32)
 
 
 def xyxy_from_detection_bbox(bbox: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:

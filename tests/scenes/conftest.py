@@ -1,0 +1,74 @@
+"""Random annotation folders in the LTVRR layout, small enough to check by hand-written loops."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+OBJECTS = ["man", "dog", "hat", "tree", "street"]
+RELATIONS = ["on", "to the left of", "wearing"]
+
+
+def write(path: Path, value) -> None:
+    path.write_text(json.dumps(value))
+
+
+def random_split(random: np.random.Generator, images: int, first_id: int) -> tuple[dict, dict]:
+    """A detections file and a relations file; ids are shuffled, one image has no relations entry."""
+    ids = [int(i) for i in first_id + random.permutation(images + 1)]
+    sizes = {i: (int(random.integers(50, 300)), int(random.integers(50, 300))) for i in ids}
+    coco = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": sizes[i][0], "height": sizes[i][1]} for i in ids],
+        "annotations": [],
+        "categories": [{"id": 3 * k + 1, "name": name} for k, name in enumerate(OBJECTS)],
+    }
+    by_name = {}
+    for i in ids[:-1]:
+        width, height = sizes[i]
+        boxes = []
+        for _ in range(int(random.integers(1, 6))):
+            y1, x1 = int(random.integers(0, height - 2)), int(random.integers(0, width - 2))
+            y2, x2 = int(random.integers(y1 + 1, height)), int(random.integers(x1 + 1, width))
+            boxes.append({"bbox": [y1, y2, x1, x2], "category": int(random.integers(len(OBJECTS)))})
+            box = {"bbox": [x1, y1, x2 - x1 + 1, y2 - y1 + 1], "area": (x2 - x1 + 1) * (y2 - y1 + 1), "iscrowd": 0}
+            coco["annotations"].append({"image_id": i, "category_id": 3 * boxes[-1]["category"] + 1, **box})
+        by_name[f"{i}.jpg"] = [
+            {
+                "subject": boxes[int(random.integers(len(boxes)))],
+                "object": boxes[int(random.integers(len(boxes)))],
+                "predicate": int(random.integers(len(RELATIONS))),
+            }
+            for _ in range(int(random.integers(1, 8)))
+        ]
+    return coco, by_name
+
+
+@pytest.fixture
+def annotation_folder(tmp_path):
+    """Make a folder of three random splits: ``annotation_folder(seed, images)``."""
+
+    def make(seed: int = 0, images: int = 5) -> Path:
+        random = np.random.default_rng(seed)
+        folder = tmp_path / f"annotations{seed}"
+        folder.mkdir()
+        write(folder / "objects.json", OBJECTS)
+        write(folder / "predicates.json", RELATIONS)
+        for place, split in enumerate(("train", "val", "test")):
+            coco, by_name = random_split(random, images, 1000 * (place + 1))
+            write(folder / f"detections_{split}.json", coco)
+            write(folder / f"rel_annotations_{split}.json", by_name)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def change():
+    """Change one JSON file in place: ``change(path, function)``."""
+
+    def apply(path: Path, function) -> None:
+        value = json.loads(path.read_text())
+        write(path, function(value) or value)
+
+    return apply

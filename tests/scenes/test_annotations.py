@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.annotations import (
+    BOX_COLUMNS,
+    SPLITS,
+    detection_boxes,
+    escapes_folder,
+    read_annotations,
+)
+from workbench.scenes.boxes import union_boxes
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_upstream_triples_in_loader_order(reference_fixtures, split):
+    folder = reference_fixtures / "annotations"
+    expected = json.loads((folder / "expected.json").read_text())[split]["images"]
+    expected = [image for image in expected if not image["flipped"]]
+    annotations = read_annotations(folder / "gvqa/seed0", split)
+    assert annotations.images["file_name"].tolist() == [image["file_name"] for image in expected]
+    assert annotations.images["width"].tolist() == [image["width"] for image in expected]
+    boxes = annotations.boxes_xyxy()
+    for place, image in enumerate(expected):
+        found = [
+            {
+                "subject_box": boxes[row.subject_box].tolist(),
+                "subject_class": row.subject,
+                "object_box": boxes[row.object_box].tolist(),
+                "object_class": row.object,
+                "predicate": row.relation,
+            }
+            for row in annotations.relations[annotations.relations["image"] == place].itertuples()
+        ]
+        assert found == image["triples"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_upstream_detection_boxes(reference_fixtures, split):
+    folder = reference_fixtures / "annotations"
+    expected = json.loads((folder / "expected.json").read_text())[split]["images"]
+    boxes = detection_boxes(folder / "gvqa/seed0", split)
+    for place, image in enumerate(image for image in expected if not image["flipped"]):
+        here = boxes[boxes["image"] == place]
+        assert here[BOX_COLUMNS].to_numpy().tolist() == image["detection_boxes"]
+        assert here["detection_class"].tolist() == image["detection_classes"]
+
+
+@pytest.mark.parametrize(("seed", "images"), [(0, 1), (1, 4), (2, 30)])
+def test_tables_equal_a_plain_loop(annotation_folder, seed, images):
+    folder = annotation_folder(seed, images)
+    annotations = read_annotations(folder, "train")
+    entries = json.loads((folder / "detections_train.json").read_text())["images"]
+    by_name = json.loads((folder / "rel_annotations_train.json").read_text())
+    entries = sorted((entry for entry in entries if entry["file_name"] in by_name), key=lambda entry: entry["id"])
+    assert annotations.images["image_id"].tolist() == [entry["id"] for entry in entries]
+    number_of_box, relations = {}, []
+    for place, entry in enumerate(entries):
+        for relation in by_name[entry["file_name"]]:
+            row = [place]
+            for role in ("subject", "object"):
+                y1, y2, x1, x2 = relation[role]["bbox"]
+                key = (place, x1, y1, x2, y2, relation[role]["category"])
+                row.append(number_of_box.setdefault(key, len(number_of_box)))
+            row += [relation["subject"]["category"], relation["predicate"], relation["object"]["category"]]
+            relations.append(row)
+    assert annotations.relations.to_numpy().tolist() == relations
+    assert [tuple(box) for box in annotations.boxes.to_numpy().tolist()] == list(number_of_box)
+    assert annotations.boxes["x1"].dtype == np.float32
+    union = annotations.unions_xyxy([0])
+    ends = annotations.boxes_xyxy()[relations[0][1:3]]
+    assert union.tolist() == [[*ends[:, :2].min(0), *ends[:, 2:].max(0)]]
+
+
+def test_union_of_many_pairs():
+    random = np.random.default_rng(0)
+    a, b = (np.sort(random.integers(0, 50, (200, 2, 2)), axis=1).reshape(200, 4).astype(np.float32) for _ in range(2))
+    union = union_boxes(a, b)
+    assert union.dtype == np.float32
+    assert (union == union_boxes(b, a)).all() and (union_boxes(union, a) == union).all()
+    assert (union[:, :2] <= a[:, :2]).all() and (union[:, 2:] >= b[:, 2:]).all()
+
+
+def test_image_folder_in_or_beside_the_annotations(annotation_folder, tmp_path):
+    folder = annotation_folder()
+    (folder.parent / "images").mkdir()
+    assert read_annotations(folder, "val").image_folder == folder.parent / "images"
+    (folder / "images").mkdir()
+    annotations = read_annotations(folder, "val")
+    assert annotations.image_path(0) == folder / "images" / annotations.images["file_name"][0]
+    assert read_annotations(folder, "val", image_folder=tmp_path).image_folder == tmp_path
+
+
+def test_boxes_that_reach_outside_are_kept(annotation_folder, change):
+    folder = annotation_folder()
+    name = read_annotations(folder, "train").images["file_name"][0]
+
+    def outside(by_name):
+        by_name[name][0]["subject"]["bbox"] = [-3, 20.5, -7, 9999]
+
+    change(folder / "rel_annotations_train.json", outside)
+    assert read_annotations(folder, "train").boxes_xyxy()[0].tolist() == [-7, -3, 9999, 20.5]
+
+
+def test_images_without_a_detections_entry_are_left_out_with_a_warning(annotation_folder, change):
+    folder = annotation_folder()
+    rows = len(read_annotations(folder, "train").relations)
+    change(folder / "rel_annotations_train.json", lambda by_name: {"lost.jpg": next(iter(by_name.values())), **by_name})
+    with pytest.warns(UserWarning, match="1 image"):
+        assert len(read_annotations(folder, "train").relations) == rows
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "part/a.jpg", "..a.jpg"])
+def test_names_inside_the_image_folder(name):
+    assert not escapes_folder(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/a.jpg", "../a.jpg", "x/../../a.jpg", "C:\\a.jpg", "x\\..\\..\\a.jpg", "", ".", "a\0b"]
+)
+def test_names_that_leave_the_image_folder(name):
+    assert escapes_folder(name)
+
+
+def test_an_unknown_split_names_the_missing_file(annotation_folder):
+    with pytest.raises(WorkbenchError, match=r"detections_dev\.json"):
+        read_annotations(annotation_folder(), "dev")
