@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.language import hardness
+from workbench.language.hardness import HardnessModel, fit_hardness
+
+
+def embeddings(rows, dimension=16, seed=0):
+    vectors = np.random.default_rng(seed).standard_normal((rows, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("rows", "centres"), [(1, 1), (5, 5), (200, 12), (5000, 30)])
+def test_hardness_is_the_normalised_distance_to_every_centre(rows, centres):
+    captions = embeddings(rows)
+    model = fit_hardness(captions, centres, seed=3)
+    found = model.hardness(captions)
+    distance = np.linalg.norm(captions[:, None, :].astype(np.float64) - model.centres[None], axis=2)
+    assert found.shape == (rows, centres)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-6)
+    if centres > 1:
+        np.testing.assert_allclose(found, distance / distance.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
+        entropy = -(found.astype(float) * np.log(np.maximum(found, 1e-30))).sum(axis=1)
+        np.testing.assert_allclose(model.entropy(captions), entropy, rtol=1e-5)
+        assert (model.entropy(captions) <= np.log(centres) + 1e-12).all()
+
+
+def test_centres_find_separate_clusters_however_often_a_caption_is_repeated():
+    corners = np.eye(4, 8)
+    captions = np.repeat(corners, [1, 50, 3, 7], axis=0)
+    centres = fit_hardness(captions, 4, seed=0).centres
+    np.testing.assert_allclose(np.sort(centres @ corners.T, axis=0)[-1], 1.0)
+
+
+def test_repeats_weigh_nothing_unless_asked_for():
+    captions = embeddings(40)
+    repeated = np.concatenate([captions, np.repeat(captions[:1], 100, axis=0)])
+    np.testing.assert_allclose(fit_hardness(captions, 1, 0).centres[0], captions.mean(axis=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(fit_hardness(repeated, 5, 0).centres, fit_hardness(captions, 5, 0).centres)
+    weighted = fit_hardness(repeated, 1, 0, weights=np.ones(140)).centres[0]
+    np.testing.assert_allclose(weighted, repeated.mean(axis=0), rtol=1e-5, atol=1e-7)
+
+
+def test_mini_batches_give_centres_about_as_good(monkeypatch):
+    captions = embeddings(3000, 8)
+    exact = fit_hardness(captions, 20, seed=1)
+    monkeypatch.setattr(hardness, "EXACT_DISTANCES", 0)
+    quick = fit_hardness(captions, 20, seed=1)
+
+    def inertia(model):
+        return (np.linalg.norm(captions[:, None] - model.centres[None], axis=2).min(axis=1) ** 2).sum()
+
+    assert inertia(quick) < 1.1 * inertia(exact)
+
+
+def test_chunks_do_not_matter(monkeypatch):
+    captions = embeddings(100)
+    model = fit_hardness(captions, 9, seed=0)
+    whole = model.hardness(captions), model.entropy(captions)
+    monkeypatch.setattr(hardness, "ROWS_PER_CHUNK", 7)
+    np.testing.assert_allclose(model.hardness(captions), whole[0], rtol=1e-6)
+    np.testing.assert_allclose(model.entropy(captions), whole[1], rtol=1e-12)
+
+
+def test_more_centres_than_captions_names_both_numbers():
+    captions = np.repeat(embeddings(7), 3, axis=0)
+    with pytest.raises(WorkbenchError, match=r"8 hardness centres .* 7 distinct captions.*between 1 and 7"):
+        fit_hardness(captions, 8, seed=0)
+
+
+def test_a_model_survives_its_file(tmp_path):
+    model = fit_hardness(embeddings(30), 4, seed=0)
+    model.save(tmp_path / "hardness.npz")
+    np.testing.assert_array_equal(HardnessModel.load(tmp_path / "hardness.npz").centres, model.centres)
+
+
+def test_bad_input_is_named(tmp_path):
+    model = fit_hardness(embeddings(30), 4, seed=0)
+    with pytest.raises(WorkbenchError, match="centres of 16 numbers"):
+        model.hardness(embeddings(3, 8))
+    broken = embeddings(30)
+    broken[11, 3] = np.nan
+    with pytest.raises(WorkbenchError, match="Row 11"):
+        fit_hardness(broken, 4, seed=0)
+    model.save(tmp_path / "hardness.npz")
+    whole = (tmp_path / "hardness.npz").read_bytes()
+    (tmp_path / "hardness.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkbenchError, match="Fit it again"):
+        HardnessModel.load(tmp_path / "hardness.npz")

@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.language.learned_relations import complete_text_folder, random_codes, relation_stand_ins
+from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_class_vectors
+from workbench.scenes.vocabulary import Vocabulary
+
+
+class Bank:
+    """Union features with a known relation effect on top of what subject and object explain."""
+
+    def __init__(self, counts, objects, effects, seed, noise=0.02):
+        draw = np.random.default_rng(seed)
+        relation = np.repeat(np.arange(len(counts)), counts)
+        subject, object = draw.integers(0, len(objects), (2, len(relation)))
+        self.relations = pd.DataFrame({"subject": subject, "relation": relation, "object": object})
+        mean = draw.standard_normal(objects.shape[1])
+        mix = draw.standard_normal((objects.shape[1], objects.shape[1])) / objects.shape[1] ** 0.5
+        features = mean / np.linalg.norm(mean) * 4 + (objects[subject] + 0.5 * objects[object]) @ mix
+        features += 0.3 * effects[relation] + noise * draw.standard_normal(features.shape)
+        self.features = features.astype(np.float32)
+        self.dimension = objects.shape[1]
+
+    def __len__(self):
+        return len(self.relations)
+
+    def union(self, rows):
+        return self.features[rows]
+
+
+def unit(rows, dimension, seed):
+    return unit_rows(np.random.default_rng(seed).standard_normal((rows, dimension)))
+
+
+def names(objects, relations):
+    return Vocabulary(tuple(f"o{i}" for i in range(objects)), tuple(f"r{i}" for i in range(relations)))
+
+
+@pytest.mark.parametrize("dimension", [12, 40])
+def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
+    objects, effects = unit(20, dimension, 0), unit(6, dimension, 1)
+    stand_ins = relation_stand_ins(Bank([400] * 6, objects, effects, seed=2), objects, 6)
+    learned, true = stand_ins - stand_ins.mean(axis=0), effects - effects.mean(axis=0)
+    cosine = (unit_rows(learned) @ unit_rows(true).T).diagonal()
+    assert cosine.min() > 0.9
+
+
+def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
+    objects, effects = unit(20, 24, 0), unit(5, 24, 1)
+    bank = Bank([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
+    stand_ins = relation_stand_ins(bank, objects, 5)
+    mean = unit_rows(objects.mean(axis=0, keepdims=True))[0]
+    away = np.linalg.norm(stand_ins - mean, axis=1)
+    assert np.isfinite(stand_ins).all()
+    np.testing.assert_allclose(away[4], 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(stand_ins, axis=1), 1, rtol=1e-5)
+    assert 0 < away[3] < away[:3].min()
+
+
+def test_a_single_row_in_all_is_enough_to_run():
+    objects = unit(3, 8, 0)
+    assert np.isfinite(relation_stand_ins(Bank([1, 0], objects, unit(2, 8, 1), seed=0), objects, 2)).all()
+
+
+def test_a_text_folder_is_completed_and_says_so(tmp_path):
+    objects, effects = unit(10, 16, 0), unit(4, 16, 1)
+    bank = Bank([50, 20, 3, 0], objects, effects, seed=0)
+    write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=objects, encoder="given")
+    metrics = complete_text_folder(tmp_path, bank)
+    text = TextEmbeddings.open(tmp_path)
+    assert text.learned_relations and text.relations.shape == (4, 16)
+    assert metrics["relations_learned"] == 4 and metrics["relations_absent_from_train"] == 1
+    np.testing.assert_allclose(text.relations, relation_stand_ins(bank, objects, 4), atol=1e-6)
+    assert json.loads((tmp_path / "text.json").read_text())["learned_relations"] is True
+
+
+def test_relations_that_have_a_vector_keep_it(tmp_path):
+    objects, given = unit(10, 16, 0), unit(3, 16, 7)
+    partial = given.copy()
+    partial[1] = np.nan
+    write_class_vectors(tmp_path, vocabulary=names(10, 3), objects=objects, relations=partial, encoder="given")
+    complete_text_folder(tmp_path, Bank([9, 9, 9], objects, unit(3, 16, 1), seed=0))
+    np.testing.assert_allclose(TextEmbeddings.open(tmp_path).relations[[0, 2]], given[[0, 2]], atol=1e-6)
+
+
+def test_features_of_another_dimension_give_orthogonal_codes(tmp_path):
+    objects = unit(10, 16, 0)
+    write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=unit(10, 6, 0), encoder="given")
+    metrics = complete_text_folder(tmp_path, Bank([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
+    relations = TextEmbeddings.open(tmp_path).relations
+    assert metrics["how"] == "random orthogonal codes"
+    np.testing.assert_allclose(relations @ relations.T, np.eye(4), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(random_codes(20, 6, 0), axis=1), 1, rtol=1e-6)
+
+
+def test_bad_rows_are_named(tmp_path):
+    objects = unit(10, 16, 0)
+    bank = Bank([5, 5], objects, unit(2, 16, 1), seed=0)
+    write_class_vectors(tmp_path, vocabulary=names(10, 1), objects=objects, encoder="given")
+    with pytest.raises(WorkbenchError, match="relation 1, the vocabulary 1 names"):
+        complete_text_folder(tmp_path, bank)
+    bank.features[6, 2] = np.inf
+    with pytest.raises(WorkbenchError, match="row 6 is not finite"):
+        relation_stand_ins(bank, objects, 2)
+
+
+def test_other_images_teach_the_same_relations_on_real_clip_features(real_data):
+    folder = real_data / "vg-clip"
+    objects = np.load(folder / "objects_clip_text.npy").astype(np.float32)
+
+    def bank_of(split):
+        with np.load(folder / f"{split}.npz") as rows:
+            bank = Bank.__new__(Bank)
+            bank.features = rows["feature"].astype(np.float32)
+            bank.relations = pd.DataFrame({role: rows[role] for role in ("subject", "relation", "object")})
+        bank.dimension = 512
+        return bank
+
+    train, held_out = bank_of("train"), bank_of("val")
+    counts = [np.bincount(bank.relations["relation"], minlength=50) for bank in (train, held_out)]
+    frequent = np.flatnonzero(np.minimum(*counts) >= 30)
+    learned, again = (relation_stand_ins(bank, objects, 50)[frequent] for bank in (train, held_out))
+    cosine = unit_rows(learned - learned.mean(axis=0)) @ unit_rows(again - again.mean(axis=0)).T
+    assert len(frequent) >= 8
+    assert (cosine.argmax(axis=1) == np.arange(len(frequent))).mean() > 0.6  # one in 17 by chance

@@ -1,0 +1,114 @@
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.language import contrastive_training, text_tower
+from workbench.language.caption_encoder import CaptionEncoder
+from workbench.language.contrastive_training import SharedCaptionLoss
+from workbench.language.text_tower import train_text_tower
+
+CONFIG = {
+    "embed_dim": 32,
+    "quick_gelu": False,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
+    "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 1},
+}
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
+
+
+def coloured_crops(count, seed=0, size=32):
+    """Noisy squares of one of four colours, and the name of the colour."""
+    draw = np.random.default_rng(seed)
+    names = list(COLOURS)
+    which = draw.integers(0, len(names), count)
+    images = draw.integers(0, 60, (count, size, size, 3))
+    for image, colour in zip(images, which, strict=True):
+        x, y = draw.integers(0, size // 2, 2)
+        image[y : y + size // 2, x : x + size // 2] = COLOURS[names[colour]]
+    return images.astype(np.uint8), [(f"{names[colour]} square",) for colour in which]
+
+
+def train(folder, *, crops=240, epochs=3, **options):
+    images, captions = coloured_crops(crops)
+    return train_text_tower(
+        folder, images=images, captions=captions, config=CONFIG, seed=1, epochs=epochs, batch=32, **options
+    )
+
+
+def test_the_right_caption_is_found_far_above_chance(tmp_path):
+    metrics = train(tmp_path, epochs=8)
+    assert metrics["all_chance_at_1"] == 0.25
+    assert metrics["all_recall_at_1"] > 0.8
+    losses = np.genfromtxt(tmp_path / "losses.csv", delimiter=",", names=True)
+    assert losses["loss"][-5:].mean() < 0.7 * losses["loss"][0]
+    vectors = CaptionEncoder.load(tmp_path).embed(["red square", "blue square"])
+    assert vectors.shape == (2, 32)
+
+
+def test_a_killed_training_goes_on_to_the_same_tower(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole")
+    step, calls = contrastive_training._step, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 11:  # in the second epoch of seven steps
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(contrastive_training, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed")
+    monkeypatch.setattr(contrastive_training, "_step", step)
+    assert train(tmp_path / "killed") == whole
+    assert (tmp_path / "killed/losses.csv").read_text() == (tmp_path / "whole/losses.csv").read_text()
+
+
+def test_rows_that_share_a_caption_are_positives_of_each_other():
+    draw = torch.Generator().manual_seed(0)
+    image, text = torch.randn(2, 6, 8, generator=draw)
+    apart = SharedCaptionLoss(torch.arange(6))(image, text, torch.tensor(3.0))
+    torch.testing.assert_close(apart, open_clip.ClipLoss()(image, text, torch.tensor(3.0)))
+    shared = torch.tensor([0, 0, 1, 2, 2, 2])
+    same = (shared[:, None] == shared).float()
+    logits = 3.0 * image @ text.T
+    target = same / same.sum(1, keepdim=True)
+    expected = -(target * logits.log_softmax(1)).sum(1).mean() - (target * logits.T.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(SharedCaptionLoss(shared)(image, text, torch.tensor(3.0)), expected / 2)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(tmp_path, monkeypatch):
+    step, calls = contrastive_training._step, []
+
+    def broken(*arguments):
+        calls.append(1)
+        return step(*arguments) if len(calls) < 10 else float("nan")
+
+    monkeypatch.setattr(contrastive_training, "_step", broken)
+    with pytest.raises(WorkbenchError, match="epoch 1, step 2"):
+        train(tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epochs_done"] == 1
+
+
+def test_a_truncated_or_foreign_checkpoint_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_tower, "CHECKPOINT", "kept.pt")  # so that it is not cleared away
+    train(tmp_path, epochs=1)
+    with pytest.raises(WorkbenchError, match="other crops or settings"):
+        train(tmp_path, epochs=2)
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkbenchError, match="truncated checkpoint"):
+        train(tmp_path, epochs=1)
+
+
+def test_words_never_shown_and_captions_too_long_are_named(tmp_path):
+    train(tmp_path, epochs=1, other_texts=["umbrella"])
+    encoder = CaptionEncoder.load(tmp_path)
+    assert np.isfinite(encoder.embed(["red umbrella"])).all()
+    with pytest.raises(WorkbenchError, match="'giraffe' in the caption 'red giraffe'"):
+        encoder.embed(["red giraffe"])
+    with pytest.raises(WorkbenchError, match="context of 12"):
+        train(tmp_path / "long", other_texts=["very " * 20 + "red"])
+    with pytest.raises(WorkbenchError, match="3 images and 2 captions"):
+        train_text_tower(tmp_path, images=np.zeros((3, 8, 8, 3), np.uint8), captions=[("a",)] * 2, seed=0, epochs=1)

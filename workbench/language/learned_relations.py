@@ -1,0 +1,154 @@
+"""Learned stand-ins for the text vectors of relations, where a data set brings none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.files import save_array, write_json
+from workbench.language.text_embedding import (
+    MANIFEST,
+    OBJECTS_ARRAY,
+    RELATIONS_ARRAY,
+    read_class_vectors,
+    read_manifest,
+    unit_rows,
+    vocabulary_of,
+)
+from workbench.randomness import generator
+
+ROWS_PER_CHUNK = 4096
+RIDGE = 1e-2  # of the mean squared column, for the map from the two names' vectors to the image feature
+
+
+@dataclass
+class _Sums:
+    """Sums over training rows; x is (1, subject vector, object vector), u the unit union feature."""
+
+    xx: np.ndarray  # (1 + 2T, 1 + 2T)
+    xu: np.ndarray  # (1 + 2T, T)
+    uu: float
+    x_of_relation: np.ndarray  # (R, 1 + 2T)
+    u_of_relation: np.ndarray  # (R, T)
+    count: np.ndarray  # (R,)
+
+
+def complete_text_folder(folder: Path, bank, *, seed: int = 0) -> dict:
+    """Fill the relations that lack a text vector in a text folder, from the bank of the training split.
+
+    ``bank`` gives ``relations`` (columns subject, relation, object), ``len`` and ``union(rows)``. Relations that
+    have a vector keep it. Where the union features have the text's dimension (CLIP), stand-ins are learned from
+    them (``relation_stand_ins``); otherwise each is a random code, orthogonal to the others while they are no more
+    than T. The manifest says ``learned_relations`` afterwards. Returns how many were filled and how.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    objects = unit_rows(read_class_vectors(folder / OBJECTS_ARRAY))
+    given = _given_relations(folder, objects.shape[1], bank)
+    lacking = ~np.isfinite(given).all(axis=1)
+    if not lacking.any():
+        return {"relations_learned": 0, "relations_given": len(given), "how": "nothing was missing"}
+    if bank.dimension == objects.shape[1]:
+        filled, how = relation_stand_ins(bank, objects, len(given)), "ridge regression on union features"
+    else:
+        filled, how = random_codes(len(given), objects.shape[1], seed), "random orthogonal codes"
+    present = np.bincount(bank.relations["relation"], minlength=len(given)) > 0
+    save_array(folder / RELATIONS_ARRAY, np.where(lacking[:, None], filled, given).astype(np.float32))
+    write_json(folder / MANIFEST, {**manifest, "learned_relations": True})
+    return {
+        "relations_learned": int(lacking.sum()),
+        "relations_given": int((~lacking).sum()),
+        "relations_absent_from_train": int((lacking & ~present).sum()),
+        "how": how,
+    }
+
+
+def relation_stand_ins(bank, objects: np.ndarray, n_relations: int) -> np.ndarray:
+    """Unit vectors (R, T) float32 for relations, learned from union features of the same space as ``objects`` (C, T).
+
+    A ridge regression explains each L2-normalised union feature by the text vectors of its subject and object; the
+    mean of what is left over a relation's rows is its effect, and a ridge on the one-hot relation shrinks it toward
+    none by n / (n + within-class / between-class variance), so that one example is enough to start from. The
+    stand-in is the mean object text vector plus the effect, with effects scaled to the spread of the object
+    vectors, so that a network meets relations and objects at one scale. A relation without rows gets the mean.
+    """
+    sums = _sums(bank, unit_rows(objects).astype(np.float64), n_relations)
+    weights = _ridge(sums)
+    present = sums.count > 0
+    residual_sum = sums.u_of_relation - sums.x_of_relation @ weights
+    effect = residual_sum / np.maximum(sums.count, 1)[:, None]  # (R, T) mean residual of each relation
+    effect *= _shrinkage(sums, weights, effect)[:, None]
+    mean = unit_rows(objects).astype(np.float64).mean(axis=0)
+    spread = np.sqrt(((unit_rows(objects) - mean) ** 2).sum(axis=1).mean())
+    size = np.sqrt((effect[present] ** 2).sum(axis=1).mean()) if present.any() else 0.0
+    return unit_rows(mean + effect * (spread / size if size > 0 else 0.0))
+
+
+def random_codes(count: int, dimension: int, seed: int) -> np.ndarray:
+    """Unit vectors (count, dimension) float32, mutually orthogonal within each block of ``dimension`` rows."""
+    draw = generator(seed, "relation codes")
+    blocks = []
+    for start in range(0, count, dimension):
+        basis = np.linalg.qr(draw.standard_normal((dimension, dimension)))[0]
+        blocks.append(basis[: min(dimension, count - start)])
+    return np.concatenate(blocks).astype(np.float32)
+
+
+def _given_relations(folder: Path, dimension: int, bank) -> np.ndarray:
+    path = folder / RELATIONS_ARRAY
+    if path.is_file():
+        return read_class_vectors(path)
+    relations = len(vocabulary_of(folder).relations)
+    largest = int(bank.relations["relation"].max()) if len(bank) else -1
+    if largest >= relations:
+        raise WorkbenchError(
+            f"{folder}: the training rows have relation {largest}, the vocabulary {relations} names. "
+            "Use the text folder and the bank of one data set."
+        )
+    return np.full((relations, dimension), np.nan, dtype=np.float32)
+
+
+def _sums(bank, objects: np.ndarray, n_relations: int) -> _Sums:
+    dimension = objects.shape[1]
+    columns = 1 + 2 * dimension
+    sums = _Sums(
+        np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0,
+        np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations),
+    )  # fmt: skip
+    subject, relation, object = (bank.relations[role].to_numpy() for role in ("subject", "relation", "object"))
+    for start in range(0, len(bank), ROWS_PER_CHUNK):
+        rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(bank)))
+        union = bank.union(rows)
+        bad = np.flatnonzero(~np.isfinite(union).all(axis=1))
+        if len(bad):
+            raise WorkbenchError(f"Union feature of row {rows[bad[0]]} is not finite. Make the features again.")
+        u = unit_rows(union).astype(np.float64)
+        x = np.concatenate([np.ones((len(rows), 1)), objects[subject[rows]], objects[object[rows]]], axis=1)
+        sums.xx += x.T @ x
+        sums.xu += x.T @ u
+        sums.uu += float((u**2).sum())
+        np.add.at(sums.x_of_relation, relation[rows], x)
+        np.add.at(sums.u_of_relation, relation[rows], u)
+        np.add.at(sums.count, relation[rows], 1)
+    return sums
+
+
+def _ridge(sums: _Sums) -> np.ndarray:
+    penalty = np.full(len(sums.xx), RIDGE * np.trace(sums.xx) / len(sums.xx))
+    penalty[0] = 1e-9 * max(sums.xx[0, 0], 1.0)  # the intercept is not shrunk
+    return np.linalg.solve(sums.xx + np.diag(penalty), sums.xu)  # (1 + 2T, T)
+
+
+def _shrinkage(sums: _Sums, weights: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    """Shrinkage n / (n + within / between) for each relation (R,), both variances estimated from the rows."""
+    present = sums.count > 0
+    rows, relations = sums.count.sum(), present.sum()
+    left = sums.uu - 2 * (weights * sums.xu).sum() + (weights * (sums.xx @ weights)).sum()  # squared residuals
+    within_sum = left - (sums.count * (effect**2).sum(axis=1)).sum()
+    if rows <= relations or relations < 2 or within_sum <= 0:
+        return np.where(present, 1.0, 0.0)
+    within = within_sum / (rows - relations)
+    squares = (effect[present] ** 2).sum(axis=1)
+    between = max((squares - within / sums.count[present]).mean(), 1e-3 * squares.mean(), 1e-12)
+    return sums.count / (sums.count + within / between)
