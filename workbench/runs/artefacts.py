@@ -12,7 +12,7 @@ from workbench.runs.folders import MANIFEST, built_folder, partial_folder, store
 from workbench.runs.identity import described, influences, sha256_of_json, without_nan
 from workbench.runs.places import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
-METRICS = "metrics"
+METRICS, IMPORTED = "metrics", "imported"
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,8 @@ class Run:
         returns metrics. Other parameters than the stored ones are refused unless ``replace``, then the old folder
         goes once the new one is complete. Equal ones are never built again: remove the folder to force it.
         """
-        folder = self._place(stage_name, variant)
-        recorded = {key: described(value, f"{stage_name}: parameter {key}") for key, value in parameters.items()}
-        request = {"stage": stage_name, "variant": variant, "run": self.name, "parameters": recorded}
-        request |= {"inputs": _inputs(parameters), "identity": _identity(stage_name, recorded)}
-        given = {key: _as_paths(value) for key, value in parameters.items()}
-        manifest = built_folder(
-            folder,
-            lambda partial: build(partial, **given),
-            label=f"{stage_name}/{variant}",
-            request=request,
-            replace=replace,
-        )
-        return Stage(folder, manifest)
+        place = {"stage": stage_name, "variant": variant, "run": self.name}
+        return _made(self._place(stage_name, variant), f"{stage_name}/{variant}", place, build, replace, parameters)
 
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
@@ -130,19 +119,21 @@ class Run:
             )
         return Stage.at(folder)
 
-    def save_metrics(self, notebook: str, metrics: dict[str, Any]) -> Path:
-        """Write a notebook's headline numbers, nested dicts of JSON values; NaN becomes null."""
-        path = self.folder / METRICS / f"{checked_name('notebook', notebook)}.json"
-        write_json(path, without_nan(metrics))
-        return path
+    def save_metrics(self, notebook: str, metrics: dict[str, Any]) -> None:
+        """Write a notebook's headline numbers, nested dicts of JSON values, to ``metrics/<notebook>.json``.
+
+        Numbers that are not finite become null. Two keys have a meaning: "headline" (label to value) stands first on
+        the index pages, "variants" (variant to name to number) is what runs of several seeds compare.
+        """
+        write_json(self.folder / METRICS / f"{checked_name('notebook', notebook)}.json", without_nan(metrics))
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """All saved headline numbers by notebook, in the notebooks' order."""
         return {path.stem: read_json(path) for path in sorted((self.folder / METRICS).glob("[!.]*.json"))}
 
     def _place(self, stage: str, variant: str) -> Path:
-        if stage == METRICS:
-            raise WorkbenchError(f"a stage cannot be called {METRICS!r}: the folder holds the notebooks' numbers.")
+        if stage in (METRICS, IMPORTED):
+            raise WorkbenchError(f"a stage cannot be called {stage!r}: the name has another meaning.")
         return self.folder / checked_name("stage", stage) / checked_name("variant", variant)
 
     def _how_to_make(self, stage: str) -> str:
@@ -154,6 +145,30 @@ class Run:
                     "(with the run's --profile), or that notebook itself."
                 )
         return "No notebook makes a stage of this name; is it misspelt?"
+
+
+def import_stage(
+    name: str,
+    build: Callable[..., dict[str, Any] | None],
+    *,
+    root: Path | None = None,
+    replace: bool = False,
+    **parameters: Any,
+) -> Stage:
+    """Features from elsewhere as a stage that belongs to no run, ``data/imported/<name>``; else as ``Run.stage``."""
+    folder = imported_folder(root) / checked_name("import", name)
+    return _made(folder, f"{IMPORTED}/{name}", {"stage": IMPORTED, "variant": name}, build, replace, parameters)
+
+
+def _made(
+    folder: Path, label: str, place: dict[str, str], build: Callable, replace: bool, parameters: dict[str, Any]
+) -> Stage:
+    recorded = {key: described(value, f"{label}: parameter {key}") for key, value in parameters.items()}
+    request = place | {"parameters": recorded, "inputs": _inputs(parameters)}
+    request["identity"] = _identity(place["stage"], recorded)
+    given = {key: _as_paths(value) for key, value in parameters.items()}
+    built = built_folder(folder, lambda partial: build(partial, **given), label=label, request=request, replace=replace)
+    return Stage(folder, built)
 
 
 def _identity(stage: str, recorded: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def run_profile(
     return folder
 
 
-def renew_report(run: str, root: Path | None = None) -> Path:
+def renew_report(run: str, root: Path | None = None, inline_plotly: bool = False) -> Path:
     """Write ``metrics.json``, the pages and the index of a run again; returns the run's index page."""
     from workbench.studio.reports import write_overview, write_report
 
@@ -77,7 +77,7 @@ def renew_report(run: str, root: Path | None = None) -> Path:
         known = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
         raise WorkbenchError(f"{folder}: {unknown('run', run, known)}")
     write_json(folder / "metrics.json", Run.open(run, root).metrics())
-    page = write_report(folder)
+    page = write_report(folder, inline_plotly)
     write_overview(folder.parent)
     return page
 

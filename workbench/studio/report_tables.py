@@ -27,6 +27,11 @@ def seconds_text(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
+def moment_text(moment: str | None) -> str:
+    """An ISO time in UTC, to the minute."""
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else told(None)
+
+
 def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """All tables of a run's headline numbers, notebook by notebook.
 
@@ -50,7 +55,7 @@ def _headline(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def _nested_tables(numbers: dict[str, Any], title: str) -> list[dict[str, Any]]:
     plain = [[name, _short(value)] for name, value in numbers.items() if not isinstance(value, dict)]
-    has_tables = any(isinstance(value, dict) for value in numbers.values())
+    has_tables = any(map(_is_table, numbers.values()))
     tables = [_table("" if has_tables else title, 2, plain)] if plain else []
     for name, value in numbers.items():
         if not isinstance(value, dict) or not value:
@@ -113,7 +118,7 @@ def runs_table(records: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str
                 {"text": record.get("status"), "state": record.get("status"), "link": None},
                 f"{states.count('done')} of {len(states)}",
                 seconds_text(record.get("seconds") or 0.0),
-                record.get("started"),
+                moment_text(record.get("started")),
                 ", ".join(f"{name} {told(value)}" for name, value in headline),
             ]
         )

@@ -9,13 +9,15 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json
-from workbench.studio.report_tables import notebooks_table, run_tables, runs_table, seconds_text, told
+from workbench.studio.report_tables import moment_text, notebooks_table, run_tables, runs_table, seconds_text, told
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 PLOTLY_FILE = "plotly.min.js"
 # Live controls and scripts need a running kernel or the network: a page shows their static twins.
 _LIVE_MIMES = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 _CELL_SUMMARIES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this run"}
+_PAPERMILL_BANNER = "papermill-error-cell-tag"  # the page's own box says it better
+_PLOTLY_HEIGHT_PX = 450  # plotly's own default
 _HERE = Path(__file__).parent
 
 
@@ -120,6 +122,7 @@ def prepare_outputs(node: Any) -> list[str]:
     """
     figures: list[str] = []
     node.metadata.pop("widgets", None)
+    node.cells = [cell for cell in node.cells if _PAPERMILL_BANNER not in cell.metadata.get("tags", [])]
     for cell in node.cells:
         if cell.cell_type != "code":
             continue
@@ -131,10 +134,16 @@ def prepare_outputs(node: Any) -> list[str]:
                 data.pop(mime, None)
             if PLOTLY_MIME in data:
                 figures.append(_json_in_script(_figure_only(data[PLOTLY_MIME])))
-                place = f'<div class="figure" id="figure-{len(figures)}">This figure needs JavaScript.</div>'
-                output["data"] = {"text/html": place}
+                output["data"] = {"text/html": _figure_place(len(figures), data[PLOTLY_MIME])}
         cell["outputs"] = [o for o in cell.get("outputs", []) if "data" not in o or o["data"]]
     return figures
+
+
+def _figure_place(number: int, figure: dict[str, Any]) -> str:
+    """An element of the figure's height: a responsive figure takes the height of its place."""
+    height = (figure.get("layout") or {}).get("height") or _PLOTLY_HEIGHT_PX
+    style = f"height: {float(height):.0f}px"
+    return f'<div class="figure" id="figure-{number}" style="{style}">This figure needs JavaScript.</div>'
 
 
 def _figure_only(value: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +187,11 @@ def _page_facts(record: dict[str, Any], entry: dict[str, Any]) -> list[str]:
 
 def _run_facts(record: dict[str, Any]) -> list[str]:
     versions = record.get("versions") or {}
-    facts = [f"profile {record.get('profile')}", str(record.get("status")), f"started {record.get('started')}"]
+    facts = [
+        f"profile {record.get('profile')}",
+        str(record.get("status")),
+        f"started {moment_text(record.get('started'))}",
+    ]
     facts.append(seconds_text(record.get("seconds") or 0.0))
     facts += [f"{name} {versions[name]}" for name in ("workbench", "python", "torch") if versions.get(name)]
     if versions.get("commit"):

@@ -1,0 +1,154 @@
+"""The command line: ``workbench`` or ``python -m workbench``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from workbench import __version__
+from workbench.errors import WorkbenchError
+
+_EXAMPLES = """examples:
+  workbench run                                  the main job: drawn scenes, all notebooks, a report
+  workbench run --profile smoke --run trial      the same in miniature, under another name
+  workbench run --only 03 05 -p epochs=20        two notebooks with another value
+  workbench run --profile vg-clip --dry-run      show every parameter and stop
+  workbench repeat --seeds 0 1 2 3 4             five seeds, intervals, paired differences
+  workbench features import FOLDER --name NAME   bring features of your own
+  workbench data check FOLDER                    all problems of an annotation folder
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 done, 1 failed, 2 refused with a message, 130 interrupted, 138 a kernel died."""
+    parsed = build_parser().parse_args(arguments)
+    try:
+        # Everything heavy is imported by the command that needs it, so that help is instant.
+        from workbench.runs import commands
+
+        return getattr(commands, parsed.command)(parsed)
+    except WorkbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        print("\ninterrupted: run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; ``command`` is the name of a function of ``workbench.runs.commands``."""
+    parser = argparse.ArgumentParser(
+        prog="workbench",
+        description="DiffAugment for long-tailed visual relationship recognition, from pictures to a report.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_repeat(commands)
+    _add_reports(commands)
+    _add_data(commands)
+    _add_features(commands)
+    _add_tools(commands)
+    return parser
+
+
+def _add_run(commands) -> None:
+    run = _command(commands, "run", "run", "execute the notebooks of a profile and write their report")
+    _add_run_options(run)
+    run.add_argument("--dry-run", action="store_true", help="print the resolved parameters and stop")
+
+
+def _add_repeat(commands) -> None:
+    repeat = _command(commands, "repeat", "repeat", "run a profile once a seed and compare the variants, paired")
+    _add_run_options(repeat)
+    repeat.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="demo", help="a file of notebooks/params/ (default: demo)")
+    command.add_argument("--run", help="name of the run (default: the profile's)")
+    command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="some of the notebooks, for example 03 05")
+    command.add_argument(
+        "-p",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value, for all notebooks that declare it, or for one: -p 03.epochs=20",
+    )
+    command.add_argument(
+        "-f",
+        dest="files",
+        action="append",
+        type=_resolved,
+        default=[],
+        metavar="YAML",
+        help="lay a file over the profile",
+    )
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="build stages anew whose parameters differ from the stored ones (equal ones are always kept)",
+    )
+
+
+def _add_reports(commands) -> None:
+    report = _command(commands, "report", "report", "write a run's pages again from its executed notebooks")
+    report.add_argument("run", help="name of the run")
+    report.add_argument("--inline", action="store_true", help="put plotly into every page: 5 MB more, one file each")
+    _command(commands, "runs", "runs", "list the runs")
+
+
+def _add_data(commands) -> None:
+    data = commands.add_parser("data", help="annotation folders: check, draw").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    check = _command(data, "check", "check_data", "report all problems of an annotation folder; status 1 on errors")
+    check.add_argument("folder", type=_folder, help="annotation folder (LTVRR layout)")
+    check.add_argument("--images", type=_folder, help="folder of the pictures (default: images in or beside it)")
+    draw = _command(data, "draw", "draw_data", "draw scenes with annotations; same seed, same bytes")
+    draw.add_argument("folder", type=_resolved, help="a new or empty folder")
+    draw.add_argument("--seed", type=int, default=0)
+    draw.add_argument("--train-images", type=int, default=3000, help="pictures in the train split (default: 3000)")
+    draw.add_argument("--size", type=int, default=160, help="side of a picture in pixels (default: 160)")
+
+
+def _add_features(commands) -> None:
+    features = commands.add_parser("features", help="features computed elsewhere: import, list").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    bring = _command(features, "import", "import_features", "convert a folder of features into data/imported/NAME")
+    bring.add_argument("folder", type=_folder, help="npz rows of feature, image, classes, boxes; names; text vectors")
+    bring.add_argument("--name", required=True, help="name for the profile's features parameter")
+    bring.add_argument("--replace", action="store_true", help="take the place of other features of that name")
+    _command(features, "list", "list_features", "list the imported features")
+
+
+def _add_tools(commands) -> None:
+    bench = _command(commands, "bench", "bench", "measure speed, write reports/bench.json")
+    bench.add_argument("only", nargs="*", metavar="NAME", help="some of the benchmarks (default: all)")
+    lab = _command(commands, "lab", "lab", "open JupyterLab on the notebooks, for this machine alone")
+    lab.add_argument("--port", type=int, default=8888)
+    lab.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+
+
+def _command(commands, name: str, function: str, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _folder(text: str) -> Path:
+    folder = _resolved(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{folder}: there is no such folder")
+    return folder
+
+
+def _resolved(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
