@@ -1,0 +1,205 @@
+"""Our metrics against the numbers that upstream's own evaluation printed and computed."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.accuracy import combined_accuracy, headline, per_class_table, summary_table, synset_hits
+from workbench.recognition.ltvrr_csv import (
+    SHORT,
+    counts_by_name,
+    read_result_csv,
+    read_train_triplets,
+    result_table,
+    write_result_csv,
+)
+from workbench.recognition.ltvrr_metrics import (
+    TRIPLET_GROUPS,
+    accuracy_per_example,
+    mean_ranks,
+    triplet_accuracy_by_class,
+    triplet_group_accuracy,
+    word_similarity,
+)
+from workbench.recognition.lsvru import ROLES
+from workbench.scenes.vocabulary import Vocabulary
+
+PERCENT_POINTS = 1e-9
+BAND_OF = {"many": "many", "med": "medium", "few": "few", "all": "all"}
+MODES = ("exact", "synset_gvqa", "synset_vg8k")
+
+
+class Upstream:
+    def __init__(self, folder):
+        data = folder / "data" / "gvqa" / "seed0"
+        self.folder, self.data = folder, data
+        self.expected = json.loads((folder / "expected.json").read_text())
+        self.vocabulary = Vocabulary.read(data)
+        read = lambda name: json.loads((data / f"{name}_freqs.json").read_text())  # noqa: E731
+        self.counts = counts_by_name({"objects": read("objects"), "relations": read("predicates")}, self.vocabulary)
+        csv = folder / "rel_detections_gt_boxes_prdcls.csv"
+        self.truth, self.predicted, self.ranks = read_result_csv(csv, self.vocabulary)
+
+    def synsets(self, mode):
+        """Synset ids per class, -1 where the table has none; read by this test alone."""
+        if mode == "synset_gvqa":
+            tables = [
+                pd.read_csv(self.data.parent / f"{kind}s_synsets.csv").set_index(f"{kind}_name")["synset"].to_dict()
+                for kind in ("object", "predicate")
+            ]
+        else:
+            words = json.loads((self.folder / "data" / "vg8k" / "words_synsets.json").read_text())
+            tables = [words["nouns"], words["verbs"]]
+        ids = {}
+        for kind, table in zip(("objects", "relations"), tables, strict=True):
+            places = {synset: place for place, synset in enumerate(dict.fromkeys(table.values()))}
+            ids[kind] = np.array([places[table[n]] if n in table else -1 for n in getattr(self.vocabulary, kind)])
+        return ids
+
+    def hits(self, mode):
+        exact = {role: self.truth[role] == self.predicted[role] for role in ROLES}
+        if mode == "exact":
+            return pd.DataFrame(exact)
+        ids = self.synsets(mode)
+        return pd.DataFrame({
+            role: synset_hits(self.truth[role].to_numpy(), self.predicted[role].to_numpy(),
+                              ids["relations" if role == "relation" else "objects"]) for role in ROLES
+        })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def upstream(reference_fixtures):
+    return Upstream(reference_fixtures / "metrics")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_bands_of_each_role_are_upstreams(upstream, mode):
+    synsets = None if mode == "exact" else upstream.synsets(mode)
+    per_class = per_class_table(upstream.truth, upstream.predicted, upstream.vocabulary, upstream.counts,
+                                band_rule="present classes", synsets=synsets)  # fmt: skip
+    metric = "exact" if mode == "exact" else "synset"
+    summary = summary_table(per_class)
+    found = summary[summary["metric"] == metric].set_index(["role", "band"])["accuracy"]
+    names = {"sbj": "subject", "obj": "object", "rel": "relation", "sbj_obj": "subject/object"}
+    for short, role in names.items():
+        for band in BAND_OF:
+            expected = upstream.expected[mode][short][band]
+            assert found[role, BAND_OF[band]] == pytest.approx(expected, abs=PERCENT_POINTS), (role, band)
+    if mode == "exact":
+        assert headline(summary)["combined"] == pytest.approx(upstream.expected["validation_combined"], abs=1e-9)
+        for short, bands in upstream.expected[mode]["classes"].items():
+            for band, classes in bands.items():
+                here = per_class[(per_class["role"] == names[short]) & (per_class["band"] == BAND_OF[band])]
+                assert sorted(here["name"]) == sorted(classes)
+
+
+def test_selection_metric_is_upstreams(upstream):
+    parts = ({role: table[role].to_numpy() for role in ROLES} for table in (upstream.truth, upstream.predicted))
+    found = combined_accuracy(*parts, upstream.counts)
+    assert found["combined"] == pytest.approx(upstream.expected["validation_combined"], abs=PERCENT_POINTS)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_per_example_numbers_are_upstreams(upstream, mode):
+    expected = upstream.expected[mode]
+    assert accuracy_per_example(upstream.hits(mode))["relation"] == pytest.approx(
+        expected["rel"]["per_example"], abs=PERCENT_POINTS
+    )
+    exact = accuracy_per_example(upstream.hits("exact"))
+    for short, role in {"sbj": "subject", "obj": "object"}.items():
+        assert exact[role] == pytest.approx(expected[short]["per_example_exact"], abs=PERCENT_POINTS)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("group", TRIPLET_GROUPS)
+def test_triplet_groups_are_upstreams_with_a_stable_sort(upstream, mode, group):
+    train = read_train_triplets(upstream.data / "rel_annotations_train.csv", upstream.vocabulary)
+    names = {role: upstream.vocabulary.relations if role == "relation" else upstream.vocabulary.objects
+             for role in ROLES}  # fmt: skip
+    found = triplet_group_accuracy(upstream.truth, upstream.hits(mode), train, group, names)
+    expected = upstream.expected[mode]["triplet_stable_sort"][group]
+    for band, value in expected.items():
+        assert found[BAND_OF[band]] == pytest.approx(value, abs=PERCENT_POINTS), band
+    assert found["all"] == pytest.approx(upstream.expected[mode]["triplet"][group]["all"], abs=PERCENT_POINTS)
+
+
+def test_overall_numbers_and_mean_ranks_are_upstreams(upstream):
+    expected = upstream.expected["get_metrics_from_csv"]
+    hits, short = upstream.hits("exact"), {role: SHORT[role] for role in ROLES}
+    simple, ranks = accuracy_per_example(hits), mean_ranks(upstream.truth, upstream.ranks)
+    for role in ROLES:
+        assert simple[role] == pytest.approx(expected["simple_average"][short[role]], abs=PERCENT_POINTS)
+    printed = dict(re.findall(r"^(\S+ \S+) (\d+\.\d\d)$", expected["printed"], re.MULTILINE))
+    by_class = triplet_accuracy_by_class(upstream.truth, hits)
+    assert f"{simple['triplet']:.2f}" == printed["simple-average triplet"]
+    for role in ROLES:
+        assert f"{ranks['overall'][role]:.2f}" == printed[f"overall-mr {short[role]}"]
+        assert f"{ranks['per_class'][role]:.2f}" == printed[f"per-class-mr {short[role]}"]
+        assert f"{by_class[role]:.2f}" == printed[f"per-class-average triplet_{short[role]}"]
+
+
+def test_word_similarities_are_upstreams(upstream):
+    folder = upstream.data.parent / "similarity_matrices"
+    files = {"lch": "lch", "wup": "wup", "lin": "lin_norm", "path": "path_norm", "w2v_gn": "w2v_gn_norm"}
+
+    def matrix(name, names):
+        table = pd.read_csv(folder / f"{name}.csv", index_col=0)
+        return table.loc[list(names), list(names)].to_numpy()
+
+    matrices = {f"{role} {measure}": matrix(f"obj_sim_{file}", upstream.vocabulary.objects)
+                for role in ("subject", "object") for measure, file in files.items()}  # fmt: skip
+    matrices["relation w2v_gn"] = matrix("prd_sim_w2v_gn_norm", upstream.vocabulary.relations)
+    found = word_similarity(upstream.truth, upstream.predicted, matrices)
+    for scope in ("overall", "per_class"):
+        for key, value in upstream.expected["wordsim"][scope].items():
+            short, measure = key.split("_", 1)
+            role = {"sbj": "subject", "obj": "object", "rel": "relation"}[short]
+            assert found[scope][f"{role} {measure}"] == pytest.approx(value, abs=PERCENT_POINTS)
+
+
+@pytest.fixture(scope="module")
+def detections(upstream):
+    stored = np.load(upstream.folder / "detections.npz", allow_pickle=False)
+    truth = {"subject": stored["gt_sbj_labels"], "relation": stored["gt_prd_labels"], "object": stored["gt_obj_labels"]}
+    scores = {"subject": stored["sbj_scores_out"], "relation": stored["prd_scores"][:, 1:],
+              "object": stored["obj_scores_out"]}  # fmt: skip
+    boxes = {"subject": stored["gt_sbj_boxes"], "object": stored["gt_obj_boxes"]}
+    return [str(name) for name in stored["image"][stored["image_index"]]], truth, scores, boxes
+
+
+@pytest.mark.parametrize("with_boxes", [False, True])
+def test_csv_is_upstreams_byte_by_byte(upstream, detections, tmp_path, with_boxes):
+    names, truth, scores, boxes = detections
+    table = result_table(names, truth, scores, upstream.vocabulary, upstream.counts,
+                         boxes if with_boxes else None, frequency_bug=True)  # fmt: skip
+    write_result_csv(tmp_path / "ours.csv", table)
+    theirs = upstream.folder / f"rel_detections_gt_boxes_prdcls{'_boxes' if with_boxes else ''}.csv"
+    assert (tmp_path / "ours.csv").read_bytes() == theirs.read_bytes()
+
+
+def test_without_the_slip_only_two_frequency_columns_differ(upstream, detections):
+    names, truth, scores, _ = detections
+    right, slipped = (
+        result_table(names, truth, scores, upstream.vocabulary, upstream.counts, frequency_bug=bug)
+        for bug in (False, True)
+    )
+    differs = (right != slipped).any()
+    assert set(differs[differs].index) <= {"rel_freq_det", "obj_freq_det"}
+    rows = np.flatnonzero((right != slipped).any(axis=1))
+    assert set(rows) <= set(upstream.expected["meta"]["rows_where_predicted_relation_has_no_train_freq"])
+
+
+def test_a_name_outside_the_vocabulary_is_named_with_its_row(upstream, detections, tmp_path):
+    names, truth, scores, _ = detections
+    table = result_table(names, truth, scores, upstream.vocabulary, upstream.counts)
+    table.loc[7, "det_sbj"] = "unicorn"
+    write_result_csv(tmp_path / "ours.csv", table)
+    with pytest.raises(WorkbenchError, match="row 7: subject 'unicorn'"):
+        read_result_csv(tmp_path / "ours.csv", upstream.vocabulary)
+    write_result_csv(tmp_path / "ours.csv", table.drop(columns="gt_rel"))
+    with pytest.raises(WorkbenchError, match="no column gt_rel"):
+        read_result_csv(tmp_path / "ours.csv", upstream.vocabulary)
