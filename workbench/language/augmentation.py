@@ -1,0 +1,242 @@
+"""Augmented triplets: tail triplets with one end replaced by a similar class (DiffAugment, section 3.2, stage 1).
+
+A triplet with a tail relation gets its subject and, separately, its object replaced; one with a tail subject gets its
+object replaced; one with a tail object its subject. "Tail" are the bands asked for. A replacement occurs in the
+training relations, differs from the original class, and has an LCH similarity of at least the threshold (2.26 in
+section 4.1). An augmented triplet is "few" if a class that made it tail is few, else "medium"; the bands have quotas
+of their own (48,000 each in section 4.1).
+
+The paper leaves open how the quotas are drawn. Here distinct triplets are drawn, and only when all of a band are used
+does the next round repeat them, each repetition with a fresh source. ``balance="class"`` cycles over the tail classes
+(one subject, relation or object class after another gives its next triplet), so that a class with many sources does
+not crowd out the rest; ``balance="triplet"`` draws distinct triplets uniformly. Triplets that training has already
+are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.language.candidates import Candidates, TrainTriplets, distinct, find_candidates, in_sorted
+from workbench.language.similarity import ClassSimilarity
+from workbench.randomness import generator
+from workbench.scenes.bands import BANDS, Counts, band_of_class
+from workbench.scenes.vocabulary import Vocabulary
+
+ROLES = ("subject", "relation", "object")
+PAPER_THRESHOLD = 2.26
+PAPER_QUOTAS = {"medium": 48_000, "few": 48_000}
+BALANCES = ("class", "triplet")
+
+
+def augment_triplets(
+    relations: pd.DataFrame,
+    vocabulary: Vocabulary,
+    counts: Counts,
+    similarity: ClassSimilarity,
+    *,
+    bands: Iterable[str] = ("medium", "few"),
+    threshold: float = PAPER_THRESHOLD,
+    quotas: Mapping[str, int] = PAPER_QUOTAS,
+    seed: int,
+    balance: str = "class",
+    allow_existing: bool = False,
+    include: pd.DataFrame | None = None,
+    exclude: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Draw augmented triplets from the training relations (columns subject, relation, object: class ids).
+
+    ``quotas``: rows for each band of ``bands``. ``include`` and ``exclude``: tables of triplets (class ids) that alone
+    may be drawn, or may not. Returns one row per augmented triplet, bands in the order of ``bands``: subject, relation,
+    object (int64, the new triplet); source_row (int64, row number in ``relations``); replaced ("subject" or "object");
+    replaced_class (int64, the class that stood there); lch (float64, of both classes); band; because (the role whose
+    tail class made the source tail). ``frame.attrs["augmentation"]`` counts, by band, the distinct triplets and the
+    rows, and lists the classes without a synset. Same arguments, same rows. WorkbenchError where nothing can be drawn.
+    """
+    tail = _Tail.of(counts, tuple(bands))
+    _check(vocabulary, counts, similarity, tail.bands, quotas, balance)
+    train = TrainTriplets.of(relations, len(vocabulary.objects), len(vocabulary.relations))
+    similar = similar_classes(similarity, counts, threshold)
+    candidates = find_candidates(train, similar, tail.objects, tail.relations)
+    found = len(candidates)
+    candidates = _restrict(candidates, train, allow_existing, include, exclude)
+    if not len(candidates):
+        raise WorkbenchError(_why_empty(train, tail, counts, similarity, threshold, found))
+    band = candidate_bands(candidates, tail)
+    tables, report = [], {}
+    for name in tail.bands:
+        rows = _draw_band(candidates, train, similar, tail, band == name, name, int(quotas[name]), seed, balance)
+        tables.append(rows)
+        report[name] = {"distinct": int((band == name).sum()), "quota": int(quotas[name]), "rows": len(rows)}
+    table = pd.concat(tables, ignore_index=True)
+    new_class = np.where(table["replaced"] == "subject", table["subject"], table["object"])
+    table["lch"] = similarity.lch[table["replaced_class"].to_numpy(), new_class]
+    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "lch", "band", "because"]]
+    table.attrs["augmentation"] = {"bands": report, "without_synset": similarity.without_synset}
+    return table
+
+
+def similar_classes(similarity: ClassSimilarity, counts: Counts, threshold: float) -> np.ndarray:
+    """(C, C) bool: whether the column's class may replace the row's (similar, another class, known to training)."""
+    with np.errstate(invalid="ignore"):  # nan: no noun synset, never similar
+        similar = similarity.lch >= threshold
+    np.fill_diagonal(similar, False)
+    return similar & (counts.objects > 0)[None, :]
+
+
+def candidate_bands(candidates: Candidates, tail: "_Tail") -> np.ndarray:
+    """(n,) str: "few" where any tail class that makes the candidate is few, else the band nearest to it."""
+    best = np.full(len(candidates), len(BANDS))
+    for role in ROLES:
+        rank = tail.rank(role)[getattr(candidates, role)]
+        causes = candidates.because(role) & (rank < len(BANDS))
+        best[causes] = np.minimum(best[causes], rank[causes])
+    return np.array(tail.rarest_first)[best]
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """Which classes are tail, and how rare: rank 0 is the rarest band asked for, len(BANDS) is not tail."""
+
+    bands: tuple[str, ...]
+    rarest_first: tuple[str, ...]
+    object_rank: np.ndarray
+    relation_rank: np.ndarray
+
+    @classmethod
+    def of(cls, counts: Counts, bands: tuple[str, ...]) -> "_Tail":
+        if not bands or len(set(bands)) != len(bands) or not set(bands) <= set(BANDS):
+            raise WorkbenchError(f"bands are {list(bands)}; expected distinct ones of {list(BANDS)}.")
+        rarest_first = tuple(band for band in reversed(BANDS) if band in bands)
+
+        def rank(occurrences: np.ndarray) -> np.ndarray:
+            band = band_of_class(occurrences)
+            ranks = np.full(len(band), len(BANDS))
+            for place, name in enumerate(rarest_first):
+                ranks[band == name] = place
+            return ranks
+
+        return cls(bands, rarest_first, rank(counts.objects), rank(counts.relations))
+
+    @property
+    def objects(self) -> np.ndarray:
+        return self.object_rank < len(BANDS)
+
+    @property
+    def relations(self) -> np.ndarray:
+        return self.relation_rank < len(BANDS)
+
+    def rank(self, role: str) -> np.ndarray:
+        return self.relation_rank if role == "relation" else self.object_rank
+
+
+def _draw_band(candidates, train, similar, tail, chosen, band, quota, seed, balance) -> pd.DataFrame:
+    """``quota`` rows of one band: rounds over its distinct candidates, each row with a source drawn for it."""
+    places = np.flatnonzero(chosen)
+    random = generator(seed, "augmented triplets", band)
+    order, because = _draw_order(candidates, places, tail.rarest_first.index(band), tail, random, balance)
+    rounds = np.arange(quota if len(order) else 0) % max(1, len(order))
+    place, because = order[rounds], because[rounds]
+    replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
+    return pd.DataFrame(
+        {
+            **{role: getattr(candidates, role)[place] for role in ROLES},
+            "source_row": source_row,
+            "replaced": np.array(["subject", "object"], dtype=object)[replaced],
+            "replaced_class": replaced_class,
+            "band": np.full(len(place), band, dtype=object),
+            "because": np.array(ROLES, dtype=object)[because],
+        }
+    )
+
+
+def _draw_order(candidates, places, rank, tail, random, balance) -> tuple[np.ndarray, np.ndarray]:
+    """The band's candidates in the order of drawing, each with the role (place in ROLES) that makes it tail."""
+    item, cause, role_of = [], [], []
+    for number, role in enumerate(ROLES):
+        classes = getattr(candidates, role)[places]
+        here = np.flatnonzero(candidates.because(role)[places] & (tail.rank(role)[classes] == rank))
+        item.append(here)
+        cause.append(number * (1 << 32) + classes[here])
+        role_of.append(np.full(len(here), number))
+    item, cause, role_of = np.concatenate(item), np.concatenate(cause), np.concatenate(role_of)
+    shuffled = random.permutation(len(item))
+    item, cause, role_of = item[shuffled], cause[shuffled], role_of[shuffled]
+    if balance == "class":
+        # Cycle over the tail classes: first the first candidate of each, then the second of each, and so on.
+        by_cause = np.argsort(cause, kind="stable")
+        _, first, sizes = np.unique(cause[by_cause], return_index=True, return_counts=True)
+        turn = np.empty(len(item), dtype=np.int64)
+        turn[by_cause] = np.arange(len(item)) - np.repeat(first, sizes)
+        cycled = np.argsort(turn, kind="stable")
+        item, role_of = item[cycled], role_of[cycled]
+    _, earliest = np.unique(item, return_index=True)  # a candidate of two tail classes comes once
+    if balance == "class":
+        earliest.sort()
+    else:
+        earliest = random.permutation(earliest)  # candidates of two tail classes come no sooner than others
+    return places[item[earliest]], role_of[earliest]
+
+
+def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates:
+    keep = np.ones(len(candidates), dtype=bool)
+    if not allow_existing:
+        keep &= ~in_sorted(candidates.key, train.key)
+    if include is not None:
+        keep &= in_sorted(candidates.key, distinct(train.keys_of(include, "include")))
+    if exclude is not None:
+        keep &= ~in_sorted(candidates.key, distinct(train.keys_of(exclude, "exclude")))
+    return candidates.where(keep)
+
+
+def _check(vocabulary, counts, similarity, bands, quotas, balance) -> None:
+    if tuple(similarity.names) != tuple(vocabulary.objects):
+        raise WorkbenchError(
+            f"the similarity is of {len(similarity.names)} other names than the vocabulary's {len(vocabulary.objects)} "
+            "object classes; compute class_similarity(vocabulary.objects) again."
+        )
+    if len(counts.objects) != len(vocabulary.objects) or len(counts.relations) != len(vocabulary.relations):
+        raise WorkbenchError(
+            f"the counts are of {len(counts.objects)} object and {len(counts.relations)} relation classes, the "
+            f"vocabulary has {len(vocabulary.objects)} and {len(vocabulary.relations)}; count this data set's classes."
+        )
+    for band in bands:
+        if band not in quotas or int(quotas[band]) < 0:
+            raise WorkbenchError(f"quotas has no number of rows (0 or more) for the band {band!r}: {dict(quotas)}.")
+    if unknown := sorted(set(quotas) - set(BANDS)):
+        raise WorkbenchError(f"quotas names {unknown}; expected bands out of {list(BANDS)}.")
+    if balance not in BALANCES:
+        raise WorkbenchError(f"balance is {balance!r}; expected one of {list(BALANCES)}.")
+
+
+def _why_empty(train, tail, counts, similarity, threshold, found) -> str:
+    """Which condition left nothing, and the nearest remedy."""
+    start = "no augmented triplet remains: "
+    if not len(train):
+        return start + "the training relations are empty. Check the annotations of the training split."
+    is_tail = tail.objects[train.subject] | tail.objects[train.object] | tail.relations[train.relation]
+    if not is_tail.any():
+        return start + f"no training triplet has a class of the bands {list(tail.bands)}. Ask for more bands."
+    if found:
+        return start + (
+            f"all {found:,} candidates exist in training already, or include/exclude leaves them out. "
+            "Set allow_existing=True, lower the threshold, or review the two lists."
+        )
+    by_relation = tail.relations[train.relation]
+    objects = train.object[by_relation | tail.objects[train.subject]]
+    ends = np.unique(np.concatenate([objects, train.subject[by_relation | tail.objects[train.object]]]))
+    lch = np.where(np.arange(len(similarity.names)) == ends[:, None], np.nan, similarity.lch[ends])  # (ends, C)
+    nearest = np.fmax.reduce(lch[:, counts.objects > 0], axis=None, initial=-np.inf)
+    if np.isneginf(nearest):
+        return start + (
+            f"none of the {len(ends)} classes that may be replaced has a noun synset and another class to compare with "
+            f"(without: {', '.join(similarity.without_synset[:10])}). Use names that WordNet has, or ask for more bands."
+        )
+    return start + (
+        f"the most similar classes for the bands {list(tail.bands)} have an LCH of {nearest:.3f}, the threshold is "
+        f"{threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."
+    )
