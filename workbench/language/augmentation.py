@@ -234,7 +234,7 @@ def _why_empty(train, tail, counts, similarity, threshold, found) -> str:
     if np.isneginf(nearest):
         return start + (
             f"none of the {len(ends)} classes that may be replaced has a noun synset and another class to compare with "
-            f"(without: {', '.join(similarity.without_synset[:10])}). Use names that WordNet has, or ask for more bands."
+            f"(without: {', '.join(similarity.without_synset[:10])}). Use names that WordNet has or ask for more bands."
         )
     return start + (
         f"the most similar classes for the bands {list(tail.bands)} have an LCH of {nearest:.3f}, the threshold is "

@@ -94,7 +94,7 @@ def names_without_synset(names: Sequence[str], table: dict[str, str]) -> list[st
 def _read_csv(path: Path, name_column: str) -> dict[str, str]:
     if not path.is_file():
         raise WorkbenchError(
-            f"{path}: the file is missing, while the other synset table is there. Add it, or remove both to use WordNet."
+            f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
         )
     try:
         # "none" and "null" are names, not gaps.

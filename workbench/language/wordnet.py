@@ -164,7 +164,7 @@ def _publish(partial: Path, root: Path) -> None:
 def _cache_folder(cache: Path | None) -> Path:
     home = os.environ.get("WORKBENCH_HOME")
     project = Path(__file__).resolve().parents[2]
-    choices = [Path(home) / "data" / "cache" / "wordnet"] if home else []
+    choices = [Path(home).expanduser() / "data" / "cache" / "wordnet"] if home else []
     if not home and (project / "pyproject.toml").is_file():
         choices.append(project / "data" / "cache" / "wordnet")
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
