@@ -25,6 +25,7 @@ from workbench.regions.bank_writer import (
     UNION_FEATURES,
     FeatureBankWriter,
 )
+from workbench.scenes.annotations import BOX_COLUMNS
 
 __all__ = ["FeatureBank", "FeatureBankWriter"]
 
@@ -136,6 +137,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     for key, kind in wanted.items():
         if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
             raise WorkbenchError(f"{folder / MANIFEST}: the key {key!r} is missing or not {kind.__name__}. {_AGAIN}")
+    for name in TABLES:
+        if not isinstance(manifest["rows"].get(name), int):
+            raise WorkbenchError(f"{folder / MANIFEST}: the number of rows of {name!r} is missing. {_AGAIN}")
     if manifest["support"] not in SUPPORTS or manifest["entity_region"] not in ENTITY_REGIONS:
         raise WorkbenchError(
             f"{folder / MANIFEST}: support {manifest['support']!r}, entity_region {manifest['entity_region']!r}; "
@@ -147,6 +151,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 _AGAIN = "Delete the folder and make the features again."
 
 
+_COLUMNS = {
+    "images": ("image_id", "file_name", "width", "height"),
+    "boxes": ("image", *BOX_COLUMNS, "object_class"),
+    "relations": ("image", "subject_box", "object_box", "subject", "relation", "object"),
+}
+
+
 def _read_table(path: Path, rows: int) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
@@ -154,6 +165,9 @@ def _read_table(path: Path, rows: int) -> pd.DataFrame:
         raise WorkbenchError(f"{path}: the file is missing. {_AGAIN}") from error
     except (OSError, ValueError) as error:
         raise WorkbenchError(f"{path}: not a readable table ({error}). {_AGAIN}") from error
+    missing = [name for name in _COLUMNS[path.stem] if name not in table]
+    if missing:
+        raise WorkbenchError(f"{path}: the columns {', '.join(missing)} are missing. {_AGAIN}")
     if len(table) != rows:
         raise WorkbenchError(f"{path}: {len(table)} rows, but {MANIFEST} says {rows}. {_AGAIN}")
     return table
@@ -180,7 +194,7 @@ def _open_features(path: Path, rows: int, dimension: int) -> np.ndarray:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise WorkbenchError(f"{path}: the file is missing. {_AGAIN}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise WorkbenchError(f"{path}: not a readable array, perhaps cut short ({error}). {_AGAIN}") from error
     if features.dtype != np.float16:
         raise WorkbenchError(f"{path}: the numbers are {features.dtype}, expected float16. {_AGAIN}")

@@ -1,0 +1,237 @@
+import errno
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.regions import bank_writer
+from workbench.regions.bank import FeatureBank
+
+BYTES_OF_A_BANK = ("bank.json", "box_features.npy", "union_features.npy")
+
+
+@pytest.mark.parametrize(
+    ("seed", "boxes", "relations", "dimension"), [(0, 9, 14, 6), (1, 1, 1, 1), (2, 300, 700, 33), (3, 5, 0, 4)]
+)
+def test_rows_come_back_in_any_order(tmp_path, random_split, seed, boxes, relations, dimension):
+    split = random_split(seed, boxes, relations, dimension)
+    bank = FeatureBank.open(split.write(tmp_path))
+    bank.check_finite()
+    assert (len(bank), bank.dimension, bank.encoder, bank.support) == (relations, dimension, "test/1", "signed")
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, relations, 50) if relations else np.empty(0, dtype=np.int64)
+    np.testing.assert_array_equal(bank.union(rows), split.union_features[rows])
+    for role, features in (("subject", bank.subject(rows)), ("object", bank.object(rows))):
+        np.testing.assert_array_equal(features, split.box_features[split.relations[f"{role}_box"].to_numpy()[rows]])
+    box_rows = random.permutation(boxes)
+    np.testing.assert_array_equal(bank.box(box_rows), split.box_features[box_rows])
+    assert bank.union(rows).dtype == np.float32
+    for name in ("images", "boxes", "relations"):
+        pd.testing.assert_frame_equal(getattr(bank, name), getattr(split, name))
+
+
+def test_rows_outside_are_refused(tmp_path, random_split):
+    bank = FeatureBank.open(random_split(0).write(tmp_path))
+    for row in (-1, len(bank)):
+        with pytest.raises(IndexError):
+            bank.union([row])
+
+
+def test_unions_stand_in_for_boxes(tmp_path, random_split):
+    split = random_split(0, boxes=14, relations=14)
+    split.relations = split.relations.assign(subject_box=range(14), object_box=range(14))
+    writer = split.writer(tmp_path, entity_region="union", support="rectified")
+    writer.write_unions(0, np.abs(split.union_features))
+    with pytest.raises(ValueError, match="no box features"):
+        writer.write_boxes(0, split.box_features)
+    writer.finish()
+    bank = FeatureBank.open(tmp_path)
+    rows = np.array([5, 2, 5])
+    for features in (bank.subject(rows), bank.object(rows), bank.box(rows)):
+        np.testing.assert_array_equal(features, bank.union(rows))
+    assert not (tmp_path / "box_features.npy").exists()
+    assert (bank.entity_region, bank.support) == ("union", "rectified")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, random_split, seed):
+    split, random = random_split(seed, 40, 60), np.random.default_rng(seed)
+    whole = split.write(tmp_path / "whole")
+    writer = split.writer(tmp_path / "killed")
+    while writer.done_boxes < 40 or writer.done_unions < 60:
+        writer.write_boxes(writer.done_boxes, split.box_features[writer.done_boxes :][: random.integers(1, 9)])
+        writer.write_unions(writer.done_unions, split.union_features[writer.done_unions :][: random.integers(1, 9)])
+        if random.random() < 0.7:
+            writer.flush()
+        del writer  # killed: marks that were not flushed are lost
+        writer = split.writer(tmp_path / "killed")
+    with pytest.raises(WorkbenchError, match="unfinished"):
+        FeatureBank.open(tmp_path / "killed")
+    writer.finish()
+    for name in BYTES_OF_A_BANK:
+        assert (tmp_path / "killed" / name).read_bytes() == (whole / name).read_bytes()
+    assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
+
+
+def test_marks_stop_at_gaps(tmp_path, random_split):
+    split = random_split(0)
+    writer = split.writer(tmp_path)
+    for start in (6, 3):
+        writer.write_unions(start, split.union_features[start : start + 3])
+    writer.flush()
+    assert writer.done_unions == 0
+    with pytest.raises(WorkbenchError, match="0 of 14 rows of unions"):
+        writer.finish()
+    writer.write_unions(0, split.union_features[:3])
+    writer.flush()
+    assert (writer.done_unions, writer.done_boxes) == (9, 0)
+
+
+def test_an_unfinished_folder_of_something_else_is_refused(tmp_path, random_split):
+    writer = random_split(0).writer(tmp_path)
+    writer.flush()
+    for change in ({"encoder": "test/2"}, {"dimension": 7}, {"images": random_split(0).images.assign(width=1)}):
+        with pytest.raises(WorkbenchError, match="other annotations, dimension or encoder"):
+            random_split(0).writer(tmp_path, **change)
+    (tmp_path / "union_features.npy").unlink()
+    with pytest.raises(WorkbenchError, match="cannot be continued"):
+        random_split(0).writer(tmp_path)
+
+
+def test_a_finished_folder_is_not_overwritten(tmp_path, random_split):
+    random_split(0).write(tmp_path)
+    with pytest.raises(WorkbenchError, match="already finished"):
+        random_split(0).writer(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_what_float16_cannot_hold_is_not_written(tmp_path, random_split, value):
+    split = random_split(0)
+    writer = split.writer(tmp_path)
+    features = split.union_features.astype(np.float32)
+    features[4, 2] = value
+    with pytest.raises(WorkbenchError, match="unions row 4 is not finite"):
+        writer.write_unions(0, features)
+    assert not np.load(tmp_path / "union_features.npy").any()
+
+
+def test_pieces_that_do_not_fit_are_refused(tmp_path, random_split):
+    split = random_split(0)
+    writer = split.writer(tmp_path)
+    for start, features in (
+        (1, split.union_features),
+        (-1, split.union_features[:1]),
+        (0, split.union_features[:, :2]),
+    ):
+        with pytest.raises(ValueError, match="do not fit"):
+            writer.write_unions(start, features)
+
+
+def test_the_first_non_finite_row_is_named(tmp_path, random_split):
+    split = random_split(0, 9, 5000)
+    split.write(tmp_path)
+    features = np.load(tmp_path / "union_features.npy", mmap_mode="r+")
+    features[[4500, 4700]] = np.nan
+    features.flush()
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4500 \(image [38] [ab]\.jpg\)"):
+        FeatureBank.open(tmp_path).check_finite()
+
+
+def spoil_manifest(**changes):
+    def spoil(folder):
+        path = folder / "bank.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return spoil
+
+
+def truncate(name, keep=0.5):
+    def spoil(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep)])
+
+    return spoil
+
+
+def replace_array(name, change):
+    return lambda folder: np.save(folder / name, change(np.load(folder / name)), allow_pickle=True)
+
+
+def replace_table(name, change):
+    return lambda folder: change(pd.read_parquet(folder / name)).to_parquet(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda folder: (folder / "bank.json").unlink(), "unfinished"),
+        (lambda folder: (folder / "bank.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "bank.json").write_text("[]"), "'dimension' is missing"),
+        (spoil_manifest(dimension="6"), "'dimension' is missing or not int"),
+        (spoil_manifest(rows={"images": 2}), "'boxes'"),
+        (spoil_manifest(support="positive"), "support 'positive'"),
+        (spoil_manifest(dimension=7), r"shape is \(14, 6\), expected \(14, 7\)"),
+        (lambda folder: (folder / "box_features.npy").unlink(), r"box_features\.npy: the file is missing"),
+        (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
+        (truncate("union_features.npy"), "cut short"),
+        (truncate("union_features.npy", 0), "cut short"),
+        (truncate("boxes.parquet"), "not a readable table"),
+        (replace_array("union_features.npy", lambda a: a[:-1]), r"shape is \(13, 6\)"),
+        (replace_array("union_features.npy", lambda a: a.astype(np.float32)), "float32, expected float16"),
+        (replace_array("union_features.npy", lambda a: a.astype(object)), "not a readable array"),
+        (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but bank.json says 14"),
+        (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
+        (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
+        (replace_table("boxes.parquet", lambda t: t.assign(image=-1)), "row 0 points to images row -1"),
+    ],
+)
+def test_a_bank_that_does_not_fit_is_refused(tmp_path, random_split, spoil, found):
+    spoil(random_split(0).write(tmp_path))
+    with pytest.raises(WorkbenchError, match=found) as raised:
+        FeatureBank.open(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_the_expected_encoder_and_dimension(tmp_path, random_split):
+    random_split(0).write(tmp_path)
+    assert len(FeatureBank.open(tmp_path, expect_encoder="test/1", expect_dimension=6)) == 14
+    with pytest.raises(WorkbenchError, match="'test/1', expected 'test/2'"):
+        FeatureBank.open(tmp_path, expect_encoder="test/2")
+    with pytest.raises(WorkbenchError, match="6 dimensions, expected 4096"):
+        FeatureBank.open(tmp_path, expect_dimension=4096)
+    with pytest.raises(WorkbenchError, match="holds no features"):
+        FeatureBank.open(tmp_path / "nowhere")
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_is_full_at_the_start(tmp_path, random_split, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bank_writer, "_reserve", full_disk)
+        with pytest.raises(WorkbenchError, match="disk is full"):
+            random_split(0).writer(tmp_path)
+    assert len(FeatureBank.open(random_split(0).write(tmp_path))) == 14
+
+
+def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, random_split, monkeypatch):
+    split = random_split(0)
+    writer = split.writer(tmp_path)
+    writer.write_unions(0, split.union_features[:5])
+    writer.flush()
+    writer.write_unions(5, split.union_features[5:])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(WorkbenchError, match="disk is full"):
+            writer.flush()
+    assert split.writer(tmp_path).done_unions == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
+def test_the_disk_space_is_reserved_at_once(tmp_path, random_split):
+    random_split(0, 9, 4000, 64).writer(tmp_path)
+    assert (tmp_path / "union_features.npy").stat().st_blocks * 512 >= 4000 * 64 * 2

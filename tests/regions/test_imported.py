@@ -1,0 +1,268 @@
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.regions import imported
+from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.imported import import_features
+from workbench.scenes.vocabulary import Vocabulary
+
+SPLITS = ("train", "val", "test")
+
+
+def all_bytes(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(("seed", "rows", "dimension"), [(0, 20, 6), (1, 1, 1), (2, 500, 16)])
+@pytest.mark.parametrize("own", [False, True])
+def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension, own):
+    source, splits = import_source(seed, rows, dimension, own)
+    summary = import_features(tmp_path / "out", source=source)
+    assert summary["relations"] == dict.fromkeys(SPLITS, rows) and summary["encoder"] == f"imported:source{seed}"
+    assert Vocabulary.read(tmp_path / "out") == Vocabulary.read(source)
+    order = np.random.default_rng(seed).permutation(rows)
+    for split, arrays in splits.items():
+        bank = FeatureBank.open(tmp_path / "out" / split)
+        assert bank.entity_region == ("box" if own else "union")
+        np.testing.assert_array_equal(bank.union(order), arrays["feature"][order])
+        for role in ("subject", "object"):
+            features = arrays[f"{role}_feature" if own else "feature"]
+            np.testing.assert_array_equal(getattr(bank, role)(order), features[order])
+        for role in ("subject", "relation", "object"):
+            assert bank.relations[role].tolist() == arrays[role].tolist()
+        image_ids = bank.images["image_id"].to_numpy()
+        assert (np.diff(image_ids) > 0).all()
+        assert image_ids[bank.relations["image"]].tolist() == arrays["image_id"].tolist()
+        for role in ("subject", "object"):
+            assert ends_xyxy(bank, role, own).tolist() == arrays[f"{role}_box"].tolist()
+
+
+def ends_xyxy(bank, role, own):
+    corners = ["x1", "y1", "x2", "y2"]
+    if own:
+        return bank.boxes[corners].to_numpy()[bank.relations[f"{role}_box"]]
+    assert bank.relations[f"{role}_box"].tolist() == list(range(len(bank)))
+    return bank.relations[[f"{role}_{corner}" for corner in corners]].to_numpy()
+
+
+def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source):
+    source, splits = import_source(0, 10, own=True)
+    arrays = splits["train"]
+    for name in ("box", "feature"):
+        arrays[f"subject_{name}"][:] = arrays[f"subject_{name}"][0]
+    arrays["subject"][:] = arrays["image_id"][:] = 1
+    np.savez(source / "train.npz", **arrays)
+    import_features(tmp_path / "out", source=source)
+    bank = FeatureBank.open(tmp_path / "out/train")
+    assert bank.relations["subject_box"].nunique() == 1 and len(bank.boxes) == 11
+
+
+def test_image_sizes_and_unions_from_the_boxes(tmp_path, import_source):
+    source, splits = import_source()
+    import_features(tmp_path / "out", source=source)
+    bank, arrays = FeatureBank.open(tmp_path / "out/val"), splits["val"]
+    for place, image_id in enumerate(bank.images["image_id"]):
+        here = np.concatenate([arrays[f"{r}_box"][arrays["image_id"] == image_id] for r in ("subject", "object")])
+        assert bank.images[["width", "height"]].to_numpy()[place].tolist() == (here[:, 2:].max(axis=0) + 1).tolist()
+    both = np.stack([arrays["subject_box"], arrays["object_box"]])
+    expected = np.concatenate([both[..., :2].min(axis=0), both[..., 2:].max(axis=0)], axis=1)
+    assert bank.boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == expected.tolist()
+
+
+def text_vectors(source, relations=None):
+    objects = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    np.save(source / "objects_clip_text.npy", objects)
+    if relations is not None:
+        np.save(source / "predicates_clip_text.npy", relations)
+    return objects
+
+
+@pytest.mark.parametrize("lacking", ["all", "one", "none"])
+def test_text_vectors(tmp_path, import_source, lacking):
+    source, _ = import_source()
+    relations = None if lacking == "all" else np.ones((3, 5), dtype=np.float32)
+    if lacking == "one":
+        relations[1] = np.nan
+    objects = text_vectors(source, relations)
+    import_features(tmp_path / "out", source=source)
+    text = tmp_path / "out/text"
+    np.testing.assert_array_equal(np.load(text / "object_embeddings.npy"), objects)
+    assert (text / "relation_embeddings.npy").exists() == (lacking != "all")
+    assert json.loads((text / "text.json").read_text()) == {
+        "encoder": "imported:source0/text",
+        "kind": "vectors",
+        "learned_relations": lacking != "none",
+        "dimension": 5,
+    }
+
+
+def test_a_manifest_names_encoder_and_support(tmp_path, import_source):
+    source, splits = import_source()
+    for split, arrays in splits.items():
+        np.savez(source / f"{split}.npz", **(arrays | {"feature": np.abs(arrays["feature"])}))
+    (source / "manifest.json").write_text(json.dumps({"encoder": "CLIP ViT-B/32", "support": "rectified", "note": 1}))
+    import_features(tmp_path / "out", source=source)
+    bank = FeatureBank.open(tmp_path / "out/train", expect_encoder="CLIP ViT-B/32")
+    assert bank.support == "rectified"
+
+
+def with_arrays(split, change):
+    def spoil(source):
+        path = source / f"{split}.npz"
+        arrays = dict(np.load(path))
+        np.savez(path, **(change(arrays) or arrays))
+
+    return spoil
+
+
+def set_values(split, key, place, value):
+    def change(arrays):
+        arrays[key] = arrays[key].astype(np.float32) if isinstance(value, float) else arrays[key]
+        arrays[key][place] = value
+
+    return with_arrays(split, change)
+
+
+def write_file(name, content):
+    return lambda source: (source / name).write_bytes(content)
+
+
+def not_an_array(source):
+    with zipfile.ZipFile(source / "val.npz", "a") as archive:
+        archive.writestr("subject_feature", b"text")
+
+
+BAD_SOURCES = [
+    (lambda source: (source / "val.npz").unlink(), r"val\.npz.*missing file"),
+    (write_file("val.npz", b"PK\3\4 but cut short"), r"val\.npz.*unreadable file"),
+    (write_file("val.npz", b""), r"val\.npz.*unreadable file"),
+    (lambda s: (s / "val.npz").write_bytes((s / "val.npz").read_bytes()[:-200]), r"val\.npz.*unreadable file"),
+    (not_an_array, r"subject_feature: found no array"),
+    (with_arrays("test", lambda a: a.pop("relation") is None), r"test\.npz.*missing key.*relation"),
+    (with_arrays("test", lambda a: a | {"subject_feature": a["feature"]}), r"missing key.*entity features"),
+    (with_arrays("test", lambda a: a | {"object": a["object"].astype(object)}), r"pickled objects.*object"),
+    (with_arrays("test", lambda a: a | {"feature": a["feature"][0]}), r"wrong shape.*feature: found \(6,\)"),
+    (with_arrays("test", lambda a: a | {"feature": a["feature"].astype(int)}), r"wrong shape.*feature"),
+    (with_arrays("test", lambda a: a | {"subject": a["subject"][:-1]}), r"subject: found \(19,\).*expected \(20,\)"),
+    (with_arrays("test", lambda a: a | {"subject": a["subject"] * 1.0}), r"subject: found.*whole numbers"),
+    (with_arrays("test", lambda a: a | {"object_box": a["object_box"][:, :3]}), r"object_box: found \(20, 3\)"),
+    (with_arrays("test", lambda a: {key: array[:0] for key, array in a.items()}), r"no rows"),
+    (with_arrays("test", lambda a: a | {"feature": a["feature"][:, :5]}), r"dimensions differ.*found 5, expected 6"),
+    (
+        with_arrays("test", lambda a: a | dict.fromkeys(("subject_feature", "object_feature"), a["feature"])),
+        r"keys differ",
+    ),
+    (
+        with_arrays("test", lambda a: a | dict.fromkeys(("subject_feature", "object_feature"), a["feature"][:, :4])),
+        r"object_feature: found \(20, 4\)",
+    ),
+    (
+        set_values("train", "subject", 3, 4),
+        r"unknown class id.*subject, row 3: found 4 \(1 such rows\), expected 0 to 3",
+    ),
+    (set_values("train", "relation", 5, -1), r"unknown class id.*relation, row 5: found -1"),
+    (set_values("train", "feature", (7, 2), np.nan), r"feature out of range.*feature, row 7"),
+    (set_values("train", "feature", (8, 2), np.inf), r"feature out of range.*feature, row 8"),
+    (set_values("train", "feature", (8, 2), 70000.0), r"feature out of range.*feature, row 8"),
+    (set_values("train", "subject_box", (2, 0), 999), r"swapped or non-finite box.*subject_box, row 2"),
+    (set_values("train", "object_box", (2, 0), np.nan), r"swapped or non-finite box.*object_box, row 2"),
+    (write_file("objects.json", b'["man", "man", "hat", "tree"]'), r"class names.*'man' again"),
+    (lambda source: (source / "predicates.json").unlink(), r"predicates\.json: the file is missing"),
+    (write_file("manifest.json", b"{"), r"manifest\.json.*broken JSON"),
+    (
+        write_file("manifest.json", b'{"support": "positive"}'),
+        r"support: found 'positive', expected signed or rectified",
+    ),
+    (write_file("manifest.json", b'{"support": "rectified"}'), r"feature out of range"),
+    (write_file("manifest.json", b"[]"), r"manifest\.json.*wrong type"),
+    (write_file("objects_clip_text.npy", b"x"), r"objects_clip_text\.npy.*unreadable file"),
+    (lambda s: np.save(s / "objects_clip_text.npy", np.ones((3, 5))), r"wrong shape.*expected \(4, T\)"),
+    (lambda s: np.save(s / "objects_clip_text.npy", np.full((4, 5), np.nan)), r"non-finite number.*row 0"),
+    (lambda s: text_vectors(s, np.ones((3, 6))), r"dimensions differ.*found 6, expected 5"),
+    (lambda s: text_vectors(s, np.array([[1, np.nan]] * 3)), r"non-finite number.*row 0"),
+    (lambda s: np.save(s / "predicates_clip_text.npy", np.ones((3, 5))), r"objects_clip_text\.npy.*missing file"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "found"), BAD_SOURCES)
+def test_bad_sources_are_refused_before_anything_is_written(tmp_path, import_source, spoil, found):
+    source, _ = import_source()
+    spoil(source)
+    with pytest.raises(WorkbenchError, match=f"(?s){found}"):
+        import_features(tmp_path / "out", source=source)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_problems_in_one_report(tmp_path, import_source):
+    source, _ = import_source()
+    set_values("train", "subject", 3, 4)(source)
+    set_values("train", "feature", (7, 2), np.nan)(source)
+    with_arrays("val", lambda a: a.pop("image_id") is None)(source)
+    (source / "test.npz").unlink()
+    with pytest.raises(WorkbenchError, match="4 errors in 3 files"):
+        import_features(tmp_path / "out", source=source)
+
+
+def test_a_missing_source_folder(tmp_path):
+    with pytest.raises(WorkbenchError, match="no such folder"):
+        import_features(tmp_path / "out", source=tmp_path / "nowhere")
+
+
+def test_shared_images_are_a_warning_and_unseen_relations_are_named(tmp_path, import_source):
+    source, splits = import_source()
+    splits["train"]["relation"][:] = 0
+    splits["test"]["relation"][:] = 2
+    splits["test"]["image_id"][0] = splits["train"]["image_id"][0]
+    for split in ("train", "test"):
+        np.savez(source / f"{split}.npz", **splits[split])
+    summary = import_features(tmp_path / "out", source=source)
+    assert "near" in summary["absent_from_train"]["relation"] and summary["relation_classes_in_train"] == 1
+    assert "1 images of train too" in "\n".join(summary["warnings"])
+
+
+@pytest.mark.parametrize("calls", range(1, 12, 2))
+def test_a_killed_import_continues_to_the_same_bytes(tmp_path, import_source, monkeypatch, calls):
+    source, _ = import_source(0, 20, own=True)
+    text_vectors(source)
+    summary = import_features(tmp_path / "whole", source=source)
+    monkeypatch.setattr(imported, "ROWS_PER_CHUNK", 7)
+    flush, left = FeatureBankWriter.flush, iter(range(calls))
+
+    def flush_or_die(writer):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        flush(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureBankWriter, "flush", flush_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            import_features(tmp_path / "killed", source=source)
+    assert import_features(tmp_path / "killed", source=source) == summary
+    assert all_bytes(tmp_path / "killed") == all_bytes(tmp_path / "whole")
+
+
+def test_a_changed_source_is_not_mixed_in(tmp_path, import_source):
+    source, _ = import_source()
+    import_features(tmp_path / "out", source=source)
+    set_values("train", "feature", (0, 0), 1.0)(source)
+    with pytest.raises(WorkbenchError, match="imported from other files"):
+        import_features(tmp_path / "out", source=source)
+
+
+def test_visual_genome_rows(tmp_path, real_data):
+    source = real_data / "vg-clip"
+    summary = import_features(tmp_path, source=source)
+    assert summary["relations"]["train"] == 17_627 and summary["relation_classes_in_train"] == 35
+    assert len(summary["absent_from_train"]["relation"]) == 6 and summary["warnings"] == []
+    assert (summary["dimension"], summary["text_dimension"], summary["entity_region"]) == (512, 512, "union")
+    for split in SPLITS:
+        bank, arrays = FeatureBank.open(tmp_path / split), np.load(source / f"{split}.npz")
+        bank.check_finite()
+        rows = np.arange(0, len(bank), 7)
+        np.testing.assert_array_equal(bank.union(rows), arrays["feature"][rows])
+        assert bank.relations["relation"].tolist() == arrays["relation"].tolist()
+    assert np.load(tmp_path / "text/object_embeddings.npy").shape == (150, 512)
