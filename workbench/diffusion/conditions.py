@@ -1,0 +1,187 @@
+"""What a feature is generated for: text vectors of its classes and caption, and the hardness of the caption.
+
+A condition has four token slots in the order of ``SLOTS`` (design, decision "Network") and, as an option, a hardness
+vector (DiffAugment, section 3.4). Vectors are stored once and shared by index, since a hundred thousand triplets have
+few distinct subjects, relations and objects.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.language.hardness import HardnessModel
+    from workbench.language.text_embedding import TextEmbeddings
+
+SLOTS = ("subject", "relation", "object", "caption")
+REGIONS = ("union", "box")
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class ConditionTable:
+    """Distinct conditions: ``vectors`` (U, T) float32, ``token_index`` (M, 4) rows of them or -1 for an absent token.
+
+    ``hardness`` is (M, K) float32 or None; ``region`` is (M,) with 0 for a union and 1 for a box.
+    """
+
+    vectors: np.ndarray
+    token_index: np.ndarray
+    hardness: np.ndarray | None
+    region: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.token_index)
+
+    @classmethod
+    def from_tokens(
+        cls, tokens: np.ndarray, present: np.ndarray | None = None, hardness: np.ndarray | None = None, region=None
+    ) -> "ConditionTable":
+        """The table of tokens (M, 4, T), of which ``present`` (M, 4) says which count; all, and unions, by default."""
+        tokens = np.asarray(tokens, dtype=np.float32)
+        m, slots, dimension = tokens.shape
+        vectors, place = np.unique(tokens.reshape(-1, dimension), axis=0, return_inverse=True)
+        token_index = place.reshape(m, slots)
+        if present is not None:
+            token_index = np.where(present, token_index, ABSENT)
+        region = np.zeros(m, dtype=np.int64) if region is None else np.asarray(region, dtype=np.int64)
+        return cls(vectors, token_index, hardness, region)
+
+    @property
+    def text_dimension(self) -> int:
+        """T, the length of a text vector."""
+        return self.vectors.shape[1]
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which tokens a condition has, (M, 4) bool."""
+        return self.token_index != ABSENT
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """All tokens, (M, 4, T) float32, zeros where absent: for looking at, training gathers by index."""
+        return np.where(self.present[..., None], self.vectors[self.token_index], np.float32(0.0))
+
+    def rows(self, rows: np.ndarray) -> "ConditionTable":
+        """The table of some of the conditions, over the same vectors."""
+        hardness = None if self.hardness is None else self.hardness[rows]
+        return ConditionTable(self.vectors, self.token_index[rows], hardness, self.region[rows])
+
+    def joined(self, other: "ConditionTable") -> "ConditionTable":
+        """Both tables in one; the index of the rows of ``other`` grows by ``len(self)``."""
+        if (self.hardness is None) != (other.hardness is None):
+            raise ValueError("one table has hardness vectors and the other has none")
+        shifted = np.where(other.present, other.token_index + len(self.vectors), ABSENT)
+        return ConditionTable(
+            np.concatenate([self.vectors, other.vectors]),
+            np.concatenate([self.token_index, shifted]),
+            None if self.hardness is None else np.concatenate([self.hardness, other.hardness]),
+            np.concatenate([self.region, other.region]),
+        )
+
+
+@dataclass(frozen=True)
+class AugmentedTriplets:
+    """The folder that the stage ``triplets`` leaves behind (see ``workbench.diffusion.triplets``).
+
+    ``augmented``: table of augmented triplets; ``captions``: distinct original and augmented triplets with ``caption``
+    and ``original``; ``caption_embeddings`` (len(captions), T) float32; ``hardness``: the model of section 3.4.
+    """
+
+    augmented: pd.DataFrame
+    captions: pd.DataFrame
+    caption_embeddings: np.ndarray
+    hardness: "HardnessModel"
+
+    def embeddings(self, text: "TextEmbeddings", triplets: np.ndarray) -> np.ndarray:
+        """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise."""
+        known = pd.MultiIndex.from_frame(self.captions[["subject", "relation", "object"]])
+        row = known.get_indexer(pd.MultiIndex.from_arrays(list(triplets.T)))
+        embeddings = self.caption_embeddings[row].astype(np.float32)
+        missing = np.flatnonzero(row < 0)
+        if len(missing):
+            embeddings[missing] = text.triplets(*triplets[missing].T)
+        return embeddings
+
+
+def read_triplets(folder: Path) -> AugmentedTriplets:
+    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or does not fit the others."""
+    from workbench.language.hardness import HardnessModel
+
+    folder = Path(folder)
+    for name in ("augmented.parquet", "captions.parquet", "caption_embeddings.npy", "hardness.npz"):
+        if not (folder / name).exists():
+            raise WorkbenchError(f"{folder / name}: the file is missing. Run the stage triplets (notebook 02) first.")
+    try:
+        augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
+        embeddings = np.load(folder / "caption_embeddings.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"{folder}: a table or array cannot be read ({error}). Run notebook 02 again.") from error
+    if len(embeddings) != len(captions):
+        raise WorkbenchError(
+            f"{folder}: {len(captions)} captions but {len(embeddings)} caption embeddings. Run notebook 02 again."
+        )
+    return AugmentedTriplets(augmented, captions, embeddings, HardnessModel.load(folder / "hardness.npz"))
+
+
+def condition_table(
+    text: "TextEmbeddings",
+    triplets: pd.DataFrame,
+    hardness_model: "HardnessModel | None" = None,
+    *,
+    captions: AugmentedTriplets | None = None,
+) -> tuple[ConditionTable, np.ndarray]:
+    """Conditions of the union regions of ``triplets`` (columns subject, relation, object: class ids).
+
+    Returns the table of distinct triplets and each row's index into it, (N,) int64. With ``captions`` the caption
+    embeddings that are stored there are not computed again.
+    """
+    ids = triplets[["subject", "relation", "object"]].to_numpy(dtype=np.int64)
+    distinct, index = np.unique(ids, axis=0, return_inverse=True)
+    _require_known_classes(text, distinct)
+    embedded = captions.embeddings(text, distinct) if captions is not None else text.triplets(*distinct.T)
+    vectors = np.concatenate([text.objects, text.relations, embedded]).astype(np.float32)
+    n_objects, n_relations, n_captions = len(text.objects), len(text.relations), len(distinct)
+    token_index = np.stack(
+        [
+            distinct[:, 0],
+            n_objects + distinct[:, 1],
+            distinct[:, 2],
+            n_objects + n_relations + np.arange(n_captions),
+        ],
+        axis=1,
+    )  # (M, 4)
+    hardness = None if hardness_model is None else hardness_model.hardness(embedded).astype(np.float32)
+    return ConditionTable(vectors, token_index, hardness, np.zeros(n_captions, dtype=np.int64)), index.reshape(-1)
+
+
+def entity_condition_table(
+    text: "TextEmbeddings", object_classes: np.ndarray, hardness_model: "HardnessModel | None" = None
+) -> tuple[ConditionTable, np.ndarray]:
+    """Conditions of box regions: the class name is the caption, the other three tokens are absent.
+
+    ``object_classes`` (N,) class ids; returns the table of distinct classes and each row's index, (N,) int64.
+    """
+    distinct, index = np.unique(np.asarray(object_classes, dtype=np.int64), return_inverse=True)
+    vectors = text.objects[distinct].astype(np.float32)
+    token_index = np.full((len(distinct), len(SLOTS)), ABSENT, dtype=np.int64)
+    token_index[:, SLOTS.index("caption")] = np.arange(len(distinct))
+    hardness = None if hardness_model is None else hardness_model.hardness(vectors).astype(np.float32)
+    return ConditionTable(vectors, token_index, hardness, np.ones(len(distinct), dtype=np.int64)), index.reshape(-1)
+
+
+def _require_known_classes(text: "TextEmbeddings", triplets: np.ndarray) -> None:
+    for column, (role, vectors) in enumerate(
+        (("subject", text.objects), ("relation", text.relations), ("object", text.objects))
+    ):
+        wrong = triplets[(triplets[:, column] < 0) | (triplets[:, column] >= len(vectors)), column]
+        if len(wrong):
+            raise WorkbenchError(
+                f"{role} class {wrong[0]} has no text embedding; the text folder knows classes 0 to {len(vectors) - 1}."
+                " Use the text embeddings that were made for this vocabulary."
+            )

@@ -1,0 +1,57 @@
+"""What a notebook may choose about the denoiser and its training."""
+
+import math
+from dataclasses import dataclass
+
+from workbench.diffusion.training_batches import ConditionDropout
+from workbench.errors import WorkbenchError
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """How to build and train a denoiser; the defaults suit two CPU cores and some ten thousand rows.
+
+    A GPU preset is ``DiffusionConfig(width=1536, blocks=6, heads=12, batch_size=1024, steps=100_000,
+    learning_rate=2e-4, ema_decay=0.9999)`` (diffusion reference, F).
+    """
+
+    width: int = 512
+    blocks: int = 4
+    heads: int = 8
+    token_width: int = 256
+    expansion: float = 2.0
+    layout: str = "tokens"
+    dropout: float = 0.1
+    schedule: str = "squaredcos_cap_v2"
+    steps: int = 2000
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warm_up: float = 0.05
+    decay: str = "cosine"
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    drop_everything: float = 0.10
+    drop_hardness: float = 0.10
+    drop_token: float = 0.05
+    precision: str = "auto"
+
+    @property
+    def condition_dropout(self) -> ConditionDropout:
+        """The three dropout rates together."""
+        return ConditionDropout(self.drop_everything, self.drop_hardness, self.drop_token)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up, then "cosine" or "linear" decay to 0, or "constant"."""
+        warm_up = max(1, round(self.warm_up * self.steps))
+        if step < warm_up:
+            return self.learning_rate * (step + 1) / warm_up
+        share = (step - warm_up) / max(1, self.steps - warm_up)
+        factors = {"cosine": 0.5 * (1.0 + math.cos(math.pi * share)), "linear": 1.0 - share, "constant": 1.0}
+        if self.decay not in factors:
+            raise WorkbenchError(f"decay {self.decay!r} is not known; expected one of {', '.join(factors)}.")
+        return self.learning_rate * factors[self.decay]
+
+    def ema_decay_at(self, step: int) -> float:
+        """The decay of the weight average; shorter at first, so that it forgets the initial weights."""
+        return min(self.ema_decay, (1 + step) / (10 + step))

@@ -1,0 +1,141 @@
+"""Generated features on disk: written in parts, read like a feature bank."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path, read_json, save_array, write_json
+
+if TYPE_CHECKING:
+    from workbench.regions.bank import FeatureBank
+
+MANIFEST = "generated.json"
+_AGAIN = "Delete the folder and generate the features again."
+
+
+class GeneratedFeatures:
+    """Features of generated relations: ``relations`` (one row a sample), ``len``, ``union``, ``subject``, ``object``.
+
+    Subject and object features are the bank's at the seed boxes, or generated ones where the folder has them.
+    """
+
+    def __init__(self, folder: Path, bank: "FeatureBank", manifest: dict, relations: pd.DataFrame):
+        self.folder, self.bank, self.relations = Path(folder), bank, relations
+        self.dimension: int = manifest["dimension"]
+        self.encoder: str = manifest["encoder"]
+        self.support: str = manifest["support"]
+        self.entity_features: str = manifest["entity_features"]
+        regions = ["union"] if self.entity_features == "seed" else ["union", "subject", "object"]
+        self._arrays = {region: _open_array(self.folder, region, len(relations), self.dimension) for region in regions}
+
+    @classmethod
+    def open(cls, folder: Path, bank: "FeatureBank") -> "GeneratedFeatures":
+        """Open a finished folder; ``bank`` is the train bank that the seed boxes were drawn from.
+
+        WorkbenchError where a file is missing or cut short, or where dimension, encoder, support or number of boxes
+        of the bank are not those of the seed boxes.
+        """
+        folder = Path(folder)
+        if not (folder / MANIFEST).exists():
+            raise WorkbenchError(f"{folder}: holds no finished generated features (no {MANIFEST}). Run notebook 03.")
+        manifest = read_json(folder / MANIFEST)
+        for name, found in _identity(bank).items():
+            if manifest.get(name) != found:
+                raise WorkbenchError(
+                    f"{folder}: generated for a bank with {name} {manifest.get(name)!r}, but this bank has {found!r}. "
+                    "Open it with the train bank it was generated from, or generate again."
+                )
+        try:
+            relations = pd.read_parquet(folder / "generated.parquet")
+        except (OSError, ValueError) as error:
+            raise WorkbenchError(f"{folder / 'generated.parquet'}: not a readable table ({error}). {_AGAIN}") from error
+        if len(relations) != manifest["rows"]:
+            raise WorkbenchError(f"{folder}: {len(relations)} rows, but {MANIFEST} says {manifest['rows']}. {_AGAIN}")
+        return cls(folder, bank, manifest, relations)
+
+    def __len__(self) -> int:
+        return len(self.relations)
+
+    def union(self, rows: np.ndarray) -> np.ndarray:
+        """Generated union features of rows, (n, D) float32."""
+        return self._arrays["union"][np.asarray(rows)].astype(np.float32)
+
+    def subject(self, rows: np.ndarray) -> np.ndarray:
+        """Features of the subjects of rows, (n, D) float32."""
+        return self._entity("subject", rows)
+
+    def object(self, rows: np.ndarray) -> np.ndarray:
+        """Features of the objects of rows, (n, D) float32."""
+        return self._entity("object", rows)
+
+    def _entity(self, role: str, rows: np.ndarray) -> np.ndarray:
+        if role in self._arrays:
+            return self._arrays[role][np.asarray(rows)].astype(np.float32)
+        return self.bank.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)])
+
+
+class PartialFeatures:
+    """``<region>_features.npy`` (N, D) float16 in the making: whole parts, each a file, joined at the end."""
+
+    def __init__(self, folder: Path, region: str, n: int, dimension: int, rows_per_part: int):
+        self.path = Path(folder) / f"{region}_features.npy"
+        self.n, self.dimension, self.rows_per_part = n, dimension, rows_per_part
+
+    def missing(self) -> Iterator[np.ndarray]:
+        """Row numbers of each part that is not on disk yet."""
+        if self.path.exists():
+            return
+        for start in range(0, self.n, self.rows_per_part):
+            if not self._part(start).exists():
+                yield np.arange(start, min(start + self.rows_per_part, self.n))
+
+    def write(self, rows: np.ndarray, features: np.ndarray) -> None:
+        """Write one part, features (n, D); WorkbenchError where a value is too large for float16."""
+        with np.errstate(over="ignore"):
+            stored = features.astype(np.float16)
+        if not np.isfinite(stored).all():
+            raise WorkbenchError(
+                f"{self.path}: a sample among rows {rows[0]} to {rows[-1]} is too large for float16. Lower guidance, "
+                "or train the denoiser again with a lower learning rate."
+            )
+        save_array(self._part(int(rows[0])), stored)
+
+    def finish(self) -> None:
+        """Join the parts into one array and remove them."""
+        starts = range(0, self.n, self.rows_per_part)
+        if not self.path.exists():
+            header = {"descr": "<f2", "fortran_order": False, "shape": (self.n, self.dimension)}
+            with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for start in starts:
+                    file.write(np.load(self._part(start), allow_pickle=False).tobytes())
+        for start in starts:
+            self._part(start).unlink(missing_ok=True)
+
+    def _part(self, start: int) -> Path:
+        return self.path.with_name(f"{self.path.stem}.part-{start:09d}.npy")
+
+
+def write_manifest(folder: Path, bank: "FeatureBank", rows: int, entity_features: str) -> None:
+    """Write ``generated.json``, the last file: the folder counts as finished from now on."""
+    write_json(Path(folder) / MANIFEST, _identity(bank) | {"rows": rows, "entity_features": entity_features})
+
+
+def _identity(bank: "FeatureBank") -> dict:
+    names = ("dimension", "encoder", "support", "entity_region")
+    return {name: getattr(bank, name) for name in names} | {"boxes": len(bank.boxes)}
+
+
+def _open_array(folder: Path, region: str, rows: int, dimension: int) -> np.ndarray:
+    path = folder / f"{region}_features.npy"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"{path}: not a readable array, perhaps cut short ({error}). {_AGAIN}") from error
+    if array.shape != (rows, dimension):
+        raise WorkbenchError(f"{path}: the shape is {array.shape}, expected {(rows, dimension)}. {_AGAIN}")
+    return array

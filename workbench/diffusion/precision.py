@@ -1,0 +1,39 @@
+"""Which device the denoiser runs on, and in which number format its matrix products are computed."""
+
+import contextlib
+
+import torch
+
+from workbench.errors import WorkbenchError
+
+PRECISIONS = ("auto", "bfloat16", "float32")
+
+
+def compute_device(name: str = "auto") -> torch.device:
+    """A GPU when there is one, else the CPU; or the device that is named."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def network_precision(device: torch.device, precision: str = "auto") -> str:
+    """The format of the network's matrix products, "bfloat16" or "float32"; state and schedule are float32 always.
+
+    "auto" asks what the hardware has (AMX tiles or AVX512-BF16 on a CPU) and does not time anything: two runs on one
+    kind of machine must make the same choice.
+    """
+    if precision not in PRECISIONS:
+        raise WorkbenchError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has_bfloat16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
+def network_autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """The context in which the network runs, for a ``precision`` that ``network_precision`` returned."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,0 +1,110 @@
+"""The subject-object seed: the mean feature of two random training boxes of a triplet's classes (section 3.3)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.randomness import generator
+
+if TYPE_CHECKING:
+    from workbench.regions.bank import FeatureBank
+
+SEED_MAPS = ("none", "affine")
+ROWS_TO_FIT = 50_000
+ROWS_PER_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class SubjectObjectSeed:
+    """Box rows (N,) of the bank, drawn for the subject and the object of each triplet."""
+
+    subject_box: np.ndarray
+    object_box: np.ndarray
+
+    def means(self, bank: "FeatureBank", rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Mean feature (n, D) float32 of the two boxes of triplets ``rows``.
+
+        Standardising is affine, so this is also the mean of the two standardised features, put back.
+        """
+        return 0.5 * (bank.box(self.subject_box[rows]) + bank.box(self.object_box[rows]))
+
+
+def subject_object_seed(bank: "FeatureBank", triplets: pd.DataFrame, seed: int) -> SubjectObjectSeed:
+    """Draw a training box of its subject's and of its object's class for every row of ``triplets``.
+
+    Boxes of the class count alike whatever they take part in. Where a data set has no boxes of its own (``bank.
+    entity_region`` "union"), the union of a relation in which the class has that role stands in, or, where the class
+    never has that role, of one in which it has the other. WorkbenchError for a class without any training box.
+    """
+    drawn = {}
+    for role, other in (("subject", "object"), ("object", "subject")):
+        candidates = _boxes_by_class(bank, role)
+        if bank.entity_region == "union":
+            fallback = _boxes_by_class(bank, other)
+            candidates = fallback | candidates
+        uniform = generator(seed, "seed boxes", role).random(len(triplets))
+        drawn[role] = _draw(candidates, triplets[role].to_numpy(), uniform, role)
+    return SubjectObjectSeed(drawn["subject"], drawn["object"])
+
+
+def _boxes_by_class(bank: "FeatureBank", role: str) -> dict[int, np.ndarray]:
+    if bank.entity_region == "box":
+        classes, rows = bank.boxes["object_class"].to_numpy(), np.arange(len(bank.boxes))
+    else:
+        classes, rows = bank.relations[role].to_numpy(), bank.relations[f"{role}_box"].to_numpy()
+    order = np.argsort(classes, kind="stable")
+    distinct, starts = np.unique(classes[order], return_index=True)
+    return dict(zip(distinct.tolist(), np.split(rows[order], starts[1:]), strict=True))
+
+
+def _draw(candidates: dict[int, np.ndarray], classes: np.ndarray, uniform: np.ndarray, role: str) -> np.ndarray:
+    rows = np.empty(len(classes), dtype=np.int64)
+    for object_class in np.unique(classes).tolist():
+        if object_class not in candidates:
+            raise WorkbenchError(
+                f"object class {object_class}, the {role} of an augmented triplet, has no training box. "
+                "Build the augmented triplets from the same training split as the features."
+            )
+        here, boxes = classes == object_class, candidates[object_class]
+        rows[here] = boxes[np.minimum((uniform[here] * len(boxes)).astype(np.int64), len(boxes) - 1)]
+    return rows
+
+
+@dataclass(frozen=True)
+class SeedMap:
+    """An affine map from box features to union features: ``(x - origin) @ weight + offset``; (D,), (D, D), (D,)."""
+
+    origin: np.ndarray
+    weight: np.ndarray
+    offset: np.ndarray
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) float32 seed features carried over."""
+        return ((features - self.origin) @ self.weight + self.offset).astype(np.float32)
+
+
+def fit_seed_map(bank: "FeatureBank", seed: int, ridge: float = 1e-2) -> SeedMap:
+    """Ridge regression of each training union on the mean of its own subject's and object's features.
+
+    ``ridge`` is a share of the mean variance of the seeds. At most 50,000 rows are read, drawn by ``seed``.
+    """
+    rows = np.arange(len(bank))
+    if len(rows) > ROWS_TO_FIT:
+        rows = np.sort(generator(seed, "seed map rows").choice(len(rows), ROWS_TO_FIT, replace=False))
+    chunks = [rows[start : start + ROWS_PER_CHUNK] for start in range(0, len(rows), ROWS_PER_CHUNK)]
+    origin = sum(_pair_means(bank, chunk).sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+    offset = sum(bank.union(chunk).sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+    gram, cross = np.zeros((bank.dimension,) * 2), np.zeros((bank.dimension,) * 2)
+    for chunk in chunks:
+        centred = _pair_means(bank, chunk) - origin
+        gram += centred.T @ centred
+        cross += centred.T @ (bank.union(chunk) - offset)
+    gram[np.diag_indices_from(gram)] += max(ridge * np.trace(gram) / bank.dimension, 1e-12)
+    return SeedMap(origin, np.linalg.solve(gram, cross), offset)
+
+
+def _pair_means(bank: "FeatureBank", rows: np.ndarray) -> np.ndarray:
+    return 0.5 * (bank.subject(rows) + bank.object(rows))

@@ -1,0 +1,215 @@
+"""Training the denoiser: the resumable loop over arrays, and the stage that runs it on a feature bank."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
+from workbench.diffusion.conditions import ConditionTable, read_triplets
+from workbench.diffusion.diffusion_config import DiffusionConfig
+from workbench.diffusion.resumption import require_same_work
+from workbench.diffusion.training_batches import rarity_weights
+from workbench.diffusion.training_rows import RegionRows, region_rows
+from workbench.diffusion.training_state import STATE, TrainingLog, read_log
+from workbench.diffusion.training_step import DenoiserTraining
+from workbench.errors import WorkbenchError
+from workbench.progress import track
+
+__all__ = ["DiffusionConfig", "read_log", "train_denoiser", "train_diffusion"]
+
+CHECKPOINT = "denoiser.safetensors"
+FINGERPRINT = "training.json"
+ENTITY_FEATURES = ("seed", "generated")
+
+
+def train_denoiser(
+    folder: Path,
+    features,
+    condition_index: np.ndarray,
+    conditions: ConditionTable,
+    *,
+    config: DiffusionConfig,
+    seed: int,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
+    row_weights: np.ndarray | None = None,
+    identity: DenoiserIdentity | None = None,
+    callback: Callable[[dict], None] | None = None,
+    log_every: int = 50,
+    held_out_every: int = 250,
+    checkpoint_seconds: float = 60.0,
+    device: str = "auto",
+) -> dict:
+    """Train on ``features`` (N, D) and leave ``denoiser.safetensors`` and ``log.jsonl`` in ``folder``.
+
+    ``features`` is an array or anything that gives float rows for row numbers; ``condition_index`` (N,) points into
+    ``conditions``; ``row_weights`` (N,) are drawing rates; ``held_out`` is (features, condition_index). An unfinished
+    training in the folder is gone on with, to the same weights; ``callback`` gets each logged line. Returns metrics.
+    Raises WorkbenchError for features or a loss that are not finite: the last good state stays in the folder.
+    """
+    folder = Path(folder)
+    training = DenoiserTraining(
+        features, condition_index, conditions,
+        config=config, seed=seed, row_weights=row_weights, identity=identity, device=device,
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    require_same_work(folder / FINGERPRINT, training.fingerprint())
+    training.watch("train", features, training.condition_index)
+    if held_out is not None:
+        training.watch("held_out", *held_out)
+    if not (folder / CHECKPOINT).exists() or (folder / STATE).exists():
+        _run(folder, training, callback, log_every, held_out_every, checkpoint_seconds)
+    return _metrics(folder, training)
+
+
+def _run(folder, training: DenoiserTraining, callback, log_every, held_out_every, checkpoint_seconds) -> None:
+    state, steps = training.state, training.config.steps
+    state.resume(folder)
+    log = TrainingLog(folder, state.step)
+    begun = last_saved = time.monotonic()
+    seconds_before = state.seconds
+    losses = norms = torch.zeros((), device=training.device)
+    for step in track(range(state.step, steps), "Training the denoiser"):
+        loss, norm = training.step(step)
+        losses, norms = losses + loss, norms + norm
+        done = step + 1
+        if done % log_every and done != steps:
+            continue
+        since = done - (done - 1) // log_every * log_every
+        seconds = seconds_before + time.monotonic() - begun
+        line = {"step": done, "seconds": round(seconds, 3), "loss": losses.item() / since}
+        line["learning_rate"] = training.config.learning_rate_at(step)
+        if done % held_out_every < since or done == steps:
+            line |= training.seen_losses()
+        _require_finite(folder, line, norms.item(), done - since + 1)
+        log.append(line)
+        losses = norms = torch.zeros((), device=training.device)
+        # Saved before the callback: whatever a notebook's figure raises, this work is kept.
+        if time.monotonic() - last_saved >= checkpoint_seconds and done < steps:
+            state.step, state.seconds = done, seconds
+            state.save(folder)
+            last_saved = time.monotonic()
+        if callback is not None:
+            callback(line)
+    training.checkpoint().save(folder / CHECKPOINT)
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def train_diffusion(
+    folder: Path,
+    *,
+    features: Path,
+    text: Path,
+    triplets: Path,
+    hardness: bool = True,
+    entity_features: str = "seed",
+    seed: int = 0,
+    epochs: float = 60.0,
+    steps: int = 0,
+    batch_size: int = 512,
+    sampling_power: float = 0.5,
+    width: int = 512,
+    blocks: int = 4,
+    heads: int = 8,
+    token_width: int = 256,
+    layout: str = "tokens",
+    dropout: float = 0.1,
+    learning_rate: float = 1e-3,
+    ema_decay: float = 0.999,
+    schedule: str = "squaredcos_cap_v2",
+    precision: str = "auto",
+    checkpoint_seconds: float = 60.0,
+    callback: Callable[[dict], None] | None = None,
+) -> dict:
+    """Stage ``diffusion``: train on the union features of the train split, watch the loss on those of val.
+
+    ``features`` is a features folder, ``text`` a text folder, ``triplets`` the folder of the stage before.
+    ``entity_features`` "generated" trains on box features too. ``steps`` 0 means ``epochs`` passes over the rows; rows
+    are drawn by the rarity of their rarest class to the power ``-sampling_power``. Returns metrics.
+    """
+    from workbench.language.text_embedding import TextEmbeddings
+    from workbench.regions.bank import FeatureBank
+    from workbench.scenes.vocabulary import Vocabulary
+
+    if entity_features not in ENTITY_FEATURES:
+        raise WorkbenchError(f"entity_features {entity_features!r} is not known; expected one of {ENTITY_FEATURES}.")
+    bank = FeatureBank.open(Path(features) / "train")
+    val = FeatureBank.open(Path(features) / "val", expect_encoder=bank.encoder, expect_dimension=bank.dimension)
+    vocabulary, embeddings, augmented = Vocabulary.read(features), TextEmbeddings.open(text), read_triplets(triplets)
+    model = augmented.hardness if hardness else None
+    entities = entity_features == "generated"
+    train = region_rows(bank, embeddings, model, augmented, entities=entities)
+    seen = region_rows(val, embeddings, model, augmented, entities=entities)
+    config = DiffusionConfig(
+        width=width, blocks=blocks, heads=heads, token_width=token_width, layout=layout, dropout=dropout,
+        schedule=schedule, steps=steps or math.ceil(epochs * len(train) / batch_size), batch_size=batch_size,
+        learning_rate=learning_rate, ema_decay=ema_decay, precision=precision,
+    )  # fmt: skip
+    return train_denoiser(
+        folder,
+        train.features,
+        train.condition_index,
+        train.conditions.joined(seen.conditions),
+        config=config,
+        seed=seed,
+        held_out=(seen.features, len(train.conditions) + seen.condition_index) if len(seen) else None,
+        row_weights=_drawing_rates(bank, train, sampling_power),
+        identity=_identity(vocabulary, bank, embeddings, model, entities),
+        callback=callback,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def _drawing_rates(bank, train: RegionRows, power: float) -> np.ndarray:
+    unions = rarity_weights(bank.relations, power)
+    if len(train) == len(unions):
+        return unions
+    counts = np.bincount(train.entity_class)[train.entity_class]
+    entities = counts.astype(np.float64) ** -power
+    return np.concatenate([unions, entities / entities.mean()])
+
+
+def _identity(vocabulary, bank, text, hardness_model, entities: bool) -> DenoiserIdentity:
+    return DenoiserIdentity(
+        objects=vocabulary.objects,
+        relations=vocabulary.relations,
+        encoder=bank.encoder,
+        support=bank.support,
+        text_encoder=text.encoder,
+        regions=("union", "box") if entities else ("union",),
+        object_text=text.objects,
+        relation_text=text.relations,
+        hardness_centres=None if hardness_model is None else hardness_model.centres,
+    )
+
+
+def _require_finite(folder: Path, line: dict, norms: float, first: int) -> None:
+    values = {"gradient norm": norms} | {name: value for name, value in line.items() if name.endswith("loss")}
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if not bad:
+        return
+    kept = folder / STATE
+    where = f"The last good state is kept in {kept}." if kept.exists() else "No state had been saved yet."
+    raise WorkbenchError(
+        f"{folder}: {', '.join(bad)} not finite within steps {first} to {line['step']}. {where} "
+        'Look for outliers in the features, or train anew with a lower learning_rate or precision "float32".'
+    )
+
+
+def _metrics(folder: Path, training: DenoiserTraining) -> dict:
+    last = read_log(folder)[-1]
+    checkpoint = DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu")
+    seen = {name: value for name, value in last.items() if name.endswith("loss")}
+    return seen | {
+        "steps": last["step"],
+        "seconds": last["seconds"],
+        "rows": len(training.features),
+        "epochs": last["step"] * training.config.batch_size / len(training.features),
+        "rows_per_second": last["step"] * training.config.batch_size / max(last["seconds"], 1e-9),
+        "parameters": checkpoint.model.parameter_count(),
+        "precision": training.precision,
+        "device": training.device.type,
+    }

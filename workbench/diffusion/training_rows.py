@@ -1,0 +1,84 @@
+"""Rows of a feature bank as training targets: all unions, and as an option every box under each of its classes."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from workbench.diffusion.conditions import (
+    AugmentedTriplets,
+    ConditionTable,
+    condition_table,
+    entity_condition_table,
+)
+
+if TYPE_CHECKING:
+    from workbench.language.hardness import HardnessModel
+    from workbench.language.text_embedding import TextEmbeddings
+    from workbench.regions.bank import FeatureBank
+
+LARGEST_BYTES_IN_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True)
+class RegionRows:
+    """``features`` gives (n, D) for row numbers; ``condition_index`` (N,) points into ``conditions``.
+
+    Unions come first, in the bank's order; ``entity_class`` are the object classes of the boxes after them.
+    """
+
+    features: "np.ndarray | BankFeatures"
+    condition_index: np.ndarray
+    conditions: ConditionTable
+    entity_class: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.condition_index)
+
+
+class BankFeatures:
+    """Unions of a bank, then the given box rows, read from disk when asked for."""
+
+    def __init__(self, bank: "FeatureBank", box_rows: np.ndarray):
+        self.bank, self.box_rows = bank, box_rows
+
+    def __len__(self) -> int:
+        return len(self.bank) + len(self.box_rows)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        features = np.empty((len(rows), self.bank.dimension), dtype=np.float32)
+        union = rows < len(self.bank)
+        features[union] = self.bank.union(rows[union])
+        features[~union] = self.bank.box(self.box_rows[rows[~union] - len(self.bank)])
+        return features
+
+
+def region_rows(
+    bank: "FeatureBank",
+    text: "TextEmbeddings",
+    hardness_model: "HardnessModel | None",
+    captions: AugmentedTriplets,
+    *,
+    entities: bool,
+) -> RegionRows:
+    """Targets and conditions of a bank: its unions, and with ``entities`` its boxes captioned by the class name."""
+    conditions, index = condition_table(text, bank.relations, hardness_model, captions=captions)
+    boxes = _boxes_by_class(bank.relations) if entities else np.empty((0, 2), dtype=np.int64)
+    if entities:
+        entity_conditions, entity_index = entity_condition_table(text, boxes[:, 1], hardness_model)
+        index = np.concatenate([index, len(conditions) + entity_index])
+        conditions = conditions.joined(entity_conditions)
+    features = BankFeatures(bank, boxes[:, 0])
+    if len(features) * bank.dimension * 4 <= LARGEST_BYTES_IN_MEMORY:
+        features = features[np.arange(len(features))]
+    return RegionRows(features, index, conditions, boxes[:, 1])
+
+
+def _boxes_by_class(relations: pd.DataFrame) -> np.ndarray:
+    """Distinct (box row, object class) of both ends of all relations, (n, 2) int64.
+
+    Where the union stands in for its boxes, one row is a subject of one class and an object of another.
+    """
+    ends = [relations[[f"{role}_box", role]].to_numpy(dtype=np.int64) for role in ("subject", "object")]
+    return np.unique(np.concatenate(ends), axis=0)
