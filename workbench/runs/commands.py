@@ -132,7 +132,7 @@ def lab(arguments: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={arguments.port}"]
     command += [
         f"--ServerApp.root_dir={notebooks_folder()}",
-        "--LabApp.news_url=",
+        "--LabApp.news_url=None",
         "--LabApp.extension_manager=readonly",
     ]
     command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]

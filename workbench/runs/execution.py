@@ -47,6 +47,7 @@ def _execute(request: dict[str, Any], runtime: str) -> tuple[int, dict[str, Any]
             request["output"],
             parameters=request["parameters"],
             kernel_name="python3",
+            language="python",
             cwd=Path(request["source"]).parent,  # as nbval and JupyterLab do
             progress_bar=False,
             stdout_file=_Indented(),

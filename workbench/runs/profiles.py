@@ -104,7 +104,7 @@ def _read_layer(path: Path, folder: Path) -> dict[str, Any]:
         if key not in _TOP_KEYS and key not in _stems(folder):
             raise WorkbenchError(f"{path}: {unknown('key', key, [*_TOP_KEYS, *_stems(folder)])}")
         if key == "run":
-            checked_name("run", value)
+            checked_name(f"{path}: run", value)
         elif key == "notebooks" and not (isinstance(value, list) and value):
             raise WorkbenchError(f"{path}: 'notebooks' must be a list of notebook names, got {value!r}.")
         elif key not in ("run", "notebooks") and not isinstance(value, dict | None):

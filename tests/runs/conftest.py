@@ -1,0 +1,70 @@
+"""A toy project: two short notebooks and a profile, under a root of its own."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FIRST = [
+    ("markdown", "# How many rows are there?\n\nCounted at once.", None),
+    ("code", 'run_name: str = "toy"\nseed: int = 0  # of all draws\nlr: float = 1.0e-3', "parameters"),
+    ("code", "from toy_stages import count_rows\nfrom workbench.runs.artefacts import Run", None),
+    ("code", 'run = Run.open(run_name)\nstage = run.stage("counts", count_rows, rows=3, seed=seed)', None),
+    ("code", 'run.save_metrics("01_count", {"headline": {"rows": stage.metrics["rows"]}, "none": float("nan")})', None),
+]
+SECOND = [
+    ("markdown", "# Does it end?", None),
+    ("code", 'run_name: str = "toy"\nend: str = "well"\nflags: list[int] = [1]', "parameters"),
+    ("code", "from toy_stages import finish\nfinish(run_name, end)", None),
+]
+STAGES = """
+import os, signal
+from workbench.errors import WorkbenchError
+from workbench.runs.artefacts import Run
+
+def count_rows(folder, rows, seed):
+    (folder / "rows.txt").write_text("row " * rows)
+    with open(os.environ["WORKBENCH_HOME"] + "/built.log", "a") as log:
+        log.write("counts\\n")
+    return {"rows": rows + seed}
+
+def finish(run_name, end):
+    if end == "ours":
+        raise WorkbenchError("rows.npy: 3 rows, expected 4. Build it again.")
+    if end == "other":
+        raise KeyError("rows")
+    if end == "dead":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("rows:", Run.open(run_name).find("counts").metrics["rows"])
+"""
+
+
+@pytest.fixture
+def write_notebook():
+    def write(path: Path, cells) -> Path:
+        notebook = nbformat.v4.new_notebook()
+        for kind, source, tag in cells:
+            cell = nbformat.v4.new_code_cell(source) if kind == "code" else nbformat.v4.new_markdown_cell(source)
+            cell.metadata["tags"] = [tag] if tag else []
+            notebook.cells.append(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def toy_project(tmp_path, write_notebook, monkeypatch) -> Path:
+    """A root with notebooks 01_count and 02_finish, the profile toy, and the module their cells import."""
+    root = tmp_path / "project"
+    write_notebook(root / "notebooks" / "01_count.ipynb", FIRST)
+    write_notebook(root / "notebooks" / "02_finish.ipynb", SECOND)
+    (root / "notebooks" / "toy_stages.py").write_text(STAGES)
+    (root / "notebooks" / "params").mkdir()
+    (root / "notebooks" / "params" / "toy.yml").write_text(
+        "run: toy\nshared:\n  seed: 4\n02_finish:\n  flags: [1, 2]\n"
+    )
+    monkeypatch.setenv("WORKBENCH_HOME", str(root))
+    monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
+    return root

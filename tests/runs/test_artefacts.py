@@ -1,0 +1,236 @@
+"""Stages: built once for equal parameters and inputs, refused for others, never half there."""
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.runs.artefacts import Run, Stage, import_stage
+
+
+class Builder:
+    """Writes its parameters, and counts how often it is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, folder, **parameters):
+        self.calls.append((folder, parameters))
+        (folder / "text.txt").write_text(json.dumps({name: str(value) for name, value in parameters.items()}))
+        return {"calls": len(self.calls), "loss": float("nan"), "norms": np.array([1.0, np.inf])}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
+    return Run.open("trial", root=tmp_path)
+
+
+@pytest.fixture
+def build():
+    return Builder()
+
+
+def test_a_stage_is_built_once_and_then_loaded(run, build, capsys):
+    first = run.stage("counts", build, rows=3, lr=0.5)
+    again = run.stage("counts", build, rows=3, lr=0.5)
+    assert len(build.calls) == 1
+    assert first == again == run.find("counts") == Stage.at(first.folder)
+    assert "loaded" in capsys.readouterr().out
+    assert first.metrics == {"calls": 1, "loss": None, "norms": [1.0, None]}
+    assert first.folder == run.root / "data/runs/trial/counts/default"
+    assert sorted(path.name for path in first.folder.iterdir()) == ["manifest.json", "text.txt"]
+
+
+def test_the_manifest_says_what_made_it(run, build):
+    manifest = json.loads((run.stage("counts", build, variant="b", rows=3) / "manifest.json").read_text())
+    assert (manifest["stage"], manifest["variant"], manifest["run"]) == ("counts", "b", "trial")
+    assert manifest["parameters"] == {"rows": 3}
+    assert manifest["versions"]["python"] and manifest["seconds"] >= 0 and manifest["finished"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"rows": 4, "lr": 0.5}, "rows: 3 -> 4"),
+        ({"rows": 3}, "lr: 0.5 -> (absent)"),
+        ({"rows": 3, "lr": 0.5, "seed": 1}, "seed: (absent) -> 1"),
+        ({"rows": True, "lr": 0.5}, "rows: 3 -> True"),
+    ],
+)
+def test_other_parameters_are_refused_with_the_difference(run, build, changed, line):
+    run.stage("counts", build, rows=3, lr=0.5)
+    with pytest.raises(WorkbenchError, match="--replace") as refused:
+        run.stage("counts", build, **changed)
+    assert line in str(refused.value)
+    assert len(build.calls) == 1
+
+
+def test_workers_and_device_are_recorded_but_do_not_count(run, build):
+    stage = run.stage("counts", build, rows=3, workers=2, device="cpu")
+    assert run.stage("counts", build, rows=3, workers=1, device="cuda").identity == stage.identity
+    assert stage.parameters["workers"] == 2
+
+
+def test_an_input_counts_by_what_made_it(run, build, tmp_path):
+    features = run.stage("features", build, seed=0)
+    counts = run.stage("counts", build, features=features, many=[features])
+    assert build.calls[-1][1] == {"features": features.folder, "many": [features.folder]}
+    elsewhere = Run.open("other", root=tmp_path / "elsewhere").stage("features", build, seed=0)
+    assert elsewhere.identity == features.identity
+    assert run.stage("counts", build, features=elsewhere, many=[elsewhere]) == counts
+    other = run.stage("features", build, variant="b", seed=1)
+    with pytest.raises(WorkbenchError, match=r"features.identity: [0-9a-f]{12} -> [0-9a-f]{12}"):
+        run.stage("counts", build, features=other, many=[features])
+    assert counts.manifest["inputs"] == {"features/default": features.identity}
+
+
+def test_a_file_counts_by_its_bytes_and_not_by_its_place(run, build, tmp_path):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_text("same")
+    two.write_text("same")
+    run.stage("counts", build, vectors=one)
+    run.stage("counts", build, vectors=two)
+    two.write_text("else")
+    with pytest.raises(WorkbenchError, match=r"vectors.identity"):
+        run.stage("counts", build, vectors=two)
+    with pytest.raises(WorkbenchError, match="does not exist"):
+        run.stage("other", build, vectors=tmp_path / "absent.txt")
+
+
+def test_a_dataclass_and_nested_values_are_compared_name_by_name(run, build):
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 4
+        layers: tuple = (1, 2)
+
+    run.stage("counts", build, config=Config(), quotas={"few": np.int64(3)})
+    run.stage("counts", build, config=Config(), quotas={"few": 3})
+    with pytest.raises(WorkbenchError, match=r"config.width: 4 -> 5"):
+        run.stage("counts", build, config=Config(width=5), quotas={"few": 3})
+
+
+def test_what_cannot_be_recorded_is_refused(run, build):
+    with pytest.raises(WorkbenchError, match="parameter model"):
+        run.stage("counts", build, model=object())
+    assert not build.calls
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_replacing_keeps_the_old_until_the_new_is_whole(run, build, monkeypatch, how):
+    old = run.stage("counts", build, rows=3)
+    if how == "environment":
+        monkeypatch.setenv("WORKBENCH_REPLACE", "1")
+
+    def fail(folder, rows):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        run.stage("counts", fail, replace=how == "argument", rows=4)
+    assert run.find("counts") == old
+    new = run.stage("counts", build, replace=how == "argument", rows=4)
+    assert new.parameters == {"rows": 4} and run.find("counts") == new
+    assert not [path for path in new.folder.parent.iterdir() if path.name.endswith((".outgoing", ".partial"))]
+
+
+def test_replacing_leaves_equal_results_alone(run, build):
+    run.stage("counts", build, rows=3)
+    run.stage("counts", build, replace=True, rows=3)
+    assert len(build.calls) == 1
+
+
+def test_an_unfinished_attempt_goes_on_if_equal_and_is_removed_if_not(run):
+    def stop(folder, rows):
+        (folder / "checkpoint").write_text(str(rows))
+        raise RuntimeError("stopped")
+
+    def look(folder, rows):
+        return {"found": (folder / "checkpoint").exists()}
+
+    for asked, found in [(3, True), (4, False)]:
+        with pytest.raises(RuntimeError):
+            run.stage(f"counts{asked}", stop, rows=3)
+        assert run.stage(f"counts{asked}", look, rows=asked).metrics == {"found": found}
+
+
+def test_a_kill_between_the_last_steps_loses_nothing(run, build):
+    stage = run.stage("counts", build, rows=3)
+    partial, outgoing = stage.folder.with_name(".default.partial"), stage.folder.with_name(".default.outgoing")
+    stage.folder.rename(partial)  # manifest written, not yet renamed
+    assert run.stage("counts", build, rows=3) == stage
+    stage.folder.rename(outgoing)  # replaced: the old moved away, the new not yet in place
+    assert run.stage("counts", build, rows=3) == stage
+    assert len(build.calls) == 1 and not partial.exists() and not outgoing.exists()
+
+
+def test_a_full_disk_is_told_and_the_partial_work_kept(run):
+    def fill(folder, how):
+        (folder / "checkpoint").write_text("kept")
+        if how == "real":
+            with open("/dev/full", "w") as file:
+                file.write("x" * 100_000)
+        if how == "system":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise RuntimeError("Error while serializing: No space left on device (os error 28)")
+
+    for how in ("real", "system", "text"):
+        with pytest.raises(WorkbenchError, match=r"disk is full.*kept in") as told:
+            run.stage(f"counts-{how}", fill, how=how)
+        assert (run.folder / f"counts-{how}" / ".default.partial" / "checkpoint").exists(), told.value
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(run, build):
+    notebooks = run.root / "notebooks"
+    notebooks.mkdir()
+    (notebooks / "00_prepare.ipynb").write_text(json.dumps({"source": ['x = run.stage("features", build)']}))
+    with pytest.raises(WorkbenchError, match=r"00_prepare.ipynb makes it.*workbench run --run trial --only 00_prepare"):
+        run.find("features")
+    run.stage("features", build, variant="wide", rows=1)
+    with pytest.raises(WorkbenchError, match="Complete variants: wide"):
+        run.find("features")
+    assert run.variants("features") == ["wide"]
+    with pytest.raises(WorkbenchError, match="No notebook makes"):
+        run.find("featurse")
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b"])
+def test_names_that_are_no_folders_are_refused(run, build, name):
+    for call in (lambda: Run.open(name, run.root), lambda: run.stage(name, build), lambda: run.find("a", name)):
+        with pytest.raises(WorkbenchError, match="name"):
+            call()
+
+
+def test_a_folder_that_is_not_ours_is_not_taken_for_a_result(run, build):
+    folder = run.folder / "counts" / "default"
+    folder.mkdir(parents=True)
+    with pytest.raises(WorkbenchError, match=r"without manifest.json"):
+        run.stage("counts", build, rows=1)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(WorkbenchError, match="not valid JSON"):
+        run.find("counts")
+
+
+def test_metrics_are_found_by_notebook(run):
+    run.save_metrics("02_b", {"few": np.float32("nan"), "n": np.int64(3)})
+    run.save_metrics("01_a", {"x": 1.5})
+    assert run.metrics() == {"01_a": {"x": 1.5}, "02_b": {"few": None, "n": 3}}
+    with pytest.raises(WorkbenchError, match="another meaning"):
+        run.stage("metrics", Builder())
+
+
+def test_imported_features_are_a_stage_of_no_run(run, build, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "rows.npz").write_bytes(b"1")
+    with pytest.raises(WorkbenchError, match="workbench features import"):
+        run.imported("clip")
+    stage = import_stage("clip", build, root=run.root, source=source)
+    assert run.imported("clip") == stage and isinstance(build.calls[0][1]["source"], Path)
+    (source / "rows.npz").write_bytes(b"2")
+    with pytest.raises(WorkbenchError, match="--replace"):
+        import_stage("clip", build, root=run.root, source=source)

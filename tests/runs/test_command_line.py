@@ -1,0 +1,66 @@
+"""The command line: exit statuses, messages without tracebacks, help that is quick."""
+
+import json
+
+import pytest
+
+from workbench.__main__ import build_parser, main
+from workbench.runs import bench, commands
+
+
+def test_errors_are_messages_with_status_2(toy_project, capsys):
+    assert main(["run", "--profile", "tyo"]) == 2
+    assert "error: " in (told := capsys.readouterr().err) and "Did you mean 'toy'" in told
+    assert main(["run", "--profile", "toy", "-p", "seed"]) == 2
+    assert "-p name=value" in capsys.readouterr().err
+    assert main(["report", "none"]) == 2
+
+
+def test_a_dry_run_takes_every_option(toy_project, tmp_path, capsys):
+    (tmp_path / "more.yml").write_text("shared: {lr: 0.5}\n")
+    options = ["--run", "b", "--only", "01", "-p", "seed=9", "-f", str(tmp_path / "more.yml"), "--replace"]
+    assert main(["run", "--profile", "toy", *options, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "run b, profile toy" in told and "* seed = 9" in told and "* lr = 0.5" in told and "02_finish" not in told
+
+
+def test_an_interruption_says_how_to_go_on(toy_project, monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "runs", interrupt)
+    assert main(["runs"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_runs_and_imports_are_listed(toy_project, capsys):
+    assert main(["runs"]) == 0 and main(["features", "list"]) == 0
+    told = capsys.readouterr().out
+    assert "no runs yet" in told and "no features are imported" in told
+
+
+def test_data_check_reports_and_sets_the_status(toy_project, tmp_path, capsys):
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "objects.json" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(tmp_path / "absent")])
+
+
+def test_every_command_exists_and_explains_itself(capsys):
+    lines = ["run", "repeat", "report", "runs", "data check", "data draw", "features import", "features list"]
+    for line in [*lines, "bench", "lab"]:
+        with pytest.raises(SystemExit) as left:
+            build_parser().parse_args([*line.split(), "--help"])
+        assert left.value.code == 0 and "usage: workbench" in capsys.readouterr().out
+    parsed = build_parser().parse_args(["repeat", "--seeds", "1", "2"])
+    assert parsed.seeds == [1, 2] and hasattr(commands, parsed.command)
+
+
+def test_benchmarks_are_found_run_and_written(toy_project, monkeypatch, capsys):
+    assert "startup" in bench.benchmarks()
+    monkeypatch.setattr(bench, "benchmarks", lambda: {"a": lambda: {"our_seconds": 0.5, "reference_seconds": 10.0}})
+    assert main(["bench"]) == 0
+    assert "20.0" in capsys.readouterr().out
+    written = json.loads((toy_project / "reports" / "bench.json").read_text())
+    assert written["results"] == {"a": {"our_seconds": 0.5, "reference_seconds": 10.0}}
+    assert main(["bench", "b"]) == 2

@@ -1,0 +1,128 @@
+"""Running notebooks: the record, what is kept after a failure, and what is not done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.runs import notebooks
+from workbench.runs.folders import only_one
+from workbench.runs.notebooks import NotebookFailed, environment, renew_report, run_profile
+
+
+def record_of(project):
+    return json.loads((project / "reports" / "toy" / "run.json").read_text())
+
+
+def states(project):
+    return {name: entry["status"] for name, entry in record_of(project)["notebooks"].items()}
+
+
+def is_running(process: int) -> bool:
+    state = Path(f"/proc/{process}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_failures(toy_project, capfd):
+    with pytest.raises(NotebookFailed, match="3 rows, expected 4") as failed:
+        run_profile("toy", parameters={"end": "ours"})
+    assert "KeyError" not in str(failed.value) and "02_finish.ipynb" in str(failed.value)
+    assert "Traceback" not in str(failed.value) and failed.value.exit_code == 1
+    assert states(toy_project) == {"01_count": "done", "02_finish": "failed"}
+    folder = toy_project / "reports" / "toy"
+    assert "3 rows, expected 4" in (folder / "02_finish.html").read_text()
+
+    assert run_profile("toy", only=["02"]) == folder
+    assert "rows: 7" in capfd.readouterr().out
+    assert states(toy_project) == {"01_count": "done", "02_finish": "done"}
+    names = {"01_count.ipynb", "01_count.html", "02_finish.ipynb", "02_finish.html", "index.html", "metrics.json"}
+    assert names < {path.name for path in folder.iterdir()}
+    assert json.loads((folder / "metrics.json").read_text()) == {"01_count": {"headline": {"rows": 7}, "none": None}}
+    entry = record_of(toy_project)["notebooks"]["01_count"]
+    assert entry["parameters"] == {"run_name": "toy", "seed": 4, "lr": 0.001}
+    assert entry["seconds"] > 0 and entry["peak_memory_mb"] > 10
+    assert (toy_project / "built.log").read_text() == "counts\n"
+
+    with pytest.raises(NotebookFailed, match=r"01_count: counts/default is complete.*\n.*seed: 4 -> 5"):
+        run_profile("toy", only=["01"], parameters={"seed": 5})
+    run_profile("toy", only=["01"], parameters={"seed": 5}, replace=True)
+    assert (toy_project / "built.log").read_text() == "counts\ncounts\n"
+    assert nbformat.read(folder / "01_count.ipynb", 4).metadata.papermill.parameters["seed"] == 5
+
+
+def test_a_dead_kernel_is_told_and_another_error_shows_its_place(toy_project):
+    (toy_project / "notebooks" / "params" / "toy.yml").write_text("notebooks: [02_finish]\nrun: toy\n")
+    with pytest.raises(NotebookFailed, match="out of memory") as failed:
+        run_profile("toy", parameters={"end": "dead"})
+    assert failed.value.exit_code == 138 and states(toy_project) == {"02_finish": "dead kernel"}
+    with pytest.raises(NotebookFailed, match=r"KeyError in cell \d+: 'rows'") as failed:
+        run_profile("toy", parameters={"end": "other"})
+    assert failed.value.exit_code == 1 and "toy_stages.py" in str(failed.value)
+    assert len(str(failed.value).splitlines()) < 20
+
+
+def test_a_wrong_parameter_is_refused_before_a_kernel_starts(toy_project, monkeypatch):
+    monkeypatch.setattr(notebooks, "execute", lambda *a: pytest.fail("a notebook was started"))
+    for parameters in ({"sead": "1"}, {"seed": "a"}, {"02.flags": "[a]"}):
+        with pytest.raises(WorkbenchError):
+            run_profile("toy", parameters=parameters)
+    assert not (toy_project / "reports").exists()
+
+
+def test_a_dry_run_shows_the_parameters_and_starts_nothing(toy_project, capsys):
+    run_profile("toy", dry_run=True)
+    told = capsys.readouterr().out
+    assert "* seed = 4" in told and "  lr = 0.001" in told and "* flags = [1, 2]" in told
+    assert not (toy_project / "reports").exists()
+
+
+def test_the_same_run_is_not_run_twice_at_once(toy_project):
+    with (
+        only_one(toy_project / "reports" / "toy" / ".lock", "held", wait=False),
+        pytest.raises(WorkbenchError, match=rf"'toy' is running already \(process {os.getpid()}\)"),
+    ):
+        run_profile("toy")
+
+
+def test_a_killed_runner_takes_its_kernel_along(toy_project):
+    slow = (toy_project / "notebooks" / "toy_stages.py").read_text()
+    wait = 'open(os.environ["WORKBENCH_HOME"] + "/pid", "w").write(str(os.getpid()))\n    import time; time.sleep(60)\n'
+    slow = slow.replace('    (folder / "rows.txt")', f"    {wait}" + '    (folder / "rows.txt")')
+    (toy_project / "notebooks" / "toy_stages.py").write_text(slow)
+    command = [sys.executable, "-m", "workbench", "run", "--profile", "toy", "--only", "01"]
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pid_file = toy_project / "pid"
+    deadline = time.monotonic() + 60
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert time.monotonic() < deadline and runner.poll() is None
+        time.sleep(0.1)
+    kernel = int(pid_file.read_text())
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait()
+    while is_running(kernel):
+        assert time.monotonic() < deadline, "the kernel still runs"
+        time.sleep(0.2)
+    assert states(toy_project) == {"01_count": "running"}
+    assert not (toy_project / "data/runs/toy/counts/default").exists()
+
+
+def test_the_environment_of_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    variables = environment(tmp_path, replace=True)
+    assert variables["WORKBENCH_HEADLESS"] == "1" and variables["TQDM_MININTERVAL"] == "30"
+    assert variables["WORKBENCH_REPLACE"] == "1" and "WORKBENCH_REPLACE" not in environment(tmp_path)
+    assert int(variables["OMP_NUM_THREADS"]) >= 1 and variables["MKL_NUM_THREADS"] == "1"
+    assert variables["WORKBENCH_HOME"] == str(tmp_path)
+
+
+def test_a_report_of_a_run_that_is_not_there_lists_those_that_are(toy_project):
+    with pytest.raises(WorkbenchError, match="unknown run 'toy'"):
+        renew_report("toy")

@@ -1,0 +1,68 @@
+"""Several seeds: intervals against SciPy's, differences paired by seed."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from workbench.errors import WorkbenchError
+from workbench.runs import repeats
+from workbench.runs.repeats import interval, intervals, repeat_profile, repeats_text, variant_differences
+
+
+@pytest.mark.parametrize("count", [2, 5, 17])
+def test_the_interval_is_students(count):
+    values = np.random.default_rng(count).normal(3, 2, count)
+    found = interval(values.tolist())
+    expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    assert (found["low"], found["high"]) == pytest.approx(expected)
+    assert found["mean"] == pytest.approx(values.mean())
+
+
+def test_a_single_seed_has_no_interval():
+    assert interval([2.0])["half_width"] is None
+
+
+def test_only_numbers_that_all_seeds_have_are_averaged():
+    runs = [
+        {"05": {"few": 1, "on": True, "name": "a", "x": None, "deep": {"y": 2.0}}},
+        {"05": {"few": 3, "deep": {"y": 4.0}}},
+    ]
+    assert {name: found["mean"] for name, found in intervals(runs).items()} == {"05.few": 2.0, "05.deep.y": 3.0}
+
+
+def variants(seed, **more):
+    noise = float(seed) * 10  # shared by both variants: pairing takes it off
+    both = {"ce": {"few": noise, "many": 60.0}, "da": {"few": noise + 5, "many": 50.0 + seed}}
+    return {"05": {"variants": both, **more}, "01": {"rows": 3}}
+
+
+def test_differences_are_paired_by_seed():
+    found = variant_differences([variants(seed, baseline="ce") for seed in range(4)])
+    assert list(found) == ["05: da - ce"]
+    assert found["05: da - ce"]["few"]["mean"] == 5 and found["05: da - ce"]["few"]["half_width"] == pytest.approx(0)
+    assert found["05: da - ce"]["many"]["values"] == [-10, -9, -8, -7]
+    assert list(variant_differences([variants(0)])) == ["05: da - ce"]
+    with pytest.raises(WorkbenchError, match="unknown baseline 'cee'"):
+        variant_differences([variants(0, baseline="cee")])
+
+
+def test_each_seed_is_a_run_of_its_own(toy_project, monkeypatch):
+    asked = []
+
+    def pretend(profile, run, parameters, **options):
+        asked.append((run, parameters, options))
+        folder = toy_project / "reports" / run
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(variants(parameters["seed"], headline={"n": 1})))
+        return folder
+
+    monkeypatch.setattr(repeats, "run_profile", pretend)
+    path = repeat_profile("toy", [0, 3], parameters={"lr": "1"}, only=["01"])
+    assert path == toy_project / "reports" / "toy-seeds.json"
+    assert asked[1] == ("toy-seed3", {"lr": "1", "seed": 3}, {"only": ["01"]})
+    assert "05: da - ce" in repeats_text(path) and "+5" in repeats_text(path)
+    for seeds, parameters in (([0, 0], {}), ([], {}), ([0], {"seed": "1"})):
+        with pytest.raises(WorkbenchError):
+            repeat_profile("toy", seeds, parameters=parameters)
