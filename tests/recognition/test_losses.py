@@ -24,7 +24,7 @@ def upstream(reference_fixtures):
 
 def logits_of(expected, name):
     labels = torch.from_numpy(expected[f"labels_{name}"]).long()
-    random = np.random.RandomState(zlib.crc32(f"{int(expected['seed'])}:losses.input.logits_{name}".encode()))  # noqa: NPY002
+    random = np.random.RandomState(zlib.crc32(f"{int(expected['seed'])}:losses.input.logits_{name}".encode()))
     columns = 311 if name == "prd" else 1703
     values = random.standard_normal((64, columns)).astype("float32") * np.float32(3)
     rows = np.arange(0, 64, 4)

@@ -14,7 +14,7 @@ LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 
 
 def derived(seed: int, key: str, shape) -> np.ndarray:
-    return np.random.RandomState(zlib.crc32(f"{seed}:{key}".encode())).standard_normal(shape).astype("float32")  # noqa: NPY002
+    return np.random.RandomState(zlib.crc32(f"{seed}:{key}".encode())).standard_normal(shape).astype("float32")
 
 
 def derived_parameter(seed: int, key: str, shape) -> np.ndarray:
@@ -46,9 +46,7 @@ def test_logits_and_probabilities_are_upstreams(upstream):
         found = getattr(logits, role)
         np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
         drop = 1 if role == "relation" else 0
-        np.testing.assert_allclose(
-            probabilities(logits)[role].numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4
-        )
+        np.testing.assert_allclose(probabilities(logits)[role].numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4)
 
 
 def test_activations_are_upstreams(upstream):

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.accuracy import combined_accuracy, headline, per_class_table, summary_table, synset_hits
+from workbench.language.synsets import read_synsets, synset_hits
+from workbench.recognition.accuracy import combined_accuracy, headline, per_class_table, summary_table
+from workbench.recognition.evaluation import class_synset_ids
+from workbench.recognition.lsvru import ROLES
 from workbench.recognition.ltvrr_csv import (
     SHORT,
     counts_by_name,
@@ -25,7 +28,6 @@ from workbench.recognition.ltvrr_metrics import (
     triplet_group_accuracy,
     word_similarity,
 )
-from workbench.recognition.lsvru import ROLES
 from workbench.scenes.vocabulary import Vocabulary
 
 PERCENT_POINTS = 1e-9
@@ -45,20 +47,8 @@ class Upstream:
         self.truth, self.predicted, self.ranks = read_result_csv(csv, self.vocabulary)
 
     def synsets(self, mode):
-        """Synset ids per class, -1 where the table has none; read by this test alone."""
-        if mode == "synset_gvqa":
-            tables = [
-                pd.read_csv(self.data.parent / f"{kind}s_synsets.csv").set_index(f"{kind}_name")["synset"].to_dict()
-                for kind in ("object", "predicate")
-            ]
-        else:
-            words = json.loads((self.folder / "data" / "vg8k" / "words_synsets.json").read_text())
-            tables = [words["nouns"], words["verbs"]]
-        ids = {}
-        for kind, table in zip(("objects", "relations"), tables, strict=True):
-            places = {synset: place for place, synset in enumerate(dict.fromkeys(table.values()))}
-            ids[kind] = np.array([places[table[n]] if n in table else -1 for n in getattr(self.vocabulary, kind)])
-        return ids
+        folder = self.data.parent if mode == "synset_gvqa" else self.folder / "data" / "vg8k"
+        return class_synset_ids(self.vocabulary, read_synsets(folder, self.vocabulary))
 
     def hits(self, mode):
         exact = {role: self.truth[role] == self.predicted[role] for role in ROLES}

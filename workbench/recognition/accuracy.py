@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.language.synsets import synset_hits
 from workbench.recognition.lsvru import ROLES
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
 from workbench.scenes.vocabulary import Vocabulary
@@ -19,14 +20,6 @@ SUMMARY_ROLES = ("subject", "object", "subject/object", "relation", "combined")
 def kind_of_role(role: str) -> str:
     """Subjects and objects share their classes: "objects" or "relations", the fields of Counts and Vocabulary."""
     return "relations" if role == "relation" else "objects"
-
-
-def synset_hits(true: np.ndarray, predicted: np.ndarray, synsets: np.ndarray) -> np.ndarray:
-    """Whether two class ids (N,) share a synset; ``synsets`` (C,) ids, negative where a class has none.
-
-    A class without a synset never hits, not even itself, as with upstream's VG8K table (reference 7.5).
-    """
-    return (synsets[true] == synsets[predicted]) & (synsets[true] >= 0)
 
 
 def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +48,8 @@ def per_class_table(
     ``truth`` and ``predicted`` have integer columns subject, relation, object. ``band_rule``: "all classes" cuts
     the bands over the whole vocabulary, "present classes" over the role's classes in test, as upstream does
     (band "" elsewhere). ``synsets``: "objects" (C,) and "relations" (R,) synset ids; without them the synset
-    columns are missing. Columns: role, class, name, band, n_train, n_test, correct_*, accuracy_* (percent).
+    columns are missing; a negative id never hits. Columns: role, class, name, band, n_train, n_test, correct_*,
+    accuracy_* (percent).
     """
     if band_rule not in BAND_RULES:
         raise WorkbenchError(f"band rule {band_rule!r} is not known. Choose one of: {', '.join(BAND_RULES)}.")

@@ -167,11 +167,18 @@ def finetune_recogniser(
     for number, learning_rate in enumerate(learning_rates):
         plan = FitPlan(epochs, batch_size, float(learning_rate), seed, optimiser, weight_decay, schedule,
                        warm_up_steps, precision, device)  # fmt: skip
-        trials.append(fit(
-            load_recogniser(recogniser).head, source, role_losses(loss, counts.objects, counts.relations, tau), validate,
-            plan, folder / f"learning_rate_{number}.safetensors",
-            on_epoch=on_epoch, seconds_between_states=seconds_between_states,
-        ))  # fmt: skip
+        trials.append(
+            fit(
+                load_recogniser(recogniser).head,
+                source,
+                role_losses(loss, counts.objects, counts.relations, tau),
+                validate,
+                plan,
+                folder / f"learning_rate_{number}.safetensors",
+                on_epoch=on_epoch,
+                seconds_between_states=seconds_between_states,
+            )
+        )
         write_log(folder / LOG_FILE, _joined_log(trials))
     best_number = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
     best, best_rate = trials[best_number], float(learning_rates[best_number])

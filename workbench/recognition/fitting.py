@@ -48,7 +48,9 @@ class FitPlan:
         """Refuse values outside their range with a message that names the allowed ones."""
         for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
-                raise WorkbenchError(f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}.")
+                raise WorkbenchError(
+                    f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}."
+                )
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
@@ -72,7 +74,9 @@ class BatchSource(Protocol):
     name: str
     steps_per_epoch: int
 
-    def batches(self, epoch: int) -> Iterator[Batch]: ...
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch (counted from 1)."""
+        ...
 
 
 @dataclass
@@ -141,7 +145,7 @@ def learning_rate_factor(step: int, total_steps: int, plan: FitPlan) -> float:
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one, else the CPU."""
+    """The device of that name; "auto" is the GPU where there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

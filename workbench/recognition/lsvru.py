@@ -85,9 +85,7 @@ class LsvruHead(nn.Module):
                 parameter.copy_((2.0 * draw - 1.0) * bound)
         return self
 
-    def visual_embeddings(
-        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor
-    ) -> VisualEmbeddings:
+    def visual_embeddings(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> VisualEmbeddings:
         """Embed features (N, D) each; the relation sees subject and object through a stop-gradient."""
         v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
         v_object = self.so_vis_embeddings(object)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.randomness import generator
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
 from workbench.recognition.fitting import Batch, FitPlan, fit
@@ -123,12 +123,9 @@ def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mo
     if word_vectors:
         return read_class_vectors(Path(word_vectors), vocabulary, word_mode), f"{Path(word_vectors).name} ({word_mode})"
     embeddings = TextEmbeddings.open(text)
-    found, wanted = (len(embeddings.objects), len(embeddings.relations)), (
-        len(vocabulary.objects), len(vocabulary.relations))  # fmt: skip
-    if found != wanted:
+    if vocabulary_of(text) != vocabulary:
         raise WorkbenchError(
-            f"{text}: vectors of {found[0]} objects and {found[1]} relations, but the features have {wanted[0]} and "
-            f"{wanted[1]} classes. Make the text embeddings from the same vocabulary."
+            f"{text}: its class names are not those of the features. Make the text embeddings from the same vocabulary."
         )
     return text_word_vectors(embeddings), f"text tower {embeddings.encoder}"
 

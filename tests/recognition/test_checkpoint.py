@@ -1,0 +1,107 @@
+"""Recogniser files: round trip, strict loading with the full list of faults, what does not fit is refused."""
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.checkpoint import (
+    Recogniser,
+    load_recogniser,
+    read_tensors,
+    save_recogniser,
+    save_tensors,
+    upstream_weights,
+)
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.scenes.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("dog", "cat", "cup"), ("on", "near"))
+
+
+@pytest.fixture
+def recogniser():
+    config = LsvruConfig(6, 5, 3, 2, hidden=4)
+    head = LsvruHead(config, torch.randn(3, 5), torch.randn(3, 5)).initialise(0)
+    return Recogniser(head, VOCABULARY, "encoder A", "box", "ce", "text tower B", {"best_epoch": 3})
+
+
+@pytest.fixture
+def path(recogniser, tmp_path):
+    save_recogniser(tmp_path / "recogniser.safetensors", recogniser)
+    return tmp_path / "recogniser.safetensors"
+
+
+def test_round_trip_keeps_weights_words_and_facts(recogniser, path):
+    for place in (path, path.parent):
+        found = load_recogniser(place)
+        state = found.head.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in recogniser.head.state_dict().items())
+        assert {"object_vectors", "relation_vectors"} <= set(state)
+        assert (found.vocabulary, found.encoder, found.loss, found.history) == (
+            VOCABULARY, "encoder A", "ce", {"best_epoch": 3})  # fmt: skip
+
+
+def test_every_fault_of_the_weights_is_listed(path):
+    tensors, facts = read_tensors(path)
+    del tensors["prd_feats.0.bias"], tensors["so_vis_embeddings.bias"]
+    tensors["classifier.weight"] = torch.zeros(2)
+    tensors["prd_feats.0.weight"] = torch.zeros(4, 17)
+    tensors["object_vectors"] = tensors["object_vectors"] * torch.nan
+    save_tensors(path, tensors, facts)
+    with pytest.raises(WorkbenchError) as caught:
+        load_recogniser(path)
+    for part in ("5 tensors", "missing prd_feats.0.bias", "missing so_vis_embeddings.bias", "extra classifier.weight",
+                 "prd_feats.0.weight has shape (4, 17), expected (4, 18)", "object_vectors holds"):  # fmt: skip
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 5, 200, -10])
+def test_a_truncated_file_is_named(path, kept_bytes):
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    with pytest.raises(WorkbenchError, match=r"recogniser\.safetensors: the file is truncated"):
+        load_recogniser(path)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(WorkbenchError, match="no checkpoint here"):
+        load_recogniser(tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "recogniser.safetensors")
+    with pytest.raises(WorkbenchError, match="without the workbench's metadata"):
+        load_recogniser(tmp_path)
+    save_tensors(tmp_path / "recogniser.safetensors", {"x": torch.zeros(1)}, {"config": {"width": 3}})
+    with pytest.raises(WorkbenchError, match="metadata is not that of a recogniser"):
+        load_recogniser(tmp_path)
+
+
+@pytest.mark.parametrize(("dimension", "encoder", "vocabulary", "message"), [
+    (7, "encoder A", VOCABULARY, "dimension 7, but the recogniser reads 6"),
+    (6, "encoder C", VOCABULARY, "'encoder C'.*'encoder A'"),
+    (6, "encoder A", Vocabulary(("dog", "cat", "hat"), ("on", "near")), "names are not"),
+])  # fmt: skip
+def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, dimension, encoder, vocabulary, message):
+    bank = SimpleNamespace(dimension=dimension, encoder=encoder)
+    with pytest.raises(WorkbenchError, match=message):
+        recogniser.check_fits(bank, vocabulary, tmp_path)
+
+
+def test_upstream_key_names_load_strictly(recogniser, path):
+    head = recogniser.head
+    state = {f"RelDN.{name}": value + 1 for name, value in head.named_parameters()} | {"Conv_Body.x": torch.zeros(1)}
+    words = {"object_vectors": head.object_vectors, "relation_vectors": head.relation_vectors}
+    head.load_state_dict(upstream_weights(state, words))
+
+
+def test_a_full_disk_keeps_the_old_file(path, recogniser, monkeypatch):
+    before = path.read_bytes()
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_bytes", full)
+    with pytest.raises(WorkbenchError, match="the disk is full"):
+        save_recogniser(path, recogniser)
+    assert path.read_bytes() == before

@@ -1,0 +1,95 @@
+"""Evaluation of a trained recogniser on a split: tables, probabilities, what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from workbench.errors import WorkbenchError
+from workbench.recognition import prediction
+from workbench.recognition.evaluation import evaluate_recogniser, prediction_table
+from workbench.recognition.ltvrr_csv import read_result_csv
+from workbench.recognition.lsvru import ROLES
+from workbench.recognition.prediction import predict
+from workbench.regions.bank import FeatureBank
+
+SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
+
+
+@pytest.fixture
+def evaluated(small_data, trained, tmp_path):
+    (tmp_path / "synsets").mkdir()
+    (tmp_path / "synsets" / "objects_synsets.csv").write_text(SYNSETS)
+    (tmp_path / "synsets" / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
+    metrics = evaluate_recogniser(tmp_path / "result", recogniser=trained, features=small_data.features,
+                                  text=small_data.text, synset_folder=tmp_path / "synsets")  # fmt: skip
+    return tmp_path / "result", metrics
+
+
+def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, evaluated):
+    folder, metrics = evaluated
+    test = FeatureBank.open(small_data.features / "test")
+    table = pd.read_parquet(folder / "predictions.parquet")
+    found = predict(trained, test)
+    assert table["row"].tolist() == list(range(len(test)))
+    for role in ROLES:
+        assert np.array_equal(table[role], test.relations[role])
+        assert np.array_equal(table[f"{role}_predicted"], found[role])
+        assert metrics[f"exact_{role}_all"] == pytest.approx(
+            100 * balanced_accuracy_score(test.relations[role], found[role])
+        )
+    json.dumps(metrics, allow_nan=False)
+    assert metrics["rows"] == 150 and metrics["exact_combined_all"] > 30
+    summary = pd.read_parquet(folder / "summary.parquet")
+    assert set(summary["metric"]) == {"exact", "synset"} and len(summary) == 2 * 5 * 4
+
+
+def test_synset_matching_only_adds_hits(evaluated):
+    folder, metrics = evaluated
+    per_class = pd.read_parquet(folder / "per_class.parquet")
+    assert (per_class["correct_synset"] >= per_class["correct_exact"]).all()
+    joined = per_class["name"].isin(["dog", "cat"])
+    assert (per_class["correct_synset"] == per_class["correct_exact"])[~joined].all()
+    assert "objects_synsets.csv" in metrics["synset_source"]
+
+
+def test_result_csv_can_be_read_back(small_data, evaluated):
+    folder, _ = evaluated
+    truth, predicted, ranks = read_result_csv(folder / "rel_detections_gt_boxes_prdcls.csv", small_data.vocabulary)
+    table = pd.read_parquet(folder / "predictions.parquet")
+    for role in ROLES:
+        assert np.array_equal(truth[role], table[role]) and np.array_equal(predicted[role], table[f"{role}_predicted"])
+        assert np.array_equal(ranks[role] == 0, table[f"{role}_correct"])
+
+
+@pytest.mark.parametrize("classes", [2, 5, 9])
+def test_top_five_are_the_five_best(classes):
+    scores = {role: np.random.default_rng(classes).random((6, classes)) for role in ROLES}
+    table = prediction_table(np.arange(6), {role: np.zeros(6, int) for role in ROLES}, scores)
+    for place in range(5):
+        if place < classes:
+            best = np.sort(scores["object"], axis=1)[:, -1 - place]
+            assert np.array_equal(table[f"object_probability{place + 1}"], best)
+        else:
+            assert (table[f"object_top{place + 1}"] == -1).all() and table[
+                f"object_probability{place + 1}"
+            ].isna().all()
+
+
+def test_batch_size_does_not_change_predictions(small_data, trained, monkeypatch):
+    test = FeatureBank.open(small_data.features / "test")
+    whole = predict(trained, test)
+    monkeypatch.setattr(prediction, "ROWS_PER_BATCH", 7)
+    assert all(np.array_equal(whole[role], ids) for role, ids in predict(trained, test).items())
+
+
+def test_features_of_another_encoder_are_refused(small_data, trained, tmp_path):
+    features = tmp_path / "features"
+    shutil.copytree(small_data.features, features)
+    manifest = features / "test" / "bank.json"
+    manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
+    with pytest.raises(WorkbenchError, match=r"test: features of the encoder 'another'"):
+        evaluate_recogniser(tmp_path / "result", recogniser=trained, features=features)

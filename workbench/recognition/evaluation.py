@@ -1,0 +1,132 @@
+"""Evaluating a recogniser: the only place where the test split is read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.files import atomic_path
+from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
+from workbench.recognition.accuracy import per_class_table, summary_table
+from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.fitting import resolve_device
+from workbench.recognition.lsvru import ROLES
+from workbench.recognition.ltvrr_csv import result_table, write_result_csv
+from workbench.recognition.ltvrr_metrics import accuracy_per_example
+from workbench.recognition.prediction import probability_batches
+from workbench.recognition.stored_features import FeatureRows
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.bands import Counts, count_classes
+from workbench.scenes.vocabulary import Vocabulary
+
+TOP = 5
+RESULT_CSV = "rel_detections_gt_boxes_prdcls.csv"
+
+
+def evaluate_recogniser(
+    folder: Path,
+    *,
+    recogniser: Path,
+    features: Path,
+    text: Path | None = None,
+    split: str = "test",
+    synset_folder: Path | None = None,
+    band_rule: str = "all classes",
+    only_trained: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a recogniser on a split by exact and synset-matched average per-class accuracy, in percent.
+
+    Synset tables come from ``synset_folder``, else from the features folder or the one above it, else WordNet
+    (`read_synsets`); the result names the source. ``band_rule`` and ``only_trained`` as in `per_class_table` and
+    `summary_table`. ``text`` is not read: the class vectors are the recogniser's own.
+    Writes per_class.parquet, summary.parquet, predictions.parquet (`prediction_table`) and the LTVRR result csv
+    into ``folder``; returns the summary as flat numbers, for example "exact_subject_object_few"; a band without
+    classes is None there.
+    """
+    folder, features = Path(folder), Path(features)
+    vocabulary = Vocabulary.read(features)
+    bank = FeatureBank.open(features / split)
+    loaded = load_recogniser(recogniser)
+    loaded.check_fits(bank, vocabulary, bank.folder)
+    counts = count_classes(pd.read_parquet(features / "train" / "relations.parquet"), vocabulary)
+    chosen = resolve_device(device)
+    rows = FeatureRows(bank, str(bank.folder), memory_gigabytes=0.0)
+    predictions, csv_rows = [], []
+    for numbers, scores in probability_batches(loaded.head.to(chosen), rows, chosen):
+        truth = {role: rows.labels[role][numbers] for role in ROLES}
+        predictions.append(prediction_table(numbers, truth, scores))
+        names = bank.images["file_name"].to_numpy()[bank.relations["image"].to_numpy()[numbers]]
+        csv_rows.append(result_table(list(names), truth, scores, vocabulary, counts))
+    table = pd.concat(predictions, ignore_index=True)
+    synsets = read_synsets(features if synset_folder is None else Path(synset_folder), vocabulary)
+    tables = score_predictions(table, vocabulary, counts, synsets=synsets, band_rule=band_rule,
+                               only_trained=only_trained)  # fmt: skip
+    for name, content in {**tables, "predictions": table}.items():
+        with atomic_path(folder / f"{name}.parquet") as temporary:
+            content.to_parquet(temporary, index=False)
+    write_result_csv(folder / RESULT_CSV, pd.concat(csv_rows, ignore_index=True))
+    facts = {"split": split, "rows": len(table), "band_rule": band_rule, "only_trained": only_trained,
+             "synset_source": synsets.source}  # fmt: skip
+    return facts | flat_numbers(tables["summary"], table)
+
+
+def prediction_table(rows: np.ndarray, truth: dict[str, np.ndarray], scores: dict[str, np.ndarray]) -> pd.DataFrame:
+    """What was predicted, one row per relation.
+
+    Columns: row (of the split's relations), and for each role ``subject`` (true id), ``subject_predicted``,
+    ``subject_correct``, ``subject_top1`` .. ``subject_top5`` (ids, most probable first) and
+    ``subject_probability1`` .. 5; where there are fewer classes, -1 and nan.
+    """
+    columns: dict[str, np.ndarray] = {"row": rows}
+    for role in ROLES:
+        # Stable, so that equal scores are ranked by class id as everywhere.
+        order = np.argsort(-scores[role], axis=1, kind="stable")[:, :TOP]  # (n, min(5, C))
+        best = np.take_along_axis(scores[role], order, axis=1)
+        columns |= {role: truth[role], f"{role}_predicted": order[:, 0], f"{role}_correct": order[:, 0] == truth[role]}
+        for place in range(TOP):
+            there = place < order.shape[1]
+            columns[f"{role}_top{place + 1}"] = order[:, place] if there else np.full(len(rows), -1)
+            columns[f"{role}_probability{place + 1}"] = (
+                best[:, place] if there else np.full(len(rows), np.nan, dtype=np.float32)
+            )
+    return pd.DataFrame(columns)
+
+
+def score_predictions(
+    predictions: pd.DataFrame,
+    vocabulary: Vocabulary,
+    counts: Counts,
+    *,
+    synsets: SynsetTable | None = None,
+    band_rule: str = "all classes",
+    only_trained: bool = False,
+) -> dict[str, pd.DataFrame]:
+    """Tables "per_class" and "summary" of a prediction table; without ``synsets`` the exact metric alone."""
+    predicted = pd.DataFrame({role: predictions[f"{role}_predicted"] for role in ROLES})
+    ids = None if synsets is None else class_synset_ids(vocabulary, synsets)
+    per_class = per_class_table(predictions, predicted, vocabulary, counts, band_rule=band_rule, synsets=ids)
+    return {"per_class": per_class, "summary": summary_table(per_class, only_trained=only_trained)}
+
+
+def class_synset_ids(vocabulary: Vocabulary, synsets: SynsetTable) -> dict[str, np.ndarray]:
+    """Synset numbers of the classes, "objects" (C,) and "relations" (R,), as `per_class_table` takes them."""
+    return {
+        kind: synset_ids(getattr(vocabulary, kind), getattr(synsets, kind), synsets.missing_never_hits)
+        for kind in ("objects", "relations")
+    }
+
+
+def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
+    """The summary with one key per number, "metric_role_band"; counts of classes and of those left out beside it."""
+    numbers: dict[str, Any] = {}
+    for entry in summary.itertuples():
+        role = entry.role.replace("/", "_")
+        value = None if np.isnan(entry.accuracy) else float(entry.accuracy)
+        numbers[f"{entry.metric}_{role}_{entry.band}"] = value
+        if entry.band == "all" and entry.metric == "exact" and entry.role in ROLES:
+            numbers[f"classes_{role}"] = int(entry.n_classes)
+            numbers[f"classes_left_out_{role}"] = int(entry.n_left_out)
+    hits = pd.DataFrame({role: predictions[f"{role}_correct"] for role in ROLES})
+    return numbers | {f"per_example_{role}": value for role, value in accuracy_per_example(hits).items()}
