@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from workbench.studio.notebook_format import import_nbformat
+
 DONE, FAILED, DEAD_KERNEL = 0, 1, 138
 _TRACEBACK_LINES = 12
 
@@ -36,6 +38,7 @@ def main(request_path: str) -> int:
 
 
 def _execute(request: dict[str, Any], runtime: str) -> tuple[int, dict[str, Any] | None]:
+    import_nbformat()
     import papermill
     from nbclient.exceptions import DeadKernelError
 

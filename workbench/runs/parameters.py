@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.studio.notebook_format import import_nbformat
 
 TAG = "parameters"
 _PLAIN = ("bool", "int", "float", "str")
@@ -28,8 +29,7 @@ class Parameter:
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
     """The declared parameters of a notebook, in order; WorkbenchError with the line that is not a declaration."""
-    import nbformat
-
+    nbformat = import_nbformat()
     try:
         cells = nbformat.read(notebook, as_version=4).cells
     except FileNotFoundError as error:

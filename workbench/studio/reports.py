@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json
+from workbench.studio.notebook_format import import_nbformat
 from workbench.studio.report_tables import moment_text, notebooks_table, run_tables, runs_table, seconds_text, told
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
@@ -98,7 +99,7 @@ def write_overview(reports: Path) -> Path:
 
 def notebook_body(notebook: Path) -> tuple[str, list[str], str]:
     """The cells as HTML, the figures as JSON that may stand in a script element, and the first heading."""
-    import nbformat
+    nbformat = import_nbformat()
     from nbconvert import HTMLExporter
 
     try:
