@@ -1,0 +1,133 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from workbench.errors import WorkbenchError
+from workbench.regions.detector_checkpoint import load_detector, open_detector, read_extra, save_detector
+from workbench.regions.encoder import RegionEncoder
+
+WIDTH = 1 / 64
+
+
+def ltvrr_state(seed=0, width=WIDTH):
+    torch.manual_seed(seed)
+    state = RegionEncoder(width).layout_state()
+    return state | {
+        "RPN.RPN_conv.weight": torch.zeros(2),
+        "Box_Outs.cls_score.weight": torch.zeros(3),
+        "Box_Outs.bbox_pred.bias": torch.zeros(3),
+    }
+
+
+@pytest.mark.parametrize("zip_format", [True, False])
+def test_ltvrr_layout_is_loaded_whole(tmp_path, zip_format):
+    state = ltvrr_state()
+    path = tmp_path / "model_step479999.pth"
+    torch.save({"model": state, "step": 479999}, path, _use_new_zipfile_serialization=zip_format)
+    encoder = RegionEncoder(WIDTH)
+    report = load_detector(path, encoder)
+    assert all(torch.equal(weight, state[key]) for key, weight in encoder.layout_state().items())
+    assert set(report.ignored) == {"RPN.RPN_conv.weight", "Box_Outs.cls_score.weight", "Box_Outs.bbox_pred.bias"}
+    assert set(report.loaded) == set(state) - set(report.ignored) and len(report.loaded) == 30
+    opened, _ = open_detector(path, short_side=200)
+    assert opened.config.width == WIDTH and opened.config.short_side == 200 and not opened.training
+
+
+def test_all_gaps_are_listed_at_once_and_nothing_is_loaded(tmp_path):
+    state = ltvrr_state()
+    del state["Conv_Body.convs.5.bias"], state["Box_Head.heads.3.weight"]
+    state["Conv_Body.convs.0.weight"] = torch.zeros(2, 3, 3, 3)
+    state["module.Conv_Body.convs.7.weight"] = torch.zeros(1)
+    path = tmp_path / "detector.pth"
+    torch.save({"model": state}, path)
+    encoder = RegionEncoder(WIDTH)
+    before = encoder.identity
+    with pytest.raises(WorkbenchError) as caught:
+        load_detector(path, encoder)
+    text = str(caught.value)
+    for line in (
+        "missing: Conv_Body.convs.5.bias",
+        "missing: Box_Head.heads.3.weight",
+        "unknown: module.Conv_Body.convs.7.weight",
+        "misshapen: Conv_Body.convs.0.weight is (2, 3, 3, 3), expected (1, 3, 3, 3)",
+    ):
+        assert line in text
+    assert str(path) in text and encoder.identity == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_truncated_files_are_named(tmp_path, share, kind):
+    path = tmp_path / ("detector.safetensors" if kind == "safetensors" else "detector.pth")
+    if kind == "safetensors":
+        save_detector(path, RegionEncoder(WIDTH))
+    else:
+        torch.save({"model": ltvrr_state()}, path, _use_new_zipfile_serialization=kind == "zip")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(WorkbenchError, match=re.escape(str(path))):
+        open_detector(path)
+
+
+def test_files_that_are_no_detector_are_refused(tmp_path):
+    torch.save(ltvrr_state(), tmp_path / "bare.pth")
+    torch.save({"model": {"a": 1}}, tmp_path / "numbers.pth")
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    for name, words in [
+        ("bare.pth", "key 'model'"),
+        ("numbers.pth", "names to tensors"),
+        ("foreign.safetensors", "metadata"),
+        ("absent.pth", "missing"),
+    ]:
+        with pytest.raises(WorkbenchError, match=words):
+            open_detector(tmp_path / name)
+
+
+def test_pickled_objects_are_not_run(tmp_path):
+    torch.save({"model": ltvrr_state(), "hook": np.random.default_rng}, tmp_path / "objects.pth")
+    with pytest.raises(WorkbenchError, match="holds other objects"):
+        open_detector(tmp_path / "objects.pth")
+
+
+def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
+    encoder = RegionEncoder(WIDTH, short_side=160, longest_side=300, channel_means=(1.0, 2.0, 3.0))
+    head = {"Box_Outs.cls_score.weight": torch.randn(3, encoder.dimension)}
+    save_detector(tmp_path / "detector.safetensors", encoder, classes=["cup", "dog"], details={"a": 1}, extra=head)
+    opened, report = open_detector(tmp_path)
+    assert opened.config == encoder.config and opened.identity == encoder.identity
+    assert report.details["classes"] == ["cup", "dog"] and report.details["a"] == 1
+    assert report.ignored == ("Box_Outs.cls_score.weight",) and json.dumps(report.details)
+    read = read_extra(tmp_path / "detector.safetensors", ("Box_Outs.cls_score.weight",))
+    assert torch.equal(read["Box_Outs.cls_score.weight"], head["Box_Outs.cls_score.weight"])
+
+
+def narrow_torchvision_vgg(seed=0):
+    """torchvision's VGG with 1/64 of VGG-16's channels, so that a test is quick."""
+    torch.manual_seed(seed)
+    model = torchvision.models.vgg16(weights=None, init_weights=False)
+    layout = [1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
+    model.features = torchvision.models.vgg.make_layers(layout)
+    model.classifier[0], model.classifier[3] = torch.nn.Linear(8 * 49, 64), torch.nn.Linear(64, 64)
+    model.classifier[6] = torch.nn.Linear(64, 10)
+    return model.eval()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_imagenet_weights_see_what_torchvision_sees(tmp_path, seed):
+    theirs = narrow_torchvision_vgg(seed)
+    torch.save(theirs.state_dict(), tmp_path / "vgg16.pth")
+    ours, report = open_detector(tmp_path / "vgg16.pth", imagenet=True)
+    assert report.ignored == ("classifier.6.bias", "classifier.6.weight")
+    rgb = torch.randint(0, 256, (2, 3, 48, 80), dtype=torch.float32)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (rgb / 255 - mean[:, None, None]) / deviation[:, None, None]
+    bgr = rgb.flip(1) - torch.tensor(ours.config.channel_means)[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(ours.convs(bgr), theirs.features[:-1](normalised), atol=1e-5, rtol=1e-4)
+        pooled = torch.randn(5, 8 * 49)
+        torch.testing.assert_close(ours.heads(pooled), theirs.classifier[:4](pooled))

@@ -1,0 +1,168 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.regions import pretraining
+from workbench.regions.box_sampling import (
+    BoxDraws,
+    background_boxes,
+    colour_changed,
+    flipped,
+    iou,
+    jittered,
+    sample_picture_boxes,
+)
+from workbench.regions.detector_checkpoint import open_detector
+from workbench.regions.detector_training import DetectorInTraining, score_boxes
+from workbench.regions.encoder import RegionEncoder
+from workbench.regions.pretraining import frequent_classes, pretrain_detector
+from workbench.scenes.annotations import read_annotations
+
+SMALL = {
+    "width": 1 / 32,
+    "classes": 3,
+    "short_side": 64,
+    "batch_images": 4,
+    "epochs": 4,
+    "seed": 3,
+    "learning_rate": 5e-3,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_scenes):
+    folder = tmp_path_factory.mktemp("detector")
+    return folder, pretrain_detector(folder, scenes=small_scenes, **SMALL)
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_detector_learns(trained):
+    folder, metrics = trained
+    log = log_of(folder)
+    losses = [line["loss"] for line in log]
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+    assert [line["step"] for line in log] == list(range(1, len(log) + 1))
+    assert all(later["seconds"] >= sooner["seconds"] for sooner, later in itertools.pairwise(log))
+    assert metrics["val_boxes"] > 0 and 0 <= metrics["val_class_mean_accuracy"] <= 1
+    assert metrics["val_top1_accuracy"] > metrics["val_most_frequent_class_share"]
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_the_detector_file_says_what_it_was_trained_on(trained, small_scenes):
+    folder, metrics = trained
+    encoder, report = open_detector(folder)
+    names, labels = frequent_classes(read_annotations(small_scenes, "train"), 3)
+    assert report.details["classes"] == names == metrics["classes"] and sorted(labels)[-3:] == [1, 2, 3]
+    assert report.ignored == ("Box_Outs.cls_score.bias", "Box_Outs.cls_score.weight")
+    assert encoder.config.short_side == 64 and encoder.dimension == 128
+
+
+@pytest.mark.parametrize("epochs_before_kill", [1, 4, 6])
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, trained, small_scenes, monkeypatch, epochs_before_kill):
+    save = pretraining._Run.save
+
+    def save_then_die(self, epochs_done):
+        save(self, epochs_done)
+        if epochs_done == epochs_before_kill:
+            with open(self.folder / "log.jsonl", "a") as log:
+                log.write('{"step": 999}\n')  # a line of the epoch that was lost
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretraining._Run, "save", save_then_die)
+        pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
+    pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
+    assert open_detector(tmp_path)[0].identity == open_detector(trained[0])[0].identity
+    assert [line["loss"] for line in log_of(tmp_path)] == [line["loss"] for line in log_of(trained[0])]
+
+
+def test_a_finished_folder_is_kept_and_other_settings_are_refused(trained, small_scenes):
+    folder, metrics = trained
+    before = (folder / "detector.safetensors").read_bytes()
+    assert pretrain_detector(folder, scenes=small_scenes, **SMALL) == metrics
+    assert (folder / "detector.safetensors").read_bytes() == before
+    with pytest.raises(WorkbenchError, match="epochs: 6 there, 5 asked"):
+        pretrain_detector(folder, scenes=small_scenes, **(SMALL | {"epochs": 5}))
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(tmp_path, small_scenes, monkeypatch):
+    step = pretraining._Run._step
+
+    def broken(self, batch):
+        if self.step == self.steps_per_epoch + 1:
+            batch.images[0] = np.nan
+        return step(self, batch)
+
+    monkeypatch.setattr(pretraining._Run, "_step", broken)
+    with pytest.raises(WorkbenchError, match=r"loss is nan at step"):
+        pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epochs_done"] == 1
+
+
+def test_scenes_without_pictures_are_refused(tmp_path, small_scenes):
+    with pytest.raises(WorkbenchError, match="no readable picture"):
+        pretrain_detector(tmp_path / "out", scenes=small_scenes, image_folder=tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_folding_the_normalisations_changes_nothing(seed):
+    torch.manual_seed(seed)
+    encoder = RegionEncoder(1 / 32)
+    network = DetectorInTraining(encoder, classes=4, dropout=0.5)
+    for module in network.modules():
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            torch.nn.init.normal_(module.weight, 1, 0.3)
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.3, 3)
+    images, boxes = torch.randn(2, 3, 48, 64), [torch.tensor([[1.0, 2, 40, 30]]), torch.tensor([[0.0, 0, 63, 47]])]
+    network.eval()
+    encoder.eval()
+    with torch.no_grad():
+        expected = network(images, boxes)
+        network.fold()
+        torch.testing.assert_close(
+            score_boxes(encoder, network.cls_score, images, boxes), expected, atol=1e-4, rtol=1e-3
+        )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_training_boxes_keep_their_promises(seed):
+    rng = np.random.default_rng(seed)
+    shape = (60, 90)
+    corner = rng.uniform(0, 40, (6, 2))
+    annotated = np.concatenate([corner, corner + rng.uniform(8, 20, (6, 2))], axis=1)
+    moved = jittered(rng, annotated, 0.12, shape)
+    assert (iou(moved, annotated).diagonal() > 0.5).all()
+    background = background_boxes(rng, annotated, 4, shape)
+    assert len(background) <= 4 and (iou(background, annotated) < 0.3).all()
+    labels = np.array([1, -1, 3, -1, 2, -1])
+    boxes, chosen = sample_picture_boxes(rng, annotated, labels, BoxDraws(copies=3, background=2), shape)
+    assert (chosen > 0).sum() == 9 and -1 not in chosen and boxes.dtype == np.float32
+    outside = sample_picture_boxes(rng, annotated * 4 - 60, labels, BoxDraws(jitter=0.5), shape)[0]
+    for found in (boxes, outside):
+        assert (found[:, :2] >= 0).all() and (found[:, 2:] <= (89, 59)).all() and (found[:, 2:] > found[:, :2]).all()
+
+
+def test_flips_mirror_pixels_and_boxes_alike():
+    picture = np.arange(7 * 9).reshape(7, 9)
+    box = np.array([[2, 1, 5, 4]])
+    x1, y1, x2, y2 = flipped(box, 9)[0]
+    assert np.array_equal(picture[:, ::-1][y1 : y2 + 1, x1 : x2 + 1], picture[1:5, 2:6][:, ::-1])
+    assert np.array_equal(flipped(flipped(box, 9), 9), box)
+
+
+def test_colour_changes_are_bounded_and_differ_between_pictures():
+    changed = colour_changed(np.random.default_rng(0), np.full((8, 4, 4, 3), 100, dtype=np.uint8), 0.15)
+    assert changed.dtype == np.float32 and (np.abs(changed - 100) <= 15 + 128 * 0.15 + 1e-3).all()
+    assert len(np.unique(changed[:, 0, 0, 0])) == 8
+    assert np.array_equal(
+        colour_changed(np.random.default_rng(0), np.full((1, 2, 2, 3), 9, np.uint8), 0.0), np.full((1, 2, 2, 3), 9)
+    )

@@ -1,0 +1,207 @@
+"""Detector checkpoints: LTVRR's key layout, torchvision's ImageNet file, and our own safetensors."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path
+from workbench.regions.encoder import (
+    DIMENSION_AT_FULL_WIDTH,
+    LTVRR_PREFIXES,
+    TORCHVISION_PREFIXES,
+    EncoderConfig,
+    RegionEncoder,
+    rename_keys,
+)
+
+FORMAT = "workbench region detector 1"
+LAYOUTS = ("ltvrr", "imagenet", "workbench")
+# What a detector has beyond the encoder: its proposals and its own outputs (reference 2.8).
+IGNORED_PREFIXES = {
+    "ltvrr": ("RPN.", "Box_Outs."),
+    "workbench": ("Box_Outs.",),
+    "imagenet": ("classifier.6.",),
+}
+# torchvision's preprocessing of its ImageNet weights, red, green, blue, for pixels between 0 and 1.
+IMAGENET_MEANS_RGB = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATIONS_RGB = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class CoverageReport:
+    """What a checkpoint gave to the encoder: every key of the encoder is in ``loaded``.
+
+    ``ignored`` lists the file's keys that the encoder has no use for; ``details`` is the metadata of our own
+    files (among it ``classes``, the pre-training class names) and empty otherwise.
+    """
+
+    path: str
+    layout: str
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def load_detector(path: Path, encoder: RegionEncoder, *, imagenet: bool = False) -> CoverageReport:
+    """Load a detector's weights into ``encoder``; anything short of full coverage is refused.
+
+    ``path`` is a file of our own (``.safetensors``), an LTVRR detector (a dict with the key ``model``, reference
+    2.8), or with ``imagenet`` a local file of torchvision's VGG-16. Raises a WorkbenchError that lists all
+    missing, unknown and misshapen keys; the encoder is left untouched then.
+    """
+    path = Path(path)
+    state, layout, details = _read(path, imagenet)
+    ignored = tuple(sorted(key for key in state if key.startswith(IGNORED_PREFIXES[layout])))
+    given = {key: weight for key, weight in state.items() if key not in set(ignored)}
+    prefixes = TORCHVISION_PREFIXES if layout == "imagenet" else LTVRR_PREFIXES
+    expected = rename_keys(encoder.state_dict(), prefixes)
+    _refuse_gaps(path, given, expected)
+    weights = rename_keys(given, {theirs: ours for ours, theirs in prefixes.items()})
+    weights = {key: weight.to(torch.float32) for key, weight in weights.items()}
+    if layout == "imagenet":
+        weights["convs.0.weight"] = _fold_imagenet_preprocessing(weights["convs.0.weight"])
+        config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
+        encoder.config = EncoderConfig(**config)
+    encoder.load_state_dict(weights)
+    return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
+
+
+def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple[RegionEncoder, CoverageReport]:
+    """An encoder in evaluation mode made for the checkpoint, and what was loaded.
+
+    ``path`` is a checkpoint or a folder that holds ``detector.safetensors``. The width comes from the file, and so
+    does the preparation of pictures where the file knows it; ``preparation`` (short_side, longest_side,
+    channel_means) replaces it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "detector.safetensors"
+    state, layout, details = _read(path, imagenet)
+    config = details.get("config") or {"width": _width(path, state, layout)}
+    encoder = RegionEncoder(**(config | preparation))
+    report = load_detector(path, encoder, imagenet=imagenet)
+    return encoder.eval(), report
+
+
+def save_detector(
+    path: Path, encoder: RegionEncoder, *, classes: list[str] | None = None, details: Mapping | None = None, extra=None
+) -> None:
+    """Write ``encoder`` as safetensors under LTVRR's key names, atomically.
+
+    ``classes`` are the pre-training class names and ``details`` further JSON values for the metadata; ``extra``
+    holds further tensors, for example ``Box_Outs.cls_score.weight``.
+    """
+    tensors = {
+        key: weight.detach().to("cpu").contiguous() for key, weight in (encoder.layout_state() | (extra or {})).items()
+    }
+    record = {**(details or {}), "config": encoder.config.as_dict(), "classes": list(classes or [])}
+    with atomic_path(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata={"format": FORMAT, "details": json.dumps(record, sort_keys=True)})
+
+
+def read_details(path: Path) -> dict[str, Any]:
+    """The metadata of a file written by ``save_detector``, without reading its tensors."""
+    with _open_safetensors(Path(path)) as file:
+        return _details(Path(path), file.metadata())
+
+
+def read_extra(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Further tensors of a file written by ``save_detector``."""
+    with _open_safetensors(Path(path)) as file:
+        return {name: file.get_tensor(name) for name in names}
+
+
+def _read(path: Path, imagenet: bool) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: the detector checkpoint is missing. Give the path of an existing file.")
+    if path.suffix == ".safetensors":
+        with _open_safetensors(path) as file:
+            details = _details(path, file.metadata())
+            return {key: file.get_tensor(key) for key in file.keys()}, "workbench", details  # noqa: SIM118
+    content = _load_pickled_tensors(path)
+    if imagenet:
+        return _tensors(path, content), "imagenet", {}
+    if not isinstance(content, dict) or "model" not in content:
+        found = sorted(content)[:5] if isinstance(content, dict) else type(content).__name__
+        raise WorkbenchError(
+            f"{path}: expected a detector in the LTVRR layout, a dict with the key 'model', found {found}. "
+            "For torchvision's ImageNet weights pass imagenet=True."
+        )
+    return _tensors(path, content["model"]), "ltvrr", {}
+
+
+def _load_pickled_tensors(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # All are what torch raises for a cut file, by format and by where it is cut.
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, pickle.UnpicklingError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WorkbenchError(
+            f"{path}: not a whole torch checkpoint of plain tensors ({first_line}). "
+            "It is truncated or holds other objects; copy or download it again."
+        ) from error
+
+
+def _open_safetensors(path: Path):
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise WorkbenchError(
+            f"{path}: not a whole safetensors file ({error}). It is missing or truncated; write or copy it again."
+        ) from error
+
+
+def _details(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    if not metadata or metadata.get("format") != FORMAT:
+        raise WorkbenchError(
+            f"{path}: expected a detector of this workbench (metadata format {FORMAT!r}). Pre-train one, or give an "
+            "LTVRR checkpoint (.pth)."
+        )
+    return json.loads(metadata["details"])
+
+
+def _tensors(path: Path, state: Any) -> dict[str, Tensor]:
+    if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
+        raise WorkbenchError(f"{path}: expected a mapping from names to tensors. Give a detector checkpoint.")
+    return dict(state)
+
+
+def _width(path: Path, state: Mapping[str, Tensor], layout: str) -> float:
+    key = "classifier.3.bias" if layout == "imagenet" else "Box_Head.heads.3.bias"
+    if key not in state:
+        raise WorkbenchError(
+            f"{path}: has no {key!r}, so the width of the encoder is unknown. Is it a VGG-16 detector?"
+        )
+    return len(state[key]) / DIMENSION_AT_FULL_WIDTH
+
+
+def _refuse_gaps(path: Path, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"missing: {key} {tuple(expected[key].shape)}" for key in sorted(expected.keys() - given.keys())]
+    problems += [f"unknown: {key} {tuple(given[key].shape)}" for key in sorted(given.keys() - expected.keys())]
+    problems += [
+        f"misshapen: {key} is {tuple(given[key].shape)}, expected {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & given.keys())
+        if given[key].shape != expected[key].shape
+    ]
+    if problems:
+        raise WorkbenchError(
+            f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  "
+            + "\n  ".join(problems)
+            + "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
+        )
+
+
+def _fold_imagenet_preprocessing(weight: Tensor) -> Tensor:
+    # Red-green-blue in [0, 1] divided by deviations becomes blue-green-red in [0, 255]. The means stay outside, as
+    # the encoder's channel means: folded into the bias they would be wrong where the convolution pads with zeros.
+    deviations = 255 * torch.tensor(IMAGENET_DEVIATIONS_RGB).view(1, 3, 1, 1)
+    return (weight / deviations).flip(1)
