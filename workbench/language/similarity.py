@@ -145,15 +145,19 @@ def class_similarity(names: Sequence[str], max_senses: int = 4, wordnet=None) ->
     if empty := [place for place, name in enumerate(names) if not isinstance(name, str) or not name.strip()]:
         raise WorkbenchError(f"class {empty[0]} has no name ({names[empty[0]]!r}); expected a word. Name every class.")
     reader = open_wordnet() if wordnet is None else wordnet
-    senses = [noun_senses(name, reader, max_senses)[1] for name in names]
+    return similarity_of_senses(names, [noun_senses(name, reader, max_senses)[1] for name in names], reader)
+
+
+def similarity_of_senses(names: Sequence[str], senses: Sequence[Sequence], wordnet) -> ClassSimilarity:
+    """The same for senses chosen by hand: ``senses`` holds, for each name, noun synsets of the reader ``wordnet``."""
     offsets, owners = [s.offset() for found in senses for s in found], [i for i, f in enumerate(senses) for _ in f]
-    hierarchy = noun_hierarchy(reader)
+    hierarchy = noun_hierarchy(wordnet)
     start = np.array([hierarchy.node_of_offset[offset] for offset in offsets], dtype=np.int32)
     rows, ancestors, steps = _ancestor_distances(start, np.array(owners, dtype=np.int32), hierarchy.hypernyms)
     used = np.unique(ancestors)
     edges = [(node, hypernym) for node in used.tolist() for hypernym in hierarchy.hypernyms[node]]
     return ClassSimilarity(
-        names=names,
+        names=tuple(names),
         distance=_class_distances(len(names), rows, ancestors, steps),
         sense_class=np.array(owners, dtype=np.int32),
         sense_node=np.searchsorted(used, start).astype(np.int32),
