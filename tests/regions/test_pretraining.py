@@ -27,7 +27,7 @@ SMALL = {
     "classes": 3,
     "short_side": 64,
     "batch_images": 4,
-    "epochs": 4,
+    "epochs": 6,
     "seed": 3,
     "learning_rate": 5e-3,
 }
