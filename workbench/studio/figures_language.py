@@ -1,0 +1,90 @@
+"""Figures of the language side: augmented triplets, similarity of classes, hardness of captions."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.studio.palette import BAND_COLOURS, SOURCE_COLOURS, figure, use_workbench_style
+
+
+def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.ndarray) -> go.Figure:
+    """Two views of the hardness vectors (DiffAugment, section 3.4).
+
+    ``hardness`` (N, K) rows sum to 1; ``entropy`` (N,) nats; ``original`` (N,) bool, else augmented.
+    Left: the sorted entries times K, median and 5 to 95 % of the captions. Right: the entropies below ln K.
+    """
+    use_workbench_style()
+    N, K = hardness.shape  # captions, centres
+    picture = make_subplots(
+        1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centres, sorted", "entropy"]
+    )
+    for name, rows in (("original", original), ("augmented", ~original)):
+        if not rows.any():
+            continue
+        ordered = np.sort(hardness[rows], axis=1) * K
+        low, middle, high = np.quantile(ordered, [0.05, 0.5, 0.95], axis=0)
+        centre = np.arange(1, K + 1)
+        colour = SOURCE_COLOURS[name]
+        picture.add_scatter(x=centre, y=high, line_width=0, showlegend=False, hoverinfo="skip", row=1, col=1)
+        picture.add_scatter(
+            x=centre, y=low, line_width=0, fill="tonexty", fillcolor=_transparent(colour), showlegend=False,
+            hoverinfo="skip", row=1, col=1,
+        )  # fmt: skip
+        picture.add_scatter(
+            x=centre, y=middle, line_color=colour, name=f"{name} ({int(rows.sum()):,})", legendgroup=name, row=1, col=1
+        )
+        picture.add_histogram(
+            x=np.log(K) - entropy[rows], histnorm="probability", marker_color=colour, opacity=0.6, nbinsx=50,
+            legendgroup=name, showlegend=False, row=1, col=2,
+        )  # fmt: skip
+    picture.update_xaxes(title="centre, nearest first", row=1, col=1)
+    picture.update_yaxes(title="distance / mean distance", row=1, col=1)
+    picture.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
+    picture.update_yaxes(title="share of captions", row=1, col=2)
+    return picture.update_layout(
+        title=f"Hardness of {N:,} captions against {K:,} centres", barmode="overlay", height=430, margin_t=120
+    )
+
+
+def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: str, most: int = 40) -> go.Figure:
+    """Augmented triplets per class of one role, by the band whose quota they fill.
+
+    ``augmented`` has integer columns subject, relation, object and a column band.
+    """
+    order = augmented[role].value_counts().index[:most]
+    picture = figure(barmode="stack", height=420)
+    for band in ("medium", "few"):
+        here = augmented.loc[augmented["band"] == band, role].value_counts()
+        picture.add_bar(
+            x=[names[c] for c in order], y=[int(here.get(c, 0)) for c in order], marker_color=BAND_COLOURS[band],
+            name=f"{band} ({int((augmented['band'] == band).sum()):,})",
+        )  # fmt: skip
+    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
+    picture.update_yaxes(title="augmented triplets")
+    return picture.update_layout(title=f"Augmented triplets by {role} class", margin_b=130)
+
+
+def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
+    """LCH similarity of the given classes; cells below the threshold are left out.
+
+    ``lch`` (C, C), NaN where a name has no noun synset; ``classes`` the class ids to show, in order.
+    """
+    shown = lch[np.ix_(classes, classes)].astype(float)
+    shown[~(shown >= threshold)] = np.nan
+    labels = [names[c] for c in classes]
+    picture = figure(height=200 + 13 * len(labels))
+    picture.add_heatmap(
+        z=shown, x=labels, y=labels, colorscale="Viridis", colorbar_title="LCH",
+        hovertemplate="%{y}, %{x}: LCH %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    picture.update_yaxes(autorange="reversed", dtick=1, tickfont_size=12)
+    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
+    return picture.update_layout(
+        title=f"Which classes may replace each other (LCH at least {threshold})", margin={"t": 70, "b": 130, "l": 130}
+    )
+
+
+def _transparent(colour: str, opacity: float = 0.2) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,61 @@
+"""Figures of recognition: per-class change and bands, before and after DiffAugment."""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.scenes.bands import BANDS
+from workbench.studio.palette import BAND_COLOURS, use_workbench_style
+
+OTHER_COLOURS = ["#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"]
+
+
+def per_class_change(change: pd.DataFrame) -> go.Figure:
+    """Accuracy after minus before for every class, sorted by train frequency.
+
+    ``change`` has columns role, name, band, n_train, n_test, before, after (percent); one panel per role.
+    """
+    use_workbench_style()
+    roles = [role for role in ("subject", "object", "relation") if role in set(change["role"])]
+    picture = make_subplots(len(roles), 1, subplot_titles=roles, vertical_spacing=0.12)
+    for row, role in enumerate(roles, start=1):
+        here = change[change["role"] == role].sort_values(["n_train", "name"], ascending=[False, True])
+        here = here.assign(position=range(1, len(here) + 1), points=here["after"] - here["before"])
+        for band in BANDS:
+            part = here[here["band"] == band]
+            picture.add_bar(
+                x=part["position"], y=part["points"], marker_color=BAND_COLOURS[band],
+                name=band, legendgroup=band, showlegend=row == 1,
+                customdata=part[["name", "n_train", "n_test", "before", "after"]].to_numpy(),
+                hovertemplate="%{customdata[0]}: %{customdata[3]:.1f} to %{customdata[4]:.1f} %"
+                "<br>%{customdata[1]:,} in train, %{customdata[2]:,} in test<extra></extra>",
+                row=row, col=1,
+            )  # fmt: skip
+        picture.update_yaxes(title="points", row=row, col=1)
+    picture.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
+    return picture.update_layout(
+        title="Change of per-class accuracy by DiffAugment, percentage points", height=130 + 240 * len(roles),
+        margin_t=120, bargap=0.1,
+    )  # fmt: skip
+
+
+def band_bars(results: pd.DataFrame) -> go.Figure:
+    """Average per-class accuracy by band, one colour per training.
+
+    ``results`` has columns training, role (subject/object or relation), band, accuracy (percent).
+    """
+    use_workbench_style()
+    roles = ("subject/object", "relation")
+    picture = make_subplots(1, 2, subplot_titles=roles, shared_yaxes=True, horizontal_spacing=0.05)
+    trainings = list(dict.fromkeys(results["training"]))
+    for column, role in enumerate(roles, start=1):
+        for number, training in enumerate(trainings):
+            here = results[(results["training"] == training) & (results["role"] == role)].set_index("band")
+            here = here.reindex([*BANDS, "all"])
+            picture.add_bar(
+                x=here.index, y=here["accuracy"], name=training, legendgroup=training, showlegend=column == 1,
+                marker_color=OTHER_COLOURS[number % len(OTHER_COLOURS)], row=1, col=column,
+                text=[f"{value:.1f}" for value in here["accuracy"]], textposition="outside", cliponaxis=False,
+            )  # fmt: skip
+    picture.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
+    return picture.update_layout(title="Accuracy by band on test", height=440, margin_t=130, barmode="group")

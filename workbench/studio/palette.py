@@ -1,0 +1,46 @@
+"""Colours with a fixed meaning, and the one look of every figure.
+
+The colours are Okabe and Ito's, which stay apart under the common colour vision deficiencies.
+"""
+
+import plotly.graph_objects as go
+import plotly.io as pio
+
+BAND_COLOURS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
+ROLE_COLOURS = {"subject": "#0072B2", "relation": "#E69F00", "object": "#CC79A7"}
+SOURCE_COLOURS = {
+    "real": "#8C8C8C",
+    "generated": "#D55E00",
+    "copy plus noise": "#56B4E9",
+    "class Gaussian": "#009E73",
+    "original": "#8C8C8C",
+    "augmented": "#D55E00",
+}
+BEFORE_AFTER_COLOURS = {"before": "#8C8C8C", "after": "#0072B2"}
+RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
+
+FONT_SIZE_PX = 13
+PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+
+
+def use_workbench_style() -> None:
+    """Make the workbench's template and plotly configuration the default of this process."""
+    template = go.layout.Template(pio.templates["plotly_white"])
+    template.layout.font = {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": "#222222"}
+    # An explicit white ground keeps dark text legible on pages with a dark theme.
+    template.layout.paper_bgcolor = "white"
+    template.layout.plot_bgcolor = "white"
+    template.layout.margin = {"l": 70, "r": 30, "t": 70, "b": 60}
+    template.layout.legend = {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    template.layout.title = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"}
+    template.layout.hoverlabel = {"font": {"size": FONT_SIZE_PX}}
+    pio.templates["workbench"] = template
+    pio.templates.default = "workbench"
+    for renderer in ("plotly_mimetype", "browser", "notebook"):
+        pio.renderers[renderer].config = dict(PLOTLY_CONFIG)
+
+
+def figure(**layout: object) -> go.Figure:
+    """An empty figure in the workbench's style with room for title and legend."""
+    use_workbench_style()
+    return go.Figure(layout={"template": "workbench", "height": 420, "margin": {"t": 100}} | layout)
