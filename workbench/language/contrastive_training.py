@@ -86,7 +86,7 @@ def encode_images(model: open_clip.CustomTextCLIP, pixels: torch.Tensor) -> torc
 
 
 def training_device() -> str:
-    """ "cuda" where there is a GPU, else "cpu"."""
+    """The device to train on: "cuda" where there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -1,0 +1,222 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import linalg
+
+from workbench.diffusion import fidelity_distances
+from workbench.diffusion.class_discriminant import ClassDiscriminant, agreement, train_on_generated_test_on_real
+from workbench.diffusion.fidelity import (
+    SAMPLE_SETS,
+    FidelitySettings,
+    LabelledFeatures,
+    fidelity_report,
+)
+from workbench.diffusion.fidelity_distances import (
+    Gaussian,
+    dimension_errors,
+    frechet_distance,
+    kernel_distance,
+    neighbour_manifolds,
+    norm_errors,
+)
+from workbench.errors import WorkbenchError
+
+SIZES = [(60, 40, 8), (300, 500, 20), (30, 25, 50), (40, 200, 60), (200, 40, 60)]
+
+
+def two_sets(rows, other_rows, dimension, seed=0):
+    draw = np.random.default_rng(seed)
+    mix = draw.standard_normal((dimension, dimension)) / dimension**0.5
+    real = draw.standard_normal((rows, dimension)) @ mix + 1
+    generated = draw.standard_normal((other_rows, dimension)) @ (mix + 0.1 * np.eye(dimension)) + 1.2
+    return real.astype(np.float32), generated.astype(np.float32)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_frechet_distance_is_torch_fidelitys(sizes):
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    real, generated = two_sets(*sizes)
+    statistics = [fid_features_to_statistics(torch.from_numpy(rows.astype(np.float64))) for rows in (real, generated)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    assert frechet_distance(real, generated) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert frechet_distance(real, real) == pytest.approx(0, abs=1e-5)
+
+
+def test_frechet_distance_of_known_gaussians():
+    draw = np.random.default_rng(0)
+    real = draw.standard_normal((40_000, 3)) * [1, 2, 3]
+    generated = draw.standard_normal((40_000, 3)) * [2, 2, 1] + [0, 1, 0]
+    # |m1 - m2|^2 + sum (s1 - s2)^2 for commuting covariances
+    assert frechet_distance(real, generated) == pytest.approx(1 + 1 + 0 + 4, rel=0.03)
+
+
+@pytest.mark.parametrize("components", [1, 5, 19, 20, 64])
+def test_frechet_distance_after_pca_of_the_real_rows(components):
+    real, generated = two_sets(300, 200, 20)
+    centred = real.astype(np.float64) - real.mean(axis=0, dtype=np.float64)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:components].T
+    sets = [(rows - real.mean(axis=0, dtype=np.float64)) @ axes for rows in (real, generated)]
+    covariances = [np.atleast_2d(np.cov(rows, rowvar=False)) for rows in sets]
+    offset = sets[0].mean(axis=0) - sets[1].mean(axis=0)
+    root = linalg.sqrtm(covariances[0] @ covariances[1]).real
+    expected = offset @ offset + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert frechet_distance(real, generated, components=components) == pytest.approx(expected, rel=1e-6)
+
+
+def test_chunks_do_not_change_a_gaussian():
+    real, _ = two_sets(100, 2, 6)
+    whole = Gaussian.fit(real + 1000)
+    for chunk_rows in (1, 7, 99):
+        parts = Gaussian.fit(real + 1000, chunk_rows=chunk_rows)
+        np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(whole.covariance, np.cov((real + 1000).astype(np.float64), rowvar=False), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dimension", [5, 40])
+def test_kernel_distance_is_the_unbiased_cubic_mmd(dimension):
+    real, generated = (rows.astype(np.float64) for rows in two_sets(150, 150, dimension))
+
+    def kernel(x, y):
+        return (x @ y.T / dimension + 1) ** 3
+
+    n = len(real)
+    within = sum((kernel(x, x).sum() - np.trace(kernel(x, x))) / (n * (n - 1)) for x in (real, generated))
+    mean, spread = kernel_distance(real, generated, seed=0)
+    assert mean == pytest.approx(within - 2 * kernel(real, generated).mean(), rel=1e-9)
+    assert spread == pytest.approx(0, abs=1e-9)  # each subset is the whole set
+    assert kernel_distance(real, generated, seed=1, rows_per_subset=50)[1] > 0
+
+
+@pytest.mark.parametrize(("rows", "other_rows", "neighbours"), [(50, 80, 1), (200, 150, 5), (120, 300, 10)])
+def test_neighbour_manifolds_are_prdcs_and_torch_fidelitys(rows, other_rows, neighbours):
+    real, generated = two_sets(rows, other_rows, 6)
+    found = neighbour_manifolds(real, generated, neighbours=neighbours)
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+    precision, recall = calculate_precision_recall_full(
+        *(torch.from_numpy(features.astype(np.float64)) for features in (generated, real)), neighborhood=neighbours
+    )
+    assert (found["precision"], found["recall"]) == pytest.approx((precision, recall))
+    prdc = pytest.importorskip("prdc", reason="the package prdc is not installed")
+    expected = prdc.compute_prdc(real.astype(np.float64), generated.astype(np.float64), nearest_k=neighbours)
+    assert found == pytest.approx(expected)
+    for chunk_rows in (1, 13):
+        assert neighbour_manifolds(real, generated, neighbours=neighbours, chunk_rows=chunk_rows) == found
+
+
+def test_dimension_and_norm_errors_by_hand():
+    draw = np.random.default_rng(0)
+    real = draw.standard_normal((5000, 4)).astype(np.float32)
+    assert dimension_errors(real, real) == {"mean_error": 0, "spread_error": 0, "zero_rate_error": 0}
+    moved = dimension_errors(real, 2 * real + 2 * real.std(axis=0))
+    assert moved["spread_error"] == pytest.approx(np.log(2), rel=1e-4)
+    assert moved["mean_error"] == pytest.approx(2, abs=0.05)
+    assert dimension_errors(real, np.maximum(real, 0))["zero_rate_error"] == 0
+    assert dimension_errors(np.maximum(real, 0), np.abs(real))["zero_rate_error"] == pytest.approx(0.5, abs=0.02)
+    norms = norm_errors(real, 3 * real)
+    assert norms["norm_mean_ratio"] == pytest.approx(3, rel=1e-5)
+    assert norms["norm_distance"] > 0.7 and norm_errors(real, real)["norm_distance"] == 0
+    dead = np.zeros((5, 3), np.float32)
+    assert dimension_errors(dead, dead + 1) == {"mean_error": 0, "spread_error": 0, "zero_rate_error": 1}
+
+
+def labelled(rows, dimension=12, seed=0, centres_seed=0, classes=5):
+    centres = np.random.default_rng(centres_seed).standard_normal((3, classes, dimension)) * 1.5
+    draw = np.random.default_rng(seed)
+    ids = draw.integers(0, classes, (rows, 3))
+    features = sum(centres[role, ids[:, role]] for role in range(3)) + draw.standard_normal((rows, dimension))
+    return LabelledFeatures(features.astype(np.float32), pd.DataFrame(ids, columns=["subject", "relation", "object"]))
+
+
+def test_the_discriminant_is_scikit_learns():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    train, test = labelled(400), labelled(300, seed=1)
+    counts = np.tile(np.arange(5), 80)  # equal counts: even priors weigh the classes as ours does
+    train.labels["relation"] = counts
+    peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.0001, priors=[0.2] * 5)
+    expected = peer.fit(train.features, counts).predict(test.features)
+    ours = ClassDiscriminant.fit(train.features, train.labels, shrinkage=0.0001).predict(test.features)
+    assert (ours["relation"].to_numpy() == expected).mean() > 0.99
+
+
+def test_one_row_a_class_is_nearest_mean():
+    rows = np.diag([1.0, 2.0, 3.0, 4.0]).astype(np.float32)
+    labels = pd.DataFrame({role: [7, 3, 9, 1] for role in ("subject", "relation", "object")})
+    assert (ClassDiscriminant.fit(rows, labels).predict(rows) == labels).all().all()
+
+
+def test_agreement_and_training_on_generated():
+    intended = pd.DataFrame({"subject": [0, 1, 2, 3], "relation": [1, 1, 1, 1], "object": [0, 0, 0, 0]})
+    predicted = pd.DataFrame({"subject": [0, 1, 0, 0], "relation": [1, 1, 1, 1], "object": [1, 1, 1, 1]})
+    assert agreement(predicted, intended)["agreement"] == pytest.approx((0.5 + 1 + 0) / 3)
+    train, test = labelled(2000), labelled(500, seed=1)
+    good = train_on_generated_test_on_real(train.features, train.labels, test.features, test.labels)
+    shuffled = train.labels.sample(frac=1, random_state=0).reset_index(drop=True)
+    bad = train_on_generated_test_on_real(train.features, shuffled, test.features, test.labels)
+    assert good["test_on_real"] > 0.6 and bad["test_on_real"] == pytest.approx(0.2, abs=0.1)
+
+
+def test_the_report_ranks_what_must_be_ranked():
+    settings = FidelitySettings(components=8, neighbour_components=8, copy_noise=0.02)
+    train, held_out = labelled(1200), labelled(500, seed=1)
+    fresh, off = labelled(500, seed=2), labelled(500, seed=3, centres_seed=9)
+    report = fidelity_report(train, held_out, fresh, seed=0, settings=settings)
+    assert tuple(report.index) == SAMPLE_SETS and (report["reason"] == "").all()
+    assert np.isfinite(report.drop(columns="reason").to_numpy(dtype=float)).all()
+    assert report["memorisation"]["copy plus noise"] > 0.95
+    assert report["memorisation"]["floor"] == pytest.approx(0.5, abs=0.08)
+    assert report["memorisation"]["generated"] == pytest.approx(0.5, abs=0.08)
+    assert report["agreement"]["generated"] == pytest.approx(report["agreement"]["floor"], abs=0.1)
+    wrong = fidelity_report(train, held_out, off, seed=0, settings=settings).loc["generated"]
+    for worse in ("frechet_pca", "frechet_full", "kernel_distance", "mean_error"):
+        assert wrong[worse] > 2 * report[worse]["generated"], worse
+    for better in ("precision", "coverage", "agreement", "test_on_real"):
+        assert wrong[better] < report[better]["generated"], better
+    again = fidelity_report(train, held_out, fresh, seed=0, settings=settings)
+    pd.testing.assert_frame_equal(report, again)
+
+
+def test_a_recogniser_of_ones_own_is_asked():
+    train, held_out, fresh = labelled(50), labelled(40, seed=1), labelled(30, seed=2)
+    zeros = lambda features: pd.DataFrame(0, range(len(features)), ["subject", "relation", "object"])  # noqa: E731
+    report = fidelity_report(train, held_out, fresh, seed=0, predict=zeros)
+    assert report["agreement_relation"]["generated"] == (fresh.labels["relation"] == 0).mean()
+    assert report["agreement_relation"]["floor"] == (held_out.labels["relation"] == 0).mean()
+
+
+@pytest.mark.parametrize(("train", "held_out", "generated"), [(1, 1, 1), (2, 3, 1), (30, 4, 5), (1, 40, 40)])
+def test_too_few_rows_give_a_reason_and_no_error(train, held_out, generated):
+    report = fidelity_report(labelled(train), labelled(held_out, seed=1), labelled(generated, seed=2), seed=0)
+    lacking = report.drop(columns="reason").isna().any(axis=1)
+    assert (report["reason"][lacking] != "").all() and lacking.any()
+    assert not np.isinf(report.drop(columns="reason").to_numpy(dtype=float)).any()
+
+
+def test_bad_rows_are_named():
+    train, held_out, fresh = labelled(50), labelled(40, seed=1), labelled(30, seed=2)
+    fresh.features[17, 2] = np.nan
+    with pytest.raises(WorkbenchError, match="generated rows: row 17 is not finite"):
+        fidelity_report(train, held_out, fresh, seed=0)
+    with pytest.raises(WorkbenchError, match="different dimensions"):
+        fidelity_report(train, held_out, labelled(30, dimension=5), seed=0)
+    with pytest.raises(WorkbenchError, match="0 labels"):
+        fidelity_report(train, held_out, LabelledFeatures(fresh.features, fresh.labels[:0]), seed=0)
+
+
+def test_a_large_set_is_measured_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr(fidelity_distances, "DISTANCES_PER_CHUNK", 5000)
+    sizes = []
+    blocks = fidelity_distances._squared_distances
+
+    def watched(*arguments):
+        for start, squared in blocks(*arguments):
+            sizes.append(squared.size)
+            yield start, squared
+
+    monkeypatch.setattr(fidelity_distances, "_squared_distances", watched)
+    real, generated = two_sets(700, 900, 4)
+    neighbour_manifolds(real, generated)
+    assert max(sizes) <= 5000
