@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,16 +9,44 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.regions import bank_writer
-from workbench.regions.bank import FeatureBank
+from workbench.regions.bank import FeatureBank, FeatureBankWriter
 
 BYTES_OF_A_BANK = ("bank.json", "box_features.npy", "union_features.npy")
+
+
+class RandomSplit:
+    """Random tables and features of one split; float16, so that a bank holds them exactly."""
+
+    def __init__(self, seed: int, boxes: int = 9, relations: int = 14, dimension: int = 6):
+        random = np.random.default_rng(seed)
+        self.images = pd.DataFrame({"image_id": [3, 8], "file_name": ["a.jpg", "b.jpg"], "width": 60, "height": 50})
+        corners = {name: random.random(boxes).astype(np.float32) for name in ("x1", "y1", "x2", "y2")}
+        image = np.sort(random.integers(0, 2, boxes))
+        self.boxes = pd.DataFrame({"image": image, **corners, "object_class": random.integers(0, 4, boxes)})
+        ends = {f"{end}_box": random.integers(0, max(boxes, 1), relations) for end in ("subject", "object")}
+        roles = {role: random.integers(0, 3, relations) for role in ("subject", "relation", "object")}
+        self.relations = pd.DataFrame({"image": random.integers(0, 2, relations), **ends, **roles})
+        self.box_features = random.standard_normal((boxes, dimension)).astype(np.float16)
+        self.union_features = random.standard_normal((relations, dimension)).astype(np.float16)
+
+    def writer(self, folder: Path, **changes) -> FeatureBankWriter:
+        arguments = {"images": self.images, "boxes": self.boxes, "relations": self.relations, "encoder": "test/1"}
+        arguments |= {"dimension": self.box_features.shape[1], "support": "signed", "entity_region": "box"}
+        return FeatureBankWriter(folder, **(arguments | changes))
+
+    def write(self, folder: Path) -> Path:
+        writer = self.writer(folder)
+        writer.write_boxes(0, self.box_features)
+        writer.write_unions(0, self.union_features)
+        writer.finish()
+        return folder
 
 
 @pytest.mark.parametrize(
     ("seed", "boxes", "relations", "dimension"), [(0, 9, 14, 6), (1, 1, 1, 1), (2, 300, 700, 33), (3, 5, 0, 4)]
 )
-def test_rows_come_back_in_any_order(tmp_path, random_split, seed, boxes, relations, dimension):
-    split = random_split(seed, boxes, relations, dimension)
+def test_rows_come_back_in_any_order(tmp_path, seed, boxes, relations, dimension):
+    split = RandomSplit(seed, boxes, relations, dimension)
     bank = FeatureBank.open(split.write(tmp_path))
     bank.check_finite()
     assert (len(bank), bank.dimension, bank.encoder, bank.support) == (relations, dimension, "test/1", "signed")
@@ -33,15 +62,15 @@ def test_rows_come_back_in_any_order(tmp_path, random_split, seed, boxes, relati
         pd.testing.assert_frame_equal(getattr(bank, name), getattr(split, name))
 
 
-def test_rows_outside_are_refused(tmp_path, random_split):
-    bank = FeatureBank.open(random_split(0).write(tmp_path))
+def test_rows_outside_are_refused(tmp_path):
+    bank = FeatureBank.open(RandomSplit(0).write(tmp_path))
     for row in (-1, len(bank)):
         with pytest.raises(IndexError):
             bank.union([row])
 
 
-def test_unions_stand_in_for_boxes(tmp_path, random_split):
-    split = random_split(0, boxes=14, relations=14)
+def test_unions_stand_in_for_boxes(tmp_path):
+    split = RandomSplit(0, boxes=14, relations=14)
     split.relations = split.relations.assign(subject_box=range(14), object_box=range(14))
     writer = split.writer(tmp_path, entity_region="union", support="rectified")
     writer.write_unions(0, np.abs(split.union_features))
@@ -57,8 +86,8 @@ def test_unions_stand_in_for_boxes(tmp_path, random_split):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, random_split, seed):
-    split, random = random_split(seed, 40, 60), np.random.default_rng(seed)
+def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, seed):
+    split, random = RandomSplit(seed, 40, 60), np.random.default_rng(seed)
     whole = split.write(tmp_path / "whole")
     writer = split.writer(tmp_path / "killed")
     while writer.done_boxes < 40 or writer.done_unions < 60:
@@ -76,8 +105,8 @@ def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, random_split, see
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
 
 
-def test_marks_stop_at_gaps(tmp_path, random_split):
-    split = random_split(0)
+def test_marks_stop_at_gaps(tmp_path):
+    split = RandomSplit(0)
     writer = split.writer(tmp_path)
     for start in (6, 3):
         writer.write_unions(start, split.union_features[start : start + 3])
@@ -90,26 +119,26 @@ def test_marks_stop_at_gaps(tmp_path, random_split):
     assert (writer.done_unions, writer.done_boxes) == (9, 0)
 
 
-def test_an_unfinished_folder_of_something_else_is_refused(tmp_path, random_split):
-    writer = random_split(0).writer(tmp_path)
+def test_an_unfinished_folder_of_something_else_is_refused(tmp_path):
+    writer = RandomSplit(0).writer(tmp_path)
     writer.flush()
-    for change in ({"encoder": "test/2"}, {"dimension": 7}, {"images": random_split(0).images.assign(width=1)}):
+    for change in ({"encoder": "test/2"}, {"dimension": 7}, {"images": RandomSplit(0).images.assign(width=1)}):
         with pytest.raises(WorkbenchError, match="other annotations, dimension or encoder"):
-            random_split(0).writer(tmp_path, **change)
+            RandomSplit(0).writer(tmp_path, **change)
     (tmp_path / "union_features.npy").unlink()
     with pytest.raises(WorkbenchError, match="cannot be continued"):
-        random_split(0).writer(tmp_path)
+        RandomSplit(0).writer(tmp_path)
 
 
-def test_a_finished_folder_is_not_overwritten(tmp_path, random_split):
-    random_split(0).write(tmp_path)
+def test_a_finished_folder_is_not_overwritten(tmp_path):
+    RandomSplit(0).write(tmp_path)
     with pytest.raises(WorkbenchError, match="already finished"):
-        random_split(0).writer(tmp_path)
+        RandomSplit(0).writer(tmp_path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
-def test_what_float16_cannot_hold_is_not_written(tmp_path, random_split, value):
-    split = random_split(0)
+def test_what_float16_cannot_hold_is_not_written(tmp_path, value):
+    split = RandomSplit(0)
     writer = split.writer(tmp_path)
     features = split.union_features.astype(np.float32)
     features[4, 2] = value
@@ -118,8 +147,8 @@ def test_what_float16_cannot_hold_is_not_written(tmp_path, random_split, value):
     assert not np.load(tmp_path / "union_features.npy").any()
 
 
-def test_pieces_that_do_not_fit_are_refused(tmp_path, random_split):
-    split = random_split(0)
+def test_pieces_that_do_not_fit_are_refused(tmp_path):
+    split = RandomSplit(0)
     writer = split.writer(tmp_path)
     for start, features in (
         (1, split.union_features),
@@ -130,8 +159,8 @@ def test_pieces_that_do_not_fit_are_refused(tmp_path, random_split):
             writer.write_unions(start, features)
 
 
-def test_the_first_non_finite_row_is_named(tmp_path, random_split):
-    split = random_split(0, 9, 5000)
+def test_the_first_non_finite_row_is_named(tmp_path):
+    split = RandomSplit(0, 9, 5000)
     split.write(tmp_path)
     features = np.load(tmp_path / "union_features.npy", mmap_mode="r+")
     features[[4500, 4700]] = np.nan
@@ -188,15 +217,15 @@ def replace_table(name, change):
         (replace_table("boxes.parquet", lambda t: t.assign(image=-1)), "row 0 points to images row -1"),
     ],
 )
-def test_a_bank_that_does_not_fit_is_refused(tmp_path, random_split, spoil, found):
-    spoil(random_split(0).write(tmp_path))
+def test_a_bank_that_does_not_fit_is_refused(tmp_path, spoil, found):
+    spoil(RandomSplit(0).write(tmp_path))
     with pytest.raises(WorkbenchError, match=found) as raised:
         FeatureBank.open(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
 
-def test_the_expected_encoder_and_dimension(tmp_path, random_split):
-    random_split(0).write(tmp_path)
+def test_the_expected_encoder_and_dimension(tmp_path):
+    RandomSplit(0).write(tmp_path)
     assert len(FeatureBank.open(tmp_path, expect_encoder="test/1", expect_dimension=6)) == 14
     with pytest.raises(WorkbenchError, match="'test/1', expected 'test/2'"):
         FeatureBank.open(tmp_path, expect_encoder="test/2")
@@ -210,16 +239,16 @@ def full_disk(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_disk_that_is_full_at_the_start(tmp_path, random_split, monkeypatch):
+def test_a_disk_that_is_full_at_the_start(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(bank_writer, "_reserve", full_disk)
         with pytest.raises(WorkbenchError, match="disk is full"):
-            random_split(0).writer(tmp_path)
-    assert len(FeatureBank.open(random_split(0).write(tmp_path))) == 14
+            RandomSplit(0).writer(tmp_path)
+    assert len(FeatureBank.open(RandomSplit(0).write(tmp_path))) == 14
 
 
-def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, random_split, monkeypatch):
-    split = random_split(0)
+def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, monkeypatch):
+    split = RandomSplit(0)
     writer = split.writer(tmp_path)
     writer.write_unions(0, split.union_features[:5])
     writer.flush()
@@ -232,6 +261,6 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, random_split, mo
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
-def test_the_disk_space_is_reserved_at_once(tmp_path, random_split):
-    random_split(0, 9, 4000, 64).writer(tmp_path)
+def test_the_disk_space_is_reserved_at_once(tmp_path):
+    RandomSplit(0, 9, 4000, 64).writer(tmp_path)
     assert (tmp_path / "union_features.npy").stat().st_blocks * 512 >= 4000 * 64 * 2

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,42 @@ from workbench.regions.imported import import_features
 from workbench.scenes.vocabulary import Vocabulary
 
 SPLITS = ("train", "val", "test")
+OBJECTS, RELATIONS = ["man", "dog", "hat", "tree"], ["on", "wearing", "near"]
+
+
+def random_rows(random: np.random.Generator, rows: int, dimension: int, first_image: int, own: bool) -> dict:
+    arrays = {
+        "feature": random.standard_normal((rows, dimension)).astype(np.float16),
+        "image_id": (first_image + random.integers(0, 5, rows)).astype(np.int32),
+        "subject": random.integers(0, len(OBJECTS), rows).astype(np.int16),
+        "relation": random.integers(0, len(RELATIONS), rows).astype(np.int16),
+        "object": random.integers(0, len(OBJECTS), rows).astype(np.int16),
+    }
+    for role in ("subject", "object"):
+        low = random.integers(0, 50, (rows, 2))
+        arrays[f"{role}_box"] = np.concatenate([low, low + random.integers(0, 50, (rows, 2))], axis=1).astype(np.int16)
+        if own:
+            arrays[f"{role}_feature"] = random.standard_normal((rows, dimension)).astype(np.float16)
+    return arrays
+
+
+@pytest.fixture
+def import_source(tmp_path):
+    """Make a random source folder; returns it and its arrays by split."""
+
+    def make(seed: int = 0, rows: int = 20, dimension: int = 6, own: bool = False) -> tuple[Path, dict]:
+        random = np.random.default_rng(seed)
+        folder = tmp_path / f"source{seed}"
+        folder.mkdir()
+        (folder / "objects.json").write_text(json.dumps(OBJECTS))
+        (folder / "predicates.json").write_text(json.dumps(RELATIONS))
+        splits = {}
+        for place, split in enumerate(SPLITS):
+            splits[split] = random_rows(random, rows, dimension, 100 * place, own)
+            np.savez(folder / f"{split}.npz", **splits[split])
+        return folder, splits
+
+    return make
 
 
 def all_bytes(folder):
