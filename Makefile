@@ -1,0 +1,46 @@
+# Everything a new machine needs is Python 3.11 or newer and make. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format lab bench clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(READY) ## build the environment in .venv (again only when pyproject.toml has changed)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d. Name another: make PYTHON=python3.12" % v)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $(READY)
+
+demo: $(READY) ## run the main job: drawn scenes, all notebooks, the report in reports/demo
+	$(BIN)/workbench run --profile demo $(ARGS)
+
+test: lint ## check style, then run all tests, the notebooks among them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## put style and format right where that can be done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lab: $(READY) ## open JupyterLab on the notebooks
+	$(BIN)/workbench lab
+
+bench: $(READY) ## measure speed, write reports/bench.json
+	$(BIN)/workbench bench $(ARGS)
+
+clean: ## remove the environment and caches; data and reports stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	find workbench tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

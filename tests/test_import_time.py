@@ -1,0 +1,31 @@
+"""Importing the package and asking for help load nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "pandas", "numpy", "open_clip", "nltk", "umap", "sklearn", "diffusers", "plotly", "nbformat")
+ROOMS = ("scenes", "regions", "language", "diffusion", "recognition", "studio", "runs")
+
+
+def loaded_after(code: str) -> set[str]:
+    report = f"import sys\n{code}\nprint(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import workbench",
+        "; ".join(f"import workbench.{room}" for room in ROOMS),
+        "from workbench.__main__ import build_parser; build_parser().format_help()",
+    ],
+)
+def test_nothing_heavy_is_loaded(code):
+    assert loaded_after(code) == set()
+
+
+def test_the_command_line_starts_without_what_computes():
+    assert loaded_after("import workbench.runs.commands") <= {"numpy"}

@@ -1,0 +1,142 @@
+"""The notebooks keep their contract, and run in miniature from the first to the last."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbench.runs.notebooks import run_profile
+from workbench.runs.parameters import read_parameters
+from workbench.runs.profiles import make_plan, profile_names
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "notebooks"
+EXPECTED = [
+    "00_prepare_features",
+    "01_explore_long_tail",
+    "02_build_augmented_triplets",
+    "03_train_diffusion",
+    "04_inspect_generated_features",
+    "05_finetune_and_evaluate",
+    "06_reproduce_tables",
+]
+NOTEBOOKS = sorted(FOLDER.glob("[!.]*.ipynb"))
+LONGEST_CELL = 15
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+needs_notebooks = pytest.mark.skipif(not FOLDER.is_dir(), reason="there is no notebooks/ folder")
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@needs_notebooks
+def test_the_notebooks_are_these():
+    assert [path.stem for path in NOTEBOOKS] == EXPECTED
+
+
+@each_notebook
+def test_a_notebook_is_valid_and_stripped(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "papermill" not in notebook.metadata and "widgets" not in notebook.metadata
+    for cell in code_cells(path):
+        assert not cell.outputs and cell.execution_count is None, f"run nbstripout {path.name}"
+        assert "papermill" not in cell.metadata and "injected-parameters" not in cell.metadata.get("tags", [])
+
+
+@each_notebook
+def test_a_notebook_opens_with_its_title_and_then_its_parameters(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    first_code = next(cell for cell in cells if cell.cell_type == "code")
+    assert "parameters" in first_code.metadata.get("tags", [])
+    assert "run_name" in read_parameters(path)
+
+
+@each_notebook
+def test_papermill_reads_the_parameters_cell_as_we_do(path):
+    # papermill takes the last '=' of a line, and '#' inside a text for a comment.
+    for line in next(c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])).source.splitlines():
+        statement, _, comment = line.partition("#")
+        assert "|" not in statement and "=" not in comment and statement.count("=") <= 1, line
+
+
+@each_notebook
+def test_a_notebook_only_calls_the_rooms(path):
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+        tree = ast.parse(cell.source)  # refuses magics and shell commands
+        assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(tree)), cell.source
+
+
+@each_notebook
+def test_a_notebook_names_no_place_of_this_machine(path):
+    for cell in code_cells(path):
+        assert not re.search(r"""\.\./|["'](?:/|~|[A-Za-z]:\\)|\bpip install\b|get_ipython""", cell.source), cell.source
+
+
+@needs_notebooks
+@pytest.mark.parametrize("profile", profile_names(ROOT))
+def test_a_profile_fits_the_notebooks(profile):
+    assert make_plan(profile, root=ROOT).notebooks
+
+
+@pytest.fixture(scope="module")
+def smoke_root(tmp_path_factory):
+    """A project of its own with the notebooks, run once under the profile ``smoke``."""
+    if not (FOLDER / "params" / "smoke.yml").is_file():
+        pytest.skip("there is no profile smoke")
+    root = tmp_path_factory.mktemp("smoke")
+    shutil.copytree(FOLDER, root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
+    run_profile("smoke", root=root)
+    return root
+
+
+def smoke_run(root: Path) -> dict:
+    (record,) = (root / "reports").glob("*/run.json")
+    return json.loads(record.read_text())
+
+
+def manifests(root: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in (root / "data" / "runs").glob("*/*/*/manifest.json")}
+
+
+def test_smoke_run_leaves_a_whole_report(smoke_root):
+    record = smoke_run(smoke_root)
+    names = list(record["notebooks"])
+    assert record["status"] == "done" and names == [path.stem for path in NOTEBOOKS]
+    folder = smoke_root / "reports" / record["run"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert sorted(metrics) == names and all(metrics.values())
+    for name in names:
+        page, executed = (folder / f"{name}.html").read_text(), nbformat.read(folder / f"{name}.ipynb", 4)
+        outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+        figures = [o for o in outputs if "application/vnd.plotly.v1+json" in o.get("data", {})]
+        assert page.count('class="figure"') == len(figures), name
+        assert "FigureWidget" not in page and not re.search(r"<(?:script|img|link)[^>]+https?:", page), name
+    assert any('class="figure"' in (folder / f"{name}.html").read_text() for name in names)
+
+
+def test_smoke_run_does_nothing_twice(smoke_root):
+    before = manifests(smoke_root)
+    run_profile("smoke", root=smoke_root)
+    assert before and manifests(smoke_root) == before
+
+
+def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
+    """As "Run All" in JupyterLab does; the stages that the smoke run made are loaded where the values agree."""
+    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:xdist", "-p", "no:cacheprovider", "-q"]
+    variables = os.environ | {"WORKBENCH_HOME": str(smoke_root), "WORKBENCH_HEADLESS": "1"}
+    command = [sys.executable, "-m", "pytest", *options, str(smoke_root / "notebooks")]
+    done = subprocess.run(command, env=variables, cwd=smoke_root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
