@@ -1,9 +1,9 @@
 """What the command line's commands do; each takes the parsed arguments and returns an exit status."""
 
 import argparse
-import subprocess
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
@@ -97,9 +97,9 @@ def draw_data(arguments: argparse.Namespace) -> int:
 
 def import_features(arguments: argparse.Namespace) -> int:
     """``workbench features import``."""
-    from workbench.regions.imported import import_features as build
+    from workbench.runs.importing import import_with_text
 
-    stage = import_stage(arguments.name, build, replace=arguments.replace, source=arguments.folder)
+    stage = import_stage(arguments.name, import_with_text, replace=arguments.replace, source=arguments.folder)
     _print_numbers(stage.metrics)
     print(f"in {stage.folder}")
     return 0
@@ -124,7 +124,7 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def lab(arguments: argparse.Namespace) -> int:
+def lab(arguments: argparse.Namespace) -> NoReturn:
     """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
     variables = environment(project_root())
     for name in ("WORKBENCH_HEADLESS", "TQDM_MININTERVAL", REPLACE_VARIABLE):
@@ -137,7 +137,10 @@ def lab(arguments: argparse.Namespace) -> int:
     ]
     command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]
     command += ["--ServerApp.open_browser=False"] if arguments.no_browser else []
-    return subprocess.call(command, env=variables, cwd=notebooks_folder())
+    # Containers have no other user, and only this machine is served.
+    command += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
+    os.chdir(notebooks_folder())
+    os.execve(command[0], command, variables)  # in our place: signals reach JupyterLab itself
 
 
 def _print_numbers(numbers: dict[str, Any] | None) -> None:

@@ -135,16 +135,22 @@ def execute(
         request = {"source": str(source), "output": str(output), "parameters": parameters, "result": str(result)}
         (Path(folder) / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "workbench.runs.execution", str(Path(folder) / "request.json")]
-        child = subprocess.Popen(command, env=environment(root, replace))
-        try:
-            code = child.wait()
-        except BaseException:  # Ctrl-C reaches the child too: let it close its kernel
-            _end(child)
-            raise
+        messages = Path(folder) / "messages.txt"
+        with open(messages, "wb") as stderr:
+            # A session of its own: Ctrl-C reaches the runner alone, which passes it on once.
+            child = subprocess.Popen(command, env=environment(root, replace), stderr=stderr, start_new_session=True)
+            try:
+                code = child.wait()
+            except BaseException:
+                _end(child)
+                raise
+        if code == DEAD_KERNEL or (code != DONE and not result.is_file()):
+            print(messages.read_text(errors="replace"), file=sys.stderr)
         return code, read_json(result) if result.is_file() else {}
 
 
 def _end(child: subprocess.Popen) -> None:
+    """Let the child close its kernel, by force if it will not."""
     child.send_signal(signal.SIGINT)
     try:
         child.wait(timeout=10)
