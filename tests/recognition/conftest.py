@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.files import save_array
+from workbench.files import save_array, write_json
 from workbench.language.text_embedding import write_class_vectors
 from workbench.regions.bank import FeatureBankWriter
 from workbench.scenes.vocabulary import Vocabulary
@@ -61,12 +61,13 @@ def write_generated(folder, random, centres, rows, n_boxes):
     table = relations_table(random, rows, tail=0.0)
     replaced = random.choice(["subject", "object"], rows)
     because = np.where(random.random(rows) < 0.5, "relation", np.where(replaced == "subject", "object", "subject"))
-    table = table.assign(replaced=replaced, because=because,
-                         subject_box=random.integers(0, n_boxes, rows), object_box=random.integers(0, n_boxes, rows))  # fmt: skip
+    boxes = {f"{role}_box": random.integers(0, n_boxes, rows) for role in ("subject", "object")}
+    table = table.assign(replaced=replaced, because=because, **boxes)
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / "generated.parquet")
     union = centres[1][table["relation"]] + 0.7 * random.standard_normal((rows, DIMENSION))
     save_array(folder / "union_features.npy", union.astype(np.float16))
+    write_json(folder / "generated.json", {"dimension": DIMENSION, "encoder": "made-up", "boxes": n_boxes})
     return table
 
 

@@ -11,8 +11,8 @@ from sklearn.metrics import balanced_accuracy_score
 from workbench.errors import WorkbenchError
 from workbench.recognition import prediction
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table
-from workbench.recognition.ltvrr_csv import read_result_csv
 from workbench.recognition.lsvru import ROLES
+from workbench.recognition.ltvrr_csv import read_result_csv
 from workbench.recognition.prediction import predict
 from workbench.regions.bank import FeatureBank
 

@@ -91,7 +91,7 @@ def test_initial_weights_fill_the_documented_range(dimension, hidden):
             assert not parameter.any()
         else:
             bound = (3 / parameter.shape[1]) ** 0.5
-            assert 0.5 * bound < float(parameter.abs().max()) <= bound
+            assert 0.5 * bound < parameter.detach().abs().max().item() <= bound
     again = LsvruHead(config, *words).initialise(0)
     other = LsvruHead(config, *words).initialise(1)
     assert torch.equal(head.prd_feats[0].weight, again.prd_feats[0].weight)

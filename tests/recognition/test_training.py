@@ -119,7 +119,7 @@ def test_splits_of_two_encoders_are_refused(small_data, tmp_path):
     shutil.copytree(small_data.features, features)
     manifest = features / "val" / "bank.json"
     manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
-    with pytest.raises(WorkbenchError, match="val.*'another'"):
+    with pytest.raises(WorkbenchError, match=r"val.*'another'"):
         train(tmp_path / "run", replace(small_data, features=features))
 
 

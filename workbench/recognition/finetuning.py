@@ -9,13 +9,14 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, load_recogniser, save_recogniser
+from workbench.recognition.checkpoint import RECOGNISER_FILE, load_recogniser, save_recogniser
 from workbench.recognition.fitting import Batch, FitPlan, Fitted, fit, resolve_device, write_log
 from workbench.recognition.losses import role_losses
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import LOG_FILE
+from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import Vocabulary
@@ -120,6 +121,8 @@ def finetune_recogniser(
     loss: str = "ce",
     real_replay: float = 0.0,
     roles: str = "all",
+    entities: str = "auto",
+    weight_interpolation: Sequence[float] = (1.0,),
     seed: int = 0,
     tau: float = 1.0,
     optimiser: str = "adamw",
@@ -137,7 +140,9 @@ def finetune_recogniser(
     """Fine-tune on generated rows; learning rate and epoch are chosen on validation (exact-match Combined).
 
     ``real_replay`` is the share of real train rows in each batch (0 as in the paper, 1 is the control without
-    generated rows); ``roles`` as in `active_roles`. Loss weights and priors come from the real train counts.
+    generated rows); ``roles`` as in `active_roles`, ``entities`` as in `GeneratedRows`. ``weight_interpolation``
+    lists shares of the fine-tuned weights to be averaged with those before, tried on the best learning rate.
+    Loss weights and priors come from the real train counts.
     ``text`` is not read: the class vectors are the recogniser's own. The recogniser before fine-tuning is measured
     on validation too and reported as ``validation_before_*``; it is not a candidate, so the result may be worse
     than it, unless ``keep_if_worse`` is False: then the unchanged recogniser is kept and ``changed`` says so.
@@ -151,7 +156,7 @@ def finetune_recogniser(
     start = load_recogniser(recogniser)
     for bank in (train, validation):
         start.check_fits(bank, vocabulary, bank.folder)
-    rows = GeneratedRows(generated, train)
+    rows = GeneratedRows(generated, train, entities)
     counts = count_classes(train.relations, vocabulary)
     source = MixedBatches(
         FeatureRows(rows, str(generated), memory_gigabytes),
@@ -163,6 +168,7 @@ def finetune_recogniser(
     validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
     chosen_device = resolve_device(device)
     before = validate(start.head.to(chosen_device), chosen_device)
+    start_weights = {name: value.cpu().clone() for name, value in start.head.state_dict().items()}
     trials = []
     for number, learning_rate in enumerate(learning_rates):
         plan = FitPlan(epochs, batch_size, float(learning_rate), seed, optimiser, weight_decay, schedule,
@@ -182,17 +188,28 @@ def finetune_recogniser(
         write_log(folder / LOG_FILE, _joined_log(trials))
     best_number = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
     best, best_rate = trials[best_number], float(learning_rates[best_number])
-    changed = keep_if_worse or best.best["combined"] > before["combined"]
+    share, best_weights, after = best_interpolation(
+        start.head,
+        start_weights,
+        best.best_weights,
+        weight_interpolation,
+        lambda head: validate(head, chosen_device),
+    )
+    changed = keep_if_worse or after["combined"] > before["combined"]
     history = {"stage": "finetuning", "loss": loss, "learning_rate": best_rate, "best_epoch": best.best_epoch,
                "real_replay": real_replay, "roles": roles, "seed": seed, "changed": changed,
-               "validation": best.best, "before": start.history | {"validation": before}}  # fmt: skip
-    _save(folder, start, best if changed else None, history)
+               "weight_share": share, "validation": after,
+               "before": start.history | {"validation": before}}  # fmt: skip
+    start.head.load_state_dict(best_weights if changed else start_weights)
+    start.history = history
+    save_recogniser(folder / RECOGNISER_FILE, start)
     for number in range(len(trials)):
         (folder / f"learning_rate_{number}.safetensors").unlink(missing_ok=True)
     return {
         "generated_rows": len(rows),
         "learning_rate": best_rate,
         "best_epoch": best.best_epoch,
+        "weight_share": share,
         "changed": changed,
         "seconds": round(sum(entry["seconds"] for trial in trials for entry in trial.log), 1),
         "candidates": [
@@ -200,15 +217,8 @@ def finetune_recogniser(
             for rate, trial in zip(learning_rates, trials, strict=True)
         ],
         **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
-        **{f"validation_{name.replace('/', '_')}": value for name, value in best.best.items()},
+        **{f"validation_{name.replace('/', '_')}": value for name, value in after.items()},
     }
-
-
-def _save(folder: Path, start: Recogniser, best: Fitted | None, history: dict[str, Any]) -> None:
-    if best is not None:
-        start.head.load_state_dict(best.best_weights)
-    start.history = history
-    save_recogniser(folder / RECOGNISER_FILE, start)
 
 
 def _joined_log(trials: list[Fitted]) -> list[dict[str, Any]]:

@@ -220,7 +220,7 @@ def _optimiser(head: LsvruHead, plan: FitPlan) -> torch.optim.Optimizer:
     ]
     if plan.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM)
-    return torch.optim.AdamW(groups, lr=plan.learning_rate)
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
 
 
 def _keep(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, fitted: Fitted, plan: FitPlan) -> None:

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.files import read_json
 from workbench.recognition.lsvru import ROLES
 from workbench.regions.bank import FeatureBank
 
 ROWS_PER_CHUNK = 4096
-GENERATED_COLUMNS = ("subject", "relation", "object")
+GENERATED_MANIFEST = "generated.json"
+ENTITIES = ("auto", "stored", "union")
 
 
 class RelationFeatures(Protocol):
@@ -35,23 +37,27 @@ class RelationFeatures(Protocol):
 
 
 class GeneratedRows:
-    """Generated relation features of a folder.
+    """Generated relation features of a finished folder.
 
-    ``generated.parquet`` (subject, relation, object; because and replaced name roles; subject_box and object_box
-    are rows of the train bank's boxes), ``union_features.npy`` (N, D) float16, and either
-    ``subject_features.npy`` and ``object_features.npy`` or the box rows.
+    ``generated.json`` (identity of the bank it was made for), ``generated.parquet`` (subject, relation, object;
+    because and replaced name roles; subject_box and object_box are rows of the train bank's boxes),
+    ``union_features.npy`` (N, D) float16, maybe ``subject_features.npy`` and ``object_features.npy``.
+    ``entities``: "stored" takes a subject or object from its array or its box row; "union" lets the generated union
+    feature stand in for both, so that all three inputs are equal, as they are in a bank with ``entity_region``
+    "union"; "auto" does that for such banks only.
     """
 
-    def __init__(self, folder: Path, train: FeatureBank):
+    def __init__(self, folder: Path, train: FeatureBank, entities: str = "auto"):
+        if entities not in ENTITIES:
+            raise WorkbenchError(f"entities {entities!r} is not known. Choose one of: {', '.join(ENTITIES)}.")
         self.folder, self._train = Path(folder), train
-        table = self.folder / "generated.parquet"
-        if not table.is_file():
-            raise WorkbenchError(f"{table}: the file is missing. Generate features first, or correct the path.")
-        self.relations = pd.read_parquet(table)
-        self._require(GENERATED_COLUMNS)
+        self._check_manifest()
+        self.relations = pd.read_parquet(self.folder / "generated.parquet")
+        self.entity_region = train.entity_region if entities == "auto" else {"stored": "box"}.get(entities, "union")
+        self._require(ROLES)
         self._union = self._array("union_features.npy")
         self._entity = {}
-        for role in ("subject", "object"):
+        for role in ("subject", "object") if self.entity_region == "box" else ():
             if (self.folder / f"{role}_features.npy").is_file():
                 self._entity[role] = self._array(f"{role}_features.npy")
             else:
@@ -73,9 +79,21 @@ class GeneratedRows:
         return self._entity_features("object", rows)
 
     def _entity_features(self, role: str, rows: np.ndarray) -> np.ndarray:
+        if self.entity_region == "union":
+            return self.union(rows)
         if role in self._entity:
             return np.asarray(self._entity[role][rows], dtype=np.float32)
         return self._train.box(self.relations[f"{role}_box"].to_numpy()[rows])
+
+    def _check_manifest(self) -> None:
+        manifest = read_json(self.folder / GENERATED_MANIFEST)
+        bank = {"dimension": self._train.dimension, "encoder": self._train.encoder, "boxes": len(self._train.boxes)}
+        for name, expected in bank.items():
+            if manifest.get(name) != expected:
+                raise WorkbenchError(
+                    f"{self.folder / GENERATED_MANIFEST}: made for {name} {manifest.get(name)!r}, but the train "
+                    f"features have {expected!r}. Generate the features again from this feature bank."
+                )
 
     def _array(self, name: str) -> np.ndarray:
         path = self.folder / name
