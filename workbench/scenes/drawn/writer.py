@@ -1,0 +1,256 @@
+"""The data set on disk: pictures drawn by several processes, annotations in the LTVRR layout, written last."""
+
+import csv
+import errno
+import io
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+from PIL import Image
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path, read_json, write_json
+from workbench.progress import track
+from workbench.randomness import derived_seed, generator
+from workbench.scenes.drawn.catalogue import FAMILIES, FAMILY_OF
+from workbench.scenes.drawn.long_tail import evaluation_targets, training_targets
+from workbench.scenes.drawn.picture import draw_picture
+from workbench.scenes.drawn.plan import PicturePlan, plan_pictures
+from workbench.scenes.drawn.rules import RELATION_NAMES
+
+SPLITS = ("train", "val", "test")
+PICTURES_PER_CHUNK = 50
+PICTURES_WORTH_A_POOL = 200
+JPEG_QUALITY = 92
+# Raise it when a picture drawn from the same plan and seed would look different.
+DRAWING_VERSION = 1
+Chunk = tuple[str, int, list[PicturePlan], int, int, str]
+
+
+def draw_scenes(
+    folder: Path,
+    *,
+    train_images: int = 3000,
+    val_images: int = 400,
+    test_images: int = 1300,
+    val_per_class: int = 5,
+    test_per_class: int = 20,
+    seed: int = 0,
+    size: int = 160,
+    workers: int = 0,
+    classes: int = 0,
+) -> dict:
+    """Draw the data set into ``folder``: images/, and the files of the LTVRR layout (reference 1.1 to 1.4).
+
+    ``val_per_class`` and ``test_per_class``: the least examples of every class in each role; relaxed evenly where
+    the pictures cannot hold them (the summary says what was reached). ``workers`` 0 means one per core; ``classes``
+    0 means all, otherwise the most frequent ones. The bytes depend on the seed and the sizes, not on the workers.
+    A killed run keeps its whole chunks of pictures. Returns counts, imbalances and families.
+    """
+    folder = Path(folder)
+    counts = {"train": train_images, "val": val_images, "test": test_images}
+    _check_arguments(counts, size, classes)
+    targets = {
+        "train": training_targets(train_images, classes),
+        "val": evaluation_targets("val", val_images, val_per_class, classes),
+        "test": evaluation_targets("test", test_images, test_per_class, classes),
+    }
+    plans = {split: plan_pictures(targets[split], counts[split], seed, split) for split in SPLITS}
+    setting = [DRAWING_VERSION, *counts.values(), val_per_class, test_per_class, size, classes]
+    boxes = _draw_all(folder, plans, seed, size, workers, str(derived_seed(seed, *setting)))
+    objects, relations, frequencies = _vocabulary(plans["train"], targets["train"].classes)
+    for name, content in (("objects", objects), ("predicates", relations)):
+        write_json(folder / f"{name}.json", content)
+    for name, counted in (("objects", frequencies[0]), ("predicates", frequencies[1])):
+        write_json(folder / f"{name}_freqs.json", counted)
+    first_id = 1
+    for split in SPLITS:
+        _write_split(folder, split, plans[split], boxes[split], objects, relations, size, first_id)
+        first_id += counts[split]
+    shutil.rmtree(folder / "images" / ".chunks", ignore_errors=True)
+    return _summary(plans, frequencies, targets["train"].classes)
+
+
+def _check_arguments(counts: dict[str, int], size: int, classes: int) -> None:
+    for split, count in counts.items():
+        if count < 1:
+            raise WorkbenchError(f"draw_scenes: {split}_images is {count}; every split needs at least one picture.")
+    if size < 64:
+        raise WorkbenchError(f"draw_scenes: size is {size}; below 64 pixels nothing can be recognised.")
+    total = sum(map(len, FAMILIES.values()))
+    if classes and not 20 <= classes <= total:
+        raise WorkbenchError(f"draw_scenes: classes is {classes}; give 0 for all or a number from 20 to {total}.")
+
+
+def _draw_all(folder: Path, plans, seed: int, size: int, workers: int, stamp: str) -> dict[str, list[list]]:
+    """Draw every chunk that is not there yet; returns per split and picture its boxes as [group, role, box]."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    chunks: list[Chunk] = [
+        (split, start, plans[split][start : start + PICTURES_PER_CHUNK], seed, size, stamp)
+        for split in SPLITS
+        for start in range(0, len(plans[split]), PICTURES_PER_CHUNK)
+    ]
+    boxes: dict[str, list] = {split: [None] * len(plans[split]) for split in SPLITS}
+    missing = []
+    for chunk in chunks:
+        record = _kept_chunk(images, chunk)
+        if record is None:
+            missing.append(chunk)
+        else:
+            boxes[chunk[0]][chunk[1] : chunk[1] + len(record)] = record
+    for split, start, record in track(_drawn_chunks(images, missing, workers), "Drawing scenes", total=len(missing)):
+        boxes[split][start : start + len(record)] = record
+    return boxes
+
+
+def _drawn_chunks(images: Path, chunks: list[Chunk], workers: int) -> Iterator[tuple[str, int, list]]:
+    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
+    if workers == 1 or sum(len(chunk[2]) for chunk in chunks) < PICTURES_WORTH_A_POOL:
+        yield from (_draw_chunk(images, chunk) for chunk in chunks)
+        return
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(_draw_chunk, [images] * len(chunks), chunks)
+    except BrokenProcessPool as error:
+        raise WorkbenchError(
+            f"{images}: a drawing process ended before its work was done (out of memory, or killed). "
+            "Finished pictures are kept; run the same command again, perhaps with fewer workers."
+        ) from error
+
+
+def _draw_chunk(images: Path, chunk: Chunk) -> tuple[str, int, list]:
+    split, start, plans, seed, size, stamp = chunk
+    record, sums = [], []
+    for offset, plan in enumerate(plans):
+        drawn = draw_picture(plan, generator(seed, "picture", split, start + offset), size)
+        buffer = io.BytesIO()
+        Image.fromarray(drawn.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        _write_bytes(images / _file_name(split, start + offset), buffer.getvalue())
+        sums.append(zlib.crc32(buffer.getvalue()))
+        record.append([[group, role, list(box)] for (group, role), box in sorted(drawn.boxes.items())])
+    write_json(_chunk_file(images, split, start), {"stamp": stamp, "boxes": record, "crc32": sums})
+    return split, start, record
+
+
+def _kept_chunk(images: Path, chunk: Chunk) -> list | None:
+    """The boxes of a chunk that an earlier run has drawn whole with the same settings, else None."""
+    split, start, plans, _, _, stamp = chunk
+    path = _chunk_file(images, split, start)
+    if not path.exists():
+        return None
+    kept = read_json(path)
+    if kept["stamp"] != stamp or len(kept["boxes"]) != len(plans):
+        return None
+    for offset, checksum in enumerate(kept["crc32"]):
+        file = images / _file_name(split, start + offset)
+        if not file.exists() or zlib.crc32(file.read_bytes()) != checksum:
+            return None
+    return kept["boxes"]
+
+
+def _chunk_file(images: Path, split: str, start: int) -> Path:
+    return images / ".chunks" / f"{split}_{start:05d}.json"
+
+
+def _file_name(split: str, index: int) -> str:
+    return f"{split}_{index:05d}.jpg"
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Atomic, but without waiting for the disk: the chunk's checksums tell a torn picture."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkbenchError(
+                f"{path}: the disk is full. Finished pictures are kept; free space and run the same command again."
+            ) from error
+        raise
+
+
+def _vocabulary(plans: list[PicturePlan], classes: tuple[str, ...]):
+    """Names by training frequency, and the frequencies."""
+    objects, relations = Counter(dict.fromkeys(classes, 0)), Counter(dict.fromkeys(RELATION_NAMES, 0))
+    for plan in plans:
+        for subject, relation, object_ in plan.triplets():
+            objects.update((subject, object_))
+            relations.update((relation,))
+    present = Counter({name: count for name, count in relations.items() if count})
+    # most_common keeps the planned order among equals.
+    names = [name for name, _ in objects.most_common()], [name for name, _ in present.most_common()]
+    return *names, (dict(objects), dict(present))
+
+
+def _write_split(folder: Path, split: str, plans, boxes, objects, relations, size: int, first_id: int) -> None:
+    object_id = {name: index for index, name in enumerate(objects)}
+    relation_id = {name: index for index, name in enumerate(relations)}
+    detections = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": index + 1, "name": name} for index, name in enumerate(objects)],
+    }
+    annotations, rows = {}, []
+    for index, (plan, placed) in enumerate(zip(plans, boxes, strict=True)):
+        things = {(group, role): box for group, role, box in placed}
+        names = {(i, role): name for i, group in enumerate(plan.groups) for role, name in group.things()}
+        detections["images"].append(
+            {"id": first_id + index, "file_name": _file_name(split, index), "width": size, "height": size}
+        )
+        for key, (x1, y1, x2, y2) in sorted(things.items()):
+            width, height = x2 - x1 + 1, y2 - y1 + 1
+            detections["annotations"].append({
+                "id": len(detections["annotations"]) + 1, "image_id": first_id + index, "iscrowd": 0,
+                "category_id": object_id[names[key]] + 1, "bbox": [x1, y1, width, height], "area": width * height,
+            })  # fmt: skip
+        ends = {
+            key: {"bbox": [y1, y2, x1, x2], "category": object_id[names[key]]}
+            for key, (x1, y1, x2, y2) in things.items()
+        }
+        told = [row for row in plan.relations() if row[1] in relation_id]
+        annotations[_file_name(split, index)] = [
+            {"subject": ends[subject], "predicate": relation_id[relation], "object": ends[object_]}
+            for subject, relation, object_ in told
+        ]
+        rows += [(names[subject], names[object_], relation) for subject, relation, object_ in told]
+    write_json(folder / f"detections_{split}.json", detections)
+    if split == "train":
+        with atomic_path(folder / "rel_annotations_train.csv") as temporary, open(temporary, "w", newline="") as file:
+            csv.writer(file).writerows([("sbj_gt", "obj_gt", "rel_gt"), *rows])
+    write_json(folder / f"rel_annotations_{split}.json", annotations)
+
+
+def _summary(plans: dict[str, list[PicturePlan]], frequencies, classes) -> dict:
+    triplets = {split: [row for plan in plans[split] for row in plan.triplets()] for split in SPLITS}
+    seen = set(triplets["train"])
+    counted = [Counter(row[role] for row in triplets["test"]) for role in range(3)]
+    objects, relations = frequencies
+    families = sorted({FAMILY_OF[name] for name in classes})
+    return {
+        "images": {split: len(plans[split]) for split in SPLITS},
+        "relations": {split: len(triplets[split]) for split in SPLITS},
+        "object_classes": len(objects),
+        "relation_classes": len(relations),
+        "families": {family: sum(FAMILY_OF[name] == family for name in classes) for family in families},
+        "rarest_object": min(objects.values()),
+        "rarest_relation": min(relations.values()),
+        "object_imbalance": max(objects.values()) / max(1, min(objects.values())),
+        "relation_imbalance": max(relations.values()) / max(1, min(relations.values())),
+        "least_in_test": {
+            "subject": min(counted[0][name] for name in objects),
+            "relation": min(counted[1][name] for name in relations),
+            "object": min(counted[2][name] for name in objects),
+        },
+        "test_triplets_unseen_in_train": len(set(triplets["test"]) - seen),
+        "test_triplets": len(set(triplets["test"])),
+    }
