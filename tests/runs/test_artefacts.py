@@ -187,7 +187,8 @@ def test_a_full_disk_is_told_and_the_partial_work_kept(run):
 def test_what_is_missing_is_named_with_the_command_that_makes_it(run, build):
     notebooks = run.root / "notebooks"
     notebooks.mkdir()
-    (notebooks / "00_prepare.ipynb").write_text(json.dumps({"source": ['x = run.stage("features", build)']}))
+    cells = [{"source": ["# text"]}, {"source": ["x = run.stage(\n", '    "features", build\n)']}]
+    (notebooks / "00_prepare.ipynb").write_text(json.dumps({"cells": cells}))
     with pytest.raises(WorkbenchError, match=r"00_prepare.ipynb makes it.*workbench run --run trial --only 00_prepare"):
         run.find("features")
     run.stage("features", build, variant="wide", rows=1)

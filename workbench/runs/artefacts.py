@@ -1,6 +1,7 @@
 """Runs and their stages: a result is a folder with a manifest, made once and found again by its parameters."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +138,9 @@ class Run:
         return self.folder / checked_name("stage", stage) / checked_name("variant", variant)
 
     def _how_to_make(self, stage: str) -> str:
+        call = re.compile(rf"""\.stage\(\s*["']{re.escape(stage)}["']""")
         for notebook in sorted(notebooks_folder(self.root).glob("[!.]*.ipynb")):
-            text = notebook.read_text(encoding="utf-8")
-            if f'.stage(\\"{stage}\\"' in text or f"stage('{stage}'" in text:
+            if any(call.search("".join(cell["source"])) for cell in read_json(notebook)["cells"]):
                 return (
                     f"{notebook.name} makes it. Run: workbench run --run {self.name} --only {notebook.stem} "
                     "(with the run's --profile), or that notebook itself."
