@@ -95,10 +95,10 @@ def test_a_finished_folder_is_kept_and_other_settings_are_refused(trained, small
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(tmp_path, small_scenes, monkeypatch):
     step = pretraining._Run._step
 
-    def broken(self, batch):
+    def broken(self, images, boxes, labels):
         if self.step == self.steps_per_epoch + 1:
-            batch.images[0] = np.nan
-        return step(self, batch)
+            images[0] = np.nan
+        return step(self, images, boxes, labels)
 
     monkeypatch.setattr(pretraining._Run, "_step", broken)
     with pytest.raises(WorkbenchError, match=r"loss is nan at step"):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from workbench.regions.pictures import (
     resize_scale,
     scaled_boxes,
 )
+from workbench.regions.region_rows import RegionsByImage, without_images
 from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
 
 # Batches are formed within a window of successive images, so that a bank is filled in order and can be resumed.
@@ -79,25 +79,6 @@ def chosen_device(device: str = "auto") -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
-
-
-def without_images(annotations: Annotations, unreadable: set[int]) -> Annotations:
-    """The annotations without some images (row numbers), their boxes and their relations; rows are renumbered."""
-    if not unreadable:
-        return annotations
-    left_out = list(unreadable)
-    boxes, relations = annotations.boxes, annotations.relations
-    images = annotations.images.drop(index=left_out).reset_index(drop=True)
-    kept_boxes, kept_relations = ~boxes["image"].isin(left_out), ~relations["image"].isin(left_out)
-    new_image = _new_rows(~np.isin(np.arange(len(annotations.images)), left_out))
-    new_box = _new_rows(kept_boxes.to_numpy())
-    boxes = boxes[kept_boxes].reset_index(drop=True)
-    relations = relations[kept_relations].reset_index(drop=True)
-    boxes["image"] = new_image[boxes["image"]]
-    relations["image"] = new_image[relations["image"]]
-    for end in ("subject_box", "object_box"):
-        relations[end] = new_box[relations[end]]
-    return replace(annotations, images=images, boxes=boxes, relations=relations)
 
 
 def region_features(encoder: RegionEncoder, pictures: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray]:
@@ -184,7 +165,7 @@ def _fill_bank(
         support="signed",
         entity_region="box",
     )
-    regions = _RegionsByImage(kept)
+    regions = RegionsByImage(kept)
     windows = [
         np.arange(start, min(start + IMAGES_PER_WINDOW, len(readable)))
         for start in range(0, len(readable), IMAGES_PER_WINDOW)
@@ -207,7 +188,7 @@ def _batches(
     window: np.ndarray,
     readable: np.ndarray,
     shapes: dict[int, tuple[int, int]],
-    regions: "_RegionsByImage",
+    regions: RegionsByImage,
     encoder: RegionEncoder,
     batch_images: int,
 ) -> Iterator[np.ndarray]:
@@ -222,38 +203,6 @@ def _batches(
             yield with_boxes[members[start : start + most]]
 
 
-class _RegionsByImage:
-    """The boxes and unions of each image, and where their features belong."""
-
-    def __init__(self, annotations: Annotations):
-        images = np.arange(len(annotations.images) + 1)
-        # Both tables are in image order, so an image's rows are one run.
-        self._box_start = np.searchsorted(annotations.boxes["image"].to_numpy(), images)
-        self._union_start = np.searchsorted(annotations.relations["image"].to_numpy(), images)
-        self._boxes = annotations.boxes_xyxy()
-        self._unions = annotations.unions_xyxy()
-
-    def xyxy(self, image: int) -> np.ndarray:
-        boxes = self._boxes[self._box_start[image] : self._box_start[image + 1]]
-        unions = self._unions[self._union_start[image] : self._union_start[image + 1]]
-        return np.concatenate([boxes, unions])
-
-    def write(self, writer: FeatureBankWriter, batch: np.ndarray, features: list[np.ndarray]) -> None:
-        for image, rows in zip(batch, features, strict=True):
-            first_box, first_union = int(self._box_start[image]), int(self._union_start[image])
-            boxes = int(self._box_start[image + 1]) - first_box
-            writer.write_boxes(first_box, rows[:boxes])
-            writer.write_unions(first_union, rows[boxes:])
-
-    def are_written(self, writer: FeatureBankWriter, window: np.ndarray) -> bool:
-        end = int(window[-1]) + 1
-        return writer.done_boxes >= self._box_start[end] and writer.done_unions >= self._union_start[end]
-
-
 def _distinct(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     distinct, place = np.unique(xyxy, axis=0, return_inverse=True)
     return distinct, place.reshape(-1)
-
-
-def _new_rows(kept: np.ndarray) -> np.ndarray:
-    return np.where(kept, np.cumsum(kept) - 1, -1)

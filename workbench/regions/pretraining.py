@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,12 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import derived_seed, generator
-from workbench.regions.box_sampling import BACKGROUND, BoxDraws, colour_changed, flipped, sample_picture_boxes
+from workbench.regions.box_sampling import BACKGROUND, BoxDraws
 from workbench.regions.detector_checkpoint import read_details, save_detector
 from workbench.regions.detector_training import DetectorInTraining, cpu_bfloat16_pays, score_boxes
 from workbench.regions.encoder import RegionEncoder
 from workbench.regions.extraction import chosen_device
-from workbench.regions.pictures import (
-    PictureReader,
-    UnreadablePicture,
-    batches_of_equal_shape,
-    prepare,
-    scaled_boxes,
-)
+from workbench.regions.training_batches import Examples, PictureBatch, one_ahead, randomly_changed
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.bands import count_classes
 
@@ -78,7 +72,7 @@ def pretrain_detector(
     encoder = RegionEncoder(width, short_side=short_side, longest_side=longest_side)
     network = DetectorInTraining(encoder, len(names), dropout)
     network.to(chosen_device(device), memory_format=torch.channels_last)
-    examples = _Examples(train, label_of_class, batch_images)
+    examples = Examples(train, label_of_class, batch_images)
     draws = BoxDraws(copies, jitter, background, colour)
     run = _Run(folder, network, encoder, examples, draws, settings)
     for epoch in range(run.resume(), epochs):
@@ -116,52 +110,6 @@ def frequent_classes(train: Annotations, classes: int) -> tuple[list[str], np.nd
     return [train.vocabulary.objects[index] for index in order], labels
 
 
-@dataclass
-class _Batch:
-    images: Tensor  # (B, 3, h, w)
-    boxes: list[Tensor]  # B tensors (n_i, 4), pixels of the resized picture
-    labels: Tensor  # (n,)
-
-
-class _Examples:
-    """The readable pictures of a split with their boxes and labels."""
-
-    def __init__(self, annotations: Annotations, label_of_class: np.ndarray, batch_images: int):
-        self.batch_images = batch_images
-        self._reader = PictureReader([annotations.image_path(index) for index in range(len(annotations.images))])
-        found = self._reader.survey(f"reading {annotations.split} pictures")
-        self.unreadable = [item for item in found if isinstance(item, UnreadablePicture)]
-        labels = label_of_class[annotations.boxes["object_class"].to_numpy()]
-        start = np.searchsorted(annotations.boxes["image"].to_numpy(), np.arange(len(found) + 1))
-        xyxy = annotations.boxes_xyxy().astype(np.float64)
-        self._boxes = [xyxy[start[index] : start[index + 1]] for index in range(len(found))]
-        self._labels = [labels[start[index] : start[index + 1]] for index in range(len(found))]
-        useful = [
-            not isinstance(item, UnreadablePicture) and (self._labels[i] > 0).any() for i, item in enumerate(found)
-        ]
-        self.images = np.flatnonzero(useful)
-        if not len(self.images):
-            raise WorkbenchError(
-                f"{annotations.image_folder}: no readable picture of split {annotations.split!r} has a box of a class "
-                "to be learned. Give the folder that holds the pictures, or more classes."
-            )
-        self._shapes = {int(index): found[index] for index in self.images}
-
-    def plan(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
-        """Batches of one epoch: pictures of one shape, shuffled where there is a generator."""
-        images = self.images if rng is None else rng.permutation(self.images)
-        batches = [
-            images[members]
-            for members in batches_of_equal_shape([self._shapes[int(i)] for i in images], self.batch_images)
-        ]
-        return batches if rng is None else [batches[place] for place in rng.permutation(len(batches))]
-
-    def read(self, plan: list[np.ndarray]):
-        """(images, pictures (B, H, W, 3), boxes, labels) of each batch."""
-        for images, pictures in zip(plan, self._reader.batches(plan), strict=True):
-            yield pictures, [self._boxes[index] for index in images], [self._labels[index] for index in images]
-
-
 class _Run:
     """One training run: optimiser, schedule, log and checkpoint."""
 
@@ -184,25 +132,29 @@ class _Run:
         # Dropout is the one draw that torch makes itself.
         torch.manual_seed(derived_seed(seed, "detector dropout", epoch))
         plan = self.examples.plan(generator(seed, "detector order", epoch))
-        batches = enumerate(self.examples.read(plan))
+        batches = one_ahead(self._changed_batches(epoch, plan))
         losses = []
         self.network.train()
         with open(self.folder / LOG_FILE, "a") as log:
-            for number, batch in track(batches, f"pre-training, epoch {epoch + 1}", len(plan)):
-                rng = generator(seed, "detector boxes", epoch, number)
-                losses.append(self._step(_augmented(rng, *batch, self.draws, self.encoder.config, self.device)))
+            for batch in track(batches, f"pre-training, epoch {epoch + 1}", len(plan)):
+                losses.append(self._step(*batch.tensors(self.encoder.config, self.device)))
                 self.seconds = seconds_before + time.monotonic() - started
                 log.write(json.dumps(self._log_line(epoch, losses[-1])) + "\n")
         self.recent_loss = float(np.mean(losses))
 
-    def _step(self, batch: _Batch) -> float:
+    def _changed_batches(self, epoch: int, plan: list[np.ndarray]) -> Iterator[PictureBatch]:
+        for number, batch in enumerate(self.examples.read(plan)):
+            rng = generator(self.settings["seed"], "detector boxes", epoch, number)
+            yield randomly_changed(rng, batch, self.draws)
+
+    def _step(self, images: Tensor, boxes: list[Tensor], labels: Tensor) -> float:
         rate = self._learning_rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         bfloat16 = self.device.type == "cuda" or cpu_bfloat16_pays()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            logits = self.network(batch.images, batch.boxes)
-        loss = functional.cross_entropy(logits.float(), batch.labels)
+            logits = self.network(images, boxes)
+        loss = functional.cross_entropy(logits.float(), labels)
         if not torch.isfinite(loss):
             raise WorkbenchError(
                 f"{self.folder}: the loss is {loss.item()} at step {self.step}. The checkpoint of the last whole epoch "
@@ -262,37 +214,22 @@ class _Run:
         return record["epochs_done"]
 
 
-def _augmented(rng, pictures, boxes, labels, draws: BoxDraws, config, device) -> _Batch:
-    height, width = pictures.shape[1:3]
-    mirrored = rng.random(len(pictures)) < 0.5
-    changed = colour_changed(rng, pictures, draws.colour)
-    changed[mirrored] = changed[mirrored, :, ::-1]
-    chosen = [
-        sample_picture_boxes(rng, flipped(xyxy, width) if mirror else xyxy, own, draws, (height, width))
-        for xyxy, own, mirror in zip(boxes, labels, mirrored, strict=True)
-    ]
-    images, scale = prepare(torch.from_numpy(changed).to(device), config)
-    targets = np.concatenate([own for _, own in chosen])
-    return _Batch(
-        images, [scaled_boxes(xyxy, scale).to(device) for xyxy, _ in chosen], torch.from_numpy(targets).to(device)
-    )
-
-
 @torch.inference_mode()
 def _accuracy(encoder: RegionEncoder, cls_score, val: Annotations, label_of_class: np.ndarray) -> dict:
     """Top-1 accuracy of the folded detector on annotated boxes of the learned classes, background left out."""
     device = next(encoder.parameters()).device
     encoder.eval()
-    examples = _Examples(val, label_of_class, batch_images=32)
+    examples = Examples(val, label_of_class, batch_images=32)
     hits, truth = [], []
     plan = examples.plan()
-    for pictures, boxes, labels in track(examples.read(plan), "validating the detector", len(plan)):
-        images, scale = prepare(torch.from_numpy(pictures).to(device), encoder.config)
-        learned = [own > BACKGROUND for own in labels]
-        scaled = [scaled_boxes(xyxy[use], scale).to(device) for xyxy, use in zip(boxes, learned, strict=True)]
-        predicted = 1 + score_boxes(encoder, cls_score, images, scaled)[:, 1:].argmax(dim=1).cpu().numpy()
-        truth.append(np.concatenate([own[use] for own, use in zip(labels, learned, strict=True)]))
-        hits.append(predicted == truth[-1])
+    for batch in track(examples.read(plan), "validating the detector", len(plan)):
+        learned = [own > BACKGROUND for own in batch.labels]
+        for values in (batch.boxes, batch.labels):
+            values[:] = [own[use] for own, use in zip(values, learned, strict=True)]
+        images, boxes, labels = batch.tensors(encoder.config, device)
+        predicted = 1 + score_boxes(encoder, cls_score, images, boxes)[:, 1:].argmax(dim=1)
+        truth.append(labels.cpu().numpy())
+        hits.append((predicted == labels).cpu().numpy())
     hits, truth = np.concatenate(hits), np.concatenate(truth)
     per_class = [hits[truth == label].mean() for label in np.unique(truth)]
     return {
