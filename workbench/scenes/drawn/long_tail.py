@@ -10,13 +10,16 @@ from workbench.scenes.drawn.rules import RELATION_NAMES
 # From the most to the least frequent class of the training split; families are spread over the ranks.
 POPULARITY: tuple[str, ...] = (
     "man", "tree", "shirt", "table", "woman", "car",
-    "house", "dog", "cup", "chair", "bowl", "bag", "bottle", "horse", "bus", "hat", "boy", "plant", "bench", "ball", "cat", "box",
+    "house", "dog", "cup", "chair", "bowl", "bag", "bottle", "horse", "bus", "hat", "boy", "plant", "bench", "ball",
+    "cat", "box",
     "girl", "apple", "truck", "elephant", "jacket", "couch", "cake", "flower", "bicycle", "duck", "fork", "television",
     "banana", "bed", "cow", "bush", "skateboard", "church",
-    "knife", "backpack", "bread", "zebra", "motorcycle", "mug", "orange", "helmet", "surfboard", "boat", "baby", "giraffe",
+    "knife", "backpack", "bread", "zebra", "motorcycle", "mug", "orange", "helmet", "surfboard", "boat", "baby",
+    "giraffe",
     "donut", "cabinet", "vase", "train", "cap", "sheep", "computer", "racket", "palm tree", "kite", "spoon", "chicken",
     "coat", "tower", "soldier", "pitcher", "microwave", "purse", "lemon", "cookie", "sunflower", "skirt", "bat", "lion",
-    "taxi", "penguin", "castle", "bookcase", "goose", "kettle", "pear", "chef", "soccer ball", "muffin", "scarf", "deer",
+    "taxi", "penguin", "castle", "bookcase", "goose", "kettle", "pear", "chef", "soccer ball", "muffin", "scarf",
+    "deer",
     "frisbee", "jar", "strawberry", "radio", "tractor", "skyscraper", "goat", "bucket", "croissant", "owl", "printer",
     "pineapple", "daisy", "tiger", "temple", "bagel", "eagle", "lighthouse", "toaster", "butter knife",
 )  # fmt: skip

@@ -73,4 +73,4 @@ def mix(first: Colour, second: Colour, weight: float) -> Colour:
 
 
 def _bytes(rgb: tuple[float, float, float]) -> Colour:
-    return tuple(int(round(255 * channel)) for channel in rgb)
+    return tuple(round(255 * channel) for channel in rgb)

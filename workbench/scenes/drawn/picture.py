@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from workbench.scenes.drawn.arrangement import Group, Placed, arrange, arrange_single
+from workbench.scenes.drawn.arrangement import arrange, arrange_single
 from workbench.scenes.drawn.backdrop import backdrop, lit
 from workbench.scenes.drawn.catalogue import FAMILY_OF, draw_object
+from workbench.scenes.drawn.placement import Group, Placed
 from workbench.scenes.drawn.plan import GroupPlan, PicturePlan
 from workbench.scenes.drawn.sketch import Sprite
 

@@ -115,7 +115,6 @@ def _church(sketch: Sketch, rng, wall: Colour) -> None:
     sketch.ellipse(30, 64, 6, 6, (250, 248, 240))
     sketch.line([(30, 64), (30, 60)], 1.4, (50, 46, 50))
     sketch.box(23, 94, 37, 126, (110, 70, 46), 7)
-    sketch.box(22, 122, 38, 130, (110, 70, 46), 0, None) if False else None
     for x in (56, 70, 84):
         sketch.box(x - 3.5, 90, x + 3.5, 110, pick(rng, ((90, 130, 190), (200, 110, 90), (220, 180, 80))), 3.5)
 

@@ -113,7 +113,8 @@ def _front(sketch: Sketch, rng, garment: Garment, x: float, neck: float, hem: fl
             sketch.polygon([(x, neck + 26), (x + side * 9, neck - 3), (x + side * 22, neck + 10)], shade(colour, 0.76))
             for y in (neck + 34, neck + 46, neck + 58):
                 sketch.ellipse(x + side * 7, y, 2.4, 2.4, (240, 206, 110))
-        sketch.box(x - 27, neck + 48, x + 27, neck + 54, dark, 1, None) if rng.random() < 0.5 else None
+        if rng.random() < 0.5:
+            sketch.box(x - 27, neck + 48, x + 27, neck + 54, dark, 1, None)
         sketch.line([(x - 20, hem - 30), (x - 10, hem - 32)], 3, dark)
         sketch.line([(x + 20, hem - 30), (x + 10, hem - 32)], 3, dark)
 
@@ -150,7 +151,7 @@ def _helmet(sketch: Sketch, rng, colour: Colour) -> None:
     sketch.line([(22, 66), (34, 92), (50, 97), (66, 92), (78, 66)], 3, (60, 56, 60))
     sketch.polygon([*_dome(50, 64, 38, 46), (86, 72), (14, 72)], colour)
     dark = shade(colour, 0.42)
-    for x0, x1, bend in ((32, 27, -4), (50, 50, 0), (68, 73, 4)):
+    for x0, x1 in ((32, 27), (50, 50), (68, 73)):
         sketch.line([(50 + (x0 - 50) * 0.6, 27), (x1, 54)], 6.5, dark)
     sketch.box(13, 64, 87, 73, shade(colour, 1.5), 3)
     sketch.ellipse(34, 34, 7, 4, shade(colour, 1.6), None)

@@ -31,7 +31,7 @@ class Person:
 
 MEMBERS = {
     "man": Person(beard=0.5),
-    "woman": Person(10.5, 11, 30, 22, 14, "long", dress=0.7),
+    "woman": Person(10.5, 11, 30, 22, 14, "long", dress=0.85),
     "boy": Person(13.5, 10.5, 25, 15, 12, "tousled"),
     "girl": Person(13.5, 10, 25, 15, 12, "pigtails", dress=0.75),
     "baby": Person(16.5, 11.5, 22, 7.5, 8, "wisp", outfit="romper"),

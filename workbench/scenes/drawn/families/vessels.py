@@ -92,7 +92,7 @@ def _handles(sketch: Sketch, vessel: Vessel, profile, x: float, colour: Colour) 
 
 
 def _surface(sketch: Sketch, vessel: Vessel, rng: np.random.Generator, profile, x: float, colour: Colour) -> None:
-    (top, rim), foot = profile[0], profile[-1][0]
+    top, foot = profile[0][0], profile[-1][0]
     widest = max(half for _, half in profile)
     kind = rng.choice(["stripes", "dots", "band", "zigzag"]) if rng.random() < vessel.pattern else ""
     second = jitter(rng, WHITE if sum(colour) < 520 else shade(colour, 0.5), 0.04)
