@@ -59,20 +59,7 @@ def load_detector(path: Path, encoder: RegionEncoder, *, imagenet: bool = False)
     missing, unknown and misshapen keys; the encoder is left untouched then.
     """
     path = Path(path)
-    state, layout, details = _read(path, imagenet)
-    ignored = tuple(sorted(key for key in state if key.startswith(IGNORED_PREFIXES[layout])))
-    given = {key: weight for key, weight in state.items() if key not in set(ignored)}
-    prefixes = TORCHVISION_PREFIXES if layout == "imagenet" else LTVRR_PREFIXES
-    expected = rename_keys(encoder.state_dict(), prefixes)
-    _refuse_gaps(path, given, expected)
-    weights = rename_keys(given, {theirs: ours for ours, theirs in prefixes.items()})
-    weights = {key: weight.to(torch.float32) for key, weight in weights.items()}
-    if layout == "imagenet":
-        weights["convs.0.weight"] = _fold_imagenet_preprocessing(weights["convs.0.weight"])
-        config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
-        encoder.config = EncoderConfig(**config)
-    encoder.load_state_dict(weights)
-    return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
+    return _load(path, encoder, *_read(path, imagenet))
 
 
 def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple[RegionEncoder, CoverageReport]:
@@ -88,7 +75,7 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple
     state, layout, details = _read(path, imagenet)
     config = details.get("config") or {"width": _width(path, state, layout)}
     encoder = RegionEncoder(**(config | preparation))
-    report = load_detector(path, encoder, imagenet=imagenet)
+    report = _load(path, encoder, state, layout, details)
     return encoder.eval(), report
 
 
@@ -137,6 +124,24 @@ def _read(path: Path, imagenet: bool) -> tuple[dict[str, Tensor], str, dict[str,
             "For torchvision's ImageNet weights pass imagenet=True."
         )
     return _tensors(path, content["model"]), "ltvrr", {}
+
+
+def _load(
+    path: Path, encoder: RegionEncoder, state: dict[str, Tensor], layout: str, details: dict[str, Any]
+) -> CoverageReport:
+    ignored = tuple(sorted(key for key in state if key.startswith(IGNORED_PREFIXES[layout])))
+    given = {key: weight for key, weight in state.items() if key not in set(ignored)}
+    prefixes = TORCHVISION_PREFIXES if layout == "imagenet" else LTVRR_PREFIXES
+    expected = rename_keys(encoder.state_dict(), prefixes)
+    _refuse_gaps(path, given, expected)
+    weights = rename_keys(given, {theirs: ours for ours, theirs in prefixes.items()})
+    weights = {key: weight.to(torch.float32) for key, weight in weights.items()}
+    if layout == "imagenet":
+        weights["convs.0.weight"] = _fold_imagenet_preprocessing(weights["convs.0.weight"])
+        config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
+        encoder.config = EncoderConfig(**config)
+    encoder.load_state_dict(weights)
+    return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
 
 
 def _load_pickled_tensors(path: Path) -> Any:
