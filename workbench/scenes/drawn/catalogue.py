@@ -48,9 +48,9 @@ FAMILY_OF: dict[str, str] = {name: family for family, members in FAMILIES.items(
 # Picture pixels per 100 board units in a picture of 160 pixels.
 _PIXELS = {
     "vessels": 34,
-    "cutlery": 32,
+    "cutlery": 48,
     "baked goods": 32,
-    "fruit": 27,
+    "fruit": 30,
     "four-legged animals": 52,
     "birds": 42,
     "vehicles": 58,

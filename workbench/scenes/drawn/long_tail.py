@@ -25,6 +25,7 @@ POPULARITY: tuple[str, ...] = (
 )  # fmt: skip
 
 RELATIONS_PER_PICTURE = {"train": 5.3, "val": 4.5, "test": 4.5}
+FEWEST_CLASSES = 20
 MIRRORED_SHARE = {"train": 0.62, "val": 0.45, "test": 0.42}
 
 
@@ -34,7 +35,7 @@ class Targets:
 
     ``ends`` (C,): ends of relations a class should have in all; ``placed`` (C,): those of them that are laid out
     as pairs, the rest come as left and right; ``relations`` (R,): counts, zero for the two mirror relations;
-    ``floor``: the number of times that every class is wanted in each role.
+    ``floor``: the number of times that every class is wanted in each role; ``complete``: whether none may be absent.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +43,7 @@ class Targets:
     placed: np.ndarray
     relations: np.ndarray
     floor: int
+    complete: bool
 
 
 def zipf_counts(ranks: int, total: int, smallest: int, offset: float) -> np.ndarray:
@@ -58,18 +60,20 @@ def zipf_counts(ranks: int, total: int, smallest: int, offset: float) -> np.ndar
 
 
 def training_targets(pictures: int, classes: int = 0) -> Targets:
-    """Long-tailed counts for about 5.3 relations a picture."""
-    names = chosen_classes(classes)
+    """Long-tailed counts for about 5.3 relations a picture.
+
+    With few pictures the rarest classes are left out, so that three ends are there for each of the others.
+    """
     total = round(RELATIONS_PER_PICTURE["train"] * pictures)
+    names = chosen_classes(classes)[: max(FEWEST_CLASSES, 2 * total // 3)]
     scarce = total < 4000
     ends = zipf_counts(len(names), 2 * total, 1 if scarce else 2, 12.0)
     single = len(RELATION_NAMES) - 2
     unmirrored = round((1 - MIRRORED_SHARE["train"]) * total)
     counts = zipf_counts(single, unmirrored, 1 if scarce else 2, 5.0)
     relations = np.concatenate([[0, 0], counts])
-    return Targets(
-        names, ends, np.maximum(1, np.ceil((1 - MIRRORED_SHARE["train"]) * ends)).astype(np.int64), relations, 0
-    )
+    placed = np.maximum(1, np.ceil((1 - MIRRORED_SHARE["train"]) * ends)).astype(np.int64)
+    return Targets(names, ends, placed, relations, 0, True)
 
 
 def evaluation_targets(split: str, pictures: int, per_class: int, classes: int = 0) -> Targets:
@@ -89,7 +93,7 @@ def evaluation_targets(split: str, pictures: int, per_class: int, classes: int =
     weights = train.relations[2:] ** 0.3
     wanted = np.ceil((total - mirrored) * weights / weights.sum()).astype(np.int64)
     least = int(min(per_class + 2, (total - mirrored) / len(wanted)))
-    return Targets(train.classes, ends, placed, np.concatenate([[0, 0], np.maximum(wanted, least)]), floor)
+    return Targets(train.classes, ends, placed, np.concatenate([[0, 0], np.maximum(wanted, least)]), floor, False)
 
 
 def chosen_classes(classes: int) -> tuple[str, ...]:

@@ -98,8 +98,9 @@ class _Tally:
         """How many left-right pairs each class should take part in; the sum is even."""
         used = self.roles.sum(axis=0)
         wanted = np.maximum(0, (self.targets.ends - used + (rng.random(len(used)) < 0.5)) // 2)
-        # A class that would not occur at all gets one pair; a floor on both roles is a floor on pairs.
-        wanted = np.maximum(wanted, (used == 0).astype(np.int64))
+        if self.targets.complete:
+            wanted = np.maximum(wanted, (used == 0).astype(np.int64))
+        # Every left-right pair shows a class in both roles, so a floor on the roles is a floor on the pairs.
         wanted = np.maximum(wanted, self.targets.floor - self.roles.min(axis=0))
         if wanted.sum() % 2:
             wanted[int(np.argmax(wanted))] += 1

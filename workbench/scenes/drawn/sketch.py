@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from workbench.scenes.drawn.palette import Colour, shade
 
 SUPERSAMPLING = 3
+# Units around the board, for outlines and for what reaches a little further in some poses.
+MARGIN = 10
 Point = tuple[float, float]
 _VISIBLE = [255 if alpha > 24 else 0 for alpha in range(256)]
 
@@ -96,7 +98,7 @@ class Sketch:
     def __init__(self, width: float, height: float, pixels: float):
         self.unit = SUPERSAMPLING * pixels / 100
         self.width, self.height = width, height
-        size = (math.ceil((width + 8) * self.unit), math.ceil((height + 8) * self.unit))
+        size = (math.ceil((width + 2 * MARGIN) * self.unit), math.ceil((height + 2 * MARGIN) * self.unit))
         # Transparent, but not black: the colour shines through at the smoothed edge.
         self.image = Image.new("RGBA", size, (70, 60, 60, 0))
         self._pen = ImageDraw.Draw(self.image)
@@ -130,12 +132,15 @@ class Sketch:
         edge: Colour | str | None = "auto",
     ) -> None:
         """A rectangle from (x0, y0) to (x1, y1) with rounded corners."""
-        left, top = self._at(min(x0, x1), min(y0, y1))
-        right, bottom = self._at(max(x0, x1), max(y0, y1))
+        left, top = (round(v) for v in self._at(min(x0, x1), min(y0, y1)))
+        right, bottom = (round(v) for v in self._at(max(x0, x1), max(y0, y1)))
         radius = min(radius * self.unit, (right - left) / 2, (bottom - top) / 2)
-        self._pen.rounded_rectangle(
-            [left, top, right, bottom], radius=radius, fill=self._ink(fill), **self._outline(fill, edge)
-        )
+        outline = self._outline(fill, edge)
+        if min(right - left, bottom - top) <= 2 * outline.get("width", 0) + 4 or radius < 1:
+            # Pillow cannot round the corners of a few pixels.
+            self._pen.rectangle([left, top, right, bottom], fill=self._ink(fill), **outline)
+        else:
+            self._pen.rounded_rectangle([left, top, right, bottom], radius, self._ink(fill), **outline)
 
     def line(self, points: Sequence[Point], width: float, fill: Colour, edge: Colour | str | None = None) -> None:
         """A polyline with round ends; with an ``edge`` it is a limb, a handle, a tail."""
@@ -196,7 +201,7 @@ class Sketch:
         return Sprite(name, small, points, facts).cut()
 
     def _at(self, x: float, y: float) -> Point:
-        return ((x + 4) * self.unit, (y + 4) * self.unit)
+        return ((x + MARGIN) * self.unit, (y + MARGIN) * self.unit)
 
     def _ink(self, colour: Colour):
         return 255 if self._stencil_ink else (*colour, 255)

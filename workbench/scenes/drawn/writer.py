@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import json
 import os
 import shutil
 import zlib
@@ -16,11 +17,11 @@ from pathlib import Path
 from PIL import Image
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
+from workbench.files import atomic_path, write_json
 from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 from workbench.scenes.drawn.catalogue import FAMILIES, FAMILY_OF
-from workbench.scenes.drawn.long_tail import evaluation_targets, training_targets
+from workbench.scenes.drawn.long_tail import FEWEST_CLASSES, evaluation_targets, training_targets
 from workbench.scenes.drawn.picture import draw_picture
 from workbench.scenes.drawn.plan import PicturePlan, plan_pictures
 from workbench.scenes.drawn.rules import RELATION_NAMES
@@ -50,22 +51,24 @@ def draw_scenes(
     """Draw the data set into ``folder``: images/, and the files of the LTVRR layout (reference 1.1 to 1.4).
 
     ``val_per_class`` and ``test_per_class``: the least examples of every class in each role; relaxed evenly where
-    the pictures cannot hold them (the summary says what was reached). ``workers`` 0 means one per core; ``classes``
-    0 means all, otherwise the most frequent ones. The bytes depend on the seed and the sizes, not on the workers.
-    A killed run keeps its whole chunks of pictures. Returns counts, imbalances and families.
+    the pictures cannot hold them (the summary says what was reached). ``classes``: how many of the most frequent
+    classes, 0 for all that the training pictures can hold; ``workers``: processes, 0 for one per core. The bytes
+    depend on the seed and the sizes, not on the workers. A killed run keeps its whole chunks of pictures.
+    Returns counts, imbalances and families.
     """
     folder = Path(folder)
     counts = {"train": train_images, "val": val_images, "test": test_images}
     _check_arguments(counts, size, classes)
+    train = training_targets(train_images, classes)
     targets = {
-        "train": training_targets(train_images, classes),
-        "val": evaluation_targets("val", val_images, val_per_class, classes),
-        "test": evaluation_targets("test", test_images, test_per_class, classes),
+        "train": train,
+        "val": evaluation_targets("val", val_images, val_per_class, len(train.classes)),
+        "test": evaluation_targets("test", test_images, test_per_class, len(train.classes)),
     }
     plans = {split: plan_pictures(targets[split], counts[split], seed, split) for split in SPLITS}
     setting = [DRAWING_VERSION, *counts.values(), val_per_class, test_per_class, size, classes]
     boxes = _draw_all(folder, plans, seed, size, workers, str(derived_seed(seed, *setting)))
-    objects, relations, frequencies = _vocabulary(plans["train"], targets["train"].classes)
+    objects, relations, frequencies = _vocabulary(plans["train"], train.classes)
     for name, content in (("objects", objects), ("predicates", relations)):
         write_json(folder / f"{name}.json", content)
     for name, counted in (("objects", frequencies[0]), ("predicates", frequencies[1])):
@@ -75,7 +78,7 @@ def draw_scenes(
         _write_split(folder, split, plans[split], boxes[split], objects, relations, size, first_id)
         first_id += counts[split]
     shutil.rmtree(folder / "images" / ".chunks", ignore_errors=True)
-    return _summary(plans, frequencies, targets["train"].classes)
+    return _summary(plans, frequencies, train.classes)
 
 
 def _check_arguments(counts: dict[str, int], size: int, classes: int) -> None:
@@ -85,14 +88,18 @@ def _check_arguments(counts: dict[str, int], size: int, classes: int) -> None:
     if size < 64:
         raise WorkbenchError(f"draw_scenes: size is {size}; below 64 pixels nothing can be recognised.")
     total = sum(map(len, FAMILIES.values()))
-    if classes and not 20 <= classes <= total:
-        raise WorkbenchError(f"draw_scenes: classes is {classes}; give 0 for all or a number from 20 to {total}.")
+    if classes and not FEWEST_CLASSES <= classes <= total:
+        raise WorkbenchError(
+            f"draw_scenes: classes is {classes}; give 0 for all or a number from {FEWEST_CLASSES} to {total}."
+        )
 
 
 def _draw_all(folder: Path, plans, seed: int, size: int, workers: int, stamp: str) -> dict[str, list[list]]:
     """Draw every chunk that is not there yet; returns per split and picture its boxes as [group, role, box]."""
     images = folder / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    (images / ".chunks").mkdir(parents=True, exist_ok=True)
+    for left_behind in images.glob(".*.jpg"):
+        left_behind.unlink()
     chunks: list[Chunk] = [
         (split, start, plans[split][start : start + PICTURES_PER_CHUNK], seed, size, stamp)
         for split in SPLITS
@@ -136,7 +143,8 @@ def _draw_chunk(images: Path, chunk: Chunk) -> tuple[str, int, list]:
         _write_bytes(images / _file_name(split, start + offset), buffer.getvalue())
         sums.append(zlib.crc32(buffer.getvalue()))
         record.append([[group, role, list(box)] for (group, role), box in sorted(drawn.boxes.items())])
-    write_json(_chunk_file(images, split, start), {"stamp": stamp, "boxes": record, "crc32": sums})
+    kept = json.dumps({"stamp": stamp, "boxes": record, "crc32": sums})
+    _write_bytes(_chunk_file(images, split, start), kept.encode())
     return split, start, record
 
 
@@ -146,7 +154,10 @@ def _kept_chunk(images: Path, chunk: Chunk) -> list | None:
     path = _chunk_file(images, split, start)
     if not path.exists():
         return None
-    kept = read_json(path)
+    try:
+        kept = json.loads(path.read_bytes())
+    except ValueError:
+        return None  # Torn by a power cut: its pictures are drawn again.
     if kept["stamp"] != stamp or len(kept["boxes"]) != len(plans):
         return None
     for offset, checksum in enumerate(kept["crc32"]):

@@ -113,7 +113,7 @@ def _cake(sketch, rng, crust, topping, _iced) -> None:
     tiers = int(rng.integers(1, 3)) + 1
     base = 86.0
     for tier in range(tiers):
-        half, height = 42 - 13 * tier, 30 if tiers == 2 else 24
+        half, height = 42 - 12 * tier, 28 if tiers == 2 else 19
         top = base - height
         sketch.box(50 - half, top, 50 + half, base, crust, 4)
         sketch.box(50 - half - 2, top - 4, 50 + half + 2, top + 8, topping, 4)

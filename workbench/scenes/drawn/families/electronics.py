@@ -66,9 +66,9 @@ def _screen(sketch: Sketch, rng, x0: float, y0: float, x1: float, y1: float) -> 
         else:
             sketch.ellipse((x0 + x1) / 2, y1, w * 0.3, h * 0.5, shade(sky, 0.55), None)
             sketch.ellipse((x0 + x1) / 2, y0 + h * 0.42, 8, 8, (236, 196, 160), None)
-        sketch.polygon(
-            [(x0, y0), (x0 + w * 0.3, y0), (x0 + w * 0.1, y1), (x0, y1)], mix(sky, (255, 255, 255), 0.25), None
-        ) if kind else None
+        if kind:
+            glare = [(x0, y0), (x0 + w * 0.3, y0), (x0 + w * 0.1, y1), (x0, y1)]
+            sketch.polygon(glare, mix(sky, (255, 255, 255), 0.25), None)
 
     sketch.within(lambda: sketch.box(x0, y0, x1, y1, sky, 2), picture)
 

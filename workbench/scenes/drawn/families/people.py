@@ -174,9 +174,8 @@ def _torso(sketch: Sketch, rng, person: Person, neck: float, hip: float, top: Co
                 sketch.box(0, y, 124, y + 3, shade(top, 1.5), edge=None)
         elif print_kind == "emblem":
             sketch.ellipse(MIDDLE, neck + 14, 4.5, 4.5, shade(top, 1.6), None)
-        sketch.box(
-            MIDDLE + half * 0.45, neck, 124, GROUND, shade(top, 0.84), edge=None
-        ) if print_kind == "plain" else None
+        if print_kind == "plain":
+            sketch.box(MIDDLE + half * 0.45, neck, 124, GROUND, shade(top, 0.84), edge=None)
 
     sketch.within(lambda: sketch.polygon(outline, top), details)
 

@@ -72,7 +72,7 @@ def _tree(sketch: Sketch, rng, plant: Plant) -> None:
 
 def _palm(sketch: Sketch, rng, plant: Plant) -> None:
     trunk = pick(rng, WOOD[:3])
-    bend = rng.uniform(-14, 14)
+    bend = rng.uniform(-10, 10)
     path = [(50 + bend * (1 - t) ** 2, 30 + 88 * t) for t in np.linspace(0, 1, 9)]
     top = path[0]
     sketch.line(path, 8, trunk, "auto")
@@ -81,7 +81,7 @@ def _palm(sketch: Sketch, rng, plant: Plant) -> None:
     leaf = pick(rng, LEAF, 0.04)
     for angle in (-175, -5, -150, -30, -120, -62, 165, 15):
         a = math.radians(angle + rng.uniform(-7, 7))
-        reach = 42 * rng.uniform(0.85, 1.05)
+        reach = 38 * rng.uniform(0.85, 1.05)
         tip = (top[0] + reach * math.cos(a), top[1] + reach * 0.62 * math.sin(a) + 13)
         middle = (top[0] + reach * 0.55 * math.cos(a), top[1] + reach * 0.75 * math.sin(a) - 4)
         sketch.polygon(
