@@ -90,3 +90,98 @@ def _band_tile(
     in_train = f"{counts.objects[subject]:,} / {counts.relations[relation]:,} / {counts.objects[obj]:,} in train"
     lines = (f"<b>{band}</b>", text_line(vocabulary.caption(subject, relation, obj)), in_train)
     return relation_tile(bank, row, image_folder, lines)
+
+
+def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """As many random generated rows as real ones, at most ``most``: (rows of generated, rows of real), ascending."""
+    count = min(n_generated, n_real, most)
+    draws = (generator(seed, "equal rows", kind).permutation(n)[:count] for kind, n in
+             (("generated", n_generated), ("real", n_real)))  # fmt: skip
+    generated, real = (np.sort(draw) for draw in draws)
+    return generated, real
+
+
+def captioned(relations: pd.DataFrame, vocabulary: Vocabulary, relation_band: np.ndarray) -> pd.DataFrame:
+    """Columns caption and band (of the relation class) for rows of a relations table."""
+    triplets = relations[TRIPLET].to_numpy()
+    captions = [vocabulary.caption(*triplet) for triplet in triplets.tolist()]
+    return pd.DataFrame({"caption": captions, "band": relation_band[triplets[:, 1]]})
+
+
+def augmented_examples(
+    augmented: pd.DataFrame, relations: pd.DataFrame, vocabulary: Vocabulary, similarity, *, rows: int, seed: int
+) -> pd.DataFrame:
+    """Random augmented triplets with the training triplet they come from and the path through WordNet."""
+    chosen = np.sort(generator(seed, "augmented examples").permutation(len(augmented))[:rows])
+    lines = []
+    for row in augmented.iloc[chosen].itertuples():
+        source = relations.iloc[row.source_row]
+        new_class = row.subject if row.replaced == "subject" else row.object
+        lines.append({
+            "because of": f"{row.because} ({row.band})",
+            "in train": vocabulary.caption(*(int(source[role]) for role in TRIPLET)),
+            "augmented": vocabulary.caption(row.subject, row.relation, row.object),
+            "replaced": row.replaced,
+            "LCH": round(float(row.lch), 3),
+            "path": ", ".join(similarity.path(int(row.replaced_class), int(new_class))),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entropy: np.ndarray) -> dict[str, float]:
+    """Headline numbers of notebook 02 from an open triplets folder, the similarities and the captions' entropies."""
+    augmented, captions = triplets.augmented, triplets.captions
+    original = captions["original"].to_numpy()
+    metrics = {
+        "original captions": int(original.sum()),
+        "augmented triplets": len(augmented),
+        "distinct augmented triplets": len(augmented[TRIPLET].drop_duplicates()),
+        "object names without a noun synset": len(similarity.without_synset),
+        "hardness centres": len(triplets.hardness.centres),
+        "median entropy of original captions, nats": float(np.median(entropy[original])),
+    }
+    for band in ("medium", "few"):
+        metrics[f"augmented for {band}"] = int((augmented["band"] == band).sum())
+        tail = set(np.flatnonzero(relation_band == band))
+        reached = tail & set(augmented["relation"])
+        metrics[f"{band} relations reached, share"] = len(reached) / len(tail) if tail else float("nan")
+    return metrics
+
+
+def feature_metrics(features: dict, detector: dict, embeddings, bank: FeatureBank) -> dict[str, float]:
+    """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one bank."""
+    metrics = {"feature dimension": bank.dimension, "text dimension": embeddings.dimension}
+    metrics |= {f"extraction {key}": value for key, value in features.items() if isinstance(value, int | float)}
+    metrics["unreadable images"] = len(features.get("unreadable_images", []))
+    return metrics | {f"encoder {key}": value for key, value in detector.items() if isinstance(value, int | float)}
+
+
+def flat_metrics(**stages: dict) -> dict[str, float]:
+    """The plain numbers of several stages' metrics in one table, each named after its stage."""
+    return {
+        f"{stage} {key}".replace("_", " "): value
+        for stage, metrics in stages.items()
+        for key, value in metrics.items()
+        if isinstance(value, int | float)
+    }
+
+
+def norms(path: Path) -> dict[str, np.ndarray]:
+    """The norms that `fidelity_study` wrote, by sample set."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def checkpoint_summary(checkpoint) -> pd.Series:
+    """What a denoiser's checkpoint holds besides its weights, for people."""
+    identity, config = checkpoint.identity, checkpoint.config
+    centres = identity.hardness_centres
+    facts = {
+        "parameters": f"{checkpoint.model.parameter_count():,}",
+        "classes": f"{len(identity.objects):,} objects, {len(identity.relations):,} relations",
+        "feature": f"{config.feature_dimension:,} dimensions, {identity.support}, from {identity.encoder}",
+        "condition": f"{config.layout}, text of {config.text_dimension:,} dimensions from {identity.text_encoder}",
+        "hardness": "off" if centres is None else f"{len(centres):,} centres",
+        "regions": ", ".join(identity.regions),
+    }
+    return pd.Series(facts, name="value")

@@ -8,6 +8,16 @@ from plotly.subplots import make_subplots
 from workbench.studio.palette import SOURCE_COLOURS, figure, use_workbench_style
 
 FLOOR_COLOUR = "#0072B2"
+HEADLINE_METRICS = {
+    "frechet_pca": "Frechet distance, PCA-256 ↓",
+    "kernel_distance": "KID ↓",
+    "precision": "precision ↑",
+    "recall": "recall ↑",
+    "density": "density ↑",
+    "coverage": "coverage ↑",
+    "memorisation": "memorisation, 0.5 = fresh",
+    "test_on_real": "trained here, tested on real, % ↑",
+}
 
 
 def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
@@ -45,3 +55,24 @@ def norm_distribution(norms: dict[str, np.ndarray]) -> go.Figure:
     picture.update_xaxes(title="Euclidean norm of the feature")
     picture.update_yaxes(title="share of rows")
     return picture.update_layout(title="Norms of real and generated union features")
+
+
+def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
+    """Mean and standard deviation of each dimension, real against generated; both (n, D)."""
+    use_workbench_style()
+    picture = make_subplots(1, 2, subplot_titles=["mean", "standard deviation"], horizontal_spacing=0.12)
+    for column, statistic in enumerate((np.mean, np.std), start=1):
+        x, y = statistic(real, axis=0), statistic(generated, axis=0)
+        low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+        picture.add_scattergl(
+            x=x, y=y, mode="markers", marker={"size": 4, "color": SOURCE_COLOURS["generated"], "opacity": 0.5},
+            showlegend=False, hovertemplate="%{pointNumber}: real %{x:.3g}, generated %{y:.3g}<extra></extra>",
+            row=1, col=column,
+        )  # fmt: skip
+        picture.add_scatter(
+            x=[low, high], y=[low, high], mode="lines", line={"color": "#8C8C8C", "dash": "dash"}, showlegend=False,
+            hoverinfo="skip", row=1, col=column,
+        )  # fmt: skip
+    picture.update_xaxes(title="real rows")
+    picture.update_yaxes(title="generated rows")
+    return picture.update_layout(title=f"{real.shape[1]:,} dimensions of the union feature", height=430, margin_t=100)

@@ -85,6 +85,25 @@ def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarr
     )
 
 
+def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60) -> go.Figure:
+    """Cosine similarity of class names' unit vectors (C, T), ordered so that similar names stand together."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    chosen = vectors[:most].astype(float)
+    order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
+    chosen, labels = chosen[order], np.array(names[:most])[order]
+    picture = figure(height=200 + 13 * len(labels))
+    picture.add_heatmap(
+        z=chosen @ chosen.T, x=labels, y=labels, colorscale="RdBu", zmid=0, colorbar_title="cosine",
+        hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    picture.update_yaxes(autorange="reversed", dtick=1, tickfont_size=12)
+    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
+    return picture.update_layout(
+        title=f"Text vectors of the {len(labels)} most frequent classes", margin={"t": 70, "b": 130, "l": 130}
+    )
+
+
 def _transparent(colour: str, opacity: float = 0.2) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"

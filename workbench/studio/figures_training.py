@@ -1,5 +1,6 @@
 """Loss curves, live while a notebook trains and as a figure afterwards."""
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from workbench.progress import headless
 from workbench.studio.palette import figure
 
 CURVES = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
+TRAINING_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 SECONDS_BETWEEN_DRAWINGS = 2.0
 
 
@@ -32,6 +34,19 @@ def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figu
     picture.update_xaxes(title="step")
     picture.update_yaxes(title=y_title)
     return picture.update_layout(title=title)
+
+
+def training_curves(recognisers: dict) -> go.Figure:
+    """Validation Combined by epoch for each training; values are stages with a log.jsonl."""
+    picture = figure()
+    for (title, stage), colour in zip(recognisers.items(), itertools.cycle(TRAINING_COLOURS)):
+        log = read_log(stage / "log.jsonl")
+        picture.add_scatter(
+            x=log["epoch"], y=log["validation_combined"], name=title, mode="lines+markers", line_color=colour
+        )
+    picture.update_xaxes(title="epoch")
+    picture.update_yaxes(title="validation Combined, %")
+    return picture.update_layout(title="Training on real features")
 
 
 class LiveLoss:

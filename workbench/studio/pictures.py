@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.scenes.boxes import union_boxes
 from workbench.studio.palette import RIGHT_WRONG_COLOURS, ROLE_COLOURS
 
 TILE_WIDTH_PX = 230
@@ -47,7 +48,7 @@ def text_line(text: str) -> str:
 
 
 def prediction_line(role: str, truth: str, before: str, after: str) -> str:
-    """ "before to after" for one role, each marked right or wrong by colour, weight and sign."""
+    """One role's change, before to after, each marked right or wrong by colour, weight and sign."""
 
     def marked(name: str) -> str:
         right = name == truth
@@ -69,9 +70,7 @@ def picture_path(image_folder: Path | None, file_name: str) -> Path | None:
 
 
 def _tile(tile: Tile) -> str:
-    union = np.concatenate([
-        np.minimum(tile.subject_xyxy[:2], tile.object_xyxy[:2]), np.maximum(tile.subject_xyxy[2:], tile.object_xyxy[2:]),
-    ])  # fmt: skip
+    union = union_boxes(tile.subject_xyxy[None], tile.object_xyxy[None])[0]
     stroke = max(tile.width, tile.height) / 110
     boxes = (
         _box(union, ROLE_COLOURS["relation"], stroke, dashed=True)

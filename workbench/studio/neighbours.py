@@ -1,0 +1,41 @@
+"""What a feature holds, shown by the relations of other pictures whose union features lie nearest."""
+
+from pathlib import Path
+
+import numpy as np
+
+from workbench.randomness import generator
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.vocabulary import Vocabulary
+from workbench.studio.examples import TRIPLET, relation_tile
+from workbench.studio.pictures import Tile, text_line
+
+MOST_ROWS = 20_000
+
+
+def nearest_rows(features: np.ndarray, query: np.ndarray, images: np.ndarray, own_image: int, count: int) -> np.ndarray:
+    """Rows of ``features`` (N, D) nearest to ``query`` (D,) by cosine, one per image and none of ``own_image``."""
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(query)
+    similarity = features @ query / np.maximum(lengths, 1e-12)
+    similarity[images == own_image] = -np.inf
+    order = np.argsort(-similarity, kind="stable")
+    _, first = np.unique(images[order], return_index=True)
+    return order[np.sort(first)][:count]
+
+
+def neighbour_tiles(
+    bank: FeatureBank, vocabulary: Vocabulary, image_folder: Path | None, *, queries: int, neighbours: int, seed: int
+) -> list[Tile]:
+    """Groups of tiles: a random relation, then its nearest neighbours from other pictures."""
+    rows = generator(seed, "neighbours").permutation(len(bank))[:MOST_ROWS]
+    features, images = bank.union(rows), bank.relations["image"].to_numpy()[rows]
+    tiles = []
+    for number in range(min(queries, len(rows))):
+        near = nearest_rows(features, features[number], images, images[number], neighbours)
+        for place, row in enumerate([number, *near]):
+            title = f"<b>query {number + 1}</b>" if place == 0 else f"neighbour {place}"
+            triplet = (int(bank.relations.iloc[rows[row]][role]) for role in TRIPLET)
+            tiles.append(
+                relation_tile(bank, int(rows[row]), image_folder, (title, text_line(vocabulary.caption(*triplet))))
+            )
+    return tiles
