@@ -31,5 +31,10 @@ def text_of(run: Run, data: str) -> Stage | Path:
 def pictures_of(run: Run, data: str, image_folder: str = "") -> Path | None:
     """The folder of the pictures; None where only features were imported."""
     if image_folder:
-        return Path(image_folder)
+        return from_project(run, image_folder)
     return None if data else run.find("scenes") / "images"
+
+
+def from_project(run: Run, path: str) -> Path:
+    """A path as a parameter gives it: relative ones start at the project's folder, wherever the kernel runs."""
+    return run.root / Path(path).expanduser()

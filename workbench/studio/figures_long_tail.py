@@ -49,7 +49,7 @@ def rank_frequency(classes: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
     figure.update_xaxes(type="log", title="rank of the class", dtick=1)
     figure.update_yaxes(type="log", title="examples in train", dtick=1)
-    return figure.update_layout(title="How often each class occurs in train", height=430, margin_t=120)
+    return figure.update_layout(title="How often each class occurs in train", height=440, margin_t=130, legend_y=1.1)
 
 
 def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 40) -> go.Figure:

@@ -35,7 +35,7 @@ def per_class_change(change: pd.DataFrame) -> go.Figure:
     picture.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
     return picture.update_layout(
         title="Change of per-class accuracy by DiffAugment, percentage points", height=130 + 240 * len(roles),
-        margin_t=120, bargap=0.1,
+        margin_t=130, bargap=0.1, legend={"y": 1 + 24 / (240 * len(roles))},
     )  # fmt: skip
 
 
@@ -58,4 +58,6 @@ def band_bars(results: pd.DataFrame) -> go.Figure:
                 text=[f"{value:.1f}" for value in here["accuracy"]], textposition="outside", cliponaxis=False,
             )  # fmt: skip
     picture.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
-    return picture.update_layout(title="Accuracy by band on test", height=440, margin_t=130, barmode="group")
+    return picture.update_layout(
+        title="Accuracy by band on test", height=460, margin_t=130, barmode="group", legend_y=1.1
+    )
