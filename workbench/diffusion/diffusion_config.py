@@ -22,6 +22,7 @@ class DiffusionConfig:
     expansion: float = 2.0
     layout: str = "tokens"
     dropout: float = 0.1
+    skip: bool = False
     schedule: str = "squaredcos_cap_v2"
     steps: int = 2000
     batch_size: int = 512

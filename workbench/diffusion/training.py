@@ -117,6 +117,7 @@ def train_diffusion(
     token_width: int = 256,
     layout: str = "tokens",
     dropout: float = 0.1,
+    skip: bool = False,
     learning_rate: float = 1e-3,
     ema_decay: float = 0.999,
     schedule: str = "squaredcos_cap_v2",
@@ -144,7 +145,7 @@ def train_diffusion(
     train = region_rows(bank, embeddings, model, augmented, entities=entities)
     seen = region_rows(val, embeddings, model, augmented, entities=entities)
     config = DiffusionConfig(
-        width=width, blocks=blocks, heads=heads, token_width=token_width, layout=layout, dropout=dropout,
+        width=width, blocks=blocks, heads=heads, token_width=token_width, layout=layout, dropout=dropout, skip=skip,
         schedule=schedule, steps=steps or math.ceil(epochs * len(train) / batch_size), batch_size=batch_size,
         learning_rate=learning_rate, ema_decay=ema_decay, precision=precision,
     )  # fmt: skip

@@ -195,7 +195,7 @@ class DenoiserTraining:
         return TrainingState(model, average, _optimiser(model, config))
 
 
-_SHARED_SIZES = ("layout", "width", "blocks", "heads", "token_width", "expansion", "dropout")
+_SHARED_SIZES = ("layout", "width", "blocks", "heads", "token_width", "expansion", "dropout", "skip")
 
 
 @dataclass(frozen=True)

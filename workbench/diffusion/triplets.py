@@ -23,6 +23,8 @@ def write_triplets(
     few_quota: int = 48_000,
     n_centres: int = 1200,
     max_senses: int = 4,
+    balance: str = "class",
+    allow_existing: bool = False,
     seed: int = 0,
 ) -> dict:
     """Augment the train triplets (DiffAugment, section 3.2 stage 1) and fit hardness (3.4) on the original ones.
@@ -45,6 +47,7 @@ def write_triplets(
     augmented = augment_triplets(
         bank.relations, vocabulary, count_classes(bank.relations, vocabulary), similarity,
         bands=tuple(bands), threshold=threshold, quotas={"medium": medium_quota, "few": few_quota}, seed=seed,
+        balance=balance, allow_existing=allow_existing,
     )  # fmt: skip
     if not len(augmented):
         raise WorkbenchError(

@@ -1,0 +1,133 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.diffusion.schedule import SCHEDULES, SOLVERS, NoiseSchedule, solve
+from workbench.errors import WorkbenchError
+from workbench.randomness import row_normal
+
+VARIANCES = torch.tensor([0.01, 0.1, 0.5, 1.0, 3.0, 10.0])
+MEANS = torch.linspace(-1.5, 1.5, 6)
+
+
+def gaussian_denoiser(schedule, timesteps):
+    """The exact E[x_0 | x_t] of independent Gaussians."""
+
+    def predict(x, step):
+        alpha, sigma = schedule.alpha[timesteps[step]], schedule.sigma[timesteps[step]]
+        gain = alpha * VARIANCES / (alpha**2 * VARIANCES + sigma**2)
+        return MEANS + gain * (x - alpha * MEANS)
+
+    return predict
+
+
+def sample_gaussian(schedule, solver, steps, n=8000, start_time=1.0, start=None):
+    timesteps = schedule.grid(steps, start_time)
+    first = int(timesteps[0])
+    noise = torch.from_numpy(row_normal(3, "x", np.arange(n), 6))
+    clean = torch.zeros(n, 6) if start is None else start
+    noisy = schedule.alpha[first] * clean + schedule.sigma[first] * noise
+    step_noise = lambda step: torch.from_numpy(row_normal(3, str(step), np.arange(n), 6))  # noqa: E731
+    return solve(
+        schedule, noisy, timesteps, gaussian_denoiser(schedule, timesteps), solver=solver, step_noise=step_noise
+    )
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(("solver", "steps", "tolerance"), [("dpm++", 20, 0.1), ("dpm++sde", 40, 0.15)])
+def test_the_sampler_recovers_mean_and_variance_of_a_known_gaussian(name, solver, steps, tolerance):
+    sampled = sample_gaussian(NoiseSchedule(name), solver, steps)
+    noise_left = NoiseSchedule(name).sigma[0] ** 2 / VARIANCES  # the last x_0 is the mean over this noise
+    assert ((sampled.var(0) / VARIANCES - 1).abs() < tolerance + noise_left).all()
+    assert ((sampled.mean(0) - MEANS).abs() < 0.05 + 0.05 * VARIANCES.sqrt()).all()
+    correlation = torch.corrcoef(sampled.T) - torch.eye(6)
+    assert correlation.abs().max() < 0.05
+
+
+@pytest.mark.parametrize("start_time", [0.2, 0.5, 0.8])
+def test_starting_from_noised_true_samples_gives_true_samples(start_time):
+    true = MEANS + VARIANCES.sqrt() * torch.from_numpy(row_normal(0, "true", np.arange(8000), 6))
+    sampled = sample_gaussian(NoiseSchedule(), "dpm++", 10, start_time=start_time, start=true)
+    assert ((sampled.var(0) / VARIANCES - 1).abs() < 0.1).all()
+
+
+def wavy(x, step):
+    return torch.tanh(x) * 0.9 + 0.1 * torch.roll(x, 1, dims=1)
+
+
+def test_our_loop_agrees_with_diffusers_own_ddim_and_ddpm():
+    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    schedule, x = NoiseSchedule(), torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+    options = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample", "clip_sample": False}
+    reference = DDIMScheduler(timestep_spacing="trailing", **options)
+    reference.set_timesteps(25)
+    expected = x
+    for step, timestep in enumerate(reference.timesteps):
+        expected = reference.step(wavy(expected, step), timestep, expected).prev_sample
+    ours = solve(schedule, x, reference.timesteps.numpy(), wavy, solver="ddim")
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+    reference = DDPMScheduler(**options)
+    timesteps = schedule.grid(12)
+    reference.set_timesteps(timesteps=timesteps.tolist())
+    expected, draw, noises = x, torch.Generator().manual_seed(5), []
+    for step, timestep in enumerate(reference.timesteps):
+        expected = reference.step(wavy(expected, step), timestep, expected, generator=draw).prev_sample
+    draw = torch.Generator().manual_seed(5)
+    noises = [torch.randn(x.shape, generator=draw) for _ in timesteps]
+    ours = solve(schedule, x, timesteps, wavy, solver="ddpm", step_noise=lambda step: noises[step])
+    torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_our_loop_agrees_with_a_direct_loop_over_the_multistep_solver():
+    from diffusers import DPMSolverMultistepScheduler
+
+    schedule, x = NoiseSchedule("scaled_linear"), torch.randn(32, 6, generator=torch.Generator().manual_seed(1))
+    reference = DPMSolverMultistepScheduler(
+        beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195, prediction_type="sample", solver_order=2
+    )
+    reference.set_timesteps(timesteps=schedule.grid(15).tolist())
+    expected = x
+    for step, timestep in enumerate(reference.timesteps):
+        expected = reference.step(wavy(expected, step), timestep, expected).prev_sample
+    torch.testing.assert_close(solve(schedule, x, schedule.grid(15), wavy), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("start_time", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 20, 90])
+def test_grids_fall_strictly_and_end_near_the_data(name, start_time, steps):
+    schedule = NoiseSchedule(name)
+    timesteps = schedule.grid(steps, start_time)
+    assert len(timesteps) == steps and (np.diff(timesteps) < 0).all() and timesteps[-1] >= 0
+    assert timesteps[0] <= round(start_time * schedule.timesteps) - 1
+    if steps > 1:
+        assert timesteps[-1] < 40
+
+
+def test_every_value_of_a_long_run_is_finite():
+    for solver in SOLVERS:
+        assert torch.isfinite(sample_gaussian(NoiseSchedule(), solver, 100, n=256)).all()
+
+
+def test_impossible_grids_are_refused():
+    schedule = NoiseSchedule()
+    for start_time in (0.0, -0.1, 1.1):
+        with pytest.raises(WorkbenchError, match="start_time"):
+            schedule.grid(10, start_time)
+    with pytest.raises(WorkbenchError, match="there are 1 to 50"):
+        schedule.grid(51, 0.05)
+    with pytest.raises(WorkbenchError, match="solver"):
+        schedule.solver("euler")
+    with pytest.raises(WorkbenchError, match="schedule"):
+        NoiseSchedule("cosine")
+
+
+def test_diffusers_is_not_imported_before_it_is_needed():
+    code = "import sys, workbench.diffusion.sampling, workbench.diffusion.training; print('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
