@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
 from workbench.scenes.drawn import OBJECT_NAMES, draw_free_crops, draw_scenes, writer
+from workbench.scenes.drawn.processes import mapped
 
 SMOKE = {"train_images": 60, "val_images": 20, "test_images": 30, "seed": 4, "workers": 1}
 TINY = {"train_images": 5, "val_images": 2, "test_images": 3, "seed": 9, "workers": 1}
@@ -185,3 +187,12 @@ def test_a_linear_classifier_on_pixels_does_not_solve_it():
     weights = np.linalg.solve(kernel[:half] + 10 * np.eye(half), np.eye(classes.max() + 1)[classes[:half]])
     accuracy = np.mean((kernel[half:] @ weights).argmax(axis=1) == classes[half:])
     assert accuracy < 0.6
+
+
+def _dies(chunk):
+    os._exit(1)
+
+
+def test_a_dead_process_is_an_error_with_a_remedy():
+    with pytest.raises(WorkbenchError, match="run again, perhaps with workers=1"):
+        list(mapped(_dies, [1, 2], 2, pool=True))

@@ -1,9 +1,6 @@
 """Labelled crops of freely drawn pairs and single things, every class as often as every other."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -13,6 +10,7 @@ from workbench.randomness import generator
 from workbench.scenes.drawn.catalogue import OBJECT_NAMES
 from workbench.scenes.drawn.picture import draw_picture
 from workbench.scenes.drawn.plan import GroupPlan, PicturePlan
+from workbench.scenes.drawn.processes import mapped
 from workbench.scenes.drawn.rules import LEFT, RELATION_NAMES, RIGHT, allowed
 
 PAIRS_PER_CHUNK = 64
@@ -47,7 +45,8 @@ def draw_free_crops(
     relations = {name: index for index, name in enumerate(relation_names)}
     images = np.empty((n_pairs * (1 + singles), crop_size, crop_size, 3), dtype=np.uint8)
     rows = []
-    for drawn, names in track(_drawn(chunks, workers, n_pairs), "Drawing free crops", total=len(chunks)):
+    chunks_drawn = mapped(_draw_chunk, chunks, workers, pool=n_pairs >= PAIRS_WORTH_A_POOL)
+    for drawn, names in track(chunks_drawn, "Drawing free crops", total=len(chunks)):
         images[len(rows) : len(rows) + len(names)] = drawn
         rows += [(objects[s], relations[r] if r else NO_CLASS, objects[o] if o else NO_CLASS) for s, r, o in names]
     return images, np.array(rows, dtype=np.int64).reshape(-1, 3)
@@ -76,15 +75,6 @@ def balanced_pairs(
 
 def _least_used(used: np.ndarray, choices: np.ndarray, rng: np.random.Generator) -> int:
     return int(np.argmin(np.where(choices, used + rng.random(len(used)), np.inf)))
-
-
-def _drawn(chunks, workers: int, n_pairs: int) -> Iterator[tuple[np.ndarray, list[tuple[str, str, str]]]]:
-    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
-    if workers == 1 or n_pairs < PAIRS_WORTH_A_POOL:
-        yield from map(_draw_chunk, chunks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_draw_chunk, chunks)
 
 
 def _draw_chunk(chunk) -> tuple[np.ndarray, list[tuple[str, str, str]]]:

@@ -8,10 +8,7 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -24,6 +21,7 @@ from workbench.scenes.drawn.catalogue import FAMILIES, FAMILY_OF
 from workbench.scenes.drawn.long_tail import FEWEST_CLASSES, evaluation_targets, training_targets
 from workbench.scenes.drawn.picture import draw_picture
 from workbench.scenes.drawn.plan import PicturePlan, plan_pictures
+from workbench.scenes.drawn.processes import mapped
 from workbench.scenes.drawn.rules import RELATION_NAMES
 
 SPLITS = ("train", "val", "test")
@@ -113,24 +111,11 @@ def _draw_all(folder: Path, plans, seed: int, size: int, workers: int, stamp: st
             missing.append(chunk)
         else:
             boxes[chunk[0]][chunk[1] : chunk[1] + len(record)] = record
-    for split, start, record in track(_drawn_chunks(images, missing, workers), "Drawing scenes", total=len(missing)):
+    many = sum(len(chunk[2]) for chunk in missing) >= PICTURES_WORTH_A_POOL
+    drawn = mapped(partial(_draw_chunk, images), missing, workers, pool=many)
+    for split, start, record in track(drawn, "Drawing scenes", total=len(missing)):
         boxes[split][start : start + len(record)] = record
     return boxes
-
-
-def _drawn_chunks(images: Path, chunks: list[Chunk], workers: int) -> Iterator[tuple[str, int, list]]:
-    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
-    if workers == 1 or sum(len(chunk[2]) for chunk in chunks) < PICTURES_WORTH_A_POOL:
-        yield from (_draw_chunk(images, chunk) for chunk in chunks)
-        return
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_draw_chunk, [images] * len(chunks), chunks)
-    except BrokenProcessPool as error:
-        raise WorkbenchError(
-            f"{images}: a drawing process ended before its work was done (out of memory, or killed). "
-            "Finished pictures are kept; run the same command again, perhaps with fewer workers."
-        ) from error
 
 
 def _draw_chunk(images: Path, chunk: Chunk) -> tuple[str, int, list]:
