@@ -7,7 +7,9 @@ from workbench.errors import WorkbenchError
 from workbench.language import contrastive_training, text_tower
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.language.contrastive_training import SharedCaptionLoss
-from workbench.language.text_tower import train_text_tower
+from workbench.language.text_embedding import TextEmbeddings, embed_class_names
+from workbench.language.text_tower import train_drawn_tower, train_text_tower
+from workbench.scenes.vocabulary import Vocabulary
 
 CONFIG = {
     "embed_dim": 32,
@@ -112,3 +114,26 @@ def test_words_never_shown_and_captions_too_long_are_named(tmp_path):
         train(tmp_path / "long", other_texts=["very " * 20 + "red"])
     with pytest.raises(WorkbenchError, match="3 images and 2 captions"):
         train_text_tower(tmp_path, images=np.zeros((3, 8, 8, 3), np.uint8), captions=[("a",)] * 2, seed=0, epochs=1)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    Vocabulary(("dog", "chair", "apple", "man"), ("near", "to the left of", "on")).write(tmp_path)
+    return tmp_path
+
+
+def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
+    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, crops=90, epochs=1, seed=0)
+    assert {"object_recall_at_1", "triplet_recall_at_1", "relation_recall_at_1"} <= metrics.keys()
+    assert metrics["names_never_shown"] == [] and metrics["relation_chance_at_1"] == pytest.approx(1 / 3)
+    embed_class_names(scenes / "text", vocabulary_folder=scenes, tower=scenes / "tower")
+    text = TextEmbeddings.open(scenes / "text")
+    encoder = CaptionEncoder.load(scenes / "tower")
+    np.testing.assert_allclose(text.objects, encoder.embed(["dog", "chair", "apple", "man"]), atol=1e-6)
+    np.testing.assert_allclose(text.triplets([3], [2], [1]), encoder.embed(["man on chair"]), atol=1e-6)
+
+
+def test_a_class_that_cannot_be_drawn_is_named(scenes):
+    Vocabulary(("dog", "quark"), ("near",)).write(scenes)
+    with pytest.raises(WorkbenchError, match="'quark'"):
+        train_drawn_tower(scenes / "tower", scenes=scenes, crops=90, epochs=1, seed=0)

@@ -6,6 +6,7 @@ size that trains in well under a minute on two cores.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,19 +30,33 @@ from workbench.scenes.vocabulary import Vocabulary
 
 DRAWN_TOWER = Path(__file__).with_name("drawn_tower.json")
 HELD_OUT_SHARE = 0.1
+CROPS_PER_PAIR = 3
+CROP_SIZE = 64  # pixels; the tower resizes to its own
 
 
-def train_drawn_tower(folder: Path, *, scenes: Path, crops: int, epochs: int, seed: int, batch: int = 256) -> dict:
-    """Train the small tower on ``crops`` crops of freely drawn scenes, all classes equally often.
+def train_drawn_tower(
+    folder: Path, *, scenes: Path, crops: int = 9000, epochs: int = 8, seed: int, batch: int = 96
+) -> dict:
+    """Train the small tower on about ``crops`` crops of freely drawn scenes, all classes equally often.
 
-    ``scenes`` is the folder of the drawn data set (its vocabulary gives the names). A crop of one object is
-    captioned with its name; a crop of a pair with "subject relation object" or, every third time, the relation
-    alone, so that single relation names have an embedding too. Returns the recall on held-out crops.
+    ``scenes`` is the folder of the drawn data set, whose vocabulary says which classes there are. Of each drawn pair
+    come three crops: one of both, captioned "subject relation object" or, every third time, with the relation
+    alone, so that single relation names have an embedding too; and one of each thing, captioned with its name.
+    Returns the recall on held-out crops.
     """
-    from workbench.scenes.drawn import draw_free_crops
+    from workbench.scenes.drawn import OBJECT_NAMES, RELATION_NAMES, draw_free_crops
 
     vocabulary = Vocabulary.read(scenes)
-    images, triplets = draw_free_crops(crops, seed)
+    foreign = [*(set(vocabulary.objects) - set(OBJECT_NAMES)), *(set(vocabulary.relations) - set(RELATION_NAMES))]
+    if foreign:
+        raise WorkbenchError(
+            f"{scenes}: {sorted(foreign)[0]!r} ({len(foreign)} such names) is not a class that can be drawn. Train "
+            "this tower on a folder that `draw_scenes` wrote; other data sets take a published open_clip model."
+        )
+    images, triplets = draw_free_crops(
+        math.ceil(crops / CROPS_PER_PAIR), seed, singles=CROPS_PER_PAIR - 1, crop_size=CROP_SIZE,
+        object_names=vocabulary.objects, relation_names=vocabulary.relations,
+    )  # fmt: skip
     captions = [_captions_of_crop(triplet, vocabulary) for triplet in triplets.tolist()]
     metrics = train_text_tower(
         folder,
@@ -68,7 +83,7 @@ def train_text_tower(
     config: dict | None = None,
     seed: int,
     epochs: int,
-    batch: int = 256,
+    batch: int = 96,
     learning_rate: float = 2e-3,
     weight_decay: float = 0.05,
     groups: np.ndarray | None = None,
