@@ -63,8 +63,17 @@ def write_features(folder, entity_region="box", rows=300):
 @pytest.fixture(scope="session")
 def small_features(tmp_path_factory):
     """Folders features, text and triplets of a small long-tailed data set with boxes."""
-    folder = tmp_path_factory.mktemp("small")
-    inputs = write_features(folder / "features")
+    return write_stages(tmp_path_factory.mktemp("small"), "box")
+
+
+@pytest.fixture(scope="session")
+def union_features(tmp_path_factory):
+    """The same for a data set that brings union features alone."""
+    return write_stages(tmp_path_factory.mktemp("unions"), "union")
+
+
+def write_stages(folder, entity_region):
+    inputs = write_features(folder / "features", entity_region)
     quotas = {"medium_quota": 40, "few_quota": 60}
     write_triplets(folder / "triplets", **inputs, **quotas, n_centres=5, seed=1)
     return inputs | {"triplets": folder / "triplets"}

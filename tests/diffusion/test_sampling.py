@@ -217,6 +217,16 @@ def test_a_killed_generation_goes_on_to_the_same_bytes(stages, tmp_path, monkeyp
         generate(stages, tmp_path / "killed", samples=41, seed_map=seed_map)
 
 
+def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union_features, tmp_path):
+    options = {"steps": 4, "width": 16, "heads": 2, "blocks": 1, "batch_size": 32, "entity_features": "generated"}
+    train_diffusion(tmp_path / "diffusion", **union_features, **options)
+    inputs = SimpleNamespace(inputs=union_features, folder=tmp_path)
+    folders = union_features | {"diffusion": tmp_path / "diffusion"}
+    generate_features(tmp_path / "generated", **folders, entity_features="generated", steps=2, seed=0)
+    generated = GeneratedFeatures.open(tmp_path / "generated", bank_of(inputs))
+    assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100
+
+
 @pytest.mark.parametrize("option", [{"start": "noise"}, {"entity_features": "real"}, {"seed_map": "linear"}])
 def test_unknown_choices_are_named(stages, tmp_path, option):
     with pytest.raises(WorkbenchError, match=next(iter(option))):
