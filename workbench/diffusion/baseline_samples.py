@@ -63,6 +63,13 @@ def training_groups(training: pd.DataFrame, wanted: pd.DataFrame) -> TrainingGro
     return TrainingGroups(rows, group, level)
 
 
+def matched_rows(training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, purpose: str) -> np.ndarray:
+    """One training row (n,) for each wanted triplet: of the same triplet, else of its nearest group of classes."""
+    groups = training_groups(training, wanted)
+    share = generator(seed, purpose).random(len(wanted))
+    return np.array([groups.rows[g][int(u * len(groups.rows[g]))] for g, u in zip(groups.group, share, strict=True)])
+
+
 def copy_plus_noise(
     features: np.ndarray, training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, noise: float = 0.1
 ) -> np.ndarray:
@@ -70,9 +77,7 @@ def copy_plus_noise(
 
     ``noise`` is in standard deviations of each dimension over the training rows. The rival that knows nothing new.
     """
-    groups = training_groups(training, wanted)
-    share = generator(seed, "copy plus noise").random(len(wanted))
-    source = np.array([groups.rows[g][int(u * len(groups.rows[g]))] for g, u in zip(groups.group, share, strict=True)])
+    source = matched_rows(training, wanted, seed=seed, purpose="copy plus noise")
     samples = np.empty((len(wanted), features.shape[1]), dtype=np.float32)
     spread = np.std(features, axis=0, dtype=np.float64) * noise
     for start in range(0, len(wanted), SAMPLES_PER_CHUNK):

@@ -1,4 +1,4 @@
-"""Fidelity of generated features: one table, generated rows beside their floor and two cheap context."""
+"""Fidelity of generated features: one table, generated rows beside their floor and two cheap rivals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.baseline_samples import class_gaussian, copy_plus_noise
+from workbench.diffusion.baseline_samples import class_gaussian, copy_plus_noise, matched_rows
 from workbench.diffusion.class_discriminant import ClassDiscriminant, agreement, train_on_generated_test_on_real
 from workbench.diffusion.fidelity_distances import (
     Gaussian,
@@ -82,7 +82,7 @@ def fidelity_report(
     """One row for each of ``SAMPLE_SETS``, one column for each metric, and ``reason`` for what is NaN.
 
     All sets are compared with the held-out real rows, which no model has seen, so copying training rows earns no
-    more than real rows do. "floor" is real against other real: as many training rows as there are samples (for
+    more than real rows do. "floor" is real against other real: a training row for each sample's triplet (for
     memorisation and agreement, held-out rows against other held-out rows). The rivals are drawn for the generated
     rows' own triplets. Frechet distances compare what is comparable only if the generated rows have the held-out
     rows' class frequencies: generate one row for each held-out triplet.
@@ -189,7 +189,8 @@ def _sample_sets(
     wanted, known = generated.labels, (train.features, train.labels)
     copies = copy_plus_noise(*known, wanted, seed=seed, noise=settings.copy_noise)
     gaussian = class_gaussian(*known, wanted, seed=seed, components=settings.components)
-    floor = _some(train, len(generated), seed, "floor")
+    # Drawn for the same triplets: a floor with other class frequencies would measure those and not the features.
+    floor = train.take(matched_rows(train.labels, wanted, seed=seed, purpose="floor"))
     sets = (generated, floor, LabelledFeatures(copies, wanted), LabelledFeatures(gaussian, wanted))
     return dict(zip(SAMPLE_SETS, sets, strict=True))
 
