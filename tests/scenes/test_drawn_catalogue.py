@@ -97,7 +97,7 @@ def _look(relation, s, o, drawn_in_order):
     elif relation in ("pulling", "near"):
         assert shared[0] < 12
     if relation in TOUCHING - {"wearing", "holding"}:
-        assert s[1] + s[3] < o[1] + o[3] + 2
+        assert s[3] < o[3] + 2 and s[1] < o[3] - 5
 
 
 def test_rules_are_selectional():

@@ -20,7 +20,7 @@ from workbench.scenes.drawn.placement import (
     scale_for,
     support,
 )
-from workbench.scenes.drawn.pose import FREE, Pose
+from workbench.scenes.drawn.pose import Pose
 
 
 def standing_on(subject: str, object_: str, rng: np.random.Generator, scale: float) -> Group:
@@ -61,7 +61,7 @@ def riding(subject: str, object_: str, rng: np.random.Generator, scale: float) -
     """Astride a mount, or standing on a board."""
     board = object_ == "skateboard"
     person = FAMILY_OF[subject] == "people"
-    mount = grounded(drawn(object_, rng, scale * (1.25 if board else 1.05), turn=2, face=1), 0, "object")
+    mount = grounded(drawn(object_, rng, scale * (1.25 if board else 1.05), Pose(), turn=3, face=1), 0, "object")
     seat = mount.at("back", (0.45, 0.3))
     if person and not board:
         pose = Pose("ride", arms=((24, 62), (38, 74)))
@@ -88,7 +88,7 @@ def wearing(subject: str, object_: str, rng: np.random.Generator, scale: float) 
     slot = GARMENTS[object_].slot
     person = FAMILY_OF[subject] == "people"
     pose = Pose("stand", arms=WEARING_ARMS if slot == "torso" else (), bare="head" if slot == "head" else slot)
-    wearer = grounded(drawn(subject, rng, scale * 1.12, pose, turn=2), 0, "subject")
+    wearer = grounded(drawn(subject, rng, scale * 1.12, pose, turn=3, view=0.35), 0, "subject")
     garment = draw_object(object_, rng, scale * 1.1)
     anchor = {"head": "head_top", "neck": "neck", "waist": "waist", "torso": "torso"}[slot]
     width = {
@@ -189,11 +189,11 @@ def pulling(subject: str, object_: str, rng: np.random.Generator, scale: float) 
     """Ahead of the load, a rope between."""
     a, b = evened_scales(subject, object_, 1.5)
     person = FAMILY_OF[subject] == "people"
-    pose = Pose("walk", arms=((-48, -62), (-36, -58))) if person else FREE
+    pose = Pose("walk", arms=((-48, -62), (-36, -58))) if person else Pose()
     puller = drawn(subject, rng, a * scale * 0.95, pose, turn=1, face=1)
     if person:
         puller = puller.turned(11)
-    load = drawn(object_, rng, b * scale * 0.85, turn=2, face=1)
+    load = drawn(object_, rng, b * scale * 0.85, Pose(), turn=3, face=1)
     gap = rng.uniform(13, 22) * scale
     behind, ahead = grounded(load, 0, "object"), grounded(puller, load.width + gap, "subject")
     start = (load.width - 2, -min(0.45 * load.height, 0.4 * puller.height))
@@ -205,7 +205,7 @@ def pushing(subject: str, object_: str, rng: np.random.Generator, scale: float) 
     """Behind the load, arms against it."""
     a, b = evened_scales(subject, object_, 1.4)
     person = FAMILY_OF[subject] == "people"
-    pose = Pose("walk", arms=((66, 88), (76, 94))) if person else FREE
+    pose = Pose("walk", arms=((66, 88), (76, 94))) if person else Pose()
     pusher = drawn(subject, rng, a * scale * 0.98, pose, turn=1, face=1)
     if person:
         pusher = pusher.turned(13)

@@ -197,7 +197,7 @@ def _mottled(image: Image.Image, rng, size: int) -> Image.Image:
     noise = Image.fromarray(rng.integers(0, 256, (coarse, coarse), dtype=np.uint8)).resize(
         (size, size), Image.Resampling.BICUBIC
     )
-    strength = rng.uniform(0.02, 0.09)
+    strength = rng.uniform(0.02, 0.14)
     grain = (np.asarray(noise, dtype=np.float32) / 255 - 0.5)[..., None] * 2 * strength + 1
     return Image.fromarray(np.clip(np.asarray(image, dtype=np.float32) * grain, 0, 255).astype(np.uint8))
 
@@ -206,10 +206,11 @@ def lit(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """The finished picture under a sloping light, a tint and sensor noise: (H, W, 3) uint8."""
     pixels = np.asarray(image, dtype=np.float32)
     height, width = pixels.shape[:2]
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.22)
-    ys, xs = np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    light = rng.uniform(0.86, 1.14) * (1 + strength * (np.float32(np.cos(angle)) * xs + np.float32(np.sin(angle)) * ys))
-    tint = rng.uniform(0.93, 1.07, 3).astype(np.float32)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.38)
+    across = np.float32(np.cos(angle)) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    down = np.float32(np.sin(angle)) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    light = np.exp(rng.uniform(-0.4, 0.15)) * (1 + strength * (across + down))
+    tint = rng.uniform(0.87, 1.13, 3).astype(np.float32)
     pixels = pixels * light[..., None].astype(np.float32) * tint
-    pixels += rng.uniform(1.0, 7) * rng.standard_normal(pixels.shape, dtype=np.float32)
+    pixels += rng.uniform(1.0, 8) * rng.standard_normal(pixels.shape, dtype=np.float32)
     return np.clip(pixels, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ from workbench.scenes.drawn.families import (
     vehicles,
     vessels,
 )
-from workbench.scenes.drawn.pose import FREE, Pose
+from workbench.scenes.drawn.pose import FREE, Pose, chosen
 from workbench.scenes.drawn.sketch import Sprite
 
 _TEMPLATES = {
@@ -82,7 +82,9 @@ def pixels_of(name: str) -> float:
 
 def draw_object(name: str, rng: np.random.Generator, scale: float = 1.0, pose: Pose = FREE) -> Sprite:
     """A sprite of class ``name``; ``scale`` multiplies its usual size."""
-    return _TEMPLATES[FAMILY_OF[name]].draw(name, rng, pixels_of(name) * scale, pose).sprite(name)
+    family = FAMILY_OF[name]
+    pose = chosen(pose, name, family, rng)
+    return _TEMPLATES[family].draw(name, rng, pixels_of(name) * scale, pose).sprite(name)
 
 
 @cache

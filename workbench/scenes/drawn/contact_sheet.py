@@ -7,6 +7,7 @@ from workbench.randomness import generator
 from workbench.scenes.drawn.arrangement import arrange
 from workbench.scenes.drawn.catalogue import FAMILIES, OBJECT_NAMES, draw_object, pixels_of
 from workbench.scenes.drawn.placement import Group
+from workbench.scenes.drawn.pose import Pose
 from workbench.scenes.drawn.rules import RELATION_NAMES, allowed
 
 CELL = 92
@@ -23,7 +24,7 @@ def contact_sheet(seed: int = 0, columns: int = 12) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for index, name in enumerate(names):
         rng = generator(seed, "contact sheet", name)
-        sprite = draw_object(name, rng, 66 / pixels_of(name))
+        sprite = draw_object(name, rng, 66 / pixels_of(name), Pose())
         fit = min(1.0, (CELL - 8) / max(sprite.width, sprite.height))
         sprite = sprite.resized(fit) if fit < 1 else sprite
         left, top = index % columns * CELL, index // columns * (CELL + CAPTION)

@@ -46,8 +46,8 @@ class Group:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """The box of all of them."""
-        boxes = np.array([item.box for item in self.placed])
-        return (*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0))
+        left, top, right, bottom = zip(*(item.box for item in self.placed), strict=True)
+        return min(left), min(top), max(right), max(bottom)
 
     def moved(self, dx: float, dy: float) -> "Group":
         """Shift in place."""
@@ -67,19 +67,47 @@ class Group:
 @cache
 def usual_size(name: str) -> tuple[int, int]:
     """Width and height in pixels of an average member of the class at scale 1."""
-    sprite = draw_object(name, generator(0, "usual size", name))
+    sprite = draw_object(name, generator(0, "usual size", name), 1.0, Pose())
     return sprite.width, sprite.height
 
 
-def drawn(name: str, rng, scale: float, pose: Pose = FREE, turn: float = 4.0, face: int = 0) -> Sprite:
-    """Draw with a small turn; ``face`` +1 or -1 fixes the direction, 0 leaves it to chance."""
+# How far a thing that lies about is turned, in degrees either way.
+_LOOSE_TURN = {
+    "vessels": 12,
+    "cutlery": 100,
+    "baked goods": 28,
+    "fruit": 38,
+    "four-legged animals": 9,
+    "birds": 12,
+    "vehicles": 9,
+    "furniture": 5,
+    "people": 9,
+    "clothing": 26,
+    "plants": 9,
+    "buildings": 5,
+    "sports gear": 60,
+    "electronics": 9,
+    "bags": 13,
+}
+
+
+_UPRIGHT = ("buildings", "furniture", "vehicles")
+
+
+def drawn(
+    name: str, rng, scale: float, pose: Pose = FREE, turn: float | None = None, face: int = 0, view: float = 1.0
+) -> Sprite:
+    """Draw and look at it from somewhere: ``turn`` limits the rotation (None: as far as its kind lies about),
+    ``view`` scales the random shear and stretch; ``face`` +1 or -1 fixes the direction, 0 leaves it to chance.
+    """
     sprite = draw_object(name, rng, scale, pose)
-    family = FAMILY_OF[name]
-    upright = family in ("buildings", "furniture", "people", "plants", "vehicles", "four-legged animals", "birds")
-    sprite = sprite.turned(rng.uniform(-turn, turn) * (0.35 if upright else 1.0))
     if face < 0 or (face == 0 and rng.random() < 0.5):
         sprite = sprite.flipped()
-    return sprite
+    limit = _LOOSE_TURN[FAMILY_OF[name]] if turn is None else turn
+    view *= 0.6 if FAMILY_OF[name] in _UPRIGHT else 1.0
+    shear = view * float(np.clip(rng.normal(0, 0.13), -0.3, 0.3))
+    stretch = math.exp(view * float(np.clip(rng.normal(0, 0.13), -0.3, 0.3)))
+    return sprite.turned(float(rng.uniform(-limit, limit)), shear, stretch)
 
 
 def grounded(sprite: Sprite, left: float, role: str, lift: float = 0.0) -> Placed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from workbench.scenes.drawn.palette import Colour, shade
 
@@ -14,7 +14,8 @@ SUPERSAMPLING = 3
 # Units around the board, for outlines and for what reaches a little further in some poses.
 MARGIN = 10
 Point = tuple[float, float]
-_VISIBLE = [255 if alpha > 24 else 0 for alpha in range(256)]
+# Alpha up to here does not count for a box.
+FAINT = 24
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,26 @@ class Sprite:
         points = {name: (self.width - x, y) for name, (x, y) in self.points.items()}
         return replace(self, image=self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), points=points)
 
-    def turned(self, degrees: float) -> "Sprite":
-        """Rotated clockwise by ``degrees`` and cut again."""
-        if abs(degrees) < 0.5:
+    def turned(self, degrees: float, shear: float = 0.0, stretch: float = 1.0) -> "Sprite":
+        """Seen a little differently: stretched sideways, sheared, rotated clockwise by ``degrees``; cut again."""
+        if abs(degrees) < 0.5 and not shear and stretch == 1:
             return self
-        turned = self.image.rotate(-degrees, resample=Image.Resampling.BICUBIC, expand=True)
         cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        points = {}
-        for name, (x, y) in self.points.items():
-            dx, dy = x - self.width / 2, y - self.height / 2
-            points[name] = (turned.width / 2 + cosine * dx - sine * dy, turned.height / 2 + sine * dx + cosine * dy)
-        return replace(self, image=turned, points=points).cut()
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        matrix = turn @ np.array([[stretch, shear], [0.0, 1 / stretch]])
+        # Two transparent pixels all round keep the edges of the cut sprite smooth.
+        padded = ImageOps.expand(self.image, 2, (70, 60, 60, 0))
+        width, height = padded.size
+        corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
+        low = corners.min(axis=1) - 1
+        size = tuple(int(v) for v in np.ceil(corners.max(axis=1) - low + 1))
+        back = np.linalg.inv(matrix)
+        offset = back @ low
+        image = padded.transform(
+            size, Image.Transform.AFFINE, (*back[0], offset[0], *back[1], offset[1]), Image.Resampling.BICUBIC
+        )
+        points = {name: tuple(matrix @ (x + 2, y + 2) - low) for name, (x, y) in self.points.items()}
+        return replace(self, image=image, points=points).cut()
 
     def resized(self, factor_x: float, factor_y: float | None = None) -> "Sprite":
         """Scaled by one or two factors; lengths follow the horizontal one."""
@@ -82,8 +92,12 @@ class Sprite:
 
     def cut(self) -> "Sprite":
         """Cropped to what is visible."""
-        box = self.image.getchannel("A").point(_VISIBLE).getbbox()
-        if box is None or box == (0, 0, *self.image.size):
+        visible = np.asarray(self.image.getchannel("A")) > FAINT
+        rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+        if not len(rows):
+            return self
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        if box == (0, 0, *self.image.size):
             return self
         points = {name: (x - box[0], y - box[1]) for name, (x, y) in self.points.items()}
         return replace(self, image=self.image.crop(box), points=points)

@@ -100,12 +100,15 @@ def below(subject: str, object_: str, rng: np.random.Generator, scale: float) ->
     return _stacked(object_, subject, rng, scale, ("object", "subject"))
 
 
+_LYING = ("cutlery", "fruit", "baked goods", "clothing", "sports gear")
+
+
 def on(subject: str, object_: str, rng: np.random.Generator, scale: float) -> Group:
     """The subject rests on the object."""
     low = support(object_, rng, scale)
     limit = 0.62 * low.sprite.height
     size = min(1.0, limit / usual_size(subject)[1], 0.8 * low.sprite.width / usual_size(subject)[0])
-    upper = drawn(subject, rng, max(size, 0.62) * scale, Pose("stand"), turn=3)
+    upper = drawn(subject, rng, max(size, 0.62) * scale, Pose(), None if FAMILY_OF[subject] in _LYING else 5)
     return Group([low, resting_on(upper, low, rng)])
 
 
