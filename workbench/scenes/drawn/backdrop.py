@@ -209,7 +209,7 @@ def lit(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.38)
     across = np.float32(np.cos(angle)) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     down = np.float32(np.sin(angle)) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    light = np.exp(rng.uniform(-0.4, 0.15)) * (1 + strength * (across + down))
+    light = np.exp(rng.uniform(-0.3, 0.17)) * (1 + strength * (across + down))
     tint = rng.uniform(0.87, 1.13, 3).astype(np.float32)
     pixels = pixels * light[..., None].astype(np.float32) * tint
     pixels += rng.uniform(1.0, 8) * rng.standard_normal(pixels.shape, dtype=np.float32)

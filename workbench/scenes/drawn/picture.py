@@ -18,6 +18,7 @@ _OUTDOOR_FAMILIES = {"vehicles", "buildings", "plants", "four-legged animals", "
 _SCALE_OF_GROUPS = {1: 1.4, 2: 1.16, 3: 0.96, 4: 0.82}
 _TRIES = 4
 _SPREADS = 5
+_SMALL_FAULT = 0.04
 _MOST_HIDDEN = 0.4
 
 
@@ -70,7 +71,7 @@ def _placed_groups(plan: PicturePlan, rng: np.random.Generator, size: int, horiz
         fault = _best_spread(plan, groups, rng, size, horizon)
         if best is None or fault < best[0]:
             best = (fault, groups)
-        if fault == 0:
+        if fault < _SMALL_FAULT:
             break
         scale *= 0.86
     return best[1]
@@ -84,7 +85,7 @@ def _best_spread(plan: PicturePlan, groups: list[Group], rng: np.random.Generato
         fault = _fault(plan, groups, size)
         if fault < best[0]:
             best = (fault, [(item.left, item.top) for group in groups for item in group.placed])
-        if fault == 0:
+        if fault < _SMALL_FAULT:
             break
     for item, (left, top) in zip((item for group in groups for item in group.placed), best[1], strict=True):
         item.left, item.top = left, top
