@@ -166,6 +166,9 @@ def environment(root: Path, replace: bool = False) -> dict[str, str]:
     variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     for name in _THREAD_VARIABLES:
         variables.setdefault(name, str(available_cores()))
+    # Threads that spin while they wait halve the speed as soon as anything else runs on the same cores.
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    variables.setdefault("GOMP_SPINCOUNT", "0")
     variables.pop(REPLACE_VARIABLE, None)
     if replace:
         variables[REPLACE_VARIABLE] = "1"
