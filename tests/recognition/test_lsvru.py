@@ -101,3 +101,14 @@ def test_initial_weights_fill_the_documented_range(dimension, hidden):
 def test_words_of_another_vocabulary_are_refused():
     with pytest.raises(WorkbenchError, match=r"relation_vectors.*\(4, 5\)"):
         LsvruHead(LsvruConfig(8, 5, 4, 3, 6), torch.randn(4, 5), torch.randn(3, 5))
+
+
+def test_separate_roles_tell_subject_from_object_in_one_feature():
+    config = LsvruConfig(6, 5, 4, 3, 8, separate_roles=True)
+    words = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)), torch.randn(4, 5)
+    head, shared = (LsvruHead(c, *words).initialise(0) for c in (config, LsvruConfig(6, 5, 4, 3, 8)))
+    union = torch.randn(7, 6, generator=torch.Generator().manual_seed(1))
+    own, one = head(union, union, union), shared(union, union, union)
+    assert not torch.allclose(own.subject, own.object)
+    assert torch.allclose(one.subject, one.object)
+    assert torch.allclose(own.subject, one.subject)

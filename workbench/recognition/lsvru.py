@@ -22,13 +22,18 @@ WORD_BUFFERS = ("object_vectors", "relation_vectors")
 
 @dataclass(frozen=True)
 class LsvruConfig:
-    """Sizes of the head: D, W word dimension, C objects, R relations (no background), hidden width (upstream 1024)."""
+    """Sizes of the head: D, W word dimension, C objects, R relations (no background), hidden width (upstream 1024).
+
+    ``separate_roles`` gives objects a visual embedding of their own. Upstream shares one between subject and object;
+    where the union's feature stands in for both boxes, a shared one could only give both the same answer.
+    """
 
     feature_dimension: int
     word_dimension: int
     n_objects: int
     n_relations: int
     hidden: int = 1024
+    separate_roles: bool = False
 
     def as_json(self) -> dict:
         """The configuration as a JSON object."""
@@ -68,6 +73,8 @@ class LsvruHead(nn.Module):
         self.register_buffer("object_vectors", object_vectors.float())
         self.register_buffer("relation_vectors", relation_vectors.float())
         self.so_vis_embeddings = nn.Linear(dimension, hidden)
+        if config.separate_roles:
+            self.object_vis_embeddings = nn.Linear(dimension, hidden)
         self.prd_feats = nn.Sequential(nn.Linear(3 * dimension, hidden), nn.LeakyReLU(LEAK))
         self.prd_vis_embeddings = _two_layers(3 * hidden, hidden)
         self.so_sem_embeddings = _two_layers(words, hidden)
@@ -88,7 +95,7 @@ class LsvruHead(nn.Module):
     def visual_embeddings(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> VisualEmbeddings:
         """Embed features (N, D) each; the relation sees subject and object through a stop-gradient."""
         v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
-        v_object = self.so_vis_embeddings(object)
+        v_object = (self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings)(object)
         joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
         # Not normalised here, other than in RelTransformer.
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)

@@ -72,7 +72,8 @@ def train_recogniser(
     ``features`` holds the vocabulary and the banks train/ and val/; ``text`` a text folder, whose class vectors
     are used unless ``word_vectors`` names a word2vec, GloVe or JSON file (``word_mode`` as in `word_vectors`).
     ``loss`` is "ce", "wce" or "logit_adjusted" (``tau``). ``only_trained`` leaves classes without a train row out
-    of the validation mean. The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
+    of the validation mean. A bank of union features alone gets a head with separate embeddings of subject and object.
+    The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
     (6.1); AdamW gets further in the same epochs on stored features. Writes ``recogniser.safetensors`` and
     ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers.
     """
@@ -88,7 +89,7 @@ def train_recogniser(
         )
     counts = count_classes(train.relations, vocabulary)
     vectors, word_source = class_vectors(Path(text), vocabulary, word_vectors, word_mode)
-    head = new_head(train.dimension, vectors, hidden, seed)
+    head = new_head(train.dimension, vectors, hidden, seed, separate_roles=train.entity_region == "union")
     fitted = fit(
         head,
         RealBatches(FeatureRows(train, f"{features / 'train'}", memory_gigabytes), batch_size, seed),
@@ -130,8 +131,8 @@ def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mo
     return text_word_vectors(embeddings), f"text tower {embeddings.encoder}"
 
 
-def new_head(dimension: int, vectors: ClassVectors, hidden: int, seed: int) -> LsvruHead:
+def new_head(dimension: int, vectors: ClassVectors, hidden: int, seed: int, separate_roles: bool = False) -> LsvruHead:
     """A head with fresh weights for features of ``dimension`` and these word matrices."""
     objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
-    config = LsvruConfig(dimension, objects.shape[1], len(objects), len(relations) - 1, hidden)
+    config = LsvruConfig(dimension, objects.shape[1], len(objects), len(relations) - 1, hidden, separate_roles)
     return LsvruHead(config, objects, relations).initialise(seed)
