@@ -10,7 +10,7 @@ from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.fidelity import FidelitySettings, LabelledFeatures, fidelity_report
 from workbench.diffusion.sampling import sample_features
-from workbench.diffusion.seeds import subject_object_seed
+from workbench.diffusion.seeds import fit_seed_map, subject_object_seed
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.randomness import generator
@@ -28,6 +28,7 @@ def study_fidelity(
     diffusion: Path,
     start: str = "subject-object",
     start_time: float = 0.5,
+    seed_map: str = "none",
     steps: int = 20,
     guidance: float = 1.0,
     most_rows: int = 3000,
@@ -52,7 +53,7 @@ def study_fidelity(
     conditions, index = condition_table(
         embeddings, wanted, checkpoint.hardness_model(), captions=read_triplets(triplets)
     )
-    seeds = subject_object_seed(train, wanted, seed).means(train) if start == "subject-object" else None
+    seeds = _seeds(train, wanted, seed_map, seed) if start == "subject-object" else None
     sampled = sample_features(
         checkpoint, conditions, index, seed=seed, start=seeds, start_time=start_time, steps=steps, guidance=guidance,
         purpose="fidelity", description="Sampling for held-out triplets",
@@ -68,6 +69,11 @@ def study_fidelity(
     with atomic_path(folder / NORMS) as temporary:
         np.savez(temporary, **{name: np.linalg.norm(values, axis=1) for name, values in norms.items()})
     return {"settings": asdict(settings), "rows": len(rows)} | _nested(report)
+
+
+def _seeds(train: FeatureBank, wanted: pd.DataFrame, seed_map: str, seed: int) -> np.ndarray:
+    means = subject_object_seed(train, wanted, seed).means(train)
+    return fit_seed_map(train, seed)(means) if seed_map == "affine" else means
 
 
 def _known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int) -> np.ndarray:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
@@ -18,9 +17,10 @@ from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 from workbench.regions.box_sampling import BACKGROUND, BoxDraws
 from workbench.regions.detector_checkpoint import read_details, save_detector
-from workbench.regions.detector_training import DetectorInTraining, cpu_bfloat16_pays, score_boxes
+from workbench.regions.detector_training import DetectorInTraining, halves, score_boxes, share_of_loss
 from workbench.regions.encoder import RegionEncoder
 from workbench.regions.extraction import chosen_device
+from workbench.regions.halved_batches import HalvedBatches
 from workbench.regions.training_batches import Examples, PictureBatch, one_ahead, randomly_changed
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.bands import count_classes
@@ -74,10 +74,11 @@ def pretrain_detector(
     network.to(chosen_device(device), memory_format=torch.channels_last)
     examples = Examples(train, label_of_class, batch_images)
     draws = BoxDraws(copies, jitter, background, colour)
-    run = _Run(folder, network, encoder, examples, draws, settings)
-    for epoch in range(run.resume(), epochs):
-        run.train_epoch(epoch)
-        run.save(epoch + 1)
+    with HalvedBatches(network) as halved:
+        run = _Run(folder, halved, encoder, examples, draws, settings)
+        for epoch in range(run.resume(), epochs):
+            run.train_epoch(epoch)
+            run.save(epoch + 1)
     network.fold()
     metrics = {
         "classes": names,
@@ -113,8 +114,9 @@ def frequent_classes(train: Annotations, classes: int) -> tuple[list[str], np.nd
 class _Run:
     """One training run: optimiser, schedule, log and checkpoint."""
 
-    def __init__(self, folder, network, encoder, examples, draws: BoxDraws, settings: dict):
-        self.folder, self.network, self.encoder, self.examples = folder, network, encoder, examples
+    def __init__(self, folder, halved: HalvedBatches, encoder, examples, draws: BoxDraws, settings: dict):
+        self.folder, self.halved, self.encoder, self.examples = folder, halved, encoder, examples
+        self.network = network = halved.network
         self.draws, self.settings = draws, settings
         self.device = next(network.parameters()).device
         self.steps_per_epoch = len(examples.plan())
@@ -134,12 +136,13 @@ class _Run:
         plan = self.examples.plan(generator(seed, "detector order", epoch))
         batches = one_ahead(self._changed_batches(epoch, plan))
         losses = []
-        self.network.train()
+        self.halved.train()
         with open(self.folder / LOG_FILE, "a") as log:
             for batch in track(batches, f"pre-training, epoch {epoch + 1}", len(plan)):
                 losses.append(self._step(*batch.tensors(self.encoder.config, self.device)))
                 self.seconds = seconds_before + time.monotonic() - started
                 log.write(json.dumps(self._log_line(epoch, losses[-1])) + "\n")
+        self.halved.merge_statistics()
         self.recent_loss = float(np.mean(losses))
 
     def _changed_batches(self, epoch: int, plan: list[np.ndarray]) -> Iterator[PictureBatch]:
@@ -151,21 +154,17 @@ class _Run:
         rate = self._learning_rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        bfloat16 = self.device.type == "cuda" or cpu_bfloat16_pays()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            logits = self.network(images, boxes)
-        loss = functional.cross_entropy(logits.float(), labels)
-        if not torch.isfinite(loss):
+        keep = self.network.dropout_mask(len(labels))
+        loss = self.halved.backward(share_of_loss, halves(images, boxes, labels, keep))
+        if not math.isfinite(loss):
             raise WorkbenchError(
-                f"{self.folder}: the loss is {loss.item()} at step {self.step}. The checkpoint of the last whole epoch "
+                f"{self.folder}: the loss is {loss} at step {self.step}. The checkpoint of the last whole epoch "
                 "is kept; lower the learning rate and run again."
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT_NORM)
         self.optimiser.step()
         self.step += 1
-        return loss.item()
+        return loss
 
     def _learning_rate(self) -> float:
         steps = self.steps_per_epoch * self.settings["epochs"]
@@ -206,6 +205,7 @@ class _Run:
         record = torch.load(path, map_location=self.device, weights_only=True)
         _refuse_other_settings(path, record["settings"], self.settings)
         self.network.load_state_dict(record["network"])
+        self.halved.merge_statistics(from_network=True)
         self.optimiser.load_state_dict(record["optimiser"])
         self.step, self.seconds, self.recent_loss = record["step"], record["seconds"], record["recent_loss"]
         lines = (self.folder / LOG_FILE).read_text().splitlines(keepends=True)[: self.step]
