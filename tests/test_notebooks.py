@@ -129,16 +129,12 @@ def test_smoke_run_leaves_a_whole_report(smoke_root):
     assert any('class="figure"' in (folder / f"{name}.html").read_text() for name in names)
 
 
-def test_smoke_run_does_nothing_twice(smoke_root):
-    before = manifests(smoke_root)
-    run_profile("smoke", root=smoke_root)
-    assert before and manifests(smoke_root) == before
-
-
 def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
-    """As "Run All" in JupyterLab does; the stages that the smoke run made are loaded where the values agree."""
+    """As "Run All" in JupyterLab does; the stages that the smoke run made are loaded and none is built twice."""
+    before = manifests(smoke_root)
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:xdist", "-p", "no:cacheprovider", "-q"]
     variables = os.environ | {"WORKBENCH_HOME": str(smoke_root), "WORKBENCH_HEADLESS": "1"}
     command = [sys.executable, "-m", "pytest", *options, str(smoke_root / "notebooks")]
     done = subprocess.run(command, env=variables, cwd=smoke_root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
+    assert before and manifests(smoke_root) == before

@@ -29,7 +29,8 @@ def test_nltk_reads_the_shipped_nouns():
     assert reader.get_version() == "3.0"
     assert sum(1 for _ in reader.all_lemma_names("n")) == 117_798  # WordNet 3.0's own statistics, wnstats(7WN)
     assert [s.name() for s in reader.synsets("dogs", "n")[:2]] == ["dog.n.01", "frump.n.01"]
-    assert reader.synset("dog.n.01").hypernyms()[0].name() == "canine.n.02"
+    above = {synset.name() for synset in reader.synset("dog.n.01").hypernyms()}
+    assert above == {"canine.n.02", "domestic_animal.n.01"}
     assert reader.synset("einstein.n.01").instance_hypernyms() == [reader.synset("physicist.n.01")]
     assert reader.synset("cookie.n.01").lexname() == "noun.food"
     assert reader.synsets("quickly") == []
