@@ -16,7 +16,7 @@ HEADLINE_METRICS = {
     "density": "density ↑",
     "coverage": "coverage ↑",
     "memorisation": "memorisation, 0.5 = fresh",
-    "test_on_real": "trained here, tested on real, % ↑",
+    "test_on_real": "trained on it, tested on real ↑",
 }
 
 
