@@ -4,7 +4,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language import candidates
-from workbench.language.augmentation import augment_triplets
+from workbench.language.augmentation import _place_within, augment_triplets
 from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.scenes.bands import Counts, band_of_class, count_classes
 from workbench.scenes.vocabulary import Vocabulary
@@ -56,7 +56,7 @@ def triplets(table) -> set:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("balance", ["class", "triplet"])
+@pytest.mark.parametrize("balance", ["role", "class", "triplet"])
 def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
     table, vocabulary, counts, similarity = drawn(seed, rows=150 + 100 * seed, classes=14 + 3 * seed)
     augmented = augment_triplets(table, vocabulary, counts, similarity, quotas=QUOTAS, seed=seed, balance=balance)
@@ -237,3 +237,13 @@ def test_other_vocabulary_counts_or_ids_are_refused():
     wrong = table.assign(object=table["object"].where(table.index != 7, 1000))
     with pytest.raises(WorkbenchError, match="row 7, column 'object': class id 1000"):
         augment_triplets(wrong, vocabulary, counts, similarity, quotas=QUOTAS, seed=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_role_balance_takes_the_tail_roles_in_turn(seed):
+    """A third of the rows each, as long as every role has candidates left."""
+    roles = np.array([0] * 5 + [1] * 5 + [2] * 5)
+    assert _place_within(roles).tolist() == [0, 1, 2, 3, 4] * 3
+    shuffled = np.random.default_rng(seed).permutation(roles)
+    order = np.argsort(_place_within(shuffled), kind="stable")
+    assert all(sorted(shuffled[order][i : i + 3]) == [0, 1, 2] for i in range(0, 15, 3))

@@ -23,7 +23,7 @@ def write_triplets(
     few_quota: int = 48_000,
     n_centres: int = 1200,
     max_senses: int = 4,
-    balance: str = "class",
+    balance: str = "role",
     allow_existing: bool = False,
     seed: int = 0,
 ) -> dict:

@@ -9,8 +9,9 @@ of their own (48,000 each in section 4.1).
 The paper leaves open how the quotas are drawn. Here distinct triplets are drawn, and only when all of a band are used
 does the next round repeat them, each repetition with a fresh source. ``balance="class"`` cycles over the tail classes
 (one subject, relation or object class after another gives its next triplet), so that a class with many sources does
-not crowd out the rest; ``balance="triplet"`` draws distinct triplets uniformly. Triplets that training has already
-are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
+not crowd out the rest; ``balance="role"`` does so within each role and takes the roles in turn, since relation classes
+are far fewer than object classes; ``balance="triplet"`` draws distinct triplets uniformly. Triplets that training has
+already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
 """
 
 import math
@@ -30,7 +31,7 @@ from workbench.scenes.vocabulary import Vocabulary
 ROLES = ("subject", "relation", "object")
 PAPER_THRESHOLD = 2.26
 PAPER_QUOTAS = {"medium": 48_000, "few": 48_000}
-BALANCES = ("class", "triplet")
+BALANCES = ("role", "class", "triplet")
 
 
 def augment_triplets(
@@ -166,20 +167,29 @@ def _draw_order(candidates, places, rank, tail, random, balance) -> tuple[np.nda
     item, cause, role_of = np.concatenate(item), np.concatenate(cause), np.concatenate(role_of)
     shuffled = random.permutation(len(item))
     item, cause, role_of = item[shuffled], cause[shuffled], role_of[shuffled]
-    if balance == "class":
+    if balance != "triplet":
         # Cycle over the tail classes: first the first candidate of each, then the second of each, and so on.
-        by_cause = np.argsort(cause, kind="stable")
-        _, first, sizes = np.unique(cause[by_cause], return_index=True, return_counts=True)
-        turn = np.empty(len(item), dtype=np.int64)
-        turn[by_cause] = np.arange(len(item)) - np.repeat(first, sizes)
-        cycled = np.argsort(turn, kind="stable")
+        cycled = np.argsort(_place_within(cause), kind="stable")
+        item, role_of = item[cycled], role_of[cycled]
+    if balance == "role":
+        # The same within each role, and the roles in turn: relations are few, but a third of what is asked for.
+        cycled = np.argsort(_place_within(role_of), kind="stable")
         item, role_of = item[cycled], role_of[cycled]
     _, earliest = np.unique(item, return_index=True)  # a candidate of two tail classes comes once
-    if balance == "class":
+    if balance != "triplet":
         earliest.sort()
     else:
         earliest = random.permutation(earliest)  # candidates of two tail classes come no sooner than others
     return places[item[earliest]], role_of[earliest]
+
+
+def _place_within(group: np.ndarray) -> np.ndarray:
+    """The place (N,) of each element among those of its group, in the order given."""
+    by_group = np.argsort(group, kind="stable")
+    _, first, sizes = np.unique(group[by_group], return_index=True, return_counts=True)
+    place = np.empty(len(group), dtype=np.int64)
+    place[by_group] = np.arange(len(group)) - np.repeat(first, sizes)
+    return place
 
 
 def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates:
