@@ -1,6 +1,7 @@
 """The command line: ``workbench`` or ``python -m workbench``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _EXAMPLES = """examples:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 done, 1 failed, 2 refused with a message, 130 interrupted, 138 a kernel died."""
+    """Run one command; 0 done, 1 failed, 2 refused with a message, 130 interrupted, 138 a kernel died, 141 nobody reads."""
     parsed = build_parser().parse_args(arguments)
     try:
         # Everything heavy is imported by the command that needs it, so that help is instant.
@@ -32,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to continue", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; without this the interpreter complains once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def build_parser() -> argparse.ArgumentParser:
