@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 done, 1 failed, 2 refused with a message, 130 interrupted, 138 a kernel died, 141 nobody reads."""
+    """Run one command: 0 done, 1 failed, 2 refused, 130 interrupted, 138 a kernel died, 141 the reader left."""
     parsed = build_parser().parse_args(arguments)
     try:
         # Everything heavy is imported by the command that needs it, so that help is instant.
