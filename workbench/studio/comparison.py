@@ -74,12 +74,15 @@ def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
 
 
 def headline_metrics(results: pd.DataFrame, *, baseline: str) -> dict[str, Any]:
-    """All numbers of all trainings: {"baseline", "variants": {training: {"exact combined all": percent, ...}}}."""
+    """All numbers of all trainings, percent: headline, baseline, variants {training: {"exact combined all": ...}}."""
     variants: dict[str, dict[str, float | None]] = {}
     for row in results.itertuples():
         name = f"{row.metric} {row.role} {row.band}"
         variants.setdefault(row.training, {})[name] = None if pd.isna(row.accuracy) else float(row.accuracy)
-    return {"baseline": baseline, "variants": variants}
+    headline = {
+        f"{training}: Combined, exact, %": numbers["exact combined all"] for training, numbers in variants.items()
+    }
+    return {"headline": headline, "baseline": baseline, "variants": variants}
 
 
 def headline_table(results: pd.DataFrame) -> pd.DataFrame:
