@@ -7,6 +7,7 @@ import pytest
 from workbench.diffusion.fidelity import SAMPLE_SETS
 from workbench.diffusion.fidelity_study import _known_rows, study_fidelity
 from workbench.diffusion.training import train_diffusion
+from workbench.errors import WorkbenchError
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,9 @@ def test_held_out_rows_with_a_class_that_train_lacks_are_left_out():
     train = pd.DataFrame({"subject": [0, 1], "relation": [0, 0], "object": [1, 2]})
     held_out = pd.DataFrame({"subject": [0, 2, 1], "relation": [0, 0, 1], "object": [1, 1, 2]})
     assert _known_rows(train, held_out, 10, 0).tolist() == [0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("start", "randon"), ("seed_map", "afine")])
+def test_a_misspelt_choice_is_refused_and_not_taken_for_another(small_features, trained, tmp_path, name, value):
+    with pytest.raises(WorkbenchError, match=value):
+        study_fidelity(tmp_path, **small_features, diffusion=trained, steps=2, seed=1, **{name: value})

@@ -9,8 +9,8 @@ import pandas as pd
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.fidelity import FidelitySettings, LabelledFeatures, fidelity_report
-from workbench.diffusion.sampling import sample_features
-from workbench.diffusion.seeds import fit_seed_map, subject_object_seed
+from workbench.diffusion.sampling import STARTS, require_choices, sample_features
+from workbench.diffusion.seeds import SEED_MAPS, fit_seed_map, subject_object_seed
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.randomness import generator
@@ -42,14 +42,15 @@ def study_fidelity(
     sample set, see ``fidelity_report``) and norms.npz (Euclidean norms by sample set); returns the report as
     {sample set: {metric: value}}.
     """
+    require_choices({"start": (start, STARTS), "seed_map": (seed_map, SEED_MAPS)})
     folder = Path(folder)
     train, held_out = (FeatureBank.open(Path(features) / split) for split in ("train", "val"))
     rows = _known_rows(train.relations, held_out.relations, most_rows, seed)
-    wanted = held_out.relations.iloc[rows][["subject", "relation", "object"]].reset_index(drop=True)
-    checkpoint, embeddings = (
-        DenoiserCheckpoint.load(Path(diffusion) / "denoiser.safetensors"),
-        TextEmbeddings.open(text),
-    )
+    wanted = _labels(held_out.relations.iloc[rows])
+    checkpoint = DenoiserCheckpoint.load(Path(diffusion) / "denoiser.safetensors")
+    embeddings = TextEmbeddings.open(text)
+    checkpoint.require_bank(train)
+    checkpoint.require_text(embeddings)
     conditions, index = condition_table(
         embeddings, wanted, checkpoint.hardness_model(), captions=read_triplets(triplets)
     )

@@ -104,7 +104,7 @@ def generate_features(
     from workbench.regions.bank import FeatureBank
 
     choices = {"start": (start, STARTS), "entity_features": (entity_features, ENTITY_FEATURES)}
-    _require_choices(choices | {"seed_map": (seed_map, SEED_MAPS)})
+    require_choices(choices | {"seed_map": (seed_map, SEED_MAPS)})
     folder, began = Path(folder), time.monotonic()
     checkpoint_path = Path(diffusion) / "denoiser.safetensors"
     checkpoint, bank = DenoiserCheckpoint.load(checkpoint_path), FeatureBank.open(Path(features) / "train")
@@ -120,7 +120,9 @@ def generate_features(
     boxes = subject_object_seed(bank, table, seed)
     conditions, index = condition_table(embeddings, table, checkpoint.hardness_model(), captions=augmented)
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index)
-    regions = [_UnionRegion(bank, boxes, conditions, index, fit_seed_map(bank, seed) if seed_map == "affine" else None)]
+    # A random start has no seed to carry over, so the map is not fitted for it.
+    mapped = fit_seed_map(bank, seed) if (start, seed_map) == ("subject-object", "affine") else None
+    regions = [_UnionRegion(bank, boxes, conditions, index, mapped)]
     if entity_features == "generated":
         regions += [
             _BoxRegion(bank, role, table, embeddings, checkpoint.hardness_model()) for role in ("subject", "object")
@@ -202,7 +204,8 @@ def _fill(folder: Path, region, checkpoint, n: int, start: str, start_time: floa
     stored.finish()
 
 
-def _require_choices(choices: dict[str, tuple[str, tuple[str, ...]]]) -> None:
+def require_choices(choices: dict[str, tuple[str, tuple[str, ...]]]) -> None:
+    """Refuse a value that is not among the known ones; ``choices`` maps a parameter to (value, known values)."""
     for name, (value, known) in choices.items():
         if value not in known:
             raise WorkbenchError(f"{name} {value!r} is not known; expected one of {', '.join(known)}.")
