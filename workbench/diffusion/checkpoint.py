@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from workbench.devices import chosen_device
 from workbench.diffusion.conditions import ConditionTable, condition_table
 from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
-from workbench.diffusion.precision import compute_device
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.standardisation import Standardisation
 from workbench.diffusion.training_batches import ConditionDropout
@@ -105,7 +105,7 @@ class DenoiserCheckpoint:
         arrays = {name: tensors[name].numpy() for name in _ARRAYS if name in tensors}
         lists = {key: tuple(names.pop(key)) for key in ("objects", "relations", "regions")}
         return cls(
-            model.to(compute_device(device)).eval().requires_grad_(False),
+            model.to(chosen_device(device)).eval().requires_grad_(False),
             Standardisation(tensors["mean"].numpy(), tensors["standard_deviation"].numpy()),
             NoiseSchedule(**described["schedule"]),
             ConditionDropout(**described["dropout"]),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.conditions import ConditionTable
 from workbench.diffusion.denoiser import Modulation
-from workbench.diffusion.precision import network_autocast, network_precision
 from workbench.diffusion.schedule import solve
 from workbench.diffusion.token_bank import TokenBank
 from workbench.errors import WorkbenchError

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.conditions import ConditionTable
 from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
 from workbench.diffusion.diffusion_config import DiffusionConfig
-from workbench.diffusion.precision import compute_device, network_autocast, network_precision
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.standardisation import fit_standardisation
 from workbench.diffusion.token_bank import TokenBank
@@ -49,7 +49,7 @@ class DenoiserTraining:
         if len(self.condition_index) != len(features):
             raise WorkbenchError(f"{len(features)} feature rows but {len(self.condition_index)} condition indices.")
         self.config, self.seed, self.identity = config, seed, identity or DenoiserIdentity()
-        self.device = compute_device(device)
+        self.device = chosen_device(device)
         self.precision = network_precision(self.device, config.precision)
         self.schedule = NoiseSchedule(config.schedule)
         self.standardisation = fit_standardisation(features)

@@ -13,6 +13,7 @@ from open_clip.transformer import QuickGELU, TextTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 
@@ -144,7 +145,7 @@ class CaptionEncoder:
         """
         if not captions:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = chosen_device()
         transformer = self.transformer.to(device)
         tokens = self._trimmed(self.tokens(list(captions)))
         embeddings = np.empty((len(tokens), self.dimension), dtype=np.float32)

@@ -11,6 +11,7 @@ import open_clip
 import torch
 from torch import nn
 
+from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.caption_encoder import UNREADABLE
@@ -77,22 +78,17 @@ def train_contrastively(
 
 def encode_images(model: open_clip.CustomTextCLIP, pixels: torch.Tensor) -> torch.Tensor:
     """Unit vectors (n, T) float32 of pixels (n, 3, s, s) uint8."""
-    device = training_device()
+    device = chosen_device()
     scaled = (pixels.to(device).float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
-    # bfloat16 convolutions pay on both kinds of machine; the short text contexts do not, and stay float32.
-    with torch.autocast(device, torch.bfloat16):
+    # Convolutions pay in bfloat16 where the hardware has it; the short text contexts do not, and stay float32.
+    with network_autocast(device, network_precision(device)):
         vectors = model.encode_image(scaled)
     return nn.functional.normalize(vectors.float(), dim=-1)
 
 
-def training_device() -> str:
-    """The device to train on: "cuda" where there is a GPU, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _step(model, optimiser, pixels: torch.Tensor, caption: torch.Tensor, tokens: torch.Tensor) -> float:
     # pixels (n, 3, s, s) uint8, caption (n,) rows of tokens (texts, context); each distinct text is read once
-    device = training_device()
+    device = chosen_device()
     distinct, caption = caption.unique(return_inverse=True)
     model.train()
     image_vectors = encode_images(model, pixels)
@@ -131,7 +127,7 @@ def _resume(folder: Path, model, optimiser, settings: dict) -> tuple[int, list]:
     if not path.is_file():
         return 0, []
     try:
-        state = torch.load(path, map_location=training_device(), weights_only=True)
+        state = torch.load(path, map_location=chosen_device(), weights_only=True)
     except UNREADABLE as error:
         raise WorkbenchError(f"{path}: a truncated checkpoint ({error}). Delete it and train again.") from error
     if state["settings"] != json.dumps(settings, sort_keys=True):

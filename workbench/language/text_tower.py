@@ -15,6 +15,7 @@ import open_clip
 import torch
 from torch import nn
 
+from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
@@ -22,7 +23,6 @@ from workbench.language.contrastive_training import (
     CHECKPOINT,
     encode_images,
     train_contrastively,
-    training_device,
 )
 from workbench.language.tower_recall import held_out_recall, relation_recall
 from workbench.randomness import derived_seed
@@ -178,7 +178,7 @@ def _new_model(config: dict, vocabulary_size: int, seed: int) -> open_clip.Custo
             {**config["text_cfg"], "vocab_size": vocabulary_size},
             quick_gelu=config["quick_gelu"],
         )
-    return model.to(training_device(), memory_format=torch.channels_last)
+    return model.to(chosen_device(), memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

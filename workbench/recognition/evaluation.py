@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.devices import chosen_device
 from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import per_class_table, summary_table
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.fitting import resolve_device
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.ltvrr_csv import result_table, write_result_csv
 from workbench.recognition.ltvrr_metrics import accuracy_per_example
@@ -51,7 +51,7 @@ def evaluate_recogniser(
     loaded = load_recogniser(recogniser)
     loaded.check_fits(bank, vocabulary, bank.folder)
     counts = count_classes(pd.read_parquet(features / "train" / "relations.parquet"), vocabulary)
-    chosen = resolve_device(device)
+    chosen = chosen_device(device)
     rows = FeatureRows(bank, str(bank.folder), memory_gigabytes=0.0)
     predictions, csv_rows = [], []
     for numbers, scores in probability_batches(loaded.head.to(chosen), rows, chosen):

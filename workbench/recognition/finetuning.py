@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
 from workbench.recognition.checkpoint import RECOGNISER_FILE, load_recogniser, save_recogniser
-from workbench.recognition.fitting import Batch, FitPlan, Fitted, fit, resolve_device, write_log
+from workbench.recognition.fitting import Batch, FitPlan, Fitted, fit, write_log
 from workbench.recognition.losses import role_losses
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.prediction import validation_of
@@ -166,8 +167,8 @@ def finetune_recogniser(
         batch_size=batch_size, real_share=real_replay, seed=seed,
     )  # fmt: skip
     validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
-    chosen_device = resolve_device(device)
-    before = validate(start.head.to(chosen_device), chosen_device)
+    chosen = chosen_device(device)
+    before = validate(start.head.to(chosen), chosen)
     start_weights = {name: value.cpu().clone() for name, value in start.head.state_dict().items()}
     trials = []
     for number, learning_rate in enumerate(learning_rates):
@@ -193,7 +194,7 @@ def finetune_recogniser(
         start_weights,
         best.best_weights,
         weight_interpolation,
-        lambda head: validate(head, chosen_device),
+        lambda head: validate(head, chosen),
     )
     changed = keep_if_worse or after["combined"] > before["combined"]
     history = {"stage": "finetuning", "loss": loss, "learning_rate": best_rate, "best_epoch": best.best_epoch,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.checkpoint import read_tensors, save_tensors
@@ -107,7 +108,7 @@ def fit(
     finite stops with a WorkbenchError that says where; the state of the last good epoch stays.
     """
     plan.check()
-    device = resolve_device(plan.device)
+    device = chosen_device(plan.device)
     head.to(device).train()
     optimiser = _optimiser(head, plan)
     fitted = _restore(state, head, optimiser, plan) or Fitted({}, 0, {}, [])
@@ -144,23 +145,6 @@ def learning_rate_factor(step: int, total_steps: int, plan: FitPlan) -> float:
     return factor
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether to compute the layers in bfloat16; "auto" does where the hardware multiplies it natively."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
 def write_log(path: Path, entries: list[dict[str, Any]]) -> None:
     """The log as JSON lines, rewritten whole so that a resumed run has no line twice."""
     with atomic_path(path) as temporary:
@@ -169,13 +153,13 @@ def write_log(path: Path, entries: list[dict[str, Any]]) -> None:
 
 def _run_epoch(head, source, losses, optimiser, plan, epoch, total_steps, state) -> dict[str, Any]:
     device = next(head.parameters()).device
-    low = uses_bfloat16(plan.precision, device)
+    precision = network_precision(device, plan.precision)
     sums, step = dict.fromkeys(ROLES, 0.0), (epoch - 1) * source.steps_per_epoch
     for batch in source.batches(epoch):
         factor = learning_rate_factor(step, total_steps, plan)
         for group in optimiser.param_groups:
             group["lr"] = plan.learning_rate * group["multiple"] * factor
-        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        with network_autocast(device, precision):
             logits = head(*_on_device(batch.features, device))
         parts = {role: _role_loss(losses[role], getattr(logits, role), batch, role) for role in ROLES}
         total = parts["subject"] + parts["relation"] + parts["object"]

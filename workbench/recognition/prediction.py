@@ -7,9 +7,9 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from workbench.devices import chosen_device
 from workbench.recognition.accuracy import combined_accuracy
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.fitting import resolve_device
 from workbench.recognition.lsvru import ROLES, LsvruHead, probabilities
 from workbench.recognition.stored_features import FeatureRows, RelationFeatures
 from workbench.scenes.bands import Counts
@@ -25,7 +25,7 @@ def predict(recogniser: Path, features: RelationFeatures, device: str = "auto") 
     """
     loaded = load_recogniser(recogniser)
     rows = FeatureRows(features, str(recogniser), memory_gigabytes=0.0)
-    chosen = resolve_device(device)
+    chosen = chosen_device(device)
     parts = [
         {role: scores.argmax(axis=1) for role, scores in batch.items()}
         for _, batch in probability_batches(loaded.head.to(chosen), rows, chosen)

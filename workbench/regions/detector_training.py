@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workbench.devices import network_autocast, network_precision
 from workbench.regions.encoder import BINS, STRIDE, RegionEncoder
 from workbench.regions.roi_pooling import pooled_regions
 
@@ -64,7 +65,7 @@ def share_of_loss(
     network: DetectorInTraining, images: Tensor, boxes: list[Tensor], labels: Tensor, keep: Tensor, rows: int
 ) -> Tensor:
     """What these boxes add to the mean cross-entropy over a batch of ``rows`` boxes; bfloat16 where that pays."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=images.is_cuda or cpu_bfloat16_pays()):
+    with network_autocast(images.device, network_precision(images.device)):
         logits = network(images, boxes, keep)
     return functional.cross_entropy(logits.float(), labels, reduction="sum") / rows
 
@@ -83,9 +84,3 @@ def halves(images: Tensor, boxes: list[Tensor], labels: Tensor, keep: Tensor) ->
 def score_boxes(encoder: RegionEncoder, cls_score: nn.Linear, images: Tensor, boxes: list[Tensor]) -> Tensor:
     """Logits (n, classes + 1) of a folded detector."""
     return cls_score(torch.relu(encoder(images, boxes)))
-
-
-def cpu_bfloat16_pays() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.progress import track
@@ -72,13 +73,6 @@ def extract_features(
         "splits": summaries,
         "seconds": time.monotonic() - started,
     }
-
-
-def chosen_device(device: str = "auto") -> torch.device:
-    """``auto`` means the GPU where there is one; any other name is torch's."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def region_features(encoder: RegionEncoder, pictures: np.ndarray, boxes: list[np.ndarray]) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.progress import track
@@ -19,7 +20,6 @@ from workbench.regions.box_sampling import BACKGROUND, BoxDraws
 from workbench.regions.detector_checkpoint import read_details, save_detector
 from workbench.regions.detector_training import DetectorInTraining, halves, score_boxes, share_of_loss
 from workbench.regions.encoder import RegionEncoder
-from workbench.regions.extraction import chosen_device
 from workbench.regions.halved_batches import HalvedBatches
 from workbench.regions.training_batches import Examples, PictureBatch, one_ahead, randomly_changed
 from workbench.scenes.annotations import Annotations, read_annotations

@@ -1,4 +1,4 @@
-"""Which device the denoiser runs on, and in which number format its matrix products are computed."""
+"""Which device a network runs on, and in which number format its matrix products are computed."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 PRECISIONS = ("auto", "bfloat16", "float32")
 
 
-def compute_device(name: str = "auto") -> torch.device:
+def chosen_device(name: str = "auto") -> torch.device:
     """A GPU when there is one, else the CPU; or the device that is named."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,26 @@
+"""One place decides the device and the number format of every network."""
+
+import pytest
+import torch
+
+from workbench.devices import PRECISIONS, chosen_device, network_autocast, network_precision
+from workbench.errors import WorkbenchError
+
+
+def test_a_named_device_is_kept_and_auto_finds_one():
+    assert chosen_device("cpu") == torch.device("cpu")
+    assert chosen_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_matrix_products_have_the_format_asked_for(precision):
+    device = torch.device("cpu")
+    assert network_precision(device, precision) == precision
+    with network_autocast(device, precision):
+        assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == getattr(torch, precision)
+
+
+def test_auto_makes_one_choice_and_a_misspelt_format_is_refused():
+    assert network_precision(torch.device("cpu")) in PRECISIONS[1:]
+    with pytest.raises(WorkbenchError, match="bf16"):
+        network_precision(torch.device("cpu"), "bf16")
