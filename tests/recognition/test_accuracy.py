@@ -7,9 +7,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import combined_accuracy, per_class_table, summary_table
-from workbench.recognition.lsvru import ROLES
 from workbench.scenes.bands import BANDS, Counts
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 def random_case(seed, n_objects, n_relations, rows):

@@ -7,10 +7,11 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator, row_normal
+from workbench.scenes.vocabulary import ROLES
 
 # From the most specific to the least: the training rows that show what is asked for.
 LEVELS = (
-    ("subject", "relation", "object"),
+    ROLES,
     ("subject", "object"),
     ("relation", "object"),
     ("subject", "relation"),

@@ -18,6 +18,7 @@ from workbench.diffusion.standardisation import Standardisation
 from workbench.diffusion.training_batches import ConditionDropout
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.language.text_embedding import TextEmbeddings
@@ -153,7 +154,7 @@ class DenoiserCheckpoint:
     def triplet_ids(self, triplets: Sequence[Sequence[str | int]]) -> pd.DataFrame:
         """Class ids of triplets given by names or ids; WorkbenchError for a name the denoiser does not know."""
         columns = {}
-        for place, role in enumerate(("subject", "relation", "object")):
+        for place, role in enumerate(ROLES):
             names = self.identity.relations if role == "relation" else self.identity.objects
             columns[role] = [_class_id(triplet[place], role, names) for triplet in triplets]
         return pd.DataFrame(columns, dtype=np.int64)
@@ -169,7 +170,7 @@ class DenoiserCheckpoint:
                 "was trained without dropping single tokens). Pass the text embeddings it was trained with."
             )
         objects, relations = self.identity.object_text, self.identity.relation_text
-        subject, relation, object_ = (triplets[role].to_numpy() for role in ("subject", "relation", "object"))
+        subject, relation, object_ = (triplets[role].to_numpy() for role in ROLES)
         absent = np.full(len(triplets), -1)
         places = np.stack([subject, len(objects) + relation, object_, absent], axis=1)
         table = ConditionTable(

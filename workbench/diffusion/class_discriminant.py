@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.fidelity_distances import ROWS_PER_CHUNK, Gaussian, project
-
-ROLES = ("subject", "relation", "object")
+from workbench.scenes.vocabulary import ROLES
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.language.hardness import HardnessModel
@@ -100,7 +101,7 @@ class AugmentedTriplets:
 
     def embeddings(self, text: "TextEmbeddings", triplets: np.ndarray) -> np.ndarray:
         """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise."""
-        known = pd.MultiIndex.from_frame(self.captions[["subject", "relation", "object"]])
+        known = pd.MultiIndex.from_frame(self.captions[list(ROLES)])
         row = known.get_indexer(pd.MultiIndex.from_arrays(list(triplets.T)))
         embeddings = self.caption_embeddings[row].astype(np.float32)
         missing = np.flatnonzero(row < 0)
@@ -141,7 +142,7 @@ def condition_table(
     Returns the table of distinct triplets and each row's index into it, (N,) int64. With ``captions`` the caption
     embeddings that are stored there are not computed again.
     """
-    ids = triplets[["subject", "relation", "object"]].to_numpy(dtype=np.int64)
+    ids = triplets[list(ROLES)].to_numpy(dtype=np.int64)
     distinct, index = np.unique(ids, axis=0, return_inverse=True)
     _require_known_classes(text, distinct)
     embedded = captions.embeddings(text, distinct) if captions is not None else text.triplets(*distinct.T)

@@ -18,9 +18,10 @@ from workbench.diffusion.fidelity_distances import (
     project,
     require_finite,
 )
-from workbench.diffusion.memorisation import ROLES, memorisation, training_distances
+from workbench.diffusion.memorisation import memorisation, training_distances
 from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed, generator
+from workbench.scenes.vocabulary import ROLES
 
 SAMPLE_SETS = ("generated", "floor", "copy plus noise", "class Gaussian")
 

@@ -15,6 +15,7 @@ from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
+from workbench.scenes.vocabulary import ROLES
 
 REPORT, NORMS = "fidelity.parquet", "norms.npz"
 
@@ -80,14 +81,14 @@ def _seeds(train: FeatureBank, wanted: pd.DataFrame, seed_map: str, seed: int) -
 def _known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int) -> np.ndarray:
     """Held-out rows whose three classes occur in train in that role: no model can be asked for the others."""
     known = np.ones(len(held_out), dtype=bool)
-    for role in ("subject", "relation", "object"):
+    for role in ROLES:
         known &= held_out[role].isin(train[role].unique()).to_numpy()
     rows = np.flatnonzero(known)
     return np.sort(generator(seed, "fidelity held-out rows").permutation(rows)[:most])
 
 
 def _labels(relations: pd.DataFrame) -> pd.DataFrame:
-    return relations[["subject", "relation", "object"]].reset_index(drop=True)
+    return relations[list(ROLES)].reset_index(drop=True)
 
 
 def _nested(report: pd.DataFrame) -> dict[str, dict[str, float]]:

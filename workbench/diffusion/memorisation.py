@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.fidelity_distances import nearest_rows, require_finite
+from workbench.scenes.vocabulary import ROLES
 
-ROLES = ("subject", "relation", "object")
 # With fewer unseen rows of a class "nearer than all of them" happens to honest samples more often than 1 in 21.
 HELD_OUT_ROWS_FOR_SHARE = 20
 

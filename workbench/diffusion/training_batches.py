@@ -9,6 +9,7 @@ import torch
 
 from workbench.diffusion.token_bank import TokenBank
 from workbench.randomness import generator, torch_generator
+from workbench.scenes.vocabulary import ROLES
 
 ROWS_PER_LEVEL = 4
 
@@ -28,7 +29,7 @@ def rarity_weights(relations: pd.DataFrame, power: float) -> np.ndarray:
     0.5 is square-root sampling; 0 draws all rows alike. Subject and object are counted by role.
     """
     rarest = np.full(len(relations), np.inf)
-    for role in ("subject", "relation", "object"):
+    for role in ROLES:
         classes = relations[role].to_numpy()
         rarest = np.minimum(rarest, np.bincount(classes)[classes])
     weights = rarest**-power

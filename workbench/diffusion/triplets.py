@@ -8,8 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, save_array
-
-ROLES = ["subject", "relation", "object"]
+from workbench.scenes.vocabulary import ROLES
 
 
 def write_triplets(
@@ -55,7 +54,7 @@ def write_triplets(
             "threshold, raise the quotas, or choose more bands."
         )
     captions = distinct_triplet_captions(bank.relations, augmented, vocabulary)
-    embeddings = TextEmbeddings.open(text).triplets(*captions[ROLES].to_numpy().T).astype(np.float32)
+    embeddings = TextEmbeddings.open(text).triplets(*captions[list(ROLES)].to_numpy().T).astype(np.float32)
     hardness = fit_hardness(embeddings[captions["original"].to_numpy()], n_centres, seed)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("augmented", augmented), ("captions", captions)):
@@ -76,7 +75,7 @@ def write_triplets(
 
 def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:
     """Distinct triplets of both tables with their ``caption`` and whether they are ``original``, in order of ids."""
-    both = pd.concat([original[ROLES].assign(original=True), augmented[ROLES].assign(original=False)])
-    table = both.groupby(ROLES, sort=True, as_index=False)["original"].any()
-    table["caption"] = [vocabulary.caption(*triplet) for triplet in table[ROLES].itertuples(index=False)]
+    both = pd.concat([original[list(ROLES)].assign(original=True), augmented[list(ROLES)].assign(original=False)])
+    table = both.groupby(list(ROLES), sort=True, as_index=False)["original"].any()
+    table["caption"] = [vocabulary.caption(*triplet) for triplet in table[list(ROLES)].itertuples(index=False)]
     return table[[*ROLES, "caption", "original"]]

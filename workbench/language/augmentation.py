@@ -26,9 +26,8 @@ from workbench.language.candidates import Candidates, TrainTriplets, distinct, f
 from workbench.language.similarity import ClassSimilarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-ROLES = ("subject", "relation", "object")
 PAPER_THRESHOLD = 2.26
 PAPER_QUOTAS = {"medium": 48_000, "few": 48_000}
 BALANCES = ("role", "class", "triplet")

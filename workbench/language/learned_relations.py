@@ -17,6 +17,7 @@ from workbench.language.text_embedding import (
     vocabulary_of,
 )
 from workbench.randomness import generator
+from workbench.scenes.vocabulary import ROLES
 
 ROWS_PER_CHUNK = 4096
 RIDGE = 1e-2  # of the mean squared column, for the map from the two names' vectors to the image feature
@@ -116,7 +117,7 @@ def _sums(bank, objects: np.ndarray, n_relations: int) -> _Sums:
         np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0,
         np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations),
     )  # fmt: skip
-    subject, relation, object = (bank.relations[role].to_numpy() for role in ("subject", "relation", "object"))
+    subject, relation, object = (bank.relations[role].to_numpy() for role in ROLES)
     for start in range(0, len(bank), ROWS_PER_CHUNK):
         rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(bank)))
         union = bank.union(rows)

@@ -9,7 +9,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
 from workbench.language.captions import distinct_captions, distinct_triplets
-from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from workbench.language.caption_encoder import CaptionEncoder
@@ -111,7 +111,7 @@ class TextEmbeddings:
 
     def _check_ids(self, triplets: np.ndarray) -> None:
         limits = (len(self.objects), len(self.relations), len(self.objects))
-        for role, ids, limit in zip(("subject", "relation", "object"), triplets.T, limits, strict=True):
+        for role, ids, limit in zip(ROLES, triplets.T, limits, strict=True):
             bad = ids[(ids < 0) | (ids >= limit)]
             if len(bad):
                 raise WorkbenchError(

@@ -8,9 +8,8 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.language.synsets import synset_hits
-from workbench.recognition.lsvru import ROLES
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 METRICS = ("exact", "synset")
 BAND_RULES = ("all classes", "present classes")

@@ -11,14 +11,13 @@ from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import per_class_table, summary_table
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.lsvru import ROLES
 from workbench.recognition.ltvrr_csv import result_table, write_result_csv
 from workbench.recognition.ltvrr_metrics import accuracy_per_example
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TOP = 5
 RESULT_CSV = "rel_detections_gt_boxes_prdcls.csv"

@@ -13,14 +13,13 @@ from workbench.randomness import generator
 from workbench.recognition.checkpoint import RECOGNISER_FILE, load_recogniser, save_recogniser
 from workbench.recognition.fitting import Batch, FitPlan, Fitted, fit, write_log
 from workbench.recognition.losses import role_losses
-from workbench.recognition.lsvru import ROLES
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import LOG_FILE
 from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import count_classes
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 LOSS_ROLES = ("all", "kept", "tail")
 

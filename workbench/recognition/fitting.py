@@ -19,7 +19,8 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.checkpoint import read_tensors, save_tensors
 from workbench.recognition.losses import Loss
-from workbench.recognition.lsvru import ROLES, LsvruHead
+from workbench.recognition.lsvru import LsvruHead
+from workbench.scenes.vocabulary import ROLES
 
 SCHEDULES = ("cosine", "step", "constant")
 OPTIMISERS = ("adamw", "sgd")

@@ -13,11 +13,13 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
+from workbench.recognition.scene_tokens import Scenes
+from workbench.scenes.vocabulary import ROLES
 
 LEAK = 0.1
 NORM_SCALE = 10.0
-ROLES = ("subject", "relation", "object")
 WORD_BUFFERS = ("object_vectors", "relation_vectors")
+CLASSIFIERS = ("words", "linear")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class LsvruConfig:
 
     ``separate_roles`` gives objects a visual embedding of their own. Upstream shares one between subject and object;
     where the union's feature stands in for both boxes, a shared one could only give both the same answer.
+    ``classifier`` "words" compares with embedded class names by ten times the cosine; "linear" is upstream's FC
+    variant, a linear layer on the normalised visual embedding, whose rows decoupling methods can re-balance.
+    ``adjusted`` adds a factor and an offset per role and class to the logits, for methods that re-balance them.
     """
 
     feature_dimension: int
@@ -34,6 +39,14 @@ class LsvruConfig:
     n_relations: int
     hidden: int = 1024
     separate_roles: bool = False
+    classifier: str = "words"
+    adjusted: bool = False
+
+    def __post_init__(self):
+        if self.classifier not in CLASSIFIERS:
+            raise WorkbenchError(
+                f"classifier {self.classifier!r} is not known. Choose one of: {', '.join(CLASSIFIERS)}."
+            )
 
     def as_json(self) -> dict:
         """The configuration as a JSON object."""
@@ -41,7 +54,7 @@ class LsvruConfig:
 
 
 class Logits(NamedTuple):
-    """Logits in [-10, 10]: subject (N, C), relation (N, R + 1) with column 0 background, object (N, C)."""
+    """Logits (of word classifiers in -10..10): subject (N, C), relation (N, R + 1), 0 background, object (N, C)."""
 
     subject: torch.Tensor
     relation: torch.Tensor
@@ -64,6 +77,8 @@ class LsvruHead(nn.Module):
     stored with the weights, because a trained head is only valid with the vectors it was trained with.
     """
 
+    reads_scenes = False
+
     def __init__(self, config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
         super().__init__()
         _check_words("object_vectors", object_vectors, config.n_objects, config.word_dimension)
@@ -77,23 +92,36 @@ class LsvruHead(nn.Module):
             self.object_vis_embeddings = nn.Linear(dimension, hidden)
         self.prd_feats = nn.Sequential(nn.Linear(3 * dimension, hidden), nn.LeakyReLU(LEAK))
         self.prd_vis_embeddings = _two_layers(3 * hidden, hidden)
-        self.so_sem_embeddings = _two_layers(words, hidden)
-        self.prd_sem_embeddings = _two_layers(words, hidden)
+        sizes = {"subject": config.n_objects, "relation": config.n_relations + 1, "object": config.n_objects}
+        if config.classifier == "words":
+            self.so_sem_embeddings = _two_layers(words, hidden)
+            self.prd_sem_embeddings = _two_layers(words, hidden)
+        else:
+            self.so_classifier = nn.Linear(hidden, config.n_objects)
+            self.prd_classifier = nn.Linear(hidden, config.n_relations + 1)
+        if config.adjusted:
+            self.class_factor = nn.ParameterDict({role: torch.ones(size) for role, size in sizes.items()})
+            self.class_offset = nn.ParameterDict({role: torch.zeros(size) for role, size in sizes.items()})
 
     def initialise(self, seed: int) -> "LsvruHead":
         """Draw the weights as upstream does: uniform within sqrt(3 / fan_in), biases zero (reference section 3)."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                if name.endswith(".bias"):
-                    parameter.zero_()
+                if parameter.ndim == 1:
+                    parameter.fill_(1.0 if name.startswith("class_factor.") else 0.0)
                     continue
                 bound = math.sqrt(3.0 / parameter.shape[1])
                 draw = torch.rand(parameter.shape, generator=torch_generator(seed, "lsvru", name))
                 parameter.copy_((2.0 * draw - 1.0) * bound)
         return self
 
-    def visual_embeddings(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> VisualEmbeddings:
-        """Embed features (N, D) each; the relation sees subject and object through a stop-gradient."""
+    def visual_embeddings(
+        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
+    ) -> VisualEmbeddings:
+        """Embed features (N, D) each; the relation sees subject and object through a stop-gradient.
+
+        LSVRU looks at one relation at a time: ``scenes`` are not read.
+        """
         v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
         v_object = (self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings)(object)
         joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
@@ -105,15 +133,31 @@ class LsvruHead(nn.Module):
         """Embeddings of the object names (C, hidden) and relation names (R + 1, hidden), not normalised."""
         return self.so_sem_embeddings(self.object_vectors), self.prd_sem_embeddings(self.relation_vectors)
 
-    def forward(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> Logits:
+    def logits(self, visual: VisualEmbeddings) -> Logits:
+        """Classify visual embeddings, mixed ones (RelMix) too."""
+        if self.config.classifier == "words":
+            objects, relations = self.class_embeddings()
+            found = Logits(
+                cosine_logits(visual.subject, objects),
+                cosine_logits(visual.relation, relations),
+                cosine_logits(visual.object, objects),
+            )
+        else:
+            unit = {role: functional.normalize(getattr(visual, role), dim=1) for role in ROLES}
+            found = Logits(
+                self.so_classifier(unit["subject"]),
+                self.prd_classifier(unit["relation"]),
+                self.so_classifier(unit["object"]),
+            )
+        if not self.config.adjusted:
+            return found
+        return Logits(*(self.class_factor[role] * getattr(found, role) + self.class_offset[role] for role in ROLES))
+
+    def forward(
+        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
+    ) -> Logits:
         """Logits of three features (N, D) each; order as in the annotations, subject, union (relation), object."""
-        visual = self.visual_embeddings(subject, union, object)
-        objects, relations = self.class_embeddings()
-        return Logits(
-            cosine_logits(visual.subject, objects),
-            cosine_logits(visual.relation, relations),
-            cosine_logits(visual.object, objects),
-        )
+        return self.logits(self.visual_embeddings(subject, union, object, scenes))
 
 
 def cosine_logits(visual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

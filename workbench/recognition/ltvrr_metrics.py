@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from workbench.recognition.lsvru import ROLES
 from workbench.scenes.bands import FEW_UP_TO, MEDIUM_UP_TO
+from workbench.scenes.vocabulary import ROLES
 
 # Upstream prints a mean rank as a share of the 250 best classes.
 RANK_SCALE = 100 / 250

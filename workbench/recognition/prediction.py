@@ -10,9 +10,10 @@ import torch.nn.functional as functional
 from workbench.devices import chosen_device
 from workbench.recognition.accuracy import combined_accuracy
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.lsvru import ROLES, LsvruHead, probabilities
+from workbench.recognition.lsvru import LsvruHead, probabilities
 from workbench.recognition.stored_features import FeatureRows, RelationFeatures
 from workbench.scenes.bands import Counts
+from workbench.scenes.vocabulary import ROLES
 
 # Fixed, because the last bit of a matrix product may depend on the number of rows.
 ROWS_PER_BATCH = 1024

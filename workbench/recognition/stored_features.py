@@ -8,8 +8,8 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.recognition.lsvru import ROLES
 from workbench.regions.bank import FeatureBank
+from workbench.scenes.vocabulary import ROLES
 
 ROWS_PER_CHUNK = 4096
 GENERATED_MANIFEST = "generated.json"

@@ -16,11 +16,11 @@ from workbench.files import read_json, save_array, sha256_of_file, write_json
 from workbench.regions.bank import FeatureBank
 from workbench.regions.bank_writer import MANIFEST as BANK_MANIFEST
 from workbench.regions.bank_writer import SUPPORTS, FeatureBankWriter
-from workbench.regions.imported_rows import ROLES, ROWS_PER_CHUNK, SplitRows, read_rows
+from workbench.regions.imported_rows import ROWS_PER_CHUNK, SplitRows, read_rows
 from workbench.regions.imported_tables import tables_of_rows
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.problems import FileProblems, Problem, format_report
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 SOURCE_FILES = "source_files.json"
 SOURCE_MANIFEST = "manifest.json"

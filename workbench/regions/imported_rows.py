@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from workbench.scenes.problems import FileProblems
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-ROLES = ("subject", "relation", "object")
 REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
 ENTITY_FEATURES = ("subject_feature", "object_feature")
 FLOAT16_LIMIT = float(np.finfo(np.float16).max)

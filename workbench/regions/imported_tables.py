@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from workbench.regions.imported_rows import ROLES, SplitRows
+from workbench.regions.imported_rows import SplitRows
 from workbench.scenes.annotations import BOX_COLUMNS
 from workbench.scenes.boxes import union_boxes
+from workbench.scenes.vocabulary import ROLES
 
 
 def tables_of_rows(rows: SplitRows) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, np.ndarray]:

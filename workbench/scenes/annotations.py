@@ -17,7 +17,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.scenes.boxes import union_boxes, xyxy_from_detection_bbox, xyxy_from_relation_bbox
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 SPLITS = ("train", "val", "test")
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
@@ -187,7 +187,7 @@ def _relation_ends(by_file: dict[str, list], images: pd.DataFrame) -> tuple[pd.D
 def _require_possible(vocabulary: Vocabulary, ends: dict[str, np.ndarray]) -> None:
     if not len(ends["relation"]):
         raise ValueError("no relations")
-    for role in ("subject", "relation", "object"):
+    for role in ROLES:
         if ends[role].min() < 0 or ends[role].max() >= len(vocabulary.names(role)):
             raise ValueError("an unknown class id")
     for role in ("subject", "object"):

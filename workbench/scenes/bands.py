@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 BANDS = ("many", "medium", "few")
 FEW_UP_TO = 0.80
@@ -36,7 +36,7 @@ class Counts:
 def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
     """Count the classes in a relations table (columns subject, relation, object)."""
     tally = {}
-    for role in ("subject", "relation", "object"):
+    for role in ROLES:
         ids, size = relations[role].to_numpy(), len(vocabulary.names(role))
         if len(ids) and (ids.min() < 0 or ids.max() >= size):
             raise WorkbenchError(

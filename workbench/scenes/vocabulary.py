@@ -8,6 +8,8 @@ from workbench.files import read_json, write_json
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
+# The parts of a triplet, in the order of a caption; columns of every table of relations.
+ROLES = ("subject", "relation", "object")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
-from workbench.scenes.vocabulary import Vocabulary
-from workbench.studio.examples import TRIPLET, relation_tile
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.studio.examples import relation_tile
 from workbench.studio.pictures import Tile, prediction_line, text_line
 
 
@@ -21,7 +21,7 @@ def read_predictions(evaluation: Any) -> pd.DataFrame:
 def change_counts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Test rows by role that were mended, broken, or changed from one wrong class to another."""
     rows = {}
-    for role in TRIPLET:
+    for role in ROLES:
         was, now = before[f"{role}_correct"], after[f"{role}_correct"]
         moved = before[f"{role}_predicted"] != after[f"{role}_predicted"]
         rows[role] = {
@@ -52,8 +52,8 @@ def change_tiles(
 
 
 def _changed(before: pd.DataFrame, after: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    was = before[[f"{role}_correct" for role in TRIPLET]].to_numpy(dtype=bool)
-    now = after.loc[before.index, [f"{role}_correct" for role in TRIPLET]].to_numpy(dtype=bool)
+    was = before[[f"{role}_correct" for role in ROLES]].to_numpy(dtype=bool)
+    now = after.loc[before.index, [f"{role}_correct" for role in ROLES]].to_numpy(dtype=bool)
     better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
     rows = before.index.to_numpy()
     return rows[better & ~worse], rows[worse & ~better]
@@ -62,8 +62,8 @@ def _changed(before: pd.DataFrame, after: pd.DataFrame) -> tuple[np.ndarray, np.
 def _tile(
     test: FeatureBank, vocabulary: Vocabulary, before: pd.Series, after: pd.Series, image_folder: Path | None
 ) -> Tile:
-    lines = [f"<b>{text_line(vocabulary.caption(*(int(before[role]) for role in TRIPLET)))}</b>"]
-    for role in TRIPLET:
+    lines = [f"<b>{text_line(vocabulary.caption(*(int(before[role]) for role in ROLES)))}</b>"]
+    for role in ROLES:
         names = vocabulary.names(role)
         truth, was, now = (names[int(value)] for value in
                            (before[role], before[f"{role}_predicted"], after[f"{role}_predicted"]))  # fmt: skip

@@ -9,18 +9,16 @@ import pandas as pd
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.pictures import Tile, picture_path, text_line
-
-TRIPLET = ["subject", "relation", "object"]
 
 
 def split_table(banks: Mapping[str, FeatureBank], vocabulary: Vocabulary) -> pd.DataFrame:
     """One row per split: images, relations, distinct triplets, those train lacks, and classes without an example."""
-    seen = set(map(tuple, banks["train"].relations[TRIPLET].drop_duplicates().to_numpy()))
+    seen = set(map(tuple, banks["train"].relations[list(ROLES)].drop_duplicates().to_numpy()))
     rows = {}
     for split, bank in banks.items():
-        distinct = set(map(tuple, bank.relations[TRIPLET].drop_duplicates().to_numpy()))
+        distinct = set(map(tuple, bank.relations[list(ROLES)].drop_duplicates().to_numpy()))
         rows[split] = {
             "images": len(bank.images),
             "relations": len(bank.relations),
@@ -86,7 +84,7 @@ def _xyxy(bank: FeatureBank, corners: pd.DataFrame, relation: pd.Series, role: s
 def _band_tile(
     bank: FeatureBank, vocabulary: Vocabulary, counts: Counts, image_folder: Path | None, band: str, row: int
 ) -> Tile:
-    subject, relation, obj = (int(bank.relations.iloc[row][role]) for role in TRIPLET)
+    subject, relation, obj = (int(bank.relations.iloc[row][role]) for role in ROLES)
     in_train = f"{counts.objects[subject]:,} / {counts.relations[relation]:,} / {counts.objects[obj]:,} in train"
     lines = (f"<b>{band}</b>", text_line(vocabulary.caption(subject, relation, obj)), in_train)
     return relation_tile(bank, row, image_folder, lines)
@@ -103,7 +101,7 @@ def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[
 
 def captioned(relations: pd.DataFrame, vocabulary: Vocabulary, relation_band: np.ndarray) -> pd.DataFrame:
     """Columns caption and band (of the relation class) for rows of a relations table."""
-    triplets = relations[TRIPLET].to_numpy()
+    triplets = relations[list(ROLES)].to_numpy()
     captions = [vocabulary.caption(*triplet) for triplet in triplets.tolist()]
     return pd.DataFrame({"caption": captions, "band": relation_band[triplets[:, 1]]})
 
@@ -119,7 +117,7 @@ def augmented_examples(
         new_class = row.subject if row.replaced == "subject" else row.object
         lines.append({
             "because of": f"{row.because} ({row.band})",
-            "in train": vocabulary.caption(*(int(source[role]) for role in TRIPLET)),
+            "in train": vocabulary.caption(*(int(source[role]) for role in ROLES)),
             "augmented": vocabulary.caption(row.subject, row.relation, row.object),
             "replaced": row.replaced,
             "LCH": round(float(row.lch), 3),
@@ -135,7 +133,7 @@ def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entrop
     metrics = {
         "original captions": int(original.sum()),
         "augmented triplets": len(augmented),
-        "distinct augmented triplets": len(augmented[TRIPLET].drop_duplicates()),
+        "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
         "object names without a noun synset": len(similarity.without_synset),
         "hardness centres": len(triplets.hardness.centres),
         "median entropy of original captions, nats": float(np.median(entropy[original])),

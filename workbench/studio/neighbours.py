@@ -6,8 +6,8 @@ import numpy as np
 
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
-from workbench.scenes.vocabulary import Vocabulary
-from workbench.studio.examples import TRIPLET, relation_tile
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.studio.examples import relation_tile
 from workbench.studio.pictures import Tile, text_line
 
 MOST_ROWS = 20_000
@@ -34,7 +34,7 @@ def neighbour_tiles(
         near = nearest_rows(features, features[number], images, images[number], neighbours)
         for place, row in enumerate([number, *near]):
             title = f"<b>query {number + 1}</b>" if place == 0 else f"neighbour {place}"
-            triplet = (int(bank.relations.iloc[rows[row]][role]) for role in TRIPLET)
+            triplet = (int(bank.relations.iloc[rows[row]][role]) for role in ROLES)
             tiles.append(
                 relation_tile(bank, int(rows[row]), image_folder, (title, text_line(vocabulary.caption(*triplet))))
             )
