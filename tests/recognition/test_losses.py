@@ -8,9 +8,20 @@ import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.losses import class_weights, log_priors, role_losses, with_background
+from workbench.recognition.equalization_loss import (
+    drawn,
+    equalization,
+    equalization_upstream,
+    tail_classes,
+)
+from workbench.recognition.focal_loss import focal, focal_upstream
+from workbench.recognition.hubness import vilhub
+from workbench.recognition.losses import LOSSES, class_weights, log_priors, role_losses, with_background
 
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
+# The names here and upstream's, with their gamma.
+UPSTREAM = {"ce": ("ce", 2.0), "wce": ("wce", 2.0), "focal_g2": ("focal_upstream", 2.0),
+            "focal_g025": ("focal_upstream", 0.25), "wfocal_g2": ("weighted_focal_upstream", 2.0)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +49,36 @@ def test_weights_are_upstreams_bit_for_bit(upstream):
     assert np.array_equal(with_background(class_weights(counts["predicates"])), expected["weights_prd"])
 
 
-@pytest.mark.parametrize("loss", ["ce", "wce"])
+def assert_value_and_gradient(value, logits, expected, key):
+    value.backward()
+    assert value.item() == pytest.approx(float(expected[key]), rel=1e-4)
+    assert logits.grad.double().norm().item() == pytest.approx(float(expected[f"gradnorm_{key}"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", list(UPSTREAM))
 @pytest.mark.parametrize("name", list(ROLE_OF))
 def test_values_and_gradients_are_upstreams(upstream, loss, name):
     expected, counts = upstream
     logits, labels = logits_of(expected, name)
-    value = role_losses(loss, counts["objects"], counts["predicates"])[ROLE_OF[name]](logits, labels)
-    value.backward()
-    assert value.item() == pytest.approx(float(expected[f"{loss}_{name}"]), rel=1e-4)
-    assert logits.grad.double().norm().item() == pytest.approx(float(expected[f"gradnorm_{loss}_{name}"]), rel=1e-4)
+    ours, gamma = UPSTREAM[loss]
+    losses = role_losses(ours, counts["objects"], counts["predicates"], gamma=gamma)
+    assert_value_and_gradient(losses[ROLE_OF[name]](logits, labels), logits, expected, f"{loss}_{name}")
+
+
+@pytest.mark.parametrize("scale", [100000, 1])
+@pytest.mark.parametrize("name", list(ROLE_OF))
+def test_vilhub_is_upstreams(upstream, scale, name):
+    logits, _ = logits_of(upstream[0], name)
+    assert_value_and_gradient(vilhub(logits, scale), logits, upstream[0], f"vilhub_s{scale}_{name}")
+
+
+@pytest.mark.parametrize("name", list(ROLE_OF))
+def test_upstreams_equalization_loss_has_its_numbers_for_its_draws(upstream, name):
+    expected, _ = upstream
+    logits, labels = logits_of(expected, name)
+    weight = torch.from_numpy(expected["weights_prd" if name == "prd" else "weights_obj"])
+    value = equalization_upstream(logits, labels, weight, torch.from_numpy(expected[f"eql_beta_{name}"]).bool())
+    assert value.item() == pytest.approx(float(expected[f"eql_{name}"]), rel=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 9, 40])
@@ -74,6 +106,109 @@ def test_weights_ignore_scale_of_rare_classes_but_keep_mean_one():
     assert with_background(weights)[0] == weights.min()
 
 
+def case(n, classes, seed, scale=3.0):
+    source = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(n, classes, generator=source)
+    return logits, torch.randint(0, classes, (n,), generator=source)
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+@pytest.mark.parametrize(("n", "scale"), [(1, 3.0), (6, 3.0), (6, 300.0), (1, 0.0)])
+def test_values_and_gradients_are_finite_at_the_edges(name, n, scale):
+    counts = np.array([0, 100_000, 3, 0, 7])
+    for gamma in (0.0, 0.25, 2.0):
+        for role, loss in role_losses(name, counts, counts, tau=1.0, gamma=gamma).items():
+            for labels in (torch.zeros(n).long(), torch.full((n,), 3), torch.arange(n) % 5):
+                logits = case(n, 5 + (role == "relation"), n, scale)[0].requires_grad_()
+                value = loss(logits, labels)
+                value.backward()
+                assert value.ndim == 0 and value.isfinite() and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_no_examples_at_all_are_no_error(name):
+    logits, labels = case(5, 4, 0)
+    assert role_losses(name, np.zeros(4), np.zeros(3))["subject"](logits, labels).isfinite()
+
+
+@pytest.mark.parametrize("form", [focal, focal_upstream])
+@pytest.mark.parametrize(("n", "classes"), [(1, 3), (13, 40)])
+def test_focal_without_focus_is_cross_entropy_times_alpha(form, n, classes):
+    logits, labels = case(n, classes, n, scale=1.0)
+    plain = role_losses("ce", np.ones(classes), np.ones(2))["subject"](logits, labels)
+    assert form(logits, labels, gamma=0.0, alpha=0.7).item() == pytest.approx(0.7 * plain.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("gamma", [0.25, 2.0, 5.0])
+def test_focal_is_its_formula_and_weights_multiply_rows(gamma):
+    logits, labels = case(9, 5, 1)
+    share = logits.double().softmax(1)[torch.arange(9), labels]
+    rows = -0.25 * (1 - share) ** gamma * share.log()
+    weight = torch.rand(5, generator=torch.Generator().manual_seed(2))
+    assert focal(logits, labels, gamma=gamma).item() == pytest.approx(rows.mean().item(), rel=1e-4)
+    found = focal(logits, labels, gamma=gamma, weight=weight)
+    assert found.item() == pytest.approx((weight[labels] * rows).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("n", "classes"), [(1, 2), (8, 6), (30, 50)])
+@pytest.mark.parametrize("background", [False, True])
+def test_equalization_is_its_formula(n, classes, background):
+    logits, labels = case(n, classes, n + classes)
+    source = torch.Generator().manual_seed(n)
+    tail, draws = torch.rand(classes, generator=source) < 0.6, torch.rand(n, classes, generator=source) < 0.9
+    foreground = (labels > 0) if background else torch.ones(n, dtype=torch.bool)
+    own = torch.nn.functional.one_hot(labels, classes)
+    weight = 1.0 - draws * tail * foreground[:, None] * (1.0 - own)
+    odds = logits.double().exp()
+    rows = -((own * odds).sum(1) / (weight * odds).sum(1)).log()
+    found = equalization(logits, labels, tail, draws, background=background)
+    assert found.item() == pytest.approx(rows.mean().item(), rel=1e-4, abs=1e-6)
+
+
+def test_a_tail_class_is_not_pushed_down_by_rows_of_other_classes():
+    logits, labels = torch.zeros(3, 4, requires_grad=True), torch.tensor([0, 0, 2])
+    tail = torch.tensor([False, False, True, False])
+    equalization(logits, labels, tail, torch.ones(3, 4, dtype=torch.bool)).backward()
+    assert (logits.grad[:2, 2] == 0).all() and (logits.grad[:2, [1, 3]] > 0).all() and logits.grad[2, 2] < 0
+
+
+def test_tail_classes_are_those_below_the_share():
+    assert tail_classes(np.array([0, 43, 42, 99_915])).tolist() == [True, False, True, False]
+    assert tail_classes(np.zeros(2)).all()
+
+
+def test_draws_belong_to_the_seed_the_role_and_the_batch():
+    labels = torch.arange(400)
+    draws = drawn(3, labels, (400, 50))
+    assert torch.equal(draws, drawn(3, labels.int(), (400, 50)))
+    assert draws.float().mean().item() == pytest.approx(0.9, abs=0.01)
+    assert not torch.equal(draws, drawn(4, labels, (400, 50)))
+    assert not torch.equal(draws, drawn(3, labels.flip(0), (400, 50)))
+    logits, labels = case(64, 30, 5)
+    counts = np.r_[np.zeros(20), np.full(10, 99)]
+    values = [role_losses("equalization", counts, counts, seed=seed)[role](logits, labels).item()
+              for seed, role in ((0, "subject"), (0, "subject"), (0, "object"), (1, "subject"))]  # fmt: skip
+    assert values[0] == values[1] and len(set(values)) == 3
+
+
+@pytest.mark.parametrize(("n", "classes"), [(1, 2), (5, 9), (64, 300)])
+def test_vilhub_is_zero_for_uniform_predictions_and_largest_for_one_hub(n, classes):
+    hub = torch.zeros(n, classes).index_fill(1, torch.tensor([1]), 99.0)
+    everywhere = ((1 - 1 / classes) ** 2 + (classes - 1) / classes**2) / classes
+    assert vilhub(torch.zeros(n, classes), 1e5).item() == pytest.approx(0, abs=1e-6)
+    assert vilhub(hub, 7.0).item() == pytest.approx(7.0 * everywhere, rel=1e-5)
+    assert 0 < vilhub(case(n, classes, n)[0], 7.0) < vilhub(hub, 7.0)
+
+
+def test_vilhub_of_no_rows_is_zero_with_a_gradient():
+    logits = torch.zeros(0, 4, requires_grad=True)
+    value = vilhub(logits, 1e5)
+    value.backward()
+    assert value.item() == 0.0 and logits.grad is not None
+
+
 def test_an_unknown_loss_names_the_known_ones():
-    with pytest.raises(WorkbenchError, match=r"'focale' is not known.*ce, wce, logit_adjusted"):
+    with pytest.raises(WorkbenchError, match=r"'focale' is not known.*ce, wce, logit_adjusted, focal"):
         role_losses("focale", np.ones(3), np.ones(2))
+    with pytest.raises(WorkbenchError, match=r"gamma is -1"):
+        role_losses("focal", np.ones(3), np.ones(2), gamma=-1)

@@ -11,7 +11,8 @@ from safetensors.torch import save
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig, LsvruHead
+from workbench.recognition.heads import architecture_of, empty_head, read_config
+from workbench.recognition.lsvru import WORD_BUFFERS, LsvruHead
 from workbench.scenes.vocabulary import Vocabulary
 
 RECOGNISER_FILE = "recogniser.safetensors"
@@ -60,6 +61,7 @@ class Recogniser:
 def save_recogniser(path: Path, recogniser: Recogniser) -> None:
     """Write a recogniser atomically; ``path`` is the file."""
     facts = {
+        "architecture": architecture_of(recogniser.head),
         "config": recogniser.head.config.as_json(),
         "objects": list(recogniser.vocabulary.objects),
         "relations": list(recogniser.vocabulary.relations),
@@ -82,7 +84,7 @@ def load_recogniser(path: Path) -> Recogniser:
     path = path / RECOGNISER_FILE if path.is_dir() else path
     tensors, facts = read_tensors(path)
     try:
-        config = LsvruConfig(**facts["config"])
+        config = read_config(facts["architecture"], facts["config"])
         vocabulary = Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
         rest = [facts[key] for key in ("encoder", "entity_region", "loss", "word_source", "history")]
     except (KeyError, TypeError) as error:
@@ -90,12 +92,6 @@ def load_recogniser(path: Path) -> Recogniser:
     head = empty_head(config)
     load_strictly(head, tensors, path)
     return Recogniser(head.eval(), vocabulary, *rest)
-
-
-def empty_head(config: LsvruConfig) -> LsvruHead:
-    """A head of these sizes whose weights and word vectors are still to be loaded."""
-    rows = (config.n_objects, config.n_relations + 1)
-    return LsvruHead(config, *(torch.zeros(count, config.word_dimension) for count in rows))
 
 
 def load_strictly(head: LsvruHead, tensors: dict[str, torch.Tensor], path: Path) -> None:

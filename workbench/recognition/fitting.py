@@ -14,17 +14,18 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from workbench.devices import chosen_device, network_autocast, network_precision
+from workbench.devices import PRECISIONS, chosen_device, network_autocast, network_precision
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.randomness import derived_seed
 from workbench.recognition.checkpoint import read_tensors, save_tensors
-from workbench.recognition.losses import Loss
 from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.objective import ObjectiveFunction, Targets
+from workbench.recognition.scene_features import SceneFeatures
 from workbench.scenes.vocabulary import ROLES
 
 SCHEDULES = ("cosine", "step", "constant")
 OPTIMISERS = ("adamw", "sgd")
-PRECISIONS = ("auto", "float32", "bfloat16")
 MOMENTUM = 0.9
 # The reference decays at 5.33 and 7.11 of 12 epochs (6.2) and warms up from a third (6.1).
 STEP_DECAYS = (5.33 / 12, 7.11 / 12)
@@ -62,12 +63,15 @@ class FitPlan:
 class Batch:
     """Features of subject, union and object (n, D) float32, labels by role (n,) int64, 0-based.
 
-    ``active`` (n,) bool by role says which rows a role's loss looks at; None means all.
+    ``active`` (n,) bool by role says which rows a role's loss looks at, None means all; ``generated`` (n,) bool says
+    which rows are not real, None means none. ``scenes`` is given where the head reads them.
     """
 
     features: tuple[np.ndarray, np.ndarray, np.ndarray]
     labels: dict[str, np.ndarray]
     active: dict[str, np.ndarray] | None = None
+    generated: np.ndarray | None = None
+    scenes: SceneFeatures | None = None
 
 
 class BatchSource(Protocol):
@@ -94,7 +98,7 @@ class Fitted:
 def fit(
     head: LsvruHead,
     source: BatchSource,
-    losses: dict[str, Loss],
+    objective: ObjectiveFunction,
     validate: Callable[[LsvruHead, torch.device], dict[str, float]],
     plan: FitPlan,
     state: Path,
@@ -105,6 +109,7 @@ def fit(
 ) -> Fitted:
     """Train ``head`` and keep the weights of the epoch with the highest "combined" of ``validate``.
 
+    Parameters that do not require a gradient stay as they are. Dropout draws from (seed, epoch).
     ``state`` is a safetensors file from which a killed fit continues to the same result. A loss that is not
     finite stops with a WorkbenchError that says where; the state of the last good epoch stays.
     """
@@ -116,7 +121,7 @@ def fit(
     total_steps, saved_at = plan.epochs * source.steps_per_epoch, time.monotonic()
     for epoch in range(len(fitted.log) + 1, plan.epochs + 1):
         started = time.monotonic()
-        entry = _run_epoch(head, source, losses, optimiser, plan, epoch, total_steps, state)
+        entry = _run_epoch(head, source, objective, optimiser, plan, epoch, total_steps, state)
         validation = validate(head.eval(), device)
         head.train()
         entry |= {f"validation_{name.replace('/', '_')}": value for name, value in validation.items()}
@@ -152,43 +157,48 @@ def write_log(path: Path, entries: list[dict[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def _run_epoch(head, source, losses, optimiser, plan, epoch, total_steps, state) -> dict[str, Any]:
+def _run_epoch(head, source, objective, optimiser, plan, epoch, total_steps, state) -> dict[str, Any]:
     device = next(head.parameters()).device
     precision = network_precision(device, plan.precision)
     sums, step = dict.fromkeys(ROLES, 0.0), (epoch - 1) * source.steps_per_epoch
-    for batch in source.batches(epoch):
-        factor = learning_rate_factor(step, total_steps, plan)
-        for group in optimiser.param_groups:
-            group["lr"] = plan.learning_rate * group["multiple"] * factor
-        with network_autocast(device, precision):
-            logits = head(*_on_device(batch.features, device))
-        parts = {role: _role_loss(losses[role], getattr(logits, role), batch, role) for role in ROLES}
-        total = parts["subject"] + parts["relation"] + parts["object"]
-        if not torch.isfinite(total):
-            kept = f"The state after epoch {epoch - 1} is kept in {state}. " if state.exists() else ""
-            bad = ", ".join(f"{role} {part.item():g}" for role, part in parts.items())
-            raise WorkbenchError(
-                f"{source.name}, epoch {epoch}, step {step % source.steps_per_epoch + 1} of {source.steps_per_epoch}: "
-                f"the loss is not finite ({bad}). {kept}Lower the learning rate ({plan.learning_rate:g}) or check the "
-                "features of these rows."
-            )
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        optimiser.step()
-        step += 1
-        for role, part in parts.items():
-            sums[role] += part.item()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derived_seed(plan.seed, "recogniser dropout", epoch))
+        for batch in source.batches(epoch):
+            factor = learning_rate_factor(step, total_steps, plan)
+            for group in optimiser.param_groups:
+                group["lr"] = plan.learning_rate * group["multiple"] * factor
+            scenes = None if batch.scenes is None else batch.scenes.on(device)
+            with network_autocast(device, precision):
+                visual = head.visual_embeddings(*_on_device(batch.features, device), scenes)
+                logits = head.logits(visual)
+            parts = objective(head, visual, logits, _targets(batch, device), step)
+            total = parts["subject"] + parts["relation"] + parts["object"]
+            if not torch.isfinite(total):
+                raise _not_finite(source, epoch, step, parts, plan, state)
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            optimiser.step()
+            step += 1
+            for role, part in parts.items():
+                sums[role] += part.item()
     means = {f"loss_{role}": value / source.steps_per_epoch for role, value in sums.items()}
     return {"epoch": epoch, "step": step, "loss": sum(means.values()), **means, "learning_rate": plan.learning_rate}
 
 
-def _role_loss(loss: Loss, logits: torch.Tensor, batch: Batch, role: str) -> torch.Tensor:
-    labels = torch.from_numpy(batch.labels[role] + (role == "relation")).to(logits.device)
-    if batch.active is None or batch.active[role].all():
-        return loss(logits, labels)
-    rows = torch.from_numpy(np.flatnonzero(batch.active[role])).to(logits.device)
-    # Times the share, so that a row weighs the same however many rows of its batch are looked at.
-    return loss(logits[rows], labels[rows]) * (len(rows) / len(labels)) if len(rows) else logits.sum() * 0.0
+def _not_finite(source, epoch: int, step: int, parts, plan: FitPlan, state: Path) -> WorkbenchError:
+    kept = f"The state after epoch {epoch - 1} is kept in {state}. " if state.exists() else ""
+    bad = ", ".join(f"{role} {part.item():g}" for role, part in parts.items())
+    return WorkbenchError(
+        f"{source.name}, epoch {epoch}, step {step % source.steps_per_epoch + 1} of {source.steps_per_epoch}: "
+        f"the loss is not finite ({bad}). {kept}Lower the learning rate ({plan.learning_rate:g}) or check the "
+        "features of these rows."
+    )
+
+
+def _targets(batch: Batch, device: torch.device) -> Targets:
+    # Relations of the head count from 1, because 0 is the background.
+    labels = {role: torch.from_numpy(ids + (role == "relation")).to(device) for role, ids in batch.labels.items()}
+    return Targets(labels, batch.active, batch.generated)
 
 
 def _on_device(features, device: torch.device) -> list[torch.Tensor]:
@@ -197,8 +207,9 @@ def _on_device(features, device: torch.device) -> list[torch.Tensor]:
 
 def _optimiser(head: LsvruHead, plan: FitPlan) -> torch.optim.Optimizer:
     """Biases without weight decay; with SGD they learn twice as fast (reference 6.1)."""
-    bias = [parameter for name, parameter in head.named_parameters() if name.endswith(".bias")]
-    weight = [parameter for name, parameter in head.named_parameters() if not name.endswith(".bias")]
+    trained = [(name, parameter) for name, parameter in head.named_parameters() if parameter.requires_grad]
+    bias = [parameter for name, parameter in trained if name.endswith(".bias")]
+    weight = [parameter for name, parameter in trained if not name.endswith(".bias")]
     groups = [
         {"params": weight, "weight_decay": plan.weight_decay, "multiple": 1.0},
         {"params": bias, "weight_decay": 0.0, "multiple": 2.0 if plan.optimiser == "sgd" else 1.0},

@@ -1,15 +1,23 @@
 """Classification losses by name, and the class weights that they need.
 
-Source: reference `ltvrr.md` section 5 (CE, WCE); Menon et al. 2021 for the logit-adjusted loss.
+Source: reference `ltvrr.md` section 5 (CE, WCE); Menon et al. 2021 for the logit-adjusted loss; `focal_loss` and
+`equalization_loss` for theirs. A builder takes the training examples of each class, ``counts`` (C,), 0 where a class is
+absent, whether column 0 of the logits is a background class that the counts leave out, and the parameters of all
+losses, of which it reads its own.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 
 from workbench.errors import WorkbenchError
+from workbench.randomness import derived_seed
+from workbench.recognition.equalization_loss import drawn, equalization, equalization_upstream, tail_classes
+from workbench.recognition.focal_loss import GAMMA, focal, focal_upstream
+from workbench.scenes.vocabulary import ROLES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -35,15 +43,14 @@ def log_priors(counts: np.ndarray) -> np.ndarray:
     return np.log(smoothed / smoothed.sum()).astype(np.float32)
 
 
-def cross_entropy(counts: np.ndarray, *, background: bool, tau: float = 1.0) -> Loss:
-    """Mean cross-entropy; counts and tau are not used."""
+def cross_entropy(counts: np.ndarray, *, background: bool, **_: float) -> Loss:
+    """Mean cross-entropy; counts are not used."""
     return functional.cross_entropy
 
 
-def weighted_cross_entropy(counts: np.ndarray, *, background: bool, tau: float = 1.0) -> Loss:
-    """Cross-entropy weighted by inverse frequency, divided by the batch's sum of weights; tau is not used."""
-    weights = class_weights(counts)
-    weight = torch.from_numpy(with_background(weights) if background else weights)
+def weighted_cross_entropy(counts: np.ndarray, *, background: bool, **_: float) -> Loss:
+    """Cross-entropy weighted by inverse frequency, divided by the batch's sum of weights."""
+    weight = _class_weight_tensor(counts, background)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, labels, weight=weight.to(logits.device))
@@ -51,7 +58,7 @@ def weighted_cross_entropy(counts: np.ndarray, *, background: bool, tau: float =
     return loss
 
 
-def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0) -> Loss:
+def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0, **_: float) -> Loss:
     """Cross-entropy of logits + tau x log prior, so that the logits themselves favour no frequent class.
 
     The prior is the add-one smoothed share of the class in train; the background never occurs as a label on
@@ -66,20 +73,94 @@ def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0) ->
     return loss
 
 
+def focal_loss(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
+    """The focal loss of `focal_loss.focal`; counts are not used."""
+    return partial(focal, gamma=gamma)
+
+
+def focal_loss_upstream(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
+    """The focal loss as the reference computes it; counts are not used."""
+    return partial(focal_upstream, gamma=gamma)
+
+
+def weighted_focal_loss(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
+    """The focal loss times the class weights of WCE, divided by the number of rows."""
+    return partial(focal, gamma=gamma, weight=_class_weight_tensor(counts, background))
+
+
+def weighted_focal_loss_upstream(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
+    """The same as RelTransformer's code base computes it (LTVRR's own stops with an error)."""
+    return partial(focal_upstream, gamma=gamma, weight=_class_weight_tensor(counts, background))
+
+
+def equalization_loss(counts: np.ndarray, *, background: bool, seed: int = 0, **_: float) -> Loss:
+    """The published softmax equalization loss by class shares, with draws from ``seed``.
+
+    The background is no tail class: it is meant to be pushed down, and the reference too ranks it as the most
+    frequent.
+    """
+    rare = tail_classes(counts)
+    tail = torch.from_numpy(np.concatenate([[False], rare]) if background else rare)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        draws = drawn(seed, labels, tuple(logits.shape))
+        return equalization(logits, labels, tail.to(logits.device), draws, background=background)
+
+    return loss
+
+
+def equalization_loss_upstream(counts: np.ndarray, *, background: bool, seed: int = 0, **_: float) -> Loss:
+    """What the reference calls EQL, with draws from ``seed``; not the published loss, and never above 0."""
+    weight = _class_weight_tensor(counts, background)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return equalization_upstream(logits, labels, weight.to(logits.device), drawn(seed, labels, (len(labels),)))
+
+    return loss
+
+
 LOSSES: dict[str, Callable[..., Loss]] = {
     "ce": cross_entropy,
     "wce": weighted_cross_entropy,
     "logit_adjusted": logit_adjusted,
+    "focal": focal_loss,
+    "focal_upstream": focal_loss_upstream,
+    "weighted_focal": weighted_focal_loss,
+    "weighted_focal_upstream": weighted_focal_loss_upstream,
+    "equalization": equalization_loss,
+    "equalization_upstream": equalization_loss_upstream,
 }
 
 
-def role_losses(name: str, object_counts: np.ndarray, relation_counts: np.ndarray, tau: float = 1.0) -> dict[str, Loss]:
+def role_losses(
+    name: str,
+    object_counts: np.ndarray,
+    relation_counts: np.ndarray,
+    tau: float = 1.0,
+    gamma: float = GAMMA,
+    seed: int = 0,
+) -> dict[str, Loss]:
     """One loss per role; subjects and objects share the counts of the object classes, as upstream.
 
-    Labels: subject and object 0..C-1, relation 1..R (0 is the background).
+    Labels: subject and object 0..C-1, relation 1..R (0 is the background). ``tau`` is for "logit_adjusted", ``gamma``
+    for the focal losses, ``seed`` for the draws of the equalization losses, which differ from role to role.
     """
     if name not in LOSSES:
         raise WorkbenchError(f"loss {name!r} is not known. Choose one of: {', '.join(LOSSES)}.")
-    build = LOSSES[name]
-    entity = build(object_counts, background=False, tau=tau)
-    return {"subject": entity, "relation": build(relation_counts, background=True, tau=tau), "object": entity}
+    if gamma < 0:
+        raise WorkbenchError(f"gamma is {gamma}; expected 0 (plain cross-entropy times alpha) or more.")
+    return {
+        role: LOSSES[name](
+            relation_counts if role == "relation" else object_counts,
+            background=role == "relation",
+            tau=tau,
+            gamma=gamma,
+            seed=derived_seed(seed, "loss", role),
+        )
+        for role in ROLES
+    }
+
+
+def _class_weight_tensor(counts: np.ndarray, background: bool) -> torch.Tensor:
+    weights = class_weights(counts)
+    return torch.from_numpy(with_background(weights) if background else weights)

@@ -11,6 +11,7 @@ from workbench.devices import chosen_device
 from workbench.recognition.accuracy import combined_accuracy
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.lsvru import LsvruHead, probabilities
+from workbench.recognition.scene_features import scenes_of
 from workbench.recognition.stored_features import FeatureRows, RelationFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
@@ -62,7 +63,9 @@ def validation_of(features: FeatureRows, counts: Counts, only_trained: bool):
 
 def _logit_batches(head: LsvruHead, features: FeatureRows, device: torch.device):
     head.eval()
+    scenes = scenes_of(features) if head.reads_scenes else None
     for start in range(0, len(features), ROWS_PER_BATCH):
         rows = np.arange(start, min(start + ROWS_PER_BATCH, len(features)))
         with torch.inference_mode():
-            yield rows, head(*(torch.from_numpy(array).to(device) for array in features(rows)))
+            regions = [torch.from_numpy(array).to(device) for array in features(rows)]
+            yield rows, head(*regions, None if scenes is None else scenes(rows).on(device))

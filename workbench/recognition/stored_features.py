@@ -125,7 +125,7 @@ class FeatureRows:
     """
 
     def __init__(self, features: RelationFeatures, name: str, memory_gigabytes: float = 2.0):
-        self.name, self._features = name, features
+        self.name, self._features, self.relations = name, features, features.relations
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
         self._shared = getattr(features, "entity_region", "box") == "union"
         self._memory: dict[str, np.ndarray] = {}

@@ -1,21 +1,19 @@
 """Training a recogniser on the stored features of real relations."""
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
-from workbench.randomness import generator
+from workbench.recognition.batches import RealBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.fitting import Batch, FitPlan, fit
-from workbench.recognition.losses import role_losses
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.recognition.fitting import FitPlan, fit
+from workbench.recognition.heads import new_head
+from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
+from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
 from workbench.regions.bank import FeatureBank
@@ -26,36 +24,25 @@ STATE_FILE = "training_state.safetensors"
 LOG_FILE = "log.jsonl"
 
 
-class RealBatches:
-    """Real rows in a new order each epoch, a function of (seed, epoch); the last batch may be smaller."""
-
-    def __init__(self, features: FeatureRows, batch_size: int, seed: int):
-        self.name, self._features, self._batch_size, self._seed = features.name, features, batch_size, seed
-        self.steps_per_epoch = math.ceil(len(features) / batch_size)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches."""
-        order = generator(self._seed, "recogniser", "order", epoch).permutation(len(self._features))
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            labels = {role: ids[rows] for role, ids in self._features.labels.items()}
-            yield Batch(self._features(rows), labels)
-
-
 def train_recogniser(
     folder: Path,
     *,
     features: Path,
     text: Path,
+    architecture: str = "lsvru",
     loss: str = "ce",
     epochs: int = 12,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     hidden: int = 1024,
+    sizes: Mapping[str, Any] | None = None,
     seed: int = 0,
     word_vectors: str = "",
     word_mode: str = "clean",
     tau: float = 1.0,
+    gamma: float = 2.0,
+    vilhub_scale: float = 0.0,
+    relmix: str = "none",
     optimiser: str = "adamw",
     weight_decay: float = 0.01,
     schedule: str = "cosine",
@@ -67,12 +54,14 @@ def train_recogniser(
     seconds_between_states: float = 10.0,
     on_epoch: Callable[[dict], None] | None = None,
 ) -> dict[str, Any]:
-    """Train an LSVRU head and keep the epoch that is best on validation (exact-match Combined).
+    """Train a recogniser and keep the epoch that is best on validation (exact-match Combined).
 
     ``features`` holds the vocabulary and the banks train/ and val/; ``text`` a text folder, whose class vectors
     are used unless ``word_vectors`` names a word2vec, GloVe or JSON file (``word_mode`` as in `word_vectors`).
-    ``loss`` is "ce", "wce" or "logit_adjusted" (``tau``). ``only_trained`` leaves classes without a train row out
-    of the validation mean. A bank of union features alone gets a head with separate embeddings of subject and object.
+    ``architecture`` is "lsvru" or "reltransformer", ``hidden`` and ``sizes`` (others by name) its sizes. ``loss``,
+    ``tau``, ``gamma``, ``vilhub_scale`` and ``relmix`` as in `ObjectivePlan`. ``only_trained`` leaves classes without
+    a train row out of the validation mean. A bank of union features alone gets separate embeddings of subject and
+    object.
     The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
     (6.1); AdamW gets further in the same epochs on stored features. Writes ``recogniser.safetensors`` and
     ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers.
@@ -89,11 +78,14 @@ def train_recogniser(
         )
     counts = count_classes(train.relations, vocabulary)
     vectors, word_source = class_vectors(Path(text), vocabulary, word_vectors, word_mode)
-    head = new_head(train.dimension, vectors, hidden, seed, separate_roles=train.entity_region == "union")
+    head = new_head(architecture, train.dimension, vectors, seed, separate_roles=train.entity_region == "union",
+                    sizes={"hidden": hidden} | dict(sizes or {}))  # fmt: skip
+    objective = ObjectivePlan(loss, tau, gamma, vilhub_scale, relmix)
+    rows = FeatureRows(train, f"{features / 'train'}", memory_gigabytes)
     fitted = fit(
         head,
-        RealBatches(FeatureRows(train, f"{features / 'train'}", memory_gigabytes), batch_size, seed),
-        role_losses(loss, counts.objects, counts.relations, tau),
+        RealBatches(rows, batch_size, seed, ImageScenes(rows) if head.reads_scenes else None),
+        Objective(objective, counts, seed),
         validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained),
         plan,
         folder / STATE_FILE,
@@ -102,8 +94,8 @@ def train_recogniser(
         seconds_between_states=seconds_between_states,
     )
     head.load_state_dict(fitted.best_weights)
-    history = {"stage": "training", "epochs": epochs, "best_epoch": fitted.best_epoch, "learning_rate": learning_rate,
-               "optimiser": optimiser, "seed": seed, "tau": tau, "validation": fitted.best}  # fmt: skip
+    history = {"stage": "training", "plan": asdict(plan), "objective": asdict(objective),
+               "best_epoch": fitted.best_epoch, "validation": fitted.best}  # fmt: skip
     save_recogniser(
         folder / RECOGNISER_FILE,
         Recogniser(head, vocabulary, train.encoder, train.entity_region, loss, word_source, history),
@@ -129,10 +121,3 @@ def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mo
             f"{text}: its class names are not those of the features. Make the text embeddings from the same vocabulary."
         )
     return text_word_vectors(embeddings), f"text tower {embeddings.encoder}"
-
-
-def new_head(dimension: int, vectors: ClassVectors, hidden: int, seed: int, separate_roles: bool = False) -> LsvruHead:
-    """A head with fresh weights for features of ``dimension`` and these word matrices."""
-    objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
-    config = LsvruConfig(dimension, objects.shape[1], len(objects), len(relations) - 1, hidden, separate_roles)
-    return LsvruHead(config, objects, relations).initialise(seed)

@@ -1,0 +1,209 @@
+"""RelMix against upstream's numbers for its stored draws, and the properties of both rules."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.randomness import generator
+from workbench.recognition.hubness import vilhub
+from workbench.recognition.losses import role_losses
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
+from workbench.recognition.relmix import (
+    Mixing,
+    RelMix,
+    draw_mixing,
+    mix,
+    mix_labels,
+    mixed_terms,
+    partners,
+    relmix_terms,
+    soft_cross_entropy,
+)
+
+ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
+LOGITS = {"rtol": 1e-4, "atol": 3e-5}
+VARIANTS = {"default": RelMix("upstream"), "aug50": RelMix("upstream", share=0.5),
+            "aug70": RelMix("upstream", share=0.7), "mixup": RelMix("upstream", n_partners=2),
+            "beta": RelMix("upstream", lam_beta=0.8)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def upstream(reference_fixtures):
+    expected = dict(np.load(reference_fixtures / "losses.npz", allow_pickle=False))
+
+    def draw(key, shape, factor=1.0):
+        random = np.random.RandomState(zlib.crc32(f"{int(expected['seed'])}:{key}".encode()))
+        return torch.from_numpy(random.standard_normal(shape).astype("float32") * np.float32(factor))
+
+    words = [draw(f"input.{name}", shape, 1 / np.sqrt(300))
+             for name, shape in {"obj_vecs": (1703, 300), "prd_vecs": (311, 300)}.items()]  # fmt: skip
+    head = LsvruHead(LsvruConfig(4096, 300, 1703, 310), *words)
+    with torch.no_grad():
+        for key, parameter in head.named_parameters():
+            factor = 0.01 if parameter.ndim == 1 else 1 / np.sqrt(parameter.shape[1])
+            parameter.copy_(draw(key, tuple(parameter.shape), factor))
+        visual = head.visual_embeddings(*(draw(f"relmix.input.{name}", (43, 4096)) for name in ("f_s", "f_r", "f_o")))
+    labels = {role: expected[f"relmix_labels_{name}"].astype(np.int64) for name, role in ROLE_OF.items()}
+    return head, visual, labels, expected
+
+
+def stored_mixing(expected, variant):
+    indices = [expected[f"relmix_{variant}_idx{part}"] for part in (1, 2, 3)]
+    coin = expected[f"relmix_{variant}_a"].astype(bool) if variant != "mixup" else np.ones(len(indices[0]), bool)
+    lam = expected["relmix_beta_lambda"] if variant == "beta" else np.full(len(coin), expected["relmix_lambda"])
+    return Mixing(*indices, coin, lam.astype(np.float32))
+
+
+def test_mixed_embeddings_labels_and_logits_are_upstreams(upstream):
+    head, visual, labels, expected = upstream
+    for variant in VARIANTS:
+        mixing, whole = stored_mixing(expected, variant), variant == "default"
+        with torch.no_grad():
+            logits = mixed_terms(head, visual, labels, mixing)[1]
+        for name, role in ROLE_OF.items():
+            found, rows = getattr(logits, role), "" if whole else "_first3"
+            wanted = expected[f"relmix_{variant}_logits_{name}{rows}"]
+            np.testing.assert_allclose(found[: len(wanted)].numpy(), wanted, **LOGITS)
+            soft = mix_labels(labels[role], found.shape[1], mixing, found.device)[: len(wanted)]
+            np.testing.assert_allclose(soft.numpy(), expected[f"relmix_{variant}_softlabels_{name}{rows}"], atol=1e-6)
+            if whole:
+                vectors = mix(getattr(visual, role), mixing)[:4].numpy()
+                np.testing.assert_allclose(vectors, expected[f"relmix_default_vec_{name}_first4"], **LOGITS)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_terms_and_totals_are_upstreams(upstream, variant):
+    head, visual, labels, expected = upstream
+    weights = {role: expected["weights_prd" if role == "relation" else "weights_obj"] for role in labels}
+    with torch.no_grad():
+        logits = head.logits(visual)
+        terms, mixed = mixed_terms(head, visual, labels, stored_mixing(expected, variant))
+    total = 0.0
+    for name, role in ROLE_OF.items():
+        weight = torch.from_numpy(weights[role]) if variant == "aug70" else None
+        base = torch.nn.functional.cross_entropy(getattr(logits, role), torch.from_numpy(labels[role]), weight=weight)
+        hub, mixed_hub = (vilhub(getattr(found, role), 1e5) for found in (logits, mixed))
+        values = {"softce": terms[role], "vilhub_mixed": mixed_hub, "base": base, "vilhub_base": hub,
+                  "total_loss_cls": base + terms[role], "total_loss_hubness": hub + mixed_hub}  # fmt: skip
+        for key, value in values.items():
+            assert value.item() == pytest.approx(float(expected[f"relmix_{variant}_{key}_{name}"]), rel=1e-4), key
+        total += (base + terms[role] + hub + mixed_hub).item()
+    assert total == pytest.approx(float(expected[f"relmix_{variant}_total"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_upstreams_rule_picks_rows_of_upstreams_weights(upstream, variant):
+    _, _, labels, expected = upstream
+    weight = expected["weights_prd"][labels["relation"]]
+    settings = VARIANTS[variant]
+    found = partners(labels["relation"], expected["weights_prd"], settings, generator(0))
+    for part, rows in enumerate(found, start=1):
+        wanted = expected[f"relmix_{variant}_idx{part}"]
+        # The order within equal weights and the permutations are upstream's own.
+        assert np.array_equal(np.sort(weight[rows]), np.sort(weight[wanted]))
+        if settings.share <= 1 / 3 or part == 1:
+            assert np.array_equal(weight[rows], weight[wanted])
+
+
+def batch(n, seed, background=0.5, n_relations=6):
+    random = np.random.default_rng(seed)
+    relation = random.integers(1, n_relations + 1, n) * (random.random(n) >= background)
+    weights = np.r_[0.1, random.permutation(np.linspace(0.2, 3, n_relations))].astype(np.float32)
+    return relation, weights
+
+
+@pytest.mark.parametrize("n", [1, 7, 43, 300])
+@pytest.mark.parametrize("share", [0.2, 1 / 3, 0.5, 0.6, 0.7, 1.0])
+@pytest.mark.parametrize("rule", ["clean", "upstream"])
+def test_partners_are_equal_parts_with_the_rarest_first(n, share, rule):
+    relation, weights = batch(n, n)
+    first, second, third = partners(relation, weights, RelMix(rule, share), generator(n))
+    usable = np.flatnonzero(relation) if rule == "clean" else np.arange(n)
+    m = int(share * len(usable) + 1e-9) if len(usable) >= 3 else 0
+    assert len(first) == len(second) == len(third) == m
+    assert np.isin(np.r_[first, second, third], usable).all()
+    rarest = np.sort(weights[relation[usable]])[::-1][:m]
+    assert np.array_equal(weights[relation[first]], rarest)
+    if share <= 1 / 3:
+        assert len({*first, *second, *third}) == 3 * m
+        assert not m or weights[relation[second]].min() >= weights[relation[third]].max()
+    else:
+        assert sorted(second) == sorted(first)
+        assert sorted(third) == sorted(first) if share > 1 / 2 else not set(third) & set(first)
+
+
+@pytest.mark.parametrize("n", [3, 6, 9, 30, 999, 2046])
+def test_thirds_of_a_multiple_of_three_leave_nobody_out(n):
+    parts = partners(np.ones(n, int), np.ones(2, np.float32), RelMix(), generator(n))
+    assert sorted(np.concatenate(parts)) == list(range(n))
+
+
+def test_equal_weights_take_every_place_under_the_clean_rule():
+    relation, weights = np.array([0, 1, 1, 1, 0]), np.array([0.1, 1.0], np.float32)
+    firsts = [int(partners(relation, weights, RelMix(), generator(seed))[0][0]) for seed in range(300)]
+    assert all(70 < firsts.count(row) < 130 for row in (1, 2, 3))
+
+
+def test_draws_are_a_function_of_the_generator():
+    relation, weights = batch(600, 0, background=0.0)
+    settings = RelMix(lam_beta=0.8)
+    one, same, other = (draw_mixing(relation, weights, settings, generator(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(*pair) for pair in zip(one, same, strict=True))
+    assert not np.array_equal(one.first, other.first) and not np.array_equal(one.lam, other.lam)
+    assert 0.35 < one.coin.mean() < 0.65 and 0.4 < one.lam.mean() < 0.6
+    constant = draw_mixing(relation, weights, RelMix(lam=0.4, n_partners=2), generator(1))
+    assert constant.coin.all() and (constant.lam == np.float32(0.4)).all()
+
+
+@pytest.mark.parametrize(("n", "width"), [(5, 3), (40, 17)])
+def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
+    relation, weights = batch(n, n, background=0.0)
+    mixing = draw_mixing(relation, weights, RelMix(lam_beta=0.8), generator(n))
+    values = torch.randn(n, width, generator=torch.Generator().manual_seed(n))
+    a, lam = mixing.coin[:, None].astype(float), mixing.lam[:, None]
+    x1, x2, x3 = (values.numpy()[rows] for rows in mixing[:3])
+    np.testing.assert_allclose(mix(values, mixing).numpy(), lam * x1 + (1 - lam) * (a * x2 + (1 - a) * x3), atol=1e-6)
+    soft = mix_labels(relation, 7, mixing, torch.device("cpu"))
+    assert torch.allclose(soft.sum(1), torch.ones(len(soft))) and (soft >= 0).all()
+
+
+def test_soft_cross_entropy_of_hard_labels_is_cross_entropy():
+    logits, labels = torch.randn(9, 5), torch.arange(9) % 5
+    hard = role_losses("ce", np.ones(5), np.ones(2))["subject"](logits, labels)
+    assert torch.allclose(soft_cross_entropy(logits, torch.nn.functional.one_hot(labels, 5).float()), hard)
+
+
+def small_terms(n, background):
+    source = torch.Generator().manual_seed(n)
+    head = LsvruHead(LsvruConfig(4, 5, 8, 6, 7), *(torch.randn(k, 5, generator=source) for k in (8, 7))).initialise(0)
+    visual = VisualEmbeddings(*(torch.randn(n, 7, generator=source) for _ in range(4)))
+    relation, weights = batch(n, n, background)
+    labels = {"subject": relation, "relation": relation, "object": relation}
+    return head, *relmix_terms(head, visual, labels, weights, RelMix(), generator(n))
+
+
+@pytest.mark.parametrize(("n", "background"), [(2, 0.0), (30, 1.0), (1, 1.0)])
+def test_nothing_to_mix_adds_nothing(n, background):
+    head, terms, logits = small_terms(n, background)
+    sum(terms.values()).backward()
+    assert [value.item() for value in terms.values()] == [0.0, 0.0, 0.0]
+    assert len(logits.subject) == len(logits.relation) == 0
+    assert all(not p.grad.any() for name, p in head.named_parameters() if "sem" in name)
+
+
+@pytest.mark.parametrize("n", [3, 50])
+def test_mixed_rows_teach_the_head(n):
+    head, terms, logits = small_terms(n, 0.0)
+    sum(terms.values()).backward()
+    assert set(terms) == {"subject", "relation", "object"} and all(value > 0 for value in terms.values())
+    assert logits.relation.shape == (n // 3, 7) and head.prd_sem_embeddings[0].weight.grad.norm() > 0
+
+
+@pytest.mark.parametrize("wrong", [{"rule": "tail"}, {"share": 0}, {"share": 1.1}, {"lam": 2}, {"lam_beta": -1},
+                                   {"n_partners": 4}])  # fmt: skip
+def test_settings_outside_their_range_are_refused(wrong):
+    with pytest.raises(WorkbenchError, match=next(iter(wrong))):
+        RelMix(**wrong)

@@ -1,0 +1,380 @@
+"""The RelTransformer head: upstream's numbers in "upstream" mode, and what "clean" mode promises."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as functional
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.lsvru import probabilities
+from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
+from workbench.recognition.scene_encoder import attend, packing_by_scene
+from workbench.recognition.scene_tokens import SceneIndex, Scenes
+
+LOGITS = {"rtol": 1e-4, "atol": 3e-5}
+BLOCKS = {"rtol": 1e-4, "atol": 1e-4}
+NAMES = {"subject": "sbj", "object": "obj", "relation": "prd"}
+STORED_IN_OUT = ("c_attn", "c_proj", "mem_attn", "c_fc")
+UNUSED = ("multi_head_attention.language_fc.", ".enc_dec_attn.c_attn.")
+PADDING_BIASES = ("image_encoder.fc.bias", "image_encoder.layer_norm.bias")
+# LSVRU's 16 tensors; embeddings, projections and norms around the blocks; the encoder's first layer.
+LSVRU = {
+    "so_vis_embeddings": (1024, 4096), "prd_feats.0": (1024, 12288), "prd_vis_embeddings.0": (1024, 3072),
+    "prd_vis_embeddings.2": (1024, 1024), "so_sem_embeddings.0": (1024, 300), "so_sem_embeddings.2": (1024, 1024),
+    "prd_sem_embeddings.0": (1024, 300), "prd_sem_embeddings.2": (1024, 1024),
+}  # fmt: skip
+AROUND = {
+    "multi_head_attention.language_fc": (768, 300), "multi_head_attention.visual_fc": (768, 1024),
+    "multi_head_attention.linear_projection": (1024, 768), "multi_head_attention.layer_norm": (1024,),
+    "image_encoder.fc": (768, 12288), "image_encoder.layer_norm": (768,),
+}  # fmt: skip
+BLOCK = {
+    "ln_1": (768,), "ln_2": (768,), "attn.c_attn": (768, 2304), "attn.c_proj": (768, 768), "attn.alpha": (768, 1536),
+    "attn.mem_attn": (768, 1536), "mlp.c_fc": (768, 3072), "mlp.c_proj": (3072, 768),
+    "enc_dec_attn.c_attn": (768, 2304), "enc_dec_attn.c_proj": (768, 768), "enc_dec_attn.fc_q": (768, 768),
+    "enc_dec_attn.fc_k": (768, 768), "enc_dec_attn.fc_v": (768, 768), "fc_alpha1": (768, 1536),
+    "fc_alpha2": (768, 1536),
+}  # fmt: skip
+LAYER = {
+    **{f"mhatt.attention.fc_{name}": (768, 768) for name in "qkvo"}, "mhatt.layer_norm": (768,),
+    "pwff.fc1": (2048, 768), "pwff.fc2": (768, 2048), "pwff.layer_norm": (768,),
+}  # fmt: skip
+
+
+def documented_shapes() -> dict[str, tuple[int, ...]]:
+    modules = LSVRU | AROUND
+    for i in range(2):
+        modules |= {f"multi_head_attention.h.{i}.{name}": shape for name, shape in BLOCK.items()}
+        modules |= {f"image_encoder.layers.{i}.{name}": shape for name, shape in LAYER.items()}
+    shapes = {f"{name}.weight": shape for name, shape in modules.items()}
+    for name, shape in modules.items():
+        shapes[f"{name}.bias"] = (shape[-1] if name.split(".")[-1] in STORED_IN_OUT else shape[0],)
+    shapes |= {f"multi_head_attention.{name}.weight": (5, 768) for name in ("wpe", "wte")}
+    return shapes | {f"multi_head_attention.h.{i}.attn.memory_features": (1, 100, 768) for i in range(2)}
+
+
+def derived(seed: int, key: str, shape) -> np.ndarray:
+    return np.random.RandomState(zlib.crc32(f"{seed}:{key}".encode())).standard_normal(shape).astype("float32")
+
+
+def derived_parameter(seed: int, key: str, shape) -> np.ndarray:
+    drawn = derived(seed, key, shape)
+    if key.endswith("memory_features"):
+        return drawn
+    if len(shape) == 1:
+        return np.float32(key.endswith(".weight")) + drawn * np.float32(0.01)
+    fan_in = shape[0] if key.split(".")[-2] in STORED_IN_OUT else shape[-1]
+    return drawn * np.float32(1 / np.sqrt(fan_in))
+
+
+def whole_scene(features) -> Scenes:
+    tokens = torch.cat(features, dim=1)[None, :100]
+    return Scenes(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), torch.zeros(len(features[0]), dtype=int))
+
+
+@pytest.fixture(scope="module")
+def upstream(reference_fixtures):
+    expected = dict(np.load(reference_fixtures / "reltransformer_head.npz", allow_pickle=False))
+    seed = int(expected["seed"])
+    words = [
+        torch.from_numpy(derived(seed, f"input.{key}", (rows, 300)) * np.float32(1 / np.sqrt(300)))
+        for key, rows in {"obj_vecs": 1703, "prd_vecs": 311}.items()
+    ]
+    with torch.device("meta"):
+        head = RelTransformerHead(RelTransformerConfig(4096, 300, 1703, 310, compat="upstream"), *words)
+    weights = {key: torch.from_numpy(derived_parameter(seed, key, tuple(value.shape)))
+               for key, value in head.named_parameters()}  # fmt: skip
+    head.load_state_dict(weights | dict(zip(("object_vectors", "relation_vectors"), words, strict=True)), assign=True)
+    return head.requires_grad_(True).eval(), expected
+
+
+def case_inputs(expected, case):
+    number = case.removesuffix("_masked")
+    rows, seed = int(number[1:]), int(expected["seed"])
+    return [torch.from_numpy(derived(seed, f"reltransformer.{number}.input.{name}", (rows, 4096)))
+            for name in ("f_s", "f_r", "f_o")]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["n17", "n120", "n1", "n17_masked"])
+def case(request, upstream):
+    head, expected = upstream
+    features, seen = case_inputs(expected, request.param), {}
+    watched = {"scenes": head.image_encoder, "block0": head.multi_head_attention.h[0],
+               "block1": head.multi_head_attention.h[1], "out": head.multi_head_attention}  # fmt: skip
+    hooks = [module.register_forward_hook(lambda _module, _inputs, output, name=name: seen.update({name: output}))
+             for name, module in watched.items()]  # fmt: skip
+    biases = {key: value for key, value in head.named_parameters() if key in PADDING_BIASES}
+    kept = {key: value.detach().clone() for key, value in biases.items()}
+    with torch.no_grad():
+        if request.param.endswith("_masked"):
+            [bias.zero_() for bias in biases.values()]
+        seen["logits"] = head(*features, whole_scene(features))
+        [bias.copy_(kept[key]) for key, bias in biases.items()]
+    [hook.remove() for hook in hooks]
+    prefix = f"{request.param}."
+    return seen, {key.removeprefix(prefix): value for key, value in expected.items() if key.startswith(prefix)}
+
+
+def test_logits_and_probabilities_are_upstreams(case):
+    seen, expected = case
+    for role, name in NAMES.items():
+        found = getattr(seen["logits"], role)
+        np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
+        drop = 1 if role == "relation" else 0
+        found = probabilities(seen["logits"])[role]
+        np.testing.assert_allclose(found.numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4)
+
+
+def test_activations_are_upstreams(case):
+    seen, expected = case
+    np.testing.assert_array_equal(~seen["scenes"].visible[0].numpy(), expected["mask"])
+    levels = torch.stack(seen["scenes"].levels)[None]
+    every = levels.shape[2] // expected["encoder"].shape[2]
+    np.testing.assert_allclose(levels[:, :, ::every].numpy(), expected["encoder"], **LOGITS)
+    for name in ("block0", "block1", "out"):
+        np.testing.assert_allclose(seen[name][:2].numpy(), expected[f"{name}_first2"], **BLOCKS, err_msg=name)
+
+
+def test_gradients_are_upstreams(upstream):
+    head, expected = upstream
+    features = case_inputs(expected, "n17")
+    logits = head(*features, whole_scene(features))
+    loss = sum(functional.cross_entropy(getattr(logits, role), torch.from_numpy(expected[f"grad_labels_{name}"]).long())
+               for role, name in NAMES.items())  # fmt: skip
+    parameters = dict(head.named_parameters())
+    assert sorted(parameters) == sorted(expected["grad_keys"])
+    keys = [str(key) for key in expected["grad_keys"]]
+    found = torch.autograd.grad(loss, [parameters[key] for key in keys], allow_unused=True)
+    assert loss.item() == pytest.approx(float(expected["grad_loss"]), rel=1e-4)
+    assert [gradient is None for gradient in found] == list(expected["grad_none"])
+    for key, gradient, norm, first in zip(keys, found, expected["grad_norm"], expected["grad_first8"], strict=True):
+        if gradient is None:
+            continue
+        noise = 1e-6 if key.endswith("fc_k.bias") else 0.0
+        np.testing.assert_allclose(float(gradient.double().norm()), norm, rtol=1e-4, atol=noise, err_msg=key)
+        np.testing.assert_allclose(gradient.flatten()[:8].numpy(), first, rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+def test_names_and_shapes_are_upstreams():
+    with torch.device("meta"):
+        head = RelTransformerHead(RelTransformerConfig(4096, 300, 1703, 310), torch.empty(1703, 300),
+                                  torch.empty(311, 300))  # fmt: skip
+    shapes = {name: tuple(value.shape) for name, value in head.named_parameters()}
+    assert shapes == documented_shapes()
+    assert len(shapes) == 124
+    assert sum(parameter.numel() for parameter in head.parameters()) == 78_016_768
+    assert set(head.state_dict()) - set(shapes) == {"object_vectors", "relation_vectors"}
+
+
+def config_of(**changes) -> RelTransformerConfig:
+    sizes = {"hidden": 12, "width": 24, "heads": 3, "memory": 6, "scene_hidden": 20, "block_hidden": 28}
+    return RelTransformerConfig(**({"feature_dimension": 7, "word_dimension": 5, "n_objects": 6, "n_relations": 4}
+                                   | sizes | changes))  # fmt: skip
+
+
+def small(seed: int = 0, **changes) -> RelTransformerHead:
+    config, random = config_of(**changes), torch.Generator().manual_seed(seed)
+    words = [torch.randn(rows, 5, generator=random) for rows in (config.n_objects, config.n_relations + 1)]
+    head = RelTransformerHead(config, *words).initialise(seed).eval()
+    with torch.no_grad():  # away from the zero biases, where padding would hide itself
+        for parameter in head.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
+    return head
+
+
+def batch(lengths, of_row, seed: int = 0, dimension: int = 7):
+    random, of_row = torch.Generator().manual_seed(seed), torch.as_tensor(of_row)
+    present = torch.arange(max(max(lengths), 1)) < torch.tensor(lengths)[:, None]
+    tokens = torch.randn(*present.shape, 3 * dimension, generator=random) * present[..., None]
+    features = [torch.randn(len(of_row), dimension, generator=random) for _ in range(3)]
+    return features, Scenes(tokens, present, of_row)
+
+
+def assert_same(one, other, **tolerance):
+    for role, found in one._asdict().items():
+        torch.testing.assert_close(found, getattr(other, role), **tolerance)
+
+
+def padded(scenes: Scenes, length: int) -> Scenes:
+    extra = length - scenes.tokens.shape[1]
+    tokens = functional.pad(scenes.tokens, (0, 0, 0, extra))
+    return scenes._replace(tokens=tokens, present=functional.pad(scenes.present, (0, extra)))
+
+
+@pytest.mark.parametrize("changes", [{}, {"classifier": "linear"}, {"adjusted": True}, {"separate_roles": True},
+                                     {"scene_layers": 3, "blocks": 1}])  # fmt: skip
+@pytest.mark.parametrize(("lengths", "of_row"), [([4, 1, 9], [2, 0, 2, 1, 2, 0]), ([3], [0])])
+def test_clean_mode_sees_neither_padding_nor_batch_mates(changes, lengths, of_row):
+    head = small(**changes)
+    features, scenes = batch(lengths, of_row)
+    whole = head(*features, scenes)
+    assert whole.subject.shape == whole.object.shape == (len(of_row), 6)
+    assert whole.relation.shape == (len(of_row), 5)
+    assert_same(whole, head(*features, padded(scenes, 17)), rtol=1e-4, atol=1e-5)
+    for row, scene in enumerate(of_row):
+        kept = slice(0, lengths[scene])
+        alone = Scenes(scenes.tokens[scene, None, kept], scenes.present[scene, None, kept], torch.tensor([0]))
+        single = head(*(feature[row, None] for feature in features), alone)
+        assert_same(type(whole)(*(logits[row, None] for logits in whole)), single, rtol=1e-4, atol=1e-5)
+
+
+def test_upstream_mode_sees_padding_as_tokens_and_only_then():
+    features, scenes = batch([4, 2], [1, 0, 0])
+    upstream, clean = small(compat="upstream"), small()
+    assert not torch.allclose(upstream(*features, scenes).relation, clean(*features, scenes).relation)
+    assert_same(upstream(*features, scenes), upstream(*features, padded(scenes, 9)))
+    levels = {}
+    for name, head in {"upstream": upstream, "clean": clean}.items():
+        for key, parameter in head.named_parameters():
+            if key in PADDING_BIASES:
+                parameter.data.zero_()
+        found = head.image_encoder(scenes)
+        levels[name] = found.packing.padded(found.levels[-1])[:, :4]
+        assert torch.equal(found.visible[:, :4], scenes.present)
+        assert not found.visible[:, 4:].any()
+    torch.testing.assert_close(levels["upstream"][scenes.present], levels["clean"][scenes.present])
+    with pytest.raises(WorkbenchError, match="101 tokens"):
+        upstream(*features, padded(scenes, 101))
+
+
+@pytest.mark.parametrize("compat", ["clean", "upstream"])
+def test_rows_may_come_in_any_order_and_scenes_matter(compat):
+    head, of_row = small(compat=compat), [2, 0, 2, 1, 2]
+    features, scenes = batch([4, 3, 5], of_row)
+    whole, order = head(*features, scenes), torch.tensor([3, 0, 4, 2, 1])
+    shuffled = head(*(feature[order] for feature in features), scenes._replace(of_row=scenes.of_row[order]))
+    assert_same(type(whole)(*(logits[order] for logits in whole)), shuffled, rtol=1e-4, atol=1e-5)
+    turned = head(*features, scenes._replace(tokens=scenes.tokens.flip(0), present=scenes.present.flip(0)))
+    for role, logits in whole._asdict().items():
+        changed = (logits - getattr(turned, role)).abs().amax(dim=1) > 1e-4
+        assert changed.tolist() == [scene != 1 for scene in of_row]  # the middle scene stays in its place
+
+
+@pytest.mark.parametrize("compat", ["clean", "upstream"])
+def test_gradient_reaches_every_used_parameter(compat):
+    head = small(compat=compat).train()
+    features, scenes = batch([4, 0, 5], [2, 0, 2, 1])
+    logits = head(*features, scenes)
+    sum(functional.cross_entropy(part, torch.arange(4)) for part in logits).backward()
+    unused = {name for name, parameter in head.named_parameters() if parameter.grad is None}
+    assert unused == {name for name, _ in head.named_parameters() if any(part in name for part in UNUSED)}
+    for name, parameter in head.named_parameters():
+        assert name in unused or name.endswith("fc_k.bias") or parameter.grad.abs().max() > 1e-8, name
+        assert name in unused or parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("compat", ["clean", "upstream"])
+def test_a_scene_without_tokens_gives_finite_logits(compat):
+    head = small(compat=compat)
+    with torch.no_grad():
+        [parameter.zero_() for key, parameter in head.named_parameters() if key in PADDING_BIASES]
+    features, scenes = batch([0, 3], [0, 1, 0])
+    assert all(part.isfinite().all() for part in head(*features, scenes))
+    nothing = head(*features, batch([0], [0, 0, 0])[1])
+    assert_same(type(nothing)(*(part[[0, 2]] for part in nothing)),
+                type(nothing)(*(part[[0, 2]] for part in head(*features, scenes))), rtol=1e-4, atol=1e-5)  # fmt: skip
+
+
+def test_attention_is_softmax_over_the_visible_keys():
+    random = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, length, 8, generator=random) for length in (3, 5, 5))
+    visible = torch.tensor([[True, False, True, True, False], [False] * 5])
+    found = attend(query, key, value, 2, visible=visible)
+    for head in range(2):
+        part = slice(4 * head, 4 * head + 4)
+        weights = (query[0, :, part] @ key[0, visible[0], part].T / 2).softmax(dim=1)
+        torch.testing.assert_close(found[0, :, part], weights @ value[0, visible[0], part])
+    assert not found[1].any()
+
+
+@pytest.mark.parametrize(("rows", "scenes"), [(1, 1), (9, 4), (40, 3)])
+def test_packing_by_scene_and_back(rows, scenes):
+    random = torch.Generator().manual_seed(rows)
+    of_row, values = torch.randint(scenes, (rows,), generator=random), torch.randn(rows, 3, 2, generator=random)
+    packing = packing_by_scene(of_row, scenes)
+    padded = packing.padded(values)
+    assert torch.equal(packing.packed(padded), values)
+    for scene in range(scenes):
+        mine = values[of_row == scene]
+        assert torch.equal(padded[scene, : len(mine)], mine)
+        assert not padded[scene, len(mine) :].any()
+
+
+def test_dropout_on_self_attention_weights_is_the_clean_modes_only():
+    features, scenes = batch([4, 3], [1, 0, 1])
+    for compat in ("clean", "upstream"):
+        head = small(compat=compat, dropout=0.5)
+        head.multi_head_attention.h[0].attn.train()
+        torch.manual_seed(0)
+        changed = not torch.allclose(head(*features, scenes).relation, head.eval()(*features, scenes).relation)
+        assert changed == (compat == "clean")
+
+
+@pytest.mark.parametrize("compat", ["clean", "upstream"])
+def test_bfloat16_autocast_is_close_to_float32(compat):
+    head = small(compat=compat)
+    features, scenes = batch([4, 7, 2], [2, 0, 1, 1, 1])
+    exact = head(*features, scenes)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = head(*features, scenes)
+    for part, expected in zip(rounded, exact, strict=True):
+        assert part.dtype == torch.float32
+        assert (part - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_initial_weights_follow_the_seed_and_upstreams_rule():
+    words = torch.randn(6, 5), torch.randn(5, 5)
+    heads = [RelTransformerHead(config_of(), *words).initialise(seed) for seed in (0, 0, 1)]
+    for (name, one), same, other in zip(heads[0].named_parameters(), heads[1].parameters(), heads[2].parameters(),
+                                        strict=True):  # fmt: skip
+        assert torch.equal(one, same)
+        if one.ndim == 1:
+            assert torch.equal(one, torch.full_like(one, name.endswith(".weight")))
+            continue
+        assert not torch.equal(one, other)
+        fans = one[0].numel() + one.shape[0] * one[0, 0].numel()
+        transformer = name.startswith(("multi_head_attention.", "image_encoder."))
+        bound = (6 / fans if transformer else 3 / one.shape[1]) ** 0.5
+        assert 0.5 * bound < one.detach().abs().max().item() <= bound, name
+
+
+def test_one_visual_feature_for_all_roles_still_tells_subject_from_object():
+    head = small()
+    features, scenes = batch([3], [0, 0])
+    logits = head(features[1], features[1], features[1], scenes)
+    assert not torch.allclose(logits.subject, logits.object)
+
+
+def test_scenes_of_more_than_a_hundred_relations_are_cut():
+    index, of_row = SceneIndex(np.zeros(104, dtype=int)), np.array([103, 0])
+    found = index.scenes_of(of_row)
+    assert found.rows.shape == (1, 100)
+    tokens = torch.randn(104, 21, generator=torch.Generator().manual_seed(0))
+    scenes = Scenes(tokens[found.rows], torch.from_numpy(found.rows >= 0), torch.from_numpy(found.of_row))
+    features = tokens[of_row].split(7, dim=1)
+    for compat in ("clean", "upstream"):
+        logits = small(compat=compat)(*features, scenes)
+        assert_same(logits, small(compat=compat)(*features, scenes._replace(tokens=tokens[None, :100])))
+
+
+def test_config_round_trips_and_refuses_what_does_not_fit():
+    config = config_of(compat="upstream", dropout=0.3)
+    assert RelTransformerConfig(**config.as_json()) == config
+    for changes, message in [({"heads": 5}, "24 is not a multiple of heads 5"), ({"compat": "old"}, "'old'.*upstream"),
+                             ({"dropout": 1.0}, "dropout is 1.0"), ({"memory": 0}, "memory is 0"),
+                             ({"classifier": "tree"}, "'tree'")]:  # fmt: skip
+        with pytest.raises(WorkbenchError, match=message):
+            config_of(**changes)
+
+
+def test_missing_or_foreign_scenes_are_refused():
+    head, (features, scenes) = small(), batch([3], [0, 0])
+    assert head.reads_scenes
+    with pytest.raises(WorkbenchError, match="no scenes"):
+        head(*features)
+    with pytest.raises(WorkbenchError, match="dimension 20 for 2 rows, expected 21"):
+        head(*features, scenes._replace(tokens=scenes.tokens[..., 1:]))
+    with pytest.raises(WorkbenchError, match="21 for 1 rows"):
+        head(*features, scenes._replace(of_row=scenes.of_row[:1]))

@@ -1,0 +1,35 @@
+"""Easy samples first, then hard ones, by the entropy of the hardness vector (DiffAugment, section 4.3)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.language.hardness import HardnessModel
+from workbench.scenes.vocabulary import ROLES
+
+CURRICULA = ("none", "easy_then_hard")
+
+
+def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
+    """Which generated relations are easy, (N,) bool: entropy of their hardness vector at most the median's.
+
+    A caption close to one centre and far from the others has a low entropy; one that is as far from all, a high one.
+    ``triplets`` is the folder with captions.parquet, caption_embeddings.npy and hardness.npz. WorkbenchError for a
+    triplet without a caption there.
+    """
+    triplets = Path(triplets)
+    captions = pd.read_parquet(triplets / "captions.parquet")
+    embeddings = np.load(triplets / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
+    known = pd.MultiIndex.from_frame(captions[list(ROLES)])
+    place = known.get_indexer(pd.MultiIndex.from_frame(relations[list(ROLES)]))
+    if (place < 0).any():
+        row = int(np.flatnonzero(place < 0)[0])
+        raise WorkbenchError(
+            f"{triplets / 'captions.parquet'}: no caption for generated row {row} "
+            f"({', '.join(str(relations.iloc[row][role]) for role in ROLES)}). Generate features from these triplets."
+        )
+    distinct, index = np.unique(place, return_inverse=True)
+    entropy = HardnessModel.load(triplets / "hardness.npz").entropy(embeddings[distinct])[index.reshape(-1)]
+    return entropy <= np.median(entropy)

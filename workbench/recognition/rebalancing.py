@@ -1,0 +1,198 @@
+"""Re-balancing a trained recogniser on the same features, without any generated one: the bar for a generator.
+
+Source: Kang et al. 2020, "Decoupling representation and classifier for long-tailed recognition" (cRT, LWS,
+tau-normalisation); Menon et al. 2021, "Long-tail learning via logit adjustment" (post hoc).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from workbench.devices import chosen_device
+from workbench.errors import WorkbenchError
+from workbench.recognition.batches import BalancedBatches
+from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, load_recogniser, save_recogniser
+from workbench.recognition.fitting import FitPlan, fit
+from workbench.recognition.heads import empty_head
+from workbench.recognition.losses import log_priors
+from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.objective import Objective, ObjectivePlan
+from workbench.recognition.prediction import validation_of
+from workbench.recognition.scene_features import ImageScenes
+from workbench.recognition.stored_features import FeatureRows
+from workbench.recognition.training import LOG_FILE, STATE_FILE
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.bands import Counts, count_classes
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+METHODS = ("crt", "lws", "tau_norm", "logit_adjustment")
+CLASSIFIER_PARTS = ("so_sem_embeddings.", "prd_sem_embeddings.", "so_classifier.", "prd_classifier.")
+Validation = dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all methods share: the recogniser, its train counts, and validation as a function of a head."""
+
+    start: Recogniser
+    counts: Counts
+    validate: Callable[[LsvruHead], Validation]
+
+
+def rebalance_recogniser(
+    folder: Path,
+    *,
+    recogniser: Path,
+    features: Path,
+    method: str,
+    text: Path | None = None,
+    epochs: int = 5,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0),
+    seed: int = 0,
+    optimiser: str = "adamw",
+    weight_decay: float = 0.01,
+    schedule: str = "cosine",
+    precision: str = "auto",
+    device: str = "auto",
+    only_trained: bool = False,
+    memory_gigabytes: float = 2.0,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> dict[str, Any]:
+    """Re-balance a recogniser whose features stay as they are; choices are made on validation (exact-match).
+
+    "crt" draws the classifier anew and trains it alone on class-balanced batches; "lws" trains one factor per class
+    on them; "tau_norm" divides each row of a linear classifier by its norm to the power of tau; "logit_adjustment"
+    takes tau x log prior off the logits. The last two train nothing: each role takes the tau of ``strengths`` that is
+    best for it on validation (subject and object share theirs where they share the classifier). ``text`` is not read.
+    Writes ``recogniser.safetensors`` (and ``log.jsonl`` where something is trained); a killed run continues. A linear
+    classifier is needed for "tau_norm": word classifiers compare unit vectors, which have no norm to take away.
+    """
+    if method not in METHODS:
+        raise WorkbenchError(f"method {method!r} is not known. Choose one of: {', '.join(METHODS)}.")
+    folder, features = Path(folder), Path(features)
+    vocabulary = Vocabulary.read(features)
+    train, held_out = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
+    start = load_recogniser(recogniser)
+    for bank in (train, held_out):
+        start.check_fits(bank, vocabulary, bank.folder)
+    counts, chosen = count_classes(train.relations, vocabulary), chosen_device(device)
+    validate = validation_of(FeatureRows(held_out, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
+    work = _Work(start, counts, lambda head: validate(head.to(chosen), chosen))
+    before = work.validate(start.head)
+    start.head.cpu()
+    if method in ("crt", "lws"):
+        plan = FitPlan(epochs, batch_size, learning_rate, seed, optimiser, weight_decay, schedule, 0, precision, device)
+        rows = FeatureRows(train, f"{features / 'train'}", memory_gigabytes)
+        head, found = _retrained(method, work, rows, validate, plan, folder, on_epoch)
+    else:
+        head, found = _TUNED[method](work, recogniser, strengths)
+    after = work.validate(head)
+    history = {"stage": "rebalancing", "method": method, "seed": seed, "validation": after, **found,
+               "before": start.history | {"validation": before}}  # fmt: skip
+    save_recogniser(folder / RECOGNISER_FILE, replace(start, head=head.cpu(), history=history))
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    return {
+        **found,
+        **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
+        **{f"validation_{name.replace('/', '_')}": value for name, value in after.items()},
+    }
+
+
+def _retrained(method, work: _Work, rows: FeatureRows, validate, plan: FitPlan, folder: Path, on_epoch):
+    """The head with a classifier ("crt") or class factors ("lws") fitted on class-balanced batches."""
+    head = adjustable(work.start.head) if method == "lws" else work.start.head
+    if method == "crt":
+        _draw_classifier_anew(head, plan.seed)
+    parts = ("class_factor.",) if method == "lws" else CLASSIFIER_PARTS
+    for name, parameter in head.named_parameters():
+        parameter.requires_grad_(name.startswith(parts))
+    fitted = fit(
+        head,
+        BalancedBatches(rows, plan.batch_size, plan.seed, ImageScenes(rows) if head.reads_scenes else None),
+        Objective(ObjectivePlan(), work.counts, plan.seed),
+        validate,
+        plan,
+        folder / STATE_FILE,
+        log_path=folder / LOG_FILE,
+        on_epoch=on_epoch,
+    )
+    head.load_state_dict(fitted.best_weights)
+    seconds = round(sum(entry["seconds"] for entry in fitted.log), 1)
+    found = {"learning_rate": plan.learning_rate, "best_epoch": fitted.best_epoch, "seconds": seconds}
+    return head.requires_grad_(True), found
+
+
+def _draw_classifier_anew(head: LsvruHead, seed: int) -> None:
+    fresh = empty_head(head.config).initialise(seed + 1).state_dict()
+    drawn = {name: value for name, value in fresh.items() if name.startswith(CLASSIFIER_PARTS)}
+    head.load_state_dict(head.state_dict() | drawn)
+
+
+def _tau_normalised(work: _Work, place: Path, strengths: Sequence[float]):
+    head = work.start.head
+    if head.config.classifier != "linear":
+        raise WorkbenchError(
+            f"{place}: its classifier is {head.config.classifier!r}; tau-normalisation needs a linear one. "
+            "Train a recogniser with sizes={'classifier': 'linear'}."
+        )
+    layers = {"subject/object": head.so_classifier, "relation": head.prd_classifier}
+    weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+    for layer in layers.values():
+        layer.bias.data.zero_()  # as its authors do: the bias is as biased as the norms
+
+    def normalise(name: str, tau: float) -> None:
+        norms = weights[name].norm(dim=1, keepdim=True).clamp_min(1e-12)
+        layers[name].weight.data.copy_(weights[name] / norms**tau)
+
+    return head, {"tau": _best_by_part(head, tuple(layers), strengths, normalise, work.validate)}
+
+
+def _logit_adjusted(work: _Work, place: Path, strengths: Sequence[float]):
+    head = adjustable(work.start.head)
+    objects = log_priors(work.counts.objects)
+    # The background never occurs among stored relations; it is adjusted like a class without examples.
+    relations = log_priors(np.concatenate([[0], work.counts.relations]))
+    priors = {"subject": objects, "relation": relations, "object": objects}
+    offsets = {role: head.class_offset[role].detach().clone() for role in ROLES}
+
+    def adjust(role: str, tau: float) -> None:
+        head.class_offset[role].data.copy_(offsets[role] - tau * torch.from_numpy(priors[role]))
+
+    return head, {"tau": _best_by_part(head, ROLES, strengths, adjust, work.validate)}
+
+
+_TUNED = {"tau_norm": _tau_normalised, "logit_adjustment": _logit_adjusted}
+
+
+def _best_by_part(head, parts, strengths, apply, validate) -> dict[str, float]:
+    """For each part the strength whose accuracy is highest (of equal ones the first), applied to the head."""
+    if not strengths:
+        raise WorkbenchError("strengths is empty; give at least one number, 0 leaves the recogniser as it is.")
+    scores = {part: [] for part in parts}
+    for strength in strengths:
+        for part in parts:
+            apply(part, strength)
+        found = validate(head)
+        head.cpu()
+        for part in parts:
+            scores[part].append(found[part])
+    best = {part: float(strengths[int(np.argmax(values))]) for part, values in scores.items()}
+    for part, strength in best.items():
+        apply(part, strength)
+    return best
+
+
+def adjustable(head: LsvruHead) -> LsvruHead:
+    """The same head with a factor of 1 and an offset of 0 for each class, or itself where it has them already."""
+    if head.config.adjusted:
+        return head
+    wider = empty_head(replace(head.config, adjusted=True))
+    wider.initialise(0)
+    wider.load_state_dict(wider.state_dict() | head.state_dict())
+    return wider.eval()

@@ -1,0 +1,148 @@
+"""RelMix: rows of rare relations mixed with rows of more frequent ones, after the visual layers.
+
+Source: Abdelkarim et al. 2021 (RelMix); reference `ltvrr.md` section 5 (RelMix).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
+from workbench.scenes.vocabulary import ROLES
+
+RULES = ("clean", "upstream")
+FEWEST_ROWS = 3
+
+
+@dataclass(frozen=True)
+class RelMix:
+    """Which rows are mixed, and how; the defaults are the reference's but for the rule.
+
+    ``rule`` "clean": background rows never take part, and relations of equal weight come in random order.
+    "upstream": all rows take part, and since the background has the smallest weight and is most of a sampled image,
+    rare rows are mostly mixed with background.
+    ``share`` of the rows that are mixed: 1/3, the three partners are disjoint thirds; up to 1/2, the second partner is
+    drawn from the first's rows; above, the third too (the reference's variants 0.5, 0.6 and 0.7).
+    ``lam`` weighs the rarest partner, 0..1; ``lam_beta`` above 0 draws it per row from Beta(b, b) instead (the
+    reference's variant has b = 0.8). ``n_partners`` 2 leaves the third partner out (the reference's "mixup").
+    """
+
+    rule: str = "clean"
+    share: float = 1 / 3
+    lam: float = 0.65
+    lam_beta: float = 0.0
+    n_partners: int = 3
+
+    def __post_init__(self):
+        if self.rule not in RULES:
+            raise WorkbenchError(f"RelMix rule {self.rule!r} is not known. Choose one of: {', '.join(RULES)}.")
+        if self.n_partners not in (2, 3):
+            raise WorkbenchError(f"RelMix n_partners is {self.n_partners}; expected 2 or 3.")
+        if not 0 < self.share <= 1 or not 0 <= self.lam <= 1 or self.lam_beta < 0:
+            raise WorkbenchError(
+                f"RelMix share {self.share}, lam {self.lam}, lam_beta {self.lam_beta}: expected a share above 0 and at "
+                "most 1, a lam in 0..1 and a lam_beta of 0 or more."
+            )
+
+
+class Mixing(NamedTuple):
+    """A drawn mixture of m rows: partners' row numbers ``first``, ``second``, ``third`` (m,) int64, ``coin`` (m,) bool
+    that takes the second instead of the third, and ``lam`` (m,) float32, the first's weight.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+    coin: np.ndarray
+    lam: np.ndarray
+
+
+def partners(
+    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of the three partners, (m,) int64 each, m = floor(share x usable rows).
+
+    ``relation_labels`` (n,), 0 for the background; ``relation_weights`` (R + 1,) class weights as of WCE. Rows are
+    ranked by the weight of their relation, the rarest first. With fewer than three usable rows nothing is mixed.
+    """
+    usable = np.arange(len(relation_labels))
+    if settings.rule == "clean":
+        usable = generator.permutation(np.flatnonzero(relation_labels))
+    rarity = relation_weights[relation_labels[usable]]
+    ranked = usable[np.argsort(-rarity, kind="stable")].astype(np.int64)
+    # The small term keeps a third of three rows from coming out as 0.999...
+    m = math.floor(settings.share * len(ranked) + 1e-9) if len(ranked) >= FEWEST_ROWS else 0
+    first = ranked[:m]
+    if settings.share <= 1 / 3:
+        return first, ranked[m : 2 * m], ranked[2 * m : 3 * m]
+    third = ranked[m : 2 * m] if settings.share <= 1 / 2 else generator.permutation(first)
+    return first, generator.permutation(first), third
+
+
+def draw_mixing(
+    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
+) -> Mixing:
+    """Partners with a fair coin and a lambda for each mixed row; arguments as in `partners`."""
+    chosen = partners(relation_labels, relation_weights, settings, generator)
+    m = len(chosen[0])
+    coin = generator.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
+    lam = generator.beta(settings.lam_beta, settings.lam_beta, m) if settings.lam_beta else np.full(m, settings.lam)
+    return Mixing(*chosen, coin, lam.astype(np.float32))
+
+
+def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
+    """Mixed rows (m, K) float32 of ``values`` (n, K): lam x1 + (1 - lam) (a x2 + (1 - a) x3), a being the coin."""
+    other = np.where(mixing.coin, mixing.second, mixing.third)
+    first, other, lam = (torch.from_numpy(array).to(values.device) for array in (mixing.first, other, mixing.lam))
+    return torch.lerp(values[other].float(), values[first].float(), lam[:, None])
+
+
+def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch.device) -> torch.Tensor:
+    """Soft labels (m, C) float32 of ``labels`` (n,), mixed as the embeddings are."""
+    return mix(functional.one_hot(torch.from_numpy(labels).long().to(device), n_classes), mixing)
+
+
+def soft_cross_entropy(logits: torch.Tensor, soft_labels: torch.Tensor) -> torch.Tensor:
+    """Mean over rows of -sum_c y_c log softmax(z)_c, both (m, C); exactly 0 where there are no rows.
+
+    Never class-weighted, as in the reference, whatever the loss of the unmixed rows.
+    """
+    return functional.cross_entropy(logits, soft_labels) if len(logits) else logits.sum() * 0.0
+
+
+def mixed_terms(
+    head: LsvruHead, visual: VisualEmbeddings, labels: dict[str, np.ndarray], mixing: Mixing
+) -> tuple[dict[str, torch.Tensor], Logits]:
+    """Soft cross-entropy by role of a drawn mixture, and its logits (m, C); arguments as in `relmix_terms`.
+
+    The same partners, coins and lambdas mix all roles. The relation's embedding is mixed as it is, its layers do not
+    run again.
+    """
+    logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
+    terms = {}
+    for role in ROLES:
+        found = getattr(logits, role)
+        terms[role] = soft_cross_entropy(found, mix_labels(labels[role], found.shape[1], mixing, found.device))
+    return terms, logits
+
+
+def relmix_terms(
+    head: LsvruHead,
+    visual: VisualEmbeddings,
+    labels: dict[str, np.ndarray],
+    relation_weights: np.ndarray,
+    settings: RelMix,
+    generator: np.random.Generator,
+) -> tuple[dict[str, torch.Tensor], Logits]:
+    """The terms that RelMix adds to the losses, a scalar by role, and the mixed logits for their VilHub term.
+
+    ``visual`` (n, hidden) embeddings before normalisation; ``labels`` (n,) int64 by role, the relation's with 0 for
+    the background; ``relation_weights`` (R + 1,) class weights. Where there is nothing to mix the terms are 0 and the
+    logits have no rows; gradients are 0 then, not missing.
+    """
+    return mixed_terms(head, visual, labels, draw_mixing(labels["relation"], relation_weights, settings, generator))

@@ -1,0 +1,180 @@
+"""RelTransformer's global encoder: the relations of an image look at each other.
+
+Source: Chen et al. 2022 (RelTransformer) as its code base implements it (reference `ltvrr.md`, section 4).
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.scene_tokens import MOST_TOKENS, Scenes
+
+
+class Packing(NamedTuple):
+    """Where rows of several scenes lie once every scene is padded to the same length.
+
+    Row i of P belongs at ``place[i]`` (P,) int64 of the ``scenes`` x ``length`` padded places, counted scene by scene.
+    """
+
+    place: torch.Tensor
+    scenes: int
+    length: int
+
+    def padded(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows (P, ...) at their places, zero elsewhere: (scenes, length, ...)."""
+        empty = rows.new_zeros(self.scenes * self.length, *rows.shape[1:])
+        return empty.index_copy(0, self.place, rows).unflatten(0, (self.scenes, self.length))
+
+    def packed(self, padded: torch.Tensor) -> torch.Tensor:
+        """The rows (P, ...) back from (scenes, length, ...)."""
+        return padded.flatten(0, 1)[self.place]
+
+
+class EncodedScenes(NamedTuple):
+    """What the encoder says of S scenes: the output (P, width) of each of its layers for the P tokens of all scenes.
+
+    ``packing`` lays the tokens out by scene; ``visible`` (S, T) bool says which places may be attended to.
+    """
+
+    levels: tuple[torch.Tensor, ...]
+    packing: Packing
+    visible: torch.Tensor
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm in the format of its weights (float32), also where autocast hands it bfloat16; epsilon 1e-5."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Normalise the last dimension of (..., width)."""
+        return super().forward(inputs.to(self.weight.dtype))
+
+
+class SceneEncoder(nn.Module):
+    """One layer on the three features of a relation, then post-norm Transformer layers within each scene.
+
+    Each scene is encoded once, however many rows are classified against it. Clean: only real tokens are computed and
+    attended to, so neither the padding nor the other scenes of a batch matter. ``upstream``: every scene is filled up
+    with zero tokens to 100, and a token is hidden iff its values after the first layer norm sum to exactly 0. That
+    holds for padding while the biases of ``fc`` and ``layer_norm`` are zero, as at initialisation (and for about
+    1 % of the real tokens, by rounding); afterwards the padding acts as constant tokens. Upstream has no memory in
+    this encoder, in spite of its class name, and no dropout on its attention weights.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, heads: int, layers: int, hidden: int, dropout: float, upstream: bool = False
+    ):
+        super().__init__()
+        self.upstream = upstream
+        self.fc = nn.Linear(inputs, width)
+        self.dropout = nn.Dropout(dropout)
+        self.layer_norm = LayerNorm(width)
+        self.layers = nn.ModuleList(_EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+
+    def forward(self, scenes: Scenes) -> EncodedScenes:
+        """Encode the tokens (S, T, inputs) of S scenes."""
+        tokens, present = scenes.tokens, scenes.present
+        if self.upstream:
+            tokens, present = _filled_up(tokens)
+        packing = _packing_of_tokens(present)
+        # (S, T, inputs) -> (P, inputs) -> (P, width)
+        rows = functional.gelu(self.fc(packing.packed(tokens)), approximate="tanh")
+        rows = self.layer_norm(self.dropout(rows))
+        visible = packing.padded(rows).sum(dim=-1) != 0 if self.upstream else present
+        levels = []
+        for layer in self.layers:
+            rows = layer(rows, packing, visible)
+            levels.append(rows)
+        return EncodedScenes(tuple(levels), packing, visible)
+
+
+class _EncoderLayer(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.mhatt = _SceneAttention(width, heads, dropout)
+        self.pwff = _FeedForward(width, hidden, dropout)
+
+    def forward(self, rows: torch.Tensor, packing: Packing, visible: torch.Tensor) -> torch.Tensor:
+        return self.pwff(self.mhatt(rows, packing, visible))
+
+
+class _SceneAttention(nn.Module):
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.attention = nn.ModuleDict({name: nn.Linear(width, width) for name in ("fc_q", "fc_k", "fc_v", "fc_o")})
+        self.dropout = nn.Dropout(dropout)
+        self.layer_norm = LayerNorm(width)
+
+    def forward(self, rows: torch.Tensor, packing: Packing, visible: torch.Tensor) -> torch.Tensor:
+        # (P, width) -> 3 x (S, T, width)
+        query, key, value = (packing.padded(self.attention[name](rows)) for name in ("fc_q", "fc_k", "fc_v"))
+        mixed = packing.packed(attend(query, key, value, self.heads, visible=visible))
+        return self.layer_norm(rows + self.dropout(self.attention["fc_o"](mixed)))
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+        self.layer_norm = LayerNorm(width)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        inner = self.dropout(torch.relu(self.fc1(rows)))
+        return self.layer_norm(rows + self.dropout(self.fc2(inner)))
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    heads: int,
+    *,
+    visible: torch.Tensor | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> torch.Tensor:
+    """Multi-head attention of queries (B, Q, width) to keys and values (B, K, width); returns (B, Q, width).
+
+    ``visible`` (B, K) bool: hidden keys get weight zero exactly. Where none is visible the query attends to nothing
+    and the result is zero (upstream's encoder gives NaN there). ``scale`` is 1/sqrt(width / heads) where not given.
+    """
+    # (B, L, width) -> (B, heads, L, width / heads)
+    parts = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
+    if visible is None:
+        mixed = functional.scaled_dot_product_attention(*parts, scale=scale, dropout_p=dropout)
+    else:
+        nothing = ~visible.any(dim=1, keepdim=True)  # (B, 1)
+        mask = (visible | nothing)[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(*parts, attn_mask=mask, scale=scale, dropout_p=dropout)
+        mixed = mixed.masked_fill(nothing[:, None, None, :], 0.0)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def packing_by_scene(of_row: torch.Tensor, scenes: int) -> Packing:
+    """The packing of rows (N,) whose scene is ``of_row``, in any order; as long as the scene with most rows."""
+    counts = torch.bincount(of_row, minlength=scenes)
+    order = torch.argsort(of_row, stable=True)
+    starts = counts.cumsum(0) - counts
+    within = torch.empty_like(of_row)
+    within[order] = torch.arange(len(of_row), device=of_row.device) - starts[of_row[order]]
+    length = int(counts.max())
+    return Packing(of_row * length + within, scenes, length)
+
+
+def _packing_of_tokens(present: torch.Tensor) -> Packing:
+    return Packing(present.flatten().nonzero().squeeze(1), *present.shape)
+
+
+def _filled_up(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if tokens.shape[1] > MOST_TOKENS:
+        raise WorkbenchError(
+            f"scenes: {tokens.shape[1]} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
+            f"Give it the first {MOST_TOKENS} relations of an image."
+        )
+    filled = functional.pad(tokens, (0, 0, 0, MOST_TOKENS - tokens.shape[1]))  # (S, T, inputs) -> (S, 100, inputs)
+    return filled, torch.ones(filled.shape[:2], dtype=torch.bool, device=tokens.device)
