@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion import baseline_samples
-from workbench.diffusion.baseline_samples import class_gaussian, copy_plus_noise, training_groups
+from workbench.diffusion import baseline_samples, class_groups
+from workbench.diffusion.baseline_samples import ClassGaussian, CopyPlusNoise, class_gaussian, copy_plus_noise
+from workbench.diffusion.class_groups import LEVELS, mean_and_spread, training_groups
+from workbench.diffusion.smote import Interpolation
 from workbench.errors import WorkbenchError
 
 COLUMNS = ["subject", "relation", "object"]
@@ -78,3 +80,83 @@ def test_a_single_training_row_is_enough_and_none_is_an_error():
     np.testing.assert_allclose(samples, 1)
     with pytest.raises(WorkbenchError, match="no training rows"):
         copy_plus_noise(features[:0], table((0, 0, 0))[:0], table((0, 0, 0)), seed=0)
+
+
+def test_a_group_of_too_few_rows_gives_way_to_a_coarser_one():
+    training = table((0, 0, 1), (0, 1, 1), (2, 1, 1))
+    wanted = table((0, 0, 1), (2, 1, 1), (9, 9, 9))
+    groups = training_groups(training, wanted, levels=LEVELS[:4], least_rows=2)
+    assert groups.level.tolist() == [1, 2, -1] and groups.group[2] == -1
+    assert [groups.rows[group].tolist() for group in groups.group[:2]] == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("at_most", [50_000, 300])
+def test_moments_are_those_of_the_rows(at_most, monkeypatch):
+    features = np.random.default_rng(0).standard_normal((2500, 4)) * [1, 2, 3, 0] + [0, 9, 1e4, 0.1]
+    monkeypatch.setattr(class_groups, "ROWS_FOR_MOMENTS", at_most)
+    mean, spread = mean_and_spread(features.astype(np.float32), seed=0)
+    exact = at_most > 2500
+    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-6 if exact else 0, atol=1e-6 if exact else 0.5)
+    np.testing.assert_allclose(spread, features.std(axis=0), rtol=1e-3 if exact else 0.15, atol=1e-9)
+    assert spread[3] == 0
+
+
+def random_case(rows, dimension=5, classes=3, wanted=80):
+    draw = np.random.default_rng(rows)
+    features = draw.standard_normal((rows, dimension)) * 10.0 ** np.arange(dimension)
+    training = pd.DataFrame(draw.integers(0, classes, (rows, 3)), columns=COLUMNS)
+    return (
+        features.astype(np.float32),
+        training,
+        pd.DataFrame(draw.integers(0, classes + 1, (wanted, 3)), columns=COLUMNS),
+    )
+
+
+@pytest.mark.parametrize("kind", [CopyPlusNoise, ClassGaussian, Interpolation])
+def test_a_sample_does_not_depend_on_what_else_is_asked_for(kind):
+    features, training, wanted = random_case(60)
+    sampler = kind.fit(features, training, wanted, seed=1)
+    whole = sampler(np.arange(80))
+    assert whole.dtype == np.float32 and np.isfinite(whole).all()
+    for rows in (np.array([7]), np.array([79, 0, 33]), np.arange(20, 60)):
+        np.testing.assert_allclose(sampler(rows), whole[rows], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [2, 9, 60, 500])
+@pytest.mark.parametrize("neighbours", [1, 5])
+def test_interpolated_samples_lie_between_a_row_and_one_of_its_nearest_of_the_same_group(rows, neighbours):
+    features, training, wanted = random_case(rows)
+    fitted = Interpolation.fit(features, training, wanted, seed=0, neighbours=neighbours)
+    ends = features[fitted.source].astype(float), features[fitted.neighbour].astype(float)
+    samples = ends[0] + fitted.share[:, None] * (ends[1] - ends[0])
+    np.testing.assert_allclose(fitted(np.arange(80)), samples, rtol=1e-5, atol=1e-4)
+    assert (fitted.share >= 0).all() and (fitted.share < 1).all() and (fitted.source != fitted.neighbour).all()
+    standardised = (features - features.mean(axis=0)) / features.std(axis=0)
+    asked = wanted[COLUMNS].to_numpy()
+    for row, (source, neighbour) in enumerate(zip(fitted.source, fitted.neighbour, strict=True)):
+        member = next(level for level in map(list, LEVELS) if matches(training, asked[row], level).any())
+        shared = [level for level in map(list, LEVELS) if set(level) <= set(member)]
+        pool = next(pool for level in shared if (pool := matches(training, asked[row], level)).sum() > 1)
+        assert matches(training, asked[row], member)[source] and pool[source] and pool[neighbour]
+        others = np.flatnonzero(pool & (np.arange(rows) != source))
+        distance = np.square(standardised[others] - standardised[source]).sum(axis=1)
+        reach = np.sort(distance)[min(neighbours, len(others)) - 1]
+        assert distance[others == neighbour] <= reach * 1.0001
+
+
+def matches(training, triplet, roles):
+    wanted = dict(zip(COLUMNS, triplet, strict=True))
+    return np.all([training[role] == wanted[role] for role in roles] or [np.ones(len(training), bool)], axis=0)
+
+
+def test_a_single_training_row_is_copied_where_there_is_nothing_to_interpolate():
+    features, training, wanted = random_case(1)
+    fitted = Interpolation.fit(features, training, wanted, seed=0)
+    np.testing.assert_array_equal(fitted(np.arange(80)), np.repeat(features, 80, axis=0))
+
+
+def test_a_group_larger_than_its_sample_is_drawn_from_as_a_whole():
+    features, training, wanted = random_case(2000, classes=1, wanted=1500)
+    fitted = Interpolation.fit(features, training, wanted, seed=0)
+    assert len(np.unique(fitted.source)) > 700 and len(np.unique(fitted.neighbour)) <= 8 * 512
+    assert (fitted.source != fitted.neighbour).all()

@@ -5,90 +5,113 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.errors import WorkbenchError
-from workbench.randomness import generator, row_normal
-from workbench.scenes.vocabulary import ROLES
-
-# From the most specific to the least: the training rows that show what is asked for.
-LEVELS = (
-    ROLES,
-    ("subject", "object"),
-    ("relation", "object"),
-    ("subject", "relation"),
-    ("object",),
-    ("subject",),
-    ("relation",),
-    (),
+from workbench.diffusion.class_groups import (
+    LEVELS,
+    ROWS_PER_GROUP_AT_MOST,
+    FeatureMatrix,
+    TrainingGroups,
+    matched_rows,
+    mean_and_spread,
+    some_rows,
+    split_by_number,
+    training_groups,
 )
+from workbench.randomness import row_normal
+
 SAMPLES_PER_CHUNK = 1024
-ROWS_PER_GROUP_AT_MOST = 512
 NUMBERS_FOR_POOLING = 1 << 26
 
 
 @dataclass(frozen=True)
-class TrainingGroups:
-    """For each wanted triplet the training rows that resemble it most.
+class CopyPlusNoise:
+    """Training rows ``source`` (n,) of ``features``, to which noise of standard deviation ``spread`` (D,) is added."""
 
-    ``rows[g]`` are training rows; ``group`` (n,) is the group of each wanted row; ``level`` (n,) is the position in
-    ``LEVELS`` of what the group shares with it (0: the whole triplet).
-    """
+    features: FeatureMatrix
+    source: np.ndarray
+    spread: np.ndarray
+    seed: int
 
-    rows: list[np.ndarray]
-    group: np.ndarray
-    level: np.ndarray
+    @classmethod
+    def fit(
+        cls, features: FeatureMatrix, training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, noise: float = 0.1
+    ) -> "CopyPlusNoise":
+        """A source for each wanted triplet; ``noise`` is in standard deviations of each dimension in training."""
+        source = matched_rows(training, wanted, seed=seed, purpose="copy plus noise")
+        return cls(features, source, noise * mean_and_spread(features, seed)[1], seed)
 
-
-def training_groups(training: pd.DataFrame, wanted: pd.DataFrame) -> TrainingGroups:
-    """Group training rows for wanted triplets, both tables with columns subject, relation, object.
-
-    Rows of the same triplet where there are any; else of the same subject and object, and so on down ``LEVELS``.
-    """
-    if not len(training):
-        raise WorkbenchError("There are no training rows to copy or to fit. Give the features of the training split.")
-    rows: list[np.ndarray] = []
-    group, level = np.full(len(wanted), -1), np.full(len(wanted), -1)
-    for number, roles in enumerate(LEVELS):
-        open_rows = np.flatnonzero(group < 0)
-        if not len(open_rows):
-            break
-        of_key = _rows_of_key(training, roles)
-        number_of_key: dict[tuple, int] = {}
-        keys = list(map(tuple, wanted[list(roles)].to_numpy()[open_rows].tolist())) if roles else [()] * len(open_rows)
-        for row, key in zip(open_rows, keys, strict=True):
-            if key not in of_key:
-                continue
-            if key not in number_of_key:
-                number_of_key[key] = len(rows)
-                rows.append(of_key[key])
-            group[row], level[row] = number_of_key[key], number
-    return TrainingGroups(rows, group, level)
-
-
-def matched_rows(training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, purpose: str) -> np.ndarray:
-    """One training row (n,) for each wanted triplet: of the same triplet, else of its nearest group of classes."""
-    groups = training_groups(training, wanted)
-    share = generator(seed, purpose).random(len(wanted))
-    return np.array([groups.rows[g][int(u * len(groups.rows[g]))] for g, u in zip(groups.group, share, strict=True)])
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Samples (n, D) float32 for wanted rows; they do not depend on what else is asked for."""
+        samples = np.empty((len(rows), self.features.shape[1]), dtype=np.float32)
+        for start in range(0, len(rows), SAMPLES_PER_CHUNK):
+            part = rows[start : start + SAMPLES_PER_CHUNK]
+            noise = self.spread * row_normal(self.seed, "copy noise", part, len(self.spread))
+            samples[start : start + len(part)] = self.features[self.source[part]] + noise
+        return samples
 
 
 def copy_plus_noise(
-    features: np.ndarray, training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, noise: float = 0.1
+    features: FeatureMatrix, training: pd.DataFrame, wanted: pd.DataFrame, *, seed: int, noise: float = 0.1
 ) -> np.ndarray:
     """One training row (of features (N, D)) for each wanted triplet, plus Gaussian noise; (n, D) float32.
 
     ``noise`` is in standard deviations of each dimension over the training rows. The rival that knows nothing new.
     """
-    source = matched_rows(training, wanted, seed=seed, purpose="copy plus noise")
-    samples = np.empty((len(wanted), features.shape[1]), dtype=np.float32)
-    spread = np.std(features, axis=0, dtype=np.float64) * noise
-    for start in range(0, len(wanted), SAMPLES_PER_CHUNK):
-        rows = np.arange(start, min(start + SAMPLES_PER_CHUNK, len(wanted)))
-        samples[rows] = features[source[rows]] + spread * row_normal(seed, "copy noise", rows, features.shape[1])
-    return samples
+    return CopyPlusNoise.fit(features, training, wanted, seed=seed, noise=noise)(np.arange(len(wanted)))
+
+
+@dataclass(frozen=True)
+class ClassGaussian:
+    """A Gaussian for each group of training rows: see ``class_gaussian``. ``overall`` (D,) is the mean of all rows."""
+
+    features: FeatureMatrix
+    groups: TrainingGroups
+    pooled: "_PooledCovariance"
+    overall: np.ndarray
+    prior_rows: float
+    seed: int
+
+    @classmethod
+    def fit(
+        cls,
+        features: FeatureMatrix,
+        training: pd.DataFrame,
+        wanted: pd.DataFrame,
+        *,
+        seed: int,
+        components: int = 256,
+        prior_rows: float = 8.0,
+    ) -> "ClassGaussian":
+        """Find each wanted triplet's group and fit the covariance that the groups share."""
+        groups = training_groups(training, wanted)
+        pooled = _PooledCovariance.fit(features, training, components, seed)
+        return cls(features, groups, pooled, mean_and_spread(features, seed)[0], prior_rows, seed)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Samples (n, D) float32 for wanted rows; they do not depend on what else is asked for."""
+        samples = np.empty((len(rows), self.features.shape[1]), dtype=np.float32)
+        for start in range(0, len(rows), SAMPLES_PER_CHUNK):
+            part = slice(start, start + SAMPLES_PER_CHUNK)
+            samples[part] = self.pooled.draw(self.seed, rows[part])
+        weights = row_normal(self.seed, "gaussian own", rows, ROWS_PER_GROUP_AT_MOST)
+        for number, places in split_by_number(self.groups.group[rows]):
+            mean, deviations, trust = self._own(number)
+            for start in range(0, len(places), SAMPLES_PER_CHUNK):
+                part = places[start : start + SAMPLES_PER_CHUNK]
+                drawn = weights[part, : len(deviations)] @ deviations  # (rows, D)
+                samples[part] = mean + drawn + np.sqrt(1 - trust) * samples[part]
+        return samples
+
+    def _own(self, number: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Mean (D,) of a group, its deviations (g, D) scaled to draw with, and the weight of its own covariance."""
+        members = self.groups.rows[number]
+        own = np.asarray(self.features[some_rows(members, self.seed, number)], dtype=np.float64)  # (g, D)
+        trust = len(members) / (len(members) + self.prior_rows) if len(own) > 1 else 0.0
+        mean = (own.sum(axis=0) + self.overall) / (len(own) + 1)
+        return mean, (own - own.mean(axis=0)) * np.sqrt(trust / max(1, len(own) - 1)), trust
 
 
 def class_gaussian(
-    features: np.ndarray,
+    features: FeatureMatrix,
     training: pd.DataFrame,
     wanted: pd.DataFrame,
     *,
@@ -103,25 +126,8 @@ def class_gaussian(
     example suffices. The pooled covariance keeps its ``components`` leading axes and a diagonal for the rest. A
     group of thousands is represented by 512 of its rows.
     """
-    groups = training_groups(training, wanted)
-    pooled = _PooledCovariance.fit(features, training, components, seed)
-    overall = np.mean(features, axis=0, dtype=np.float64)
-    samples = np.empty((len(wanted), features.shape[1]), dtype=np.float32)
-    for start in range(0, len(wanted), SAMPLES_PER_CHUNK):
-        rows = np.arange(start, min(start + SAMPLES_PER_CHUNK, len(wanted)))
-        samples[rows] = pooled.draw(seed, rows)
-    for number, members in enumerate(groups.rows):
-        own = np.asarray(features[_some(members, seed, number)], dtype=np.float64)  # (g, D)
-        trust = len(members) / (len(members) + prior_rows) if len(own) > 1 else 0.0
-        mean = (own.sum(axis=0) + overall) / (len(own) + 1)
-        deviations = (own - own.mean(axis=0)) * np.sqrt(trust / max(1, len(own) - 1))
-        draw = generator(seed, "gaussian own", number)
-        rows_wanted = np.flatnonzero(groups.group == number)
-        for start in range(0, len(rows_wanted), SAMPLES_PER_CHUNK):
-            rows = rows_wanted[start : start + SAMPLES_PER_CHUNK]
-            drawn = draw.standard_normal((len(rows), len(own))) @ deviations  # (rows, D)
-            samples[rows] = mean + drawn + np.sqrt(1 - trust) * samples[rows]
-    return samples
+    options = {"seed": seed, "components": components, "prior_rows": prior_rows}
+    return ClassGaussian.fit(features, training, wanted, **options)(np.arange(len(wanted)))
 
 
 @dataclass(frozen=True)
@@ -130,8 +136,8 @@ class _PooledCovariance:
     remainder: np.ndarray  # (D,) standard deviation that the axes leave
 
     @classmethod
-    def fit(cls, features: np.ndarray, training: pd.DataFrame, components: int, seed: int) -> "_PooledCovariance":
-        rows = _some(np.arange(len(features)), seed, "pooled", NUMBERS_FOR_POOLING // features.shape[1])
+    def fit(cls, features: FeatureMatrix, training: pd.DataFrame, components: int, seed: int) -> "_PooledCovariance":
+        rows = some_rows(np.arange(len(features)), seed, "pooled", NUMBERS_FOR_POOLING // features.shape[1])
         residuals, freedom = _within_class(features[rows], training.iloc[rows])
         values, vectors = np.linalg.eigh(residuals.T @ residuals / max(1, freedom))
         kept = np.argsort(values)[::-1][:components]
@@ -144,7 +150,7 @@ class _PooledCovariance:
         return along + self.remainder * row_normal(seed, "gaussian remainder", rows, len(self.remainder))
 
 
-def _within_class(features: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarray, int]:
+def _within_class(features: FeatureMatrix, training: pd.DataFrame) -> tuple[np.ndarray, int]:
     """Residuals (N, D) about class means, and their degrees of freedom, at the finest level that has enough."""
     wanted_freedom = min(len(training) // 4, 4 * features.shape[1])
     for roles in (LEVELS[0], ("subject", "object"), ("relation",), ()):
@@ -162,18 +168,3 @@ def _class_numbers(table: pd.DataFrame, roles: tuple[str, ...]) -> np.ndarray:
     if not roles:
         return np.zeros(len(table), dtype=np.int64)
     return np.unique(table[list(roles)].to_numpy(), axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _rows_of_key(table: pd.DataFrame, roles: tuple[str, ...]) -> dict[tuple, np.ndarray]:
-    if not roles:
-        return {(): np.arange(len(table))}
-    distinct, number = np.unique(table[list(roles)].to_numpy(), axis=0, return_inverse=True)
-    order = np.argsort(number.reshape(-1), kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(number.reshape(-1)))[:-1])
-    return dict(zip(map(tuple, distinct.tolist()), parts, strict=True))
-
-
-def _some(members: np.ndarray, seed: int, of: object, at_most: int = ROWS_PER_GROUP_AT_MOST) -> np.ndarray:
-    if len(members) <= at_most:
-        return members
-    return np.sort(generator(seed, "gaussian rows", of).choice(members, at_most, replace=False))

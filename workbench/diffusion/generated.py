@@ -43,7 +43,7 @@ class GeneratedFeatures:
         if not (folder / MANIFEST).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {MANIFEST}). Run notebook 03.")
         manifest = read_json(folder / MANIFEST)
-        for name, found in _identity(bank).items():
+        for name, found in bank_identity(bank).items():
             if manifest.get(name) != found:
                 raise WorkbenchError(
                     f"{folder}: generated for a bank with {name} {manifest.get(name)!r}, but this bank has {found!r}. "
@@ -99,8 +99,8 @@ class PartialFeatures:
             stored = features.astype(np.float16)
         if not np.isfinite(stored).all():
             raise WorkbenchError(
-                f"{self.path}: a sample among rows {rows[0]} to {rows[-1]} is too large for float16. Lower guidance, "
-                "or train the denoiser again with a lower learning rate."
+                f"{self.path}: a sample among rows {rows[0]} to {rows[-1]} is not a number or too large for float16. "
+                "Lower guidance or the noise, or train the denoiser again with a lower learning rate."
             )
         save_array(self._part(int(rows[0])), stored)
 
@@ -122,10 +122,11 @@ class PartialFeatures:
 
 def write_manifest(folder: Path, bank: "FeatureBank", rows: int, entity_features: str) -> None:
     """Write ``generated.json``, the last file: the folder counts as finished from now on."""
-    write_json(Path(folder) / MANIFEST, _identity(bank) | {"rows": rows, "entity_features": entity_features})
+    write_json(Path(folder) / MANIFEST, bank_identity(bank) | {"rows": rows, "entity_features": entity_features})
 
 
-def _identity(bank: "FeatureBank") -> dict:
+def bank_identity(bank: "FeatureBank") -> dict:
+    """What generated features and the bank of their seed boxes must agree on."""
     names = ("dimension", "encoder", "support", "entity_region")
     return {name: getattr(bank, name) for name in names} | {"boxes": len(bank.boxes)}
 

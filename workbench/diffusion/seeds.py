@@ -50,27 +50,40 @@ def subject_object_seed(bank: "FeatureBank", triplets: pd.DataFrame, seed: int) 
     return SubjectObjectSeed(drawn["subject"], drawn["object"])
 
 
+def relation_rows(bank: "FeatureBank", triplets: pd.DataFrame, seed: int) -> np.ndarray:
+    """Draw a training relation (N,) that shows its relation class for every row of ``triplets``, whatever its ends.
+
+    WorkbenchError for a class without any training relation.
+    """
+    candidates = _rows_by_class(bank.relations["relation"].to_numpy(), np.arange(len(bank)))
+    uniform = generator(seed, "seed relations").random(len(triplets))
+    return _draw(candidates, triplets["relation"].to_numpy(), uniform, "relation")
+
+
 def _boxes_by_class(bank: "FeatureBank", role: str) -> dict[int, np.ndarray]:
     if bank.entity_region == "box":
-        classes, rows = bank.boxes["object_class"].to_numpy(), np.arange(len(bank.boxes))
-    else:
-        classes, rows = bank.relations[role].to_numpy(), bank.relations[f"{role}_box"].to_numpy()
+        return _rows_by_class(bank.boxes["object_class"].to_numpy(), np.arange(len(bank.boxes)))
+    return _rows_by_class(bank.relations[role].to_numpy(), bank.relations[f"{role}_box"].to_numpy())
+
+
+def _rows_by_class(classes: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:
     order = np.argsort(classes, kind="stable")
     distinct, starts = np.unique(classes[order], return_index=True)
     return dict(zip(distinct.tolist(), np.split(rows[order], starts[1:]), strict=True))
 
 
 def _draw(candidates: dict[int, np.ndarray], classes: np.ndarray, uniform: np.ndarray, role: str) -> np.ndarray:
-    rows = np.empty(len(classes), dtype=np.int64)
-    for object_class in np.unique(classes).tolist():
-        if object_class not in candidates:
+    kind, shown_by = ("relation", "relation") if role == "relation" else ("object", "box")
+    drawn = np.empty(len(classes), dtype=np.int64)
+    for number in np.unique(classes).tolist():
+        if number not in candidates:
             raise WorkbenchError(
-                f"object class {object_class}, the {role} of an augmented triplet, has no training box. "
+                f"{kind} class {number}, the {role} of an augmented triplet, has no training {shown_by}. "
                 "Build the augmented triplets from the same training split as the features."
             )
-        here, boxes = classes == object_class, candidates[object_class]
-        rows[here] = boxes[np.minimum((uniform[here] * len(boxes)).astype(np.int64), len(boxes) - 1)]
-    return rows
+        here, rows = classes == number, candidates[number]
+        drawn[here] = rows[np.minimum((uniform[here] * len(rows)).astype(np.int64), len(rows) - 1)]
+    return drawn
 
 
 @dataclass(frozen=True)
