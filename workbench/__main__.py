@@ -14,6 +14,7 @@ _EXAMPLES = """examples:
   workbench run --only 03 05 -p epochs=20        two notebooks with another value
   workbench run --profile vg-clip --dry-run      show every parameter and stop
   workbench repeat --seeds 0 1 2 3 4             five seeds, intervals, paired differences
+  workbench tables --jobs 2                      the paper's Tables 1 to 6 beside ours, five seeds
   workbench features import FOLDER --name NAME   bring features of your own
   workbench data check FOLDER                    all problems of an annotation folder
 """
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
     _add_repeat(commands)
+    _add_tables(commands)
     _add_reports(commands)
     _add_data(commands)
     _add_features(commands)
@@ -68,6 +70,18 @@ def _add_repeat(commands) -> None:
     repeat = _command(commands, "repeat", "repeat", "run a profile once a seed and compare the variants, paired")
     _add_run_options(repeat)
     repeat.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
+
+
+def _add_tables(commands) -> None:
+    tables = _command(commands, "tables", "tables", "fill the paper's tables for several seeds, and write their page")
+    tables.add_argument("--profile", default="demo", help="a profile with a section 'tables' (default: demo)")
+    tables.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
+    tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
+    tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
+    tables.add_argument("--list", action="store_true", help="list the rows and stop")
+    tables.add_argument(
+        "--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there"
+    )
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:

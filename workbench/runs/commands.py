@@ -44,6 +44,25 @@ def repeat(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def tables(arguments: argparse.Namespace) -> int:
+    """``workbench tables``: status 1 where a row failed."""
+    from workbench.runs.table_plan import table_plan
+    from workbench.runs.tables import make_tables
+
+    if arguments.list:
+        for key, system in table_plan(arguments.profile).grid.systems.items():
+            print(f"{key:<44} {system.title}")
+        return 0
+    if arguments.task:
+        for seed in arguments.seeds:
+            table_plan(arguments.profile).build(seed, arguments.task)
+        return 0
+    _, failures = make_tables(arguments.profile, arguments.seeds, jobs=arguments.jobs, systems=arguments.only or ())
+    for (seed, key), reason in failures.items():
+        print(f"seed {seed}, {key} failed: {reason}", file=sys.stderr)
+    return int(bool(failures))
+
+
 def parameter_texts(given: list[str]) -> dict[str, str]:
     """``name=value`` texts as a dict; a later one of the same name wins."""
     pairs = {}

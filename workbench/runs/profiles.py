@@ -9,7 +9,8 @@ from workbench.runs.parameters import Parameter, checked_value, read_parameters,
 from workbench.runs.places import checked_name, notebooks_folder
 
 RUN_PARAMETER = "run_name"
-_TOP_KEYS = ("run", "notebooks", "shared")
+TABLES = "tables"
+_TOP_KEYS = ("run", "notebooks", "shared", TABLES)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ class Plan:
 def profile_names(root: Path | None = None) -> list[str]:
     """The profiles in ``notebooks/params/``."""
     return sorted(path.stem for path in (notebooks_folder(root) / "params").glob("*.yml"))
+
+
+def tables_section(profile: str, root: Path | None = None) -> dict[str, Any]:
+    """The settings of the paper's tables in a profile; WorkbenchError where it has none."""
+    folder = notebooks_folder(root)
+    path = folder / "params" / f"{profile}.yml"
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: {unknown('profile', profile, profile_names(root))}")
+    section = _read_layer(path, folder).get(TABLES)
+    if not section:
+        raise WorkbenchError(f"{path}: has no section 'tables:', which says how the rows of the tables are trained.")
+    return section
 
 
 def make_plan(

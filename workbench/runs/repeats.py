@@ -1,6 +1,5 @@
 """The same profile with several seeds: means with intervals, and paired differences between variants."""
 
-import math
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +10,8 @@ from workbench.files import read_json, write_json
 from workbench.runs.notebooks import run_profile
 from workbench.runs.parameters import unknown
 from workbench.runs.places import reports_folder
+from workbench.studio.intervals import CONFIDENCE, interval
 
-CONFIDENCE = 0.95
 VARIANTS, BASELINE = "variants", "baseline"
 
 
@@ -44,18 +43,6 @@ def intervals(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     flat = [dict(_numbers(metrics)) for metrics in runs]
     names = [name for name in flat[0] if all(name in other for other in flat)]
     return {name: interval([other[name] for other in flat]) for name in names}
-
-
-def interval(values: list[float]) -> dict[str, Any]:
-    """Mean, half width and ends of the 95 % t-interval of independent ``values``; without width for a single one."""
-    from scipy import stats
-
-    count, mean = len(values), math.fsum(values) / len(values)
-    if count < 2:
-        return {"mean": mean, "half_width": None, "low": None, "high": None, "values": values}
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * spread / math.sqrt(count)
-    return {"mean": mean, "half_width": half, "low": mean - half, "high": mean + half, "values": values}
 
 
 def variant_differences(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:

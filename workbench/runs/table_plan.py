@@ -1,0 +1,93 @@
+"""What a profile says about the tables, and one task of the grid as a stage."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.runs.artefacts import Run, Stage
+from workbench.runs.opening import features_of, text_of
+from workbench.runs.parameters import unknown
+from workbench.runs.places import project_root
+from workbench.runs.profiles import tables_section
+from workbench.runs.table_grid import BUILDERS, Grid, Task
+from workbench.runs.table_rows import paper_grid
+
+# Given to every builder that takes it, so that no row can differ in it by mistake.
+EVERYWHERE = ("only_trained",)
+SETTINGS = ("architectures", "data", "features_run", "start", "vilhub_scale", "combined", "triplets", "diffusion",
+            "sampling", "rivals", "training", "lsvru", "reltransformer", "finetuning", "lsvru_finetuning",
+            "reltransformer_finetuning", "rebalancing", *EVERYWHERE)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """The grid of a profile; features and text are shared by all seeds."""
+
+    profile: str
+    settings: Mapping[str, Any]
+    grid: Grid
+    root: Path
+
+    def run(self, seed: int) -> Run:
+        """The run that holds the stages of a seed."""
+        return Run.open(f"{self.profile}-tables-seed{seed}", self.root)
+
+    def data(self) -> dict[str, Any]:
+        """The stages "features" and "text" that all rows start from."""
+        run, data = Run.open(self.settings.get("features_run") or self.profile, self.root), self.settings.get("data")
+        return {"features": features_of(run, data or ""), "text": text_of(run, data or "")}
+
+    def build(self, seed: int, key: str) -> Stage:
+        """Build one task, or load it; its inputs must be complete."""
+        if key not in self.grid.tasks:
+            raise WorkbenchError(unknown("task", key, list(self.grid.tasks)))
+        task, run, data = self.grid.tasks[key], self.run(seed), self.data()
+        inputs = {name: data[other] if other in data else run.find(*other.split("/"))
+                  for name, other in task.inputs.items()}  # fmt: skip
+        builder = builder_of(task)
+        return run.stage(task.stage, builder, variant=task.variant, **inputs, **self._parameters(task, builder, seed))
+
+    def _parameters(self, task: Task, builder: Callable, seed: int) -> dict[str, Any]:
+        taken = inspect.signature(builder).parameters
+        shared = {name: self.settings[name] for name in EVERYWHERE if name in self.settings and name in taken}
+        return shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
+
+
+def table_plan(profile: str, root: Path | None = None) -> TablePlan:
+    """Read the section ``tables`` of a profile and check every name in it."""
+    root = project_root(root)
+    settings = tables_section(profile, root)
+    for name in settings:
+        if name not in SETTINGS:
+            raise WorkbenchError(f"profile {profile!r}, tables: {unknown('setting', name, SETTINGS)}")
+    for name in ("start", "triplets", "vilhub_scale"):
+        if name not in settings:
+            raise WorkbenchError(f"profile {profile!r}, tables: {name!r} is missing. Give it beside the others.")
+    grid = paper_grid(settings)
+    for task in grid.tasks.values():
+        _check(task, profile)
+    return TablePlan(profile, settings, grid, root)
+
+
+def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
+    """The function that builds a task's stage; imports what it needs."""
+    module, name = BUILDERS[task.builder].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _check(task: Task, profile: str) -> None:
+    """Refuse a parameter that the builder does not take, and a text where it takes a number."""
+    taken = inspect.signature(builder_of(task)).parameters
+    for name, value in task.parameters.items():
+        if name not in taken:
+            raise WorkbenchError(f"profile {profile!r}, tables, {task.key}: {unknown('parameter', name, list(taken))}")
+        default = taken[name].default
+        if isinstance(default, int | float) and not isinstance(value, int | float):
+            raise WorkbenchError(
+                f"profile {profile!r}, tables, {task.key}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, "
+                "which YAML reads as a text)."
+            )

@@ -1,0 +1,125 @@
+"""``workbench tables``: all rows of the paper's tables for several seeds, and the page that shows them."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.files import write_json
+from workbench.runs.artefacts import Run
+from workbench.runs.identity import available_cores, versions
+from workbench.runs.notebooks import run_profile
+from workbench.runs.parameters import unknown
+from workbench.runs.places import reports_folder
+from workbench.runs.table_plan import TablePlan, table_plan
+from workbench.runs.table_queue import Job, Outcome, TaskQueue, built, share_cores
+
+TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
+
+
+def make_tables(
+    profile: str,
+    seeds: Sequence[int],
+    *,
+    jobs: int = 0,
+    systems: Sequence[str] = (),
+    root: Path | None = None,
+) -> tuple[Path, dict[Job, str]]:
+    """Build every task that the rows need, write ``reports/<profile>-tables/tables.json`` and its page.
+
+    ``jobs`` processes share the cores (0: one a core). ``systems`` limits the rows. Finished tasks are loaded, so a
+    killed grid goes on where it stopped. Returns the page's folder and the failures by (seed, task); rows that failed
+    stand in the table with the reason.
+    """
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
+    plan = table_plan(profile, root)
+    for name in systems:
+        if name not in plan.grid.systems:
+            raise WorkbenchError(unknown("row", name, list(plan.grid.systems)))
+    _prepare_data(plan)
+    chosen = list(systems) or list(plan.grid.systems)
+    needs = _needs(plan, chosen, seeds)
+    folder = reports_folder(plan.root) / f"{profile}-tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    processes = jobs or available_cores()
+    share_cores(available_cores(), processes)
+    queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
+    queue.run(_Reporter(len(needs), folder / LOG_FILE))
+    path = collect_tables(plan, seeds, folder / TABLES_FILE, queue.failures)
+    run_profile(profile, run=folder.name, only=["06"], root=plan.root, replace=True,
+                parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
+    return folder, queue.failures
+
+
+def _prepare_data(plan: TablePlan) -> None:
+    """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
+    name = plan.settings.get("features_run") or plan.profile
+    run = Run.open(name, plan.root)
+    if not plan.settings.get("data") and not (run.variants("features") and run.variants("text")):
+        run_profile(plan.profile, run=name, only=["00"], root=plan.root)
+    plan.data()
+
+
+def _needs(plan: TablePlan, systems: list[str], seeds: Sequence[int]) -> dict[Job, list[Job]]:
+    """All jobs in an order in which each comes after its inputs, seed by seed."""
+    tasks = plan.grid.tasks
+    keys = list(plan.grid.needed_for(systems))
+    return {
+        (seed, key): [(seed, other) for other in tasks[key].inputs.values() if other in tasks]
+        for seed in seeds
+        for key in keys
+    }
+
+
+class _Reporter:
+    """A line per finished job on the screen, everything that it printed in the log."""
+
+    def __init__(self, total: int, log: Path):
+        self._total, self._log, self._began = total, log, time.monotonic()
+
+    def __call__(self, job: Job, outcome: Outcome, finished: int) -> None:
+        seed, key = job
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(f"== seed {seed}, {key}: {outcome.seconds:.1f} s\n{outcome.printed}{outcome.failure}\n")
+        left = (time.monotonic() - self._began) / finished * (self._total - finished)
+        state = f"FAILED: {outcome.failure}" if outcome.failure else f"{outcome.seconds:.1f} s"
+        about = f"about {left / 60:.0f} min left" if self._total > finished else "all done"
+        print(f"[{finished}/{self._total}] seed {seed}, {key}: {state} ({about})", flush=True)
+
+
+def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: dict[Job, str]) -> Path:
+    """Write the results of all finished rows of the seeds into one JSON file; what is missing stays missing."""
+    systems = {}
+    for system in plan.grid.systems.values():
+        record = {name: getattr(system, name) for name in
+                  ("title", "architecture", "training", "group", "generated", "baseline", "curve")}  # fmt: skip
+        record |= {"values": {}, "validation": {}, "seconds": {}, "failed": {}}
+        for seed in seeds:
+            _add_seed(record, plan.run(seed), system.key, seed, failures)
+        systems[system.key] = record
+    facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.settings), "versions": versions()}
+    write_json(path, facts | {"systems": systems})
+    return path
+
+
+def _add_seed(record: dict[str, Any], run: Run, key: str, seed: int, failures: dict[Job, str]) -> None:
+    reason = failures.get((seed, f"evaluation/{key}"))
+    if reason:
+        record["failed"][str(seed)] = reason
+    elif key in run.variants("evaluation"):
+        summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
+        record["values"][str(seed)] = {
+            f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
+            for row in summary.itertuples()
+        }
+        metrics = run.find("recogniser", key).metrics
+        record["validation"][str(seed)] = {
+            name.removeprefix("validation_"): value for name, value in metrics.items()
+            if name.startswith("validation_") and not name.startswith("validation_before_")
+        }  # fmt: skip
+        record["seconds"][str(seed)] = metrics.get("seconds")
