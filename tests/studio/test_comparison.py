@@ -1,11 +1,10 @@
-"""Tables of results: the paper's columns, honest verdicts, signs against the paper."""
+"""Tables of results: the paper's columns, honest verdicts, changed predictions."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.errors import WorkbenchError
-from workbench.studio import changes, comparison, paper_tables
+from workbench.studio import changes, comparison
 
 BANDS = ("many", "medium", "few", "all")
 
@@ -42,24 +41,6 @@ def test_an_empty_band_survives():
     metrics = comparison.headline_metrics(results, baseline="CE")
     assert metrics["variants"]["CE"]["exact combined few"] is None
     assert comparison.results_table(results, "exact").shape == (2, 9)
-
-
-def test_beside_the_paper_and_its_signs():
-    metrics = comparison.headline_metrics(made_results({"CE": 5.0, "CE + DiffAugment": 7.0}), baseline="CE")
-    signs = comparison.sign_table(comparison.beside_the_paper(metrics, paper_tables.table_1(), "synset"))
-    assert signs.loc[("combined", "all"), "paper"] == pytest.approx(2.41)
-    assert not signs.loc[("subject/object", "many"), "same direction"]
-    assert comparison.sign_metrics(signs)["columns that change as in the paper"] == int((signs["paper"] > 0).sum())
-
-
-def test_the_paper_s_combined_is_the_mean_of_its_parts():
-    table = paper_tables.table_1()
-    assert np.allclose((table["subject/object all"] + table["relation all"]) / 2, table["combined all"], atol=0.01)
-
-
-def test_missing_row_is_named():
-    with pytest.raises(WorkbenchError, match="CE \\+ DiffAugment"):
-        comparison.beside_the_paper({"variants": {"CE": {}}}, paper_tables.table_1(), "exact")
 
 
 def test_change_counts_cover_every_row():

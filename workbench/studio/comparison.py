@@ -1,11 +1,10 @@
-"""Recognisers side by side: results by band, per-class change, headline numbers, the paper's row."""
+"""Recognisers side by side: results by band, per-class change, headline numbers."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import pandas as pd
 
-from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 
 LOSS_TITLES = {"ce": "CE", "wce": "WCE", "logit_adjusted": "logit adjustment"}
@@ -107,44 +106,3 @@ def verdict(results: pd.DataFrame, *, baseline: str, method: str) -> str:
     )
     place = "above" if beyond > POINTS_OF_A_TIE else "not above"
     return f"{first} It is {place} the best row without generated features, {best} ({beyond:+.2f} points). One seed."
-
-
-def beside_the_paper(results: Mapping[str, Any], paper: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The paper's CE rows and the same rows here; ``results`` is what `headline_metrics` made, percent."""
-    variants = results["variants"]
-    missing = [training for _, training in paper.index if training not in variants]
-    if missing:
-        raise WorkbenchError(
-            f"metrics of 05_finetune_and_evaluate: no row {missing[0]!r}; there are {sorted(variants)}. "
-            "Run notebook 05 with losses that begin with ce."
-        )
-    rows = {}
-    for (architecture, training), numbers in paper.iterrows():
-        rows[f"{architecture}, {training}", "paper"] = numbers
-        here = {column: variants[training].get(f"{metric} {column}") for column in paper.columns}
-        rows[f"{architecture}, {training}", "here"] = pd.Series(here, dtype=float)
-    table = pd.DataFrame(rows).T
-    table.columns = pd.MultiIndex.from_tuples([tuple(column.rsplit(" ", 1)) for column in paper.columns])
-    return table
-
-
-def sign_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Change by DiffAugment for each column of `beside_the_paper`: paper, here, and whether the signs agree."""
-    before, after = dict.fromkeys(title for title, _ in table.index)
-    change = pd.DataFrame({
-        source: table.loc[(after, source)] - table.loc[(before, source)] for source in ("paper", "here")
-    })  # fmt: skip
-    change["same direction"] = (change["paper"] > 0) == (change["here"] > 0)
-    change.loc[change["here"].isna(), "same direction"] = False
-    return change.round(2)
-
-
-def sign_metrics(signs: pd.DataFrame) -> dict[str, Any]:
-    """How many columns change as in the paper, and the change in Combined."""
-    combined = signs.loc[("combined", "all")]
-    return {
-        "columns": len(signs),
-        "columns that change as in the paper": int(signs["same direction"].sum()),
-        "change of Combined, paper": float(combined["paper"]),
-        "change of Combined, here": None if pd.isna(combined["here"]) else float(combined["here"]),
-    }

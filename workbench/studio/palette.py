@@ -17,6 +17,16 @@ SOURCE_COLOURS = {
     "augmented": "#D55E00",
 }
 BEFORE_AFTER_COLOURS = {"before": "#8C8C8C", "after": "#0072B2"}
+# Families of methods, in the order in which tables list them.
+GROUP_COLOURS = {
+    "paper": "#D55E00",
+    "loss": "#0072B2",
+    "decoupling": "#56B4E9",
+    "logit adjustment": "#009E73",
+    "generator": "#E69F00",
+    "kept head": "#CC79A7",
+    "combined": "#222222",
+}
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
 
 FONT_SIZE_PX = 13

@@ -1,0 +1,274 @@
+"""The paper's tables as data, results read and refused, paired differences, claims, and the trade-off figure."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from workbench.errors import WorkbenchError
+from workbench.studio import claims, figures_trade, printed_tables, reproduced_tables, table_results
+from workbench.studio.intervals import paired_interval
+from workbench.studio.paper_tables import CLASSES, COLUMNS, TABLES
+
+ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+PAPER_SYSTEMS = list(dict.fromkeys(row.system for _, row in ROWS))
+BASELINES = {row.system: row.compared_with for _, row in ROWS if row.compared_with}
+
+
+def made_record(seeds=(0, 1, 2), shift=None, **more) -> dict:
+    """Every system of the paper's tables; ``shift`` maps a key to points added to all its numbers."""
+    rng = np.random.default_rng(0)
+    noise = {seed: rng.uniform(20, 40) for seed in seeds}  # shared by all systems: pairing takes it off
+    record = {"profile": "toy", "seeds": list(seeds), "systems": {}}
+    for key in PAPER_SYSTEMS:
+        values = {
+            str(seed): {
+                name: noise[seed] + rng.uniform(-0.01, 0.01) + (shift or {}).get(key, 0.0)
+                for name in sorted(table_results.VALUE_NAMES)
+            }
+            for seed in seeds
+        }
+        record["systems"][key] = {
+            "title": key, "architecture": "RelTransformer" if key.startswith("rel") else "LSVRU", "training": "CE",
+            "group": "paper", "generated": "_so" in key or "_random" in key, "baseline": BASELINES.get(key),
+            "curve": None, "values": values, "failed": {},
+        }  # fmt: skip
+    return record | more
+
+
+def made_results(**options) -> table_results.TableResults:
+    return table_results.checked_results(made_record(**options), "made")
+
+
+# Typed from the text a second time, apart from the tables.
+@pytest.mark.parametrize(
+    ("number", "system", "column", "value"),
+    [
+        (1, "lsvru_ce", "subject/object many", 68.24),
+        (1, "lsvru_ce_vilhub_relmix_so", "relation medium", 19.20),
+        (1, "reltransformer_wce", "relation all", 20.70),
+        (2, "reltransformer_wce_random", "subject/object few", 22.92),
+        (3, "reltransformer_ce_random_plain", "combined all", 17.35),
+        (4, "reltransformer_ce_so_curriculum", "relation many", 55.38),
+        (5, "lsvru_ce_random_curriculum", "combined all", 13.99),
+        (5, "lsvru_ce_so_plain", "combined all", 13.62),
+        (6, "lsvru_ce_so_60k", "relation all", 11.02),
+    ],
+)
+def test_numbers_of_the_paper(number, system, column, value):
+    assert TABLES[number].row(system).numbers[column] == value
+
+
+def test_the_paper_s_changes_are_those_of_its_text():
+    assert TABLES[1].change("lsvru_ce_vilhub_relmix_so", "lsvru_ce_vilhub_relmix", "combined all") == pytest.approx(
+        1.42
+    )
+    assert TABLES[2].change("lsvru_ce_so", "lsvru_ce_random", "combined all") == pytest.approx(0.78)
+    assert TABLES[2].change("reltransformer_wce_so", "reltransformer_wce_random", "combined all") == pytest.approx(0.2)
+    assert TABLES[6].change("lsvru_ce_so_20k", "lsvru_ce", "relation all") is None
+    assert [len(table.rows) for table in TABLES.values()] == [10, 4, 4, 4, 7, 4]
+
+
+@pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda item: getattr(item, "system", ""))
+def test_a_row_agrees_with_itself(table, row):
+    numbers = row.numbers
+    assert set(numbers) <= set(table.columns) <= set(COLUMNS) and len(row.labels) == len(table.label_columns)
+    assert row.compared_with is None or table.row(row.compared_with).architecture == row.architecture
+    if "relation all" in numbers:  # Combined is the mean of both, "all" the mean over the bands' classes
+        assert (numbers["subject/object all"] + numbers["relation all"]) / 2 == pytest.approx(
+            numbers["combined all"], abs=0.006
+        )
+    for role in ("subject/object", "relation"):
+        if f"{role} few" in numbers:
+            bands = [f"{role} {band}" for band in ("many", "medium", "few")]
+            mean = np.average([numbers[band] for band in bands], weights=[CLASSES[band] for band in bands])
+            assert mean == pytest.approx(numbers[f"{role} all"], abs=0.012)
+
+
+def test_a_system_has_the_same_numbers_in_every_table():
+    seen = {}
+    for _, row in ROWS:
+        for column, value in row.numbers.items():
+            assert seen.setdefault((row.system, column), value) == value, (row.system, column)
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_a_paired_interval_is_student_s_over_shared_seeds(count):
+    rng = np.random.default_rng(count)
+    later, earlier = (dict(enumerate(rng.normal(size=count))) for _ in range(2))
+    found = paired_interval(later | {99: 5.0}, earlier | {100: 5.0})
+    expected = stats.ttest_rel(list(later.values()), list(earlier.values())).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert paired_interval({0: 1.0}, {1: 1.0}) is None
+
+
+def damaged(record, path, value):
+    *parents, last = path
+    for name in parents:
+        record = record[name]
+    if value is None:
+        del record[last]
+    else:
+        record[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("profile",), None, "'profile' is missing"),
+        (("seeds",), [0, 0], "seeds"),
+        (("systems",), {}, "systems is empty"),
+        (("systems", "lsvru_ce"), [], "systems.lsvru_ce: expected an object"),
+        (("systems", "lsvru_ce", "title"), 3, "systems.lsvru_ce.title"),
+        (("systems", "lsvru_ce", "group"), "papers", "systems.lsvru_ce.group"),
+        (("systems", "lsvru_ce", "generated"), "no", "systems.lsvru_ce.generated"),
+        (("systems", "lsvru_ce", "values", "7"), {"exact combined all": 1.0}, "seed '7'"),
+        (("systems", "lsvru_ce", "values", "0"), {"exact combined": 1.0}, "unknown value 'exact combined'"),
+        (("systems", "lsvru_ce", "values", "0"), {"exact combined all": 101}, "lsvru_ce.values.0.exact combined all"),
+        (("systems", "lsvru_ce", "values", "0"), {"exact combined all": True}, "expected percent"),
+        (("systems", "lsvru_ce", "failed"), {"0": 1}, "systems.lsvru_ce.failed.0"),
+    ],
+)
+def test_damage_is_named_with_file_and_key(tmp_path, path, value, told):
+    record = made_record()
+    damaged(record, path, value)
+    file = tmp_path / "tables.json"
+    file.write_text(json.dumps(record))
+    with pytest.raises(WorkbenchError) as caught:
+        table_results.read_tables(file)
+    assert str(file) in str(caught.value) and told in str(caught.value)
+
+
+def test_gaps_are_told_and_escaped():
+    record = made_record()
+    del record["systems"]["lsvru_ce_vilhub_relmix"]
+    record["systems"]["lsvru_wce_so"].update(values={}, failed={"0": "no <memory>", "1": "no <memory>"})
+    record["systems"]["reltransformer_wce_so"]["failed"] = {"2": "died"}
+    del record["systems"]["reltransformer_wce_so"]["values"]["2"]
+    results = table_results.checked_results(record, "made")
+    rows = reproduced_tables.reproduced_table(1, results, "exact").set_index(["system", "column"])
+    assert rows.loc[("lsvru_ce_vilhub_relmix", "combined all"), "gap"] == "not run"
+    assert rows.loc[("lsvru_wce_so", "combined all"), "gap"] == "failed: no <memory>"
+    assert pd.isna(rows.loc[("lsvru_ce_vilhub_relmix_so", "combined all"), "difference"])
+    assert rows.loc[("reltransformer_wce_so", "combined all"), "pairs"] == 2
+    page = printed_tables.table_html(1, rows.reset_index())
+    assert "not run" in page and "failed: no &lt;memory&gt;" in page and "<memory>" not in page
+
+
+@pytest.mark.parametrize(("number", "metric"), list(product(TABLES, ("exact", "synset"))))
+def test_our_numbers_are_means_and_paired_differences(number, metric):
+    results = made_results(shift={"lsvru_ce_so": 2.0, "lsvru_ce_random": 1.0})
+    rows = reproduced_tables.reproduced_table(number, results, metric)
+    assert len(rows) == len(TABLES[number].rows) * len(TABLES[number].columns)
+    for cell in rows.itertuples():
+        values = results.systems[cell.system].numbers(f"{metric} {cell.column}")
+        assert cell.here == pytest.approx(np.mean(list(values.values())))
+        if isinstance(cell.compared_with, str):
+            other = results.systems[cell.compared_with].numbers(f"{metric} {cell.column}")
+            assert cell.difference == pytest.approx(np.mean([values[seed] - other[seed] for seed in values]))
+            assert cell.half_width < 0.1  # paired: the noise that seeds share is gone
+    page = printed_tables.table_html(number, rows)
+    assert page.count("<tr") == page.count("</tr>") and page.count("<td") == page.count("</td>")
+
+
+def test_one_seed_has_no_interval():
+    results = made_results(seeds=(4,))
+    rows = reproduced_tables.reproduced_table(1, results, "exact")
+    assert rows["half_width"].isna().all() and "one seed" in printed_tables.table_html(1, rows)
+    table = claims.claims_table(claims.comparisons_table(results, "exact"))
+    assert set(table["verdict"]) == {claims.ONE_SEED}
+    assert table["sentence"].str.startswith("One seed, no interval").all()
+
+
+@pytest.mark.parametrize(
+    ("mean", "half_width", "expected", "word"),
+    [
+        (1.0, 0.5, claims.ABOVE, "holds"),
+        (-1.0, 0.5, claims.ABOVE, "does not hold"),
+        (1.0, 1.0, claims.ABOVE, "undecided"),
+        (-1.0, 0.5, claims.BELOW, "holds"),
+        (1.0, 0.5, claims.BELOW, "does not hold"),
+        (0.1, 0.3, claims.EQUAL, "holds"),
+        (-0.4, 0.3, claims.EQUAL, "undecided"),
+        (-0.9, 0.3, claims.EQUAL, "does not hold"),
+        (0.0, 9.0, claims.EQUAL, "undecided"),
+        (1.0, None, claims.ABOVE, "one seed, no interval"),
+    ],
+)
+def test_verdicts_follow_the_interval(mean, half_width, expected, word):
+    ends = {"low": None, "high": None} if half_width is None else {"low": mean - half_width, "high": mean + half_width}
+    assert claims.verdict({"mean": mean, "half_width": half_width, **ends}, expected) == word
+
+
+@pytest.mark.parametrize(("shift", "said"), [(1.0, "holds"), (-1.0, "does not hold")])
+def test_a_claim_turns_with_the_numbers(shift, said):
+    comparisons = claims.comparisons_table(made_results(shift={"lsvru_ce_so": shift}), "synset")
+    table = claims.claims_table(comparisons)
+    assert table.loc[5, "verdict"] == said
+    assert len(comparisons[(comparisons["claim"] == 5)]) == 5
+    assert claims.claim_metrics(comparisons)["headline"]["claims"] == 6
+    assert "claims that hold" in json.dumps(claims.claim_metrics(comparisons), allow_nan=False)
+
+
+def test_a_claim_with_gaps_is_not_decided_by_what_is_left():
+    record = made_record(shift={key: 1.0 for key in BASELINES})
+    del record["systems"]["lsvru_wce"]
+    comparisons = claims.comparisons_table(table_results.checked_results(record, "made"), "exact")
+    table = claims.claims_table(comparisons)
+    assert table.loc[1, "verdict"] == "undecided" and "1 not run" in table.loc[1, "sentence"]
+    page = printed_tables.claims_html(table, comparisons)
+    assert page.count("<tr") == 1 + len(claims.CLAIMS) + len(comparisons)
+
+
+def test_the_best_rival_generates_nothing_and_shares_the_recogniser():
+    record = made_record(shift={"lsvru_wce": 3.0, "lsvru_ce_so": 9.0, "reltransformer_ce": 9.0, "lsvru_ce": 5.0})
+    del record["systems"]["lsvru_ce"]["values"]["1"]  # fewer seeds than its rivals
+    results = table_results.checked_results(record, "made")
+    assert reproduced_tables.best_without_generated(results, "LSVRU", "exact") == "lsvru_wce"
+    table = reproduced_tables.extended_table(results, "exact").set_index("key")
+    assert table.loc["lsvru_ce_so", "best_difference"] == pytest.approx(6.0, abs=0.1)
+    assert table.loc["lsvru_wce", "best"] == "" and len(table) == len(PAPER_SYSTEMS)
+    assert printed_tables.extended_html(table.reset_index()).count('scope="row"') == len(table)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_the_trade_off_draws_every_compared_system(seeds):
+    record = made_record(seeds=seeds)
+    for key in ("lsvru_ce_so_60k", "lsvru_ce_so"):
+        record["systems"][key]["curve"] = "samples"
+    table = figures_trade.trade_table(table_results.checked_results(record, "made"), "exact")
+    figure = figures_trade.trade_off(table, "exact")
+    drawn = [trace for trace in figure.data if trace.mode == "markers" and trace.x[0] is not None]
+    assert sum(len(trace.x) for trace in drawn) == len(table) == 2 * len(BASELINES)
+    curves = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [len(trace.x) for trace in curves] == [2, 2]
+
+
+def test_the_trade_off_of_nothing_says_so():
+    record = made_record()
+    record["systems"] = {"lsvru_ce": record["systems"]["lsvru_ce"]}
+    table = figures_trade.trade_table(table_results.checked_results(record, "made"), "exact")
+    assert table.empty and "No system" in str(figures_trade.trade_off(table, "exact").layout.annotations)
+
+
+@pytest.mark.parametrize(
+    ("start", "hardness", "key"),
+    [
+        ("subject-object", True, "lsvru_ce_so"),
+        ("random", True, "lsvru_ce_random"),
+        ("random", False, "lsvru_ce_random_plain"),
+    ],
+)
+def test_a_run_s_own_results_take_the_paper_s_keys(start, hardness, key):
+    titles = ("CE", "WCE", "CE + DiffAugment", "CE + DiffAugment, real replay", "logit adjustment")
+    variants = {title: {"exact combined all": 10.0 + place} for place, title in enumerate(titles)}
+    results = table_results.of_run({"baseline": "CE", "variants": variants}, start, 7, hardness=hardness)
+    assert list(results.systems) == ["lsvru_ce", "lsvru_wce", key, f"{key}_real_replay", "lsvru_logit_adjusted"]
+    assert results.difference(key, "lsvru_ce", "exact combined all")["values"] == [2.0]
+    assert results.systems[key].generated and not results.systems["lsvru_wce"].generated
+    assert results.gap("reltransformer_ce") == "not run" and results.seeds == (7,)
+    with pytest.raises(WorkbenchError, match="'variants' is missing"):
+        table_results.of_run({"baseline": "CE"}, start, 0)

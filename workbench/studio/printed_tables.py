@@ -1,0 +1,187 @@
+"""Reproduced tables and claims as HTML that stands in a report: paper above ours, intervals small, text escaped."""
+
+import html
+from itertools import groupby
+
+import pandas as pd
+
+from workbench.studio.claims import FAILS
+from workbench.studio.paper_tables import CLASSES, TABLES
+from workbench.studio.reproduced_tables import CHANGES, EXTENDED_COLUMNS
+
+NO_NUMBER = "–"
+_HEADS = {"subject/object": "Subject/Object", "relation": "Relation", "combined": "Combined"}
+# The report's own colours where there are any, legible ones in a notebook.
+STYLE = """<style>
+table.results{font-size:13px;border-collapse:collapse}
+table.results th[colspan]{text-align:center}
+table.results th,table.results td{padding:2px 5px;text-align:right;font-variant-numeric:tabular-nums;line-height:1.3}
+table.results .text{text-align:left;min-width:110px;max-width:300px;white-space:normal}
+table.results .change{display:block;font-size:11px;letter-spacing:-0.1px;white-space:nowrap}
+table.results .quiet,table.results .paper td{color:var(--quiet,#59636e)}
+table.results tr.paper td{border-bottom:0;padding-bottom:0}
+table.results .source{text-align:left;white-space:nowrap}
+table.results th[scope=row]{font-weight:400;vertical-align:top}
+table.results .words{text-align:left;max-width:520px}
+table.results tr.group th{text-align:left;padding-top:8px}
+table.results .against{color:var(--bad,#b35900)}
+table.results small{font-size:11px}
+table.results .difference{white-space:nowrap}
+table.results .told{font-weight:400;display:block}
+</style>"""
+LEGEND = (
+    '<p class="quiet"><small>Upper line: the paper; lower line: here. Small: change against the row compared with, in '
+    "percentage points, ± half the 95 % t-interval over seeds (without ±: one seed). "
+    "<b>Bold</b>: the interval excludes 0; "
+    '<b style="color:var(--bad,#b35900)">coloured</b>: and it points against the paper.</small></p>'
+)
+
+
+def table_html(number: int, rows: pd.DataFrame) -> str:
+    """Table ``number``; ``rows`` is what `reproduced_tables.reproduced_table` made."""
+    table = TABLES[number]
+    parts = [f"<h3>Table {number}. {html.escape(table.title)}</h3>", _opened(_paper_head(table.columns))]
+    width = len(table.columns) + 2
+    for architecture, of_architecture in rows.groupby("architecture", sort=False):
+        parts.append(_group_row(architecture, width))
+        parts += [_pair_of_lines(here) for _, here in of_architecture.groupby("row", sort=False)]
+    return "".join([*parts, "</tbody></table></div>"])
+
+
+def extended_html(table: pd.DataFrame) -> str:
+    """All systems by architecture and family; ``table`` is what `reproduced_tables.extended_table` made."""
+    spans = [(_HEADS[role], len(list(of_role))) for role, of_role in groupby(EXTENDED_COLUMNS, lambda c: c.split()[0])]
+    upper = "".join(f'<th colspan="{span}">{head}</th>' for head, span in spans)
+    lower = "".join(f"<th>{column.split()[-1]}</th>" for column in EXTENDED_COLUMNS)
+    head = (
+        f'<tr><th class="text" rowspan="2">system</th><th rowspan="2">seeds</th>{upper}'
+        '<th colspan="2">change of Combined</th></tr>'
+        f"<tr>{lower}<th>to its<br>baseline</th><th>to the best<br>not generated</th></tr>"
+    )
+    parts = [_opened(head)]
+    for (architecture, group), here in table.groupby(["architecture", "group"], sort=False):
+        parts.append(_group_row(f"{architecture}: {group}", len(EXTENDED_COLUMNS) + 4))
+        parts += [_extended_line(row) for _, row in here.iterrows()]
+    return "".join([*parts, "</tbody></table></div>"])
+
+
+def claims_html(claims: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    """Each claim with its verdict and its comparisons; from `claims.claims_table` and `claims.comparisons_table`."""
+    head = (
+        '<tr><th class="text">difference</th><th class="text">of</th><th>paper</th><th>here</th><th>seeds</th>'
+        '<th class="text">verdict</th></tr>'
+    )
+    parts = [_opened(head)]
+    for number, claim in claims.iterrows():
+        words = f"{number}. {html.escape(claim['words'])}"
+        said = f'<span class="told">Table {claim["table"]}. {html.escape(claim["sentence"])}</span>'
+        parts.append(f'<tr class="group"><th colspan="6">{words}{said}</th></tr>')
+        parts += [_comparison_line(row) for _, row in comparisons[comparisons["claim"] == number].iterrows()]
+    return "".join([*parts, "</tbody></table></div>"])
+
+
+def _opened(head: str) -> str:
+    return f'{STYLE}<div class="wide"><table class="results"><thead>{head}</thead><tbody>'
+
+
+def _group_row(text: str, width: int) -> str:
+    return f'<tr class="group"><th colspan="{width}">{html.escape(text)}</th></tr>'
+
+
+def _paper_head(columns: tuple[str, ...]) -> str:
+    """Two lines: role over band, each band with the number of classes that it has in the paper."""
+    spans = [(_HEADS[role], len(list(of_role))) for role, of_role in groupby(columns, lambda column: column.split()[0])]
+    upper = "".join(f'<th colspan="{span}">{head}</th>' for head, span in spans)
+    lower = "".join(
+        f'<th>{column.split()[-1]}<br><small class="quiet">{CLASSES[column]}</small></th>' for column in columns
+    )
+    classes = '<small class="quiet">classes in the paper</small>'
+    return f'<tr><th></th><th></th>{upper}</tr><tr><th class="text">{classes}</th><th></th>{lower}</tr>'
+
+
+def _pair_of_lines(row: pd.DataFrame) -> str:
+    """One printed row: the paper's line and ours below it."""
+    first = row.iloc[0]
+    paper = "".join(
+        f"<td>{_number(cell.paper)}{_small(_signed(cell.paper_difference))}</td>" for cell in row.itertuples()
+    )
+    if first["gap"]:
+        here, seeds = f'<td class="text quiet" colspan="{len(row)}">{html.escape(first["gap"])}</td>', ""
+    else:
+        here = "".join(
+            f"<td>{_number(cell.here)}{_change(cell.difference, cell.half_width, cell.paper_difference)}</td>"
+            for cell in row.itertuples()
+        )
+        seeds = _small(_seeds(row["seeds"].max(), row["pairs"].max()) + _failed(first["failures"]))
+    name = f'<th class="text" rowspan="2" scope="row">{html.escape(first["name"])}</th>'
+    return (
+        f'<tr class="paper">{name}<td class="source">paper</td>{paper}</tr>'
+        f'<tr><td class="source">here{seeds}</td>{here}</tr>'
+    )
+
+
+def _extended_line(row: pd.Series) -> str:
+    title, note = row["title"].removeprefix(f"{row['architecture']}, "), _small(html.escape(row["note"]))
+    name = f'<th class="text" scope="row">{html.escape(title)}{note}</th>'
+    if row["gap"]:
+        gap = html.escape(row["gap"])
+        return f'<tr>{name}<td></td><td class="text quiet" colspan="{len(EXTENDED_COLUMNS) + 2}">{gap}</td></tr>'
+    numbers = "".join(f"<td>{_number(row[column], digits=1)}</td>" for column in EXTENDED_COLUMNS)
+    changes = "".join(_change_to(row, change) for change in CHANGES)
+    return f"<tr>{name}<td>{row['seeds']}{_small(_failed(row['failures']))}</td>{numbers}{changes}</tr>"
+
+
+def _change_to(row: pd.Series, change: str) -> str:
+    """A paired change in Combined; the pointer tells against which system."""
+    text = _difference(row[f"{change}_difference"], row[f"{change}_half_width"])
+    return f'<td title="{html.escape(row[change] or "")}">{text}</td>'
+
+
+def _comparison_line(row: pd.Series) -> str:
+    words = f"{row['architecture']}: {row['later']} against {row['earlier']}"
+    style = "" if row["decides"] else ' class="quiet"'
+    colour = "against" if row["verdict"] == FAILS else ""
+    verdict = row["gap"] or row["verdict"]
+    return (
+        f'<tr{style}><th class="words" scope="row">{html.escape(words)}</th><td class="text">{row["column"]}, '
+        f"{row['expected']}</td><td>{_signed(row['paper'])}</td><td>{_difference(row['here'], row['half_width'])}</td>"
+        f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text {colour}">{html.escape(verdict)}</td></tr>'
+    )
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return NO_NUMBER if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _difference(difference: float, half_width: float) -> str:
+    """``+1.20 ± 0.34``; bold where the interval excludes 0."""
+    if pd.isna(difference):
+        return NO_NUMBER
+    text = _signed(difference) + ("" if pd.isna(half_width) else f" ±\N{NARROW NO-BREAK SPACE}{half_width:.2f}")
+    tag = "b" if abs(difference) > half_width else "span"
+    return f'<{tag} class="difference">{text}</{tag}>'
+
+
+def _change(difference: float, half_width: float, in_paper: float) -> str:
+    """The small line below a number of ours, coloured where it is decided and points against the paper."""
+    if pd.isna(difference):
+        return ""
+    against = abs(difference) > half_width and difference * in_paper < 0
+    return _small(_difference(difference, half_width), "against" if against else "quiet")
+
+
+def _small(text: str, colour: str = "quiet") -> str:
+    return f'<span class="change {colour}">{text}</span>' if text else ""
+
+
+def _seeds(seeds: int, pairs: int) -> str:
+    said = "one seed" if seeds == 1 else f"{seeds} seeds"
+    return said if pairs in (0, seeds) else f"{said}, {pairs} paired"
+
+
+def _failed(reasons: str) -> str:
+    return f'<br><span title="{html.escape(reasons)}">some failed</span>' if reasons else ""
