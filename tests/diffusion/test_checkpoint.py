@@ -1,10 +1,11 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
+from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity, read_tensors
 from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.standardisation import Standardisation
@@ -81,6 +82,49 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
     save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(WorkbenchError, match="format"):
         DenoiserCheckpoint.load(tmp_path / "other.safetensors")
+
+
+def rewritten(path, change):
+    """The checkpoint at ``path`` with its tensors and its description changed by ``change``."""
+    from safetensors.torch import save_file
+
+    tensors, metadata = read_tensors(path)
+    described = json.loads(metadata["denoiser"])
+    change(tensors, described)
+    save_file(tensors, path, metadata=metadata | {"denoiser": json.dumps(described)})
+
+
+def test_weights_that_do_not_fit_are_listed_by_name(tmp_path):
+    path = tmp_path / "denoiser.safetensors"
+    checkpoint().save(path)
+
+    def change(tensors, described):
+        del tensors["weight.leave.bias"], tensors["weight.enter.bias"]
+        tensors["weight.more"] = torch.zeros(1)
+        tensors["weight.null_tokens"] = torch.zeros(5, 9)
+
+    rewritten(path, change)
+    with pytest.raises(WorkbenchError) as raised:
+        DenoiserCheckpoint.load(path)
+    for part in ("2 missing: enter.bias, leave.bias", "1 not known: more", "null_tokens (5, 9) instead of (5, 8)"):
+        assert part in str(raised.value)
+
+
+def test_a_file_without_a_kind_is_an_mlp_and_an_unknown_kind_is_named(tmp_path):
+    path = tmp_path / "denoiser.safetensors"
+    saved = checkpoint()
+    saved.save(path)
+
+    def older(tensors, described):
+        assert described.pop("kind") == "mlp" and described["config"].pop("target") == "x0"
+
+    rewritten(path, older)
+    loaded = DenoiserCheckpoint.load(path, "cpu")
+    assert loaded.config == saved.config
+    assert all(torch.equal(value, loaded.model.state_dict()[name]) for name, value in saved.model.state_dict().items())
+    rewritten(path, lambda tensors, described: described.update(kind="transformer"))
+    with pytest.raises(WorkbenchError, match="'transformer' is not known"):
+        DenoiserCheckpoint.load(path)
 
 
 @pytest.mark.parametrize(("name", "value"), [("dimension", 12), ("encoder", "another vgg"), ("support", "rectified")])

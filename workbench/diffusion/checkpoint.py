@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 
 from workbench.devices import chosen_device
+from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkConfig
 from workbench.diffusion.conditions import ConditionTable, condition_table
-from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
+from workbench.diffusion.denoiser_kinds import build_denoiser, denoiser_config, load_weights
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.standardisation import Standardisation
 from workbench.diffusion.training_batches import ConditionDropout
@@ -54,14 +55,14 @@ _ARRAYS = ("object_text", "relation_text", "hardness_centres")
 class DenoiserCheckpoint:
     """A trained denoiser with its standardisation, schedule, dropout rates and identity."""
 
-    model: Denoiser
+    model: ConditionedNetwork
     standardisation: Standardisation
     schedule: NoiseSchedule
     dropout: ConditionDropout
     identity: DenoiserIdentity
 
     @property
-    def config(self) -> DenoiserConfig:
+    def config(self) -> NetworkConfig:
         """The sizes of the network."""
         return self.model.config
 
@@ -77,6 +78,7 @@ class DenoiserCheckpoint:
             if getattr(self.identity, name) is not None:
                 tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(self.identity, name)))
         described = {
+            "kind": self.config.kind,
             "config": asdict(self.config),
             "schedule": asdict(self.schedule),
             "dropout": asdict(self.dropout),
@@ -89,19 +91,19 @@ class DenoiserCheckpoint:
 
     @classmethod
     def load(cls, path: Path, device: str = "auto") -> "DenoiserCheckpoint":
-        """Load for sampling; WorkbenchError where the file is missing, cut short or no denoiser."""
+        """Load for sampling; WorkbenchError where the file is missing, cut short or no denoiser, or weights do not fit.
+
+        A file that names no kind of denoiser is from before there were two, and holds the MLP.
+        """
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:
             raise WorkbenchError(
                 f"{path}: the format is {metadata.get('format')!r}, expected {FORMAT!r}. Train the denoiser again."
             )
         described = json.loads(metadata["denoiser"])
-        model = Denoiser(DenoiserConfig(**described["config"]))
+        model = build_denoiser(denoiser_config(described.get("kind", "mlp"), **described["config"]))
         weights = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise WorkbenchError(f"{path}: the weights do not fit the configuration ({error}).") from error
+        load_weights(model, weights, path)
         names = described["identity"]
         arrays = {name: tensors[name].numpy() for name in _ARRAYS if name in tensors}
         lists = {key: tuple(names.pop(key)) for key in ("objects", "relations", "regions")}

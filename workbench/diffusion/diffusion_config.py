@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from workbench.diffusion.conditioned_network import NetworkConfig
+from workbench.diffusion.denoiser_kinds import denoiser_config
 from workbench.diffusion.training_batches import ConditionDropout
 from workbench.errors import WorkbenchError
 
@@ -13,8 +15,18 @@ class DiffusionConfig:
 
     A GPU preset is ``DiffusionConfig(width=1536, blocks=6, heads=12, batch_size=1024, steps=100_000,
     learning_rate=2e-4, ema_decay=0.9999)`` (diffusion reference, F).
+
+    ``denoiser`` is "mlp" (``width``, ``blocks``, ``expansion``, ``skip``) or "unet" (``unet_channels`` of each level,
+    ``unet_layers`` in each; diffusers' ``UNet2DConditionModel``). ``target`` "auto" is "x0" for the one and "epsilon"
+    for the other. ``class_balancing`` is tau of ``workbench.diffusion.class_balancing``, 0 is off. Preset "paper" is
+    ``DiffusionConfig(denoiser="unet", layout="pooled", schedule="scaled_linear")``. Raises WorkbenchError for values
+    that are not known.
     """
 
+    denoiser: str = "mlp"
+    target: str = "auto"
+    unet_channels: tuple[int, ...] = (32, 64, 64)
+    unet_layers: int = 2
     width: int = 512
     blocks: int = 4
     heads: int = 8
@@ -35,7 +47,27 @@ class DiffusionConfig:
     drop_everything: float = 0.10
     drop_hardness: float = 0.10
     drop_token: float = 0.05
+    class_balancing: float = 0.0
     precision: str = "auto"
+
+    def __post_init__(self):
+        object.__setattr__(self, "unet_channels", tuple(self.unet_channels))
+        if not (math.isfinite(self.class_balancing) and self.class_balancing >= 0.0):
+            raise WorkbenchError(
+                f"class_balancing is {self.class_balancing}; expected 0 (off) or more, about 1 is usual."
+            )
+        self.network_config(feature_dimension=1, text_dimension=1)  # names are refused here, before any file is read
+
+    def network_config(self, *, feature_dimension: int, text_dimension: int, n_centres: int = 0) -> NetworkConfig:
+        """The sizes of the chosen denoiser for features (N, D), text vectors (n, T) and hardness vectors (n, K)."""
+        own = {
+            "mlp": {name: getattr(self, name) for name in ("width", "blocks", "expansion", "skip")},
+            "unet": {"channels": self.unet_channels, "layers": self.unet_layers},
+        }
+        shared = {name: getattr(self, name) for name in ("layout", "heads", "token_width", "dropout")}
+        chosen = {} if self.target == "auto" else {"target": self.target}
+        data = {"feature_dimension": feature_dimension, "text_dimension": text_dimension, "n_centres": n_centres}
+        return denoiser_config(self.denoiser, **data, **shared, **chosen, **own.get(self.denoiser, {}))
 
     @property
     def condition_dropout(self) -> ConditionDropout:

@@ -8,8 +8,8 @@ import torch
 
 from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
+from workbench.diffusion.conditioned_network import NoiseLevels
 from workbench.diffusion.conditions import ConditionTable
-from workbench.diffusion.denoiser import Modulation
 from workbench.diffusion.schedule import solve
 from workbench.diffusion.token_bank import TokenBank
 from workbench.errors import WorkbenchError
@@ -67,8 +67,10 @@ class ReverseProcess:
             def predict(x: torch.Tensor, step: int) -> torch.Tensor:
                 level = self.modulation.level(step)
                 if self.guided[step]:
-                    return self._guided(x, level, memory_of_both, region)
-                return self.model(x, level, memory, region).float()
+                    predicted = self._guided(x, level, memory_of_both, region)
+                else:
+                    predicted = self.model(x, level, memory, region).float()
+                return self.model.to_clean(predicted, x, level)
 
             solver = self.settings.solver
             clean = solve(self.schedule, noisy, self.timesteps, predict, solver=solver, step_noise=noise)
@@ -85,9 +87,10 @@ class ReverseProcess:
         return alpha * torch.from_numpy(seeds).to(self.device) + sigma * noise
 
     def _guided(
-        self, x: torch.Tensor, level: Modulation, memory: list[torch.Tensor], region: torch.Tensor
+        self, x: torch.Tensor, level: NoiseLevels, memory: list[torch.Tensor], region: torch.Tensor
     ) -> torch.Tensor:
-        # One forward over both halves: the matrix products are bound by their number, not by their size.
+        # One forward over both halves: the matrix products are bound by their number, not by their size. x_0 is linear
+        # in the output, so guiding the output guides x_0 alike, whatever the target.
         both = self.model(x.repeat(2, 1), level, memory, region.repeat(2)).float()
         with_condition, without = both.chunk(2)
         return without + self.settings.guidance * (with_condition - without)

@@ -23,7 +23,6 @@ from workbench.files import atomic_path, sha256_of_file
 from workbench.progress import track
 from workbench.randomness import generator, row_normal
 
-BATCH_ROWS = 2048
 ROWS_PER_PART = 8192
 STARTS = ("random", "subject-object")
 ENTITY_FEATURES = ("seed", "generated")
@@ -43,7 +42,7 @@ def sample_features(
     solver: str = "dpm++",
     rows: np.ndarray | None = None,
     purpose: str = "sample",
-    batch_size: int = BATCH_ROWS,
+    batch_size: int | None = None,
     precision: str = "auto",
     description: str = "Sampling features",
 ) -> np.ndarray:
@@ -51,7 +50,8 @@ def sample_features(
 
     ``start`` None begins at noise; (N, D) seed features begin at their noised version at ``start_time`` of the schedule
     (DiffAugment, section 3.3). ``steps`` are the steps taken from there on. ``guidance`` applies where time lies in
-    ``guidance_interval``. The noise belongs to ``rows`` (N,) (0 .. N-1 by default) and ``purpose``, not to the batch.
+    ``guidance_interval``. The noise belongs to ``rows`` (N,) (0 .. N-1 by default) and ``purpose``, not to the batch;
+    ``batch_size`` None is what suits the denoiser's memory.
     Rectified features are cut at 0, since that is what their encoder does. Raises WorkbenchError for conditions that
     do not fit the denoiser and for samples that are not finite.
     """
@@ -62,6 +62,7 @@ def sample_features(
     settings = SamplerSettings(steps, guidance, tuple(guidance_interval), solver, precision)
     process = ReverseProcess(checkpoint, conditions, 1.0 if start is None else start_time, settings)
     features = np.empty((len(rows), dimension), dtype=np.float32)
+    batch_size = batch_size or checkpoint.model.rows_at_once
     for first in track(range(0, len(rows), batch_size), description):
         part = slice(first, first + batch_size)
         seeds = None if start is None else checkpoint.standardisation.standardise(start[part])

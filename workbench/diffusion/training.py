@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,12 +115,17 @@ def train_diffusion(
     blocks: int = 4,
     heads: int = 8,
     token_width: int = 256,
+    denoiser: str = "mlp",
+    target: str = "auto",
+    unet_channels: Sequence[int] = (32, 64, 64),
+    unet_layers: int = 2,
     layout: str = "tokens",
     dropout: float = 0.1,
     skip: bool = False,
     learning_rate: float = 1e-3,
     ema_decay: float = 0.999,
     schedule: str = "squaredcos_cap_v2",
+    class_balancing: float = 0.0,
     precision: str = "auto",
     checkpoint_seconds: float = 60.0,
     callback: Callable[[dict], None] | None = None,
@@ -129,7 +134,9 @@ def train_diffusion(
 
     ``features`` is a features folder, ``text`` a text folder, ``triplets`` the folder of the stage before.
     ``entity_features`` "generated" trains on box features too. ``steps`` 0 means ``epochs`` passes over the rows; rows
-    are drawn by the rarity of their rarest class to the power ``-sampling_power``. Returns metrics.
+    are drawn by the rarity of their rarest class to the power ``-sampling_power``. ``denoiser``, ``target``,
+    ``unet_channels``, ``unet_layers`` and ``class_balancing`` are as in ``DiffusionConfig``; ``width`` and ``blocks``
+    belong to the "mlp" denoiser, ``heads`` and ``token_width`` to both. Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.bank import FeatureBank
@@ -145,9 +152,10 @@ def train_diffusion(
     train = region_rows(bank, embeddings, model, augmented, entities=entities)
     seen = region_rows(val, embeddings, model, augmented, entities=entities)
     config = DiffusionConfig(
+        denoiser=denoiser, target=target, unet_channels=tuple(unet_channels), unet_layers=unet_layers,
         width=width, blocks=blocks, heads=heads, token_width=token_width, layout=layout, dropout=dropout, skip=skip,
         schedule=schedule, steps=steps or math.ceil(epochs * len(train) / batch_size), batch_size=batch_size,
-        learning_rate=learning_rate, ema_decay=ema_decay, precision=precision,
+        learning_rate=learning_rate, ema_decay=ema_decay, class_balancing=class_balancing, precision=precision,
     )  # fmt: skip
     return train_denoiser(
         folder,
@@ -210,6 +218,8 @@ def _metrics(folder: Path, training: DenoiserTraining) -> dict:
         "rows": len(training.features),
         "epochs": last["step"] * training.config.batch_size / len(training.features),
         "rows_per_second": last["step"] * training.config.batch_size / max(last["seconds"], 1e-9),
+        "denoiser": checkpoint.config.kind,
+        "target": checkpoint.config.target,
         "parameters": checkpoint.model.parameter_count(),
         "precision": training.precision,
         "device": training.device.type,

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from workbench.diffusion.checkpoint import read_tensors
-from workbench.diffusion.denoiser import Denoiser
+from workbench.diffusion.conditioned_network import ConditionedNetwork
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 
@@ -17,7 +17,7 @@ LOG = "log.jsonl"
 class TrainingState:
     """A denoiser, the exponential moving average of its weights, AdamW, and how far training has come."""
 
-    def __init__(self, model: Denoiser, average: Denoiser, optimiser: torch.optim.AdamW):
+    def __init__(self, model: ConditionedNetwork, average: ConditionedNetwork, optimiser: torch.optim.AdamW):
         self.model, self.average, self.optimiser = model, average, optimiser
         self.step = 0
         self.seconds = 0.0

@@ -1,12 +1,15 @@
 """One step of denoiser training, as a function of the state before it, the data and (seed, step).
 
-The loss is the squared x_0 error times min(1 + SNR, 5), which is the velocity error (1 / sigma^2) capped: without the
-cap the nearly clean levels, which a network narrower than the features cannot win, would outweigh the noisy ones, on
-which it depends what class a sample belongs to (diffusion reference, 0.3 and F; Min-SNR weighting).
+For a network that predicts x_0 the loss is the squared x_0 error times min(1 + SNR, 5), which is the velocity error
+(1 / sigma^2) capped: without the cap the nearly clean levels, which a network narrower than the features cannot win,
+would outweigh the noisy ones, on which it depends what class a sample belongs to (diffusion reference, 0.3 and F;
+Min-SNR weighting). For one that predicts the noise it is the plain squared error of the noise, all levels alike, as in
+latent diffusion. Class balancing adds its terms at the same weights.
 """
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,8 +17,10 @@ import torch
 
 from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
+from workbench.diffusion.class_balancing import BalancedConditions, balancing_terms
+from workbench.diffusion.conditioned_network import ConditionedNetwork
 from workbench.diffusion.conditions import ConditionTable
-from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
+from workbench.diffusion.denoiser_kinds import build_denoiser
 from workbench.diffusion.diffusion_config import DiffusionConfig
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.standardisation import fit_standardisation
@@ -58,6 +63,14 @@ class DenoiserTraining:
         self.bank = TokenBank(conditions, layout=config.layout, hardness=self.n_centres > 0)
         weights = np.ones(len(features)) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
         self.batches = TrainingBatches(seed, config.batch_size, weights, self.schedule.timesteps)
+        self.network_config = config.network_config(
+            feature_dimension=self.standardisation.dimension,
+            text_dimension=conditions.text_dimension,
+            n_centres=self.n_centres,
+        )
+        self.balanced = None
+        if config.class_balancing > 0.0:
+            self.balanced = BalancedConditions(seed, conditions, self.condition_index)
         self._put_tables_on_device()
         self.state = self._initial_state()
         self.seen: dict[str, _SeenRows] = {}
@@ -80,8 +93,7 @@ class DenoiserTraining:
         ids = self.bank.ids[index]
         ids = self.batches.drop(step, ids, self.bank, self.config.condition_dropout, self.n_centres > 0)
         noise = self.batches.noise(step, clean.shape[1], self.device)
-        with self._network_dropout(step):
-            loss = self._loss(model, clean, noise, self.batches.level_timesteps(step), ids, index)
+        loss = self._loss(model, clean, noise, self.batches.level_timesteps(step), ids, index, step)
         for group in self.state.optimiser.param_groups:
             group["lr"] = self.config.learning_rate_at(step)
         self.state.optimiser.zero_grad(set_to_none=True)
@@ -93,16 +105,19 @@ class DenoiserTraining:
 
     @torch.no_grad()
     def seen_losses(self) -> dict[str, float]:
-        """Losses of the averaged model on the watched rows, with fixed noise: ``{"held_out_loss": ...}``."""
+        """Denoising losses of the averaged model on the watched rows, with fixed noise: ``{"held_out_loss": ...}``."""
         losses = {}
         for name, seen in self.seen.items():
             noise = torch_generator(self.seed, "seen noise", name, device="cpu")
             noise = torch.randn(seen.features.shape, generator=noise).to(self.device)
             timesteps = ((np.arange(seen.levels) + 0.5) / seen.levels * self.schedule.timesteps).astype(np.int64)
             clean = self._standardised(torch.from_numpy(seen.features).to(self.device))
-            ids = self.bank.ids[seen.condition_index]
-            loss = self._loss(self.state.average, clean, noise, timesteps, ids, seen.condition_index)
-            losses[f"{name}_loss"] = loss.item()
+            total = 0.0
+            for rows in seen.batches(self.state.average.rows_at_once):
+                index, here = seen.condition_index[rows], torch.from_numpy(rows).to(self.device)
+                loss = self._loss(self.state.average, clean[here], noise[here], timesteps, self.bank.ids[index], index)
+                total += loss.item() * len(rows)
+            losses[f"{name}_loss"] = total / len(seen.features)
         return losses
 
     def checkpoint(self) -> DenoiserCheckpoint:
@@ -124,18 +139,33 @@ class DenoiserTraining:
         sizes = {"rows": len(self.features), "dimension": self.standardisation.dimension, "centres": self.n_centres}
         return {"config": asdict(self.config), "seed": self.seed, "data": digest.hexdigest()[:16]} | sizes
 
-    def _loss(self, model, clean, noise, timesteps: np.ndarray, ids: np.ndarray, index: np.ndarray) -> torch.Tensor:
-        # clean, noise (B, D), whose rows are B / L equal groups in the order of the L timesteps
+    def _loss(self, model, clean, noise, timesteps: np.ndarray, ids, index: np.ndarray, step: int | None = None):
+        # clean, noise (B, D), whose rows are B / L equal groups in the order of the L timesteps; a ``step`` is one of
+        # training, with dropout and class balancing, None is measuring.
         levels = torch.from_numpy(timesteps).to(self.device)
         grouped = (len(timesteps), -1, clean.shape[1])
         alpha, sigma = self.alpha[levels, None, None], self.sigma[levels, None, None]
         noisy = (alpha * clean.view(grouped) + sigma * noise.view(grouped)).view_as(clean)
         region = torch.from_numpy(self.conditions.region[index]).to(self.device)
-        with network_autocast(self.device, self.precision):
-            memory = model.encode(self.bank.batch(ids, self.device))
-            predicted = model(noisy, model.modulation(self.half_log_snr[levels]), memory, region).float()
-        error = (predicted - clean).square().view(grouped).mean(dim=(1, 2))  # (L,)
+        wanted = clean if self.network_config.target == "x0" else noise
+        predicted = self._predicted(model, noisy, levels, ids, region, step)
+        error = (predicted - wanted).square().view(grouped).mean(dim=(1, 2))  # (L,)
+        if self.balanced is not None and step is not None:
+            other = self._predicted(model, noisy, levels, self._balanced_ids(step, ids, index), region, step)
+            terms = balancing_terms(predicted, other).view(grouped).mean(dim=(1, 2))  # (L,)
+            error = error + self.config.class_balancing * self.time_share[levels] * terms
         return (self.loss_weight[levels] * error).mean()
+
+    def _predicted(self, model, noisy, levels, ids: np.ndarray, region, step: int | None) -> torch.Tensor:
+        # One step's dropout masks are the same in both predictions of class balancing, which compares conditions.
+        with self._network_dropout(step), network_autocast(self.device, self.precision):
+            memory = model.encode(self.bank.batch(ids, self.device))
+            return model(noisy, model.modulation(self.half_log_snr[levels]), memory, region).float()
+
+    def _balanced_ids(self, step: int, ids: np.ndarray, index: np.ndarray) -> np.ndarray:
+        # What a row has lost is lost in its other condition too: a row without any condition has nothing to balance.
+        other = self.bank.ids[self.balanced.draw(step, index)]
+        return np.where(ids == self.bank.null_ids, ids, other)
 
     def _rows(self, rows: np.ndarray) -> torch.Tensor:
         if self.resident is not None:
@@ -151,8 +181,8 @@ class DenoiserTraining:
         torch._foreach_lerp_(averages, weights, 1.0 - self.config.ema_decay_at(step))
 
     @contextlib.contextmanager
-    def _network_dropout(self, step: int):
-        if self.config.dropout <= 0.0:
+    def _network_dropout(self, step: int | None):
+        if self.config.dropout <= 0.0 or step is None:
             yield
             return
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -161,9 +191,12 @@ class DenoiserTraining:
 
     def _put_tables_on_device(self) -> None:
         weight = torch.clamp(1.0 + (2.0 * self.schedule.half_log_snr.double()).exp(), max=LARGEST_WEIGHT)
+        if self.network_config.target == "epsilon":
+            weight = torch.ones_like(weight)
         deviation = torch.from_numpy(self.standardisation.standard_deviation)
         tables = {
             "loss_weight": (weight / weight.mean()).float(),
+            "time_share": torch.arange(1, len(weight) + 1) / len(weight),
             "alpha": self.schedule.alpha,
             "sigma": self.schedule.sigma,
             "half_log_snr": self.schedule.half_log_snr,
@@ -178,24 +211,15 @@ class DenoiserTraining:
             self.resident = torch.from_numpy(np.ascontiguousarray(self.features)).to(self.device)
 
     def _initial_state(self) -> TrainingState:
-        config = self.config
-        sizes = DenoiserConfig(
-            feature_dimension=self.standardisation.dimension,
-            text_dimension=self.conditions.text_dimension,
-            n_centres=self.n_centres,
-            **{name: getattr(config, name) for name in _SHARED_SIZES},
-        )
+        config, sizes = self.config, self.network_config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(self.seed, "denoiser weights"))
-            model, average = Denoiser(sizes), Denoiser(sizes)
+            model, average = build_denoiser(sizes), build_denoiser(sizes)
         trained = self.conditions.rows(np.unique(self.condition_index))
         model.fit_token_statistics(TokenBank(trained, layout=config.layout, hardness=self.n_centres > 0))
         average.load_state_dict(model.state_dict())
         model, average = model.to(self.device).train(), average.to(self.device).eval().requires_grad_(False)
         return TrainingState(model, average, _optimiser(model, config))
-
-
-_SHARED_SIZES = ("layout", "width", "blocks", "heads", "token_width", "expansion", "dropout", "skip")
 
 
 @dataclass(frozen=True)
@@ -204,9 +228,17 @@ class _SeenRows:
     condition_index: np.ndarray
     levels: int
 
+    def batches(self, most: int) -> Iterator[np.ndarray]:
+        """Row numbers of all rows in batches of about ``most``, each an equal share of every level's rows."""
+        by_level = np.arange(len(self.features)).reshape(self.levels, -1)  # (L, rows of a level)
+        share = max(1, most // self.levels)
+        for first in range(0, by_level.shape[1], share):
+            yield by_level[:, first : first + share].reshape(-1)
 
-def _optimiser(model: Denoiser, config: DiffusionConfig) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
-    others = [parameter for parameter in model.parameters() if parameter.ndim != 2]
+
+def _optimiser(model: ConditionedNetwork, config: DiffusionConfig) -> torch.optim.AdamW:
+    # Weights of linear layers have two dimensions, those of convolutions four.
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim in (2, 4)]
+    others = [parameter for parameter in model.parameters() if parameter.ndim not in (2, 4)]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)

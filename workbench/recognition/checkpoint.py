@@ -84,7 +84,8 @@ def load_recogniser(path: Path) -> Recogniser:
     path = path / RECOGNISER_FILE if path.is_dir() else path
     tensors, facts = read_tensors(path)
     try:
-        config = read_config(facts["architecture"], facts["config"])
+        # Checkpoints from before there were two architectures name none.
+        config = read_config(facts.get("architecture", "lsvru"), facts["config"])
         vocabulary = Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
         rest = [facts[key] for key in ("encoder", "entity_region", "loss", "word_source", "history")]
     except (KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
@@ -20,10 +21,11 @@ from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import LOG_FILE
 from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.bank import FeatureBank
-from workbench.scenes.bands import count_classes
+from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 LOSS_ROLES = ("all", "kept", "tail")
+PRIORS = ("train", "batches")
 
 
 def active_roles(relations, roles: str, place: Path) -> dict[str, np.ndarray]:
@@ -56,6 +58,7 @@ def finetune_recogniser(
     loss: str = "ce",
     real_replay: float = 0.0,
     synthetic_weight: float = 1.0,
+    prior: str = "train",
     curriculum: str = "none",
     triplets: Path | None = None,
     scenes: str = "own",
@@ -86,7 +89,8 @@ def finetune_recogniser(
     lists shares of the fine-tuned weights to be averaged with those before, tried on the best learning rate.
     ``curriculum`` "easy_then_hard" needs ``triplets`` (section 4.3). ``scenes`` is what a head that reads scenes is
     shown of a generated row, as in `generated_scenes`. Loss, its parameters and ``synthetic_weight`` as in
-    `ObjectivePlan`; weights and priors come from the real train counts.
+    `ObjectivePlan`. Class weights and priors of the loss come from the real train counts, or, with ``prior``
+    "batches", from what the batches show (`shown_counts`): generated rows of rare classes have changed the prior.
     ``text`` is not read: the class vectors are the recogniser's own. The recogniser before fine-tuning is measured
     on validation too and reported as ``validation_before_*``; it is not a candidate, so the result may be worse
     than it, unless ``keep_if_worse`` is False: then the unchanged recogniser is kept and ``changed`` says so.
@@ -109,6 +113,7 @@ def finetune_recogniser(
         roles=roles, batch_size=batch_size, real_share=real_replay, seed=seed, epochs=epochs,
         easy=_easy(curriculum, rows, triplets),
     )  # fmt: skip
+    shown = _counts_of_loss(prior, counts, rows, roles, real_replay, vocabulary)
     objective = ObjectivePlan(loss, tau, gamma, vilhub_scale, relmix, synthetic_weight)
     validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
     before = validate(start.head.to(chosen), chosen)
@@ -121,7 +126,7 @@ def finetune_recogniser(
             fit(
                 load_recogniser(recogniser).head,
                 source,
-                Objective(objective, counts, seed),
+                Objective(objective, shown, seed),
                 validate,
                 plan,
                 folder / f"learning_rate_{number}.safetensors",
@@ -140,9 +145,10 @@ def finetune_recogniser(
         lambda head: validate(head, chosen),
     )
     changed = keep_if_worse or after["combined"] > before["combined"]
-    history = {"stage": "finetuning", "objective": asdict(objective), "curriculum": curriculum, "scenes": scenes,
-               "learning_rate": best_rate, "best_epoch": best.best_epoch, "real_replay": real_replay, "roles": roles,
-               "seed": seed, "changed": changed, "weight_share": share, "validation": after,
+    history = {"stage": "finetuning", "objective": asdict(objective), "prior": prior, "curriculum": curriculum,
+               "scenes": scenes, "real_replay": real_replay, "roles": roles,
+               "learning_rate": best_rate, "best_epoch": best.best_epoch, "seed": seed, "changed": changed,
+               "weight_share": share, "validation": after,
                "before": start.history | {"validation": before}}  # fmt: skip
     start.head.load_state_dict(best_weights if changed else start_weights)
     start.history = history
@@ -163,6 +169,34 @@ def finetune_recogniser(
         **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
         **{f"validation_{name.replace('/', '_')}": value for name, value in after.items()},
     }
+
+
+def shown_counts(
+    real: Counts, relations: pd.DataFrame, active: dict[str, np.ndarray], real_share: float, vocabulary: Vocabulary
+) -> Counts:
+    """How often the batches of a fine-tuning show each class to a loss, scaled to the size of the real train counts.
+
+    ``relations`` are the generated rows, ``active`` (N,) bool by role which of them the role's loss looks at.
+    """
+    rows_of_real = int(real.relations.sum())
+    tally = {role: np.bincount(relations[role].to_numpy()[active[role]], minlength=len(vocabulary.names(role)))
+             for role in ROLES}  # fmt: skip
+    scale = (1 - real_share) * rows_of_real / len(relations)
+    return Counts(
+        objects=real_share * real.objects + scale * (tally["subject"] + tally["object"]),
+        relations=real_share * real.relations + scale * tally["relation"],
+    )
+
+
+def _counts_of_loss(
+    prior: str, counts: Counts, rows: GeneratedRows, roles: str, real_share: float, vocabulary: Vocabulary
+) -> Counts:
+    if prior not in PRIORS:
+        raise WorkbenchError(f"prior {prior!r} is not known. Choose one of: {', '.join(PRIORS)}.")
+    if prior == "train":
+        return counts
+    active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
+    return shown_counts(counts, rows.relations, active, real_share, vocabulary)
 
 
 def _batches(
