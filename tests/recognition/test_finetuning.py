@@ -10,11 +10,14 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
+from workbench.recognition.batches import MixedBatches
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser
-from workbench.recognition.lsvru import ROLES
-from workbench.recognition.stored_features import GeneratedRows
+from workbench.recognition.finetuning import active_roles, finetune_recogniser, shown_counts
+from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.training import train_recogniser
 from workbench.regions.bank import FeatureBank
+from workbench.scenes.bands import count_classes
+from workbench.scenes.vocabulary import ROLES
 
 
 class Rows:
@@ -194,3 +197,38 @@ def test_generated_folders_that_do_not_fit_are_named(small_data, trained, tmp_pa
 def test_wrong_parameters_are_named(small_data, trained, tmp_path, options, message):
     with pytest.raises(WorkbenchError, match=message):
         finetune(tmp_path, small_data, trained, **options)
+
+
+def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
+    train = FeatureBank.open(small_data.features / "train")
+    rows = GeneratedRows(small_data.generated, train)
+    real, everything = FeatureRows(train, "real"), {role: np.ones(len(rows), bool) for role in ROLES}
+    counts = count_classes(train.relations, small_data.vocabulary)
+    for share in (0.25, 0.5):
+        batches = MixedBatches(FeatureRows(rows, "made"), real, everything, batch_size=40, real_share=share, seed=0)
+        seen = [batch.labels for epoch in range(1, 60) for batch in batches.batches(epoch)]
+        found = np.bincount(np.concatenate([labels["relation"] for labels in seen]), minlength=4)
+        expected = shown_counts(counts, rows.relations, everything, share, small_data.vocabulary).relations
+        assert np.allclose(found / found.sum(), expected / expected.sum(), atol=0.02)
+    nothing = {role: np.zeros(len(rows), bool) for role in ROLES}
+    only_real = shown_counts(counts, rows.relations, nothing, 0.5, small_data.vocabulary)
+    assert np.allclose(only_real.objects, counts.objects / 2)
+
+
+@pytest.mark.parametrize("scenes", ["own", "image"])
+def test_a_head_that_reads_scenes_is_finetuned_and_resumed(small_data, tmp_path, scenes):
+    sizes = {"width": 16, "heads": 2, "memory": 4, "scene_hidden": 16, "block_hidden": 16}
+    train_recogniser(tmp_path / "base", features=small_data.features, text=small_data.text, epochs=1, hidden=16,
+                     architecture="reltransformer", sizes=sizes)  # fmt: skip
+
+    def kill(entry):
+        if entry["epoch"] == 1:
+            raise Killed
+
+    options = {"epochs": 2, "learning_rates": [1e-3], "real_replay": 0.5, "scenes": scenes}
+    finetune(tmp_path / "whole", small_data, tmp_path / "base", **options)
+    with pytest.raises(Killed):
+        finetune(tmp_path / "killed", small_data, tmp_path / "base", on_epoch=kill, seconds_between_states=0, **options)
+    finetune(tmp_path / "killed", small_data, tmp_path / "base", **options)
+    whole, killed = (load_recogniser(tmp_path / name).head.state_dict() for name in ("whole", "killed"))
+    assert all(torch.equal(value, killed[name]) for name, value in whole.items())
