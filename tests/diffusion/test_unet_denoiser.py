@@ -156,6 +156,7 @@ def test_an_untrained_network_predicts_nothing():
 def test_training_lowers_the_loss_and_samples_find_their_class(tmp_path, denoiser, target, layout, learned, found):
     data, config = clusters(), {"denoiser": denoiser, "target": target, "layout": layout, "width": 32, "blocks": 2}
     config |= {"learning_rate": 1e-2, "ema_decay": 0.9, "dropout": 0.0, "schedule": "scaled_linear", "token_width": 32}
+    config["unet_channels"] = (8, 16) if target == "epsilon" else (8,)
     metrics = train(tmp_path, 60 if denoiser == "unet" else 200, data, config, held_out=data[:2])
     assert metrics["held_out_loss"] < learned * read_log(tmp_path)[0]["loss"]
     assert (metrics["denoiser"], metrics["target"]) == (denoiser, target)
@@ -197,7 +198,7 @@ class Killed(Exception):
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path):
-    config = {"dropout": 0.1, "class_balancing": 1.0}
+    config = {"dropout": 0.1, "class_balancing": 1.0, "unet_channels": (8,)}
 
     def kill(line):
         if line["step"] >= 5:
