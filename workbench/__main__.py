@@ -79,9 +79,7 @@ def _add_tables(commands) -> None:
     tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
     tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
     tables.add_argument("--list", action="store_true", help="list the rows and stop")
-    tables.add_argument(
-        "--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there"
-    )
+    tables.add_argument("--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there")
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:

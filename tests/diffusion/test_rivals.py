@@ -8,9 +8,9 @@ import pytest
 from workbench.diffusion import rivals
 from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.generated import GeneratedFeatures
-from workbench.diffusion.rivals import RIVALS, ClassMean, UnionRows, generate_rival
+from workbench.diffusion.rivals import RIVALS, UnionRows, generate_rival
 from workbench.diffusion.sampling import chosen_triplets
-from workbench.diffusion.seeds import SubjectObjectSeed, fit_seed_map, relation_rows, subject_object_seed
+from workbench.diffusion.seeds import ClassMean, SubjectObjectSeed, fit_seed_map, relation_rows, subject_object_seed
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows

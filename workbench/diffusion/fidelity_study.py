@@ -9,8 +9,8 @@ import pandas as pd
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.fidelity import FidelitySettings, LabelledFeatures, fidelity_report
-from workbench.diffusion.sampling import STARTS, require_choices, sample_features
-from workbench.diffusion.seeds import SEED_MAPS, fit_seed_map, subject_object_seed
+from workbench.diffusion.sampling import require_choices, sample_features
+from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.randomness import generator
@@ -55,7 +55,7 @@ def study_fidelity(
     conditions, index = condition_table(
         embeddings, wanted, checkpoint.hardness_model(), captions=read_triplets(triplets)
     )
-    seeds = _seeds(train, wanted, seed_map, seed) if start == "subject-object" else None
+    seeds = None if start == "random" else _seeds(train, wanted, start, seed_map, seed)
     sampled = sample_features(
         checkpoint, conditions, index, seed=seed, start=seeds, start_time=start_time, steps=steps, guidance=guidance,
         purpose="fidelity", description="Sampling for held-out triplets",
@@ -73,9 +73,10 @@ def study_fidelity(
     return {"settings": asdict(settings), "rows": len(rows)} | _nested(report)
 
 
-def _seeds(train: FeatureBank, wanted: pd.DataFrame, seed_map: str, seed: int) -> np.ndarray:
-    means = subject_object_seed(train, wanted, seed).means(train)
-    return fit_seed_map(train, seed)(means) if seed_map == "affine" else means
+def _seeds(train: FeatureBank, wanted: pd.DataFrame, start: str, seed_map: str, seed: int) -> np.ndarray:
+    boxes = subject_object_seed(train, wanted, seed)
+    mean = class_mean(train, wanted, boxes, relation=start != "subject-object", seed_map=seed_map, seed=seed)
+    return mean(np.arange(len(wanted)))
 
 
 def _known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int) -> np.ndarray:

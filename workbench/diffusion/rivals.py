@@ -13,14 +13,7 @@ from workbench.diffusion.conditions import read_triplets
 from workbench.diffusion.generated import PartialFeatures, bank_identity, write_manifest
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.sampling import ROWS_PER_PART, chosen_triplets, require_choices
-from workbench.diffusion.seeds import (
-    SEED_MAPS,
-    SeedMap,
-    SubjectObjectSeed,
-    fit_seed_map,
-    relation_rows,
-    subject_object_seed,
-)
+from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, class_mean, subject_object_seed
 from workbench.diffusion.smote import Interpolation
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
@@ -71,25 +64,6 @@ class UnionRows:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         return self.bank.union(rows)
-
-
-@dataclass(frozen=True)
-class ClassMean:
-    """The mean of a subject's box, an object's box and, where ``relation`` (N,) is given, a union of the relation.
-
-    ``seed_map`` carries the mean of the two boxes over to the union space first.
-    """
-
-    bank: FeatureBank
-    boxes: SubjectObjectSeed
-    seed_map: SeedMap | None = None
-    relation: np.ndarray | None = None
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Samples (n, D) float32 for wanted rows."""
-        pair = self.boxes.means(self.bank, rows)
-        pair = pair if self.seed_map is None else self.seed_map(pair)
-        return pair if self.relation is None else (2 * pair + self.bank.union(self.relation[rows])) / 3
 
 
 def generate_rival(
@@ -152,8 +126,7 @@ def rival_sampler(
         return ClassGaussian.fit(*known, seed=seed, **options)
     if rival == "smote":
         return Interpolation.fit(*known, seed=seed, neighbours=settings.neighbours)
-    mapped = fit_seed_map(bank, seed) if settings.seed_map == "affine" else None
-    return ClassMean(bank, boxes, mapped, relation_rows(bank, table, seed) if rival == "triple_mean" else None)
+    return class_mean(bank, table, boxes, relation=rival == "triple_mean", seed_map=settings.seed_map, seed=seed)
 
 
 def _fill(folder: Path, rival: str, bank: FeatureBank, table: pd.DataFrame, boxes, settings, seed: int) -> None:

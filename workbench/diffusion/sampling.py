@@ -17,14 +17,13 @@ from workbench.diffusion.conditions import (
 from workbench.diffusion.generated import PartialFeatures, write_manifest
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.reverse_process import ReverseProcess, SamplerSettings
-from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, fit_seed_map, subject_object_seed
+from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, sha256_of_file
 from workbench.progress import track
 from workbench.randomness import generator, row_normal
 
 ROWS_PER_PART = 8192
-STARTS = ("random", "subject-object")
 ENTITY_FEATURES = ("seed", "generated")
 
 
@@ -98,8 +97,9 @@ def generate_features(
 
     Seed boxes are drawn for a "random" ``start`` too, since the subject's and object's features come from them unless
     ``entity_features`` is "generated" (then all three regions are sampled, a box starting from its own seed box).
-    ``seed_map`` "affine" carries the mean of the two boxes over to the union space. Writes generated.parquet and
-    float16 arrays in parts, so that a killed run goes on. Returns metrics.
+    "subject-object" starts at the noised mean of the two boxes (section 3.3), "subject-relation-object" at that of the
+    boxes and a training union of the relation. ``seed_map`` "affine" carries the boxes' mean over to the union space.
+    Writes generated.parquet and float16 arrays in parts, so that a killed run goes on. Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.bank import FeatureBank
@@ -121,9 +121,11 @@ def generate_features(
     boxes = subject_object_seed(bank, table, seed)
     conditions, index = condition_table(embeddings, table, checkpoint.hardness_model(), captions=augmented)
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index)
-    # A random start has no seed to carry over, so the map is not fitted for it.
-    mapped = fit_seed_map(bank, seed) if (start, seed_map) == ("subject-object", "affine") else None
-    regions = [_UnionRegion(bank, boxes, conditions, index, mapped)]
+    # A random start has no seed, so nothing is fitted for it.
+    mean = None if start == "random" else class_mean(
+        bank, table, boxes, relation=start != "subject-object", seed_map=seed_map, seed=seed
+    )  # fmt: skip
+    regions = [_UnionRegion(conditions, index, mean)]
     if entity_features == "generated":
         regions += [
             _BoxRegion(bank, role, table, embeddings, checkpoint.hardness_model()) for role in ("subject", "object")
@@ -162,16 +164,12 @@ def chosen_triplets(augmented: pd.DataFrame, samples: int, seed: int) -> pd.Data
 
 
 class _UnionRegion:
-    """Union regions: conditioned on the triplet, seeded by the mean of the two boxes."""
+    """Union regions: conditioned on the triplet, seeded by a mean over its classes."""
 
     name = "union"
 
-    def __init__(self, bank, boxes: SubjectObjectSeed, conditions: ConditionTable, index: np.ndarray, seed_map):
-        self.bank, self.boxes, self.conditions, self.index, self.seed_map = bank, boxes, conditions, index, seed_map
-
-    def seeds(self, rows: np.ndarray) -> np.ndarray:
-        means = self.boxes.means(self.bank, rows)
-        return means if self.seed_map is None else self.seed_map(means)
+    def __init__(self, conditions: ConditionTable, index: np.ndarray, seeds):
+        self.conditions, self.index, self.seeds = conditions, index, seeds
 
 
 class _BoxRegion:
@@ -194,7 +192,7 @@ def _fill(folder: Path, region, checkpoint, n: int, start: str, start_time: floa
             region.conditions.rows(distinct),
             index.reshape(-1),
             seed=seed,
-            start=region.seeds(rows) if start == "subject-object" else None,
+            start=None if start == "random" else region.seeds(rows),
             start_time=start_time,
             rows=rows,
             purpose=f"sample {region.name}",

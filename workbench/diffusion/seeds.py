@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from workbench.regions.bank import FeatureBank
 
 SEED_MAPS = ("none", "affine")
+# Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
+STARTS = ("random", "subject-object", "subject-relation-object")
 ROWS_TO_FIT = 50_000
 ROWS_PER_CHUNK = 4096
 
@@ -121,3 +123,30 @@ def fit_seed_map(bank: "FeatureBank", seed: int, ridge: float = 1e-2) -> SeedMap
 
 def _pair_means(bank: "FeatureBank", rows: np.ndarray) -> np.ndarray:
     return 0.5 * (bank.subject(rows) + bank.object(rows))
+
+
+@dataclass(frozen=True)
+class ClassMean:
+    """The mean of a subject's box, an object's box and, where ``relation`` (N,) rows are given, a union that shows it.
+
+    ``seed_map`` carries the mean of the two boxes over to the union space first.
+    """
+
+    bank: "FeatureBank"
+    boxes: SubjectObjectSeed
+    seed_map: SeedMap | None = None
+    relation: np.ndarray | None = None
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Samples (n, D) float32 for wanted rows."""
+        pair = self.boxes.means(self.bank, rows)
+        pair = pair if self.seed_map is None else self.seed_map(pair)
+        return pair if self.relation is None else (2 * pair + self.bank.union(self.relation[rows])) / 3
+
+
+def class_mean(
+    bank: "FeatureBank", triplets: pd.DataFrame, boxes: SubjectObjectSeed, *, relation: bool, seed_map: str, seed: int
+) -> ClassMean:
+    """The mean for every row of ``triplets`` whose boxes were drawn; with ``relation`` a union of it is drawn too."""
+    mapped = fit_seed_map(bank, seed) if seed_map == "affine" else None
+    return ClassMean(bank, boxes, mapped, relation_rows(bank, triplets, seed) if relation else None)
