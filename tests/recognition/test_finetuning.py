@@ -73,7 +73,7 @@ def test_roles_that_the_loss_looks_at(tmp_path):
     kept, tail = (active_roles(relations, roles, tmp_path) for roles in ("kept", "tail"))
     assert [kept[role].tolist() for role in ROLES] == [[False, True], [True, True], [True, False]]
     assert [tail[role].tolist() for role in ROLES] == [[False, True], [True, False], [False, False]]
-    with pytest.raises(WorkbenchError, match=r"'some'.*all, kept, tail"):
+    with pytest.raises(WorkbenchError, match=r"'some'.*all, entities, kept, tail"):
         active_roles(relations, "some", tmp_path)
     with pytest.raises(WorkbenchError, match="no column 'because'"):
         active_roles(relations.drop(columns="because"), "tail", tmp_path)

@@ -28,7 +28,7 @@ def made(n=12, seed=0):
 def test_without_further_terms_it_is_the_loss_itself(loss):
     head, visual, logits, labels = made()
     parts = Objective(ObjectivePlan(loss), COUNTS, 0)(head, visual, logits, Targets(labels), 0)
-    expected = role_losses(loss, COUNTS.objects, COUNTS.relations)
+    expected = role_losses(loss, COUNTS)
     for role in ROLES:
         assert parts[role].item() == pytest.approx(expected[role](getattr(logits, role), labels[role]).item())
 
@@ -46,6 +46,18 @@ def test_vilhub_and_relmix_are_added():
     again = Objective(ObjectivePlan(relmix="clean"), COUNTS, 0)(head, visual, logits, Targets(labels), 0)
     other = Objective(ObjectivePlan(relmix="clean"), COUNTS, 0)(head, visual, logits, Targets(labels), 1)
     assert again["relation"].item() == mixed["relation"].item() != other["relation"].item()
+
+
+def test_a_synthetic_weight_of_one_is_no_weight():
+    head, visual, logits, labels = made(n=10)
+    parts = [
+        Objective(ObjectivePlan("wce", synthetic_weight=weight), COUNTS, 0)(
+            head, visual, logits, Targets(labels, None, np.arange(10) < 4), 0
+        )
+        for weight in (1.0, 1.0 - 1e-6)
+    ]
+    for role in ROLES:
+        assert parts[0][role].item() == pytest.approx(parts[1][role].item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 2.0])

@@ -61,7 +61,8 @@ def test_logits_are_adjusted_by_the_train_prior(small_data, trained, tmp_path):
     counts = count_classes(FeatureBank.open(small_data.features / "train").relations, small_data.vocabulary)
     with torch.no_grad():
         was, now = before(*features), head(*features)
-    assert torch.allclose(now.subject, was.subject - 0.5 * torch.from_numpy(log_priors(counts.objects)), atol=1e-5)
+    prior = torch.from_numpy(log_priors(counts.labels_of_role("subject")))
+    assert torch.allclose(now.subject, was.subject - 0.5 * prior, atol=1e-5)
     prior = torch.from_numpy(log_priors(np.concatenate([[0], counts.relations])))
     assert torch.allclose(now.relation, was.relation - 0.5 * prior, atol=1e-5)
 

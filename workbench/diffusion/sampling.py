@@ -90,10 +90,13 @@ def generate_features(
     entity_features: str = "seed",
     seed_map: str = "none",
     samples: int = 0,
+    share: float = 1.0,
     seed: int = 0,
     precision: str = "auto",
 ) -> dict:
     """Stage ``generated``: one union feature for each augmented triplet, or ``samples`` of them going round.
+
+    ``share`` below 1 takes that part of the augmented triplets; of one seed a smaller part lies within a larger one.
 
     Seed boxes are drawn for a "random" ``start`` too, since the subject's and object's features come from them unless
     ``entity_features`` is "generated" (then all three regions are sampled, a box starting from its own seed box).
@@ -114,9 +117,12 @@ def generate_features(
     checkpoint.require_text(embeddings)
     settings = SamplerSettings(steps, guidance, tuple(guidance_interval), solver, precision)
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = [start, start_time, entity_features, seed_map, samples, seed]
+    chosen = [start, start_time, entity_features, seed_map, samples, share, seed]
     work = {"settings": asdict(settings), "chosen": chosen, "denoiser": sha256_of_file(checkpoint_path)}
     require_same_work(folder / "generation.json", work | {"augmented": len(augmented.augmented)})
+    if not 0 < share <= 1 or (samples and share < 1):
+        raise WorkbenchError(f"share is {share} and samples {samples}; give a share above 0 and up to 1, or samples.")
+    samples = samples or round(share * len(augmented.augmented)) * (share < 1)
     table = chosen_triplets(augmented.augmented, samples, seed)
     boxes = subject_object_seed(bank, table, seed)
     conditions, index = condition_table(embeddings, table, checkpoint.hardness_model(), captions=augmented)
@@ -159,7 +165,7 @@ def chosen_triplets(augmented: pd.DataFrame, samples: int, seed: int) -> pd.Data
         )
     rows = np.arange(samples or len(augmented)) % len(augmented)
     if 0 < samples < len(augmented):
-        rows = np.sort(generator(seed, "chosen triplets").choice(len(augmented), samples, replace=False))
+        rows = np.sort(generator(seed, "chosen triplets").permutation(len(augmented))[:samples])
     return augmented.iloc[rows].reset_index(drop=True).assign(augmented_row=rows)
 
 

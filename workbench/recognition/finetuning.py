@@ -24,20 +24,20 @@ from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-LOSS_ROLES = ("all", "kept", "tail")
+LOSS_ROLES = ("all", "entities", "kept", "tail")
 PRIORS = ("train", "batches")
 
 
 def active_roles(relations, roles: str, place: Path) -> dict[str, np.ndarray]:
     """Which roles of generated rows the loss looks at, (N,) bool by role.
 
-    "all": every role. "kept": all but the one that augmentation replaced (column "replaced"), so the tail role
-    and the other one that came with it. "tail": only the tail role (column "because").
+    "all": every role. "entities": subject and object. "kept": all but the one that augmentation replaced (column
+    "replaced"), so the tail role and the other one that came with it. "tail": only the tail role (column "because").
     """
     if roles not in LOSS_ROLES:
         raise WorkbenchError(f"roles {roles!r} is not known. Choose one of: {', '.join(LOSS_ROLES)}.")
-    if roles == "all":
-        return {role: np.ones(len(relations), dtype=bool) for role in ROLES}
+    if roles in ("all", "entities"):
+        return {role: np.full(len(relations), roles == "all" or role != "relation") for role in ROLES}
     column = "replaced" if roles == "kept" else "because"
     if column not in relations:
         raise WorkbenchError(f"{place}: no column {column!r}, which roles={roles!r} needs. Use roles='all'.")
@@ -132,6 +132,7 @@ def finetune_recogniser(
                 folder / f"learning_rate_{number}.safetensors",
                 on_epoch=on_epoch,
                 seconds_between_states=seconds_between_states,
+                first_choice=epochs // 2 + 1 if curriculum != "none" else 1,
             )
         )
         write_log(folder / LOG_FILE, _joined_log(trials))
@@ -145,12 +146,14 @@ def finetune_recogniser(
         lambda head: validate(head, chosen),
     )
     changed = keep_if_worse or after["combined"] > before["combined"]
+    if not changed:
+        share, best_weights, after = 0.0, start_weights, before
     history = {"stage": "finetuning", "objective": asdict(objective), "prior": prior, "curriculum": curriculum,
                "scenes": scenes, "real_replay": real_replay, "roles": roles,
                "learning_rate": best_rate, "best_epoch": best.best_epoch, "seed": seed, "changed": changed,
                "weight_share": share, "validation": after,
                "before": start.history | {"validation": before}}  # fmt: skip
-    start.head.load_state_dict(best_weights if changed else start_weights)
+    start.head.load_state_dict(best_weights)
     start.history = history
     save_recogniser(folder / RECOGNISER_FILE, start)
     for number in range(len(trials)):
@@ -178,14 +181,13 @@ def shown_counts(
 
     ``relations`` are the generated rows, ``active`` (N,) bool by role which of them the role's loss looks at.
     """
-    rows_of_real = int(real.relations.sum())
-    tally = {role: np.bincount(relations[role].to_numpy()[active[role]], minlength=len(vocabulary.names(role)))
-             for role in ROLES}  # fmt: skip
-    scale = (1 - real_share) * rows_of_real / len(relations)
-    return Counts(
-        objects=real_share * real.objects + scale * (tally["subject"] + tally["object"]),
-        relations=real_share * real.relations + scale * tally["relation"],
-    )
+    scale = (1 - real_share) * real.relations.sum() / len(relations)
+    shown = {}
+    for role in ROLES:
+        generated = relations[role].to_numpy()[active[role]]
+        tally = np.bincount(generated, minlength=len(vocabulary.names(role)))
+        shown[role] = real_share * real.labels_of_role(role) + scale * tally
+    return Counts(shown["subject"] + shown["object"], shown["relation"], shown["subject"], shown["object"])
 
 
 def _counts_of_loss(

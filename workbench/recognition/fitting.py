@@ -106,9 +106,11 @@ def fit(
     log_path: Path | None = None,
     on_epoch: Callable[[dict], None] | None = None,
     seconds_between_states: float = 10.0,
+    first_choice: int = 1,
 ) -> Fitted:
     """Train ``head`` and keep the weights of the epoch with the highest "combined" of ``validate``.
 
+    Epochs before ``first_choice`` are not chosen (half a curriculum is none).
     Parameters that do not require a gradient stay as they are. Dropout draws from (seed, epoch).
     ``state`` is a safetensors file from which a killed fit continues to the same result. A loss that is not
     finite stops with a WorkbenchError that says where; the state of the last good epoch stays.
@@ -127,7 +129,7 @@ def fit(
         entry |= {f"validation_{name.replace('/', '_')}": value for name, value in validation.items()}
         entry |= {"held_out_loss": validation["loss"], "seconds": round(time.monotonic() - started, 3)}
         fitted.log.append(entry)
-        if not fitted.best or validation["combined"] > fitted.best["combined"]:
+        if epoch >= first_choice and (not fitted.best or validation["combined"] > fitted.best["combined"]):
             fitted.best_weights = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
             fitted.best_epoch, fitted.best = epoch, validation
         if time.monotonic() - saved_at >= seconds_between_states or epoch == plan.epochs:
@@ -206,10 +208,11 @@ def _on_device(features, device: torch.device) -> list[torch.Tensor]:
 
 
 def _optimiser(head: LsvruHead, plan: FitPlan) -> torch.optim.Optimizer:
-    """Biases without weight decay; with SGD they learn twice as fast (reference 6.1)."""
+    """Biases, class factors and offsets without weight decay; with SGD they learn twice as fast (reference 6.1)."""
+    undecayed = (".bias", *(f"class_{kind}.{role}" for kind in ("factor", "offset") for role in ROLES))
     trained = [(name, parameter) for name, parameter in head.named_parameters() if parameter.requires_grad]
-    bias = [parameter for name, parameter in trained if name.endswith(".bias")]
-    weight = [parameter for name, parameter in trained if not name.endswith(".bias")]
+    bias = [parameter for name, parameter in trained if name.endswith(undecayed)]
+    weight = [parameter for name, parameter in trained if not name.endswith(undecayed)]
     groups = [
         {"params": weight, "weight_decay": plan.weight_decay, "multiple": 1.0},
         {"params": bias, "weight_decay": 0.0, "multiple": 2.0 if plan.optimiser == "sgd" else 1.0},

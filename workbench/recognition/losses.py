@@ -17,6 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed
 from workbench.recognition.equalization_loss import drawn, equalization, equalization_upstream, tail_classes
 from workbench.recognition.focal_loss import GAMMA, focal, focal_upstream
+from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -55,14 +56,20 @@ def weighted_cross_entropy(counts: np.ndarray, *, background: bool, **_: float) 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, labels, weight=weight.to(logits.device))
 
+    loss.divisor = lambda labels: weight.to(labels.device)[labels].sum()
     return loss
+
+
+def divisor(loss: Loss, labels: torch.Tensor) -> torch.Tensor | int:
+    """What a loss divides its sum over rows by: the number of rows, or, for WCE, the sum of their class weights."""
+    return getattr(loss, "divisor", len)(labels)
 
 
 def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0, **_: float) -> Loss:
     """Cross-entropy of logits + tau x log prior, so that the logits themselves favour no frequent class.
 
-    The prior is the add-one smoothed share of the class in train; the background never occurs as a label on
-    stored relations, so it is smoothed like a class without examples. Nothing is adjusted at test.
+    The prior is the add-one smoothed share of the class among the role's labels in train; the background never occurs
+    as a label on stored relations, so it is smoothed like a class without examples. Nothing is adjusted at test.
     """
     counts = np.concatenate([[0], counts]) if background else counts
     offset = torch.from_numpy(np.float32(tau) * log_priors(counts))
@@ -133,15 +140,12 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 
 
 def role_losses(
-    name: str,
-    object_counts: np.ndarray,
-    relation_counts: np.ndarray,
-    tau: float = 1.0,
-    gamma: float = GAMMA,
-    seed: int = 0,
-) -> dict[str, Loss]:
-    """One loss per role; subjects and objects share the counts of the object classes, as upstream.
+    name: str, counts: Counts, tau: float = 1.0, gamma: float = GAMMA, seed: int = 0
+) -> dict[str, Loss]:  # fmt: skip
+    """One loss per role.
 
+    Subjects and objects share the counts of the object classes, as upstream; a prior ("logit_adjusted") is that of the
+    role's own labels, since some classes are hardly ever subjects.
     Labels: subject and object 0..C-1, relation 1..R (0 is the background). ``tau`` is for "logit_adjusted", ``gamma``
     for the focal losses, ``seed`` for the draws of the equalization losses, which differ from role to role.
     """
@@ -149,9 +153,10 @@ def role_losses(
         raise WorkbenchError(f"loss {name!r} is not known. Choose one of: {', '.join(LOSSES)}.")
     if gamma < 0:
         raise WorkbenchError(f"gamma is {gamma}; expected 0 (plain cross-entropy times alpha) or more.")
+    of_role = counts.labels_of_role if name == "logit_adjusted" else counts.of_role
     return {
         role: LOSSES[name](
-            relation_counts if role == "relation" else object_counts,
+            of_role(role),
             background=role == "relation",
             tau=tau,
             gamma=gamma,

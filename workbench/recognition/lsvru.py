@@ -143,11 +143,10 @@ class LsvruHead(nn.Module):
                 cosine_logits(visual.object, objects),
             )
         else:
-            unit = {role: functional.normalize(getattr(visual, role), dim=1) for role in ROLES}
             found = Logits(
-                self.so_classifier(unit["subject"]),
-                self.prd_classifier(unit["relation"]),
-                self.so_classifier(unit["object"]),
+                _linear_logits(visual.subject, self.so_classifier),
+                _linear_logits(visual.relation, self.prd_classifier),
+                _linear_logits(visual.object, self.so_classifier),
             )
         if not self.config.adjusted:
             return found
@@ -164,6 +163,11 @@ def cosine_logits(visual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """Ten times the cosine of (N, hidden) and (C, hidden), in float32 even under autocast; returns (N, C)."""
     with torch.autocast(visual.device.type, enabled=False):
         return NORM_SCALE * functional.normalize(visual.float(), dim=1) @ functional.normalize(classes.float(), dim=1).T
+
+
+def _linear_logits(visual: torch.Tensor, classifier: nn.Linear) -> torch.Tensor:
+    with torch.autocast(visual.device.type, enabled=False):
+        return classifier(functional.normalize(visual.float(), dim=1))
 
 
 def probabilities(logits: Logits) -> dict[str, torch.Tensor]:

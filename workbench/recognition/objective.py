@@ -12,7 +12,7 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
 from workbench.recognition.hubness import vilhub
-from workbench.recognition.losses import Loss, class_weights, role_losses, with_background
+from workbench.recognition.losses import Loss, class_weights, divisor, role_losses, with_background
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
 from workbench.recognition.relmix import RelMix, relmix_terms
 from workbench.scenes.bands import Counts
@@ -24,7 +24,8 @@ RELMIX_RULES = ("none", "clean", "upstream")
 @dataclass(frozen=True)
 class ObjectivePlan:
     """Terms by name: ``loss`` as in `LOSSES` (``tau``, ``gamma`` its parameters), ``vilhub_scale`` (0 is none),
-    ``relmix`` "none", "clean" or "upstream", ``synthetic_weight`` the weight of generated rows in every loss.
+    ``relmix`` "none", "clean" or "upstream", ``synthetic_weight`` the weight of generated rows in the classification
+    loss. VilHub and RelMix look at all rows and roles alike.
     """
 
     loss: str = "ce"
@@ -60,9 +61,7 @@ class Objective:
     def __init__(self, plan: ObjectivePlan, counts: Counts, seed: int):
         plan.check()
         self.plan, self._seed = plan, seed
-        self._losses: dict[str, Loss] = role_losses(
-            plan.loss, counts.objects, counts.relations, tau=plan.tau, gamma=plan.gamma, seed=seed
-        )
+        self._losses: dict[str, Loss] = role_losses(plan.loss, counts, tau=plan.tau, gamma=plan.gamma, seed=seed)
         self._relation_weights = with_background(class_weights(counts.relations))
 
     def __call__(
@@ -87,16 +86,16 @@ class Objective:
         return {role: vilhub(getattr(logits, role), self.plan.vilhub_scale) for role in ROLES}
 
     def _classified(self, role: str, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        labels = targets.labels[role]
+        labels, loss = targets.labels[role], self._losses[role]
         total = logits.sum() * 0.0
         for rows, weight in self._groups(role, targets, len(labels)):
             if len(rows) == len(labels):
-                return weight * self._losses[role](logits, labels)
+                return weight * loss(logits, labels)
             if len(rows):
                 picked = torch.from_numpy(rows).to(logits.device)
-                # Times the share, so that a row weighs the same however many rows of its batch are looked at.
-                share = len(rows) / len(labels)
-                total = total + weight * share * self._losses[role](logits[picked], labels[picked])
+                # Divided as in the whole batch, so that a row weighs the same however many of its rows are looked at.
+                share = divisor(loss, labels[picked]) / divisor(loss, labels)
+                total = total + weight * share * loss(logits[picked], labels[picked])
         return total
 
     def _groups(self, role: str, targets: Targets, n: int) -> list[tuple[np.ndarray, float]]:

@@ -14,9 +14,10 @@ import torch
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
+from workbench.randomness import derived_seed
 from workbench.recognition.batches import BalancedBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, load_recogniser, save_recogniser
-from workbench.recognition.fitting import FitPlan, fit
+from workbench.recognition.fitting import FitPlan, fit, write_log
 from workbench.recognition.heads import empty_head
 from workbench.recognition.losses import log_priors
 from workbench.recognition.lsvru import LsvruHead
@@ -24,7 +25,7 @@ from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
-from workbench.recognition.training import LOG_FILE, STATE_FILE
+from workbench.recognition.training import LOG_FILE
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -52,7 +53,7 @@ def rebalance_recogniser(
     text: Path | None = None,
     epochs: int = 5,
     batch_size: int = 256,
-    learning_rate: float = 1e-3,
+    learning_rates: Sequence[float] = (1e-3,),
     strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0),
     seed: int = 0,
     optimiser: str = "adamw",
@@ -87,16 +88,16 @@ def rebalance_recogniser(
     before = work.validate(start.head)
     start.head.cpu()
     if method in ("crt", "lws"):
-        plan = FitPlan(epochs, batch_size, learning_rate, seed, optimiser, weight_decay, schedule, 0, precision, device)
+        plans = [FitPlan(epochs, batch_size, float(rate), seed, optimiser, weight_decay, schedule, 0, precision, device)
+                 for rate in learning_rates]  # fmt: skip
         rows = FeatureRows(train, f"{features / 'train'}", memory_gigabytes)
-        head, found = _retrained(method, work, rows, validate, plan, folder, on_epoch)
+        head, found = _best_retrained(method, recogniser, work, rows, validate, plans, folder, on_epoch)
     else:
         head, found = _TUNED[method](work, recogniser, strengths)
     after = work.validate(head)
     history = {"stage": "rebalancing", "method": method, "seed": seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
     save_recogniser(folder / RECOGNISER_FILE, replace(start, head=head.cpu(), history=history))
-    (folder / STATE_FILE).unlink(missing_ok=True)
     return {
         **found,
         **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
@@ -104,32 +105,52 @@ def rebalance_recogniser(
     }
 
 
-def _retrained(method, work: _Work, rows: FeatureRows, validate, plan: FitPlan, folder: Path, on_epoch):
-    """The head with a classifier ("crt") or class factors ("lws") fitted on class-balanced batches."""
-    head = adjustable(work.start.head) if method == "lws" else work.start.head
-    if method == "crt":
-        _draw_classifier_anew(head, plan.seed)
-    parts = ("class_factor.",) if method == "lws" else CLASSIFIER_PARTS
-    for name, parameter in head.named_parameters():
-        parameter.requires_grad_(name.startswith(parts))
-    fitted = fit(
-        head,
-        BalancedBatches(rows, plan.batch_size, plan.seed, ImageScenes(rows) if head.reads_scenes else None),
-        Objective(ObjectivePlan(), work.counts, plan.seed),
-        validate,
-        plan,
-        folder / STATE_FILE,
-        log_path=folder / LOG_FILE,
-        on_epoch=on_epoch,
-    )
-    head.load_state_dict(fitted.best_weights)
-    seconds = round(sum(entry["seconds"] for entry in fitted.log), 1)
-    found = {"learning_rate": plan.learning_rate, "best_epoch": fitted.best_epoch, "seconds": seconds}
+def _best_retrained(method, recogniser: Path, work: _Work, rows: FeatureRows, validate, plans, folder: Path, on_epoch):
+    """The head with a classifier ("crt") or class factors ("lws") fitted on class-balanced batches; the best plan's."""
+    if not plans:
+        raise WorkbenchError("learning_rates is empty; give at least one number above 0.")
+    head = load_recogniser(recogniser).head
+    scenes = ImageScenes(rows) if head.reads_scenes else None
+    trials, entries = [], []
+    for number, plan in enumerate(plans):
+        head = _prepared(method, load_recogniser(recogniser).head, plan.seed)
+        source = BalancedBatches(rows, plan.batch_size, plan.seed, scenes)
+        state = folder / f"learning_rate_{number}.safetensors"
+        trials.append(
+            fit(
+                head,
+                source,
+                Objective(ObjectivePlan(), work.counts, plan.seed),
+                validate,
+                plan,
+                state,
+                on_epoch=on_epoch,
+            )
+        )
+        entries += [entry | {"trial": number} for entry in trials[-1].log]
+        write_log(folder / LOG_FILE, entries)
+    best = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
+    head.load_state_dict(trials[best].best_weights)
+    for number in range(len(plans)):
+        (folder / f"learning_rate_{number}.safetensors").unlink(missing_ok=True)
+    seconds = round(sum(entry["seconds"] for entry in entries), 1)
+    found = {"learning_rate": plans[best].learning_rate, "best_epoch": trials[best].best_epoch, "seconds": seconds}
     return head.requires_grad_(True), found
 
 
+def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:
+    """The head with only that left to train which the method trains."""
+    head = adjustable(head) if method == "lws" else head
+    if method == "crt":
+        _draw_classifier_anew(head, seed)
+    parts = ("class_factor.",) if method == "lws" else CLASSIFIER_PARTS
+    for name, parameter in head.named_parameters():
+        parameter.requires_grad_(name.startswith(parts))
+    return head
+
+
 def _draw_classifier_anew(head: LsvruHead, seed: int) -> None:
-    fresh = empty_head(head.config).initialise(seed + 1).state_dict()
+    fresh = empty_head(head.config).initialise(derived_seed(seed, "classifier drawn anew")).state_dict()
     drawn = {name: value for name, value in fresh.items() if name.startswith(CLASSIFIER_PARTS)}
     head.load_state_dict(head.state_dict() | drawn)
 
@@ -155,10 +176,10 @@ def _tau_normalised(work: _Work, place: Path, strengths: Sequence[float]):
 
 def _logit_adjusted(work: _Work, place: Path, strengths: Sequence[float]):
     head = adjustable(work.start.head)
-    objects = log_priors(work.counts.objects)
+    labels = {role: work.counts.labels_of_role(role) for role in ROLES}
     # The background never occurs among stored relations; it is adjusted like a class without examples.
-    relations = log_priors(np.concatenate([[0], work.counts.relations]))
-    priors = {"subject": objects, "relation": relations, "object": objects}
+    labels["relation"] = np.concatenate([[0], labels["relation"]])
+    priors = {role: log_priors(counts) for role, counts in labels.items()}
     offsets = {role: head.class_offset[role].detach().clone() for role in ROLES}
 
     def adjust(role: str, tau: float) -> None:

@@ -21,6 +21,8 @@ STAGE_OF_BUILDER = {"rival": "generated", "training": "recogniser", "finetuning"
                     "rebalancing": "recogniser"}  # fmt: skip
 # What the paper's 20K and 60K of 96K samples are here: shares of the quota.
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
+# Names of generated features by where sampling starts; "_plain" after them is without hardness.
+STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
 TRAININGS = {
     "ce": ("CE", {}),
@@ -68,6 +70,7 @@ class System:
     generated: bool
     baseline: str | None = None
     curve: str | None = None
+    source: str | None = None
 
 
 @dataclass
@@ -116,18 +119,18 @@ class GridBuilder:
         )  # fmt: skip
 
     def generated(self, name: str) -> str:
-        """Generated features by name: so, random (+ _plain without hardness, + _20k, _60k), or a rival."""
-        if name not in ("so", "random") and name.split("_")[0] not in ("so", "random"):
+        """Generated features by name: a start (+ _plain without hardness, + _20k, _60k), or a rival."""
+        start, *rest = name.split("_")
+        if start not in STARTS:
             return self.grid.add(
                 Task("rival", name, {"features": "features", "triplets": self.triplets},
                      {"rival": name} | self._of("rivals").get(name, {}))
             )  # fmt: skip
-        start, *rest = name.split("_")
-        share = next((SAMPLE_SHARES[part] for part in rest if part in SAMPLE_SHARES), None)
-        samples = {} if share is None else {"samples": round(share * self._quota())}
-        started = {"start": "subject-object" if start == "so" else "random"}
+        shares = [{"share": SAMPLE_SHARES[part]} for part in rest if part in SAMPLE_SHARES]
+        started = {"start": STARTS[start]}
         inputs = _DATA | {"triplets": self.triplets, "diffusion": self.diffusion("plain" not in rest)}
-        return self.grid.add(Task("generated", name, inputs, self._of("sampling") | started | samples))
+        sampling = self._of("sampling") | self._of(f"sampling_{start}")
+        return self.grid.add(Task("generated", name, inputs, sampling | started | (shares[0] if shares else {})))
 
     def trained(self, architecture: str, training: str, group: str) -> str:
         """A recogniser trained on real features; returns the system's key."""
@@ -154,11 +157,12 @@ class GridBuilder:
         if options.get("curriculum"):
             inputs |= {"triplets": self.triplets}
         key = "_".join(filter(None, [base, generated, suffix]))
-        tuned = self._of("finetuning") | self._of(f"{system.architecture}_finetuning")
+        architecture = base.split("_")[0]
+        tuned = self._of("finetuning") | self._of(f"{architecture}_finetuning")
         return self._system(
             Task("finetuning", key, inputs, tuned | own | options),
-            title, system.architecture, system.training, group, generated=options.get("real_replay") != 1.0,
-            baseline=base, curve=curve,
+            title, architecture, system.training, group, generated=options.get("real_replay") != 1.0,
+            baseline=base, curve=curve, source=_source(generated, options),
         )  # fmt: skip
 
     def rebalanced(self, base: str, method: str, title: str, group: str) -> str:
@@ -167,22 +171,25 @@ class GridBuilder:
         inputs = {"recogniser": f"recogniser/{base}", "features": "features"}
         return self._system(
             Task("rebalancing", f"{base}_{method}", inputs, settings | {"method": method}),
-            title, system.architecture, system.training, group, generated=system.generated, baseline=base,
+            title, base.split("_")[0], system.training, group, generated=system.generated, baseline=base,
+            source=system.source,
         )  # fmt: skip
 
     def _system(self, task: Task, title: str, architecture: str, training: str, group: str, **rest: Any) -> str:
         recogniser = self.grid.add(task)
         self.grid.add(Task("evaluation", task.variant, {"recogniser": recogniser, "features": "features"}))
-        titled = f"{TITLES[architecture]}, {title}"
-        self.grid.systems[task.variant] = System(task.variant, titled, architecture, training, group, **rest)
+        named = TITLES[architecture]
+        self.grid.systems[task.variant] = System(task.variant, f"{named}, {title}", named, training, group, **rest)
         return task.variant
 
     def _of(self, kind: str) -> dict[str, Any]:
         return dict(self.settings.get(kind) or {})
 
-    def _quota(self) -> int:
-        quotas = self._of("triplets")
-        return quotas["medium_quota"] + quotas["few_quota"]
-
 
 _DATA = {"features": "features", "text": "text"}
+
+
+def _source(generated: str, options: Mapping[str, Any]) -> str | None:
+    if options.get("real_replay") == 1.0:
+        return None
+    return "diffusion" if generated.split("_")[0] in STARTS else "rival"

@@ -13,14 +13,15 @@ from workbench.runs.opening import features_of, text_of
 from workbench.runs.parameters import unknown
 from workbench.runs.places import project_root
 from workbench.runs.profiles import tables_section
-from workbench.runs.table_grid import BUILDERS, Grid, Task
+from workbench.runs.table_grid import BUILDERS, STARTS, TITLES, Grid, Task
 from workbench.runs.table_rows import paper_grid
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
 EVERYWHERE = ("only_trained",)
+STARTS_SETTINGS = tuple(f"sampling_{start}" for start in STARTS)
 SETTINGS = ("architectures", "data", "features_run", "start", "vilhub_scale", "combined", "triplets", "diffusion",
-            "sampling", "rivals", "training", "lsvru", "reltransformer", "finetuning", "lsvru_finetuning",
-            "reltransformer_finetuning", "rebalancing", *EVERYWHERE)  # fmt: skip
+            "sampling", *STARTS_SETTINGS, "rivals", "training", "lsvru", "reltransformer", "finetuning",
+            "lsvru_finetuning", "reltransformer_finetuning", "rebalancing", *EVERYWHERE)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,20 @@ class TablePlan:
         inputs = {name: data[other] if other in data else run.find(*other.split("/"))
                   for name, other in task.inputs.items()}  # fmt: skip
         builder = builder_of(task)
+        _one_thread()
         return run.stage(task.stage, builder, variant=task.variant, **inputs, **self._parameters(task, builder, seed))
 
     def _parameters(self, task: Task, builder: Callable, seed: int) -> dict[str, Any]:
         taken = inspect.signature(builder).parameters
         shared = {name: self.settings[name] for name in EVERYWHERE if name in self.settings and name in taken}
         return shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
+
+
+def _one_thread() -> None:
+    """As in `table_queue.quiet_workers`, for a task that is built alone."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def table_plan(profile: str, root: Path | None = None) -> TablePlan:
@@ -67,10 +76,23 @@ def table_plan(profile: str, root: Path | None = None) -> TablePlan:
     for name in ("start", "triplets", "vilhub_scale"):
         if name not in settings:
             raise WorkbenchError(f"profile {profile!r}, tables: {name!r} is missing. Give it beside the others.")
+    _check_choices(settings, profile)
     grid = paper_grid(settings)
     for task in grid.tasks.values():
         _check(task, profile)
     return TablePlan(profile, settings, grid, root)
+
+
+def _check_choices(settings: Mapping[str, Any], profile: str) -> None:
+    place = f"profile {profile!r}, tables"
+    choices = [("start", settings["start"], STARTS)]
+    choices += [("architecture", name, TITLES) for name in settings.get("architectures") or []]
+    for name, value, known in choices:
+        if value not in known:
+            raise WorkbenchError(f"{place}: {unknown(name, value, list(known))}")
+    for name in ("medium_quota", "few_quota"):
+        if name not in (settings["triplets"] or {}):
+            raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
 
 
 def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
@@ -86,7 +108,10 @@ def _check(task: Task, profile: str) -> None:
         if name not in taken:
             raise WorkbenchError(f"profile {profile!r}, tables, {task.key}: {unknown('parameter', name, list(taken))}")
         default = taken[name].default
-        if isinstance(default, int | float) and not isinstance(value, int | float):
+        numbers = default if isinstance(default, tuple | list) else [default]
+        values = value if isinstance(value, list) else [value]
+        texts = [each for each in values if isinstance(each, str)]
+        if texts and all(isinstance(each, int | float) for each in numbers):
             raise WorkbenchError(
                 f"profile {profile!r}, tables, {task.key}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, "
                 "which YAML reads as a text)."

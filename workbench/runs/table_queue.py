@@ -54,8 +54,8 @@ class TaskQueue:
         with _pool(processes) as pool:
             while self._waiting or self._running:
                 self._submit(pool, processes)
-                if not self._running:
-                    continue  # what waited has failed with its needs
+                if not self._running and self._waiting:
+                    raise ValueError(f"jobs that need what nobody builds: {self._waiting}")
                 for future in wait(self._running, return_when=FIRST_COMPLETED).done:
                     outcome = future.result()
                     self._finish(self._running.pop(future), outcome, on_outcome)
@@ -67,8 +67,9 @@ class TaskQueue:
                 self._waiting.remove(job)
                 self.failures[job] = f"needs {failed[0][1]}, which failed: {self.failures[failed[0]]}"
             elif len(self._running) < processes and all(need in self._done for need in self._needs[job]):
-                self._waiting.remove(job)
+                # Taken out of those that wait only once it is given away: a dead worker makes this raise.
                 self._running[pool.submit(self._work, *job)] = job
+                self._waiting.remove(job)
 
     def _one_by_one(self, suspects: list[Job], on_outcome) -> None:
         self._running = {}
@@ -98,10 +99,14 @@ def _pool(processes: int):
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def share_cores(cores: int, processes: int) -> None:
-    """Give each of ``processes`` workers its part of the cores, through the environment that they inherit."""
+def quiet_workers() -> None:
+    """One thread for each worker, through the environment that it inherits, and no progress bars.
+
+    However many workers there are, a task has one thread: the last bits of a bfloat16 product depend on the number of
+    threads, and rows of one table must not differ in it.
+    """
     for name in _THREADS:
-        os.environ[name] = str(max(1, cores // processes))
+        os.environ[name] = "1"
     # Threads that spin while they wait halve the speed as soon as anything else runs on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.runs.table_grid import Grid, GridBuilder
+from workbench.runs.table_grid import STARTS, Grid, GridBuilder
 
 RIVALS = {
     "copy_noise": "copied rows + noise",
@@ -93,11 +93,18 @@ def _kept_head_rows(builder: GridBuilder, base: str, start: str) -> None:
 
 
 def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[str, Any]) -> None:
-    """A re-balancing loss with generated features; how they are mixed was chosen on validation (settings)."""
+    """A re-balancing loss with generated features; how they are mixed was chosen on validation (settings).
+
+    Beside them the same fine-tuning on real rows alone: what it gains is not the generated features' merit.
+    """
     chosen = dict(settings.get("combined") or {"real_replay": 0.5})
+    sources = dict.fromkeys((settings["start"], "so", "sro", "triple_mean"))
     for base in (f"{architecture}_logit_adjusted", f"{architecture}_wce"):
         title = builder.grid.systems[base].title.split(", ", 1)[1]
-        for generated, name in ((settings["start"], "DiffAugment"), ("triple_mean", RIVALS["triple_mean"])):
-            builder.finetuned(base, generated, f"{title} + {name}, real rows", "combined", suffix="mixed", **chosen)
+        builder.finetuned(base, settings["start"], f"{title}, real rows alone once more", "loss", suffix="replay100",
+                          **chosen | {"real_replay": 1.0})  # fmt: skip
+        for generated in sources:
+            named = RIVALS.get(generated) or f"DiffAugment, {STARTS[generated]} start"
+            builder.finetuned(base, generated, f"{title} + {named}, real rows", "combined", suffix="mixed", **chosen)
     tuned = f"{architecture}_ce_{settings['start']}_replay50"
     builder.rebalanced(tuned, "logit_adjustment", "CE + DiffAugment, 50% real rows, adjusted afterwards", "combined")
