@@ -9,7 +9,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.runs.artefacts import Run, Stage
-from workbench.runs.opening import features_of, text_of
+from workbench.runs.opening import features_of, from_project, text_of
 from workbench.runs.parameters import unknown
 from workbench.runs.places import project_root
 from workbench.runs.profiles import tables_section
@@ -56,7 +56,10 @@ class TablePlan:
     def _parameters(self, task: Task, builder: Callable, seed: int) -> dict[str, Any]:
         taken = inspect.signature(builder).parameters
         shared = {name: self.settings[name] for name in EVERYWHERE if name in self.settings and name in taken}
-        return shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
+        given = shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
+        # A file of word vectors is named from the project's folder, wherever the command runs.
+        words = given.get("word_vectors")
+        return given | {"word_vectors": from_project(self.run(seed), words)} if words else given
 
 
 def _one_thread() -> None:

@@ -5,9 +5,21 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
+from workbench.scenes.vocabulary import ROLES
 
-LOSS_TITLES = {"ce": "CE", "wce": "WCE", "logit_adjusted": "logit adjustment"}
+LOSS_TITLES = {
+    "ce": "CE",
+    "wce": "WCE",
+    "logit_adjusted": "logit adjustment",
+    "focal": "focal loss",
+    "focal_upstream": "focal loss as upstream codes it",
+    "weighted_focal": "weighted focal loss",
+    "weighted_focal_upstream": "weighted focal loss as upstream codes it",
+    "equalization": "equalization loss",
+    "equalization_upstream": "equalization loss as upstream codes it",
+}
 COLUMN_ROLES = ("subject/object", "relation", "combined")
 COLUMNS = [(role, band) for role in COLUMN_ROLES[:2] for band in (*BANDS, "all")] + [("combined", "all")]
 POINTS_OF_A_TIE = 0.05
@@ -19,6 +31,14 @@ class EvaluatedStage(Protocol):
     metrics: dict[str, Any]
 
     def __truediv__(self, name: str): ...
+
+
+def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
+    """What a training's objective is called in tables, for example "CE + VilHub + RelMix"."""
+    if loss not in LOSS_TITLES:
+        raise WorkbenchError(f"loss {loss!r} is not known. Choose one of: {', '.join(LOSS_TITLES)}.")
+    mixed = {"none": [], "clean": ["RelMix"]}.get(relmix, [f"RelMix ({relmix})"])
+    return " + ".join([LOSS_TITLES[loss], *(["VilHub"] if vilhub_scale else []), *mixed])
 
 
 def summaries(evaluations: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
@@ -57,10 +77,12 @@ def per_class_change(evaluations: Mapping[str, EvaluatedStage], *, before: str, 
 
 
 def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
-    """What was chosen on validation: learning rate, epoch, accuracy there; one row per training."""
+    """What was chosen on validation and the accuracy there, one row per training; what one does not choose is ""."""
     wanted = {
         "learning_rate": "chosen learning rate",
         "best_epoch": "chosen epoch",
+        "weight_share": "chosen share of the tuned weights",
+        "tau": "chosen tau, S R O",
         "validation_subject_object": "validation S/O, %",
         "validation_relation": "validation R, %",
         "validation_combined": "validation Combined, %",
@@ -68,12 +90,23 @@ def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
     }
     rows = {title: {wanted[k]: stage.metrics.get(k) for k in wanted} for title, stage in recognisers.items()}
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table["chosen learning rate"] = table["chosen learning rate"].map(lambda rate: "" if pd.isna(rate) else f"{rate:g}")
+    for name in [title for title in table if title.startswith("chosen")]:
+        table[name] = table[name].map(_choice)
     return table
 
 
-def headline_metrics(results: pd.DataFrame, *, baseline: str) -> dict[str, Any]:
-    """All numbers of all trainings, percent: headline, baseline, variants {training: {"exact combined all": ...}}."""
+def _choice(value: Any) -> str:
+    """A number, or one for each role, as text."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{value[role]:g}" for role in ROLES)
+    return "" if pd.isna(value) else f"{value:g}"
+
+
+def headline_metrics(results: pd.DataFrame, *, baseline: str, architecture: str = "lsvru") -> dict[str, Any]:
+    """All numbers of all trainings, percent: headline, baseline, variants {training: {"exact combined all": ...}}.
+
+    ``architecture`` is that of all trainings; notebook 06 needs it to tell which of the paper's systems they are.
+    """
     variants: dict[str, dict[str, float | None]] = {}
     for row in results.itertuples():
         name = f"{row.metric} {row.role} {row.band}"
@@ -81,7 +114,7 @@ def headline_metrics(results: pd.DataFrame, *, baseline: str) -> dict[str, Any]:
     headline = {
         f"{training}: Combined, exact, %": numbers["exact combined all"] for training, numbers in variants.items()
     }
-    return {"headline": headline, "baseline": baseline, "variants": variants}
+    return {"headline": headline, "architecture": architecture, "baseline": baseline, "variants": variants}
 
 
 def headline_table(results: pd.DataFrame) -> pd.DataFrame:
