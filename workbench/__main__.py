@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reports(commands)
     _add_data(commands)
     _add_features(commands)
+    _add_recogniser(commands)
     _add_tools(commands)
     return parser
 
@@ -78,8 +79,12 @@ def _add_tables(commands) -> None:
     tables.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
     tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
     tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
-    tables.add_argument("--list", action="store_true", help="list the rows and stop")
-    tables.add_argument("--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there")
+    instead = tables.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="list the rows and stop")
+    instead.add_argument("--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there")
+    instead.add_argument(
+        "--collect", action="store_true", help="write the page from finished rows alone; status 1 where one is missing"
+    )
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
@@ -140,6 +145,18 @@ def _add_features(commands) -> None:
     bring.add_argument("--name", required=True, help="name for the profile's features parameter")
     bring.add_argument("--replace", action="store_true", help="take the place of other features of that name")
     _command(features, "list", "list_features", "list the imported features")
+
+
+def _add_recogniser(commands) -> None:
+    recogniser = commands.add_parser("recogniser", help="recognisers trained elsewhere: import").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    bring = _command(recogniser, "import", "import_recogniser", "convert a checkpoint of LTVRR or RelTransformer")
+    bring.add_argument("checkpoint", type=_resolved, help="model_step<N>.pth or best.pth")
+    bring.add_argument("--architecture", required=True, choices=("lsvru", "reltransformer"))
+    bring.add_argument("--features", required=True, type=_folder, help="features it shall read: names, train bank")
+    bring.add_argument("--word-vectors", required=True, type=_resolved, help="those of its training (GoogleNews .bin)")
+    bring.add_argument("--output", required=True, type=_resolved, help="folder for recogniser.safetensors")
 
 
 def _add_tools(commands) -> None:

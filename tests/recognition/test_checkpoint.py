@@ -1,6 +1,7 @@
 """Recogniser files: round trip, strict loading with the full list of faults, what does not fit is refused."""
 
 import errno
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,6 @@ from workbench.recognition.checkpoint import (
     read_tensors,
     save_recogniser,
     save_tensors,
-    upstream_weights,
 )
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.scenes.vocabulary import Vocabulary
@@ -77,22 +77,65 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         load_recogniser(tmp_path)
 
 
-@pytest.mark.parametrize(("dimension", "encoder", "vocabulary", "message"), [
-    (7, "encoder A", VOCABULARY, "dimension 7, but the recogniser reads 6"),
-    (6, "encoder C", VOCABULARY, "'encoder C'.*'encoder A'"),
-    (6, "encoder A", Vocabulary(("dog", "cat", "hat"), ("on", "near")), "names are not"),
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"config": [1]}, "mapping"), ({"config": {"hidden": 4}}, "feature_dimension"),
+    ({"objects": ["dog", "cat"]}, "2 names of objects, but the head has 3"),
+    ({"relations": ["on", "near", "at"]}, "3 names of relations, but the head has 2"),
+    ({"objects": ["dog", "cat", "dog"]}, "entry 2: the name 'dog' again"), ({"relations": "on"}, "not a list"),
+    ({"architecture": "tree"}, "'tree' is not known"), ({"architecture": ["lsvru"]}, "unhashable"),
+    ({"encoder": None}, "encoder is None"), ({"entity_region": "picture"}, "entity_region is 'picture'"),
+    ({"history": [3]}, "history is"), ({"loss": 0.5}, "loss is 0.5"),
 ])  # fmt: skip
-def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, dimension, encoder, vocabulary, message):
-    bank = SimpleNamespace(dimension=dimension, encoder=encoder)
+def test_contradictory_metadata_name_the_file_and_the_remedy(path, changes, message):
+    tensors, facts = read_tensors(path)
+    save_tensors(path, tensors, facts | changes)
+    with pytest.raises(WorkbenchError, match=rf"recogniser\.safetensors: .*{message}.*Copy the file again.*import"):
+        load_recogniser(path)
+
+
+@pytest.mark.parametrize("changes", [{"hidden": -4}, {"n_objects": 0}, {"hidden": "4"}, {"feature_dimension": 6.0},
+                                     {"n_relations": True}, {"word_dimension": None}, {"hidden": 10**40},
+                                     {"classifier": "forest"}, {"depth": 2}])  # fmt: skip
+def test_impossible_sizes_name_the_file(path, changes):
+    tensors, facts = read_tensors(path)
+    save_tensors(path, tensors, facts | {"config": facts["config"] | changes})
+    with pytest.raises(WorkbenchError, match=r"recogniser\.safetensors: .*Copy the file again"):
+        load_recogniser(path)
+
+
+@pytest.mark.parametrize("hidden", [7, 10**7, 10**12])
+def test_sizes_are_compared_before_memory_is_taken(path, hidden):
+    tensors, facts = read_tensors(path)
+    save_tensors(path, tensors, facts | {"config": facts["config"] | {"hidden": hidden}})
+    with pytest.raises(WorkbenchError, match=r"tensors do not fit|no head has the sizes"):
+        load_recogniser(path)
+
+
+@pytest.mark.parametrize("facts", [["a"], "text", 3, None])
+def test_metadata_that_are_no_object_are_named(path, facts):
+    save_tensors(path, {"x": torch.zeros(1)}, facts)
+    with pytest.raises(WorkbenchError, match="expected a JSON object"):
+        load_recogniser(path)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"dimension": 7}, "dimension 7, but the recogniser reads 6"),
+    ({"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
+    ({"entity_region": "union"}, "the union's feature stands in.*cannot tell them apart.*train it on these"),
+    ({"vocabulary": Vocabulary(("dog", "cat", "hat"), ("on", "near"))}, "names are not"),
+])  # fmt: skip
+def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, changes, message):
+    asked = {"dimension": 6, "encoder": "encoder A", "entity_region": "box", "vocabulary": VOCABULARY}
+    recogniser.check_fits(SimpleNamespace(**asked), VOCABULARY, tmp_path)
+    asked |= changes
     with pytest.raises(WorkbenchError, match=message):
-        recogniser.check_fits(bank, vocabulary, tmp_path)
+        recogniser.check_fits(SimpleNamespace(**asked), asked["vocabulary"], tmp_path)
 
 
-def test_upstream_key_names_load_strictly(recogniser, path):
-    head = recogniser.head
-    state = {f"RelDN.{name}": value + 1 for name, value in head.named_parameters()} | {"Conv_Body.x": torch.zeros(1)}
-    words = {"object_vectors": head.object_vectors, "relation_vectors": head.relation_vectors}
-    head.load_state_dict(upstream_weights(state, words))
+def test_a_recogniser_of_unions_refuses_boxes(recogniser, tmp_path):
+    bank = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box")
+    with pytest.raises(WorkbenchError, match="trained with the union's"):
+        replace(recogniser, entity_region="union").check_fits(bank, VOCABULARY, tmp_path)
 
 
 def test_a_full_disk_keeps_the_old_file(path, recogniser, monkeypatch):

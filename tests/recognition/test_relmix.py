@@ -22,6 +22,7 @@ from workbench.recognition.relmix import (
     relmix_terms,
     soft_cross_entropy,
 )
+from workbench.scenes.bands import Counts
 
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
@@ -172,7 +173,7 @@ def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
 
 def test_soft_cross_entropy_of_hard_labels_is_cross_entropy():
     logits, labels = torch.randn(9, 5), torch.arange(9) % 5
-    hard = role_losses("ce", np.ones(5), np.ones(2))["subject"](logits, labels)
+    hard = role_losses("ce", Counts(np.ones(5), np.ones(2)))["subject"](logits, labels)
     assert torch.allclose(soft_cross_entropy(logits, torch.nn.functional.one_hot(labels, 5).float()), hard)
 
 

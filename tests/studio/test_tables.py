@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from workbench.diffusion import rivals
 from workbench.errors import WorkbenchError
 from workbench.studio import claims, figures_trade, printed_tables, reproduced_tables, table_results
 from workbench.studio.intervals import paired_interval
 from workbench.studio.paper_tables import CLASSES, COLUMNS, TABLES
+from workbench.studio.table_records import VALUE_NAMES
 
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 PAPER_SYSTEMS = list(dict.fromkeys(row.system for _, row in ROWS))
@@ -27,7 +29,7 @@ def made_record(seeds=(0, 1, 2), shift=None, **more) -> dict:
         values = {
             str(seed): {
                 name: noise[seed] + rng.uniform(-0.01, 0.01) + (shift or {}).get(key, 0.0)
-                for name in sorted(table_results.VALUE_NAMES)
+                for name in sorted(VALUE_NAMES)
             }
             for seed in seeds
         }
@@ -130,6 +132,13 @@ def damaged(record, path, value):
         (("systems", "lsvru_ce", "values", "0"), {"exact combined all": 101}, "lsvru_ce.values.0.exact combined all"),
         (("systems", "lsvru_ce", "values", "0"), {"exact combined all": True}, "expected percent"),
         (("systems", "lsvru_ce", "failed"), {"0": 1}, "systems.lsvru_ce.failed.0"),
+        (("systems", "lsvru_ce", "stale"), {"0": 1}, "systems.lsvru_ce.stale.0"),
+        (("systems", "lsvru_ce", "source"), "GAN", "systems.lsvru_ce.source: 'GAN'"),
+        (("systems", "lsvru_ce", "validation"), [], "systems.lsvru_ce.validation"),
+        (("systems", "lsvru_ce", "validation"), {"7": {"combined": 1.0}}, "seed '7'"),
+        (("systems", "lsvru_ce", "validation"), {"0": {"loss": 1.0}}, "validation.0: 'combined' is missing"),
+        (("systems", "lsvru_ce", "validation"), {"0": {"combined": 101.0}}, "validation.0.combined"),
+        (("systems", "lsvru_ce", "validation"), {"0": {"combined": 1.0, "loss": "x"}}, "validation.0.loss"),
     ],
 )
 def test_damage_is_named_with_file_and_key(tmp_path, path, value, told):
@@ -223,15 +232,164 @@ def test_a_claim_with_gaps_is_not_decided_by_what_is_left():
     assert page.count("<tr") == 1 + len(claims.CLAIMS) + len(comparisons)
 
 
+def validated(record, numbers):
+    """The record with Combined on validation for every seed that has values; ``numbers`` by key, 1 for the others."""
+    for key, system in record["systems"].items():
+        system["validation"] = {seed: {"combined": numbers.get(key, 1.0), "loss": 120.5} for seed in system["values"]}
+    return record
+
+
 def test_the_best_rival_generates_nothing_and_shares_the_recogniser():
     record = made_record(shift={"lsvru_wce": 3.0, "lsvru_ce_so": 9.0, "reltransformer_ce": 9.0, "lsvru_ce": 5.0})
     del record["systems"]["lsvru_ce"]["values"]["1"]  # fewer seeds than its rivals
-    results = table_results.checked_results(record, "made")
-    assert reproduced_tables.best_without_generated(results, "LSVRU", "exact") == "lsvru_wce"
+    on_validation = {"lsvru_wce": 3.0, "lsvru_ce_so": 9.0, "reltransformer_ce": 9.0, "lsvru_ce": 5.0}
+    results = table_results.checked_results(validated(record, on_validation), "made")
+    assert reproduced_tables.best_without_generated(results, "LSVRU") == "lsvru_wce"
     table = reproduced_tables.extended_table(results, "exact").set_index("key")
     assert table.loc["lsvru_ce_so", "best_difference"] == pytest.approx(6.0, abs=0.1)
     assert table.loc["lsvru_wce", "best"] == "" and len(table) == len(PAPER_SYSTEMS)
     assert printed_tables.extended_html(table.reset_index()).count('scope="row"') == len(table)
+
+
+@pytest.mark.parametrize("best", ["lsvru_ce", "lsvru_wce", "lsvru_ce_vilhub_relmix"])
+def test_validation_chooses_the_best_rival_and_test_does_not(best):
+    record = made_record(shift={"lsvru_wce": 3.0, "lsvru_ce": 3.5})
+    results = table_results.checked_results(validated(record, {best: 30.0}), "made")
+    assert reproduced_tables.best_without_generated(results, "LSVRU") == best
+    # A number of a seed that was not tested counts for nothing.
+    record["systems"]["lsvru_wce"]["values"].pop("2")
+    record["systems"]["lsvru_wce"]["validation"] = {"2": {"combined": 99.0}}
+    results = table_results.checked_results(record, "made")
+    assert reproduced_tables.best_without_generated(results, "LSVRU") != "lsvru_wce"
+
+
+def test_without_validation_numbers_the_best_rival_is_not_known():
+    results = made_results(shift={"lsvru_wce": 3.0})
+    assert reproduced_tables.best_without_generated(results, "LSVRU") is None
+    table = reproduced_tables.extended_table(results, "exact")
+    assert set(table["best"]) == {reproduced_tables.NOT_VALIDATED} and table["best_difference"].isna().all()
+    assert printed_tables.extended_html(table).count(">not known<") == len(table)
+    assert set(reproduced_tables.aim(results, "exact")["verdict"]) == {"not known"}
+
+
+@pytest.mark.parametrize("architecture", ["LSVRU", "lsvru"])
+def test_group_rows_and_titles_tell_the_architecture_once(architecture):
+    record = made_record()
+    for key, system in record["systems"].items():
+        if key.startswith("lsvru"):
+            system.update(architecture=architecture, title=f"LSVRU, {key.removeprefix('lsvru_').upper()}")
+    results = table_results.checked_results(record, "made")
+    page = printed_tables.extended_html(reproduced_tables.extended_table(results, "exact"))
+    assert ">LSVRU: paper<" in page and ">CE<" in page and "lsvru:" not in page and ">LSVRU, " not in page
+    assert set(figures_trade.trade_table(results, "exact")["architecture"]) == {"LSVRU", "RelTransformer"}
+
+
+def test_a_band_without_class_is_not_a_missing_seed():
+    record = made_record()
+    for key in ("lsvru_ce", "lsvru_ce_so"):
+        for values in record["systems"][key]["values"].values():
+            values["exact relation many"] = None
+    record["systems"]["reltransformer_ce"]["values"] = {"0": record["systems"]["reltransformer_ce"]["values"]["0"]}
+    del record["systems"]["reltransformer_ce_so"]["values"]["0"]
+    comparisons = claims.comparisons_table(table_results.checked_results(record, "made"), "exact")
+    first = comparisons[comparisons["claim"] == 1]
+    at = {(row.architecture, row.later, row.column): row for row in first.itertuples()}
+    many = at["LSVRU", "CE + DiffAugment", "relation many"]
+    assert (many.gap, many.verdict) == ("no class in this band", claims.NO_CLASS)
+    assert at["LSVRU", "CE + DiffAugment", "combined all"].gap == ""
+    assert at["RelTransformer", "CE + DiffAugment", "combined all"].gap == "no seed has both"
+    table = claims.claims_table(comparisons)
+    assert "1 no seed has both" in table.loc[1, "sentence"] and "not run" not in table.loc[1, "sentence"]
+    assert "no class in this band" in printed_tables.claims_html(table, comparisons)
+
+
+STALE = "made with other settings: training.epochs 14 -> 16"
+
+
+def test_stale_seeds_are_gaps_with_their_reason():
+    record = made_record()
+    record["systems"]["lsvru_ce_so"].update(values={}, stale={seed: STALE for seed in "012"})
+    record["systems"]["lsvru_wce"]["stale"] = {"1": STALE}
+    with pytest.raises(WorkbenchError, match=r"lsvru_wce.stale: seeds \[1\] have values"):
+        table_results.checked_results(record, "made")
+    del record["systems"]["lsvru_wce"]["values"]["1"]
+    record["systems"]["lsvru_wce"]["failed"] = {"2": "died"}
+    results = table_results.checked_results(record, "made")
+    assert results.gap("lsvru_ce_so") == STALE and results.gap("lsvru_wce") == ""
+    assert results.missing("lsvru_wce") == f"failed: died; {STALE}"
+    rows = reproduced_tables.reproduced_table(1, results, "exact")
+    page = printed_tables.table_html(1, rows)
+    assert "training.epochs 14 -&gt; 16</td>" in page and "some missing" in page
+    extended = printed_tables.extended_html(reproduced_tables.extended_table(results, "exact"))
+    assert "training.epochs 14 -&gt; 16</td>" in extended and "some missing" in extended
+    comparisons = claims.comparisons_table(results, "exact").set_index(["claim", "architecture", "later", "column"])
+    row = comparisons.loc[(1, "LSVRU", "CE + DiffAugment", "combined all")]
+    assert row["gap"] == STALE and row["verdict"] == "made with other settings"
+    assert "made with other settings" in claims.claims_table(comparisons.reset_index()).loc[1, "sentence"]
+
+
+def made_aim(combined, many, seeds=(0, 1, 2), **more) -> pd.DataFrame:
+    """The aim where the combined system is above WCE, the best on validation, by ``combined`` and ``many`` by seed."""
+    record = made_record(seeds=seeds, shift={"lsvru_ce": 5.0})
+    rival = record["systems"]["lsvru_wce"]
+    for key, bonus in (("lsvru_wce_so_mixed", 0.0), ("lsvru_wce_triple_mean_mixed", 9.0), ("lsvru_wce_so_other", -1.0)):
+        values = {
+            str(seed): rival["values"][str(seed)]
+            | {
+                "exact combined all": rival["values"][str(seed)]["exact combined all"] + combined[place] + bonus,
+                "exact combined many": rival["values"][str(seed)]["exact combined many"] + many[place] + bonus,
+            }
+            for place, seed in enumerate(seeds)
+        }
+        record["systems"][key] = rival | {"title": f"LSVRU, {key}", "group": "combined", "generated": True,
+                                          "baseline": "lsvru_wce", "values": values}  # fmt: skip
+    for key, entry in more.items():
+        record["systems"][key] = record["systems"][key] | entry
+    numbers = {"lsvru_wce": 20.0, "lsvru_wce_so_mixed": 21.0, "lsvru_wce_triple_mean_mixed": 90.0}
+    return reproduced_tables.aim(table_results.checked_results(validated(record, numbers), "made"), "exact")
+
+
+@pytest.mark.parametrize(
+    ("combined", "many", "verdict"),
+    [
+        ((1.0, 1.1, 0.9), (-2.9, -3.0, -2.8), "reached"),
+        ((1.0, 1.1, 0.9), (-3.1, -3.3, -2.9), "not reached"),
+        ((-1.0, -1.1, -0.9), (0.0, 0.0, 0.0), "not reached"),
+        ((1.0, -1.1, 0.9), (0.0, 0.0, 0.0), "undecided"),
+        ((1.0, -1.1, 0.9), (-9.0, 0.0, -1.0), "not reached"),
+    ],
+)
+def test_the_aim_follows_the_interval_and_the_price(combined, many, verdict):
+    table = made_aim(combined, many).set_index("architecture")
+    row = table.loc["LSVRU"]
+    expected = stats.ttest_1samp(combined, 0).confidence_interval(0.95)
+    assert (row["without"], row["with"], row["verdict"]) == ("lsvru_wce", "LSVRU, lsvru_wce_so_mixed", verdict)
+    assert row["difference"] == pytest.approx(np.mean(combined)) and row["many_difference"] == pytest.approx(
+        np.mean(many)
+    )
+    assert row["half_width"] == pytest.approx((expected.high - expected.low) / 2) and row["pairs"] == 3
+    assert tuple(table.loc["RelTransformer", ["with", "verdict"]]) == ("not run", "not known")
+    page = printed_tables.aim_html(table.reset_index())
+    assert f"<b>{verdict}</b>" in page and ">lsvru_wce_so_mixed<" in page and page.count("<tr") == 4
+
+
+def test_the_aim_of_one_seed_has_no_verdict():
+    assert made_aim([1.0], [0.0], seeds=(4,)).loc[0, "verdict"] == claims.ONE_SEED
+
+
+def test_a_record_s_source_goes_before_its_key():
+    named = {"lsvru_wce_so_mixed": {"source": "rival"}, "lsvru_wce_triple_mean_mixed": {"source": "diffusion"}}
+    assert made_aim((1.0, 1.1, 0.9), (0.0, 0.0, 0.0), **named).loc[0, "with"] == "LSVRU, lsvru_wce_triple_mean_mixed"
+    results = table_results.checked_results(made_record(), "made")
+    assert {system.source for system in results.systems.values() if system.generated} == {"diffusion"}
+    assert {system.source for system in results.systems.values() if not system.generated} == {None}
+    assert table_results.RIVALS == rivals.RIVALS
+
+
+def test_the_aim_tells_why_a_side_is_missing():
+    failed = {"values": {}, "failed": {"0": "no memory"}}
+    table = made_aim((1.0, 1.1, 0.9), (0.0, 0.0, 0.0), lsvru_wce_so_mixed=failed, lsvru_wce_so_other=failed)
+    assert tuple(table.loc[0, ["with", "verdict", "pairs"]]) == ("failed: no memory", "not known", 0)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
@@ -272,3 +430,23 @@ def test_a_run_s_own_results_take_the_paper_s_keys(start, hardness, key):
     assert results.gap("reltransformer_ce") == "not run" and results.seeds == (7,)
     with pytest.raises(WorkbenchError, match="'variants' is missing"):
         table_results.of_run({"baseline": "CE"}, start, 0)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "options", "keys"),
+    [
+        ("CE", {"curriculum": True}, ["ce", "ce_so_curriculum"]),
+        ("CE", {"hardness": False, "curriculum": True}, ["ce", "ce_so_plain_curriculum"]),
+        ("CE + VilHub + RelMix", {}, ["ce_vilhub_relmix", "ce_vilhub_relmix_so"]),
+        ("WCE", {}, ["wce", "wce_so"]),
+    ],
+)
+@pytest.mark.parametrize(("architecture", "title"), [("lsvru", "LSVRU"), ("reltransformer", "RelTransformer")])
+def test_a_run_s_architecture_and_options_are_in_its_keys(architecture, title, baseline, options, keys):
+    variants = {name: {"exact combined all": 10.0} for name in (baseline, f"{baseline} + DiffAugment")}
+    metrics = {"baseline": baseline, "architecture": architecture, "variants": variants}
+    results = table_results.of_run(metrics, "subject-object", 0, **options)
+    assert list(results.systems) == [f"{architecture}_{key}" for key in keys]
+    assert {system.architecture for system in results.systems.values()} == {title}
+    with pytest.raises(WorkbenchError, match="architecture 'resnet'"):
+        table_results.of_run(metrics | {"architecture": "resnet"}, "random", 0)

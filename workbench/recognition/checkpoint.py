@@ -1,6 +1,7 @@
 """Recogniser checkpoints: weights, word vectors, class names and provenance in one safetensors file."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from safetensors.torch import save
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.heads import architecture_of, empty_head, read_config
-from workbench.recognition.lsvru import WORD_BUFFERS, LsvruHead
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.regions.bank_writer import ENTITY_REGIONS
+from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"
 METADATA_KEY = "workbench"
-AGAIN = "Train the recogniser again, or copy the file again from where it came."
+AGAIN = "Copy the file again from where it came, or train the recogniser again."
+FOREIGN = (
+    f"Give a {RECOGNISER_FILE} that the workbench wrote; `workbench recogniser import` makes one from a checkpoint "
+    "(.pth) of LTVRR or RelTransformer."
+)
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Recogniser:
     history: dict[str, Any] = field(default_factory=dict)
 
     def check_fits(self, bank, vocabulary: Vocabulary, place: Path) -> None:
-        """Refuse features of another dimension, encoder or vocabulary; ``bank`` has dimension and encoder."""
+        """Refuse features of another dimension, encoder, entity region (all of ``bank``) or vocabulary."""
         wanted, found = self.head.config.feature_dimension, bank.dimension
         if wanted != found:
             raise WorkbenchError(
@@ -50,12 +56,26 @@ class Recogniser:
                 f"{place}: features of the encoder {bank.encoder!r}, but the recogniser was trained on those of "
                 f"{self.encoder!r}. Give it the features it was trained on, or train it on these."
             )
+        if self.entity_region != bank.entity_region:
+            raise WorkbenchError(f"{place}: {self._entity_misfit(bank.entity_region)}")
         if self.vocabulary != vocabulary:
             raise WorkbenchError(
                 f"{place}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation names are not "
                 f"the recogniser's {len(self.vocabulary.objects)} and {len(self.vocabulary.relations)}. "
                 "Train the recogniser on this vocabulary."
             )
+
+    def _entity_misfit(self, found: str) -> str:
+        if found == "box":
+            return (
+                "subject and object have features of their own boxes, but the recogniser was trained with the union's "
+                "in their place. Give it features without those of boxes, or train it on these."
+            )
+        same = "" if self.head.config.separate_roles else " and embeds both alike, so it cannot tell them apart here"
+        return (
+            "the union's feature stands in for subject and object, but the recogniser was trained on those of their "
+            f"own boxes{same}. Give it features with those of boxes, or train it on these."
+        )
 
 
 def save_recogniser(path: Path, recogniser: Recogniser) -> None:
@@ -77,8 +97,8 @@ def save_recogniser(path: Path, recogniser: Recogniser) -> None:
 def load_recogniser(path: Path) -> Recogniser:
     """Read a recogniser from its file or from the folder that holds it, on the CPU, in evaluation mode.
 
-    Raises WorkbenchError on a missing, truncated or foreign file, and on missing, extra or misshapen weights
-    with the whole list of them.
+    Raises WorkbenchError on a missing, truncated or foreign file, on metadata that contradict each other, and on
+    missing, extra or misshapen weights with the whole list of them.
     """
     path = Path(path)
     path = path / RECOGNISER_FILE if path.is_dir() else path
@@ -86,18 +106,26 @@ def load_recogniser(path: Path) -> Recogniser:
     try:
         # Checkpoints from before there were two architectures name none.
         config = read_config(facts.get("architecture", "lsvru"), facts["config"])
-        vocabulary = Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
-        rest = [facts[key] for key in ("encoder", "entity_region", "loss", "word_source", "history")]
-    except (KeyError, TypeError) as error:
-        raise WorkbenchError(f"{path}: its metadata is not that of a recogniser ({error}). {AGAIN}") from error
+        vocabulary, rest = _vocabulary_of(facts, config), _plain_facts(facts)
+    except (KeyError, TypeError, WorkbenchError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise WorkbenchError(
+            f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN} {FOREIGN}"
+        ) from error
+    check_weights(config, tensors, path, AGAIN)
     head = empty_head(config)
-    load_strictly(head, tensors, path)
-    return Recogniser(head.eval(), vocabulary, *rest)
+    head.load_state_dict(tensors)
+    return Recogniser(head.eval(), vocabulary, **rest)
 
 
-def load_strictly(head: LsvruHead, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Load all weights or none: every missing, extra, misshapen or non-finite tensor is named."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+def check_weights(
+    config: LsvruConfig, tensors: dict[str, torch.Tensor], path: Path, remedy: str, without: Collection[str] = ()
+) -> None:
+    """Refuse tensors that are not all of the head's: each missing, extra, misshapen or non-finite one is named.
+
+    ``without`` names tensors of the head that the file does not hold.
+    """
+    wanted = {name: shape for name, shape in _shapes(config, path).items() if name not in without}
     faults = [f"missing {name} {shape}" for name, shape in wanted.items() if name not in tensors]
     faults += [f"extra {name} {tuple(tensor.shape)}" for name, tensor in tensors.items() if name not in wanted]
     for name, tensor in tensors.items():
@@ -106,18 +134,39 @@ def load_strictly(head: LsvruHead, tensors: dict[str, torch.Tensor], path: Path)
         elif name in wanted and not torch.isfinite(tensor).all():
             faults.append(f"{name} holds values that are not finite")
     if faults:
-        raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {AGAIN}")
-    head.load_state_dict(tensors)
+        raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")
 
 
-def upstream_weights(state: dict[str, torch.Tensor], words: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The head's part of an upstream checkpoint's ``model`` (keys ``RelDN.*``, reference 2.9) with word matrices.
+def _shapes(config: LsvruConfig, path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        # Without memory, so that the sizes of a damaged file are compared before they are believed.
+        with torch.device("meta"):
+            head = empty_head(config)
+    # Torch's errors for sizes beyond its arithmetic and beyond its integers.
+    except (RuntimeError, TypeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise WorkbenchError(f"{path}: no head has the sizes of its metadata ({first_line}). {AGAIN}") from error
+    return {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
 
-    ``words`` holds "object_vectors" and "relation_vectors", which upstream does not store.
-    """
-    prefix = "RelDN."
-    weights = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    return weights | {name: words[name] for name in WORD_BUFFERS}
+
+def _vocabulary_of(facts: dict[str, Any], config: LsvruConfig) -> Vocabulary:
+    for key, size in (("objects", config.n_objects), ("relations", config.n_relations)):
+        problems = name_problems(facts[key])
+        if problems:
+            raise WorkbenchError(f"{key}, {problems[0][0]}: {problems[0][1]}")
+        if len(facts[key]) != size:
+            raise WorkbenchError(f"{len(facts[key])} names of {key}, but the head has {size} of them")
+    return Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
+
+
+def _plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"encoder": str, "entity_region": str, "loss": str, "word_source": str, "history": dict}
+    for key, kind in kinds.items():
+        if not isinstance(facts[key], kind):
+            raise WorkbenchError(f"{key} is {facts[key]!r}, not of type {kind.__name__}")
+    if facts["entity_region"] not in ENTITY_REGIONS:
+        raise WorkbenchError(f"entity_region is {facts['entity_region']!r}, not one of {', '.join(ENTITY_REGIONS)}")
+    return {key: facts[key] for key in kinds}
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
@@ -136,8 +185,15 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[METADATA_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise WorkbenchError(f"{path}: the file is truncated or not a checkpoint ({error}). {AGAIN}") from error
+        raise WorkbenchError(
+            f"{path}: the file is truncated or not a checkpoint ({error}). {AGAIN} {FOREIGN}"
+        ) from error
     except (KeyError, json.JSONDecodeError) as error:
-        raise WorkbenchError(f"{path}: a safetensors file without the workbench's metadata. {AGAIN}") from error
+        raise WorkbenchError(f"{path}: a safetensors file without the workbench's metadata. {FOREIGN}") from error
+    if not isinstance(facts, dict):
+        raise WorkbenchError(
+            f"{path}: its metadata is a {type(facts).__name__}, expected a JSON object. {AGAIN} {FOREIGN}"
+        )
+    return tensors, facts

@@ -4,7 +4,7 @@ Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ class LsvruConfig:
     ``classifier`` "words" compares with embedded class names by ten times the cosine; "linear" is upstream's FC
     variant, a linear layer on the normalised visual embedding, whose rows decoupling methods can re-balance.
     ``adjusted`` adds a factor and an offset per role and class to the logits, for methods that re-balance them.
+    Raises WorkbenchError for a size that is not a whole number above 0 and for an unknown classifier.
     """
 
     feature_dimension: int
@@ -43,6 +44,11 @@ class LsvruConfig:
     adjusted: bool = False
 
     def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            # By type, because True is an instance of int too.
+            if field.type is int and (type(value) is not int or value < 1):
+                raise WorkbenchError(f"{field.name} is {value!r}; expected a whole number above 0.")
         if self.classifier not in CLASSIFIERS:
             raise WorkbenchError(
                 f"classifier {self.classifier!r} is not known. Choose one of: {', '.join(CLASSIFIERS)}."

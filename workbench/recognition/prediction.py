@@ -1,38 +1,20 @@
-"""Class predictions and probabilities of a recogniser for stored features."""
+"""Class probabilities of a recogniser for stored features, and its numbers on validation."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from workbench.devices import chosen_device
 from workbench.recognition.accuracy import combined_accuracy
-from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.lsvru import LsvruHead, probabilities
 from workbench.recognition.scene_features import scenes_of
-from workbench.recognition.stored_features import FeatureRows, RelationFeatures
+from workbench.recognition.stored_features import FeatureRows
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
 # Fixed, because the last bit of a matrix product may depend on the number of rows.
 ROWS_PER_BATCH = 1024
-
-
-def predict(recogniser: Path, features: RelationFeatures, device: str = "auto") -> dict[str, np.ndarray]:
-    """Most probable class ids (N,) int64 by role, 0-based; the background is never predicted.
-
-    ``recogniser`` is a checkpoint or its folder, ``features`` anything with the three features of each relation.
-    """
-    loaded = load_recogniser(recogniser)
-    rows = FeatureRows(features, str(recogniser), memory_gigabytes=0.0)
-    chosen = chosen_device(device)
-    parts = [
-        {role: scores.argmax(axis=1) for role, scores in batch.items()}
-        for _, batch in probability_batches(loaded.head.to(chosen), rows, chosen)
-    ]
-    return {role: np.concatenate([part[role] for part in parts]) for role in ROLES}
 
 
 def probability_batches(

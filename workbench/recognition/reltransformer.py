@@ -18,6 +18,8 @@ from workbench.recognition.scene_tokens import Scenes
 
 COMPATIBILITY = ("clean", "upstream")
 TRANSFORMERS = ("multi_head_attention.", "image_encoder.")
+# Upstream's ``language_fc`` has 300 inputs whatever the dimension of the words (reference 2.9).
+LANGUAGE_INPUTS = 300
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,6 @@ class RelTransformerConfig(LsvruConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("width", "heads", "blocks", "scene_layers", "memory", "scene_hidden", "block_hidden"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a whole number above 0.")
         if self.width % self.heads:
             raise WorkbenchError(
                 f"width {self.width} is not a multiple of heads {self.heads}. Choose a width that the heads can share."
@@ -77,7 +76,7 @@ class RelTransformerHead(LsvruHead):
                           config.attention_dropout, upstream)
             for _ in range(config.blocks)
         ]  # fmt: skip
-        self.multi_head_attention = RelationEncoder(blocks, config.hidden, config.word_dimension, width)
+        self.multi_head_attention = RelationEncoder(blocks, config.hidden, LANGUAGE_INPUTS, width)
         self.image_encoder = SceneEncoder(
             3 * config.feature_dimension, width, heads, levels, config.scene_hidden, config.dropout, upstream
         )

@@ -45,9 +45,9 @@ def repeat(arguments: argparse.Namespace) -> int:
 
 
 def tables(arguments: argparse.Namespace) -> int:
-    """``workbench tables``: status 1 where a row failed."""
+    """``workbench tables``: status 1 where a row failed or, with ``--collect``, is missing."""
     from workbench.runs.table_plan import table_plan
-    from workbench.runs.tables import make_tables
+    from workbench.runs.tables import gather_tables, make_tables
 
     if arguments.list:
         for key, system in table_plan(arguments.profile).grid.systems.items():
@@ -57,6 +57,12 @@ def tables(arguments: argparse.Namespace) -> int:
         for seed in arguments.seeds:
             table_plan(arguments.profile).build(seed, arguments.task)
         return 0
+    if arguments.collect:
+        os.environ.pop(REPLACE_VARIABLE, None)  # or what it loads to compare might be built anew
+        _, gaps = gather_tables(arguments.profile, arguments.seeds, systems=arguments.only or ())
+        for (seed, key), reason in gaps.items():
+            print(f"seed {seed}, {key}: {reason}", file=sys.stderr)
+        return int(bool(gaps))
     _, failures = make_tables(arguments.profile, arguments.seeds, jobs=arguments.jobs, systems=arguments.only or ())
     for (seed, key), reason in failures.items():
         print(f"seed {seed}, {key} failed: {reason}", file=sys.stderr)
@@ -132,6 +138,22 @@ def list_features(arguments: argparse.Namespace) -> int:
     for path in manifests:
         manifest = read_json(path)
         print(f"{path.parent.name:<24} {manifest['finished'][:16]}  {manifest['parameters']['source']['path']}")
+    return 0
+
+
+def import_recogniser(arguments: argparse.Namespace) -> int:
+    """``workbench recogniser import``."""
+    from workbench.recognition.upstream_checkpoint import write_imported
+
+    summary = write_imported(
+        arguments.output,
+        checkpoint=arguments.checkpoint,
+        architecture=arguments.architecture,
+        features=arguments.features,
+        word_vectors=arguments.word_vectors,
+    )
+    _print_numbers(summary)
+    print(f"in {arguments.output}")
     return 0
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from workbench.studio.paper_tables import TABLES
-from workbench.studio.table_results import TableResults
+from workbench.studio.table_results import FAILED, NOT_RUN, STALE, TableResults
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-ONE_SEED, NO_RESULT, FAILED = "one seed, no interval", "not run", "failed"
+ONE_SEED, NO_CLASS, NO_PAIR = "one seed, no interval", "no class in this band", "no seed has both"
+# Why there is no difference; a claim without any is told by the first of them that one of its comparisons has.
+_GAPS = (FAILED, STALE, NOT_RUN, NO_PAIR, NO_CLASS)
 ABOVE, BELOW, EQUAL = "rises", "falls", "about equal"
 # The paper calls a loss of 0.12 and 0.21 points "slight"; its smallest gain by the start is 0.2 in Combined.
 EQUAL_WITHIN_POINTS = 0.5
@@ -98,7 +100,7 @@ def verdict(difference: dict[str, Any] | None, expected: str) -> str:
     equal" holds wholly within 0.5 points of 0 and fails wholly outside.
     """
     if difference is None:
-        return NO_RESULT
+        return NOT_RUN
     if difference["half_width"] is None:
         return ONE_SEED
     low, high = difference["low"], difference["high"]
@@ -142,15 +144,19 @@ def _compared(claim: Claim, comparison: Comparison, results: TableResults, metri
         "here": difference and difference["mean"],
         "half_width": difference and difference["half_width"],
         "pairs": len(difference["values"]) if difference else 0,
-        "verdict": FAILED if gap.startswith(FAILED) else verdict(difference, comparison.expected),
+        "verdict": next((word for word in _GAPS if gap.startswith(word)), verdict(difference, comparison.expected)),
         "gap": gap,
     }
 
 
 def _gap(comparison: Comparison, results: TableResults) -> str:
-    gaps = [results.gap(key) for key in (comparison.later, comparison.earlier)]
-    # In alphabetical order a failure comes before what was not run.
-    return min(filter(None, gaps), default="no seed has both")
+    """Why there is no difference."""
+    keys = (comparison.later, comparison.earlier)
+    gaps = list(filter(None, map(results.gap, keys)))
+    if gaps:
+        return min(gaps)  # in alphabetical order reasons come before what was not run
+    later, earlier = (results.systems[key].values.keys() for key in keys)
+    return NO_CLASS if later & earlier else NO_PAIR
 
 
 def claims_table(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +185,7 @@ def _claim_verdict(verdicts: list[str]) -> str:
         return HOLDS
     if HOLDS in verdicts or UNDECIDED in verdicts:
         return UNDECIDED
-    return next(said for said in (ONE_SEED, FAILED, NO_RESULT) if said in verdicts)
+    return next(said for said in (ONE_SEED, *_GAPS) if said in verdicts)
 
 
 def _deciding_sentence(deciding: pd.DataFrame, said: str) -> str:
@@ -188,7 +194,7 @@ def _deciding_sentence(deciding: pd.DataFrame, said: str) -> str:
         same = int((measured["here"] > 0).sum())
         higher = f"Combined is higher in {same} of {len(measured)} comparisons"
         return f"One seed, no interval: {higher}{_gaps(deciding)}."
-    if said in (FAILED, NO_RESULT):
+    if said in _GAPS:
         return f"Nothing to compare{_gaps(deciding)}."
     counts = Counter(deciding["verdict"])
     told = ", ".join(f"{counts[word]} {phrase}" for word, phrase in _PHRASES.items() if counts[word])
@@ -200,7 +206,7 @@ _PHRASES = {HOLDS: "lie wholly above 0", FAILS: "wholly below", UNDECIDED: "cont
 
 def _gaps(comparisons: pd.DataFrame) -> str:
     counts = Counter(comparisons["verdict"])
-    return "".join(f", {counts[word]} {word}" for word in (NO_RESULT, FAILED) if counts[word])
+    return "".join(f", {counts[word]} {word}" for word in _GAPS if counts[word])
 
 
 def _beside_sentence(beside: pd.DataFrame) -> str:

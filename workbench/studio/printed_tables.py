@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench.studio.claims import FAILS
 from workbench.studio.paper_tables import CLASSES, TABLES
-from workbench.studio.reproduced_tables import CHANGES, EXTENDED_COLUMNS
+from workbench.studio.reproduced_tables import CHANGES, EXTENDED_COLUMNS, NOT_KNOWN
 
 NO_NUMBER = "–"
 _HEADS = {"subject/object": "Subject/Object", "relation": "Relation", "combined": "Combined"}
@@ -65,6 +65,29 @@ def extended_html(table: pd.DataFrame) -> str:
     return "".join([*parts, "</tbody></table></div>"])
 
 
+def aim_html(table: pd.DataFrame) -> str:
+    """The verdict of each architecture; ``table`` is what `reproduced_tables.aim` made."""
+    head = (
+        '<tr><th class="text" rowspan="2">recogniser</th><th class="text" colspan="2">best on validation</th>'
+        '<th colspan="2">change on test</th><th rowspan="2">seeds</th><th class="text" rowspan="2">verdict</th></tr>'
+        '<tr><th class="text">without generated features</th>'
+        '<th class="text">with DiffAugment and a re-balancing loss</th><th>Combined</th><th>many</th></tr>'
+    )
+    lines = "".join(_aim_line(row) for _, row in table.iterrows())
+    return f"{_opened(head)}{lines}</tbody></table></div>"
+
+
+def _aim_line(row: pd.Series) -> str:
+    titles = (html.escape(_without_architecture(row[name], row["architecture"])) for name in ("without", "with"))
+    changes = (_difference(row[f"{of}difference"], row[f"{of}half_width"]) for of in ("", "many_"))
+    return (
+        f'<tr><th class="text" scope="row">{html.escape(row["architecture"])}</th>'
+        + "".join(f'<td class="text">{title}</td>' for title in titles)
+        + "".join(f"<td>{change}</td>" for change in changes)
+        + f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text"><b>{html.escape(row["verdict"])}</b></td></tr>'
+    )
+
+
 def claims_html(claims: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """Each claim with its verdict and its comparisons; from `claims.claims_table` and `claims.comparisons_table`."""
     head = (
@@ -112,7 +135,7 @@ def _pair_of_lines(row: pd.DataFrame) -> str:
             f"<td>{_number(cell.here)}{_change(cell.difference, cell.half_width, cell.paper_difference)}</td>"
             for cell in row.itertuples()
         )
-        seeds = _small(_seeds(row["seeds"].max(), row["pairs"].max()) + _failed(first["failures"]))
+        seeds = _small(_seeds(row["seeds"].max(), row["pairs"].max()) + _missing(first["missing"]))
     name = f'<th class="text" rowspan="2" scope="row">{html.escape(first["name"])}</th>'
     return (
         f'<tr class="paper">{name}<td class="source">paper</td>{paper}</tr>'
@@ -121,20 +144,21 @@ def _pair_of_lines(row: pd.DataFrame) -> str:
 
 
 def _extended_line(row: pd.Series) -> str:
-    title, note = row["title"].removeprefix(f"{row['architecture']}, "), _small(html.escape(row["note"]))
-    name = f'<th class="text" scope="row">{html.escape(title)}{note}</th>'
+    title = _without_architecture(row["title"], row["architecture"])
+    name = f'<th class="text" scope="row">{html.escape(title)}</th>'
     if row["gap"]:
         gap = html.escape(row["gap"])
         return f'<tr>{name}<td></td><td class="text quiet" colspan="{len(EXTENDED_COLUMNS) + 2}">{gap}</td></tr>'
     numbers = "".join(f"<td>{_number(row[column], digits=1)}</td>" for column in EXTENDED_COLUMNS)
     changes = "".join(_change_to(row, change) for change in CHANGES)
-    return f"<tr>{name}<td>{row['seeds']}{_small(_failed(row['failures']))}</td>{numbers}{changes}</tr>"
+    return f"<tr>{name}<td>{row['seeds']}{_small(_missing(row['missing']))}</td>{numbers}{changes}</tr>"
 
 
 def _change_to(row: pd.Series, change: str) -> str:
-    """A paired change in Combined; the pointer tells against which system."""
-    text = _difference(row[f"{change}_difference"], row[f"{change}_half_width"])
-    return f'<td title="{html.escape(row[change] or "")}">{text}</td>'
+    """A paired change in Combined; the pointer tells against which system, or why it is not known."""
+    known = not row[change].startswith(NOT_KNOWN)
+    text = _difference(row[f"{change}_difference"], row[f"{change}_half_width"]) if known else _small(NOT_KNOWN)
+    return f'<td title="{html.escape(row[change])}">{text}</td>'
 
 
 def _comparison_line(row: pd.Series) -> str:
@@ -183,5 +207,11 @@ def _seeds(seeds: int, pairs: int) -> str:
     return said if pairs in (0, seeds) else f"{said}, {pairs} paired"
 
 
-def _failed(reasons: str) -> str:
-    return f'<br><span title="{html.escape(reasons)}">some failed</span>' if reasons else ""
+def _missing(reasons: str) -> str:
+    return f'<br><span title="{html.escape(reasons)}">some missing</span>' if reasons else ""
+
+
+def _without_architecture(title: str, architecture: str) -> str:
+    """A system's title where its architecture is told already; case does not matter."""
+    prefix = f"{architecture}, "
+    return title[len(prefix) :] if title.casefold().startswith(prefix.casefold()) else title

@@ -1,32 +1,43 @@
 """The results of all systems over several seeds, as ``tables.json`` holds them, and their paired differences."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.recognition.accuracy import METRICS, SUMMARY_ROLES
-from workbench.scenes.bands import BANDS
 from workbench.studio.comparison import LOSS_TITLES
 from workbench.studio.intervals import interval, paired_interval
 from workbench.studio.palette import GROUP_COLOURS
-
-VALUE_NAMES = frozenset(
-    f"{metric} {role} {band}" for metric in METRICS for role in SUMMARY_ROLES for band in (*BANDS, "all")
+from workbench.studio.paper_tables import LSVRU, RELTRANSFORMER
+from workbench.studio.table_records import (
+    REMEDY,
+    accuracies,
+    by_seed,
+    field,
+    optional_text,
+    reason,
+    validation_combined,
 )
-NOT_RUN = "not run"
-_REMEDY = "Run: make tables."
+
+NOT_RUN, FAILED, STALE = "not run", "failed", "made with other settings"
+DIFFUSION, RIVAL = SOURCES = ("diffusion", "rival")
+# What other generators than the diffusion model are called in keys of systems.
+RIVALS = ("copy_noise", "class_gaussian", "smote", "pair_mean", "triple_mean")
+ARCHITECTURES = {name.lower(): name for name in (LSVRU, RELTRANSFORMER)}
+_STARTS = {"subject-object": "so", "random": "random"}
 
 
 @dataclass(frozen=True)
 class System:
-    """A recogniser with its training: ``values`` by seed and value name in percent, ``failed`` reasons by seed.
+    """A recogniser with its training: ``values`` on test by seed and value name in percent, or why seeds lack them.
 
-    ``generated`` says whether it saw generated features; ``baseline`` is the key of the system that it changes.
+    ``generated`` says whether it saw generated features and ``source`` whose ("diffusion" or "rival"); ``baseline`` is
+    the key of the system that it changes. ``validation`` is Combined on the validation split, exact match, percent, of
+    the seeds that have values. ``failed`` and ``stale`` (made with other settings) are reasons by seed.
     """
 
     key: str
@@ -37,9 +48,11 @@ class System:
     generated: bool
     baseline: str | None
     curve: str | None
-    note: str | None
+    source: str | None
     values: dict[int, dict[str, float | None]]
+    validation: dict[int, float]
     failed: dict[int, str]
+    stale: dict[int, str]
 
     def numbers(self, name: str) -> dict[int, float]:
         """The number called ``name`` ("<metric> <role> <band>", percent) of each seed that has it."""
@@ -63,16 +76,17 @@ class TableResults:
         return f"{profile}{measured} of {len(self.systems)} systems measured, {seeds}"
 
     def gap(self, key: str) -> str:
-        """Why ``key`` has no number: "not run" or "failed: reason"; "" where it has one."""
-        system = self.systems.get(key)
-        if system is None or not (system.values or system.failed):
-            return NOT_RUN
-        return "" if system.values else f"failed: {self.failures(key)}"
+        """Why ``key`` has no number: "not run" or what `missing` says; "" where it has one."""
+        if key in self.systems and self.systems[key].values:
+            return ""
+        return self.missing(key) or NOT_RUN
 
-    def failures(self, key: str) -> str:
-        """The reasons of a system's failed seeds in words, each once; "" where none failed."""
-        failed = self.systems[key].failed if key in self.systems else {}
-        return "; ".join(dict.fromkeys(failed[seed] for seed in sorted(failed)))
+    def missing(self, key: str) -> str:
+        """Why seeds of a system have no values: "failed: ...; made with other settings: ...", "" without a reason."""
+        if key not in self.systems:
+            return ""
+        told = ((FAILED, self.systems[key].failed), (STALE, self.systems[key].stale))
+        return "; ".join(f"{word}: {_listed(reasons)}" for word, reasons in told if reasons)
 
     def level(self, key: str, name: str) -> dict[str, Any] | None:
         """`interval` over the seeds of a system's number, percent; None where no seed has it."""
@@ -86,6 +100,10 @@ class TableResults:
         return paired_interval(self.systems[later].numbers(name), self.systems[earlier].numbers(name))
 
 
+def _listed(reasons: dict[int, str]) -> str:
+    return "; ".join(dict.fromkeys(reasons[seed] for seed in sorted(reasons)))
+
+
 def read_tables(path: Path) -> TableResults:
     """The results in ``path``; WorkbenchError with file and key where it is missing or damaged."""
     return checked_results(read_json(path), str(path))
@@ -93,49 +111,94 @@ def read_tables(path: Path) -> TableResults:
 
 def checked_results(record: Any, place: str) -> TableResults:
     """The results in the decoded ``record``; ``place`` names it in errors."""
-    profile = _field(record, "profile", str, place)
-    seeds = _field(record, "seeds", list, place)
+    profile = field(record, "profile", str, place)
+    seeds = field(record, "seeds", list, place)
     if not seeds or any(type(seed) is not int for seed in seeds) or len(set(seeds)) != len(seeds):
-        raise WorkbenchError(f"{place}: seeds {seeds!r}; expected different integers, at least one. {_REMEDY}")
-    systems = _field(record, "systems", dict, place)
+        raise WorkbenchError(f"{place}: seeds {seeds!r}; expected different integers, at least one. {REMEDY}")
+    systems = field(record, "systems", dict, place)
     if not systems:
-        raise WorkbenchError(f"{place}: systems is empty; expected one or more. {_REMEDY}")
+        raise WorkbenchError(f"{place}: systems is empty; expected one or more. {REMEDY}")
     checked = {key: _system(key, entry, seeds, f"{place}: systems.{key}") for key, entry in systems.items()}
     return TableResults(profile, tuple(seeds), checked)
 
 
-def of_run(
-    metrics: Mapping[str, Any], start: str, seed: int, *, hardness: bool = True, profile: str = ""
-) -> TableResults:
-    """One run's recognisers as results of one seed, from what notebook 05 saved.
+def _system(key: str, entry: Any, seeds: list[int], place: str) -> System:
+    texts = {name: field(entry, name, str, place) for name in ("title", "architecture", "training", "group")}
+    # Older files name the architecture by its key.
+    texts["architecture"] = ARCHITECTURES.get(texts["architecture"], texts["architecture"])
+    if texts["group"] not in GROUP_COLOURS:
+        raise WorkbenchError(f"{place}.group: {texts['group']!r}; expected one of {', '.join(GROUP_COLOURS)}. {REMEDY}")
+    optional = {name: optional_text(entry, name, place) for name in ("baseline", "curve")}
+    generated = field(entry, "generated", bool, place)
+    read = partial(by_seed, {"validation": {}, "stale": {}} | entry, seeds=seeds, place=place)
+    values, validation = read("values", accuracies), read("validation", validation_combined)
+    failed, stale = read("failed", reason), read("stale", _stale_reason)
+    if contradicted := sorted(values.keys() & stale.keys()):
+        raise WorkbenchError(f"{place}.stale: seeds {contradicted} have values too; expected none. {REMEDY}")
+    validation = {seed: value for seed, value in validation.items() if seed in values and value is not None}
+    return System(key=key, generated=generated, source=_source(entry, key, generated, place), values=values,
+                  validation=validation, failed=failed, stale=stale, **texts, **optional)  # fmt: skip
 
-    ``start`` is where sampling began ("random" or "subject-object") and ``hardness`` whether the diffusion model knew
-    it: they say which of the paper's systems the fine-tuned recogniser is.
+
+def _stale_reason(words: Any, place: str) -> str:
+    return reason(words, place).removeprefix(f"{STALE}: ")
+
+
+def _source(entry: Mapping[str, Any], key: str, generated: bool, place: str) -> str | None:
+    """Whose generated features a system saw; its key tells it where the record does not."""
+    source = optional_text(entry, "source", place)
+    if source not in (None, *SOURCES):
+        raise WorkbenchError(f"{place}.source: {source!r}; expected one of {', '.join(SOURCES)}, or null. {REMEDY}")
+    if source is None and generated:
+        return RIVAL if any(name in key for name in RIVALS) else DIFFUSION
+    return source
+
+
+def of_run(
+    metrics: Mapping[str, Any],
+    start: str,
+    seed: int,
+    *,
+    hardness: bool = True,
+    curriculum: bool = False,
+    profile: str = "",
+) -> TableResults:
+    """One run's recognisers as results of one seed, from what notebook 05 saved; without validation numbers.
+
+    ``start`` is where sampling began, ``hardness`` says whether the diffusion model knew it and ``curriculum`` whether
+    easy rows came first: they tell which of the paper's systems the fine-tuned recogniser is. ``metrics`` may name the
+    ``architecture``, a key of `ARCHITECTURES`; without it the recognisers are LSVRU.
     """
     place = "metrics of 05_finetune_and_evaluate"
-    baseline, variants = _field(metrics, "baseline", str, place), _field(metrics, "variants", dict, place)
+    baseline, variants = field(metrics, "baseline", str, place), field(metrics, "variants", dict, place)
     if baseline not in variants:
         raise WorkbenchError(f"{place}: no variant {baseline!r}; there are {sorted(variants)}. Run notebook 05 again.")
-    enhancements = ("_so" if start == "subject-object" else "_random") + ("" if hardness else "_plain")
-    systems = {}
-    for title, values in variants.items():
-        key = _key_of_variant(title, baseline, enhancements)
-        systems[key] = {
-            "title": f"LSVRU, {title}", "architecture": "LSVRU", "training": title,
+    architecture = optional_text(metrics, "architecture", place) or LSVRU.lower()
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise WorkbenchError(f"{place}: architecture {architecture!r}; expected one of {known}. Run notebook 05 again.")
+    parts = (_STARTS.get(start) or _slug(start), "" if hardness else "plain", "curriculum" if curriculum else "")
+    enhancements = "_".join(filter(None, parts))
+    keys = {title: f"{architecture}_{_variant(title, baseline, enhancements)}" for title in variants}
+    systems = {
+        keys[title]: {
+            "title": f"{ARCHITECTURES[architecture]}, {title}", "architecture": architecture, "training": title,
             "group": _group_of_variant(title), "generated": "DiffAugment" in title,
-            "baseline": None if title == baseline else _key_of_variant(baseline, baseline, enhancements),
-            "values": {str(seed): values}, "failed": {},
-        }  # fmt: skip
+            "baseline": None if title == baseline else keys[baseline], "values": {str(seed): values}, "failed": {},
+        }
+        for title, values in variants.items()
+    }  # fmt: skip
     return checked_results({"profile": profile, "seeds": [seed], "systems": systems}, place)
 
 
-def _key_of_variant(title: str, baseline: str, enhancements: str) -> str:
-    keys = {loss_title: f"lsvru_{loss}" for loss, loss_title in LOSS_TITLES.items()}
+def _variant(title: str, baseline: str, enhancements: str) -> str:
+    """A system's key without its architecture, for example "ce_so" or "ce_vilhub_relmix"."""
+    losses = {loss_title: loss for loss, loss_title in LOSS_TITLES.items()}
     method = f"{baseline} + DiffAugment"
-    if title.startswith(method) and baseline in keys:
-        rest = _slug(title.removeprefix(method))
-        return keys[baseline] + enhancements + (f"_{rest}" if rest else "")
-    return keys.get(title) or f"lsvru_{_slug(title)}"
+    if not title.startswith(method):
+        return losses.get(title) or _slug(title)
+    rest = _slug(title.removeprefix(method))
+    return "_".join(filter(None, (losses.get(baseline) or _slug(baseline), enhancements, rest)))
 
 
 def _slug(text: str) -> str:
@@ -147,53 +210,5 @@ def _group_of_variant(title: str) -> str:
         return "kept head"
     if title in (LOSS_TITLES["ce"], LOSS_TITLES["wce"]) or "DiffAugment" in title:
         return "paper"
-    return "logit adjustment" if title == LOSS_TITLES["logit_adjusted"] else "loss"
-
-
-def _system(key: str, entry: Any, seeds: list[int], place: str) -> System:
-    texts = {name: _field(entry, name, str, place) for name in ("title", "architecture", "training", "group")}
-    if texts["group"] not in GROUP_COLOURS:
-        raise WorkbenchError(
-            f"{place}.group: {texts['group']!r}; expected one of {', '.join(GROUP_COLOURS)}. {_REMEDY}"
-        )
-    optional = {name: _optional_text(entry, name, place) for name in ("baseline", "curve", "note")}
-    values = {
-        _seed(seed, seeds, f"{place}.values"): _numbers(numbers, f"{place}.values.{seed}")
-        for seed, numbers in _field(entry, "values", dict, place).items()
-    }
-    failed = _field(entry, "failed", dict, place)
-    reasons = {_seed(seed, seeds, f"{place}.failed"): _field(failed, seed, str, f"{place}.failed") for seed in failed}
-    generated = _field(entry, "generated", bool, place)
-    return System(key=key, generated=generated, values=values, failed=reasons, **texts, **optional)
-
-
-def _field(record: Any, name: str, kind: type, place: str) -> Any:
-    if not isinstance(record, Mapping):
-        raise WorkbenchError(f"{place}: expected an object, got {type(record).__name__}. {_REMEDY}")
-    if name not in record:
-        raise WorkbenchError(f"{place}: {name!r} is missing. {_REMEDY}")
-    if not isinstance(record[name], kind):
-        raise WorkbenchError(f"{place}.{name}: expected {kind.__name__}, got {record[name]!r:.60}. {_REMEDY}")
-    return record[name]
-
-
-def _optional_text(record: Mapping[str, Any], name: str, place: str) -> str | None:
-    return None if record.get(name) is None else _field(record, name, str, place)
-
-
-def _seed(text: str, seeds: list[int], place: str) -> int:
-    if text not in map(str, seeds):
-        raise WorkbenchError(f"{place}: seed {text!r} is not among the seeds {seeds}. {_REMEDY}")
-    return int(text)
-
-
-def _numbers(values: Any, place: str) -> dict[str, float | None]:
-    if not isinstance(values, Mapping) or not values:
-        raise WorkbenchError(f"{place}: expected an object of numbers, got {values!r:.60}. {_REMEDY}")
-    for name, value in values.items():
-        if name not in VALUE_NAMES:
-            raise WorkbenchError(f"{place}: unknown value {name!r}; expected '<metric> <role> <band>'. {_REMEDY}")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (is_number and math.isfinite(value) and 0 <= value <= 100):
-            raise WorkbenchError(f"{place}.{name}: {value!r}; expected percent from 0 to 100, or null. {_REMEDY}")
-    return dict(values)
+    adjusted = title == LOSS_TITLES["logit_adjusted"] or title.endswith("logits adjusted afterwards")
+    return "logit adjustment" if adjusted else "loss"

@@ -1,0 +1,203 @@
+"""Trained heads of LTVRR and RelTransformer: their ``.pth`` checkpoints become recognisers of the workbench.
+
+Source: reference `ltvrr.md` sections 1.6, 2.9 and 8.
+"""
+
+import pickle
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from workbench.errors import WorkbenchError
+from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, check_weights, save_recogniser
+from workbench.recognition.heads import head_of, read_config
+from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
+from workbench.recognition.reltransformer import TRANSFORMERS
+from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.vocabulary import Vocabulary
+
+PREFIX = "RelDN."
+# The networks that upstream stores beside the head (2.8, 2.9).
+NETWORKS = ("Conv_Body", "Box_Head", "Box_Outs", "RPN", "Prd_RCNN")
+FEATURE_DIMENSION, WORD_DIMENSION = 4096, 300
+Tensors = dict[str, torch.Tensor]
+# Sizes of a head by the tensor and the axis that tell them; the number of attention heads is in no shape.
+SIZES = {
+    "feature_dimension": ("so_vis_embeddings.weight", 1),
+    "hidden": ("so_vis_embeddings.weight", 0),
+    "word_dimension": ("so_sem_embeddings.0.weight", 1),
+}
+TRANSFORMER_SIZES = {
+    "width": ("multi_head_attention.visual_fc.weight", 0),
+    "memory": ("multi_head_attention.h.0.attn.memory_features", 1),
+    "block_hidden": ("multi_head_attention.h.0.mlp.c_fc.weight", 1),
+    "scene_hidden": ("image_encoder.layers.0.pwff.fc1.weight", 0),
+}
+LAYERS = {"blocks": "multi_head_attention.h.", "scene_layers": "image_encoder.layers."}
+
+
+def import_upstream(
+    path: Path,
+    *,
+    architecture: str,
+    vocabulary: Vocabulary,
+    word_vectors: Path | ClassVectors,
+    encoder: str,
+    entity_region: str = "box",
+    compat: str = "upstream",
+) -> Recogniser:
+    """A trained head of upstream as a recogniser, on the CPU, in evaluation mode.
+
+    ``path`` is a ``model_step<N>.pth`` or ``best.pth`` (head under ``RelDN.``, other networks are counted in the
+    history and left out), or the state dict of a head alone. ``architecture`` is "lsvru" or "reltransformer", the
+    latter in the mode ``compat``. The file knows no class names and no word vectors: ``vocabulary`` must have the
+    classes in the order of the training, and ``word_vectors`` is the file of the training, read in mode "upstream",
+    or the two matrices (C, W) and (R + 1, W). ``encoder`` is the identity of the region encoder whose features the
+    head shall read; that of upstream's unions is ``Prd_RCNN``, fine-tuned with the head.
+    Raises WorkbenchError on a file that cannot be read without running code, and on missing, extra, misshapen or
+    non-finite tensors with the whole list of them.
+    """
+    path = Path(path)
+    model, step = _read_model(path)
+    tensors, ignored = _head_part(model, path)
+    try:
+        config = _config_of(tensors, architecture, vocabulary, compat)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{path}: {error}") from error
+    check_weights(config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
+    # Only now: GoogleNews takes minutes to read.
+    vectors, word_source = _class_vectors(word_vectors, vocabulary)
+    _check_vectors(vectors, word_source, config, path)
+    head = head_of(config, *(torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors))
+    head.load_state_dict(tensors | {name: getattr(head, name) for name in WORD_BUFFERS})
+    history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
+    return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", word_source, history)
+
+
+def write_imported(
+    folder: Path, *, checkpoint: Path, architecture: str, features: Path, word_vectors: Path
+) -> dict[str, Any]:
+    """Write ``recogniser.safetensors`` into ``folder`` from upstream's ``checkpoint``, to be used on ``features``.
+
+    Vocabulary and encoder are those of the features folder, whose train bank must hold signed features, as upstream's
+    are (2.3), and box features. A recogniser that is there already is not overwritten. Returns what was imported.
+    """
+    folder, features = Path(folder), Path(features)
+    target = folder / RECOGNISER_FILE
+    if target.exists():
+        raise WorkbenchError(f"{target}: there is a recogniser already. Give another folder, or remove it first.")
+    vocabulary, bank = Vocabulary.read(features), FeatureBank.open(features / "train")
+    if bank.support != "signed":
+        raise WorkbenchError(
+            f"{bank.folder}: {bank.support} features, but upstream's heads read fc7 before its last ReLU. "
+            "Extract the features with signed values."
+        )
+    recogniser = import_upstream(
+        checkpoint, architecture=architecture, vocabulary=vocabulary, word_vectors=word_vectors, encoder=bank.encoder
+    )
+    recogniser.check_fits(bank, vocabulary, bank.folder)
+    save_recogniser(target, recogniser)
+    config, history = recogniser.head.config, recogniser.history
+    return {
+        "architecture": architecture,
+        "objects": config.n_objects,
+        "relations": config.n_relations,
+        "parameters": sum(parameter.numel() for parameter in recogniser.head.parameters()),
+        "step": history["step"],
+        "tensors of other networks, left out": history["ignored"],
+        "words": recogniser.word_source,
+    }
+
+
+def _read_model(path: Path) -> tuple[dict[str, Any], int | None]:
+    """Names and tensors of the whole network, and the step of the training where the file knows it."""
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: there is no checkpoint here. Correct the path.")
+    try:
+        # Mapped where the format allows it: most of the file is other networks and the optimiser's state.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    # All are what torch raises for a cut file, by format and by where it is cut.
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, pickle.UnpicklingError) as error:
+        raise WorkbenchError(
+            f"{path}: not a whole torch checkpoint of plain tensors ({_reason(error)}). If it was cut short, copy it "
+            "again; if it holds other objects, which could run code, write its weights alone where it was trained: "
+            "torch.save(checkpoint['model'], 'model.pth')."
+        ) from error
+    model = content.get("model", content) if isinstance(content, Mapping) else content
+    if not isinstance(model, Mapping) or not model or not all(isinstance(name, str) for name in model):
+        raise WorkbenchError(
+            f"{path}: expected names and tensors, or a dict with them under 'model'. Give upstream's "
+            "model_step<N>.pth or best.pth, or the state dict of a head."
+        )
+    step = None if model is content else content.get("step")
+    return dict(model), step if isinstance(step, int) else None
+
+
+def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, int]]:
+    """The head's tensors without their prefix, and how many keys each other network has."""
+    prefixed = any(name.startswith(PREFIX) for name in model)
+    ours = {name for name in model if (name.startswith(PREFIX) if prefixed else name.split(".")[0] not in NETWORKS)}
+    ignored = Counter(name.split(".")[0] for name in model if name not in ours)
+    if not ours:
+        raise WorkbenchError(
+            f"{path}: no head of relations ({PREFIX}*), only {', '.join(sorted(ignored))}. Is it a detector? Give a "
+            "checkpoint of LTVRR's or RelTransformer's training."
+        )
+    foreign = sorted(name for name in ours if not isinstance(model[name], torch.Tensor))
+    if foreign:
+        raise WorkbenchError(f"{path}: {', '.join(foreign)}: not tensors. Give a checkpoint of upstream's training.")
+    return {name.removeprefix(PREFIX): model[name] for name in sorted(ours)}, dict(sorted(ignored.items()))
+
+
+def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, compat: str) -> LsvruConfig:
+    """The configuration that the shapes tell; upstream's sizes where the tensor is missing, for the list of faults."""
+    sizes = {"feature_dimension": FEATURE_DIMENSION, "word_dimension": WORD_DIMENSION}
+    sizes |= {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations)}
+    places = dict(SIZES)
+    if architecture == "reltransformer":
+        sizes["compat"] = compat
+        places |= TRANSFORMER_SIZES
+        for size, prefix in LAYERS.items():
+            numbers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
+            sizes |= {size: len(numbers)} if numbers else {}
+    for size, (name, axis) in places.items():
+        if name in tensors and tensors[name].ndim > axis:
+            sizes[size] = tensors[name].shape[axis]
+    return read_config(architecture, sizes)
+
+
+def _remedy(tensors: Tensors, architecture: str) -> str:
+    found = "reltransformer" if any(name.startswith(TRANSFORMERS) for name in tensors) else "lsvru"
+    if found != architecture:
+        return f"Its names are those of {found}: give that as the architecture."
+    return "Give the whole file that upstream's training wrote with word classifiers."
+
+
+def _class_vectors(given: Path | ClassVectors, vocabulary: Vocabulary) -> tuple[ClassVectors, str]:
+    if isinstance(given, ClassVectors):
+        return given, "given class vectors"
+    return read_class_vectors(Path(given), vocabulary, "upstream"), f"{Path(given).name} (upstream)"
+
+
+def _check_vectors(vectors: ClassVectors, source: str, config: LsvruConfig, path: Path) -> None:
+    rows = {"objects": config.n_objects, "relations": config.n_relations + 1}
+    for name, count in rows.items():
+        matrix, expected = getattr(vectors, name), (count, config.word_dimension)
+        if np.shape(matrix) != expected or not np.isfinite(matrix).all():
+            raise WorkbenchError(
+                f"{path}: the vectors of {name} from {source} have the shape {np.shape(matrix)}; the head was trained "
+                f"with finite ones of shape {expected}. Give the word vectors of its training, and the vocabulary."
+            )
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    # Torch's first line advises loading without the safeguard; the cause stands further down, before other advice.
+    cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
+    return cause.split(" Please use ")[0]
