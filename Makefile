@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format lab bench clean
+.PHONY: help env demo tables test lint format lab bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## run the main job: drawn scenes, all notebooks, the report in reports/demo
 	$(BIN)/workbench run --profile demo $(ARGS)
+
+tables: $(READY) ## fill the paper's tables for PROFILE, five seeds; the page is in reports/PROFILE-tables
+	$(BIN)/workbench tables --profile $(PROFILE) $(ARGS)
 
 test: lint ## check style, then run all tests, the notebooks among them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     *(".ci", "data", "notebooks", "reports", "tests", "workbench"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
-    *("Makefile", "environment.yml", "pyproject.toml", ".gitignore", ".gitattributes", ".pre-commit-config.yaml"),
+    *("Makefile", "Snakefile", "environment.yml", "pyproject.toml"),
+    *(".gitignore", ".gitattributes", ".pre-commit-config.yaml"),
 }
 # What each room may import besides itself and the leaf modules of the package's root.
 BELOW = {"scenes": set(), "regions": {"scenes"}, "language": {"scenes"}}

@@ -78,6 +78,7 @@ def _add_tables(commands) -> None:
     tables.add_argument("--profile", default="demo", help="a profile with a section 'tables' (default: demo)")
     tables.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
     tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
+    tables.add_argument("--replace", action="store_true", help="build stages anew whose parameters differ")
     tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
     instead = tables.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="list the rows and stop")

@@ -36,7 +36,7 @@ def evaluated(small_data, trained, tmp_path):
     (tmp_path / "synsets" / "objects_synsets.csv").write_text(SYNSETS)
     (tmp_path / "synsets" / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
     metrics = evaluate_recogniser(tmp_path / "result", recogniser=trained, features=small_data.features,
-                                  text=small_data.text, synset_folder=tmp_path / "synsets")  # fmt: skip
+                                  synset_folder=tmp_path / "synsets")  # fmt: skip
     return tmp_path / "result", metrics
 
 

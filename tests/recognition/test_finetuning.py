@@ -41,7 +41,7 @@ class Killed(BaseException):
 def finetune(folder, data, trained, **options):
     options = {"learning_rates": [1e-3, 1e-2], "epochs": 3, "batch_size": 64, "seconds_between_states": 0.0} | options
     return finetune_recogniser(folder, recogniser=trained, generated=data.generated, features=data.features,
-                               text=data.text, **options)  # fmt: skip
+                               **options)  # fmt: skip
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])

@@ -209,6 +209,7 @@ def test_names_that_are_no_folders_are_refused(run, build, name):
 def test_a_folder_that_is_not_ours_is_not_taken_for_a_result(run, build):
     folder = run.folder / "counts" / "default"
     folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("somebody's")
     with pytest.raises(WorkbenchError, match=r"without manifest.json"):
         run.stage("counts", build, rows=1)
     (folder / "manifest.json").write_text("{")

@@ -28,7 +28,6 @@ def evaluate_recogniser(
     *,
     recogniser: Path,
     features: Path,
-    text: Path | None = None,
     split: str = "test",
     synset_folder: Path | None = None,
     band_rule: str = "all classes",
@@ -39,7 +38,7 @@ def evaluate_recogniser(
 
     Synset tables come from ``synset_folder``, else from the features folder or the one above it, else WordNet
     (`read_synsets`); the result names the source. ``band_rule`` and ``only_trained`` as in `per_class_table` and
-    `summary_table`. ``text`` is not read: the class vectors are the recogniser's own.
+    `summary_table`.
     Writes per_class.parquet, summary.parquet, predictions.parquet (`prediction_table`) and the LTVRR result csv
     into ``folder``; returns the summary as flat numbers, for example "exact_subject_object_few"; a band without
     classes is None there.

@@ -51,7 +51,6 @@ def finetune_recogniser(
     recogniser: Path,
     generated: Path,
     features: Path,
-    text: Path | None = None,
     learning_rates: Sequence[float] = (1e-5, 3e-5, 1e-4, 3e-4),
     epochs: int = 10,
     batch_size: int = 256,
@@ -91,7 +90,7 @@ def finetune_recogniser(
     shown of a generated row, as in `generated_scenes`. Loss, its parameters and ``synthetic_weight`` as in
     `ObjectivePlan`. Class weights and priors of the loss come from the real train counts, or, with ``prior``
     "batches", from what the batches show (`shown_counts`): generated rows of rare classes have changed the prior.
-    ``text`` is not read: the class vectors are the recogniser's own. The recogniser before fine-tuning is measured
+    The class vectors are the recogniser's own. The recogniser before fine-tuning is measured
     on validation too and reported as ``validation_before_*``; it is not a candidate, so the result may be worse
     than it, unless ``keep_if_worse`` is False: then the unchanged recogniser is kept and ``changed`` says so.
     Writes ``recogniser.safetensors`` and ``log.jsonl`` (all learning rates); a killed run continues.

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -119,7 +119,8 @@ def fit(
     device = chosen_device(plan.device)
     head.to(device).train()
     optimiser = _optimiser(head, plan)
-    fitted = _restore(state, head, optimiser, plan) or Fitted({}, 0, {}, [])
+    work = _work(plan, objective)
+    fitted = _restore(state, head, optimiser, work) or Fitted({}, 0, {}, [])
     total_steps, saved_at = plan.epochs * source.steps_per_epoch, time.monotonic()
     for epoch in range(len(fitted.log) + 1, plan.epochs + 1):
         started = time.monotonic()
@@ -133,7 +134,7 @@ def fit(
             fitted.best_weights = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
             fitted.best_epoch, fitted.best = epoch, validation
         if time.monotonic() - saved_at >= seconds_between_states or epoch == plan.epochs:
-            _keep(state, head, optimiser, fitted, plan)
+            _keep(state, head, optimiser, fitted, work)
             saved_at = time.monotonic()
         if log_path is not None:
             write_log(log_path, fitted.log)
@@ -222,20 +223,26 @@ def _optimiser(head: LsvruHead, plan: FitPlan) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
 
 
-def _keep(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, fitted: Fitted, plan: FitPlan) -> None:
+def _work(plan: FitPlan, objective: ObjectiveFunction) -> dict[str, Any]:
+    """What an unfinished fit must share with this one to be gone on with; it may change the device."""
+    terms = getattr(objective, "plan", None)
+    return {"plan": asdict(replace(plan, device="")), "objective": None if terms is None else asdict(terms)}
+
+
+def _keep(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, fitted: Fitted, work: dict) -> None:
     tensors = {f"head.{name}": value for name, value in head.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in fitted.best_weights.items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in values.items() if value is not None}
-    facts = {"plan": asdict(plan), "best_epoch": fitted.best_epoch, "best": fitted.best, "log": fitted.log}
+    facts = {"work": work, "best_epoch": fitted.best_epoch, "best": fitted.best, "log": fitted.log}
     save_tensors(state, tensors, facts)
 
 
-def _restore(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, plan: FitPlan) -> Fitted | None:
+def _restore(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, work: dict) -> Fitted | None:
     if not state.exists():
         return None
     tensors, facts = read_tensors(state)
-    if facts["plan"] != asdict(plan):
+    if facts.get("work") != work:
         raise WorkbenchError(f"{state}: belongs to a fit with other parameters. Delete the folder and start again.")
     parts: dict[str, dict[str, torch.Tensor]] = {"head": {}, "best": {}, "optimiser": {}}
     for name, tensor in tensors.items():

@@ -50,7 +50,6 @@ def rebalance_recogniser(
     recogniser: Path,
     features: Path,
     method: str,
-    text: Path | None = None,
     epochs: int = 5,
     batch_size: int = 256,
     learning_rates: Sequence[float] = (1e-3,),
@@ -70,7 +69,7 @@ def rebalance_recogniser(
     "crt" draws the classifier anew and trains it alone on class-balanced batches; "lws" trains one factor per class
     on them; "tau_norm" divides each row of a linear classifier by its norm to the power of tau; "logit_adjustment"
     takes tau x log prior off the logits. The last two train nothing: each role takes the tau of ``strengths`` that is
-    best for it on validation (subject and object share theirs where they share the classifier). ``text`` is not read.
+    best for it on validation (subject and object share theirs where they share the classifier).
     Writes ``recogniser.safetensors`` (and ``log.jsonl`` where something is trained); a killed run continues. A linear
     classifier is needed for "tau_norm": word classifiers compare unit vectors, which have no norm to take away.
     """

@@ -97,7 +97,8 @@ class Run:
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
         folder = self._place(stage, variant)
-        if folder.is_dir():
+        # An empty folder is one that another scheduler made for a job that did not come to its end.
+        if folder.is_dir() and any(folder.iterdir()):
             return Stage.at(folder)
         begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
         others = [name for name in self.variants(stage) if name != variant]

@@ -49,6 +49,8 @@ def tables(arguments: argparse.Namespace) -> int:
     from workbench.runs.table_plan import table_plan
     from workbench.runs.tables import gather_tables, make_tables
 
+    if arguments.replace:
+        os.environ[REPLACE_VARIABLE] = "1"  # the workers inherit it
     if arguments.list:
         for key, system in table_plan(arguments.profile).grid.systems.items():
             print(f"{key:<44} {system.title}")
@@ -58,7 +60,6 @@ def tables(arguments: argparse.Namespace) -> int:
             table_plan(arguments.profile).build(seed, arguments.task)
         return 0
     if arguments.collect:
-        os.environ.pop(REPLACE_VARIABLE, None)  # or what it loads to compare might be built anew
         _, gaps = gather_tables(arguments.profile, arguments.seeds, systems=arguments.only or ())
         for (seed, key), reason in gaps.items():
             print(f"seed {seed}, {key}: {reason}", file=sys.stderr)

@@ -49,6 +49,8 @@ def built_folder(
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
     with only_one(lock, f"{label}: another process is building it", wait=True):
+        if _is_empty(folder):  # schedulers make the folders of their outputs before a job begins
+            folder.rmdir()
         _finish_interrupted_swap(folder)
         stored = stored_manifest(folder)
         if stored is not None:
@@ -66,12 +68,16 @@ def built_folder(
 
 
 def stored_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a complete folder, None where there is none."""
-    if not folder.is_dir():
+    """The manifest of a complete folder, None where there is none or an empty one."""
+    if not folder.is_dir() or _is_empty(folder):
         return None
     if not (folder / MANIFEST).is_file():
         raise WorkbenchError(f"{folder}: a folder without {MANIFEST} is not a result of ours. Move it away.")
     return _checked(folder / MANIFEST)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def partial_folder(folder: Path) -> Path:

@@ -79,7 +79,7 @@ def _rival_rows(builder: GridBuilder, base: str) -> None:
 
 
 def _kept_head_rows(builder: GridBuilder, base: str, start: str) -> None:
-    for share in (0.25, 0.5, 0.75):
+    for share in (0.25, 0.5):
         builder.finetuned(base, start, f"CE + DiffAugment, {share:.0%} real rows", "kept head",
                           suffix=f"replay{share * 100:.0f}", curve="real replay", real_replay=share)  # fmt: skip
     builder.finetuned(base, start, "CE, real rows alone once more", "kept head", suffix="replay100",

@@ -4,19 +4,16 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import write_json
 from workbench.runs.artefacts import Run
-from workbench.runs.identity import available_cores, versions
+from workbench.runs.identity import available_cores
 from workbench.runs.notebooks import run_profile
 from workbench.runs.parameters import unknown
 from workbench.runs.places import reports_folder
+from workbench.runs.table_collection import collect_tables, keep_failures, missing_rows, stored_failures
 from workbench.runs.table_plan import TablePlan, table_plan
-from workbench.runs.table_queue import Job, Outcome, TaskQueue, built, share_cores
+from workbench.runs.table_queue import Job, Outcome, TaskQueue, built, quiet_workers
 
 TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
 
@@ -35,25 +32,55 @@ def make_tables(
     killed grid goes on where it stopped. Returns the page's folder and the failures by (seed, task); rows that failed
     stand in the table with the reason.
     """
+    plan, chosen = _asked(profile, seeds, systems, root)
+    _prepare_data(plan)
+    needs = _needs(plan, chosen, seeds)
+    folder = _folder(plan)
+    processes = jobs or available_cores()
+    quiet_workers()
+    queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
+    queue.run(_Reporter(len(needs), folder / LOG_FILE))
+    _write_page(plan, seeds, keep_failures(folder, queue.failures, seeds))
+    return folder, queue.failures
+
+
+def gather_tables(
+    profile: str, seeds: Sequence[int], *, systems: Sequence[str] = (), root: Path | None = None
+) -> tuple[Path, dict[Job, str]]:
+    """Write the same file and page from the rows that are finished, and build no stage; for other schedulers.
+
+    Returns the page's folder and, by (seed, task), the rows (all, or those of ``systems``) without values and why.
+    """
+    plan, chosen = _asked(profile, seeds, systems, root)
+    folder = _folder(plan)
+    _write_page(plan, seeds, stored_failures(folder))
+    return folder, missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
+
+
+def _asked(
+    profile: str, seeds: Sequence[int], systems: Sequence[str], root: Path | None
+) -> tuple[TablePlan, list[str]]:
+    """The plan and the rows that are asked for, all where none is named, with seeds and names checked."""
     if len(set(seeds)) != len(seeds) or not seeds:
         raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
     plan = table_plan(profile, root)
     for name in systems:
         if name not in plan.grid.systems:
             raise WorkbenchError(unknown("row", name, list(plan.grid.systems)))
-    _prepare_data(plan)
-    chosen = list(systems) or list(plan.grid.systems)
-    needs = _needs(plan, chosen, seeds)
-    folder = reports_folder(plan.root) / f"{profile}-tables"
+    return plan, list(systems) or list(plan.grid.systems)
+
+
+def _folder(plan: TablePlan) -> Path:
+    folder = reports_folder(plan.root) / f"{plan.profile}-tables"
     folder.mkdir(parents=True, exist_ok=True)
-    processes = jobs or available_cores()
-    share_cores(available_cores(), processes)
-    queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
-    queue.run(_Reporter(len(needs), folder / LOG_FILE))
-    path = collect_tables(plan, seeds, folder / TABLES_FILE, queue.failures)
-    run_profile(profile, run=folder.name, only=["06"], root=plan.root, replace=True,
+    return folder
+
+
+def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str]) -> None:
+    folder = _folder(plan)
+    path = collect_tables(plan, seeds, folder / TABLES_FILE, failures)
+    run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=True,
                 parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
-    return folder, queue.failures
 
 
 def _prepare_data(plan: TablePlan) -> None:
@@ -90,36 +117,3 @@ class _Reporter:
         state = f"FAILED: {outcome.failure}" if outcome.failure else f"{outcome.seconds:.1f} s"
         about = f"about {left / 60:.0f} min left" if self._total > finished else "all done"
         print(f"[{finished}/{self._total}] seed {seed}, {key}: {state} ({about})", flush=True)
-
-
-def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: dict[Job, str]) -> Path:
-    """Write the results of all finished rows of the seeds into one JSON file; what is missing stays missing."""
-    systems = {}
-    for system in plan.grid.systems.values():
-        record = {name: getattr(system, name) for name in
-                  ("title", "architecture", "training", "group", "generated", "baseline", "curve")}  # fmt: skip
-        record |= {"values": {}, "validation": {}, "seconds": {}, "failed": {}}
-        for seed in seeds:
-            _add_seed(record, plan.run(seed), system.key, seed, failures)
-        systems[system.key] = record
-    facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.settings), "versions": versions()}
-    write_json(path, facts | {"systems": systems})
-    return path
-
-
-def _add_seed(record: dict[str, Any], run: Run, key: str, seed: int, failures: dict[Job, str]) -> None:
-    reason = failures.get((seed, f"evaluation/{key}"))
-    if reason:
-        record["failed"][str(seed)] = reason
-    elif key in run.variants("evaluation"):
-        summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
-        record["values"][str(seed)] = {
-            f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
-            for row in summary.itertuples()
-        }
-        metrics = run.find("recogniser", key).metrics
-        record["validation"][str(seed)] = {
-            name.removeprefix("validation_"): value for name, value in metrics.items()
-            if name.startswith("validation_") and not name.startswith("validation_before_")
-        }  # fmt: skip
-        record["seconds"][str(seed)] = metrics.get("seconds")
