@@ -167,7 +167,8 @@ class GridBuilder:
 
     def rebalanced(self, base: str, method: str, title: str, group: str) -> str:
         """A trained system re-balanced without generated features; returns the new system's key."""
-        system, settings = self.grid.systems[base], self._of("rebalancing")
+        system = self.grid.systems[base]
+        settings = self._of("rebalancing") | self._of(f"rebalancing_{method}")
         inputs = {"recogniser": f"recogniser/{base}", "features": "features"}
         return self._system(
             Task("rebalancing", f"{base}_{method}", inputs, settings | {"method": method}),

@@ -21,7 +21,7 @@ EVERYWHERE = ("only_trained",)
 STARTS_SETTINGS = tuple(f"sampling_{start}" for start in STARTS)
 SETTINGS = ("architectures", "data", "features_run", "start", "vilhub_scale", "combined", "triplets", "diffusion",
             "sampling", *STARTS_SETTINGS, "rivals", "training", "lsvru", "reltransformer", "finetuning",
-            "lsvru_finetuning", "reltransformer_finetuning", "rebalancing", *EVERYWHERE)  # fmt: skip
+            "lsvru_finetuning", "reltransformer_finetuning", "rebalancing", "rebalancing_lws", *EVERYWHERE)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -93,18 +93,23 @@ def _kept_head_rows(builder: GridBuilder, base: str, start: str) -> None:
 
 
 def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[str, Any]) -> None:
-    """A re-balancing loss with generated features; how they are mixed was chosen on validation (settings).
+    """Re-balanced recognisers fine-tuned on generated and real rows with the logit-adjusted loss, and controls.
 
-    Beside them the same fine-tuning on real rows alone: what it gains is not the generated features' merit.
+    A control has the same fine-tuning on real rows alone: what it gains is not the generated features' merit. How rows
+    are mixed was chosen on validation (settings); the loss knows the prior of the batches.
     """
-    chosen = dict(settings.get("combined") or {"real_replay": 0.5})
-    sources = dict.fromkeys((settings["start"], "so", "sro", "triple_mean"))
-    for base in (f"{architecture}_logit_adjusted", f"{architecture}_wce"):
+    chosen = {"real_replay": 0.5, "loss": "logit_adjusted", "prior": "batches"} | dict(settings.get("combined") or {})
+    ce, mixed, adjusted = (f"{architecture}_{name}" for name in ("ce", "ce_vilhub_relmix", "logit_adjusted"))
+    mixed_crt = builder.rebalanced(mixed, "crt", "CE + VilHub + RelMix, cRT", "decoupling")
+    sources = {f"{ce}_crt": ("so", "sro", "random", "triple_mean"), mixed_crt: ("so", "sro", "triple_mean"),
+               adjusted: ("so", "sro")}  # fmt: skip
+    for base, generated_names in sources.items():
         title = builder.grid.systems[base].title.split(", ", 1)[1]
-        builder.finetuned(base, settings["start"], f"{title}, real rows alone once more", "loss", suffix="replay100",
-                          **chosen | {"real_replay": 1.0})  # fmt: skip
-        for generated in sources:
-            named = RIVALS.get(generated) or f"DiffAugment, {STARTS[generated]} start"
-            builder.finetuned(base, generated, f"{title} + {named}, real rows", "combined", suffix="mixed", **chosen)
-    tuned = f"{architecture}_ce_{settings['start']}_replay50"
-    builder.rebalanced(tuned, "logit_adjustment", "CE + DiffAugment, 50% real rows, adjusted afterwards", "combined")
+        builder.finetuned(base, "so", f"{title}, then real rows alone once more", builder.grid.systems[base].group,
+                          suffix="replay100", **chosen | {"real_replay": 1.0})  # fmt: skip
+        for generated in generated_names:
+            named = RIVALS.get(generated) or f"DiffAugment ({STARTS[generated]} start)"
+            builder.finetuned(base, generated, f"{title}, then {named}", "combined", suffix="mixed", **chosen)
+    for base in (f"{ce}_so", f"{ce}_{settings['start']}_replay50"):
+        title = builder.grid.systems[base].title.split(", ", 1)[1]
+        builder.rebalanced(base, "crt", f"{title}, then cRT", "combined")
