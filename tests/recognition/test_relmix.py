@@ -28,7 +28,7 @@ ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 VARIANTS = {"default": RelMix("upstream"), "aug50": RelMix("upstream", share=0.5),
             "aug70": RelMix("upstream", share=0.7), "mixup": RelMix("upstream", n_partners=2),
-            "beta": RelMix("upstream", lam_beta=0.8)}  # fmt: skip
+            "beta": RelMix("upstream", first_weight_beta=0.8)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,10 @@ def upstream(reference_fixtures):
 def stored_mixing(expected, variant):
     indices = [expected[f"relmix_{variant}_idx{part}"] for part in (1, 2, 3)]
     coin = expected[f"relmix_{variant}_a"].astype(bool) if variant != "mixup" else np.ones(len(indices[0]), bool)
-    lam = expected["relmix_beta_lambda"] if variant == "beta" else np.full(len(coin), expected["relmix_lambda"])
-    return Mixing(*indices, coin, lam.astype(np.float32))
+    first_weight = (
+        expected["relmix_beta_lambda"] if variant == "beta" else np.full(len(coin), expected["relmix_lambda"])
+    )
+    return Mixing(*indices, coin, first_weight.astype(np.float32))
 
 
 def test_mixed_embeddings_labels_and_logits_are_upstreams(upstream):
@@ -150,23 +152,25 @@ def test_equal_weights_take_every_place_under_the_clean_rule():
 
 def test_draws_are_a_function_of_the_generator():
     relation, weights = batch(600, 0, background=0.0)
-    settings = RelMix(lam_beta=0.8)
+    settings = RelMix(first_weight_beta=0.8)
     one, same, other = (draw_mixing(relation, weights, settings, generator(seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(*pair) for pair in zip(one, same, strict=True))
-    assert not np.array_equal(one.first, other.first) and not np.array_equal(one.lam, other.lam)
-    assert 0.35 < one.coin.mean() < 0.65 and 0.4 < one.lam.mean() < 0.6
-    constant = draw_mixing(relation, weights, RelMix(lam=0.4, n_partners=2), generator(1))
-    assert constant.coin.all() and (constant.lam == np.float32(0.4)).all()
+    assert not np.array_equal(one.first, other.first) and not np.array_equal(one.first_weight, other.first_weight)
+    assert 0.35 < one.coin.mean() < 0.65 and 0.4 < one.first_weight.mean() < 0.6
+    constant = draw_mixing(relation, weights, RelMix(first_weight=0.4, n_partners=2), generator(1))
+    assert constant.coin.all() and (constant.first_weight == np.float32(0.4)).all()
 
 
 @pytest.mark.parametrize(("n", "width"), [(5, 3), (40, 17)])
 def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
     relation, weights = batch(n, n, background=0.0)
-    mixing = draw_mixing(relation, weights, RelMix(lam_beta=0.8), generator(n))
+    mixing = draw_mixing(relation, weights, RelMix(first_weight_beta=0.8), generator(n))
     values = torch.randn(n, width, generator=torch.Generator().manual_seed(n))
-    a, lam = mixing.coin[:, None].astype(float), mixing.lam[:, None]
+    a, first_weight = mixing.coin[:, None].astype(float), mixing.first_weight[:, None]
     x1, x2, x3 = (values.numpy()[rows] for rows in mixing[:3])
-    np.testing.assert_allclose(mix(values, mixing).numpy(), lam * x1 + (1 - lam) * (a * x2 + (1 - a) * x3), atol=1e-6)
+    np.testing.assert_allclose(
+        mix(values, mixing).numpy(), first_weight * x1 + (1 - first_weight) * (a * x2 + (1 - a) * x3), atol=1e-6
+    )
     soft = mix_labels(relation, 7, mixing, torch.device("cpu"))
     assert torch.allclose(soft.sum(1), torch.ones(len(soft))) and (soft >= 0).all()
 
@@ -203,8 +207,10 @@ def test_mixed_rows_teach_the_head(n):
     assert logits.relation.shape == (n // 3, 7) and head.prd_sem_embeddings[0].weight.grad.norm() > 0
 
 
-@pytest.mark.parametrize("wrong", [{"rule": "tail"}, {"share": 0}, {"share": 1.1}, {"lam": 2}, {"lam_beta": -1},
-                                   {"n_partners": 4}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rule": "tail"}, {"share": 0}, {"share": 1.1}, {"first_weight": 2}, {"first_weight_beta": -1}, {"n_partners": 4}],
+)
 def test_settings_outside_their_range_are_refused(wrong):
     with pytest.raises(WorkbenchError, match=next(iter(wrong))):
         RelMix(**wrong)

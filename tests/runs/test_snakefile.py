@@ -88,7 +88,7 @@ def test_an_empty_folder_is_no_stage_yet(tmp_path):
         calls.append(folder)
 
     place.mkdir(parents=True)
-    with pytest.raises(WorkbenchError, match="Build the stage first"):
+    with pytest.raises(WorkbenchError, match="has no counts/default"):
         run.find("counts")
     stage = run.stage("counts", build)
     assert run.find("counts") == stage and len(calls) == 1
@@ -129,6 +129,7 @@ def small_project(tmp_path, monkeypatch):
 def test_collecting_names_every_missing_row_and_builds_nothing(small_project, monkeypatch, capsys):
     pages, rows = [], ["lsvru_ce", "lsvru_wce"]
     monkeypatch.setattr("workbench.runs.tables.run_profile", lambda *_, run, **__: pages.append(run))
+    monkeypatch.setattr("workbench.runs.tables.renew_report", lambda *_, **__: None)
     assert main(["tables", "--profile", "small", "--seeds", "0", "1", "--only", *rows, "--collect"]) == 1
     told = capsys.readouterr().err
     for seed in (0, 1):

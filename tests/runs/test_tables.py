@@ -202,6 +202,21 @@ def test_rows_are_filled_kept_after_a_kill_and_gaps_have_reasons(small_project):
     assert "recogniser.safetensors" in page
 
 
+def test_rows_of_other_settings_are_not_shown_as_todays(small_project):
+    root, run = small_project
+    path = root / "notebooks/params/small.yml"
+    before = path.read_text()
+    profile = yaml.safe_load(before)
+    profile["tables"]["finetuning"]["epochs"] += 1
+    path.write_text(yaml.safe_dump(profile))
+    done = run("tables", "--profile", "small", "--seeds", "0", "--only", *ROWS, "--collect")
+    path.write_text(before)
+    assert done.returncode == 1 and "epochs: 1 -> 2" in done.stderr
+    record = json.loads((root / "reports/small-tables/tables.json").read_text())["systems"]
+    assert "epochs: 1 -> 2" in record["lsvru_ce_so"]["stale"]["0"] and not record["lsvru_ce_so"]["values"]
+    assert set(record["lsvru_ce"]["values"]) == {"0"}
+
+
 def test_a_single_task_can_be_built_alone(small_project):
     _, run = small_project
     done = run("tables", "--profile", "small", "--seeds", "5", "--task", "recogniser/lsvru_ce")

@@ -154,6 +154,7 @@ def finetune_recogniser(
                "before": start.history | {"validation": before}}  # fmt: skip
     start.head.load_state_dict(best_weights)
     start.history = history
+    start.loss = loss if changed else start.loss
     save_recogniser(folder / RECOGNISER_FILE, start)
     for number in range(len(trials)):
         (folder / f"learning_rate_{number}.safetensors").unlink(missing_ok=True)

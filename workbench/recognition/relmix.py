@@ -28,14 +28,14 @@ class RelMix:
     rare rows are mostly mixed with background.
     ``share`` of the rows that are mixed: 1/3, the three partners are disjoint thirds; up to 1/2, the second partner is
     drawn from the first's rows; above, the third too (the reference's variants 0.5, 0.6 and 0.7).
-    ``lam`` weighs the rarest partner, 0..1; ``lam_beta`` above 0 draws it per row from Beta(b, b) instead (the
-    reference's variant has b = 0.8). ``n_partners`` 2 leaves the third partner out (the reference's "mixup").
+    ``first_weight`` weighs the rarest partner, 0..1; ``first_weight_beta`` above 0 draws it per row from Beta(b, b)
+    instead (the reference's variant has b = 0.8). ``n_partners`` 2 leaves the third partner out (its "mixup").
     """
 
     rule: str = "clean"
     share: float = 1 / 3
-    lam: float = 0.65
-    lam_beta: float = 0.0
+    first_weight: float = 0.65
+    first_weight_beta: float = 0.0
     n_partners: int = 3
 
     def __post_init__(self):
@@ -43,23 +43,24 @@ class RelMix:
             raise WorkbenchError(f"RelMix rule {self.rule!r} is not known. Choose one of: {', '.join(RULES)}.")
         if self.n_partners not in (2, 3):
             raise WorkbenchError(f"RelMix n_partners is {self.n_partners}; expected 2 or 3.")
-        if not 0 < self.share <= 1 or not 0 <= self.lam <= 1 or self.lam_beta < 0:
+        if not 0 < self.share <= 1 or not 0 <= self.first_weight <= 1 or self.first_weight_beta < 0:
             raise WorkbenchError(
-                f"RelMix share {self.share}, lam {self.lam}, lam_beta {self.lam_beta}: expected a share above 0 and at "
-                "most 1, a lam in 0..1 and a lam_beta of 0 or more."
+                f"RelMix share {self.share}, first_weight {self.first_weight}, first_weight_beta "
+                f"{self.first_weight_beta}: expected a share above 0 and at most 1, a first_weight in 0..1 and a "
+                "first_weight_beta of 0 or more."
             )
 
 
 class Mixing(NamedTuple):
     """A drawn mixture of m rows: partners' row numbers ``first``, ``second``, ``third`` (m,) int64, ``coin`` (m,) bool
-    that takes the second instead of the third, and ``lam`` (m,) float32, the first's weight.
+    that takes the second instead of the third, and ``first_weight`` (m,) float32, the first's weight.
     """
 
     first: np.ndarray
     second: np.ndarray
     third: np.ndarray
     coin: np.ndarray
-    lam: np.ndarray
+    first_weight: np.ndarray
 
 
 def partners(
@@ -91,15 +92,21 @@ def draw_mixing(
     chosen = partners(relation_labels, relation_weights, settings, generator)
     m = len(chosen[0])
     coin = generator.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
-    lam = generator.beta(settings.lam_beta, settings.lam_beta, m) if settings.lam_beta else np.full(m, settings.lam)
-    return Mixing(*chosen, coin, lam.astype(np.float32))
+    first_weight = (
+        generator.beta(settings.first_weight_beta, settings.first_weight_beta, m)
+        if settings.first_weight_beta
+        else np.full(m, settings.first_weight)
+    )
+    return Mixing(*chosen, coin, first_weight.astype(np.float32))
 
 
 def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
-    """Mixed rows (m, K) float32 of ``values`` (n, K): lam x1 + (1 - lam) (a x2 + (1 - a) x3), a being the coin."""
+    """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) (a x2 + (1 - a) x3), w the weight, a the coin."""
     other = np.where(mixing.coin, mixing.second, mixing.third)
-    first, other, lam = (torch.from_numpy(array).to(values.device) for array in (mixing.first, other, mixing.lam))
-    return torch.lerp(values[other].float(), values[first].float(), lam[:, None])
+    first, other, first_weight = (
+        torch.from_numpy(array).to(values.device) for array in (mixing.first, other, mixing.first_weight)
+    )
+    return torch.lerp(values[other].float(), values[first].float(), first_weight[:, None])
 
 
 def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch.device) -> torch.Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 from workbench.runs.artefacts import Run
 from workbench.runs.identity import available_cores
-from workbench.runs.notebooks import run_profile
+from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.parameters import unknown
 from workbench.runs.places import reports_folder
 from workbench.runs.table_collection import collect_tables, keep_failures, missing_rows, stored_failures
@@ -81,6 +81,8 @@ def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str])
     path = collect_tables(plan, seeds, folder / TABLES_FILE, failures)
     run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=True,
                 parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
+    # The page is sent around alone: it carries the library of its figure.
+    renew_report(folder.name, plan.root, inline_plotly=True)
 
 
 def _prepare_data(plan: TablePlan) -> None:

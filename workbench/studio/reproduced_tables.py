@@ -19,6 +19,8 @@ _DIFFERENCES = ("paper_difference", "difference", "half_width")
 CHANGES = ("baseline", "best")
 REACHED, NOT_REACHED, NOT_KNOWN = "reached", "not reached", "not known"
 NOT_VALIDATED = f"{NOT_KNOWN}: no validation numbers"
+# Losses that re-balance by themselves; the group "combined" does it in other ways too.
+BALANCED_TRAININGS = ("wce", "logit_adjusted")
 # What a method may cost the frequent classes for its gain in Combined to count.
 MOST_LOST_ON_MANY_POINTS = 3.0
 
@@ -122,9 +124,9 @@ def best_without_generated(results: TableResults, architecture: str) -> str | No
 
 
 def best_with_diffaugment(results: TableResults, architecture: str) -> str | None:
-    """Key of the architecture's best system of the group "combined" on features of the diffusion model.
+    """Key of the architecture's best system that joins DiffAugment and re-balancing: group "combined", or such a loss.
 
-    These systems join DiffAugment and a re-balancing loss; the best is chosen as in `best_without_generated`.
+    The best is chosen as in `best_without_generated`.
     """
     return _best_on_validation(_with_diffaugment(results, architecture))
 
@@ -134,8 +136,9 @@ def _without_generated(results: TableResults, architecture: str) -> list[System]
 
 
 def _with_diffaugment(results: TableResults, architecture: str) -> list[System]:
-    of_group = [s for s in results.systems.values() if s.architecture == architecture and s.group == "combined"]
-    return [system for system in of_group if system.generated and system.source == DIFFUSION]
+    made = [s for s in results.systems.values() if s.architecture == architecture and s.generated]
+    balanced = [system for system in made if system.group == "combined" or system.training in BALANCED_TRAININGS]
+    return [system for system in balanced if system.source == DIFFUSION]
 
 
 def _best_on_validation(systems: Iterable[System]) -> str | None:
