@@ -13,12 +13,12 @@ from workbench.errors import WorkbenchError
 from workbench.recognition.batches import MixedBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, load_recogniser, save_recogniser
 from workbench.recognition.curriculum import CURRICULA, easy_rows
-from workbench.recognition.fitting import FitPlan, Fitted, fit, write_log
+from workbench.recognition.fitting import FitPlan
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes, generated_scenes, images_of_boxes
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
-from workbench.recognition.training import LOG_FILE
+from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
 from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
@@ -95,8 +95,6 @@ def finetune_recogniser(
     than it, unless ``keep_if_worse`` is False: then the unchanged recogniser is kept and ``changed`` says so.
     Writes ``recogniser.safetensors`` and ``log.jsonl`` (all learning rates); a killed run continues.
     """
-    if not learning_rates:
-        raise WorkbenchError("learning_rates is empty; give at least one number above 0.")
     if relmix != "none" and roles != "all":
         raise WorkbenchError(f"relmix {relmix!r} mixes all roles of a row, but roles is {roles!r}. Use roles='all'.")
     folder, features, chosen = Path(folder), Path(features), chosen_device(device)
@@ -117,30 +115,16 @@ def finetune_recogniser(
     validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
     before = validate(start.head.to(chosen), chosen)
     start_weights = {name: value.cpu().clone() for name, value in start.head.state_dict().items()}
-    trials = []
-    for number, learning_rate in enumerate(learning_rates):
-        plan = FitPlan(epochs, batch_size, float(learning_rate), seed, optimiser, weight_decay, schedule,
-                       warm_up_steps, precision, device)  # fmt: skip
-        trials.append(
-            fit(
-                load_recogniser(recogniser).head,
-                source,
-                Objective(objective, shown, seed),
-                validate,
-                plan,
-                folder / f"learning_rate_{number}.safetensors",
-                on_epoch=on_epoch,
-                seconds_between_states=seconds_between_states,
-                first_choice=epochs // 2 + 1 if curriculum != "none" else 1,
-            )
-        )
-        write_log(folder / LOG_FILE, _joined_log(trials))
-    best_number = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
-    best, best_rate = trials[best_number], float(learning_rates[best_number])
+    plan = FitPlan(epochs, batch_size, 1.0, seed, optimiser, weight_decay, schedule, warm_up_steps, precision, device)
+    trials = fit_learning_rates(
+        lambda: load_recogniser(recogniser).head, source, Objective(objective, shown, seed), validate, plan,
+        learning_rates, folder, on_epoch=on_epoch, seconds_between_states=seconds_between_states,
+        first_choice=epochs // 2 + 1 if curriculum != "none" else 1,
+    )  # fmt: skip
     share, best_weights, after = best_interpolation(
         start.head,
         start_weights,
-        best.best_weights,
+        trials.best.best_weights,
         weight_interpolation,
         lambda head: validate(head, chosen),
     )
@@ -149,29 +133,16 @@ def finetune_recogniser(
         share, best_weights, after = 0.0, start_weights, before
     history = {"stage": "finetuning", "objective": asdict(objective), "prior": prior, "curriculum": curriculum,
                "scenes": scenes, "real_replay": real_replay, "roles": roles,
-               "learning_rate": best_rate, "best_epoch": best.best_epoch, "seed": seed, "changed": changed,
-               "weight_share": share, "validation": after,
+               "learning_rate": trials.learning_rate, "best_epoch": trials.best.best_epoch, "seed": seed,
+               "changed": changed, "weight_share": share, "validation": after,
                "before": start.history | {"validation": before}}  # fmt: skip
     start.head.load_state_dict(best_weights)
     start.history = history
     start.loss = loss if changed else start.loss
     save_recogniser(folder / RECOGNISER_FILE, start)
-    for number in range(len(trials)):
-        (folder / f"learning_rate_{number}.safetensors").unlink(missing_ok=True)
-    return {
-        "generated_rows": len(rows),
-        "learning_rate": best_rate,
-        "best_epoch": best.best_epoch,
-        "weight_share": share,
-        "changed": changed,
-        "seconds": round(sum(entry["seconds"] for trial in trials for entry in trial.log), 1),
-        "candidates": [
-            {"learning_rate": float(rate), "epoch": trial.best_epoch, "validation_combined": trial.best["combined"]}
-            for rate, trial in zip(learning_rates, trials, strict=True)
-        ],
-        **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
-        **{f"validation_{name.replace('/', '_')}": value for name, value in after.items()},
-    }
+    forget_trials(folder)
+    facts = {"generated_rows": len(rows), "weight_share": share, "changed": changed}
+    return facts | trials.metrics() | before_and_after(before, after)
 
 
 def shown_counts(
@@ -224,12 +195,3 @@ def _easy(curriculum: str, rows: GeneratedRows, triplets: Path | None) -> np.nda
     if triplets is None:
         raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: give triplets.")
     return easy_rows(rows.relations, triplets)
-
-
-def _joined_log(trials: list[Fitted]) -> list[dict[str, Any]]:
-    """All trials in one log; "step" keeps counting, so that a figure shows them side by side."""
-    entries, offset = [], 0
-    for number, trial in enumerate(trials):
-        entries += [entry | {"trial": number, "step": entry["step"] + offset} for entry in trial.log]
-        offset = entries[-1]["step"]
-    return entries

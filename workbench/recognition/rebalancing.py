@@ -17,7 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed
 from workbench.recognition.batches import BalancedBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, load_recogniser, save_recogniser
-from workbench.recognition.fitting import FitPlan, fit, write_log
+from workbench.recognition.fitting import FitPlan
 from workbench.recognition.heads import empty_head
 from workbench.recognition.losses import log_priors
 from workbench.recognition.lsvru import LsvruHead
@@ -25,7 +25,7 @@ from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
-from workbench.recognition.training import LOG_FILE
+from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -87,54 +87,23 @@ def rebalance_recogniser(
     before = work.validate(start.head)
     start.head.cpu()
     if method in ("crt", "lws"):
-        plans = [FitPlan(epochs, batch_size, float(rate), seed, optimiser, weight_decay, schedule, 0, precision, device)
-                 for rate in learning_rates]  # fmt: skip
+        plan = FitPlan(epochs, batch_size, 1.0, seed, optimiser, weight_decay, schedule, 0, precision, device)
         rows = FeatureRows(train, f"{features / 'train'}", memory_gigabytes)
-        head, found = _best_retrained(method, recogniser, work, rows, validate, plans, folder, on_epoch)
+        source = BalancedBatches(rows, batch_size, seed, ImageScenes(rows) if start.head.reads_scenes else None)
+        trials = fit_learning_rates(
+            lambda: _prepared(method, load_recogniser(recogniser).head, seed), source,
+            Objective(ObjectivePlan(), counts, seed), validate, plan, learning_rates, folder, on_epoch=on_epoch,
+        )  # fmt: skip
+        head, found = _prepared(method, start.head, seed).requires_grad_(True), trials.metrics()
+        head.load_state_dict(trials.best.best_weights)
     else:
         head, found = _TUNED[method](work, recogniser, strengths)
     after = work.validate(head)
     history = {"stage": "rebalancing", "method": method, "seed": seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
     save_recogniser(folder / RECOGNISER_FILE, replace(start, head=head.cpu(), history=history))
-    return {
-        **found,
-        **{f"validation_before_{name.replace('/', '_')}": value for name, value in before.items()},
-        **{f"validation_{name.replace('/', '_')}": value for name, value in after.items()},
-    }
-
-
-def _best_retrained(method, recogniser: Path, work: _Work, rows: FeatureRows, validate, plans, folder: Path, on_epoch):
-    """The head with a classifier ("crt") or class factors ("lws") fitted on class-balanced batches; the best plan's."""
-    if not plans:
-        raise WorkbenchError("learning_rates is empty; give at least one number above 0.")
-    head = load_recogniser(recogniser).head
-    scenes = ImageScenes(rows) if head.reads_scenes else None
-    trials, entries = [], []
-    for number, plan in enumerate(plans):
-        head = _prepared(method, load_recogniser(recogniser).head, plan.seed)
-        source = BalancedBatches(rows, plan.batch_size, plan.seed, scenes)
-        state = folder / f"learning_rate_{number}.safetensors"
-        trials.append(
-            fit(
-                head,
-                source,
-                Objective(ObjectivePlan(), work.counts, plan.seed),
-                validate,
-                plan,
-                state,
-                on_epoch=on_epoch,
-            )
-        )
-        entries += [entry | {"trial": number} for entry in trials[-1].log]
-        write_log(folder / LOG_FILE, entries)
-    best = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
-    head.load_state_dict(trials[best].best_weights)
-    for number in range(len(plans)):
-        (folder / f"learning_rate_{number}.safetensors").unlink(missing_ok=True)
-    seconds = round(sum(entry["seconds"] for entry in entries), 1)
-    found = {"learning_rate": plans[best].learning_rate, "best_epoch": trials[best].best_epoch, "seconds": seconds}
-    return head.requires_grad_(True), found
+    forget_trials(folder)
+    return found | before_and_after(before, after)
 
 
 def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:

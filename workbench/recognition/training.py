@@ -15,13 +15,13 @@ from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
+from workbench.recognition.trials import LOG_FILE
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import Vocabulary
 
 STATE_FILE = "training_state.safetensors"
-LOG_FILE = "log.jsonl"
 
 
 def train_recogniser(
