@@ -450,3 +450,11 @@ def test_a_run_s_architecture_and_options_are_in_its_keys(architecture, title, b
     assert {system.architecture for system in results.systems.values()} == {title}
     with pytest.raises(WorkbenchError, match="architecture 'resnet'"):
         table_results.of_run(metrics | {"architecture": "resnet"}, "random", 0)
+
+
+@pytest.mark.parametrize("metric", ["exact", "synset"])
+def test_the_page_shows_both_metrics(metric):
+    told = printed_tables.in_both_metrics("<p>{}</p>".format, metric)
+    assert (
+        told.startswith(f"<p>{metric}</p><details>") and told.count("<p>exact</p>") == told.count("<p>synset</p>") == 1
+    )

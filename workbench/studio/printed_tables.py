@@ -1,13 +1,22 @@
 """Reproduced tables and claims as HTML that stands in a report: paper above ours, intervals small, text escaped."""
 
 import html
+from collections.abc import Callable
 from itertools import groupby
 
 import pandas as pd
 
 from workbench.studio.claims import FAILS
 from workbench.studio.paper_tables import CLASSES, TABLES
-from workbench.studio.reproduced_tables import CHANGES, EXTENDED_COLUMNS, NOT_KNOWN
+from workbench.studio.reproduced_tables import (
+    CHANGES,
+    EXTENDED_COLUMNS,
+    NOT_KNOWN,
+    aim,
+    extended_table,
+    reproduced_table,
+)
+from workbench.studio.table_results import TableResults
 
 NO_NUMBER = "–"
 _HEADS = {"subject/object": "Subject/Object", "relation": "Relation", "combined": "Combined"}
@@ -35,6 +44,27 @@ LEGEND = (
     "<b>Bold</b>: the interval excludes 0; "
     '<b style="color:var(--bad,#b35900)">coloured</b>: and it points against the paper.</small></p>'
 )
+
+
+def in_both_metrics(html_of: Callable[[str], str], metric: str) -> str:
+    """What ``html_of`` gives for ``metric`` (exact or synset), and for the other metric below it, folded."""
+    other = "exact" if metric == "synset" else "synset"
+    return f"{html_of(metric)}<details><summary>The same by {other} match</summary>{html_of(other)}</details>"
+
+
+def paper_table(number: int, results: TableResults, metric: str) -> str:
+    """Table ``number`` with our results below the paper's numbers, in both metrics."""
+    return in_both_metrics(lambda each: table_html(number, reproduced_table(number, results, each)), metric)
+
+
+def extended(results: TableResults, metric: str) -> str:
+    """All systems, in both metrics."""
+    return in_both_metrics(lambda each: extended_html(extended_table(results, each)), metric)
+
+
+def aims(results: TableResults, metric: str) -> str:
+    """Whether the aim is reached, in both metrics."""
+    return in_both_metrics(lambda each: aim_html(aim(results, each)), metric)
 
 
 def table_html(number: int, rows: pd.DataFrame) -> str:
