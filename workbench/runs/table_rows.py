@@ -104,12 +104,26 @@ def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[st
     sources = {f"{ce}_crt": ("so", "sro", "random", "triple_mean"), mixed_crt: ("so", "sro", "triple_mean"),
                adjusted: ("so", "sro")}  # fmt: skip
     for base, generated_names in sources.items():
-        title = builder.grid.systems[base].title.split(", ", 1)[1]
-        builder.finetuned(base, "so", f"{title}, then real rows alone once more", builder.grid.systems[base].group,
-                          suffix="replay100", **chosen | {"real_replay": 1.0})  # fmt: skip
+        _after(builder, base, "so", 1.0, chosen)
         for generated in generated_names:
-            named = RIVALS.get(generated) or f"DiffAugment ({STARTS[generated]} start)"
-            builder.finetuned(base, generated, f"{title}, then {named}", "combined", suffix="mixed", **chosen)
+            _after(builder, base, generated, 0.5, chosen)
+    for generated in ("so", "sro"):
+        _after(builder, mixed_crt, generated, 0.8, chosen)
     for base in (f"{ce}_so", f"{ce}_{settings['start']}_replay50"):
-        title = builder.grid.systems[base].title.split(", ", 1)[1]
-        builder.rebalanced(base, "crt", f"{title}, then cRT", "combined")
+        builder.rebalanced(base, "crt", f"{_short_title(builder, base)}, then cRT", "combined")
+
+
+def _after(builder: GridBuilder, base: str, generated: str, real: float, chosen: Mapping[str, Any]) -> None:
+    """``base`` fine-tuned on generated rows and a share of real ones; with real rows alone it is a control."""
+    named = RIVALS.get(generated) or f"DiffAugment ({STARTS[generated]} start)"
+    of_real, suffix = {0.5: ("", "mixed"), 0.8: (", 80% real rows", "mixed80"), 1.0: ("", "replay100")}[real]
+    named = "real rows alone once more" if real == 1.0 else f"{named}{of_real}"
+    group = builder.grid.systems[base].group if real == 1.0 else "combined"
+    curve = f"real rows after {base}" if generated == "so" else None
+    builder.finetuned(base, generated, f"{_short_title(builder, base)}, then {named}", group, suffix=suffix,
+                      curve=curve, **chosen | {"real_replay": real})  # fmt: skip
+
+
+def _short_title(builder: GridBuilder, system: str) -> str:
+    """The title without the recogniser's name."""
+    return builder.grid.systems[system].title.split(", ", 1)[1]
