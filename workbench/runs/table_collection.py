@@ -3,7 +3,7 @@
 import contextlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,11 @@ def missing_rows(plan: TablePlan, seeds: Sequence[int], systems: Sequence[str], 
     return missing
 
 
-def keep_failures(folder: Path, failures: Mapping[Job, str], seeds: Sequence[int]) -> dict[Job, str]:
-    """Store the failures of these seeds beside those of others; returns all that are known."""
+def keep_failures(folder: Path, failures: Mapping[Job, str], asked: Collection[Job]) -> dict[Job, str]:
+    """Store the failures of the jobs that were asked for beside those of others; returns all that are known."""
     path = folder / FAILURES_FILE
     known = stored_failures(folder)
-    known = {job: reason for job, reason in known.items() if job[0] not in seeds} | dict(failures)
+    known = {job: reason for job, reason in known.items() if job not in asked} | dict(failures)
     write_json(path, [{"seed": seed, "task": key, "reason": reason} for (seed, key), reason in known.items()])
     return known
 

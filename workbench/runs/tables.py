@@ -40,7 +40,7 @@ def make_tables(
     quiet_workers()
     queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
     queue.run(_Reporter(len(needs), folder / LOG_FILE))
-    _write_page(plan, seeds, keep_failures(folder, queue.failures, seeds))
+    _write_page(plan, seeds, keep_failures(folder, queue.failures, needs))
     return folder, queue.failures
 
 
