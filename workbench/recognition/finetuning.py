@@ -105,16 +105,18 @@ def finetune_recogniser(
         start.check_fits(bank, vocabulary, bank.folder)
     counts = count_classes(train.relations, vocabulary)
     rows = GeneratedRows(generated, train, entities)
+    active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
     source = _batches(
-        rows, train, f"{features / 'train'}", memory_gigabytes, scenes if start.head.reads_scenes else None,
-        roles=roles, batch_size=batch_size, real_share=real_replay, seed=seed, epochs=epochs,
+        rows, train, f"{features / 'train'}", memory_gigabytes, scenes if start.head.reads_scenes else None, active,
+        batch_size=batch_size, real_share=real_replay, seed=seed, epochs=epochs,
         easy=_easy(curriculum, rows, triplets),
     )  # fmt: skip
-    shown = _counts_of_loss(prior, counts, rows, roles, real_replay, vocabulary)
+    shown = _counts_of_loss(prior, counts, rows, active, real_replay, vocabulary)
     objective = ObjectivePlan(loss, tau, gamma, vilhub_scale, relmix, synthetic_weight)
     validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
     before = validate(start.head.to(chosen), chosen)
     start_weights = {name: value.cpu().clone() for name, value in start.head.state_dict().items()}
+    # The candidates take the place of the plan's learning rate.
     plan = FitPlan(epochs, batch_size, 1.0, seed, optimiser, weight_decay, schedule, warm_up_steps, precision, device)
     trials = fit_learning_rates(
         lambda: load_recogniser(recogniser).head, source, Objective(objective, shown, seed), validate, plan,
@@ -162,25 +164,28 @@ def shown_counts(
 
 
 def _counts_of_loss(
-    prior: str, counts: Counts, rows: GeneratedRows, roles: str, real_share: float, vocabulary: Vocabulary
+    prior: str,
+    counts: Counts,
+    rows: GeneratedRows,
+    active: dict[str, np.ndarray],
+    real_share: float,
+    vocabulary: Vocabulary,
 ) -> Counts:
     if prior not in PRIORS:
         raise WorkbenchError(f"prior {prior!r} is not known. Choose one of: {', '.join(PRIORS)}.")
     if prior == "train":
         return counts
-    active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
     return shown_counts(counts, rows.relations, active, real_share, vocabulary)
 
 
 def _batches(
-    rows: GeneratedRows, train: FeatureBank, name: str, memory_gigabytes: float, scenes: str | None, *, roles: str,
-    real_share: float, **options: Any,
+    rows: GeneratedRows, train: FeatureBank, name: str, memory_gigabytes: float, scenes: str | None,
+    active: dict[str, np.ndarray], *, real_share: float, **options: Any,
 ) -> MixedBatches:  # fmt: skip
     """Generated rows mixed with real ones; ``scenes`` None where the head does not read them."""
     generated = FeatureRows(rows, str(rows.folder), memory_gigabytes)
     # Real rows that never come into a batch need no place in memory.
     real = FeatureRows(train, name, memory_gigabytes if real_share > 0 or scenes == "image" else 0.0)
-    active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
     if scenes is not None:
         images = images_of_boxes(train.entity_region, train.boxes, train.relations)
         options["scenes"] = generated_scenes(scenes, generated, rows, real, images), ImageScenes(real)

@@ -127,7 +127,7 @@ def fit(
         entry = _run_epoch(head, source, objective, optimiser, plan, epoch, total_steps, state)
         validation = validate(head.eval(), device)
         head.train()
-        entry |= {f"validation_{name.replace('/', '_')}": value for name, value in validation.items()}
+        entry |= named_validation(validation)
         entry |= {"held_out_loss": validation["loss"], "seconds": round(time.monotonic() - started, 3)}
         fitted.log.append(entry)
         if epoch >= first_choice and (not fitted.best or validation["combined"] > fitted.best["combined"]):
@@ -152,6 +152,11 @@ def learning_rate_factor(step: int, total_steps: int, plan: FitPlan) -> float:
     if plan.schedule == "step":
         return factor * 0.1 ** sum(step >= share * total_steps for share in STEP_DECAYS)
     return factor
+
+
+def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:
+    """Validation numbers as logs and metrics name them, for example "validation_subject_object"."""
+    return {f"{prefix}_{name.replace('/', '_')}": value for name, value in numbers.items()}
 
 
 def write_log(path: Path, entries: list[dict[str, Any]]) -> None:

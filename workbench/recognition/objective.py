@@ -14,11 +14,11 @@ from workbench.randomness import generator
 from workbench.recognition.hubness import vilhub
 from workbench.recognition.losses import Loss, class_weights, divisor, role_losses, with_background
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
-from workbench.recognition.relmix import RelMix, relmix_terms
+from workbench.recognition.relmix import RULES, RelMix, relmix_terms
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
-RELMIX_RULES = ("none", "clean", "upstream")
+RELMIX_RULES = ("none", *RULES)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.recognition.batches import RealBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.fitting import FitPlan, fit
+from workbench.recognition.fitting import FitPlan, fit, named_validation
 from workbench.recognition.heads import new_head
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
@@ -107,7 +107,7 @@ def train_recogniser(
         "best_epoch": fitted.best_epoch,
         "seconds": round(sum(entry["seconds"] for entry in fitted.log), 1),
         "train_loss": fitted.log[-1]["loss"],
-        **{f"validation_{name.replace('/', '_')}": value for name, value in fitted.best.items()},
+        **named_validation(fitted.best),
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.fitting import BatchSource, FitPlan, Fitted, fit, write_log
+from workbench.recognition.fitting import BatchSource, FitPlan, Fitted, fit, named_validation, write_log
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import Objective
 
@@ -73,12 +73,7 @@ def forget_trials(folder: Path) -> None:
 
 def before_and_after(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
     """Validation numbers of a recogniser before and after, as a stage's metrics name them."""
-    named = {"validation_before": before, "validation": after}
-    return {
-        f"{prefix}_{name.replace('/', '_')}": value
-        for prefix, numbers in named.items()
-        for name, value in numbers.items()
-    }
+    return named_validation(before, "validation_before") | named_validation(after)
 
 
 def _state(folder: Path, number: int) -> Path:

@@ -97,9 +97,9 @@ class Run:
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
         folder = self._place(stage, variant)
-        # An empty folder is one that another scheduler made for a job that did not come to its end.
-        if folder.is_dir() and any(folder.iterdir()):
-            return Stage.at(folder)
+        manifest = stored_manifest(folder)
+        if manifest is not None:
+            return Stage(folder, manifest)
         begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""

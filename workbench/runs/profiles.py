@@ -43,11 +43,8 @@ def profile_names(root: Path | None = None) -> list[str]:
 
 def tables_section(profile: str, root: Path | None = None) -> dict[str, Any]:
     """The settings of the paper's tables in a profile; WorkbenchError where it has none."""
-    folder = notebooks_folder(root)
-    path = folder / "params" / f"{profile}.yml"
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: {unknown('profile', profile, profile_names(root))}")
-    section = _read_layer(path, folder).get(TABLES)
+    path = _profile_path(profile, root)
+    section = _read_layer(path, notebooks_folder(root)).get(TABLES)
     if not section:
         raise WorkbenchError(f"{path}: has no section 'tables:', which says how the rows of the tables are trained.")
     return section
@@ -67,9 +64,7 @@ def make_plan(
     ``parameters`` (name or notebook.name to value; texts are read by the default's type), the run's name.
     """
     folder = notebooks_folder(root)
-    path = folder / "params" / f"{profile}.yml"
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: {unknown('profile', profile, profile_names(root))}")
+    path = _profile_path(profile, root)
     layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
     stems = [_notebook(name, _stems(folder), str(path)) for name in layers[0].get("notebooks") or _stems(folder)]
     name = checked_name("run", run or next((layer["run"] for layer in layers[::-1] if "run" in layer), profile))
@@ -89,6 +84,13 @@ def make_plan(
         if stem in chosen
     ]
     return Plan(name, profile, planned)
+
+
+def _profile_path(profile: str, root: Path | None) -> Path:
+    path = notebooks_folder(root) / "params" / f"{profile}.yml"
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: {unknown('profile', profile, profile_names(root))}")
+    return path
 
 
 def _defaults(declared: dict[str, Parameter]) -> dict[str, Any]:
