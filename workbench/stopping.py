@@ -1,0 +1,43 @@
+"""A clean stop: SIGTERM asks long work to save its state at the next step and end."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from workbench.errors import WorkbenchError
+
+
+class Stopped(WorkbenchError):
+    """The work was asked to stop and has saved its state; the same command goes on with it."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+class StopRequest:
+    """``asked`` turns true when SIGTERM arrives."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+@contextlib.contextmanager
+def stop_on_sigterm() -> Iterator[StopRequest]:
+    """Within the block SIGTERM sets ``asked`` instead of ending the process; outside the main thread nothing changes.
+
+    Schedulers send SIGTERM some time before they kill: a loop that looks at ``asked`` after each step, saves its state
+    and raises ``Stopped`` loses nothing.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = signal.signal(signal.SIGTERM, request._ask)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGTERM, before)
