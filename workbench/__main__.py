@@ -1,6 +1,7 @@
 """The command line: ``workbench`` or ``python -m workbench``."""
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ _EXAMPLES = """examples:
   workbench tables --jobs 2                      the paper's Tables 1 to 6 beside ours, five seeds
   workbench features import FOLDER --name NAME   bring features of your own
   workbench data check FOLDER                    all problems of an annotation folder
+  workbench data add gqa-lt --root data/raw      a downloaded data set, its data card
+  workbench plan --profile gqa-lt --gpus 4       bytes, operations, hours, before anything runs
 """
 
 
@@ -25,9 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         # Everything heavy is imported by the command that needs it, so that help is instant.
-        from workbench.runs import commands
-
-        return getattr(commands, parsed.command)(parsed)
+        module = importlib.import_module(f"workbench.runs.{parsed.module}")
+        return getattr(module, parsed.command)(parsed)
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; ``command`` is the name of a function of ``workbench.runs.commands``."""
+    """The parser of all commands; ``module`` of ``workbench.runs`` has the function ``command``."""
     parser = argparse.ArgumentParser(
         prog="workbench",
         description="DiffAugment for long-tailed visual relationship recognition, from pictures to a report.",
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_features(commands)
     _add_recogniser(commands)
+    _add_plan(commands)
     _add_tools(commands)
     return parser
 
@@ -93,6 +96,18 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", help="name of the run (default: the profile's)")
     command.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="some of the notebooks, for example 03 05")
     command.add_argument(
+        "--processes", type=int, metavar="N", help="processes that share extraction, training, sampling (one a GPU)"
+    )
+    _add_overrides(command)
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="build stages anew whose parameters differ from the stored ones (equal ones are always kept)",
+    )
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "-p",
         dest="parameters",
         action="append",
@@ -109,11 +124,6 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="lay a file over the profile",
     )
-    command.add_argument(
-        "--replace",
-        action="store_true",
-        help="build stages anew whose parameters differ from the stored ones (equal ones are always kept)",
-    )
 
 
 def _add_reports(commands) -> None:
@@ -124,13 +134,43 @@ def _add_reports(commands) -> None:
 
 
 def _add_data(commands) -> None:
-    data = commands.add_parser("data", help="annotation folders: check, draw").add_subparsers(
+    data = commands.add_parser("data", help="data sets: check, add, simulate, draw").add_subparsers(
         metavar="COMMAND", required=True
     )
-    check = _command(data, "check", "check_data", "report all problems of an annotation folder; status 1 on errors")
+    check = _data_command(
+        data, "check", "check_data", "report all problems of an annotation folder; status 1 on errors"
+    )
     check.add_argument("folder", type=_folder, help="annotation folder (LTVRR layout)")
     check.add_argument("--images", type=_folder, help="folder of the pictures (default: images in or beside it)")
-    draw = _command(data, "draw", "draw_data", "draw scenes with annotations; same seed, same bytes")
+    add = _data_command(data, "add", "add_data", "check a downloaded data set, count it, and add it under a name")
+    add.add_argument("dataset", choices=("gqa-lt", "vg8k-lt", "vrd"), help="which data set")
+    add.add_argument("--root", required=True, type=_folder, help="folder into which its files were unpacked")
+    add.add_argument("--images", type=_folder, help="folder of the pictures (default: the usual places under the root)")
+    add.add_argument("--name", help="name for the notebooks' parameter data (default: the data set's)")
+    add.add_argument(
+        "--validation-images",
+        type=int,
+        default=0,
+        metavar="N",
+        help="hold N training images out (VRD has no val split)",
+    )
+    text = add.add_mutually_exclusive_group()
+    text.add_argument(
+        "--clip-checkpoint", type=_resolved, metavar="FILE", help="weights of CLIP ViT-L-14, for the text"
+    )
+    text.add_argument("--clip-download", action="store_true", help="fetch the weights of CLIP ViT-L-14 now")
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--replace", action="store_true", help="take the place of another data set of that name")
+    simulate = _data_command(data, "simulate", "simulate_data", "make a data set of a real one's size and frequencies")
+    simulate.add_argument("--like", choices=("gqa-lt",), default="gqa-lt", help="whose size and imbalance")
+    simulate.add_argument("--scale", type=float, default=1.0, help="share of its images and relations (default: 1.0)")
+    simulate.add_argument("--vocabulary", type=_folder, metavar="FOLDER", help="objects.txt and relations.txt, or JSON")
+    simulate.add_argument("--dimension", type=int, default=0, help="length of features; 0 makes annotations alone")
+    simulate.add_argument("--sparse", action="store_true", help="features as holes: full size, hardly any disk")
+    simulate.add_argument("--name", help="name for the notebooks' parameter data (default: simulated-LIKE)")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--replace", action="store_true", help="take the place of other data of that name")
+    draw = _data_command(data, "draw", "draw_data", "draw scenes with annotations; same seed, same bytes")
     draw.add_argument("folder", type=_resolved, help="a new or empty folder")
     draw.add_argument("--seed", type=int, default=0)
     draw.add_argument("--train-images", type=int, default=3000, help="pictures in the train split (default: 3000)")
@@ -138,26 +178,42 @@ def _add_data(commands) -> None:
 
 
 def _add_features(commands) -> None:
-    features = commands.add_parser("features", help="features computed elsewhere: import, list").add_subparsers(
+    features = commands.add_parser("features", help="feature banks: import, check, list").add_subparsers(
         metavar="COMMAND", required=True
     )
-    bring = _command(features, "import", "import_features", "convert a folder of features into data/imported/NAME")
+    bring = _data_command(features, "import", "import_features", "convert a folder of features into data/imported/NAME")
     bring.add_argument("folder", type=_folder, help="npz rows of feature, image, classes, boxes; names; text vectors")
     bring.add_argument("--name", required=True, help="name for the profile's features parameter")
     bring.add_argument("--replace", action="store_true", help="take the place of other features of that name")
-    _command(features, "list", "list_features", "list the imported features")
+    check = _data_command(
+        features, "check", "check_features", "compare every shard with its checksum; status 1 on damage"
+    )
+    check.add_argument("name", help="a run with features, or imported features")
+    check.add_argument("--remake", action="store_true", help="make the damaged shards again, and only those")
+    _data_command(features, "list", "list_features", "list the imported features")
 
 
 def _add_recogniser(commands) -> None:
     recogniser = commands.add_parser("recogniser", help="recognisers trained elsewhere: import").add_subparsers(
         metavar="COMMAND", required=True
     )
-    bring = _command(recogniser, "import", "import_recogniser", "convert a checkpoint of LTVRR or RelTransformer")
+    summary = "convert a checkpoint of LTVRR or RelTransformer"
+    bring = _data_command(recogniser, "import", "import_recogniser", summary)
     bring.add_argument("checkpoint", type=_resolved, help="model_step<N>.pth or best.pth")
     bring.add_argument("--architecture", required=True, choices=("lsvru", "reltransformer"))
     bring.add_argument("--features", required=True, type=_folder, help="features it shall read: names, train bank")
     bring.add_argument("--word-vectors", required=True, type=_resolved, help="those of its training (GoogleNews .bin)")
     bring.add_argument("--output", required=True, type=_resolved, help="folder for recogniser.safetensors")
+
+
+def _add_plan(commands) -> None:
+    plan = _command(commands, "plan", "plan", "print bytes, operations and hours of a profile before anything runs")
+    plan.add_argument("--profile", default="gqa-lt", help="a file of notebooks/params/ (default: gqa-lt)")
+    plan.add_argument("--machine", default="h100", help="which GPU, or cpu for this machine's (default: h100)")
+    plan.add_argument("--gpus", type=int, default=1, metavar="N")
+    plan.add_argument("--workers", type=int, default=8, metavar="N", help="processes that decode pictures (default: 8)")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    _add_overrides(plan)
 
 
 def _add_tools(commands) -> None:
@@ -168,10 +224,14 @@ def _add_tools(commands) -> None:
     lab.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
 
 
-def _command(commands, name: str, function: str, summary: str) -> argparse.ArgumentParser:
+def _command(commands, name: str, function: str, summary: str, module: str = "commands") -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    parser.set_defaults(command=function)
+    parser.set_defaults(command=function, module=module)
     return parser
+
+
+def _data_command(commands, name: str, function: str, summary: str) -> argparse.ArgumentParser:
+    return _command(commands, name, function, summary, "data_commands")
 
 
 def _folder(text: str) -> Path:

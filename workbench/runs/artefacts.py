@@ -11,6 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.runs.folders import MANIFEST, built_folder, partial_folder, stored_manifest
 from workbench.runs.identity import described, influences, sha256_of_json, without_nan
+from workbench.runs.launching import shared_by_processes
 from workbench.runs.places import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED = "metrics", "imported"
@@ -169,7 +170,10 @@ def _made(
     request = place | {"parameters": recorded, "inputs": _inputs(parameters)}
     request["identity"] = _identity(place["stage"], recorded)
     given = {key: _as_paths(value) for key, value in parameters.items()}
-    built = built_folder(folder, lambda partial: build(partial, **given), label=label, request=request, replace=replace)
+    shared = shared_by_processes(build)
+    built = built_folder(
+        folder, lambda partial: shared(partial, **given), label=label, request=request, replace=replace
+    )
     return Stage(folder, built)
 
 

@@ -1,20 +1,22 @@
 """What the command line's commands do; each takes the parsed arguments and returns an exit status."""
 
 import argparse
+import json
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.runs.artefacts import import_stage
-from workbench.runs.folders import MANIFEST, REPLACE_VARIABLE
+from workbench.runs.folders import REPLACE_VARIABLE
+from workbench.runs.launching import PROCESSES_VARIABLE
 from workbench.runs.notebooks import environment, renew_report, run_profile
-from workbench.runs.places import imported_folder, notebooks_folder, project_root, reports_folder
+from workbench.runs.places import notebooks_folder, project_root, reports_folder
 
 
 def run(arguments: argparse.Namespace) -> int:
     """``workbench run``."""
+    _share(arguments.processes)
     run_profile(
         arguments.profile,
         run=arguments.run,
@@ -31,6 +33,7 @@ def repeat(arguments: argparse.Namespace) -> int:
     """``workbench repeat``."""
     from workbench.runs.repeats import repeat_profile, repeats_text
 
+    _share(arguments.processes)
     path = repeat_profile(
         arguments.profile,
         arguments.seeds,
@@ -70,6 +73,27 @@ def tables(arguments: argparse.Namespace) -> int:
     return int(bool(failures))
 
 
+def plan(arguments: argparse.Namespace) -> int:
+    """``workbench plan``."""
+    from workbench.runs.cost_plan import plan_costs
+
+    costs = plan_costs(
+        arguments.profile,
+        parameters=parameter_texts(arguments.parameters),
+        files=arguments.files,
+        machine=arguments.machine,
+        gpus=arguments.gpus,
+        workers=arguments.workers,
+    )
+    print(json.dumps(costs.as_json(), indent=1) if arguments.json else costs.text())
+    return 0
+
+
+def _share(processes: int | None) -> None:
+    if processes is not None:
+        os.environ[PROCESSES_VARIABLE] = str(processes)  # the notebooks inherit it
+
+
 def parameter_texts(given: list[str]) -> dict[str, str]:
     """``name=value`` texts as a dict; a later one of the same name wins."""
     pairs = {}
@@ -99,65 +123,6 @@ def runs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_data(arguments: argparse.Namespace) -> int:
-    """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
-    from workbench.scenes.check import check_annotations, format_report
-
-    problems = check_annotations(arguments.folder, arguments.images)
-    print(format_report(problems))
-    return int(any(problem.severity == "error" for problem in problems))
-
-
-def draw_data(arguments: argparse.Namespace) -> int:
-    """``workbench data draw``."""
-    from workbench.scenes.drawn import draw_scenes
-
-    if arguments.folder.exists() and any(arguments.folder.iterdir()):
-        raise WorkbenchError(f"{arguments.folder}: the folder is not empty. Give another, or remove it first.")
-    summary = draw_scenes(
-        arguments.folder, train_images=arguments.train_images, seed=arguments.seed, size=arguments.size
-    )
-    _print_numbers(summary)
-    return 0
-
-
-def import_features(arguments: argparse.Namespace) -> int:
-    """``workbench features import``."""
-    from workbench.runs.importing import import_with_text
-
-    stage = import_stage(arguments.name, import_with_text, replace=arguments.replace, source=arguments.folder)
-    _print_numbers(stage.metrics)
-    print(f"in {stage.folder}")
-    return 0
-
-
-def list_features(arguments: argparse.Namespace) -> int:
-    """``workbench features list``."""
-    manifests = sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))
-    if not manifests:
-        print("no features are imported: workbench features import FOLDER --name NAME")
-    for path in manifests:
-        manifest = read_json(path)
-        print(f"{path.parent.name:<24} {manifest['finished'][:16]}  {manifest['parameters']['source']['path']}")
-    return 0
-
-
-def import_recogniser(arguments: argparse.Namespace) -> int:
-    """``workbench recogniser import``."""
-    from workbench.recognition.upstream_checkpoint import write_imported
-
-    summary = write_imported(
-        arguments.output,
-        checkpoint=arguments.checkpoint,
-        architecture=arguments.architecture,
-        features=arguments.features,
-        word_vectors=arguments.word_vectors,
-    )
-    _print_numbers(summary)
-    print(f"in {arguments.output}")
-    return 0
-
-
 def bench(arguments: argparse.Namespace) -> int:
     """``workbench bench``."""
     from workbench.runs.bench import run_benchmarks
@@ -183,9 +148,3 @@ def lab(arguments: argparse.Namespace) -> NoReturn:
     command += ["--ServerApp.allow_root=True"] if os.geteuid() == 0 else []
     os.chdir(notebooks_folder())
     os.execve(command[0], command, variables)  # in our place: signals reach JupyterLab itself
-
-
-def _print_numbers(numbers: dict[str, Any] | None) -> None:
-    for name, value in (numbers or {}).items():
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        print(f"{name}: {text if len(text) < 200 else text[:200] + '...'}")

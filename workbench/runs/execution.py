@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from workbench.studio.notebook_format import import_nbformat
@@ -27,6 +28,7 @@ def main(request_path: str) -> int:
     """Execute the notebook of the request and write its result; returns the exit status."""
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGTERM, _pass_on)
     with tempfile.TemporaryDirectory(prefix="wb-") as runtime:
         # Private, so that a home folder that cannot be written is no obstacle; short, for socket names.
         os.environ["JUPYTER_RUNTIME_DIR"] = runtime
@@ -95,6 +97,15 @@ class _Indented:
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    """Ask the kernel to stop: long work in it saves its state, anything else ends with the kernel."""
+    import psutil
+
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _stop_with_parent(parent: int) -> None:

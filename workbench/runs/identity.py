@@ -19,7 +19,8 @@ from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 
 # Recorded, but a result may not depend on them, so another value is no reason to build again.
-WITHOUT_INFLUENCE = ("workers", "device")
+# Where and how fast, not what: a result does not depend on these beyond the order of sums.
+WITHOUT_INFLUENCE = ("accumulation", "checkpoint_seconds", "device", "tracker", "workers")
 LARGE_FOLDER_BYTES = 512 * 2**20
 # A stage stands under this key in a manifest, a file or folder under the other.
 STAGE_KEY, PATH_KEY = "stage", "path"
@@ -74,7 +75,7 @@ def sha256_of_json(value: Any) -> str:
 
 
 def influences(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The part of described ``parameters`` that a result depends on: without places, workers, device."""
+    """The part of described ``parameters`` that a result depends on: without where it is made and how fast."""
     return {name: _without_place(value) for name, value in parameters.items() if name not in WITHOUT_INFLUENCE}
 
 

@@ -21,12 +21,15 @@ from workbench.runs.identity import available_cores, versions
 from workbench.runs.parameters import unknown
 from workbench.runs.places import HOME_VARIABLE, project_root, reports_folder
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
+from workbench.stopping import Stopped, stop_on_sigterm
 
+STOPPED = Stopped.exit_code
+_SECONDS_BETWEEN_LOOKS = 0.2
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 class NotebookFailed(WorkbenchError):
-    """A notebook stopped with an error; ``exit_code`` is 1, or 138 where the kernel died."""
+    """A notebook stopped with an error; ``exit_code`` is 1, 138 where the kernel died, 143 after SIGTERM."""
 
     def __init__(self, text: str, exit_code: int):
         super().__init__(text)
@@ -100,23 +103,27 @@ def _run_one(notebook: PlannedNotebook, plan: Plan, folder: Path, record: dict, 
     entry["status"] = "stopped"  # what stays if this process is interrupted
     code, result = execute(notebook.source, output, notebook.overrides, root, replace)
     entry |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": result.get("peak_memory_mb")}
-    entry["status"] = {DONE: "done", DEAD_KERNEL: "dead kernel"}.get(code, "failed")
+    entry["status"] = {DONE: "done", DEAD_KERNEL: "dead kernel", STOPPED: "stopped"}.get(code, "failed")
     entry["error"] = None if code == DONE else error_text(code, result.get("error"))
     write_json(folder / "run.json", record)
     if code != DONE:
         again = f"The executed notebook is {output}. What was finished is kept; run the same command again to continue."
-        raise NotebookFailed(f"{notebook.name}: {entry['error']}\n{again}", DEAD_KERNEL if code == DEAD_KERNEL else 1)
+        raise NotebookFailed(
+            f"{notebook.name}: {entry['error']}\n{again}", code if code in (DEAD_KERNEL, STOPPED) else 1
+        )
     print(f"      {entry['seconds']:.1f} s, at most {entry['peak_memory_mb']:,} MB", flush=True)
 
 
 def error_text(code: int, error: dict[str, Any] | None) -> str:
     """What a person needs of a failure: our own message alone, the end of the traceback of any other error."""
+    if code == STOPPED and (error is None or error["type"] not in ("Stopped", WorkbenchError.__name__)):
+        return "was asked to stop (SIGTERM)."
     if code == DEAD_KERNEL:
         return "the kernel died without an error of its own: out of memory? Smaller batches or a smaller profile help."
     if error is None:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
         return f"the notebook's process {how}; its own message stands above."
-    if error["type"] == WorkbenchError.__name__:
+    if error["type"] in (WorkbenchError.__name__, Stopped.__name__):
         return error["text"]
     where = f" in cell {error['cell']}" if error["cell"] is not None else ""
     return f"{error['type']}{where}: {error['text']}\n" + "\n".join(f"  {line}" for line in error["traceback"])
@@ -140,13 +147,27 @@ def execute(
             # A session of its own: Ctrl-C reaches the runner alone, which passes it on once.
             child = subprocess.Popen(command, env=environment(root, replace), stderr=stderr, start_new_session=True)
             try:
-                code = child.wait()
+                code = _waited(child)
             except BaseException:
                 _end(child)
                 raise
         if code == DEAD_KERNEL or (code != DONE and not result.is_file()):
             print(messages.read_text(errors="replace"), file=sys.stderr)
         return code, read_json(result) if result.is_file() else {}
+
+
+def _waited(child: subprocess.Popen) -> int:
+    """The child's exit status; STOPPED where SIGTERM came meanwhile, which is passed on once."""
+    with stop_on_sigterm() as stop:
+        passed_on = False
+        while True:
+            try:
+                code = child.wait(timeout=_SECONDS_BETWEEN_LOOKS)
+                return STOPPED if stop.asked and code != DONE else code
+            except subprocess.TimeoutExpired:
+                if stop.asked and not passed_on:
+                    child.terminate()
+                    passed_on = True
 
 
 def _end(child: subprocess.Popen) -> None:

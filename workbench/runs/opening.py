@@ -4,7 +4,12 @@ import platform
 from pathlib import Path
 
 import workbench
+from workbench.files import read_json
 from workbench.runs.artefacts import Run, Stage
+from workbench.scenes.annotations import SPLITS
+from workbench.scenes.relation_tables import RelationTables
+
+SOURCE_FILE = "source.json"
 
 
 def opening_line(run: Run) -> str:
@@ -19,8 +24,13 @@ def opening_line(run: Run) -> str:
 
 
 def features_of(run: Run, data: str) -> Stage:
-    """The features folder: imported under ``data``, or, where that is empty, made by the run itself."""
+    """The features imported, or the data set added, under ``data``; where that is empty, the run's own features."""
     return run.imported(data) if data else run.find("features")
+
+
+def tables_of(features: Stage) -> dict[str, RelationTables]:
+    """The tables of each split that ``features`` has, train first; its features are not opened."""
+    return {split: RelationTables.open(features / split) for split in SPLITS if (features / split).is_dir()}
 
 
 def text_of(run: Run, data: str) -> Stage | Path:
@@ -29,10 +39,14 @@ def text_of(run: Run, data: str) -> Stage | Path:
 
 
 def pictures_of(run: Run, data: str, image_folder: str = "") -> Path | None:
-    """The folder of the pictures; None where only features were imported."""
+    """The folder of the pictures; None where there are none."""
     if image_folder:
         return from_project(run, image_folder)
-    return None if data else run.find("scenes") / "images"
+    if not data:
+        return run.find("scenes") / "images"
+    source = run.imported(data) / SOURCE_FILE
+    found = read_json(source).get("image_folder") if source.is_file() else None
+    return Path(found) if found else None
 
 
 def from_project(run: Run, path: str) -> Path:

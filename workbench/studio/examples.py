@@ -9,26 +9,30 @@ import pandas as pd
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import BANDS, Counts, band_of_class
+from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.pictures import Tile, picture_path, text_line
 
 
-def split_table(banks: Mapping[str, FeatureBank], vocabulary: Vocabulary) -> pd.DataFrame:
+def split_table(tables: Mapping[str, RelationTables], vocabulary: Vocabulary) -> pd.DataFrame:
     """One row per split: images, relations, distinct triplets, those train lacks, and classes without an example."""
-    seen = set(map(tuple, banks["train"].relations[list(ROLES)].drop_duplicates().to_numpy()))
-    rows = {}
-    for split, bank in banks.items():
-        distinct = set(map(tuple, bank.relations[list(ROLES)].drop_duplicates().to_numpy()))
+    seen, rows = _triplets(tables["train"]), {}
+    for split, table in tables.items():
+        distinct = _triplets(table)
         rows[split] = {
-            "images": len(bank.images),
-            "relations": len(bank.relations),
+            "images": len(table.images),
+            "relations": len(table.relations),
             "distinct triplets": len(distinct),
-            "unseen triplets": len(distinct - seen),
-            "subject classes absent": len(vocabulary.objects) - bank.relations["subject"].nunique(),
-            "object classes absent": len(vocabulary.objects) - bank.relations["object"].nunique(),
-            "relation classes absent": len(vocabulary.relations) - bank.relations["relation"].nunique(),
+            "unseen triplets": len(distinct.difference(seen)),
+            "subject classes absent": len(vocabulary.objects) - table.relations["subject"].nunique(),
+            "object classes absent": len(vocabulary.objects) - table.relations["object"].nunique(),
+            "relation classes absent": len(vocabulary.relations) - table.relations["relation"].nunique(),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _triplets(table: RelationTables) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table.relations[list(ROLES)].drop_duplicates())
 
 
 def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, float]:
@@ -47,47 +51,55 @@ def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, 
 
 
 def band_tiles(
-    bank: FeatureBank, vocabulary: Vocabulary, counts: Counts, image_folder: Path | None, *, per_band: int, seed: int
+    tables: RelationTables,
+    vocabulary: Vocabulary,
+    counts: Counts,
+    image_folder: Path | None,
+    *,
+    per_band: int,
+    seed: int,
 ) -> list[Tile]:
     """Random train relations whose relation class lies in each band, with the counts of their classes."""
-    band = band_of_class(counts.relations)[bank.relations["relation"].to_numpy()]
+    band = band_of_class(counts.relations)[tables.relations["relation"].to_numpy()]
     chosen = []
     for name in BANDS:
         rows = np.flatnonzero(band == name)
         draw = generator(seed, "band tiles", name)
         chosen += [(name, row) for row in draw.permutation(rows)[:per_band]]
-    return [_band_tile(bank, vocabulary, counts, image_folder, name, row) for name, row in chosen]
+    return [_band_tile(tables, vocabulary, counts, image_folder, name, row) for name, row in chosen]
 
 
-def relation_tile(bank: FeatureBank, row: int, image_folder: Path | None, lines: tuple[str, ...]) -> Tile:
-    """The picture of one relation row of a bank with its three boxes; ``lines`` are escaped HTML."""
-    relation = bank.relations.iloc[row]
-    image = bank.images.iloc[int(relation["image"])]
-    corners = bank.boxes[["x1", "y1", "x2", "y2"]]
+def relation_tile(
+    tables: RelationTables | FeatureBank, row: int, image_folder: Path | None, lines: tuple[str, ...]
+) -> Tile:
+    """The picture of one relation row with its three boxes; ``lines`` are escaped HTML."""
+    relation = tables.relations.iloc[row]
+    image = tables.images.iloc[int(relation["image"])]
+    corners = tables.boxes[["x1", "y1", "x2", "y2"]]
     return Tile(
         picture=picture_path(image_folder, image["file_name"]),
         width=int(image["width"]),
         height=int(image["height"]),
-        subject_xyxy=_xyxy(bank, corners, relation, "subject"),
-        object_xyxy=_xyxy(bank, corners, relation, "object"),
+        subject_xyxy=_xyxy(tables, corners, relation, "subject"),
+        object_xyxy=_xyxy(tables, corners, relation, "object"),
         lines=lines,
     )
 
 
-def _xyxy(bank: FeatureBank, corners: pd.DataFrame, relation: pd.Series, role: str) -> np.ndarray:
+def _xyxy(tables: RelationTables | FeatureBank, corners: pd.DataFrame, relation: pd.Series, role: str) -> np.ndarray:
     own = [f"{role}_{corner}" for corner in corners.columns]
-    if set(own) <= set(bank.relations.columns):  # imported features keep both boxes in the relations table
+    if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
         return relation[own].to_numpy(dtype=np.float32)
     return corners.iloc[int(relation[f"{role}_box"])].to_numpy(dtype=np.float32)
 
 
 def _band_tile(
-    bank: FeatureBank, vocabulary: Vocabulary, counts: Counts, image_folder: Path | None, band: str, row: int
+    tables: RelationTables, vocabulary: Vocabulary, counts: Counts, image_folder: Path | None, band: str, row: int
 ) -> Tile:
-    subject, relation, obj = (int(bank.relations.iloc[row][role]) for role in ROLES)
+    subject, relation, obj = (int(tables.relations.iloc[row][role]) for role in ROLES)
     in_train = f"{counts.objects[subject]:,} / {counts.relations[relation]:,} / {counts.objects[obj]:,} in train"
     lines = (f"<b>{band}</b>", text_line(vocabulary.caption(subject, relation, obj)), in_train)
-    return relation_tile(bank, row, image_folder, lines)
+    return relation_tile(tables, row, image_folder, lines)
 
 
 def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +109,11 @@ def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[
              (("generated", n_generated), ("real", n_real)))  # fmt: skip
     generated, real = (np.sort(draw) for draw in draws)
     return generated, real
+
+
+def some_rows(n: int, *, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` of ``n`` row numbers, drawn by ``seed``, ascending."""
+    return np.sort(generator(seed, "some rows").permutation(n)[:most])
 
 
 def captioned(relations: pd.DataFrame, vocabulary: Vocabulary, relation_band: np.ndarray) -> pd.DataFrame:

@@ -1,0 +1,160 @@
+"""What the commands ``data``, ``features`` and ``recogniser`` do; each returns an exit status."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import read_json
+from workbench.runs.artefacts import Run, Stage, import_stage
+from workbench.runs.folders import MANIFEST
+from workbench.runs.places import imported_folder, reports_folder
+
+
+def check_data(arguments: argparse.Namespace) -> int:
+    """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
+    from workbench.scenes.check import check_annotations, format_report
+
+    problems = check_annotations(arguments.folder, arguments.images)
+    print(format_report(problems))
+    return int(any(problem.severity == "error" for problem in problems))
+
+
+def add_data(arguments: argparse.Namespace) -> int:
+    """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
+    from workbench.runs.adding import add_with_text
+    from workbench.scenes.data_sets import look_for
+    from workbench.studio.data_card_page import write_data_card
+
+    found = look_for(arguments.dataset, arguments.root, arguments.images)
+    print(found.report())
+    if not found.complete:
+        return 1
+    name = arguments.name or arguments.dataset
+    stage = import_stage(
+        name,
+        add_with_text,
+        replace=arguments.replace,
+        data_set=arguments.dataset,
+        source=arguments.root,
+        image_folder=arguments.images,
+        validation_images=arguments.validation_images,
+        clip_checkpoint=arguments.clip_checkpoint,
+        clip_download=arguments.clip_download,
+        seed=arguments.seed,
+    )
+    page = write_data_card(reports_folder() / "data" / f"{name}.html", found.data_set.title, stage / "card.json")
+    print_numbers(stage.metrics)
+    print(f"in {stage.folder}\ndata card: {page}")
+    return 0
+
+
+def simulate_data(arguments: argparse.Namespace) -> int:
+    """``workbench data simulate``."""
+    from workbench.runs.simulation import simulate
+
+    name = arguments.name or f"simulated-{arguments.like}"
+    stage = import_stage(
+        name,
+        simulate,
+        replace=arguments.replace,
+        like=arguments.like,
+        scale=arguments.scale,
+        vocabulary=arguments.vocabulary,
+        dimension=arguments.dimension,
+        sparse=arguments.sparse,
+        seed=arguments.seed,
+    )
+    print_numbers(stage.metrics)
+    print(f"in {stage.folder}")
+    return 0
+
+
+def check_features(arguments: argparse.Namespace) -> int:
+    """``workbench features check``: status 1 while a shard is damaged; ``--remake`` makes such shards again alone."""
+    from workbench.regions.bank_repair import damaged_shards, remake_shards
+
+    stage = _features_stage(arguments.name)
+    damaged = damaged_shards(stage.folder)
+    for split, names in damaged.items():
+        for name in names:
+            print(f"{stage.folder / split / name}: does not have the checksum that bank.json has for it")
+    if damaged and arguments.remake:
+        recorded = {key: _value_of(value) for key, value in stage.parameters.items()}
+        remake_shards(stage.folder, damaged, **recorded)
+        print(f"made again: {sum(map(len, damaged.values()))} shard(s)")
+        return 0
+    print("damaged" if damaged else f"{stage.folder}: every shard has its checksum")
+    return int(bool(damaged))
+
+
+def _features_stage(name: str) -> Stage:
+    """The features of a run, or those imported under that name."""
+    run = Run.open(name)
+    if (imported_folder() / name).is_dir() and not run.variants("features"):
+        return run.imported(name)
+    return run.find("features")
+
+
+def _value_of(described: Any) -> Any:
+    """A parameter as a builder takes it: places are paths again."""
+    if isinstance(described, dict):
+        return Path(described["path"] if "path" in described else described["stage"])
+    return described
+
+
+def draw_data(arguments: argparse.Namespace) -> int:
+    """``workbench data draw``."""
+    from workbench.scenes.drawn import draw_scenes
+
+    if arguments.folder.exists() and any(arguments.folder.iterdir()):
+        raise WorkbenchError(f"{arguments.folder}: the folder is not empty. Give another, or remove it first.")
+    summary = draw_scenes(
+        arguments.folder, train_images=arguments.train_images, seed=arguments.seed, size=arguments.size
+    )
+    print_numbers(summary)
+    return 0
+
+
+def import_features(arguments: argparse.Namespace) -> int:
+    """``workbench features import``."""
+    from workbench.runs.importing import import_with_text
+
+    stage = import_stage(arguments.name, import_with_text, replace=arguments.replace, source=arguments.folder)
+    print_numbers(stage.metrics)
+    print(f"in {stage.folder}")
+    return 0
+
+
+def list_features(arguments: argparse.Namespace) -> int:
+    """``workbench features list``."""
+    manifests = sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))
+    if not manifests:
+        print("no features are imported: workbench features import FOLDER --name NAME")
+    for path in manifests:
+        manifest = read_json(path)
+        print(f"{path.parent.name:<24} {manifest['finished'][:16]}  {manifest['parameters']['source']['path']}")
+    return 0
+
+
+def import_recogniser(arguments: argparse.Namespace) -> int:
+    """``workbench recogniser import``."""
+    from workbench.recognition.upstream_checkpoint import write_imported
+
+    summary = write_imported(
+        arguments.output,
+        checkpoint=arguments.checkpoint,
+        architecture=arguments.architecture,
+        features=arguments.features,
+        word_vectors=arguments.word_vectors,
+    )
+    print_numbers(summary)
+    print(f"in {arguments.output}")
+    return 0
+
+
+def print_numbers(numbers: dict[str, Any] | None) -> None:
+    """One line a number, long values cut."""
+    for name, value in (numbers or {}).items():
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        print(f"{name}: {text if len(text) < 200 else text[:200] + '...'}")
