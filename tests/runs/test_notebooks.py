@@ -91,19 +91,23 @@ def test_the_same_run_is_not_run_twice_at_once(toy_project):
         run_profile("toy")
 
 
-def test_a_killed_runner_takes_its_kernel_along(toy_project):
-    slow = (toy_project / "notebooks" / "toy_stages.py").read_text()
-    wait = 'open(os.environ["WORKBENCH_HOME"] + "/pid", "w").write(str(os.getpid()))\n    import time; time.sleep(60)\n'
-    slow = slow.replace('    (folder / "rows.txt")', f"    {wait}" + '    (folder / "rows.txt")')
-    (toy_project / "notebooks" / "toy_stages.py").write_text(slow)
+def begun_run(project: Path, wait: str) -> tuple[subprocess.Popen, int]:
+    """A run of the first notebook that does ``wait`` in its stage, and its kernel, which has come so far."""
+    stages = project / "notebooks" / "toy_stages.py"
+    tell = 'open(os.environ["WORKBENCH_HOME"] + "/pid", "w").write(str(os.getpid()))'
+    stages.write_text(stages.read_text().replace('    (folder / "rows.txt")', wait.format(tell=tell)))
     command = [sys.executable, "-m", "workbench", "run", "--profile", "toy", "--only", "01"]
-    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    pid_file = toy_project / "pid"
-    deadline = time.monotonic() + 60
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pid_file, deadline = project / "pid", time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text()):
         assert time.monotonic() < deadline and runner.poll() is None
         time.sleep(0.1)
-    kernel = int(pid_file.read_text())
+    return runner, int(pid_file.read_text())
+
+
+def test_a_killed_runner_takes_its_kernel_along(toy_project):
+    runner, kernel = begun_run(toy_project, '    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")')
+    deadline = time.monotonic() + 60
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait()
     while is_running(kernel):
@@ -111,6 +115,35 @@ def test_a_killed_runner_takes_its_kernel_along(toy_project):
         time.sleep(0.2)
     assert states(toy_project) == {"01_count": "running"}
     assert not (toy_project / "data/runs/toy/counts/default").exists()
+
+
+LOOP = """    from workbench.stopping import Stopped, stop_on_sigterm
+    import time
+    with stop_on_sigterm() as stop:
+        {tell}
+        for step in range(1200):
+            time.sleep(0.05)
+            if stop.asked:
+                (folder / "state.txt").write_text(str(step))
+                raise Stopped("the state is saved; the same command goes on")
+    (folder / "rows.txt")"""
+
+
+@pytest.mark.parametrize(
+    ("wait", "told"),
+    [
+        (LOOP, "the state is saved"),
+        ('    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")', "SIGTERM"),
+    ],
+    ids=["a loop that looks", "other work"],
+)
+def test_sigterm_ends_a_run_cleanly(toy_project, wait, told):
+    runner, kernel = begun_run(toy_project, wait)
+    runner.terminate()
+    assert told in runner.communicate(timeout=60)[1] and runner.returncode == 128 + signal.SIGTERM
+    assert not is_running(kernel)
+    assert states(toy_project) == {"01_count": "stopped"}
+    assert (toy_project / "data/runs/toy/counts/.default.partial/state.txt").exists() == (wait is LOOP)
 
 
 def test_the_environment_of_a_notebook(tmp_path, monkeypatch):
