@@ -10,7 +10,9 @@ from workbench.runs.places import checked_name, notebooks_folder
 
 RUN_PARAMETER = "run_name"
 TABLES = "tables"
-_TOP_KEYS = ("run", "notebooks", "shared", TABLES)
+# How large the data of a profile are, for a plan that is made before they are there.
+SIZE = "size"
+_TOP_KEYS = ("run", "notebooks", "shared", SIZE, TABLES)
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,20 @@ def profile_names(root: Path | None = None) -> list[str]:
 
 def tables_section(profile: str, root: Path | None = None) -> dict[str, Any]:
     """The settings of the paper's tables in a profile; WorkbenchError where it has none."""
-    path = _profile_path(profile, root)
-    section = _read_layer(path, notebooks_folder(root)).get(TABLES)
+    section = _section(profile, TABLES, root)
     if not section:
+        path = _profile_path(profile, root)
         raise WorkbenchError(f"{path}: has no section 'tables:', which says how the rows of the tables are trained.")
     return section
+
+
+def size_section(profile: str, root: Path | None = None) -> dict[str, Any]:
+    """The sizes that a profile states of its data; empty where it states none."""
+    return _section(profile, SIZE, root)
+
+
+def _section(profile: str, key: str, root: Path | None) -> dict[str, Any]:
+    return _read_layer(_profile_path(profile, root), notebooks_folder(root)).get(key) or {}
 
 
 def make_plan(
