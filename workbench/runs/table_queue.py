@@ -91,7 +91,7 @@ class TaskQueue:
 
 @contextlib.contextmanager
 def _pool(processes: int):
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _end_with_parent, (os.getpid(),))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker, (os.getpid(),))
     try:
         yield pool
     finally:
@@ -131,8 +131,13 @@ def built(profile: str, root: Path, seed: int, key: str) -> Outcome:
     return Outcome(time.monotonic() - started, failure, printed.getvalue())
 
 
-def _end_with_parent(parent: int) -> None:
-    """End this worker when its parent was killed, or it would go on computing unseen."""
+def _begin_worker(parent: int) -> None:
+    """Give each worker a GPU in turn, where there are any; end it when its parent was killed."""
+    import torch
+
+    if torch.cuda.is_available():
+        number = int(multiprocessing.current_process().name.rpartition("-")[2])
+        torch.cuda.set_device(number % torch.cuda.device_count())
 
     def watch() -> None:
         while os.getppid() == parent:
