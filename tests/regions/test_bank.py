@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,10 +9,10 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.regions import bank_writer
+from workbench.regions import shard_files
 from workbench.regions.bank import FeatureBank, FeatureBankWriter
 
-BYTES_OF_A_BANK = ("bank.json", "box_features.npy", "union_features.npy")
+BOXES, UNIONS = "box_features-00000.npy", "union_features-00000.npy"
 
 
 class RandomSplit:
@@ -34,8 +35,8 @@ class RandomSplit:
         arguments |= {"dimension": self.box_features.shape[1], "support": "signed", "entity_region": "box"}
         return FeatureBankWriter(folder, **(arguments | changes))
 
-    def write(self, folder: Path) -> Path:
-        writer = self.writer(folder)
+    def write(self, folder: Path, **changes) -> Path:
+        writer = self.writer(folder, **changes)
         writer.write_boxes(0, self.box_features)
         writer.write_unions(0, self.union_features)
         writer.finish()
@@ -81,28 +82,29 @@ def test_unions_stand_in_for_boxes(tmp_path):
     rows = np.array([5, 2, 5])
     for features in (bank.subject(rows), bank.object(rows), bank.box(rows)):
         np.testing.assert_array_equal(features, bank.union(rows))
-    assert not (tmp_path / "box_features.npy").exists()
+    assert not (tmp_path / BOXES).exists()
     assert (bank.entity_region, bank.support) == ("union", "rectified")
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "rows_per_shard"), [(0, 7), (1, 3), (2, 40), (3, None)])
+def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, seed, rows_per_shard):
     split, random = RandomSplit(seed, 40, 60), np.random.default_rng(seed)
-    whole = split.write(tmp_path / "whole")
-    writer = split.writer(tmp_path / "killed")
+    cut = {"rows_per_shard": rows_per_shard}
+    whole = split.write(tmp_path / "whole", **cut)
+    writer = split.writer(tmp_path / "killed", **cut)
     while writer.done_boxes < 40 or writer.done_unions < 60:
         writer.write_boxes(writer.done_boxes, split.box_features[writer.done_boxes :][: random.integers(1, 9)])
         writer.write_unions(writer.done_unions, split.union_features[writer.done_unions :][: random.integers(1, 9)])
         if random.random() < 0.7:
             writer.flush()
         del writer  # killed: marks that were not flushed are lost
-        writer = split.writer(tmp_path / "killed")
+        writer = split.writer(tmp_path / "killed", **cut)
     with pytest.raises(WorkbenchError, match="unfinished"):
         FeatureBank.open(tmp_path / "killed")
     writer.finish()
-    for name in BYTES_OF_A_BANK:
-        assert (tmp_path / "killed" / name).read_bytes() == (whole / name).read_bytes()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
+    for path in whole.iterdir():
+        assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_marks_stop_at_gaps(tmp_path):
@@ -112,7 +114,7 @@ def test_marks_stop_at_gaps(tmp_path):
         writer.write_unions(start, split.union_features[start : start + 3])
     writer.flush()
     assert writer.done_unions == 0
-    with pytest.raises(WorkbenchError, match="0 of 14 rows of unions"):
+    with pytest.raises(WorkbenchError, match="0 of 9 rows of boxes"):
         writer.finish()
     writer.write_unions(0, split.union_features[:3])
     writer.flush()
@@ -125,7 +127,9 @@ def test_an_unfinished_folder_of_something_else_is_refused(tmp_path):
     for change in ({"encoder": "test/2"}, {"dimension": 7}, {"images": RandomSplit(0).images.assign(width=1)}):
         with pytest.raises(WorkbenchError, match="other annotations, dimension or encoder"):
             RandomSplit(0).writer(tmp_path, **change)
-    (tmp_path / "union_features.npy").unlink()
+    writer.write_unions(0, RandomSplit(0).union_features[:3])
+    writer.flush()
+    (tmp_path / UNIONS).unlink()
     with pytest.raises(WorkbenchError, match="cannot be continued"):
         RandomSplit(0).writer(tmp_path)
 
@@ -144,7 +148,8 @@ def test_what_float16_cannot_hold_is_not_written(tmp_path, value):
     features[4, 2] = value
     with pytest.raises(WorkbenchError, match="unions row 4 is not finite"):
         writer.write_unions(0, features)
-    assert not np.load(tmp_path / "union_features.npy").any()
+    writer.flush()
+    assert writer.done_unions == 0
 
 
 def test_pieces_that_do_not_fit_are_refused(tmp_path):
@@ -162,10 +167,10 @@ def test_pieces_that_do_not_fit_are_refused(tmp_path):
 def test_the_first_non_finite_row_is_named(tmp_path):
     split = RandomSplit(0, 9, 5000)
     split.write(tmp_path)
-    features = np.load(tmp_path / "union_features.npy", mmap_mode="r+")
+    features = np.load(tmp_path / UNIONS, mmap_mode="r+")
     features[[4500, 4700]] = np.nan
     features.flush()
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4500 \(image [38] [ab]\.jpg\)"):
+    with pytest.raises(WorkbenchError, match=r"union_features-00000\.npy: row 4500 \(image [38] [ab]\.jpg\)"):
         FeatureBank.open(tmp_path).check_finite()
 
 
@@ -202,16 +207,16 @@ def replace_table(name, change):
         (spoil_manifest(dimension="6"), "'dimension' is missing or not int"),
         (spoil_manifest(rows={"images": 2}), "'boxes'"),
         (spoil_manifest(support="positive"), "support 'positive'"),
-        (spoil_manifest(dimension=7), r"shape is \(14, 6\), expected \(14, 7\)"),
-        (lambda folder: (folder / "box_features.npy").unlink(), r"box_features\.npy: the file is missing"),
+        (spoil_manifest(dimension=7), r"shape is \((14|9), 6\), expected \((14|9), 7\)"),
+        (lambda folder: (folder / BOXES).unlink(), r"box_features-00000\.npy: the file is missing"),
         (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
-        (truncate("union_features.npy"), "cut short"),
-        (truncate("union_features.npy", 0), "cut short"),
+        (truncate(UNIONS), "cut short"),
+        (truncate(UNIONS, 0), "cut short"),
         (truncate("boxes.parquet"), "not a readable table"),
-        (replace_array("union_features.npy", lambda a: a[:-1]), r"shape is \(13, 6\)"),
-        (replace_array("union_features.npy", lambda a: a.astype(np.float32)), "float32, expected float16"),
-        (replace_array("union_features.npy", lambda a: a.astype(object)), "not a readable array"),
-        (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but bank.json says 14"),
+        (replace_array(UNIONS, lambda a: a[:-1]), r"shape is \(13, 6\)"),
+        (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32, expected float16"),
+        (replace_array(UNIONS, lambda a: a.astype(object)), "object, expected float16"),
+        (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
         (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
         (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
         (replace_table("boxes.parquet", lambda t: t.assign(image=-1)), "row 0 points to images row -1"),
@@ -222,6 +227,75 @@ def test_a_bank_that_does_not_fit_is_refused(tmp_path, spoil, found):
     with pytest.raises(WorkbenchError, match=found) as raised:
         FeatureBank.open(tmp_path)
     assert str(tmp_path) in str(raised.value)
+
+
+def test_a_bank_of_whole_files_without_shards_is_read(tmp_path):
+    split = RandomSplit(0)
+    split.write(tmp_path)
+    for name in (BOXES, UNIONS):
+        (tmp_path / name).rename(tmp_path / name.replace("-00000", ""))
+    manifest = json.loads((tmp_path / "bank.json").read_text())
+    del manifest["shards"]
+    (tmp_path / "bank.json").write_text(json.dumps(manifest))
+    bank = FeatureBank.open(tmp_path)
+    np.testing.assert_array_equal(bank.union([3, 0]), split.union_features[[3, 0]])
+    np.testing.assert_array_equal(bank.box(np.arange(9)), split.box_features)
+    assert bank.verify() == []
+    truncate("union_features.npy")(tmp_path)
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy.*cut short"):
+        FeatureBank.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"file": "../union_features-00000.npy"}, "a name in this folder"),
+        ({"file": "/etc/union.npy"}, "a name in this folder"),
+        ({"file": "union_features-00000.txt"}, "a name in this folder"),
+        ({"rows": "14"}, "expected a list of file"),
+        ({"sha256": 5}, "expected a list of file"),
+        ({"rows": 13}, "have 13 rows, expected 14"),
+    ],
+)
+def test_a_manifest_with_wrong_shards_is_refused(tmp_path, change, found):
+    manifest = json.loads((RandomSplit(0).write(tmp_path) / "bank.json").read_text())
+    manifest["shards"]["unions"][0] |= change
+    (tmp_path / "bank.json").write_text(json.dumps(manifest))
+    with pytest.raises(WorkbenchError, match=found):
+        FeatureBank.open(tmp_path)
+
+
+@pytest.mark.parametrize("rows_per_shard", [1, 3, 5, 100])
+def test_each_shard_has_its_rows_and_its_checksum(tmp_path, rows_per_shard):
+    split = RandomSplit(0)
+    bank = FeatureBank.open(split.write(tmp_path, rows_per_shard=rows_per_shard))
+    assert bank.verify() == []
+    shards = json.loads((tmp_path / "bank.json").read_text())["shards"]
+    for kind, features in (("boxes", split.box_features), ("unions", split.union_features)):
+        start = 0
+        for entry in shards[kind]:
+            stored = np.load(tmp_path / entry["file"])
+            np.testing.assert_array_equal(stored, features[start : start + rows_per_shard])
+            assert entry["sha256"] == hashlib.sha256((tmp_path / entry["file"]).read_bytes()).hexdigest()
+            start += entry["rows"]
+        assert start == len(features)
+    np.testing.assert_array_equal(bank.union([13, 0, 7], np.float16), split.union_features[[13, 0, 7]])
+    last = tmp_path / shards["unions"][-1]["file"]
+    last.write_bytes(last.read_bytes()[:-1] + b"!")
+    assert bank.verify() == [last.name]
+
+
+def test_a_sparse_bank_takes_place_for_what_is_written_alone(tmp_path):
+    split = RandomSplit(0, 9, 300_000, 64)  # 38 MB of unions
+    writer = split.writer(tmp_path, sparse=True, rows_per_shard=100_000)
+    writer.write_unions(250_000, split.union_features[:10])
+    writer.finish()
+    bank = FeatureBank.open(tmp_path)
+    np.testing.assert_array_equal(bank.union(np.arange(250_000, 250_010)), split.union_features[:10])
+    assert not bank.union([0, 249_999, 299_999]).any() and not bank.box(np.arange(9)).any()
+    assert bank.verify() == []
+    taken = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.npy"))
+    assert taken < 1_000_000
 
 
 def test_the_expected_encoder_and_dimension(tmp_path):
@@ -239,12 +313,21 @@ def full_disk(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_disk_that_is_full_at_the_start(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_at_the_start_of_a_shard(tmp_path, monkeypatch):
+    split = RandomSplit(0)
+    writer = split.writer(tmp_path, rows_per_shard=5)
+    writer.write_unions(0, split.union_features[:5])
+    writer.flush()
     with monkeypatch.context() as patch:
-        patch.setattr(bank_writer, "_reserve", full_disk)
-        with pytest.raises(WorkbenchError, match="disk is full"):
-            RandomSplit(0).writer(tmp_path)
-    assert len(FeatureBank.open(RandomSplit(0).write(tmp_path))) == 14
+        patch.setattr(shard_files, "_reserve", full_disk)
+        with pytest.raises(WorkbenchError, match=r"union_features-00001\.npy: the disk is full"):
+            writer.write_unions(5, split.union_features[5:])
+    assert not (tmp_path / "union_features-00001.npy").exists()
+    writer = split.writer(tmp_path, rows_per_shard=5)
+    writer.write_unions(writer.done_unions, split.union_features[5:])
+    writer.write_boxes(0, split.box_features)
+    writer.finish()
+    np.testing.assert_array_equal(FeatureBank.open(tmp_path).union(np.arange(14)), split.union_features)
 
 
 def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, monkeypatch):
@@ -262,5 +345,6 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
 def test_the_disk_space_is_reserved_at_once(tmp_path):
-    RandomSplit(0, 9, 4000, 64).writer(tmp_path)
-    assert (tmp_path / "union_features.npy").stat().st_blocks * 512 >= 4000 * 64 * 2
+    split = RandomSplit(0, 9, 4000, 64)
+    split.writer(tmp_path).write_unions(3999, split.union_features[:1])
+    assert (tmp_path / UNIONS).stat().st_blocks * 512 >= 4000 * 64 * 2

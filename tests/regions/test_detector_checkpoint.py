@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from workbench.errors import WorkbenchError
 from workbench.regions.detector_checkpoint import load_detector, open_detector, read_extra, save_detector
 from workbench.regions.encoder import RegionEncoder
+from workbench.regions.region_features import region_features
 
 WIDTH = 1 / 64
 
@@ -22,6 +23,54 @@ def ltvrr_state(seed=0, width=WIDTH):
         "Box_Outs.cls_score.weight": torch.zeros(3),
         "Box_Outs.bbox_pred.bias": torch.zeros(3),
     }
+
+
+def full_ltvrr_state(seed, width):
+    """All keys of the reference's 2.8, at a fraction of the width; RPN and Box_Outs with their real shapes."""
+    state = {
+        key: value for key, value in ltvrr_state(seed, width).items() if key.startswith(("Conv_Body.", "Box_Head."))
+    }
+    dimension, channels = len(state["Box_Head.heads.3.bias"]), len(state["Conv_Body.convs.28.bias"])
+    shapes = {"RPN.RPN_conv": (channels, channels, 3, 3), "RPN.RPN_cls_score": (15, channels, 1, 1)}
+    shapes |= {"RPN.RPN_bbox_pred": (60, channels, 1, 1), "Box_Outs.cls_score": (151, dimension)}
+    for name, shape in (shapes | {"Box_Outs.bbox_pred": (604, dimension)}).items():
+        state |= {f"{name}.weight": torch.randn(shape), f"{name}.bias": torch.randn(shape[0])}
+    return state
+
+
+@pytest.mark.parametrize(("seed", "width", "zip_format"), [(0, 1 / 64, True), (1, 1 / 64, False), (2, 1 / 16, True)])
+def test_features_of_a_checkpoint_are_those_of_torchvision(tmp_path, seed, width, zip_format):
+    state = full_ltvrr_state(seed, width)
+    torch.save({"model": state, "step": 1}, tmp_path / "model.pth", _use_new_zipfile_serialization=zip_format)
+    random_before = torch.random.get_rng_state()
+    encoder, report = open_detector(tmp_path / "model.pth", short_side=96)
+    assert torch.equal(torch.random.get_rng_state(), random_before)
+    assert len(report.loaded) == 30 and len(report.ignored) == 10
+    random = np.random.default_rng(seed)
+    pictures = [random.integers(0, 256, (48, size, 3), dtype=np.uint8) for size in (60, 60, 80)]
+    corners = [random.uniform(0, 40, (5, 2)) for _ in pictures]
+    boxes = [np.concatenate([low, low + random.uniform(1, 20, (5, 2))], axis=1).astype(np.float32) for low in corners]
+    found = region_features(encoder, pictures, boxes)
+    for picture, xyxy, features in zip(pictures, boxes, found, strict=True):
+        np.testing.assert_allclose(features, independent_features(state, picture, xyxy), rtol=1e-3, atol=1e-2)
+
+
+def independent_features(state, picture, xyxy):
+    """From the words of the reference, with torchvision's layers; pictures are twice enlarged."""
+    widths = iter([len(state[f"Conv_Body.convs.{n}.bias"]) for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)])
+    layers = torchvision.models.vgg.make_layers(
+        [n if n == "M" else next(widths) for n in torchvision.models.vgg.cfgs["D"]]
+    )
+    body = {key.removeprefix("Conv_Body.convs."): v for key, v in state.items() if key.startswith("Conv_Body.")}
+    layers.load_state_dict(body)
+    means = torch.tensor([102.9801, 115.9465, 122.7717])
+    image = (torch.tensor(picture).float() - means).permute(2, 0, 1)[None].contiguous()
+    image = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    rois = torch.cat([torch.zeros(len(xyxy), 1), 2 * torch.tensor(xyxy)], dim=1)
+    with torch.no_grad():
+        pooled = torchvision.ops.roi_align(layers[:-1](image), rois, 7, 1 / 16, -1, False).flatten(1)
+        fc6 = torch.relu(pooled @ state["Box_Head.heads.0.weight"].T + state["Box_Head.heads.0.bias"])
+        return (fc6 @ state["Box_Head.heads.3.weight"].T + state["Box_Head.heads.3.bias"]).numpy()
 
 
 @pytest.mark.parametrize("zip_format", [True, False])

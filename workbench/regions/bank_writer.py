@@ -1,10 +1,5 @@
 """Writing a feature bank: in pieces, in any order, across kills."""
 
-import contextlib
-import errno
-import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +7,23 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
+from workbench.files import read_json, sha256_of_file, write_json
+from workbench.progress import track
+from workbench.regions.bank_manifest import (
+    ENTITY_REGIONS,
+    MANIFEST,
+    TABLE_OF_KIND,
+    described_bank,
+    identity_of,
+    kinds_of,
+    write_manifest,
+    write_tables,
+)
+from workbench.regions.shard_files import BYTES_PER_SHARD, FILE_NAMES, ShardFile, halved
+from workbench.scenes.relation_tables import TABLES
 
-MANIFEST = "bank.json"
-BOX_FEATURES = "box_features.npy"
-UNION_FEATURES = "union_features.npy"
-TABLES = ("images", "boxes", "relations")
-SUPPORTS = ("signed", "rectified")
-ENTITY_REGIONS = ("box", "union")
+__all__ = ["ENTITY_REGIONS", "FeatureBankWriter"]
+
 PROGRESS = "progress.json"
 
 
@@ -27,7 +31,9 @@ class FeatureBankWriter:
     """Writes one split's bank; an unfinished folder made with the same arguments is continued.
 
     ``done_boxes`` and ``done_unions`` are how many leading rows are safely on disk: a caller that writes in order
-    continues there. They advance with ``flush`` (call it every now and then) and only over rows without a gap.
+    continues there. They advance with ``flush`` (call it every now and then) and only over rows without a gap. A shard
+    has ``rows_per_shard`` rows, about 256 MB unless given. With ``sparse`` rows may stay unwritten: they are holes that
+    take no place on the disk and read as zeros, and no checksums are computed.
     """
 
     def __init__(
@@ -41,27 +47,24 @@ class FeatureBankWriter:
         encoder: str,
         support: str = "signed",
         entity_region: str = "box",
+        rows_per_shard: int | None = None,
+        sparse: bool = False,
     ):
-        if support not in SUPPORTS or entity_region not in ENTITY_REGIONS:
-            raise ValueError(f"support {support!r} or entity_region {entity_region!r} is not known")
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
-        self._manifest = {
-            "dimension": int(dimension),
-            "encoder": encoder,
-            "support": support,
-            "entity_region": entity_region,
-            "rows": {name: len(table) for name, table in self._tables.items()},
-        }
-        self._identity = _identity(self._manifest, self._tables)
+        self._manifest = described_bank(
+            self._tables, dimension=dimension, encoder=encoder, support=support, entity_region=entity_region
+        )
+        self._rows_per_shard = rows_per_shard or max(1, BYTES_PER_SHARD // (2 * dimension))
+        self._sparse = sparse
+        cut = {"rows_per_shard": self._rows_per_shard, "sparse": sparse}
+        self._identity = identity_of(self._manifest | cut, self._tables)
         self._done = {"boxes": 0, "unions": 0}
         self._begin()
-        self._features = {"unions": self._array(UNION_FEATURES, len(relations))}
-        if entity_region == "box":
-            self._features["boxes"] = self._array(BOX_FEATURES, len(boxes))
         self._written = dict(self._done)
         self._ahead: dict[str, dict[int, int]] = {"boxes": {}, "unions": {}}
+        self._shards = {kind: self._shards_of(kind) for kind in kinds_of(self._manifest)}
 
     @property
     def done_boxes(self) -> int:
@@ -75,7 +78,7 @@ class FeatureBankWriter:
 
     def write_boxes(self, start: int, features: np.ndarray) -> None:
         """Write box features (n, D) from row ``start``; WorkbenchError where a value is not finite in float16."""
-        if "boxes" not in self._features:
+        if "boxes" not in self._shards:
             raise ValueError('entity_region is "union": there are no box features')
         self._write("boxes", start, features)
 
@@ -85,22 +88,22 @@ class FeatureBankWriter:
 
     def flush(self) -> None:
         """Bring what was written to the disk, then advance the marks."""
-        with _disk_full(self.folder):
-            for features in self._features.values():
-                features.flush()
+        for shards in self._shards.values():
+            shards.flush()
         self._done = dict(self._written)
         write_json(self.folder / PROGRESS, {**self._done, "identity": self._identity})
 
     def finish(self) -> None:
-        """Flush and write the manifest; WorkbenchError while rows are missing."""
+        """Flush, compute the checksums and write the manifest; WorkbenchError while rows are missing."""
         self.flush()
-        for kind, features in self._features.items():
-            if self._done[kind] != len(features):
+        for kind, shards in self._shards.items():
+            if self._done[kind] != shards.rows and not self._sparse:
                 raise WorkbenchError(
-                    f"{self.folder}: {self._done[kind]:,} of {len(features):,} rows of {kind} are written. "
+                    f"{self.folder}: {self._done[kind]:,} of {shards.rows:,} rows of {kind} are written. "
                     "Run the same command again to continue."
                 )
-        write_json(self.folder / MANIFEST, self._manifest)
+        entries = {kind: shards.entries() for kind, shards in self._shards.items()}
+        write_manifest(self.folder, self._manifest | {"shards": entries})
         (self.folder / PROGRESS).unlink(missing_ok=True)
 
     def _begin(self) -> None:
@@ -108,42 +111,28 @@ class FeatureBankWriter:
         progress = self.folder / PROGRESS
         if (self.folder / MANIFEST).exists():
             raise WorkbenchError(f"{self.folder}: already finished. Open it, or delete the folder to make it again.")
-        if progress.exists():
-            found = read_json(progress)
-            if found["identity"] != self._identity:
-                raise WorkbenchError(
-                    f"{self.folder}: holds unfinished features of other annotations, dimension or encoder. "
-                    "Delete the folder and run the command again."
-                )
-            self._done = {kind: int(found[kind]) for kind in self._done}
+        if not progress.exists():
+            write_tables(self.folder, self._tables)
             return
-        for name, table in self._tables.items():
-            with atomic_path(self.folder / f"{name}.parquet") as temporary:
-                table.to_parquet(temporary, index=False)
+        found = read_json(progress)
+        if found["identity"] != self._identity:
+            raise WorkbenchError(
+                f"{self.folder}: holds unfinished features of other annotations, dimension or encoder. "
+                "Delete the folder and run the command again."
+            )
+        self._done = {kind: int(found[kind]) for kind in self._done}
 
-    def _array(self, name: str, rows: int) -> np.memmap:
-        path, shape = self.folder / name, (rows, self._manifest["dimension"])
-        if (self.folder / PROGRESS).exists():
-            return _continued(path, shape)
-        with _disk_full(self.folder):
-            features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-            _reserve(path)
-            return features
+    def _shards_of(self, kind: str) -> "_Shards":
+        shape = (len(self._tables[TABLE_OF_KIND[kind]]), self._manifest["dimension"])
+        return _Shards(self.folder, kind, shape, self._rows_per_shard, self._done[kind], self._sparse)
 
     def _write(self, kind: str, start: int, features: np.ndarray) -> None:
-        target, features = self._features[kind], np.asarray(features)
+        shape, features = (self._shards[kind].rows, self._manifest["dimension"]), np.asarray(features)
         stop = start + len(features)
-        if features.ndim != 2 or features.shape[1] != target.shape[1] or start < 0 or stop > len(target):
-            raise ValueError(f"rows {start} to {stop} of shape {features.shape} do not fit {kind} {target.shape}")
-        with np.errstate(over="ignore"):
-            halved = features.astype(np.float16)
-        bad = np.flatnonzero(~np.isfinite(halved).all(axis=1))
-        if len(bad):
-            raise WorkbenchError(
-                f"{self.folder}: {kind} row {start + int(bad[0])} is not finite in float16 (largest size 65504). "
-                "Nothing of this piece was written; look at the encoder's output for that row."
-            )
-        target[start:stop] = halved
+        if features.ndim != 2 or features.shape[1] != shape[1] or start < 0 or stop > shape[0]:
+            raise ValueError(f"rows {start} to {stop} of shape {features.shape} do not fit {kind} {shape}")
+        half = halved(features, f"{self.folder}: {kind}", start)
+        self._shards[kind].write(start, half)
         self._ahead[kind][start] = max(stop, self._ahead[kind].get(start, 0))
         self._advance(kind)
 
@@ -156,43 +145,62 @@ class FeatureBankWriter:
         self._written[kind] = reached
 
 
-def _continued(path: Path, shape: tuple[int, int]) -> np.memmap:
-    try:
-        features = np.lib.format.open_memmap(path, mode="r+")
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(
-            f"{path}: unfinished features cannot be continued ({error}). Delete the folder and run the command again."
-        ) from error
-    if features.shape != shape or features.dtype != np.float16:
-        raise WorkbenchError(
-            f"{path}: {features.dtype} {features.shape}, expected float16 {shape}. "
-            "Delete the folder and run the command again."
-        )
-    return features
+class _Shards:
+    """The files of one kind of features; ``done`` leading rows are in them already."""
 
+    def __init__(self, folder: Path, kind: str, shape: tuple[int, int], rows_per_shard: int, done: int, sparse: bool):
+        self.rows, self.dimension = shape
+        self._folder, self._kind, self._sparse, self._done = folder, kind, sparse, done
+        self._starts = range(0, self.rows, rows_per_shard)
+        self._begun: set[int] = set()
+        self._open: dict[int, ShardFile] = {}
+        for number in range(sum(start < done for start in self._starts)):
+            self._file(number).close()  # opening has found out a file that is missing or another
+        self._open.clear()
 
-def _reserve(path: Path) -> None:
-    """Claim the file's blocks now: a sparse memory map on a full disk dies by SIGBUS, not by an error."""
-    if hasattr(os, "posix_fallocate"):  # absent on macOS and Windows
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    def write(self, start: int, half: np.ndarray) -> None:
+        """Write rows (n, D) float16 from row ``start`` into the shards that they belong to."""
+        while len(half):
+            number = start // self._starts.step
+            first = start - self._starts[number]
+            count = min(len(half), self._starts.step - first)
+            self._file(number).write(first, half[:count])
+            start, half = start + count, half[count:]
 
+    def flush(self) -> None:
+        """Bring what was written to the disk."""
+        for file in self._open.values():
+            file.sync()
+            file.close()
+        self._open.clear()
 
-@contextlib.contextmanager
-def _disk_full(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{folder}: the disk is full. What was finished is kept; free space and run the same command again."
-            ) from error
-        raise
+    def entries(self) -> list[dict[str, Any]]:
+        """The manifest's lines of all shards, with their checksums; reads every byte."""
+        if self._sparse:
+            for number in range(len(self._starts)):
+                self._file(number)
+            self.flush()
+        return [
+            {
+                "file": self._path(number).name,
+                "rows": self._rows_of(number),
+                "sha256": None if self._sparse else sha256_of_file(self._path(number)),
+            }
+            for number in track(range(len(self._starts)), f"checksums of {self._kind}")
+        ]
 
+    def _file(self, number: int) -> ShardFile:
+        if number not in self._open:
+            # What lies beyond the marks is written again.
+            new = number not in self._begun and self._starts[number] >= self._done
+            self._open[number] = ShardFile(
+                self._path(number), self._rows_of(number), self.dimension, new=new, sparse=self._sparse
+            )
+            self._begun.add(number)
+        return self._open[number]
 
-def _identity(manifest: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
-    """A digest of everything that must be equal for a half-written folder to be continued."""
-    digest = hashlib.sha256(repr(sorted(manifest.items(), key=lambda item: item[0])).encode())
-    for name in TABLES:
-        digest.update(pd.util.hash_pandas_object(tables[name], index=False).to_numpy().tobytes())
-    return digest.hexdigest()
+    def _path(self, number: int) -> Path:
+        return self._folder / FILE_NAMES[self._kind].format(number)
+
+    def _rows_of(self, number: int) -> int:
+        return min(self._starts.step, self.rows - self._starts[number])

@@ -74,7 +74,8 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple
         path = path / "detector.safetensors"
     state, layout, details = _read(path, imagenet)
     config = details.get("config") or {"width": _width(path, state, layout)}
-    encoder = RegionEncoder(**(config | preparation))
+    with torch.device("meta"):  # random weights would take memory and time, and somebody else's random numbers
+        encoder = RegionEncoder(**(config | preparation))
     report = _load(path, encoder, state, layout, details)
     return encoder.eval(), report
 
@@ -140,7 +141,7 @@ def _load(
         weights["convs.0.weight"] = _fold_imagenet_preprocessing(weights["convs.0.weight"])
         config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
         encoder.config = EncoderConfig(**config)
-    encoder.load_state_dict(weights)
+    encoder.load_state_dict(weights, assign=next(encoder.parameters()).is_meta)
     return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
 
 

@@ -113,7 +113,7 @@ class RegionEncoder(nn.Module):
         digest = hashlib.sha256()
         for key, weight in sorted(self.layout_state().items()):
             digest.update(key.encode())
-            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy())
         config = self.config
         means = ",".join(f"{mean:g}" for mean in config.channel_means)
         return (

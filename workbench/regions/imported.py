@@ -14,8 +14,9 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, sha256_of_file, write_json
 from workbench.regions.bank import FeatureBank
-from workbench.regions.bank_writer import MANIFEST as BANK_MANIFEST
-from workbench.regions.bank_writer import SUPPORTS, FeatureBankWriter
+from workbench.regions.bank_manifest import MANIFEST as BANK_MANIFEST
+from workbench.regions.bank_manifest import SUPPORTS
+from workbench.regions.bank_writer import FeatureBankWriter
 from workbench.regions.imported_rows import ROWS_PER_CHUNK, SplitRows, read_rows
 from workbench.regions.imported_tables import tables_of_rows
 from workbench.scenes.annotations import SPLITS

@@ -2,44 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
 from workbench.progress import track
 from workbench.regions.encoder import EncoderConfig
+from workbench.regions.picture_files import UnreadablePicture, read_picture
 
 BYTES_KEPT = 1 << 30
-
-
-@dataclass(frozen=True)
-class UnreadablePicture:
-    """A picture that could not be decoded whole, and why."""
-
-    file_name: str
-    reason: str
-
-
-def read_picture(path: Path) -> np.ndarray | UnreadablePicture:
-    """Decode a picture to (H, W, 3) uint8, channels blue, green, red.
-
-    A missing, truncated or foreign file comes back as an ``UnreadablePicture``. The decoder is Pillow, turned
-    upright by the EXIF note as OpenCV does; a JPEG's pixels can differ from OpenCV's by a few grey levels where
-    the two are built on different JPEG libraries.
-    """
-    try:
-        with Image.open(path) as file:
-            rgb = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
-    # Pillow's decoders raise all of these for broken files; what they have in common is that the file is at fault.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = "the file is missing" if isinstance(error, FileNotFoundError) else str(error)
-        return UnreadablePicture(Path(path).name, reason or type(error).__name__)
-    return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
 def resize_scale(height: int, width: int, short_side: int, longest_side: int) -> float:

@@ -1,10 +1,10 @@
-"""Which regions belong to which picture, and where their features go in the bank."""
+"""Which regions belong to which picture, and which rows of the tables they are."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from workbench.regions.bank import FeatureBankWriter
+from workbench.regions.shard_files import KINDS
 from workbench.scenes.annotations import Annotations
 
 
@@ -28,34 +28,24 @@ def without_images(annotations: Annotations, unreadable: set[int]) -> Annotation
 
 
 class RegionsByImage:
-    """The boxes and unions of each image, and the rows of the bank where their features belong."""
+    """The boxes and unions of each image, and the rows of their tables that they have."""
 
     def __init__(self, annotations: Annotations):
         images = np.arange(len(annotations.images) + 1)
         # Both tables are in image order, so an image's rows are one run.
-        self._box_start = np.searchsorted(annotations.boxes["image"].to_numpy(), images)
-        self._union_start = np.searchsorted(annotations.relations["image"].to_numpy(), images)
-        self._boxes = annotations.boxes_xyxy()
-        self._unions = annotations.unions_xyxy()
+        self._starts = {
+            "boxes": np.searchsorted(annotations.boxes["image"].to_numpy(), images),
+            "unions": np.searchsorted(annotations.relations["image"].to_numpy(), images),
+        }
+        self._regions = {"boxes": annotations.boxes_xyxy(), "unions": annotations.unions_xyxy()}
+
+    def rows(self, kind: str, first: int, stop: int) -> tuple[int, int]:
+        """The rows (start, stop) of "boxes" or "unions" that the images ``first`` to ``stop`` have."""
+        return int(self._starts[kind][first]), int(self._starts[kind][stop])
 
     def xyxy(self, image: int) -> np.ndarray:
         """The boxes of an image, then the union boxes of its relations, (n, 4) float32."""
-        boxes = self._boxes[self._box_start[image] : self._box_start[image + 1]]
-        unions = self._unions[self._union_start[image] : self._union_start[image + 1]]
-        return np.concatenate([boxes, unions])
-
-    def write(self, writer: FeatureBankWriter, batch: np.ndarray, features: list[np.ndarray]) -> None:
-        """Write the features of the images of ``batch``, each in the order of ``xyxy``."""
-        for image, rows in zip(batch, features, strict=True):
-            first_box, first_union = int(self._box_start[image]), int(self._union_start[image])
-            boxes = int(self._box_start[image + 1]) - first_box
-            writer.write_boxes(first_box, rows[:boxes])
-            writer.write_unions(first_union, rows[boxes:])
-
-    def are_written(self, writer: FeatureBankWriter, window: np.ndarray) -> bool:
-        """Whether the features of all images up to the last of ``window`` are safely on disk."""
-        end = int(window[-1]) + 1
-        return writer.done_boxes >= self._box_start[end] and writer.done_unions >= self._union_start[end]
+        return np.concatenate([self._regions[kind][slice(*self.rows(kind, image, image + 1))] for kind in KINDS])
 
 
 def _new_rows(kept: np.ndarray) -> np.ndarray:
