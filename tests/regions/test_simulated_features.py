@@ -1,0 +1,107 @@
+"""Simulated banks: rows are functions of seed and row, signed, of unit variance, and tell the classes apart."""
+
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.files import read_json
+from workbench.regions import simulated_features
+from workbench.regions.bank import FeatureBank
+from workbench.regions.simulated_features import SimulatedFeatures, simulate_features
+from workbench.scenes.annotations import read_annotations
+
+
+@pytest.fixture
+def bank_rows(small_scenes, tmp_path):
+    def make(name, **options):
+        rows = simulate_features(tmp_path / name, annotations=small_scenes, dimension=32, **options)
+        return rows, {split: FeatureBank.open(tmp_path / name / split) for split in ("train", "val", "test")}
+
+    return make
+
+
+def test_banks_fit_the_annotations(bank_rows, small_scenes):
+    rows, banks = bank_rows("banks")
+    for split, bank in banks.items():
+        annotations = read_annotations(small_scenes, split)
+        assert rows[split] == {"boxes": len(annotations.boxes), "unions": len(annotations.relations)}
+        assert bank.dimension == 32 and bank.support == "signed" and len(bank) == len(annotations.relations)
+        unions = bank.union(np.arange(len(bank)))
+        assert (unions < 0).any() and (unions > 0).any()
+        assert not np.array_equal(unions, bank.subject(np.arange(len(bank))))
+
+
+def test_rows_do_not_depend_on_the_pieces_in_which_they_are_written(bank_rows, monkeypatch):
+    _, whole = bank_rows("whole")
+    monkeypatch.setattr(simulated_features, "ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(simulated_features, "ROWS_PER_FLUSH", 14)
+    _, pieces = bank_rows("pieces")
+    _, other = bank_rows("other", seed=1)
+    for split in whole:
+        every = np.arange(len(whole[split]))
+        assert np.array_equal(whole[split].union(every), pieces[split].union(every))
+        assert not np.array_equal(whole[split].union(every), other[split].union(every))
+
+
+def test_a_killed_call_goes_on_and_finished_banks_stay(bank_rows, tmp_path, monkeypatch):
+    _, whole = bank_rows("whole")
+    monkeypatch.setattr(simulated_features, "ROWS_PER_CHUNK", 4)
+    monkeypatch.setattr(simulated_features, "ROWS_PER_FLUSH", 8)
+    unions, calls = SimulatedFeatures.unions, []
+
+    def killed(self, rows, *classes):
+        calls.append(int(rows[0]))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return unions(self, rows, *classes)
+
+    monkeypatch.setattr(SimulatedFeatures, "unions", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bank_rows("cut")
+    _, cut = bank_rows("cut")
+    assert calls[4] == 8  # flushed before the kill, so not written again
+    every = np.arange(len(whole["train"]))
+    assert np.array_equal(whole["train"].union(every), cut["train"].union(every))
+    assert np.array_equal(whole["train"].subject(every), cut["train"].subject(every))
+    count = len(calls)
+    bank_rows("cut")
+    assert len(calls) == count
+
+
+def test_sparse_banks_have_the_shape_and_hold_zeros(bank_rows):
+    _, banks = bank_rows("holes", sparse=True)
+    assert not banks["train"].union(np.arange(len(banks["train"]))).any()
+
+
+def test_features_are_standardised_and_nearest_to_their_class():
+    features = SimulatedFeatures(objects=20, relations=5, dimension=512, seed=2)
+    random = np.random.default_rng(0)
+    rows, labels = np.arange(2000), random.integers(0, 20, 2000)
+    boxes = features.boxes(rows, labels).astype(np.float32)
+    assert boxes.dtype == np.float32 and abs(boxes.mean()) < 0.05 and abs(boxes.std() - 1) < 0.05
+    assert len(np.unique(boxes, axis=0)) == 2000
+    means = np.stack([boxes[labels == label].mean(axis=0) for label in range(20)])
+    fresh = features.boxes(rows + 5000, labels).astype(np.float32)
+    assert (np.argmin(((fresh[:, None] - means) ** 2).sum(axis=2), axis=1) == labels).mean() > 0.99
+    relation = random.integers(0, 5, 2000)
+    unions = features.unions(rows, labels, relation, labels[::-1]).astype(np.float32)
+    means = np.stack([unions[relation == label].mean(axis=0) for label in range(5)])
+    assert (np.argmin(((unions[:, None] - means) ** 2).sum(axis=2), axis=1) == relation).mean() > 0.9
+
+
+def test_the_dimension_is_checked():
+    with pytest.raises(WorkbenchError, match="multiple of 16"):
+        SimulatedFeatures(objects=3, relations=2, dimension=20)
+
+
+def test_tables_are_read_where_they_are(small_scenes, tmp_path):
+    import shutil
+
+    from workbench.scenes.relation_tables import write_relation_tables
+
+    for split in ("train", "val", "test"):
+        write_relation_tables(tmp_path / "tables" / split, read_annotations(small_scenes, split))
+    for name in ("objects.json", "predicates.json"):
+        shutil.copy(small_scenes / name, tmp_path / "tables")
+    rows = simulate_features(tmp_path / "banks", annotations=tmp_path / "tables", dimension=16)
+    assert rows["train"]["unions"] == read_json(tmp_path / "tables" / "train" / "tables.json")["rows"]["relations"]

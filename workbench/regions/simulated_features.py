@@ -1,0 +1,151 @@
+"""Simulated feature banks: features of real size and dimension for annotations that have no pictures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.progress import track
+from workbench.randomness import generator
+from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
+from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.vocabulary import Vocabulary
+
+DIMENSION = 4096
+PIECES = 16
+VERSIONS = 4
+ROWS_PER_CHUNK = 2048
+ROWS_PER_FLUSH = 1 << 17
+CLASS_SHARE = 0.7  # standard deviation of the class part of a feature; the noise makes the sum's 1
+
+
+class SimulatedFeatures:
+    """Features as a function of (seed, dimension, classes, row): class prototypes plus noise, signed, float16.
+
+    A feature is ``PIECES`` pieces side by side, each one of ``VERSIONS`` noisy versions of a class's prototype, chosen
+    by a hash of the row: copying is all that a row costs. All pieces of a box's feature are of its class; those of a
+    union's are of subject, relation and object in turn. ``dimension`` is a multiple of ``PIECES``.
+    """
+
+    def __init__(self, *, objects: int, relations: int, dimension: int = DIMENSION, seed: int = 0):
+        if dimension < PIECES or dimension % PIECES:
+            raise WorkbenchError(f"dimension {dimension}: simulated features have a multiple of {PIECES} numbers.")
+        self.dimension = dimension
+        self.encoder = f"simulated dimension={dimension} seed={seed}"
+        pieces = [_noisy_pieces(seed, *kind, dimension) for kind in (("objects", objects), ("relations", relations))]
+        self._pieces = np.concatenate(pieces)  # ((C + R) * PIECES * VERSIONS, D / PIECES)
+        self._first_relation = objects
+
+    def boxes(self, rows: np.ndarray, object_class: np.ndarray) -> np.ndarray:
+        """Features (n, D) float16 of box rows with their classes."""
+        return self._joined(rows, 0, [object_class])
+
+    def unions(self, rows: np.ndarray, subject: np.ndarray, relation: np.ndarray, object_: np.ndarray) -> np.ndarray:
+        """Features (n, D) float16 of relation rows with their classes."""
+        return self._joined(rows, 1, [subject, relation + self._first_relation, object_])
+
+    def _joined(self, rows: np.ndarray, kind: int, classes: list[np.ndarray]) -> np.ndarray:
+        bits = _hashed(rows.astype(np.uint64) * np.uint64(2) + np.uint64(kind))
+        chosen = np.empty((len(rows), PIECES), dtype=np.int64)
+        for place in range(PIECES):
+            version = (bits >> np.uint64(2 * place)).astype(np.int64) % VERSIONS
+            chosen[:, place] = (classes[place % len(classes)] * PIECES + place) * VERSIONS + version
+        features = np.empty((len(rows), PIECES, self.dimension // PIECES), dtype=np.float16)
+        np.take(self._pieces, chosen, axis=0, out=features, mode="clip")
+        return features.reshape(len(rows), self.dimension)
+
+
+def simulate_features(
+    folder: Path,
+    *,
+    annotations: Path,
+    dimension: int = DIMENSION,
+    seed: int = 0,
+    sparse: bool = False,
+    splits: Iterable[str] = SPLITS,
+) -> dict[str, dict[str, int]]:
+    """Write a signed bank ``folder``/<split> for each split of the annotation folder, and the names beside them.
+
+    A folder ``annotations``/<split> with tables is read instead of the JSON, where there is one. ``sparse`` leaves the
+    features as holes, which read as zeros and take no disk. A killed call goes on where it was; finished banks stay.
+    Returns the rows of each bank.
+    """
+    folder, annotations = Path(folder), Path(annotations)
+    vocabulary = Vocabulary.read(annotations)
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary.write(folder)
+    classes = {"objects": len(vocabulary.objects), "relations": len(vocabulary.relations)}
+    features = SimulatedFeatures(**classes, dimension=dimension, seed=seed)
+    return {split: _write_bank(folder / split, _tables(annotations, split), features, sparse) for split in splits}
+
+
+def _tables(annotations: Path, split: str) -> RelationTables | Annotations:
+    if (annotations / split / "tables.json").is_file():
+        return RelationTables.open(annotations / split)
+    return read_annotations(annotations, split)
+
+
+def _write_bank(
+    folder: Path, tables: RelationTables | Annotations, features: SimulatedFeatures, sparse: bool
+) -> dict[str, int]:
+    rows = {"boxes": len(tables.boxes), "unions": len(tables.relations)}
+    encoder = features.encoder + (" holes" if sparse else "")
+    if (folder / "bank.json").is_file():
+        FeatureBank.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
+        return rows
+    writer = FeatureBankWriter(
+        folder,
+        images=tables.images,
+        boxes=tables.boxes,
+        relations=tables.relations,
+        dimension=features.dimension,
+        encoder=encoder,
+        support="signed",
+        sparse=sparse,
+    )
+    if not sparse:
+        _write_boxes(writer, tables, features)
+        _write_unions(writer, tables, features)
+    writer.finish()
+    return rows
+
+
+def _write_boxes(writer: FeatureBankWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
+    object_class = tables.boxes["object_class"].to_numpy()
+    for chunk in track(_chunks(writer.done_boxes, len(object_class)), "Simulating box features"):
+        writer.write_boxes(int(chunk[0]), features.boxes(chunk, object_class[chunk]))
+        if (int(chunk[-1]) + 1) % ROWS_PER_FLUSH == 0:
+            writer.flush()
+    writer.flush()
+
+
+def _write_unions(writer: FeatureBankWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
+    subject, relation, object_ = (tables.relations[role].to_numpy() for role in ("subject", "relation", "object"))
+    for chunk in track(_chunks(writer.done_unions, len(relation)), "Simulating union features"):
+        writer.write_unions(int(chunk[0]), features.unions(chunk, subject[chunk], relation[chunk], object_[chunk]))
+        if (int(chunk[-1]) + 1) % ROWS_PER_FLUSH == 0:
+            writer.flush()
+
+
+def _chunks(done: int, rows: int) -> list[np.ndarray]:
+    # Chunks begin at multiples of their size, so that a continued bank is written in the same pieces.
+    starts = [done, *range((done // ROWS_PER_CHUNK + 1) * ROWS_PER_CHUNK, rows, ROWS_PER_CHUNK)] if done < rows else []
+    return [np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], rows], strict=False)]
+
+
+def _noisy_pieces(seed: int, kind: str, classes: int, dimension: int) -> np.ndarray:
+    random = generator(seed, "simulated features", kind)
+    prototypes = random.standard_normal((classes, PIECES, 1, dimension // PIECES), dtype=np.float32)
+    pieces = random.standard_normal((classes, PIECES, VERSIONS, dimension // PIECES), dtype=np.float32)
+    pieces *= np.float32(np.sqrt(1 - CLASS_SHARE**2))
+    pieces += np.float32(CLASS_SHARE) * prototypes
+    return pieces.astype(np.float16).reshape(classes * PIECES * VERSIONS, dimension // PIECES)
+
+
+def _hashed(numbers: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64: neighbouring numbers get unrelated bits."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
