@@ -12,6 +12,17 @@ def test_a_named_device_is_kept_and_auto_finds_one():
     assert chosen_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@pytest.mark.parametrize(("local_rank", "gpus", "expected"), [("0", 4, 0), ("3", 4, 3), ("3", 1, 0)])
+def test_each_process_of_a_launcher_takes_its_own_gpu(monkeypatch, local_rank, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert chosen_device() == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert chosen_device() == torch.device("cuda", expected)
+    assert chosen_device("cpu") == torch.device("cpu")
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_matrix_products_have_the_format_asked_for(precision):
     device = torch.device("cpu")

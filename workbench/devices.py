@@ -1,6 +1,7 @@
 """Which device a network runs on, and in which number format its matrix products are computed."""
 
 import contextlib
+import os
 
 import torch
 
@@ -10,10 +11,17 @@ PRECISIONS = ("auto", "bfloat16", "float32")
 
 
 def chosen_device(name: str = "auto") -> torch.device:
-    """A GPU when there is one, else the CPU; or the device that is named."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    """A GPU when there is one, else the CPU; or the device that is named.
+
+    Each of several processes that a launcher started together takes the GPU of its place on the machine.
+    """
+    if name != "auto":
+        return torch.device(name)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return torch.device("cuda")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def network_precision(device: torch.device, precision: str = "auto") -> str:

@@ -87,17 +87,17 @@ def test_the_loss_is_the_denoising_loss_and_tau_times_the_weighted_difference(ne
     noise, timesteps, ids = torch.randn(32, 7), np.array([5, 300, 600, 999]), plain.bank.ids[index]
     arguments = (clean, noise, timesteps, ids, index, 2)
     with torch.no_grad():
-        expected = plain._loss(plain.state.model, *arguments)
+        expected = plain.loss(plain.state.model, *arguments)
         noisy = torch.cat([
             plain.schedule.alpha[t] * clean[8 * i : 8 * i + 8] + plain.schedule.sigma[t] * noise[8 * i : 8 * i + 8]
             for i, t in enumerate(timesteps)
         ])  # fmt: skip
         region, levels = torch.zeros(32, dtype=torch.long), torch.from_numpy(timesteps)
-        other = plain.bank.ids[regularised.balanced.draw(2, index)]
-        one, two = (plain._predicted(plain.state.model, noisy, levels, of, region, 2) for of in (ids, other))
+        other = plain.bank.ids[regularised.loss.balanced.draw(2, index)]
+        one, two = (plain.loss.predicted(plain.state.model, noisy, levels, of, region, 2) for of in (ids, other))
         difference = (one - two).square().view(4, -1).mean(1)
-        weight = plain.loss_weight[levels] * (levels + 1) / 1000
-        found = regularised._loss(regularised.state.model, *arguments)
+        weight = plain.loss.level_weight[levels] * (levels + 1) / 1000
+        found = regularised.loss(regularised.state.model, *arguments)
     torch.testing.assert_close(found, expected + 0.7 * 1.25 * (weight * difference).mean(), rtol=1e-4, atol=1e-5)
     assert found > expected
 
@@ -128,7 +128,7 @@ def test_a_row_that_lost_its_condition_has_nothing_to_balance():
     ids = training.bank.ids[index].copy()
     ids[::2] = training.bank.null_ids
     ids[1, 2] = training.bank.null_ids[0, 2]
-    other = training._balanced_ids(0, ids, index)
+    other = training.loss.balanced_ids(0, ids, index)
     np.testing.assert_array_equal(other[::2], ids[::2])
     assert other[1, 2] == ids[1, 2] and (other[1::2] != ids[1::2]).any()
 

@@ -1,9 +1,8 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.diffusion import vector_rows
 from workbench.diffusion.conditions import (
     AugmentedTriplets,
     ConditionTable,
@@ -13,6 +12,7 @@ from workbench.diffusion.conditions import (
 )
 from workbench.diffusion.token_bank import TokenBank
 from workbench.errors import WorkbenchError
+from workbench.language.hardness import HardnessModel
 
 
 class Text:
@@ -31,7 +31,7 @@ class Text:
         return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
 
 
-HARDNESS = SimpleNamespace(hardness=lambda e: np.abs(e[:, :3]) / np.abs(e[:, :3]).sum(1, keepdims=True))
+HARDNESS = HardnessModel(np.random.default_rng(7).standard_normal((3, 6)))
 
 
 def random_triplets(n, text, seed=0):
@@ -114,6 +114,35 @@ def test_pooled_layout_puts_hardness_beside_the_caption():
         TokenBank(condition_table(text, random_triplets(9, text))[0], layout="pooled", hardness=True)
     with pytest.raises(WorkbenchError, match="layout"):
         TokenBank(table, layout="concatenated", hardness=True)
+
+
+@pytest.mark.parametrize("layout", ["tokens", "pooled"])
+def test_rows_that_are_not_held_give_the_same_batches(monkeypatch, layout):
+    text = Text()
+    triplets = random_triplets(300, text)
+    tables = [condition_table(text, part, HARDNESS) for part in (triplets[:200], triplets[200:])]
+    table = tables[0][0].joined(tables[1][0])
+    index = np.concatenate([tables[0][1], len(tables[0][0]) + tables[1][1]])
+    wanted = TokenBank(table, layout=layout, hardness=True)
+    monkeypatch.setattr(vector_rows, "LARGEST_HELD_BYTES", 0)
+    monkeypatch.setattr(HardnessModel, "hardness", None)  # hardness is computed for the batches alone
+    lazy = TokenBank(table.rows(np.arange(len(table))), layout=layout, hardness=True)
+    assert all(isinstance(vectors, np.ndarray) for vectors in wanted.vectors)
+    assert isinstance(lazy.vectors[-1], vector_rows.LazyRows) and lazy.vectors[-1].shape == wanted.vectors[-1].shape
+    for rows in (index[:1], index[::7], index):
+        batches = [bank.batch(bank.ids[rows], "cpu") for bank in (wanted, lazy)]
+        np.testing.assert_array_equal(batches[0].place, batches[1].place)
+        for first, second in zip(batches[0].vectors, batches[1].vectors, strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_stored_captions_are_found_in_any_order_and_in_half_precision():
+    text = Text()
+    stored = random_triplets(150, text).drop_duplicates().sample(frac=1.0, random_state=0).reset_index(drop=True)
+    vectors = text.triplets(*stored.to_numpy().T)
+    captions = AugmentedTriplets(None, stored, vectors.astype(np.float16), None)
+    wanted = random_triplets(80, text, seed=1).drop_duplicates().to_numpy()
+    np.testing.assert_allclose(captions.embeddings(text, wanted)[:], text.triplets(*wanted.T), rtol=1e-3, atol=1e-3)
 
 
 def test_tokens_and_table_round_trip():

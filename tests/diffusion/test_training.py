@@ -171,11 +171,11 @@ def test_dropout_shares_and_noise_levels_are_as_said():
     table = clusters(hardness=True)[2]
     bank = TokenBank(table, layout="tokens", hardness=True)
     ids = bank.ids[np.zeros(40_000, dtype=int)]
-    batches = TrainingBatches(0, 512, np.ones(10), 1000)
+    batches = TrainingBatches(0, 40_000, np.ones(10), 1000)
     lost = batches.drop(0, ids, bank, ConditionDropout(0.2, 0.3, 0.1), True) == bank.null_ids
     assert abs(lost.all(1).mean() - 0.2) < 0.01
     np.testing.assert_allclose(lost.mean(0), [0.28] * 4 + [0.44], atol=0.01)
-    timesteps = batches.level_timesteps(3)
+    timesteps = TrainingBatches(0, 512, np.ones(10), 1000).level_timesteps(3)
     assert len(timesteps) == 128 and timesteps.min() < 8 and timesteps.max() > 991 and (np.diff(timesteps) > 0).all()
     assert not (batches.drop(0, ids, bank, ConditionDropout(0, 0, 0), True) == bank.null_ids).any()
 

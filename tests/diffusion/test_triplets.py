@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from workbench.diffusion import triplets as stage
 from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
@@ -43,3 +44,62 @@ def test_more_centres_than_captions_and_an_empty_augmentation_are_named(small_fe
         write_triplets(tmp_path / "a", **inputs, **QUOTAS, n_centres=5000)
     with pytest.raises(WorkbenchError):
         write_triplets(tmp_path / "b", **inputs, **QUOTAS, n_centres=4, threshold=9.0)
+
+
+def stop_after(monkeypatch, calls):
+    """Have the embedding of captions break off after some parts; returns the sizes of the parts that were done."""
+    done, triplets = [], TextEmbeddings.triplets
+
+    def embed(self, *ids, **options):
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        done.append(len(ids[0]))
+        return triplets(self, *ids, **options)
+
+    monkeypatch.setattr(TextEmbeddings, "triplets", embed)
+    return done
+
+
+def test_a_killed_embedding_of_captions_goes_on_where_it_stopped(small_features, tmp_path, monkeypatch):
+    arguments = {name: small_features[name] for name in ("features", "text")} | QUOTAS | {"n_centres": 4, "seed": 7}
+    write_triplets(tmp_path / "whole", **arguments)
+    whole = read_triplets(tmp_path / "whole")
+    monkeypatch.setattr(stage, "ROWS_PER_PART", 20)
+    for calls in (2, 1):
+        with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+            stop_after(context, calls)
+            write_triplets(tmp_path / "parts", **arguments)
+        assert not (tmp_path / "parts" / "caption_embeddings.npy").exists()
+    done = stop_after(monkeypatch, -1)
+    write_triplets(tmp_path / "parts", **arguments)
+    parts = read_triplets(tmp_path / "parts")
+    assert sum(done) == len(parts.captions) - 3 * 20
+    np.testing.assert_array_equal(parts.caption_embeddings, whole.caption_embeddings)
+    np.testing.assert_array_equal(parts.hardness.centres, whole.hardness.centres)
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted(
+        ["augmented.parquet", "caption_embeddings.npy", "captions.parquet", "hardness.npz"]
+    )
+
+
+def test_embeddings_of_other_captions_are_not_gone_on_with(small_features, tmp_path, monkeypatch):
+    stored, text = read_triplets(small_features["triplets"]), TextEmbeddings.open(small_features["text"])
+    monkeypatch.setattr(stage, "ROWS_PER_PART", 20)
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        stop_after(context, 1)
+        stage.embedded_captions(tmp_path, stored.captions, text)
+    others = stored.captions[::-1].reset_index(drop=True)
+    expected = text.triplets(*others[ROLES].to_numpy().T)
+    np.testing.assert_array_equal(stage.embedded_captions(tmp_path, others, text), expected)
+
+
+def test_large_embeddings_are_stored_in_half_precision(small_features, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "LARGEST_FLOAT32_BYTES", 0)
+    inputs = {name: small_features[name] for name in ("features", "text")}
+    write_triplets(tmp_path, **inputs, **QUOTAS, n_centres=4, seed=7)
+    half = read_triplets(tmp_path)
+    assert half.caption_embeddings.dtype == np.float16 and isinstance(half.caption_embeddings, np.memmap)
+    exact = TextEmbeddings.open(small_features["text"]).triplets(*half.captions[ROLES].to_numpy().T)
+    np.testing.assert_allclose(half.caption_embeddings, exact, atol=5e-4)
+    np.testing.assert_allclose(
+        half.hardness.hardness(exact), half.hardness.hardness(half.caption_embeddings), atol=1e-3
+    )

@@ -38,7 +38,7 @@ class BalancedConditions:
 
     def __init__(self, seed: int, conditions: ConditionTable, condition_index: np.ndarray):
         self.seed = seed
-        trained = np.unique(condition_index)
+        trained = np.flatnonzero(np.bincount(condition_index))
         region = conditions.region[trained]
         keys = np.stack([region, _class_token(conditions, trained)], axis=1)
         classes, of_condition = np.unique(keys, axis=0, return_inverse=True)  # sorted by region, then class
@@ -50,9 +50,15 @@ class BalancedConditions:
         self.first_class = np.searchsorted(classes[:, 0], regions)
         self.n_classes = np.searchsorted(classes[:, 0], regions, side="right") - self.first_class
 
-    def draw(self, step: int, condition_index: np.ndarray) -> np.ndarray:
-        """Condition indices (B,) of y' for the rows of a step, whose own conditions are ``condition_index`` (B,)."""
-        share = generator(self.seed, "balanced conditions", step).random((2, len(condition_index)))
+    def draw(
+        self, step: int, condition_index: np.ndarray, rows: slice = slice(None), batch_size: int = 0
+    ) -> np.ndarray:
+        """Condition indices (n,) of y' for the rows of a step, whose own conditions are ``condition_index`` (n,).
+
+        They are ``rows`` of a batch of ``batch_size``; 0 says that they are all of it.
+        """
+        drawn_for = batch_size or len(condition_index)
+        share = generator(self.seed, "balanced conditions", step).random((2, drawn_for))[:, rows]
         region = self.region[condition_index]
         drawn = self.first_class[region] + np.floor(share[0] * self.n_classes[region]).astype(np.int64)
         return self.members[self.starts[drawn] + np.floor(share[1] * self.counts[drawn]).astype(np.int64)]

@@ -6,13 +6,16 @@ few distinct subjects, relations and objects.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from workbench.diffusion.vector_rows import ChosenRows, HardnessRows, Rows, StackedRows, chosen, stacked
 from workbench.errors import WorkbenchError
+from workbench.language.captions import TripletIndex, distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -28,12 +31,13 @@ ABSENT = -1
 class ConditionTable:
     """Distinct conditions: ``vectors`` (U, T) float32, ``token_index`` (M, 4) rows of them or -1 for an absent token.
 
-    ``hardness`` is (M, K) float32 or None; ``region`` is (M,) with 0 for a union and 1 for a box.
+    ``hardness`` is (M, K) float32 or None; ``region`` is (M,) with 0 for a union and 1 for a box. Vectors and hardness
+    are arrays, or ``LazyRows``, which are indexed alike and gathered or computed when they are.
     """
 
-    vectors: np.ndarray
+    vectors: Rows
     token_index: np.ndarray
-    hardness: np.ndarray | None
+    hardness: Rows | None
     region: np.ndarray
 
     def __len__(self) -> int:
@@ -70,7 +74,7 @@ class ConditionTable:
 
     def rows(self, rows: np.ndarray) -> "ConditionTable":
         """The table of some of the conditions, over the same vectors."""
-        hardness = None if self.hardness is None else self.hardness[rows]
+        hardness = None if self.hardness is None else chosen(self.hardness, rows)
         return ConditionTable(self.vectors, self.token_index[rows], hardness, self.region[rows])
 
     def joined(self, other: "ConditionTable") -> "ConditionTable":
@@ -79,9 +83,9 @@ class ConditionTable:
             raise ValueError("one table has hardness vectors and the other has none")
         shifted = np.where(other.present, other.token_index + len(self.vectors), ABSENT)
         return ConditionTable(
-            np.concatenate([self.vectors, other.vectors]),
+            stacked(self.vectors, other.vectors),
             np.concatenate([self.token_index, shifted]),
-            None if self.hardness is None else np.concatenate([self.hardness, other.hardness]),
+            None if self.hardness is None else stacked(self.hardness, other.hardness),
             np.concatenate([self.region, other.region]),
         )
 
@@ -91,7 +95,8 @@ class AugmentedTriplets:
     """The folder that the stage ``triplets`` leaves behind (see ``workbench.diffusion.triplets``).
 
     ``augmented``: table of augmented triplets; ``captions``: distinct original and augmented triplets with ``caption``
-    and ``original``; ``caption_embeddings`` (len(captions), T) float32; ``hardness``: the model of section 3.4.
+    and ``original``; ``caption_embeddings`` (len(captions), T) float32 or float16, memory-mapped when read from disk;
+    ``hardness``: the model of section 3.4.
     """
 
     augmented: pd.DataFrame
@@ -99,15 +104,21 @@ class AugmentedTriplets:
     caption_embeddings: np.ndarray
     hardness: "HardnessModel"
 
-    def embeddings(self, text: "TextEmbeddings", triplets: np.ndarray) -> np.ndarray:
-        """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise."""
-        known = pd.MultiIndex.from_frame(self.captions[list(ROLES)])
-        row = known.get_indexer(pd.MultiIndex.from_arrays(list(triplets.T)))
-        embeddings = self.caption_embeddings[row].astype(np.float32)
+    def embeddings(self, text: "TextEmbeddings", triplets: np.ndarray) -> Rows:
+        """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise.
+
+        They are read from the stored array only when they are asked for.
+        """
+        row, known = self._index.rows(triplets), StackedRows([self.caption_embeddings])
         missing = np.flatnonzero(row < 0)
         if len(missing):
-            embeddings[missing] = text.triplets(*triplets[missing].T)
-        return embeddings
+            known = StackedRows([known, text.triplets(*triplets[missing].T)])
+            row[missing] = len(self.caption_embeddings) + np.arange(len(missing))
+        return ChosenRows(known, row)
+
+    @cached_property
+    def _index(self) -> TripletIndex:
+        return TripletIndex(self.captions[list(ROLES)].to_numpy())
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:
@@ -120,7 +131,7 @@ def read_triplets(folder: Path) -> AugmentedTriplets:
             raise WorkbenchError(f"{folder / name}: the file is missing. Run the stage triplets (notebook 02) first.")
     try:
         augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
-        embeddings = np.load(folder / "caption_embeddings.npy", allow_pickle=False)
+        embeddings = np.load(folder / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise WorkbenchError(f"{folder}: a table or array cannot be read ({error}). Run notebook 02 again.") from error
     if len(embeddings) != len(captions):
@@ -142,11 +153,10 @@ def condition_table(
     Returns the table of distinct triplets and each row's index into it, (N,) int64. With ``captions`` the caption
     embeddings that are stored there are not computed again.
     """
-    ids = triplets[list(ROLES)].to_numpy(dtype=np.int64)
-    distinct, index = np.unique(ids, axis=0, return_inverse=True)
-    _require_known_classes(text, distinct)
+    _require_known_classes(text, triplets)
+    distinct, index = distinct_triplets(*(triplets[role].to_numpy() for role in ROLES))
     embedded = captions.embeddings(text, distinct) if captions is not None else text.triplets(*distinct.T)
-    vectors = np.concatenate([text.objects, text.relations, embedded]).astype(np.float32)
+    vectors = StackedRows([text.objects, text.relations, embedded])
     n_objects, n_relations, n_captions = len(text.objects), len(text.relations), len(distinct)
     token_index = np.stack(
         [
@@ -157,8 +167,8 @@ def condition_table(
         ],
         axis=1,
     )  # (M, 4)
-    hardness = None if hardness_model is None else hardness_model.hardness(embedded).astype(np.float32)
-    return ConditionTable(vectors, token_index, hardness, np.zeros(n_captions, dtype=np.int64)), index.reshape(-1)
+    hardness = None if hardness_model is None else HardnessRows(embedded, hardness_model)
+    return ConditionTable(vectors, token_index, hardness, np.zeros(n_captions, dtype=np.int64)), index
 
 
 def entity_condition_table(
@@ -172,15 +182,14 @@ def entity_condition_table(
     vectors = text.objects[distinct].astype(np.float32)
     token_index = np.full((len(distinct), len(SLOTS)), ABSENT, dtype=np.int64)
     token_index[:, SLOTS.index("caption")] = np.arange(len(distinct))
-    hardness = None if hardness_model is None else hardness_model.hardness(vectors).astype(np.float32)
+    hardness = None if hardness_model is None else HardnessRows(vectors, hardness_model)
     return ConditionTable(vectors, token_index, hardness, np.ones(len(distinct), dtype=np.int64)), index.reshape(-1)
 
 
-def _require_known_classes(text: "TextEmbeddings", triplets: np.ndarray) -> None:
-    for column, (role, vectors) in enumerate(
-        (("subject", text.objects), ("relation", text.relations), ("object", text.objects))
-    ):
-        wrong = triplets[(triplets[:, column] < 0) | (triplets[:, column] >= len(vectors)), column]
+def _require_known_classes(text: "TextEmbeddings", triplets: pd.DataFrame) -> None:
+    for role, vectors in (("subject", text.objects), ("relation", text.relations), ("object", text.objects)):
+        ids = triplets[role].to_numpy()
+        wrong = ids[(ids < 0) | (ids >= len(vectors))]
         if len(wrong):
             raise WorkbenchError(
                 f"{role} class {wrong[0]} has no text embedding; the text folder knows classes 0 to {len(vectors) - 1}."

@@ -16,6 +16,7 @@ from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkC
 from workbench.diffusion.conditions import REGIONS
 from workbench.diffusion.token_bank import TokenBatch
 from workbench.errors import WorkbenchError
+from workbench.row_dropout import row_dropout
 
 TIME_FREQUENCIES = 64
 
@@ -126,7 +127,7 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = levels
         x = _gated(x, gate_a, self.attended(self._attend(_modulated(x, shift_a, scale_a), key_value)))
         gate, value = self.gate_and_value(_modulated(x, shift_b, scale_b)).chunk(2, dim=-1)
-        hidden = F.dropout(F.silu(gate) * value, self.dropout, self.training)
+        hidden = row_dropout(F.silu(gate) * value, self.dropout, self.training)
         return _gated(x, gate_b, self.down(hidden))
 
     def _attend(self, x: Tensor, key_value: Tensor) -> Tensor:

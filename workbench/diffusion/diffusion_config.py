@@ -21,6 +21,12 @@ class DiffusionConfig:
     for the other. ``class_balancing`` is tau of ``workbench.diffusion.class_balancing``, 0 is off. Preset "paper" is
     ``DiffusionConfig(denoiser="unet", layout="pooled", schedule="scaled_linear")``. Raises WorkbenchError for values
     that are not known.
+
+    ``batch_size`` is the rows of one optimiser step in all processes together, of which each computes its share in
+    ``accumulation`` micro-batches one after the other; gradients are clipped after they are summed. So neither the
+    number of processes nor ``accumulation`` changes the result, but for the order of floating-point sums, and
+    ``learning_rate`` stays what it is. Where ``batch_size`` itself changes, AdamW wants the learning rate multiplied by
+    the square root of the change (4 times the rows, twice the rate); the linear rule is that of plain SGD.
     """
 
     denoiser: str = "mlp"
@@ -49,6 +55,7 @@ class DiffusionConfig:
     drop_token: float = 0.05
     class_balancing: float = 0.0
     precision: str = "auto"
+    accumulation: int = 1
 
     def __post_init__(self):
         object.__setattr__(self, "unet_channels", tuple(self.unet_channels))

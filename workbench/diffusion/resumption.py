@@ -6,14 +6,18 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.processes import Processes
 
 
-def require_same_work(path: Path, work: dict[str, Any]) -> None:
-    """Write what is being done to ``path``; WorkbenchError where something else was being done there."""
-    work = json.loads(json.dumps(work))
-    if not Path(path).exists():
+def require_same_work(path: Path, work: dict[str, Any], processes: Processes | None = None) -> None:
+    """Write what is being done to ``path``; WorkbenchError where something else was being done there.
+
+    All of ``processes`` must call it: the first one writes, and all compare.
+    """
+    work, processes = json.loads(json.dumps(work)), processes or Processes()
+    if processes.main and not Path(path).exists():
         write_json(path, work)
-        return
+    processes.wait()
     found = read_json(path)
     changed = sorted(key for key in {*found, *work} if found.get(key) != work.get(key))
     if changed:

@@ -1,5 +1,6 @@
 """The stage that makes features of augmented triplets without a denoiser, in the form that the sampler leaves them."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,13 +11,13 @@ import pandas as pd
 
 from workbench.diffusion.baseline_samples import ClassGaussian, CopyPlusNoise
 from workbench.diffusion.conditions import read_triplets
-from workbench.diffusion.generated import PartialFeatures, bank_identity, write_manifest
+from workbench.diffusion.generated import PartialFeatures, bank_identity, finish_generated
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.sampling import ROWS_PER_PART, chosen_triplets, require_choices
 from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, class_mean, subject_object_seed
 from workbench.diffusion.smote import Interpolation
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
+from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.vocabulary import ROLES
@@ -86,26 +87,26 @@ def generate_rival(
     subject-object seed itself, section 3.3 without its diffusion) or "triple_mean" (a union that shows the relation
     averaged in); diffusion reference D. Triplets and seed boxes are those of ``generate_features`` for the same
     ``samples`` and ``seed``, so that the union feature alone tells two folders apart. Rectified features are cut at 0.
-    Writes generated.parquet, union_features.npy (float16, in parts, so that a killed run goes on) and generated.json;
+    Writes generated.parquet, union_features.npy (float16, in parts, so that a killed run goes on, which the processes
+    of a launcher share) and generated.json; SIGTERM ends it after the part at hand (``workbench.stopping.Stopped``);
     returns metrics. WorkbenchError for an unknown rival, no triplets, or a class that training never shows.
     """
     require_choices({"rival": (rival, RIVALS)})
     settings = RivalSettings(noise, neighbours, components, prior_rows, seed_map)
-    folder, began = Path(folder), time.monotonic()
+    folder, began, processes = Path(folder), time.monotonic(), Processes.current()
     bank, augmented = FeatureBank.open(Path(features) / "train"), read_triplets(triplets).augmented
     folder.mkdir(parents=True, exist_ok=True)
     work = {"settings": asdict(settings), "chosen": [rival, samples, seed], "augmented": len(augmented)}
     work["bank"] = bank_identity(bank) | {"relations": len(bank)}
-    require_same_work(folder / "generation.json", work)
+    require_same_work(folder / "generation.json", work, processes)
     table = chosen_triplets(augmented, samples, seed)
     boxes = subject_object_seed(bank, table, seed)
     distinct, index = np.unique(table[list(ROLES)].to_numpy(dtype=np.int64), axis=0, return_inverse=True)
     # Conditions are numbered as the sampler numbers them: the tables of two folders are equal.
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index.reshape(-1))
-    _fill(folder, rival, bank, table, boxes, settings, seed)
-    with atomic_path(folder / "generated.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
-    write_manifest(folder, bank, len(table), "seed")
+    stored = PartialFeatures(folder, "union", len(table), bank.dimension, ROWS_PER_PART, processes)
+    _fill(stored, rival, bank, table, boxes, settings, seed)
+    finish_generated(folder, table, bank, "seed", processes)
     return {
         "samples": len(table),
         "distinct_triplets": len(distinct),
@@ -129,12 +130,13 @@ def rival_sampler(
     return class_mean(bank, table, boxes, relation=rival == "triple_mean", seed_map=settings.seed_map, seed=seed)
 
 
-def _fill(folder: Path, rival: str, bank: FeatureBank, table: pd.DataFrame, boxes, settings, seed: int) -> None:
-    stored = PartialFeatures(folder, "union", len(table), bank.dimension, ROWS_PER_PART)
-    missing = list(stored.missing())
-    if missing:
-        sampler = rival_sampler(rival, bank, table, boxes, settings, seed)
-        for rows in track(missing, f"Making features ({rival.replace('_', ' ')})"):
-            made = sampler(rows)
-            stored.write(rows, np.maximum(made, 0.0) if bank.support == "rectified" else made)
-    stored.finish()
+def _fill(stored: PartialFeatures, rival: str, bank: FeatureBank, table: pd.DataFrame, boxes, settings, seed: int):
+    @functools.cache
+    def sampler() -> Sampler:
+        return rival_sampler(rival, bank, table, boxes, settings, seed)
+
+    def make(rows: np.ndarray) -> np.ndarray:
+        made = sampler()(rows)
+        return np.maximum(made, 0.0) if bank.support == "rectified" else made
+
+    stored.fill(make, lambda rounds: track(rounds, f"Making features ({rival.replace('_', ' ')})"))

@@ -14,12 +14,13 @@ from workbench.diffusion.conditions import (
     entity_condition_table,
     read_triplets,
 )
-from workbench.diffusion.generated import PartialFeatures, write_manifest
+from workbench.diffusion.generated import PartialFeatures, finish_generated
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.reverse_process import ReverseProcess, SamplerSettings
 from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, sha256_of_file
+from workbench.files import sha256_of_file
+from workbench.processes import Processes
 from workbench.progress import track
 from workbench.randomness import generator, row_normal
 
@@ -102,14 +103,15 @@ def generate_features(
     ``entity_features`` is "generated" (then all three regions are sampled, a box starting from its own seed box).
     "subject-object" starts at the noised mean of the two boxes (section 3.3), "subject-relation-object" at that of the
     boxes and a training union of the relation. ``seed_map`` "affine" carries the boxes' mean over to the union space.
-    Writes generated.parquet and float16 arrays in parts, so that a killed run goes on. Returns metrics.
+    Writes generated.parquet and float16 arrays in parts, so that a killed run goes on; the processes of a launcher
+    share the parts, and SIGTERM ends the run after the part at hand (``workbench.stopping.Stopped``). Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.bank import FeatureBank
 
     choices = {"start": (start, STARTS), "entity_features": (entity_features, ENTITY_FEATURES)}
     require_choices(choices | {"seed_map": (seed_map, SEED_MAPS)})
-    folder, began = Path(folder), time.monotonic()
+    folder, began, processes = Path(folder), time.monotonic(), Processes.current()
     checkpoint_path = Path(diffusion) / "denoiser.safetensors"
     checkpoint, bank = DenoiserCheckpoint.load(checkpoint_path), FeatureBank.open(Path(features) / "train")
     checkpoint.require_bank(bank)
@@ -119,7 +121,7 @@ def generate_features(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [start, start_time, entity_features, seed_map, samples, share, seed]
     work = {"settings": asdict(settings), "chosen": chosen, "denoiser": sha256_of_file(checkpoint_path)}
-    require_same_work(folder / "generation.json", work | {"augmented": len(augmented.augmented)})
+    require_same_work(folder / "generation.json", work | {"augmented": len(augmented.augmented)}, processes)
     if not 0 < share <= 1 or (samples and share < 1):
         raise WorkbenchError(f"share is {share} and samples {samples}; give a share above 0 and up to 1, or samples.")
     samples = samples or round(share * len(augmented.augmented)) * (share < 1)
@@ -137,10 +139,10 @@ def generate_features(
             _BoxRegion(bank, role, table, embeddings, checkpoint.hardness_model()) for role in ("subject", "object")
         ]
     for region in regions:
-        _fill(folder, region, checkpoint, len(table), start, start_time, settings, seed)
-    with atomic_path(folder / "generated.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
-    write_manifest(folder, bank, len(table), entity_features)
+        size = len(table), checkpoint.config.feature_dimension
+        stored = PartialFeatures(folder, region.name, *size, ROWS_PER_PART, processes)
+        _fill(stored, region, checkpoint, start, start_time, settings, seed)
+    finish_generated(folder, table, bank, entity_features, processes)
     process = settings.steps + settings.steps * (guidance != 1.0)
     return {
         "samples": len(table),
@@ -189,11 +191,10 @@ class _BoxRegion:
         return self.bank.box(self.box_rows[rows])
 
 
-def _fill(folder: Path, region, checkpoint, n: int, start: str, start_time: float, settings, seed: int) -> None:
-    stored = PartialFeatures(folder, region.name, n, checkpoint.config.feature_dimension, ROWS_PER_PART)
-    for rows in stored.missing():
+def _fill(stored: PartialFeatures, region, checkpoint, start: str, start_time: float, settings, seed: int) -> None:
+    def make(rows: np.ndarray) -> np.ndarray:
         distinct, index = np.unique(region.index[rows], return_inverse=True)
-        sampled = sample_features(
+        return sample_features(
             checkpoint,
             region.conditions.rows(distinct),
             index.reshape(-1),
@@ -202,11 +203,11 @@ def _fill(folder: Path, region, checkpoint, n: int, start: str, start_time: floa
             start_time=start_time,
             rows=rows,
             purpose=f"sample {region.name}",
-            description=f"Sampling {region.name} features, rows {rows[0]:,} to {rows[-1]:,} of {n:,}",
+            description=f"Sampling {region.name} features, rows {rows[0]:,} to {rows[-1]:,} of {stored.n:,}",
             **asdict(settings),
         )
-        stored.write(rows, sampled)
-    stored.finish()
+
+    stored.fill(make)
 
 
 def require_choices(choices: dict[str, tuple[str, tuple[str, ...]]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from workbench.diffusion.conditions import ABSENT, SLOTS, ConditionTable
+from workbench.diffusion.vector_rows import BesideRows, Rows, chosen, held, tensor
 from workbench.errors import WorkbenchError
 
 LAYOUTS = ("tokens", "pooled")
@@ -31,7 +32,8 @@ class TokenBank:
     """The tokens of a ConditionTable in a layout: "tokens" (subject, relation, object, caption, hardness) or "pooled".
 
     "pooled" has one token, the caption's embedding beside the hardness vector, as the paper seems to do it (section
-    3.4: "concatenated"). ``hardness`` says whether the network has hardness at all.
+    3.4: "concatenated"). ``hardness`` says whether the network has hardness at all. ``vectors`` holds a matrix for each
+    slot: an array where it is small, else rows that a batch gathers, or computes on its device.
     """
 
     def __init__(self, conditions: ConditionTable, *, layout: str, hardness: bool):
@@ -62,30 +64,30 @@ class TokenBank:
         used, place = np.unique(ids, return_inverse=True)
         bounds = np.searchsorted(used, self.offsets)
         vectors = [
-            torch.from_numpy(self.vectors[slot][used[bounds[slot] : bounds[slot + 1]] - self.offsets[slot]]).to(device)
+            tensor(self.vectors[slot], used[bounds[slot] : bounds[slot + 1]] - self.offsets[slot], device)
             for slot in range(self.slots)
         ]
         nulls = torch.from_numpy(used[: bounds[0]]).to(device)
         return TokenBatch(nulls, vectors, torch.from_numpy(place.reshape(ids.shape)).to(device))
 
 
-def _token_slots(conditions: ConditionTable, hardness: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _token_slots(conditions: ConditionTable, hardness: bool) -> tuple[list[Rows], list[np.ndarray]]:
     vectors, places = [], []
     for slot in range(len(SLOTS)):
         rows = conditions.token_index[:, slot]
         distinct, place = np.unique(rows, return_inverse=True)
         absent = int(len(distinct) > 0 and distinct[0] == ABSENT)  # the absent one sorts first
-        vectors.append(conditions.vectors[distinct[absent:]])
+        vectors.append(held(chosen(conditions.vectors, distinct[absent:])))
         places.append(place.reshape(-1) - absent)
     if hardness:
         m = len(conditions)
         known = conditions.hardness is not None
-        vectors.append(conditions.hardness if known else np.zeros((0, 1), dtype=np.float32))
+        vectors.append(held(conditions.hardness) if known else np.zeros((0, 1), dtype=np.float32))
         places.append(np.arange(m) if known else np.full(m, ABSENT))
     return vectors, places
 
 
-def _pooled_slot(conditions: ConditionTable, hardness: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _pooled_slot(conditions: ConditionTable, hardness: bool) -> tuple[list[Rows], list[np.ndarray]]:
     rows = conditions.token_index[:, SLOTS.index("caption")]
     if (rows == ABSENT).any():
         raise WorkbenchError('a condition has no caption embedding, which the layout "pooled" cannot do without.')
@@ -94,5 +96,5 @@ def _pooled_slot(conditions: ConditionTable, hardness: bool) -> tuple[list[np.nd
             'the layout "pooled" holds hardness and caption in one token, but the conditions have no hardness vectors. '
             "Pass the hardness model that the denoiser was trained with."
         )
-    parts = [conditions.vectors[rows], *([conditions.hardness] if hardness else [])]
-    return [np.concatenate(parts, axis=1)], [np.arange(len(conditions))]
+    parts = [chosen(conditions.vectors, rows), *([conditions.hardness] if hardness else [])]
+    return [held(BesideRows(parts))], [np.arange(len(conditions))]

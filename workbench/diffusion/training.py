@@ -1,27 +1,27 @@
-"""Training the denoiser: the resumable loop over arrays, and the stage that runs it on a feature bank."""
+"""Training the denoiser: on arrays, and the stage that trains on a feature bank."""
 
+import contextlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.conditions import ConditionTable, read_triplets
 from workbench.diffusion.diffusion_config import DiffusionConfig
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.training_batches import rarity_weights
+from workbench.diffusion.training_loop import CHECKPOINT, TrainingLoop
 from workbench.diffusion.training_rows import RegionRows, region_rows
-from workbench.diffusion.training_state import STATE, TrainingLog, read_log
+from workbench.diffusion.training_state import STATE, read_log
 from workbench.diffusion.training_step import DenoiserTraining
 from workbench.errors import WorkbenchError
-from workbench.progress import track
+from workbench.processes import Processes
+from workbench.tracking import require_tracker
 
-__all__ = ["DiffusionConfig", "read_log", "train_denoiser", "train_diffusion"]
+__all__ = ["CHECKPOINT", "DiffusionConfig", "read_log", "train_denoiser", "train_diffusion"]
 
-CHECKPOINT = "denoiser.safetensors"
 FINGERPRINT = "training.json"
 ENTITY_FEATURES = ("seed", "generated")
 
@@ -41,61 +41,41 @@ def train_denoiser(
     log_every: int = 50,
     held_out_every: int = 250,
     checkpoint_seconds: float = 60.0,
+    order: str = "auto",
+    tracker: str = "",
     device: str = "auto",
 ) -> dict:
     """Train on ``features`` (N, D) and leave ``denoiser.safetensors`` and ``log.jsonl`` in ``folder``.
 
     ``features`` is an array or anything that gives float rows for row numbers; ``condition_index`` (N,) points into
-    ``conditions``; ``row_weights`` (N,) are drawing rates; ``held_out`` is (features, condition_index). An unfinished
-    training in the folder is gone on with, to the same weights; ``callback`` gets each logged line. Returns metrics.
-    Raises WorkbenchError for features or a loss that are not finite: the last good state stays in the folder.
+    ``conditions``; ``row_weights`` (N,) are drawing rates; ``held_out`` is (features, condition_index). ``callback``
+    gets each logged line; ``tracker`` ("tensorboard" or "mlflow") draws it as curves in ``folder / "tracking"``.
+    ``order`` "rows" draws every row alone, "blocks" reads neighbouring rows together, "auto" does that with features
+    that are not in memory. The processes of a launcher share each batch and all return the same metrics.
+
+    An unfinished training in the folder is gone on with, to the same weights. The state is written every
+    ``checkpoint_seconds`` at a logged step: a minute of a CPU's work, but a few minutes (300 or 600) suit a GPU, where
+    writing a large network's state takes as long as hundreds of steps. SIGTERM saves it after the step at hand and
+    raises ``workbench.stopping.Stopped``. Raises WorkbenchError for features or a loss that are not finite: the last
+    good state stays in the folder.
     """
-    folder = Path(folder)
+    folder, processes = Path(folder), Processes.current()
+    require_tracker(tracker)
     training = DenoiserTraining(
         features, condition_index, conditions,
-        config=config, seed=seed, row_weights=row_weights, identity=identity, device=device,
+        config=config, seed=seed, row_weights=row_weights, identity=identity, order=order, device=device,
+        processes=processes,
     )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    require_same_work(folder / FINGERPRINT, training.fingerprint())
-    training.watch("train", features, training.condition_index)
-    if held_out is not None:
-        training.watch("held_out", *held_out)
-    if not (folder / CHECKPOINT).exists() or (folder / STATE).exists():
-        _run(folder, training, callback, log_every, held_out_every, checkpoint_seconds)
-    return _metrics(folder, training)
-
-
-def _run(folder, training: DenoiserTraining, callback, log_every, held_out_every, checkpoint_seconds) -> None:
-    state, steps = training.state, training.config.steps
-    state.resume(folder)
-    log = TrainingLog(folder, state.step)
-    begun = last_saved = time.monotonic()
-    seconds_before = state.seconds
-    losses = norms = torch.zeros((), device=training.device)
-    for step in track(range(state.step, steps), "Training the denoiser"):
-        loss, norm = training.step(step)
-        losses, norms = losses + loss, norms + norm
-        done = step + 1
-        if done % log_every and done != steps:
-            continue
-        since = done - (done - 1) // log_every * log_every
-        seconds = seconds_before + time.monotonic() - begun
-        line = {"step": done, "seconds": round(seconds, 3), "loss": losses.item() / since}
-        line["learning_rate"] = training.config.learning_rate_at(step)
-        if done % held_out_every < since or done == steps:
-            line |= training.seen_losses()
-        _require_finite(folder, line, norms.item(), done - since + 1)
-        log.append(line)
-        losses = norms = torch.zeros((), device=training.device)
-        # Saved before the callback: whatever a notebook's figure raises, this work is kept.
-        if time.monotonic() - last_saved >= checkpoint_seconds and done < steps:
-            state.step, state.seconds = done, seconds
-            state.save(folder)
-            last_saved = time.monotonic()
-        if callback is not None:
-            callback(line)
-    training.checkpoint().save(folder / CHECKPOINT)
-    (folder / STATE).unlink(missing_ok=True)
+    with contextlib.closing(training):
+        folder.mkdir(parents=True, exist_ok=True)
+        require_same_work(folder / FINGERPRINT, training.fingerprint(), processes)
+        if processes.main:
+            training.watch("train", features, training.condition_index)
+            if held_out is not None:
+                training.watch("held_out", *held_out)
+        if not (folder / CHECKPOINT).exists() or (folder / STATE).exists():
+            TrainingLoop(folder, training, callback, log_every, held_out_every, checkpoint_seconds, tracker).run()
+        return _metrics(folder, training)
 
 
 def train_diffusion(
@@ -127,6 +107,9 @@ def train_diffusion(
     schedule: str = "squaredcos_cap_v2",
     class_balancing: float = 0.0,
     precision: str = "auto",
+    accumulation: int = 1,
+    order: str = "auto",
+    tracker: str = "",
     checkpoint_seconds: float = 60.0,
     callback: Callable[[dict], None] | None = None,
 ) -> dict:
@@ -136,7 +119,9 @@ def train_diffusion(
     ``entity_features`` "generated" trains on box features too. ``steps`` 0 means ``epochs`` passes over the rows; rows
     are drawn by the rarity of their rarest class to the power ``-sampling_power``. ``denoiser``, ``target``,
     ``unet_channels``, ``unet_layers`` and ``class_balancing`` are as in ``DiffusionConfig``; ``width`` and ``blocks``
-    belong to the "mlp" denoiser, ``heads`` and ``token_width`` to both. Returns metrics.
+    belong to the "mlp" denoiser, ``heads`` and ``token_width`` to both. ``batch_size`` and ``learning_rate`` are those
+    of all processes and all ``accumulation`` micro-batches together. ``order``, ``tracker`` and ``checkpoint_seconds``
+    are as in ``train_denoiser``. Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.bank import FeatureBank
@@ -156,6 +141,7 @@ def train_diffusion(
         width=width, blocks=blocks, heads=heads, token_width=token_width, layout=layout, dropout=dropout, skip=skip,
         schedule=schedule, steps=steps or math.ceil(epochs * len(train) / batch_size), batch_size=batch_size,
         learning_rate=learning_rate, ema_decay=ema_decay, class_balancing=class_balancing, precision=precision,
+        accumulation=accumulation,
     )  # fmt: skip
     return train_denoiser(
         folder,
@@ -169,6 +155,8 @@ def train_diffusion(
         identity=_identity(vocabulary, bank, embeddings, model, entities),
         callback=callback,
         checkpoint_seconds=checkpoint_seconds,
+        order=order,
+        tracker=tracker,
     )
 
 
@@ -195,19 +183,6 @@ def _identity(vocabulary, bank, text, hardness_model, entities: bool) -> Denoise
     )
 
 
-def _require_finite(folder: Path, line: dict, norms: float, first: int) -> None:
-    values = {"gradient norm": norms} | {name: value for name, value in line.items() if name.endswith("loss")}
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if not bad:
-        return
-    kept = folder / STATE
-    where = f"The last good state is kept in {kept}." if kept.exists() else "No state had been saved yet."
-    raise WorkbenchError(
-        f"{folder}: {', '.join(bad)} not finite within steps {first} to {line['step']}. {where} "
-        'Look for outliers in the features, or train anew with a lower learning_rate or precision "float32".'
-    )
-
-
 def _metrics(folder: Path, training: DenoiserTraining) -> dict:
     last = read_log(folder)[-1]
     checkpoint = DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu")
@@ -223,4 +198,5 @@ def _metrics(folder: Path, training: DenoiserTraining) -> dict:
         "parameters": checkpoint.model.parameter_count(),
         "precision": training.precision,
         "device": training.device.type,
+        "processes": training.processes.count,
     }

@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 
 from workbench.diffusion.token_bank import TokenBank
+from workbench.errors import WorkbenchError
+from workbench.processes import Processes
 from workbench.randomness import generator, torch_generator
 from workbench.scenes.vocabulary import ROLES
 
@@ -21,6 +23,18 @@ class ConditionDropout:
     everything: float = 0.10
     hardness: float = 0.10
     token: float = 0.05
+
+
+@dataclass(frozen=True)
+class BatchPart:
+    """Consecutive rows of a batch that are computed in one go: all rows of some whole noise levels.
+
+    ``share`` is the part's share of the batch's levels, the weight of its mean loss in that of the batch.
+    """
+
+    rows: slice
+    levels: slice
+    share: float = 1.0
 
 
 def rarity_weights(relations: pd.DataFrame, power: float) -> np.ndarray:
@@ -45,6 +59,28 @@ class TrainingBatches:
         self.cumulative = cumulative / cumulative[-1]
         self.levels = batch_size // math.gcd(batch_size, ROWS_PER_LEVEL)
 
+    def parts(self, processes: Processes, accumulation: int = 1) -> list[BatchPart]:
+        """The parts of every batch that one of ``processes`` computes one after the other, ``accumulation`` of them.
+
+        They follow each other without a gap. WorkbenchError where the batch has fewer noise levels than all processes
+        together have parts.
+        """
+        count = processes.count * accumulation
+        if not 1 <= count <= self.levels:
+            raise WorkbenchError(
+                f"a batch of {self.batch_size} rows has {self.levels} noise levels, which cannot be shared out to "
+                f"{processes.count} processes with accumulation {accumulation}. Choose a batch_size of at least "
+                f"{ROWS_PER_LEVEL * count} rows and a multiple of {ROWS_PER_LEVEL}, or an accumulation of 1 or more."
+            )
+        bounds = np.linspace(0, self.levels, count + 1).astype(int)
+        rows = self.batch_size // self.levels
+        own = range(processes.rank * accumulation, (processes.rank + 1) * accumulation)
+        edges = [(int(bounds[number]), int(bounds[number + 1])) for number in own]
+        return [
+            BatchPart(slice(first * rows, last * rows), slice(first, last), (last - first) / self.levels)
+            for first, last in edges
+        ]
+
     def rows(self, step: int) -> np.ndarray:
         """Training rows (B,) int64, drawn with replacement."""
         uniform = generator(self.seed, "training rows", step).random(self.batch_size)
@@ -60,13 +96,21 @@ class TrainingBatches:
 
     def noise(self, step: int, dimension: int, device: torch.device) -> torch.Tensor:
         """Standard normal noise (B, D), drawn on the device."""
-        draw = torch_generator(self.seed, "noise", step, device=device.type)
+        draw = torch_generator(self.seed, "noise", step, device=str(device))
         return torch.randn(self.batch_size, dimension, generator=draw, device=device)
 
-    def drop(self, step: int, ids: np.ndarray, bank: TokenBank, dropout: ConditionDropout, hardness: bool):
-        """Token ids (B, S) with some replaced by their slot's null token."""
+    def drop(
+        self,
+        step: int,
+        ids: np.ndarray,
+        bank: TokenBank,
+        dropout: ConditionDropout,
+        hardness: bool,
+        rows: slice = slice(None),
+    ) -> np.ndarray:
+        """Token ids (n, S) of the batch's ``rows`` with some replaced by their slot's null token."""
         draw = generator(self.seed, "condition dropout", step)
-        everything, alone = draw.random((len(ids), 1)), draw.random(ids.shape)
+        everything, alone = draw.random((self.batch_size, 1))[rows], draw.random((self.batch_size, ids.shape[1]))[rows]
         rates = np.full(ids.shape[1], dropout.token)
         if ids.shape[1] == 1:
             rates[:] = 0.0  # a pooled condition has no token to lose alone

@@ -15,18 +15,22 @@ LOG = "log.jsonl"
 
 
 class TrainingState:
-    """A denoiser, the exponential moving average of its weights, AdamW, and how far training has come."""
+    """A denoiser, the exponential moving average of its weights, AdamW, and how far training has come.
+
+    ``loss_sum`` is the sum of the steps' losses since the last logged line.
+    """
 
     def __init__(self, model: ConditionedNetwork, average: ConditionedNetwork, optimiser: torch.optim.AdamW):
         self.model, self.average, self.optimiser = model, average, optimiser
         self.step = 0
         self.seconds = 0.0
+        self.loss_sum = 0.0
 
     def save(self, folder: Path) -> None:
         """Write the state to ``folder`` through a temporary name."""
         from safetensors.torch import save_file
 
-        metadata = {"step": str(self.step), "seconds": repr(self.seconds)}
+        metadata = {"step": str(self.step), "seconds": repr(self.seconds), "loss_sum": repr(self.loss_sum)}
         with atomic_path(Path(folder) / STATE) as temporary:
             save_file({name: value.cpu() for name, value in self._tensors().items()}, temporary, metadata=metadata)
 
@@ -43,6 +47,7 @@ class TrainingState:
             for name, value in own.items():
                 value.copy_(saved[name])
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        self.loss_sum = float(metadata.get("loss_sum", "0"))
         return True
 
     def _tensors(self) -> dict[str, torch.Tensor]:

@@ -1,14 +1,27 @@
 """The stage ``triplets``: augmented triplets, the captions of all triplets, their embeddings and the hardness model."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, save_array
+from workbench.files import atomic_path, read_json, write_json
+from workbench.language.captions import captions_of, triplet_keys, triplets_of_keys
+from workbench.progress import track
 from workbench.scenes.vocabulary import ROLES
+
+if TYPE_CHECKING:
+    from workbench.language.text_embedding import TextEmbeddings
+
+EMBEDDINGS = "caption_embeddings.npy"
+PROGRESS = ".caption_embeddings.json"
+ROWS_PER_PART = 4096
+# Larger embeddings are stored in float16, whose rounding moves a unit vector by 0.0002.
+LARGEST_FLOAT32_BYTES = 256 << 20
 
 
 def write_triplets(
@@ -29,22 +42,23 @@ def write_triplets(
     """Augment the train triplets (DiffAugment, section 3.2 stage 1) and fit hardness (3.4) on the original ones.
 
     Writes augmented.parquet, captions.parquet (distinct triplets with ``caption`` and ``original``),
-    caption_embeddings.npy (n, T) float32 in its order, and hardness.npz. Returns counts. Raises WorkbenchError where
-    no triplet can be augmented or ``n_centres`` exceeds the number of original captions.
+    caption_embeddings.npy (n, T) in its order, float32 up to 256 MB and float16 beyond, and hardness.npz. Captions are
+    embedded in parts, so that a killed run goes on. Returns counts. Raises WorkbenchError where no triplet can be
+    augmented or ``n_centres`` exceeds the number of original captions.
     """
     from workbench.language.augmentation import augment_triplets
-    from workbench.language.hardness import fit_hardness
+    from workbench.language.hardness import fit_hardness, require_centres
     from workbench.language.similarity import class_similarity
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.bank import FeatureBank
     from workbench.scenes.bands import count_classes
+    from workbench.scenes.relation_tables import RelationTables
     from workbench.scenes.vocabulary import Vocabulary
 
     folder = Path(folder)
-    vocabulary, bank = Vocabulary.read(features), FeatureBank.open(Path(features) / "train")
+    vocabulary, train = Vocabulary.read(features), RelationTables.open(Path(features) / "train")
     similarity = class_similarity(vocabulary.objects, max_senses=max_senses)
     augmented = augment_triplets(
-        bank.relations, vocabulary, count_classes(bank.relations, vocabulary), similarity,
+        train.relations, vocabulary, count_classes(train.relations, vocabulary), similarity,
         bands=tuple(bands), threshold=threshold, quotas={"medium": medium_quota, "few": few_quota}, seed=seed,
         balance=balance, allow_existing=allow_existing,
     )  # fmt: skip
@@ -53,21 +67,22 @@ def write_triplets(
             f"{features}: no triplet of the bands {', '.join(bands)} can be augmented at LCH {threshold}. Lower the "
             "threshold, raise the quotas, or choose more bands."
         )
-    captions = distinct_triplet_captions(bank.relations, augmented, vocabulary)
-    embeddings = TextEmbeddings.open(text).triplets(*captions[list(ROLES)].to_numpy().T).astype(np.float32)
-    hardness = fit_hardness(embeddings[captions["original"].to_numpy()], n_centres, seed)
+    captions = distinct_triplet_captions(train.relations, augmented, vocabulary)
+    original = np.flatnonzero(captions["original"])
+    require_centres(n_centres, len(original))
     folder.mkdir(parents=True, exist_ok=True)
+    embeddings = embedded_captions(folder, captions, TextEmbeddings.open(text))
+    hardness = fit_hardness(embeddings, n_centres, seed, rows=original)
     for name, table in (("augmented", augmented), ("captions", captions)):
         with atomic_path(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-    save_array(folder / "caption_embeddings.npy", embeddings)
     hardness.save(folder / "hardness.npz")
-    original = int(captions["original"].sum())
+    (folder / PROGRESS).unlink()
     return {
         "augmented": len(augmented),
         "augmented_by_band": {str(band): int(count) for band, count in augmented["band"].value_counts().items()},
-        "original_captions": original,
-        "new_captions": len(captions) - original,
+        "original_captions": len(original),
+        "new_captions": len(captions) - len(original),
         "centres": n_centres,
         "objects_without_synset": len(similarity.without_synset),
     }
@@ -75,7 +90,38 @@ def write_triplets(
 
 def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:
     """Distinct triplets of both tables with their ``caption`` and whether they are ``original``, in order of ids."""
-    both = pd.concat([original[list(ROLES)].assign(original=True), augmented[list(ROLES)].assign(original=False)])
-    table = both.groupby(list(ROLES), sort=True, as_index=False)["original"].any()
-    table["caption"] = [vocabulary.caption(*triplet) for triplet in table[list(ROLES)].itertuples(index=False)]
-    return table[[*ROLES, "caption", "original"]]
+    known, new = (np.unique(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
+    keys = np.union1d(known, new)
+    triplets = triplets_of_keys(keys)
+    captions = {"caption": captions_of(triplets, vocabulary), "original": np.isin(keys, known)}
+    return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)
+
+
+def embedded_captions(folder: Path, captions: pd.DataFrame, text: "TextEmbeddings") -> np.ndarray:
+    """Write caption_embeddings.npy (n, T) for a table of distinct triplets and return it memory-mapped.
+
+    What a killed run has embedded of the same captions with the same encoder is kept: the array is filled in place, and
+    a file beside it says how many rows are on disk.
+    """
+    path, begun, progress = folder / EMBEDDINGS, folder / f".{EMBEDDINGS}", folder / PROGRESS
+    triplets = captions[list(ROLES)].to_numpy()
+    shape = (len(captions), text.dimension)
+    dtype = np.dtype(np.float32 if np.prod(shape) * 4 <= LARGEST_FLOAT32_BYTES else np.float16)
+    work = {"encoder": text.encoder, "captions": hashlib.sha256(triplets.tobytes()).hexdigest(), "dtype": dtype.str}
+    done = _rows_done(progress, work) if begun.exists() or path.exists() else 0
+    if done < len(captions):
+        stored = np.lib.format.open_memmap(begun, "r+" if done else "w+", dtype, shape)
+        for start in track(range(done, len(captions), ROWS_PER_PART), "Embedding captions"):
+            part = triplets[start : start + ROWS_PER_PART]
+            stored[start : start + len(part)] = text.triplets(*part.T, keep=False)
+            stored.flush()
+            write_json(progress, work | {"rows": start + len(part)})
+    if begun.exists():
+        begun.replace(path)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _rows_done(progress: Path, work: dict) -> int:
+    found = read_json(progress) if progress.exists() else {"rows": 0}
+    rows = found.pop("rows")
+    return rows if found == work else 0

@@ -17,6 +17,7 @@ from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkC
 from workbench.diffusion.conditions import REGIONS
 from workbench.diffusion.token_bank import TokenBatch
 from workbench.errors import WorkbenchError
+from workbench.row_dropout import with_row_dropout
 
 # The U-Net's sinusoids are made for about a thousand timesteps; log(alpha / sigma) spans about ten.
 TIME_SCALE = 100.0
@@ -82,7 +83,7 @@ class UNetDenoiser(ConditionedNetwork):
     def __init__(self, config: UNetConfig):
         super().__init__(config)
         self._add_token_encoders()
-        self.unet = _unet(config)
+        self.unet = with_row_dropout(_unet(config))
         # As latent diffusion does it: the output starts at zero, whatever goes in.
         nn.init.zeros_(self.unet.conv_out.weight)
         nn.init.zeros_(self.unet.conv_out.bias)
