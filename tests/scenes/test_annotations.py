@@ -1,15 +1,19 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.scenes import annotations as annotations_module
+from workbench.scenes import relation_arrays
 from workbench.scenes.annotations import (
     BOX_COLUMNS,
     SPLITS,
     detection_boxes,
     escapes_folder,
     read_annotations,
+    splits_of,
 )
 from workbench.scenes.boxes import union_boxes
 
@@ -127,3 +131,52 @@ def test_names_that_leave_the_image_folder(name):
 def test_an_unknown_split_names_the_missing_file(annotation_folder):
     with pytest.raises(WorkbenchError, match=r"detections_dev\.json"):
         read_annotations(annotation_folder(), "dev")
+
+
+@pytest.mark.parametrize(("images", "relations"), [(1, 1), (3, 5), (500, 7)])
+def test_tables_do_not_depend_on_the_size_of_pieces(annotation_folder, monkeypatch, images, relations):
+    folder = annotation_folder(3, 25)
+    whole, whole_detections = read_annotations(folder, "train"), detection_boxes(folder, "train")
+    monkeypatch.setattr(relation_arrays, "IMAGES_PER_PIECE", images)
+    monkeypatch.setattr(relation_arrays, "RELATIONS_PER_BLOCK", relations)
+    monkeypatch.setattr(annotations_module, "DETECTIONS_PER_PIECE", images)
+    pieces = read_annotations(folder, "train")
+    for name in ("images", "boxes", "relations"):
+        pd.testing.assert_frame_equal(getattr(whole, name), getattr(pieces, name))
+    pd.testing.assert_frame_equal(whole_detections, detection_boxes(folder, "train"))
+
+
+def test_splits_of_a_folder_without_val(annotation_folder):
+    folder = annotation_folder()
+    assert splits_of(folder) == SPLITS
+    (folder / "detections_val.json").unlink()
+    assert splits_of(folder) == ("train", "test")
+    (folder / "rel_annotations_train.json").unlink()
+    assert splits_of(folder) == ("test",)
+
+
+def test_unicode_names_fractions_and_unlisted_images(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    images = [{"id": 90, "file_name": "größe 猫.jpg", "width": 90, "height": 80, "score": 0.5}]
+    images += [{"id": 7, "file_name": "b/c[{.jpg", "width": 50, "height": 40}]
+    end = {"bbox": [1.5, 20, 3, 30.25], "category": 0}
+    relations = {
+        "b/c[{.jpg": [],
+        "lost.jpg": "no list, and never looked at",
+        "größe 猫.jpg": [{"subject": end, "object": {**end, "category": 1}, "predicate": 0, "note": None}],
+    }
+    for escaped in (True, False):
+        for name, value in (
+            ("objects", ["Käse", "猫"]),
+            ("predicates", ["auf"]),
+            ("detections_train", {"images": images, "categories": [], "annotations": []}),
+            ("rel_annotations_train", relations),
+        ):
+            (folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=escaped), encoding="utf-8")
+        with pytest.warns(UserWarning, match="1 image"):
+            annotations = read_annotations(folder, "train")
+        assert annotations.images["file_name"].tolist() == ["b/c[{.jpg", "größe 猫.jpg"]
+        assert annotations.boxes.to_numpy().tolist() == [[1, 3, 1.5, 30.25, 20, 0], [1, 3, 1.5, 30.25, 20, 1]]
+        assert annotations.vocabulary.objects == ("Käse", "猫")
+        assert not len(detection_boxes(folder, "train"))

@@ -3,8 +3,11 @@ import json
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.scenes import json_stream
+from workbench.scenes import problems as problems_module
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import check_annotations, format_report
+from workbench.scenes.check import Problem, check_annotations, format_report
+from workbench.scenes.problems import FileProblems, count_problems
 
 RELATIONS = "rel_annotations_train.json"
 DETECTIONS = "detections_train.json"
@@ -168,7 +171,59 @@ def test_missing_files_and_folders(annotation_folder, tmp_path):
     with pytest.raises(WorkbenchError, match="missing file"):
         read_annotations(folder, "val")
     kinds = [problem.kind for problem in check_annotations(tmp_path / "nowhere", image_files=False)]
-    assert kinds == ["missing file"] * 8
+    assert kinds == ["missing file"] * 4  # the names, and train: no other split is begun
+
+
+def test_only_splits_that_are_begun_are_checked(annotation_folder):
+    folder = annotation_folder()
+    for kind in ("detections", "rel_annotations"):
+        (folder / f"{kind}_val.json").unlink()
+    assert check_annotations(folder, image_files=False) == []
+    for kind in ("detections", "rel_annotations"):
+        (folder / f"{kind}_train.json").unlink()
+    problems = check_annotations(folder, image_files=False)
+    assert [problem.kind for problem in problems] == ["missing file"] * 2
+    assert all("train" in problem.file and problem.blocks_reading for problem in problems)
+
+
+def test_millions_of_alike_problems_are_counted_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(problems_module, "SEPARATE_PER_KIND", 7)
+    problems: list[Problem] = []
+    file = FileProblems(tmp_path / "a.json", problems)
+    for record in range(25):
+        file.warning("odd", f"record {record}", "1", "2", "Mend it.")
+        if record % 5 == 0:
+            file.error("wrong", f"record {record}", "1", "2", "Mend it.")
+    assert len(problems) == 7 + 1 + 5
+    assert count_problems(problems, "warning") == 25 and count_problems(problems, "error") == 5
+    report = format_report(problems)
+    assert report.startswith("5 errors, 25 warnings in 1 file.") and "odd (25)" in report
+    assert "... and 18 more" in format_report(problems, lines_per_kind=7)
+    assert "... and 24 more" in format_report(problems, lines_per_kind=1)
+
+
+@pytest.mark.parametrize("fault", ["", "]", '"', ", 01]", "NaN"])
+def test_a_broken_file_too_large_to_parse_whole(annotation_folder, monkeypatch, fault):
+    folder = annotation_folder(0, 30)
+    text = json.dumps(json.loads((folder / RELATIONS).read_text()), indent=1)
+    cut = text.index("\n", len(text) * 2 // 3) + 1
+    (folder / RELATIONS).write_text(text[:cut] + fault + ("" if not fault else text[cut:]))
+    monkeypatch.setattr(json_stream, "WHOLE_UP_TO_BYTES", 100)
+    (problem,) = one_kind(folder, "broken JSON", RELATIONS)
+    line = int(problem.record.split(",")[0].removeprefix("line "))
+    assert 0 <= line - (text[:cut].count("\n") + 1) <= 1
+    with pytest.raises(WorkbenchError, match="broken JSON"):
+        read_annotations(folder, "train")
+
+
+def test_keys_that_occur_twice_within_a_relation(annotation_folder):
+    folder = annotation_folder()
+    text = (folder / RELATIONS).read_text().replace('"predicate"', '"predicate": 0, "predicate"', 1)
+    (folder / RELATIONS).write_text(text)
+    (problem,) = one_kind(folder, "duplicate name", RELATIONS)
+    assert "predicate" in problem.record and problem.blocks_reading
+    with pytest.raises(WorkbenchError, match="duplicate name"):
+        read_annotations(folder, "train")
 
 
 def test_image_files(annotation_folder, tmp_path):

@@ -26,9 +26,9 @@ def add_data(arguments: argparse.Namespace) -> int:
     from workbench.scenes.data_sets import look_for
     from workbench.studio.data_card_page import write_data_card
 
-    found = look_for(arguments.dataset, arguments.root, arguments.images)
+    found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
     print(found.report())
-    if not found.complete:
+    if not found.usable:
         return 1
     name = arguments.name or arguments.dataset
     stage = import_stage(
@@ -43,7 +43,8 @@ def add_data(arguments: argparse.Namespace) -> int:
         clip_download=arguments.clip_download,
         seed=arguments.seed,
     )
-    page = write_data_card(reports_folder() / "data" / f"{name}.html", found.data_set.title, stage / "card.json")
+    card, problems = read_json(stage / "card.json"), (stage / "problems.txt").read_text(encoding="utf-8")
+    page = write_data_card(reports_folder() / "data" / f"{name}.html", found.known.title, card, problems)
     print_numbers(stage.metrics)
     print(f"in {stage.folder}\ndata card: {page}")
     return 0

@@ -45,7 +45,7 @@ def pictures_of(run: Run, data: str, image_folder: str = "") -> Path | None:
     if not data:
         return run.find("scenes") / "images"
     source = run.imported(data) / SOURCE_FILE
-    found = read_json(source).get("image_folder") if source.is_file() else None
+    found = read_json(source).get("images") if source.is_file() else None
     return Path(found) if found else None
 
 

@@ -1,26 +1,32 @@
 """The one reader of annotated pictures: the LTVRR layout (LTVRR reference, sections 1.1 to 1.4).
 
 A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``detections_<split>.json`` and
-``rel_annotations_<split>.json``. Boxes are inclusive xyxy pixels, see ``workbench.scenes.boxes``.
+``rel_annotations_<split>.json``. Boxes are inclusive xyxy pixels, see ``workbench.scenes.boxes``. Files are read
+piece by piece into arrays: GQA-LT's 3.4 million training relations take well under 2 GB.
 """
 
-import json
-import warnings
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
-from workbench.scenes.boxes import union_boxes, xyxy_from_detection_bbox, xyxy_from_relation_bbox
+from workbench.scenes.boxes import BOX_COLUMNS, union_boxes, xyxy_from_detection_bbox
+from workbench.scenes.json_stream import JsonFile, in_pieces
+from workbench.scenes.relation_arrays import (
+    box_and_relation_tables,
+    box_rows,
+    loaded_images,
+    relation_ends,
+    require_distinct_keys,
+    whole_numbers,
+)
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 SPLITS = ("train", "val", "test")
-BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
+DETECTIONS_PER_PIECE = 20_000
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError)
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,12 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     folder = Path(folder)
     try:
         vocabulary = Vocabulary.read(folder)
-        images_in_file = _image_table(_read_whole(detections_path(folder, split)))
-        images, ends = _relation_ends(_read_whole(relations_path(folder, split)), images_in_file)
+        images_in_file = _image_table(JsonFile(detections_path(folder, split)))
+        images, ends = relation_ends(JsonFile(relations_path(folder, split)), images_in_file)
         _require_possible(vocabulary, ends)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, OSError) as error:
+    except _UNREADABLE as error:
         _raise_report(folder, split, error)
-    boxes, relations = _tables(ends)
+    boxes, relations = box_and_relation_tables(ends)
     return Annotations(split, vocabulary, images, boxes, relations, image_folder_of(folder, image_folder))
 
 
@@ -83,6 +89,11 @@ def detections_path(folder: Path, split: str) -> Path:
 def relations_path(folder: Path, split: str) -> Path:
     """Where a split's relations are."""
     return Path(folder) / f"rel_annotations_{split}.json"
+
+
+def splits_of(folder: Path) -> tuple[str, ...]:
+    """The splits whose two files are there, in the order of SPLITS; VRD, for one, has no val."""
+    return tuple(s for s in SPLITS if detections_path(folder, s).is_file() and relations_path(folder, s).is_file())
 
 
 def image_folder_of(folder: Path, image_folder: Path | None = None) -> Path:
@@ -106,20 +117,20 @@ def detection_boxes(folder: Path, split: str) -> pd.DataFrame:
     Returns image (row of ``Annotations.images``), x1, y1, x2, y2 (float32) and detection_class (1-based, by the order
     of the file's categories); boxes without area or narrower than two pixels after clipping are left out.
     """
-    coco = read_json(detections_path(folder, split))
-    images = _loaded_images(_image_table(coco), read_json(relations_path(folder, split)))
-    found = coco["annotations"]
-    category = {entry["id"]: place for place, entry in enumerate(coco["categories"], start=1)}
-    table = pd.DataFrame(
-        {
-            "image": pd.Index(images["image_id"]).get_indexer([entry["image_id"] for entry in found]),
-            "detection_class": np.array([category[entry["category_id"]] for entry in found], dtype=np.int64),
-            "area": np.array([entry["area"] for entry in found], dtype=np.float64),
-        }
-    )
-    known = (table["image"] >= 0).to_numpy()
-    table = table[known]
-    bbox = np.array([entry["bbox"] for entry in found], dtype=np.float64).reshape(-1, 4)[known]
+    coco = JsonFile(detections_path(folder, split))
+    try:
+        names = [name for name, _ in JsonFile(relations_path(folder, split)).outline()]
+        images = loaded_images(_image_table(coco), names)
+        category = {entry["id"]: place for place, entry in enumerate(coco.entries("categories"), start=1)}
+        rows = pd.Index(images["image_id"])
+        pieces = [
+            _detection_piece(piece, rows, category)
+            for piece in in_pieces(coco.entries("annotations"), DETECTIONS_PER_PIECE)
+        ]
+    except _UNREADABLE as error:
+        _raise_report(folder, split, error)
+    table = pd.concat([_detection_piece([], rows, category), *pieces], ignore_index=True)
+    bbox = table[["x", "y", "w", "h"]].to_numpy()
     size = images[["width", "height"]].to_numpy()[table["image"]]
     xyxy = xyxy_from_detection_bbox(bbox, size[:, 0], size[:, 1])
     kept = (table["area"] > 0).to_numpy() & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
@@ -129,26 +140,25 @@ def detection_boxes(folder: Path, split: str) -> pd.DataFrame:
     return boxes.sort_values("image", kind="stable", ignore_index=True)
 
 
-def _read_whole(path: Path) -> Any:
-    """JSON in which no key occurs twice: of two entries for one image the parser would drop the first."""
-
-    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a key occurs twice")
-        return value
-
-    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_repeats)
+def _detection_piece(entries: list[dict], rows: pd.Index, category: dict[int, int]) -> pd.DataFrame:
+    table = pd.DataFrame(box_rows([entry["bbox"] for entry in entries]), columns=["x", "y", "w", "h"])
+    table.insert(0, "image", rows.get_indexer(whole_numbers([entry["image_id"] for entry in entries])))
+    table["detection_class"] = np.array([category[entry["category_id"]] for entry in entries], dtype=np.int64)
+    table["area"] = np.array([entry["area"] for entry in entries], dtype=np.float64)
+    return table[table["image"] >= 0]
 
 
-def _image_table(coco: Any) -> pd.DataFrame:
-    entries = coco["images"]
+def _image_table(coco: JsonFile) -> pd.DataFrame:
+    if not isinstance(dict(coco.outline())["images"], list):
+        raise TypeError("images is no list")
+    entries = list(coco.entries("images"))
+    require_distinct_keys(coco)
     table = pd.DataFrame(
         {
-            "image_id": _integers([entry["id"] for entry in entries]),
+            "image_id": whole_numbers([entry["id"] for entry in entries]),
             "file_name": [entry["file_name"] for entry in entries],
-            "width": _integers([entry["width"] for entry in entries]),
-            "height": _integers([entry["height"] for entry in entries]),
+            "width": whole_numbers([entry["width"] for entry in entries]),
+            "height": whole_numbers([entry["height"] for entry in entries]),
         }
     )
     if table["image_id"].duplicated().any() or table["file_name"].duplicated().any():
@@ -158,30 +168,6 @@ def _image_table(coco: Any) -> pd.DataFrame:
     if any(map(escapes_folder, table["file_name"])):
         raise ValueError("a file name leaves the image folder")
     return table
-
-
-def _loaded_images(images: pd.DataFrame, by_file: dict[str, list]) -> pd.DataFrame:
-    """The images of the relations file by ascending id, which is the upstream loader's order."""
-    return images[images["file_name"].isin(by_file.keys())].sort_values("image_id", ignore_index=True)
-
-
-def _relation_ends(by_file: dict[str, list], images: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    images = _loaded_images(images, by_file)
-    left_out = len(by_file) - len(images)
-    if left_out:
-        warnings.warn(
-            f"{left_out} image(s) of the relations file are not in the detections file and are left out; "
-            "`workbench data check` names them.",
-            stacklevel=3,
-        )
-    lists = [by_file[name] for name in images["file_name"]]
-    found = [relation for relations in lists for relation in relations]
-    ends: dict[str, np.ndarray] = {"relation": _integers([relation["predicate"] for relation in found])}
-    ends["image"] = np.repeat(np.arange(len(lists)), [len(relations) for relations in lists])
-    for role in ("subject", "object"):
-        ends[role] = _integers([relation[role]["category"] for relation in found])
-        ends[f"{role}_xyxy"] = xyxy_from_relation_bbox(_boxes([relation[role]["bbox"] for relation in found]))
-    return images, ends
 
 
 def _require_possible(vocabulary: Vocabulary, ends: dict[str, np.ndarray]) -> None:
@@ -194,44 +180,6 @@ def _require_possible(vocabulary: Vocabulary, ends: dict[str, np.ndarray]) -> No
         xyxy = ends[f"{role}_xyxy"]
         if not np.isfinite(xyxy).all() or (xyxy[:, 2:] < xyxy[:, :2]).any():
             raise ValueError("a swapped or non-finite box")
-
-
-def _tables(ends: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    # One row per end, subject before object, so that boxes are numbered in order of first use.
-    both = pd.DataFrame(_interleaved(ends["subject_xyxy"], ends["object_xyxy"]) + np.float32(0), columns=BOX_COLUMNS)
-    both.insert(0, "image", np.repeat(ends["image"], 2))
-    both["object_class"] = _interleaved(ends["subject"], ends["object"])
-    box = both.groupby(list(both.columns), sort=False).ngroup().to_numpy()
-    boxes = both.drop_duplicates(ignore_index=True)
-    relations = pd.DataFrame(
-        {
-            "image": ends["image"],
-            "subject_box": box[0::2],
-            "object_box": box[1::2],
-            "subject": ends["subject"],
-            "relation": ends["relation"],
-            "object": ends["object"],
-        }
-    )
-    return boxes, relations
-
-
-def _interleaved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
-
-
-def _integers(values: list) -> np.ndarray:
-    if not set(map(type, values)) <= {int}:
-        raise TypeError("a whole number is expected")
-    return np.array(values, dtype=np.int64)
-
-
-def _boxes(boxes: list) -> np.ndarray:
-    if not (set(map(type, boxes)) <= {list} and set(map(len, boxes)) <= {4}):
-        raise TypeError("a box is a list of four numbers")
-    if not set(map(type, chain.from_iterable(boxes))) <= {int, float}:
-        raise TypeError("a box is made of numbers")
-    return np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes)).reshape(-1, 4)
 
 
 def _raise_report(folder: Path, split: str, error: Exception) -> None:

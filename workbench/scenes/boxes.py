@@ -7,6 +7,8 @@ A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive*
 
 import numpy as np
 
+BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
+
 
 def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     """The smallest box around each pair, without a margin (LTVRR reference, section 2.5).

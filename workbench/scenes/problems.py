@@ -1,12 +1,13 @@
 """Problems of annotation files, and the report a person reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 LINES_PER_KIND = 10
+SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Problem:
     """One thing that is wrong: where, what was found, what was expected, and what to do about it.
 
     ``severity`` is "error" or "warning"; ``blocks_reading`` marks the errors that ``read_annotations`` refuses.
+    ``times`` is above 1 where one entry stands for that many records, of which ``record`` is the first.
     """
 
     file: str
@@ -24,26 +26,40 @@ class Problem:
     remedy: str
     severity: str = "error"
     blocks_reading: bool = False
+    times: int = 1
 
 
 class FileProblems:
-    """Collects the problems of one file into a list that all files share."""
+    """Collects the problems of one file into a list that all files share.
+
+    Of one kind SEPARATE_PER_KIND problems have an entry each, and one more entry counts the rest.
+    """
 
     def __init__(self, path: Path, problems: list[Problem]):
         self.path = Path(path)
         self._problems = problems
+        self._places: dict[tuple[str, str, bool], list[int]] = {}
 
     def blocking(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that makes reading impossible."""
-        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
 
     def error(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that reading survives."""
-        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy))
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy))
 
     def warning(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """Something unusual that is used as it is."""
-        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, severity="warning"))
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy, severity="warning"))
+
+    def _add(self, problem: Problem) -> None:
+        places = self._places.setdefault((problem.severity, problem.kind, problem.blocks_reading), [])
+        if len(places) > SEPARATE_PER_KIND:
+            rest = self._problems[places[-1]]
+            self._problems[places[-1]] = replace(rest, times=rest.times + 1)
+            return
+        places.append(len(self._problems))
+        self._problems.append(problem)
 
 
 def shown(value: Any, length: int = 60) -> str:
@@ -75,15 +91,20 @@ def _severity_and_kind(problem: Problem) -> tuple[str, str]:
 
 
 def _kind_lines(severity: str, kind: str, problems: list[Problem], lines_per_kind: int) -> list[str]:
-    lines = [f"  {severity}: {kind} ({len(problems):,}). {problems[0].remedy}"]
+    number = sum(problem.times for problem in problems)
+    lines = [f"  {severity}: {kind} ({number:,}). {problems[0].remedy}"]
     for problem in problems[:lines_per_kind]:
         lines.append(f"    {problem.record}: found {problem.found}, expected {problem.expected}")
-    if len(problems) > lines_per_kind:
-        lines.append(f"    ... and {len(problems) - lines_per_kind:,} more")
+    if number > len(problems[:lines_per_kind]):
+        lines.append(f"    ... and {number - len(problems[:lines_per_kind]):,} more")
     return lines
 
 
 def _count(problems: Sequence[Problem]) -> str:
-    errors = sum(problem.severity == "error" for problem in problems)
-    parts = [(errors, "error"), (len(problems) - errors, "warning")]
+    parts = [(count_problems(problems, severity), severity) for severity in ("error", "warning")]
     return ", ".join(f"{number:,} {word}{'s' if number != 1 else ''}" for number, word in parts if number)
+
+
+def count_problems(problems: Sequence[Problem], severity: str) -> int:
+    """How many records have a problem of a severity, "error" or "warning"."""
+    return sum(problem.times for problem in problems if problem.severity == severity)

@@ -1,5 +1,6 @@
 """Checks of single records: images, detections and relations of the LTVRR layout."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from workbench.scenes.annotations import escapes_folder
@@ -11,7 +12,7 @@ FIX_RECORD = "Correct the record, or write the file again from its source."
 _FIX_CLASS = "Correct the id, or add the class to the list of names; ids are 0-based, without a background class."
 
 
-def check_images(entries: list, file: FileProblems) -> dict[str, dict]:
+def check_images(entries: Iterable[Any], file: FileProblems) -> dict[str, dict]:
     """Check the image entries of a detections file; returns the usable ones by file name."""
     by_name: dict[str, dict] = {}
     name_of_id: dict[int, str] = {}
@@ -37,15 +38,13 @@ def check_images(entries: list, file: FileProblems) -> dict[str, dict]:
     return by_name
 
 
-def check_detections(coco: dict, images: dict[str, dict], file: FileProblems) -> None:
+def check_detections(
+    entries: Iterable[Any], categories: Iterable[Any], images: dict[str, dict], file: FileProblems
+) -> None:
     """Check the detection boxes; they are not needed to read relations, so nothing here blocks reading."""
-    for key in ("annotations", "categories"):
-        if not isinstance(coco.get(key), list):
-            file.error("wrong type", key, shown(coco.get(key)), "a list", FIX_RECORD)
-            return
     image_of_id = {image["id"]: image for image in images.values()}
-    classes = {entry["id"] for entry in coco["categories"] if isinstance(entry, dict) and is_whole(entry.get("id"))}
-    for place, entry in enumerate(coco["annotations"]):
+    classes = {entry["id"] for entry in categories if isinstance(entry, dict) and is_whole(entry.get("id"))}
+    for place, entry in enumerate(entries):
         record = f"detection {place}"
         if not isinstance(entry, dict):
             file.error("wrong type", record, shown(entry), "an object", FIX_RECORD)

@@ -1,0 +1,184 @@
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.scenes import data_sets
+from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.data_sets import KNOWN, add_data_set, look_for
+from workbench.scenes.relation_tables import TABLES, RelationTables
+
+
+@pytest.fixture
+def root(annotation_folder, tmp_path):
+    """A folder in which GQA-LT's annotations, in miniature, were unpacked."""
+
+    def make(seed=0):
+        place = tmp_path / f"root{seed}"
+        (place / "gvqa").mkdir(parents=True)
+        shutil.move(annotation_folder(seed, 6), place / "gvqa/seed0")
+        return place
+
+    return make
+
+
+def problems_of(found):
+    return {part.what.rsplit("/", 1)[-1]: part.state for part in found.missing if part.required}
+
+
+def test_a_whole_data_set(root):
+    found = look_for("gqa-lt", root())
+    assert found.usable and found.annotation_folder == found.root / "gvqa/seed0" and found.image_folder is None
+    assert {path.name for path in found.present} >= {"objects.json", "rel_annotations_test.json"}
+    # The miniature has other numbers of classes and images than the published data set.
+    assert len(found.warnings) == 5 and any("5 classes" in warning and "1,703" in warning for warning in found.warnings)
+    optional = {part.what for part in found.missing}
+    assert {"objects_synsets.csv", "rel_annotations_train.csv"} <= optional
+    assert look_for("gqa-lt", found.annotation_folder).usable and look_for("gqa-lt", found.root / "gvqa").usable
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_an_empty_folder_names_each_part_and_its_place(tmp_path, name):
+    found = look_for(name, tmp_path)
+    report, known = found.report(), KNOWN[name]
+    assert not found.usable and found.annotation_folder is None
+    required = known.required_files(tmp_path / known.annotation_folders[0])
+    assert all(str(path) in report for path in required) and len(problems_of(found)) == len(required)
+    assert known.annotations_published in report and known.images_published in report
+    assert all(part.purpose and part.published for part in found.missing)
+    with pytest.raises(WorkbenchError, match="Nothing was added"):
+        add_data_set(tmp_path / "out", name=name, root=tmp_path)
+
+
+def test_a_half_unpacked_archive(root):
+    place = root()
+    folder = place / "gvqa/seed0"
+    text = (folder / "rel_annotations_train.json").read_text()
+    (folder / "rel_annotations_train.json").write_text(text[: len(text) // 2])
+    (folder / "detections_val.json").write_text("")
+    (folder / "rel_annotations_test.json").unlink()
+    (folder / "predicates.json").write_text("7")
+    (place / "gvqa/gvqa.zip").touch()
+    found = look_for("gqa-lt", place)
+    states = problems_of(found)
+    assert set(states) == {
+        *("rel_annotations_train.json", "detections_val.json", "rel_annotations_test.json", "predicates.json")
+    }
+    assert "cut short" in states["rel_annotations_train.json"] and "line 1" in states["rel_annotations_train.json"]
+    assert "zero bytes" in states["detections_val.json"] and states["rel_annotations_test.json"] == "missing"
+    assert "gvqa.zip" in found.report()
+
+
+def test_image_folders(root, tmp_path):
+    place = root()
+    for name in ("images1", "images"):
+        (place / "gvqa" / name).mkdir()
+        assert look_for("gqa-lt", place).image_folder == place / "gvqa" / name
+        assert look_for("gqa-lt", place / "gvqa/seed0").image_folder.resolve() == place / "gvqa" / name
+    assert look_for("gqa-lt", place, image_folder=tmp_path).image_folder == tmp_path
+    assert look_for("gqa-lt", place, image_folder=tmp_path / "none").image_folder is None
+    assert look_for("vrd", tmp_path).image_folder is None
+    (tmp_path / "sg_test_images").mkdir()
+    assert look_for("vrd", tmp_path).image_folder == tmp_path
+
+
+def test_unknown_names_and_folders(tmp_path):
+    with pytest.raises(WorkbenchError, match="gqa-lt, vg8k-lt, vrd"):
+        look_for("gqa", tmp_path)
+    with pytest.raises(WorkbenchError, match="no such folder"):
+        look_for("vrd", tmp_path / "none")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_added(root, tmp_path, seed):
+    place, out = root(seed), tmp_path / "out"
+    (place / "gvqa/objects_synsets.csv").write_bytes(b"object_name,synset\r\nman,man.n.01\r\n")
+    (place / "gvqa/seed0/objects_freqs.json").write_text('{"man": 100000}')
+    told = add_data_set(out, name="gqa-lt", root=place)
+    for split in SPLITS:
+        tables, expected = RelationTables.open(out / split), read_annotations(place / "gvqa/seed0", split)
+        for name in TABLES:
+            pd.testing.assert_frame_equal(getattr(tables, name), getattr(expected, name))
+    assert (out / "objects_synsets.csv").read_bytes() == (place / "gvqa/objects_synsets.csv").read_bytes()
+    assert {path.name for path in out.iterdir() if path.is_file()} == {
+        *("objects.json", "predicates.json", "card.json", "source.json", "checked.json", "problems.txt"),
+        *("rel_annotations_train.csv", "predicates_freqs.json", "objects_synsets.csv"),
+    }
+    assert told["splits"] == json.loads((out / "card.json").read_text())["splits"]
+    assert told["frequencies"]["objects_freqs.json"]["largest"][0]["file"] == 100000
+    assert told["problems"] == {"errors": 0, "warnings": 0, "kinds": {}} and told["images"] is None
+    assert json.loads((out / "source.json").read_text())["annotations"] == str(place / "gvqa/seed0")
+    assert any("images in train: 6, published 72,580" in text for text in told["differs_from_published"])
+    assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2])
+def test_a_killed_addition_goes_on(root, tmp_path, monkeypatch, capsys, finished):
+    place = root()
+    add_data_set(tmp_path / "whole", name="gqa-lt", root=place)
+    read, calls = data_sets.read_annotations, []
+
+    def killed(folder, split, image_folder):
+        calls.append(split)
+        if len(calls) > finished:
+            raise KeyboardInterrupt
+        return read(folder, split, image_folder)
+
+    monkeypatch.setattr(data_sets, "read_annotations", killed)
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        add_data_set(tmp_path / "out", name="gqa-lt", root=place)
+    assert capsys.readouterr().out.splitlines()[-1] == f"GQA-LT, {SPLITS[finished]}"
+    calls.clear()
+    monkeypatch.setattr(data_sets, "read_annotations", lambda *given: calls.append(given[1]) or read(*given))
+    monkeypatch.setattr(data_sets, "check_annotations", None)  # the check had passed
+    add_data_set(tmp_path / "out", name="gqa-lt", root=place)
+    assert calls == list(SPLITS[finished:])
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+
+
+def test_changed_annotations_are_not_mixed_with_old_tables(root, tmp_path, change):
+    place, out = root(), tmp_path / "out"
+    add_data_set(out, name="gqa-lt", root=place)
+    change(place / "gvqa/seed0/rel_annotations_val.json", lambda by_name: {k: v[:1] for k, v in by_name.items()})
+    with pytest.raises(WorkbenchError, match="other annotations"):
+        add_data_set(out, name="gqa-lt", root=place)
+
+
+def test_only_what_makes_reading_impossible_is_refused(root, tmp_path, change):
+    place, out = root(), tmp_path / "out"
+    path = place / "gvqa/seed0/rel_annotations_test.json"
+
+    def set_subject(**fields):
+        return lambda by_name: next(iter(by_name.values()))[0]["subject"].update(fields)
+
+    change(path, set_subject(bbox=[5000, 5010, 0, 5]))
+    told = add_data_set(tmp_path / "outside", name="gqa-lt", root=place)
+    assert told["problems"]["errors"] >= 1 and told["splits"]["test"]["boxes_wholly_outside"] >= 1
+    assert "box outside the image" in (tmp_path / "outside/problems.txt").read_text()
+    change(path, set_subject(category=99))
+    with pytest.raises(WorkbenchError, match=r"(?s)nothing was added.*unknown class id.*found 99"):
+        add_data_set(out, name="gqa-lt", root=place)
+    assert not (out / "train").exists()
+
+
+def test_a_missing_vector_file_and_needless_validation_images(root, tmp_path):
+    place = root()
+    with pytest.raises(WorkbenchError, match="no such file"):
+        add_data_set(tmp_path / "out", name="gqa-lt", root=place, object_text=tmp_path / "none.json")
+    with pytest.raises(WorkbenchError, match="validation_images"):
+        add_data_set(tmp_path / "out", name="gqa-lt", root=place, validation_images=3)
+
+
+def test_vrd_with_the_published_numbers(real_data, tmp_path):
+    told = add_data_set(tmp_path, name="vrd", root=real_data / "vrd")
+    assert told["differs_from_published"] == [] and list(told["splits"]) == ["train", "test"]
+    assert told["splits"]["train"]["relations"] == 30355 and told["splits"]["test"]["triplets_unseen_in_train"] == 1029
+    # Two train boxes lie outside their image altogether, so "any error" would refuse this very data set.
+    assert told["splits"]["train"]["boxes_wholly_outside"] == 2 and told["problems"]["errors"] == 4
+    assert len(json.loads(Path(told["text"]["objects"]).read_text())) == told["object_classes"] == 100
+    assert look_for("vrd", real_data / "vrd").warnings == ()

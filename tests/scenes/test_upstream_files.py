@@ -1,0 +1,71 @@
+import csv
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.scenes import upstream_files
+from workbench.scenes.annotations import read_annotations
+from workbench.scenes.upstream_files import (
+    GQA_FREQUENCIES,
+    TRAIN_TRIPLETS,
+    VG8K_FREQUENCIES,
+    compare_frequencies,
+    write_upstream_files,
+)
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(0, 2), (1, 100_000)])
+@pytest.mark.parametrize("names", [GQA_FREQUENCIES, VG8K_FREQUENCIES])
+def test_files_equal_a_plain_count(annotation_folder, tmp_path, monkeypatch, seed, rows, names):
+    monkeypatch.setattr(upstream_files, "_ROWS_PER_PIECE", rows)
+    folder, out = annotation_folder(seed, 12), tmp_path / "out"
+    objects, relations = (json.loads((folder / f"{name}.json").read_text()) for name in ("objects", "predicates"))
+    triplets, counts = Counter(), {"objects": Counter(), "relations": Counter()}
+    for found in json.loads((folder / "rel_annotations_train.json").read_text()).values():
+        for relation in found:
+            subject, object_ = (objects[relation[role]["category"]] for role in ("subject", "object"))
+            triplets[subject, object_, relations[relation["predicate"]]] += 1
+            counts["objects"].update([subject, object_])
+            counts["relations"][relations[relation["predicate"]]] += 1
+    told = write_upstream_files(out, read_annotations(folder, "train"), names=names)
+    table = pd.read_csv(out / TRAIN_TRIPLETS)
+    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"] and len(table) == told["rows"]
+    assert Counter(table.itertuples(index=False, name=None)) == triplets
+    for name, kind, classes in zip(names, counts.values(), (objects, relations), strict=True):
+        assert json.loads((out / name).read_text()) == {label: kind[label] for label in classes}
+    assert sorted(path.name for path in out.iterdir()) == sorted(told["written"])
+
+
+def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
+    folder = annotation_folder()
+    names = ['a "man", old', "dog", "null", "été", "street"]
+    (folder / "objects.json").write_text(json.dumps(names))
+    (tmp_path / GQA_FREQUENCIES[0]).write_text("mine")
+    write_upstream_files(tmp_path, read_annotations(folder, "train"), keep=[GQA_FREQUENCIES[0]])
+    assert (tmp_path / GQA_FREQUENCIES[0]).read_text() == "mine"
+    with open(tmp_path / TRAIN_TRIPLETS, encoding="utf-8", newline="") as file:
+        found = {row["sbj_gt"] for row in csv.DictReader(file)} | {None}
+    assert found <= {*names, None}
+
+
+def test_the_upstream_table_has_these_columns_and_names(reference_fixtures):
+    folder = reference_fixtures / "metrics/data/gvqa/seed0"
+    table = pd.read_csv(folder / TRAIN_TRIPLETS)
+    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"]
+    assert set(table["sbj_gt"]) <= set(json.loads((folder / "objects.json").read_text()))
+
+
+def test_differences_are_counted(tmp_path):
+    path = tmp_path / "objects_freqs.json"
+    path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
+    told = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
+    largest = [{"name": "b", "file": 2, "ours": 12}, {"name": "c", "file": 0, "ours": 3}]
+    assert told == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
+    for wrong in ("[1]", '{"a": 1.5}', '{"a": true}', "{"):
+        path.write_text(wrong)
+        with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):
+            compare_frequencies(path, np.array([1]), ("a",))

@@ -1,0 +1,158 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.annotations import detection_boxes, read_annotations, splits_of
+from workbench.scenes.check import check_annotations
+from workbench.scenes.vrd import convert_vrd
+
+
+def write(path, value):
+    path.write_text(json.dumps(value))
+
+
+def random_relations(random, names):
+    def end():
+        (y1, x1), (y2, x2) = random.integers(0, 20, 2).tolist(), random.integers(20, 40, 2).tolist()
+        return {"category": int(random.integers(4)), "bbox": [y1, y2, x1, x2]}
+
+    found = {}
+    for name in names:
+        ends = [end() for _ in range(4)]
+        found[name] = [
+            {
+                "subject": ends[int(random.integers(4))],
+                "object": ends[int(random.integers(4))],
+                "predicate": int(random.integers(3)),
+            }
+            for _ in range(int(random.integers(5)))
+        ]
+    return found
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Random files in VRD's layout; one image is a .gif in the sizes alone, one is in the sizes only."""
+
+    def make(seed=0, sizes=True):
+        random = np.random.default_rng(seed)
+        folder = tmp_path / f"vrd{seed}"
+        folder.mkdir()
+        write(folder / "objects.json", ["man", "dog", "hat", "tree"])
+        write(folder / "predicates.json", ["on", "by", "with"])
+        for split, number in (("train", 12), ("test", 5)):
+            names = [f"{split}{n}.jpg" for n in range(number)]
+            write(folder / f"annotations_{split}.json", random_relations(random, names))
+            listed = [*names[:-1], f"{split}{number - 1}.gif", f"{split}_unannotated.jpg"]
+            if sizes:
+                entries = {name: {"width": 50 + n, "height": 60} for n, name in enumerate(listed)}
+                write(folder / f"{split}_image_metadata.json", entries)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relations_go_over_unchanged_and_boxes_become_detections(source, tmp_path, seed):
+    folder, out = source(seed), tmp_path / "out"
+    counts = convert_vrd(out, source=folder)
+    assert splits_of(out) == ("train", "test")
+    assert not [problem for problem in check_annotations(out, image_files=False) if problem.severity == "error"]
+    for split in splits_of(out):
+        given = json.loads((folder / f"annotations_{split}.json").read_text())
+        assert json.loads((out / f"rel_annotations_{split}.json").read_text()) == given
+        annotations = read_annotations(out, split)
+        assert annotations.images["file_name"].tolist() == list(given)
+        assert counts[split]["images"] == len(given) + 1
+        assert counts[split]["images_without_relations"] == sum(not relations for relations in given.values()) + 1
+        assert counts[split]["relations"] == len(annotations.relations) == sum(map(len, given.values()))
+        assert counts[split]["boxes"] == len(annotations.boxes)
+        detections = detection_boxes(out, split)
+        boxes = [tuple(row) for row in annotations.boxes.to_numpy().tolist()]
+        found = detections.assign(detection_class=detections["detection_class"] - 1)
+        assert sorted(map(tuple, found.to_numpy().tolist())) == sorted(boxes)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(0, 1), (0, 4), (5, 4)])
+def test_validation_images_leave_train(source, tmp_path, seed, number):
+    folder = source()
+    convert_vrd(tmp_path / "whole", source=folder)
+    for name in ("a", "b"):
+        convert_vrd(tmp_path / name, source=folder, validation_images=number, seed=seed)
+    whole = read_annotations(tmp_path / "whole", "train")
+    train, val = (read_annotations(tmp_path / "a", split) for split in ("train", "val"))
+    assert len(val.images) == number and val.relations["image"].nunique() == number
+    assert sorted([*train.images["image_id"], *val.images["image_id"]]) == whole.images["image_id"].tolist()
+    assert len(train.relations) + len(val.relations) == len(whole.relations)
+    for split in ("train", "val", "test"):
+        name = f"rel_annotations_{split}.json"
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_draw_depends_on_the_seed(source, tmp_path):
+    drawn = set()
+    for seed in range(6):
+        convert_vrd(
+            tmp_path / str(seed), source=source() if not seed else tmp_path / "vrd0", validation_images=3, seed=seed
+        )
+        drawn.add(tuple(read_annotations(tmp_path / str(seed), "val").images["image_id"]))
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_sizes_and_places_from_the_pictures(source, tmp_path, flat):
+    folder, pictures = source(sizes=False), tmp_path / "pictures"
+    with pytest.raises(WorkbenchError, match=r"train_image_metadata\.json.*images"):
+        convert_vrd(tmp_path / "out", source=folder)
+    for split, number in (("train", 12), ("test", 5)):
+        place = pictures if flat else pictures / f"sg_{split}_images"
+        place.mkdir(parents=True, exist_ok=True)
+        for n in range(number):
+            suffix = "gif" if n == 2 else "jpg"
+            Image.new("RGB", (70 + n, 80)).save(place / f"{split}{n}.{suffix}")
+    convert_vrd(tmp_path / "out", source=folder, images=pictures)
+    assert check_annotations(tmp_path / "out", pictures) == []
+    test = read_annotations(tmp_path / "out", "test", pictures)
+    assert test.images["width"].tolist() == [70, 71, 72, 73, 74]
+    assert test.images["file_name"][2].endswith("test2.gif") and all(test.image_path(n).is_file() for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("annotations_train.json", [], r"annotations_train\.json"),
+        ("annotations_train.json", {"train0.jpg": [{"predicate": 1}]}, r"train0\.jpg"),
+        ("annotations_test.json", {"test0.jpg": [{"subject": {}, "object": {}}]}, r"test0\.jpg"),
+        ("annotations_test.json", {"elsewhere.jpg": []}, r"elsewhere\.jpg.*size"),
+        ("train_image_metadata.json", {"train0.jpg": {"width": "9", "height": 9}}, r"train0\.jpg.*size"),
+        ("objects.json", {}, r"objects\.json"),
+    ],
+)
+def test_files_that_are_not_vrd(source, tmp_path, name, value, match):
+    folder = source()
+    write(folder / name, value)
+    with pytest.raises(WorkbenchError, match=match):
+        convert_vrd(tmp_path / "out", source=folder)
+
+
+@pytest.mark.parametrize("number", [-1, 5000])
+def test_more_validation_images_than_there_are(source, tmp_path, number):
+    with pytest.raises(WorkbenchError, match=f"{number} validation images"):
+        convert_vrd(tmp_path / "out", source=source(), validation_images=number)
+
+
+def test_the_published_numbers(real_data, tmp_path):
+    counts = convert_vrd(tmp_path, source=real_data / "vrd")
+    assert (counts["objects"], counts["relation_classes"]) == (100, 70)
+    assert [counts[split]["images"] for split in ("train", "test")] == [4000, 1000]
+    assert [counts[split]["relations"] for split in ("train", "test")] == [30355, 7638]
+    # The 4,000 and 1,000 include images that nobody annotated a relation in.
+    assert [counts[split]["images_without_relations"] for split in ("train", "test")] == [220, 45]
+    triplets = {}
+    for split in ("train", "test"):
+        table = read_annotations(tmp_path, split).relations[["subject", "relation", "object"]]
+        triplets[split] = set(map(tuple, table.to_numpy().tolist()))
+    assert len(triplets["test"] - triplets["train"]) == 1029

@@ -1,0 +1,163 @@
+"""Looking for a published data set in a folder: what is there, what is missing, and where to get it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.json_stream import BrokenJson, JsonFile, NotAnObject, parse_whole
+from workbench.scenes.known_data_sets import KNOWN, KnownDataSet
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
+
+_PICTURE_PARTS = ("sg_train_images", "sg_test_images")
+
+
+@dataclass(frozen=True)
+class MissingPart:
+    """A file or folder that is not usable: ``state`` says how, ``purpose`` what for, ``published`` where it is."""
+
+    what: str
+    state: str
+    required: bool
+    purpose: str
+    published: str
+
+
+@dataclass(frozen=True)
+class FoundDataSet:
+    """What of a data set lies below ``root``: its folders (None where not found), files, gaps and oddities."""
+
+    known: KnownDataSet
+    root: Path
+    annotation_folder: Path | None
+    image_folder: Path | None
+    present: tuple[Path, ...]
+    missing: tuple[MissingPart, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether all that is required is there."""
+        return not any(part.required for part in self.missing)
+
+    def file(self, name: str) -> Path | None:
+        """A present file by its name."""
+        return next((path for path in self.present if path.name == Path(name).name), None)
+
+    def report(self) -> str:
+        """All of it as text for people."""
+        lines = [f"{self.known.title} in {self.root}"]
+        lines.append(f"  annotations: {self.annotation_folder or 'none'}")
+        lines.append(f"  images: {self.image_folder or 'none'}")
+        for required, heading in ((True, "needed"), (False, "optional")):
+            parts = [part for part in self.missing if part.required == required]
+            if parts:
+                lines.append(f"  not there, {heading}:")
+            for (state, purpose, published), alike in groupby(parts, lambda p: (p.state, p.purpose, p.published)):
+                lines += [f"    {part.what}: {state}" for part in alike]
+                lines.append(f"      for {purpose}; from {published}")
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+
+def look_for(name: str, root: Path, *, image_folder: Path | None = None, read_files: bool = True) -> FoundDataSet:
+    """Look for the data set ``name`` below ``root``, and say what is missing.
+
+    With ``read_files`` all annotation files are read through, which finds files that were cut short and other numbers
+    of classes or images than the published ones; otherwise only missing and empty files are found. Raises
+    WorkbenchError for an unknown name or a root that is no folder.
+    """
+    if name not in KNOWN:
+        raise WorkbenchError(f"{name!r} is no known data set; expected one of {', '.join(KNOWN)}.")
+    known, root = KNOWN[name], Path(root)
+    if not root.is_dir():
+        raise WorkbenchError(f"{root}: no such folder. Give the folder into which {known.title} was unpacked.")
+    folder = _annotation_folder(known, root)
+    pictures = _image_folder(known, root) if image_folder is None else Path(image_folder)
+    present: list[Path] = []
+    missing: list[MissingPart] = []
+    warnings: list[str] = []
+    _look_at_annotations(known, folder or root / known.annotation_folders[0], read_files, present, missing, warnings)
+    if pictures is None or not pictures.is_dir():
+        looked = f"{' or '.join(known.image_folders)} in {root}" if pictures is None else str(pictures)
+        purpose = "region features, and pictures in the notebooks"
+        missing.append(MissingPart(looked, "no image folder", False, purpose, known.images_published))
+        pictures = None
+    for part in known.optional:
+        found = [place / part.name for place in _places(folder, root) if (place / part.name).is_file()]
+        if found:
+            present.append(found[0])
+        else:
+            missing.append(MissingPart(part.name, "missing", False, part.purpose, part.published))
+    if any(part.required for part in missing):
+        warnings += [f"{archive} is there; is it unpacked in full?" for archive in _archives(known, root)]
+    return FoundDataSet(known, root, folder, pictures, tuple(present), tuple(missing), tuple(warnings))
+
+
+def _annotation_folder(known: KnownDataSet, root: Path) -> Path | None:
+    """The candidate that has most of the required files; the first of several."""
+    candidates = [root / place for place in known.annotation_folders]
+    # Names of classes alone may lie anywhere; a folder of annotations has something of a split.
+    begun = [c for c in candidates if any(f.exists() for s in known.splits for f in known.files_of_split(c, s))]
+    return max(begun, key=lambda c: sum(f.exists() for f in known.required_files(c)), default=None)
+
+
+def _image_folder(known: KnownDataSet, root: Path) -> Path | None:
+    for place in known.image_folders:
+        folder = root / place
+        is_root = folder == root
+        if folder.is_dir() and (not is_root or any((folder / part).is_dir() for part in _PICTURE_PARTS)):
+            return folder
+    return None
+
+
+def _look_at_annotations(
+    known: KnownDataSet,
+    folder: Path,
+    read_files: bool,
+    present: list[Path],
+    missing: list[MissingPart],
+    warnings: list[str],
+) -> None:
+    expected = {folder / OBJECTS_FILE: known.classes[0], folder / RELATIONS_FILE: known.classes[1]}
+    expected |= {known.files_of_split(folder, split)[-1]: known.images[split] for split in known.splits}
+    for path in known.required_files(folder):
+        state, entries = _state(path, read_files)
+        if state:
+            missing.append(MissingPart(str(path), state, True, "annotations", known.annotations_published))
+            continue
+        present.append(path)
+        if None not in (entries, expected.get(path)) and entries != expected[path]:
+            what = "classes" if path.name in (OBJECTS_FILE, RELATIONS_FILE) else "images"
+            warnings.append(f"{path}: {entries:,} {what}, the published data set has {expected[path]:,}")
+
+
+def _state(path: Path, read_files: bool) -> tuple[str | None, int | None]:
+    """What keeps a file from being used, None where nothing does; and its number of entries where it was read."""
+    if not path.is_file():
+        return "missing", None
+    if not path.stat().st_size:
+        return "empty (zero bytes)", None
+    if not read_files:
+        return None, None
+    try:
+        names = path.name in (OBJECTS_FILE, RELATIONS_FILE)
+        return None, len(parse_whole(path)[0] if names else JsonFile(path).outline())
+    except BrokenJson as error:
+        return f"broken JSON, perhaps cut short ({error})", None
+    except (NotAnObject, TypeError) as error:
+        return f"not the expected content ({error})", None
+
+
+def _places(folder: Path | None, root: Path) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
+        if folder != root:
+            yield folder.parent
+    yield root
+
+
+def _archives(known: KnownDataSet, root: Path) -> list[Path]:
+    folders = {root, *((root / place).parent for place in known.annotation_folders if place != ".")}
+    return sorted(path for folder in folders if folder.is_dir() for path in folder.glob("*.zip"))

@@ -1,0 +1,191 @@
+"""Adding a published data set: checked, read once, and kept as tables, with what upstream's releases lack."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path, read_json, sha256_of_file, write_json
+from workbench.scenes.annotations import (
+    Annotations,
+    detections_path,
+    image_folder_of,
+    read_annotations,
+    relations_path,
+    splits_of,
+)
+from workbench.scenes.bands import count_classes
+from workbench.scenes.check import check_annotations, format_report
+from workbench.scenes.data_card import data_card
+from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
+from workbench.scenes.known_data_sets import KNOWN, VRD, KnownDataSet
+from workbench.scenes.problems import Problem, count_problems
+from workbench.scenes.relation_tables import RelationTables, write_relation_tables
+from workbench.scenes.upstream_files import TRAIN_TRIPLETS, compare_frequencies, write_upstream_files
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
+from workbench.scenes.vrd import convert_vrd
+
+__all__ = ["KNOWN", "FoundDataSet", "KnownDataSet", "MissingPart", "add_data_set", "look_for"]
+
+CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
+# One vector for each class, a JSON list in the order of the names, which VRD's redistributions bring.
+VRD_VECTORS = {"objects": "vrd_objects-emb-glove-300.json", "relations": "vrd_predicates-emb-glove-300.json"}
+
+
+def add_data_set(
+    folder: Path,
+    *,
+    name: str,
+    root: Path,
+    image_folder: Path | None = None,
+    validation_images: int = 0,
+    seed: int = 0,
+    object_text: Path | None = None,
+    relation_text: Path | None = None,
+) -> dict[str, Any]:
+    """Add the known data set ``name``, unpacked below ``root``, to ``folder``; returns its numbers.
+
+    Written are the class names, ``<split>/`` tables, the upstream files and synset tables (copied byte for byte), the
+    full report of the check (``problems.txt``), ``card.json``, ``source.json`` (places of annotations, images and
+    class vectors) and, for VRD, the converted ``annotations/``. ``validation_images`` are drawn from VRD's train by
+    ``seed``. Errors that make reading impossible, or files that are missing, are refused with the whole report; other
+    errors and warnings are counted: real data have boxes outside their image, and upstream uses them. After a kill
+    the finished splits are kept, unless the annotations changed, which is refused.
+    """
+    folder = Path(folder)
+    found = look_for(name, root, image_folder=image_folder, read_files=False)
+    if not found.usable:
+        raise WorkbenchError(f"{found.report()}\nNothing was added.")
+    annotations = _annotation_folder(folder, found, validation_images, seed)
+    problems = _checked(folder, annotations, found.image_folder)
+    vocabulary = Vocabulary.read(annotations)
+    vocabulary.write(folder)
+    splits = {}
+    for split in splits_of(annotations):
+        print(f"{found.known.title}, {split}", flush=True)
+        splits[split] = _split(folder / split, annotations, split, vocabulary, found.image_folder)
+    frequencies = _upstream_files(folder, splits["train"], found)
+    for table in SYNSET_TABLES:
+        _copy(_beside(found, table), folder / table)
+    card = data_card(splits, vocabulary)
+    write_json(folder / CARD, card)
+    texts = {"objects": object_text, "relations": relation_text}
+    source = {
+        "name": name,
+        "title": found.known.title,
+        "annotations": _absolute(found.annotation_folder),
+        "images": _absolute(found.image_folder),
+        "text": {kind: _text_file(given, found.file(VRD_VECTORS[kind])) for kind, given in texts.items()},
+    }
+    write_json(folder / SOURCE, source)
+    return {
+        **source,
+        "splits": card["splits"],
+        "object_classes": len(vocabulary.objects),
+        "relation_classes": len(vocabulary.relations),
+        "problems": problems,
+        "frequencies": frequencies,
+        "differs_from_published": _differences(found.known, vocabulary, splits, validation_images),
+    }
+
+
+def _annotation_folder(folder: Path, found: FoundDataSet, validation_images: int, seed: int) -> Path:
+    if found.known.layout != VRD:
+        if validation_images:
+            raise WorkbenchError(f"{found.known.title} has validation images of its own; leave validation_images at 0.")
+        return found.annotation_folder
+    drawn = {"validation_images": validation_images, "seed": seed}
+    convert_vrd(folder / CONVERTED, source=found.annotation_folder, images=found.image_folder, **drawn)
+    return folder / CONVERTED
+
+
+def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:
+    """Check the annotations once: what was found in a check of the same bytes is taken from its record."""
+    splits = splits_of(annotations)
+    files = [annotations / OBJECTS_FILE, annotations / RELATIONS_FILE]
+    files += [path(annotations, split) for split in splits for path in (detections_path, relations_path)]
+    record = {path.name: sha256_of_file(path) for path in files} | {"images": _absolute(image_folder)}
+    if (folder / CHECKED).is_file():
+        stored = read_json(folder / CHECKED)
+        if stored["files"] == record:
+            return stored["problems"]
+        raise WorkbenchError(f"{folder}: holds tables of other annotations. Delete the folder, or give another name.")
+    problems = check_annotations(annotations, image_folder, splits=splits, image_files=image_folder is not None)
+    if any(problem.blocks_reading for problem in problems):
+        raise WorkbenchError(f"{annotations}: nothing was added.\n{format_report(problems)}")
+    with atomic_path(folder / PROBLEMS) as temporary:
+        temporary.write_text(format_report(problems) + "\n", encoding="utf-8")
+    summary = _summary(problems)
+    write_json(folder / CHECKED, {"files": record, "problems": summary})
+    return summary
+
+
+def _summary(problems: list[Problem]) -> dict[str, Any]:
+    kinds: Counter[str] = Counter()
+    for problem in problems:
+        kinds[f"{Path(problem.file).name}: {problem.kind}"] += problem.times
+    numbers = {f"{severity}s": count_problems(problems, severity) for severity in ("error", "warning")}
+    return numbers | {"kinds": dict(kinds)}
+
+
+def _split(
+    place: Path, annotations: Path, split: str, vocabulary: Vocabulary, image_folder: Path | None
+) -> Annotations:
+    if (place / "tables.json").is_file():
+        tables = RelationTables.open(place)
+        pictures = image_folder_of(annotations, image_folder)
+        return Annotations(split, vocabulary, tables.images, tables.boxes, tables.relations, pictures)
+    found = read_annotations(annotations, split, image_folder)
+    write_relation_tables(place, found)
+    return found
+
+
+def _upstream_files(folder: Path, train: Annotations, found: FoundDataSet) -> dict[str, Any]:
+    """Make the upstream files that the source lacks; returns how those that it has differ from our counts."""
+    names = found.known.frequency_files
+    there = [name for name in (TRAIN_TRIPLETS, *names) if found.file(name) is not None]
+    done = [name for name in (TRAIN_TRIPLETS, *names) if (folder / name).is_file()]
+    write_upstream_files(folder, train, names=names, keep=there + done)
+    counts = count_classes(train.relations, train.vocabulary)
+    of_kind = ((counts.objects, train.vocabulary.objects), (counts.relations, train.vocabulary.relations))
+    return {
+        name: compare_frequencies(found.file(name), *kind)
+        for name, kind in zip(names, of_kind, strict=True)
+        if name in there
+    }
+
+
+def _differences(
+    known: KnownDataSet, vocabulary: Vocabulary, splits: dict[str, Annotations], validation_images: int
+) -> list[str]:
+    """Class and image counts that are not the published ones, as text."""
+    told = [("object classes", len(vocabulary.objects), known.classes[0])]
+    told.append(("relation classes", len(vocabulary.relations), known.classes[1]))
+    for split, published in known.images.items():
+        if published is not None:
+            drawn = validation_images if split == "train" else 0
+            told.append((f"images in {split}", len(splits[split].images), published - drawn))
+    return [f"{what}: {here:,}, published {there:,}" for what, here, there in told if here != there]
+
+
+def _text_file(given: Path | None, found: Path | None) -> str | None:
+    if given is not None and not Path(given).is_file():
+        raise WorkbenchError(f"{given}: no such file. Give the class vectors' file, or leave it out.")
+    return _absolute(given or found)
+
+
+def _beside(found: FoundDataSet, name: str) -> Path | None:
+    places = (found.annotation_folder, found.annotation_folder.parent, found.root)
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def _copy(source: Path | None, target: Path) -> None:
+    if source is not None and not target.is_file():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
