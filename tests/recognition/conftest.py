@@ -67,7 +67,8 @@ def write_generated(folder, random, centres, rows, n_boxes):
     table.to_parquet(folder / "generated.parquet")
     union = centres[1][table["relation"]] + 0.7 * random.standard_normal((rows, DIMENSION))
     save_array(folder / "union_features.npy", union.astype(np.float16))
-    write_json(folder / "generated.json", {"dimension": DIMENSION, "encoder": "made-up", "boxes": n_boxes})
+    write_json(folder / "generated.json", {"dimension": DIMENSION, "encoder": "made-up", "support": "signed",
+                                           "boxes": n_boxes})  # fmt: skip
     return table
 
 

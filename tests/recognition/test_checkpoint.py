@@ -84,7 +84,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     ({"objects": ["dog", "cat", "dog"]}, "entry 2: the name 'dog' again"), ({"relations": "on"}, "not a list"),
     ({"architecture": "tree"}, "'tree' is not known"), ({"architecture": ["lsvru"]}, "unhashable"),
     ({"encoder": None}, "encoder is None"), ({"entity_region": "picture"}, "entity_region is 'picture'"),
-    ({"history": [3]}, "history is"), ({"loss": 0.5}, "loss is 0.5"),
+    ({"support": "clamped"}, "support is 'clamped'"), ({"history": [3]}, "history is"), ({"loss": 0.5}, "loss is 0.5"),
 ])  # fmt: skip
 def test_contradictory_metadata_name_the_file_and_the_remedy(path, changes, message):
     tensors, facts = read_tensors(path)
@@ -121,11 +121,14 @@ def test_metadata_that_are_no_object_are_named(path, facts):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"dimension": 7}, "dimension 7, but the recogniser reads 6"),
     ({"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
+    ({"support": "rectified"}, "rectified features, but the recogniser was trained on signed ones"),
     ({"entity_region": "union"}, "the union's feature stands in.*cannot tell them apart.*train it on these"),
     ({"vocabulary": Vocabulary(("dog", "cat", "hat"), ("on", "near"))}, "names are not"),
 ])  # fmt: skip
 def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, changes, message):
-    asked = {"dimension": 6, "encoder": "encoder A", "entity_region": "box", "vocabulary": VOCABULARY}
+    asked = {"dimension": 6, "encoder": "encoder A", "support": "signed", "entity_region": "box",
+             "vocabulary": VOCABULARY}  # fmt: skip
+    recogniser = replace(recogniser, support="signed")
     recogniser.check_fits(SimpleNamespace(**asked), VOCABULARY, tmp_path)
     asked |= changes
     with pytest.raises(WorkbenchError, match=message):
@@ -136,6 +139,16 @@ def test_a_recogniser_of_unions_refuses_boxes(recogniser, tmp_path):
     bank = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box")
     with pytest.raises(WorkbenchError, match="trained with the union's"):
         replace(recogniser, entity_region="union").check_fits(bank, VOCABULARY, tmp_path)
+
+
+def test_older_files_and_imported_ones_take_features_of_any_support(recogniser, path, tmp_path):
+    tensors, facts = read_tensors(path)
+    save_tensors(path, tensors, {name: value for name, value in facts.items() if name != "support"})
+    for support in ("signed", "rectified"):
+        bank = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
+        load_recogniser(path).check_fits(bank, VOCABULARY, tmp_path)
+        save_recogniser(tmp_path / "known.safetensors", replace(recogniser, support=support))
+        assert load_recogniser(tmp_path / "known.safetensors").support == support
 
 
 def test_a_full_disk_keeps_the_old_file(path, recogniser, monkeypatch):

@@ -10,9 +10,9 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
-from workbench.recognition.batches import MixedBatches
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.finetuning import active_roles, finetune_recogniser, shown_counts
+from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import train_recogniser
 from workbench.regions.bank import FeatureBank
@@ -24,7 +24,7 @@ class Rows:
     """Features that are their own row numbers, with a sign for the source."""
 
     def __init__(self, rows, sign):
-        self.name, self.rows, self.sign = "rows", rows, sign
+        self.name, self.rows, self.sign, self.by_blocks, self.order = "rows", rows, sign, False, "rows"
         self.labels = {role: np.arange(rows) for role in ROLES}
 
     def __len__(self):
@@ -187,9 +187,23 @@ def test_generated_folders_that_do_not_fit_are_named(small_data, trained, tmp_pa
     pd.read_parquet(broken / "generated.parquet").drop(columns="subject_box").to_parquet(broken / "generated.parquet")
     with pytest.raises(WorkbenchError, match="no column subject_box"):
         GeneratedRows(broken, train)
-    write_json(broken / "generated.json", {"dimension": train.dimension, "encoder": "another", "boxes": 600})
+    write_json(broken / "generated.json", {"dimension": train.dimension, "encoder": "another", "support": "signed",
+                                           "boxes": 600})  # fmt: skip
     with pytest.raises(WorkbenchError, match="made for encoder 'another', but the train features have 'made-up'"):
         GeneratedRows(broken, train)
+
+
+def test_generated_rows_of_other_classes_or_support_are_refused(small_data, trained, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(small_data.generated, broken)
+    table = pd.read_parquet(broken / "generated.parquet")
+    table.assign(relation=table["relation"].where(table.index != 3, 99)).to_parquet(broken / "generated.parquet")
+    with pytest.raises(WorkbenchError, match=r"broken: .*'relation': class id 99 is unknown"):
+        finetune_recogniser(tmp_path / "run", recogniser=trained, generated=broken, features=small_data.features)
+    manifest = json.loads((broken / "generated.json").read_text())
+    write_json(broken / "generated.json", manifest | {"support": "rectified"})
+    with pytest.raises(WorkbenchError, match="made for support 'rectified', but the train features have 'signed'"):
+        GeneratedRows(broken, FeatureBank.open(small_data.features / "train"))
 
 
 @pytest.mark.parametrize(("options", "message"), [({"learning_rates": []}, "learning_rates is empty"),

@@ -70,8 +70,8 @@ def derived_parameter(seed: int, key: str, shape) -> np.ndarray:
 
 
 def whole_scene(features) -> Scenes:
-    tokens = torch.cat(features, dim=1)[None, :100]
-    return Scenes(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool), torch.zeros(len(features[0]), dtype=int))
+    tokens = torch.cat(features, dim=1)[:100]
+    return Scenes(tokens, torch.tensor([len(tokens)]), torch.zeros(len(features[0]), dtype=int))
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +185,10 @@ def small(seed: int = 0, **changes) -> RelTransformerHead:
 
 
 def batch(lengths, of_row, seed: int = 0, dimension: int = 7):
-    random, of_row = torch.Generator().manual_seed(seed), torch.as_tensor(of_row)
-    present = torch.arange(max(max(lengths), 1)) < torch.tensor(lengths)[:, None]
-    tokens = torch.randn(*present.shape, 3 * dimension, generator=random) * present[..., None]
+    random, of_row = torch.Generator().manual_seed(seed), torch.tensor(of_row, dtype=torch.int64)
+    tokens = torch.randn(sum(lengths), 3 * dimension, generator=random)
     features = [torch.randn(len(of_row), dimension, generator=random) for _ in range(3)]
-    return features, Scenes(tokens, present, of_row)
+    return features, Scenes(tokens, torch.tensor(lengths, dtype=torch.int64), of_row)
 
 
 def assert_same(one, other, **tolerance):
@@ -198,9 +197,14 @@ def assert_same(one, other, **tolerance):
 
 
 def padded(scenes: Scenes, length: int) -> Scenes:
-    extra = length - scenes.tokens.shape[1]
-    tokens = functional.pad(scenes.tokens, (0, 0, 0, extra))
-    return scenes._replace(tokens=tokens, present=functional.pad(scenes.present, (0, extra)))
+    """With one more scene of ``length`` tokens, to which no row belongs: all others are padded to its length."""
+    further = torch.randn(length, scenes.tokens.shape[1], generator=torch.Generator().manual_seed(length))
+    lengths = torch.cat([scenes.lengths, torch.tensor([length])])
+    return scenes._replace(tokens=torch.cat([scenes.tokens, further]), lengths=lengths)
+
+
+def by_scene(scenes: Scenes) -> list[torch.Tensor]:
+    return list(scenes.tokens.split(scenes.lengths.tolist()))
 
 
 @pytest.mark.parametrize("changes", [{}, {"classifier": "linear"}, {"adjusted": True}, {"separate_roles": True},
@@ -214,8 +218,7 @@ def test_clean_mode_sees_neither_padding_nor_batch_mates(changes, lengths, of_ro
     assert whole.relation.shape == (len(of_row), 5)
     assert_same(whole, head(*features, padded(scenes, 17)), rtol=1e-4, atol=1e-5)
     for row, scene in enumerate(of_row):
-        kept = slice(0, lengths[scene])
-        alone = Scenes(scenes.tokens[scene, None, kept], scenes.present[scene, None, kept], torch.tensor([0]))
+        alone = Scenes(by_scene(scenes)[scene], scenes.lengths[[scene]], torch.tensor([0]))
         single = head(*(feature[row, None] for feature in features), alone)
         assert_same(type(whole)(*(logits[row, None] for logits in whole)), single, rtol=1e-4, atol=1e-5)
 
@@ -224,7 +227,7 @@ def test_upstream_mode_sees_padding_as_tokens_and_only_then():
     features, scenes = batch([4, 2], [1, 0, 0])
     upstream, clean = small(compat="upstream"), small()
     assert not torch.allclose(upstream(*features, scenes).relation, clean(*features, scenes).relation)
-    assert_same(upstream(*features, scenes), upstream(*features, padded(scenes, 9)))
+    assert_same(upstream(*features, scenes), upstream(*features, padded(scenes, 9)), rtol=1e-4, atol=1e-5)
     levels = {}
     for name, head in {"upstream": upstream, "clean": clean}.items():
         for key, parameter in head.named_parameters():
@@ -232,9 +235,10 @@ def test_upstream_mode_sees_padding_as_tokens_and_only_then():
                 parameter.data.zero_()
         found = head.image_encoder(scenes)
         levels[name] = found.packing.padded(found.levels[-1])[:, :4]
-        assert torch.equal(found.visible[:, :4], scenes.present)
+        assert found.visible[:, :4].sum(dim=1).tolist() == [4, 2] and found.visible[1, :2].all()
         assert not found.visible[:, 4:].any()
-    torch.testing.assert_close(levels["upstream"][scenes.present], levels["clean"][scenes.present])
+    torch.testing.assert_close(levels["upstream"][0], levels["clean"][0])
+    torch.testing.assert_close(levels["upstream"][1, :2], levels["clean"][1, :2])
     with pytest.raises(WorkbenchError, match="101 tokens"):
         upstream(*features, padded(scenes, 101))
 
@@ -246,7 +250,7 @@ def test_rows_may_come_in_any_order_and_scenes_matter(compat):
     whole, order = head(*features, scenes), torch.tensor([3, 0, 4, 2, 1])
     shuffled = head(*(feature[order] for feature in features), scenes._replace(of_row=scenes.of_row[order]))
     assert_same(type(whole)(*(logits[order] for logits in whole)), shuffled, rtol=1e-4, atol=1e-5)
-    turned = head(*features, scenes._replace(tokens=scenes.tokens.flip(0), present=scenes.present.flip(0)))
+    turned = head(*features, scenes._replace(tokens=torch.cat(by_scene(scenes)[::-1]), lengths=scenes.lengths.flip(0)))
     for role, logits in whole._asdict().items():
         changed = (logits - getattr(turned, role)).abs().amax(dim=1) > 1e-4
         assert changed.tolist() == [scene != 1 for scene in of_row]  # the middle scene stays in its place
@@ -287,6 +291,18 @@ def test_attention_is_softmax_over_the_visible_keys():
         weights = (query[0, :, part] @ key[0, visible[0], part].T / 2).softmax(dim=1)
         torch.testing.assert_close(found[0, :, part], weights @ value[0, visible[0], part])
     assert not found[1].any()
+
+
+@pytest.mark.parametrize("compat", ["clean", "upstream"])
+def test_no_rows_give_no_logits_and_no_gradient(compat):
+    head = small(compat=compat).train()
+    logits = head(*batch([], [])[0], batch([], [])[1])
+    assert [len(part) for part in logits] == [0, 0, 0]
+    sum(part.sum() for part in logits).backward()
+    for name, parameter in head.named_parameters():
+        # Every process of several must have the same gradients to add up, also one whose part of a batch is empty.
+        assert (parameter.grad is None) == any(part in name for part in UNUSED), name
+        assert parameter.grad is None or not parameter.grad.any(), name
 
 
 @pytest.mark.parametrize(("rows", "scenes"), [(1, 1), (9, 4), (40, 3)])
@@ -352,11 +368,11 @@ def test_scenes_of_more_than_a_hundred_relations_are_cut():
     found = index.scenes_of(of_row)
     assert found.rows.shape == (1, 100)
     tokens = torch.randn(104, 21, generator=torch.Generator().manual_seed(0))
-    scenes = Scenes(tokens[found.rows], torch.from_numpy(found.rows >= 0), torch.from_numpy(found.of_row))
+    scenes = Scenes(tokens[found.rows[0]], torch.tensor([100]), torch.from_numpy(found.of_row))
     features = tokens[of_row].split(7, dim=1)
     for compat in ("clean", "upstream"):
         logits = small(compat=compat)(*features, scenes)
-        assert_same(logits, small(compat=compat)(*features, scenes._replace(tokens=tokens[None, :100])))
+        assert_same(logits, small(compat=compat)(*features, scenes._replace(tokens=tokens[:100])))
 
 
 def test_config_round_trips_and_refuses_what_does_not_fit():
@@ -375,6 +391,6 @@ def test_missing_or_foreign_scenes_are_refused():
     with pytest.raises(WorkbenchError, match="no scenes"):
         head(*features)
     with pytest.raises(WorkbenchError, match="dimension 20 for 2 rows, expected 21"):
-        head(*features, scenes._replace(tokens=scenes.tokens[..., 1:]))
+        head(*features, scenes._replace(tokens=scenes.tokens[:, 1:]))
     with pytest.raises(WorkbenchError, match="21 for 1 rows"):
         head(*features, scenes._replace(of_row=scenes.of_row[:1]))

@@ -48,18 +48,24 @@ def test_only_the_first_hundred_relations_become_tokens():
     assert len(index.rows_of_images(np.array([0]))[0]) == 130
 
 
-def test_tokens_are_the_three_features_and_zero_elsewhere():
-    found = ImageScenes(Table({"image": [0, 1, 1]}))(np.array([2, 0]))
-    assert found.present.tolist() == [[True, False], [True, True]] and found.of_row.tolist() == [1, 0]
-    assert found.tokens[1].tolist() == [[2, 1002, 2002], [3, 1003, 2003]]
-    assert not found.tokens[0, 1].any()
+def by_scene(scenes):
+    assert scenes.lengths.sum() == len(scenes.tokens)
+    return [part.astype(int).tolist() for part in np.split(scenes.tokens, np.cumsum(scenes.lengths)[:-1])]
+
+
+def test_tokens_are_the_three_features_scene_by_scene():
+    scenes = ImageScenes(Table({"image": [0, 1, 1]}))
+    found = scenes(np.array([2, 0]))
+    assert found.of_row.tolist() == [1, 0]
+    assert by_scene(found) == [[[1, 1001, 2001]], [[2, 1002, 2002], [3, 1003, 2003]]]
+    assert sorted(scenes.rows_needed(np.array([2])).tolist()) == [1, 2]
 
 
 def test_rows_without_images_are_scenes_of_their_own():
     table = Table({"subject": [4, 5, 6]})
     assert isinstance(scenes_of(table), OwnScenes) and isinstance(scenes_of(Table({"image": [0]})), ImageScenes)
     found = OwnScenes(table)(np.array([2, 0]))
-    assert found.tokens[:, :, 0].tolist() == [[3], [1]] and found.present.all() and found.of_row.tolist() == [0, 1]
+    assert by_scene(found) == [[[3, 1003, 2003]], [[1, 1001, 2001]]] and found.of_row.tolist() == [0, 1]
 
 
 def test_a_generated_relation_joins_the_image_of_its_kept_entity():
@@ -67,16 +73,35 @@ def test_a_generated_relation_joins_the_image_of_its_kept_entity():
     generated = Table({"replaced": ["subject", "object", "subject"], "subject_box": [0, 1, 2], "object_box": [3, 4, 5]})
     image_of_box = np.array([4, 9, 4, 4, 9, 77])  # boxes kept: 3 (image 4), 1 (image 9), 5 (an image without relations)
     found = SeedImageScenes(generated, real, image_of_box)(np.array([0, 1, 2]))
-    first = [found.tokens[row, found.present[row], 0].tolist() for row in range(3)]
+    first = [[token[0] for token in scene] for scene in by_scene(found)]
     assert first == [[1, 1, 2], [2, 3], [3]]
     assert found.of_row.tolist() == [0, 1, 2]
+
+
+def test_a_generated_relation_and_its_scene_are_a_hundred_tokens_at_most():
+    draw = np.random.default_rng(0)
+    real = Table({"image": np.sort(draw.choice([0, 0, 0, 0, 3, 5, 8], 400))})
+    boxes = draw.integers(0, 50, (30, 2))
+    generated = Table({"replaced": ["subject"] * 30, "subject_box": boxes[:, 0], "object_box": boxes[:, 1]})
+    image_of_box = draw.integers(0, 10, 50)
+    rows = draw.permutation(30)[:20]
+    images = real.relations["image"].to_numpy()
+    for row, scene in zip(rows, by_scene(SeedImageScenes(generated, real, image_of_box)(rows)), strict=True):
+        there = np.flatnonzero(images == image_of_box[boxes[row, 1]])[: MOST_TOKENS - 1]
+        assert [token[0] for token in scene] == [row + 1, *(there + 1)]
+
+
+def test_images_are_found_among_those_with_relations():
+    index = SceneIndex(np.array([7, 3, 7]))
+    assert index.positions_of(np.array([3, 7, 9, 0])).tolist() == [0, 1, -1, -1]
+    assert index.token_rows(np.array([-1, 1])).tolist() == [[-1, -1], [0, 2]]
 
 
 def test_two_parts_of_a_batch_keep_their_scenes():
     left, right = ImageScenes(Table({"image": [0, 0, 0]}))(np.array([1])), OwnScenes(Table({"image": [0, 0]}))
     both = joined(left, right(np.array([0, 1])))
-    assert both.tokens.shape == (3, 3, 3) and both.of_row.tolist() == [0, 1, 2]
-    assert both.present.sum(axis=1).tolist() == [3, 1, 1] and np.array_equal(both.tokens[0], left.tokens[0])
+    assert both.of_row.tolist() == [0, 1, 2] and both.lengths.tolist() == [3, 1, 1]
+    assert by_scene(both) == [*by_scene(left), [[1, 1001, 2001]], [[2, 1002, 2002]]]
 
 
 def test_unknown_scenes_are_refused():

@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(small_dat
 def test_features_that_are_not_finite_are_named(small_data, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
-    path = features / "train" / "union_features.npy"
+    path = features / "train" / "union_features-00000.npy"
     union = np.load(path)
     union[17, 3] = np.inf
     save_array(path, union)
@@ -141,7 +141,8 @@ def test_wrong_parameters_are_named(small_data, tmp_path, name, value):
 
 def test_an_epoch_shows_every_row_once_whatever_the_batch_size():
     class Rows:
-        name, labels = "rows", {role: np.arange(23) for role in ("subject", "relation", "object")}
+        name, order, by_blocks = "rows", "rows", False
+        labels = {role: np.arange(23) for role in ("subject", "relation", "object")}  # noqa: RUF012
         __len__ = lambda self: 23  # noqa: E731
         __call__ = lambda self, rows: (rows, rows, rows)  # noqa: E731
 

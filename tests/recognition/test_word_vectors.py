@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.recognition import word_vectors
 from workbench.recognition.word_vectors import iterate_word_vectors, read_class_vectors, text_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -81,6 +82,31 @@ def test_upstream_spelling_rules_against_the_two_passes_over_everything(tmp_path
     for row, word in ((found.objects[0], "t-shirt"), (found.relations[1], "on")):
         wanted = naive_upstream_lookup(vectors, word)
         np.testing.assert_allclose(row, wanted / np.linalg.norm(wanted), rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 22])
+def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(word_vectors, "CHUNK_BYTES", chunk_bytes)
+    vectors = random_vectors([f"word{i}" for i in range(60)], dimension=11)
+    found = dict(iterate_word_vectors(write(tmp_path / "vectors.bin", vectors), lambda word: word.endswith("7")))
+    assert list(found) == [word for word, _ in vectors if word.endswith("7")]
+    assert all(np.array_equal(found[word], vector) for word, vector in vectors if word in found)
+    assert all(vector.base is None for vector in found.values())
+
+
+@pytest.mark.parametrize("ending", ["\n", " \n"])
+def test_glove_words_may_hold_blanks_and_line_separators(tmp_path, ending):
+    words = ["the", "on", ". . .", "at name@domain.com", "a\u0085b", "c\u2028d", "e\rf", "\u00a0", "on on", "last"]
+    vectors = random_vectors(words, dimension=6)
+    lines = [f"{word} {' '.join(repr(float(v)) for v in vector)}{ending}" for word, vector in vectors]
+    (tmp_path / "glove.txt").write_bytes("".join(lines).encode())
+    found = list(iterate_word_vectors(tmp_path / "glove.txt"))
+    assert [word for word, _ in found] == words
+    for (_, vector), (_, wanted) in zip(found, vectors, strict=True):
+        np.testing.assert_array_equal(vector, wanted)
+    assert [word for word, _ in iterate_word_vectors(tmp_path / "glove.txt", {"on"}.__contains__)] == ["on"]
+    (tmp_path / "header.vec").write_bytes(f"{len(words)} 6\n{''.join(lines)}".encode())
+    assert [word for word, _ in iterate_word_vectors(tmp_path / "header.vec")] == words
 
 
 def test_missing_words_are_named(tmp_path):

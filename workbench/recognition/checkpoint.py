@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.heads import architecture_of, empty_head, read_config
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.regions.bank_writer import ENTITY_REGIONS
+from workbench.regions.bank_manifest import ENTITY_REGIONS, SUPPORTS
 from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"
@@ -32,7 +32,7 @@ class Recogniser:
 
     ``encoder`` is the identity of the region encoder whose features it reads, ``entity_region`` "box" or "union",
     ``word_source`` says where the class vectors come from, ``loss`` what it was trained with, ``history`` (JSON)
-    how it came about.
+    how it came about. ``support`` of the features is "signed" or "rectified", "" where that is not known.
     """
 
     head: LsvruHead
@@ -42,9 +42,10 @@ class Recogniser:
     loss: str
     word_source: str
     history: dict[str, Any] = field(default_factory=dict)
+    support: str = ""
 
     def check_fits(self, bank, vocabulary: Vocabulary, place: Path) -> None:
-        """Refuse features of another dimension, encoder, entity region (all of ``bank``) or vocabulary."""
+        """Refuse features of another dimension, encoder, support, entity region (all of ``bank``) or vocabulary."""
         wanted, found = self.head.config.feature_dimension, bank.dimension
         if wanted != found:
             raise WorkbenchError(
@@ -55,6 +56,11 @@ class Recogniser:
             raise WorkbenchError(
                 f"{place}: features of the encoder {bank.encoder!r}, but the recogniser was trained on those of "
                 f"{self.encoder!r}. Give it the features it was trained on, or train it on these."
+            )
+        if self.support and self.support != bank.support:
+            raise WorkbenchError(
+                f"{place}: {bank.support} features, but the recogniser was trained on {self.support} ones. "
+                "Give it the features it was trained on, or train it on these."
             )
         if self.entity_region != bank.entity_region:
             raise WorkbenchError(f"{place}: {self._entity_misfit(bank.entity_region)}")
@@ -87,6 +93,7 @@ def save_recogniser(path: Path, recogniser: Recogniser) -> None:
         "relations": list(recogniser.vocabulary.relations),
         "encoder": recogniser.encoder,
         "entity_region": recogniser.entity_region,
+        "support": recogniser.support,
         "loss": recogniser.loss,
         "word_source": recogniser.word_source,
         "history": recogniser.history,
@@ -166,12 +173,15 @@ def _plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
             raise WorkbenchError(f"{key} is {facts[key]!r}, not of type {kind.__name__}")
     if facts["entity_region"] not in ENTITY_REGIONS:
         raise WorkbenchError(f"entity_region is {facts['entity_region']!r}, not one of {', '.join(ENTITY_REGIONS)}")
-    return {key: facts[key] for key in kinds}
+    # Checkpoints from before supports were compared name none.
+    if facts.get("support", "") not in ("", *SUPPORTS):
+        raise WorkbenchError(f"support is {facts['support']!r}, not one of {', '.join(SUPPORTS)}")
+    return {key: facts[key] for key in kinds} | {"support": facts.get("support", "")}
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
     """Tensors and a JSON object in one safetensors file, written atomically."""
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Through bytes, so that a full disk is an OSError with its number and becomes our message.
     content = save(plain, metadata={METADATA_KEY: json.dumps(facts)})
     with atomic_path(path) as temporary:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.language.captions import TripletIndex
 from workbench.language.hardness import HardnessModel
 from workbench.scenes.vocabulary import ROLES
 
@@ -20,10 +21,9 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
     triplet without a caption there.
     """
     triplets = Path(triplets)
-    captions = pd.read_parquet(triplets / "captions.parquet")
+    captions = pd.read_parquet(triplets / "captions.parquet", columns=list(ROLES))
     embeddings = np.load(triplets / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
-    known = pd.MultiIndex.from_frame(captions[list(ROLES)])
-    place = known.get_indexer(pd.MultiIndex.from_frame(relations[list(ROLES)]))
+    place = TripletIndex(captions[list(ROLES)].to_numpy()).rows(relations[list(ROLES)].to_numpy())
     if (place < 0).any():
         row = int(np.flatnonzero(place < 0)[0])
         raise WorkbenchError(
@@ -31,5 +31,5 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
             f"({', '.join(str(relations.iloc[row][role]) for role in ROLES)}). Generate features from these triplets."
         )
     distinct, index = np.unique(place, return_inverse=True)
-    entropy = HardnessModel.load(triplets / "hardness.npz").entropy(embeddings[distinct])[index.reshape(-1)]
+    entropy = HardnessModel.load(triplets / "hardness.npz").entropy(embeddings[distinct])[index]
     return entropy <= np.median(entropy)

@@ -14,7 +14,7 @@ from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.ltvrr_csv import result_table, write_result_csv
 from workbench.recognition.ltvrr_metrics import accuracy_per_example
 from workbench.recognition.prediction import probability_batches
-from workbench.recognition.stored_features import FeatureRows
+from workbench.recognition.stored_features import FeatureRows, check_classes
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -48,7 +48,9 @@ def evaluate_recogniser(
     bank = FeatureBank.open(features / split)
     loaded = load_recogniser(recogniser)
     loaded.check_fits(bank, vocabulary, bank.folder)
-    counts = count_classes(pd.read_parquet(features / "train" / "relations.parquet"), vocabulary)
+    check_classes(bank.relations, vocabulary, bank.folder)
+    train = pd.read_parquet(features / "train" / "relations.parquet", columns=list(ROLES))
+    counts = count_classes(train, vocabulary)
     chosen = chosen_device(device)
     rows = FeatureRows(bank, str(bank.folder), memory_gigabytes=0.0)
     predictions, csv_rows = [], []

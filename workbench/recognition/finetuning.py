@@ -10,14 +10,15 @@ import pandas as pd
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.recognition.batches import MixedBatches
+from workbench.processes import Processes
 from workbench.recognition.checkpoint import RECOGNISER_FILE, load_recogniser, save_recogniser
 from workbench.recognition.curriculum import CURRICULA, easy_rows
-from workbench.recognition.fitting import FitPlan
+from workbench.recognition.fit_plan import FitPlan
+from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes, generated_scenes, images_of_boxes
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows, GeneratedRows, check_classes
 from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
 from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.bank import FeatureBank
@@ -93,11 +94,12 @@ def finetune_recogniser(
     The class vectors are the recogniser's own. The recogniser before fine-tuning is measured
     on validation too and reported as ``validation_before_*``; it is not a candidate, so the result may be worse
     than it, unless ``keep_if_worse`` is False: then the unchanged recogniser is kept and ``changed`` says so.
-    Writes ``recogniser.safetensors`` and ``log.jsonl`` (all learning rates); a killed run continues.
+    Writes ``recogniser.safetensors`` and ``log.jsonl`` (all learning rates); a killed run continues. Processes that
+    a launcher started together share the work, and return once the first one has written the files.
     """
     if relmix != "none" and roles != "all":
         raise WorkbenchError(f"relmix {relmix!r} mixes all roles of a row, but roles is {roles!r}. Use roles='all'.")
-    folder, features, chosen = Path(folder), Path(features), chosen_device(device)
+    folder, features, chosen, processes = Path(folder), Path(features), chosen_device(device), Processes.current()
     vocabulary = Vocabulary.read(features)
     train, validation = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
     start = load_recogniser(recogniser)
@@ -105,6 +107,7 @@ def finetune_recogniser(
         start.check_fits(bank, vocabulary, bank.folder)
     counts = count_classes(train.relations, vocabulary)
     rows = GeneratedRows(generated, train, entities)
+    check_classes(rows.relations, vocabulary, rows.folder)
     active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
     source = _batches(
         rows, train, f"{features / 'train'}", memory_gigabytes, scenes if start.head.reads_scenes else None, active,
@@ -113,7 +116,8 @@ def finetune_recogniser(
     )  # fmt: skip
     shown = _counts_of_loss(prior, counts, rows, active, real_replay, vocabulary)
     objective = ObjectivePlan(loss, tau, gamma, vilhub_scale, relmix, synthetic_weight)
-    validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
+    validate = validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained,
+                             processes)  # fmt: skip
     before = validate(start.head.to(chosen), chosen)
     start_weights = {name: value.cpu().clone() for name, value in start.head.state_dict().items()}
     # The candidates take the place of the plan's learning rate.
@@ -121,7 +125,7 @@ def finetune_recogniser(
     trials = fit_learning_rates(
         lambda: load_recogniser(recogniser).head, source, Objective(objective, shown, seed), validate, plan,
         learning_rates, folder, on_epoch=on_epoch, seconds_between_states=seconds_between_states,
-        first_choice=epochs // 2 + 1 if curriculum != "none" else 1,
+        first_choice=epochs // 2 + 1 if curriculum != "none" else 1, processes=processes,
     )  # fmt: skip
     share, best_weights, after = best_interpolation(
         start.head,
@@ -141,8 +145,10 @@ def finetune_recogniser(
     start.head.load_state_dict(best_weights)
     start.history = history
     start.loss = loss if changed else start.loss
-    save_recogniser(folder / RECOGNISER_FILE, start)
-    forget_trials(folder)
+    if processes.main:
+        save_recogniser(folder / RECOGNISER_FILE, start)
+        forget_trials(folder)
+    processes.wait()
     facts = {"generated_rows": len(rows), "weight_share": share, "changed": changed}
     return facts | trials.metrics() | before_and_after(before, after)
 

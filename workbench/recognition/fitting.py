@@ -1,12 +1,14 @@
 """One resumable fit of a head: optimiser, learning rate, epochs, validation, and the best weights kept.
 
-Training on real rows and fine-tuning on generated ones differ only in the batches that they hand in.
+Training on real rows and fine-tuning on generated ones differ only in the batches that they hand in. Several processes
+may share a fit: each embeds its part of a batch's rows, then all compute the objective of the whole batch, because
+class-weighted losses, VilHub and RelMix look at its rows together.
 """
 
+import contextlib
 import json
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,60 +16,34 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from workbench.devices import PRECISIONS, chosen_device, network_autocast, network_precision
+from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.processes import Processes
 from workbench.randomness import derived_seed
-from workbench.recognition.checkpoint import read_tensors, save_tensors
-from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.feature_window import Regions, on_device
+from workbench.recognition.fit_plan import FitPlan, learning_rate_factor, new_optimiser
+from workbench.recognition.fit_state import FitState, Fitted, Progress
+from workbench.recognition.lsvru import LsvruHead, VisualEmbeddings
 from workbench.recognition.objective import ObjectiveFunction, Targets
 from workbench.recognition.scene_features import SceneFeatures
-from workbench.scenes.vocabulary import ROLES
+from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
-SCHEDULES = ("cosine", "step", "constant")
-OPTIMISERS = ("adamw", "sgd")
-MOMENTUM = 0.9
-# The reference decays at 5.33 and 7.11 of 12 epochs (6.2) and warms up from a third (6.1).
-STEP_DECAYS = (5.33 / 12, 7.11 / 12)
-WARM_UP_FROM = 1 / 3
-
-
-@dataclass(frozen=True)
-class FitPlan:
-    """How long and how fast: the numbers of the reference (6.1) are SGD, weight decay 1e-4 and step decay."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    optimiser: str = "adamw"
-    weight_decay: float = 0.01
-    schedule: str = "cosine"
-    warm_up_steps: int = 100
-    precision: str = "auto"
-    device: str = "auto"
-
-    def check(self) -> None:
-        """Refuse values outside their range with a message that names the allowed ones."""
-        for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise WorkbenchError(
-                    f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}."
-                )
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+SECONDS_WITHIN_EPOCHS = 300.0
+ALONE = Processes()
 
 
 @dataclass
 class Batch:
-    """Features of subject, union and object (n, D) float32, labels by role (n,) int64, 0-based.
+    """Features of subject, union and object (m, D) float32 or float16, labels by role (n,) int64, 0-based.
 
-    ``active`` (n,) bool by role says which rows a role's loss looks at, None means all; ``generated`` (n,) bool says
-    which rows are not real, None means none. ``scenes`` is given where the head reads them.
+    Of several processes each has the features and the scenes of its part of the rows, `Processes.part` of n, and all
+    that is said of every row. ``active`` (n,) bool by role says which rows a role's loss looks at, None means all;
+    ``generated`` (n,) bool says which rows are not real, None means none. ``scenes`` is given where the head reads
+    them.
     """
 
-    features: tuple[np.ndarray, np.ndarray, np.ndarray]
+    features: Regions
     labels: dict[str, np.ndarray]
     active: dict[str, np.ndarray] | None = None
     generated: np.ndarray | None = None
@@ -75,24 +51,18 @@ class Batch:
 
 
 class BatchSource(Protocol):
-    """Batches of an epoch, a function of the epoch's number alone; ``name`` is for messages."""
+    """Batches of an epoch, a function of the epoch's number alone; ``name`` is for messages.
+
+    ``order`` names the way in which rows follow each other: with another one a fit cannot be gone on with.
+    """
 
     name: str
+    order: str
     steps_per_epoch: int
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch (counted from 1)."""
+    def batches(self, epoch: int, first: int = 0, processes: Processes = ALONE) -> Generator[Batch, None, None]:
+        """The batches of an epoch (counted from 1) from step ``first`` (counted from 0) on."""
         ...
-
-
-@dataclass
-class Fitted:
-    """What a fit leaves: the best epoch's weights, its validation numbers, and the log of all epochs."""
-
-    best_weights: dict[str, torch.Tensor]
-    best_epoch: int
-    best: dict[str, float]
-    log: list[dict[str, Any]]
 
 
 def fit(
@@ -106,52 +76,50 @@ def fit(
     log_path: Path | None = None,
     on_epoch: Callable[[dict], None] | None = None,
     seconds_between_states: float = 10.0,
+    seconds_within_epochs: float = SECONDS_WITHIN_EPOCHS,
     first_choice: int = 1,
+    processes: Processes = ALONE,
 ) -> Fitted:
     """Train ``head`` and keep the weights of the epoch with the highest "combined" of ``validate``.
 
     Epochs before ``first_choice`` are not chosen (half a curriculum is none).
-    Parameters that do not require a gradient stay as they are. Dropout draws from (seed, epoch).
-    ``state`` is a safetensors file from which a killed fit continues to the same result. A loss that is not
-    finite stops with a WorkbenchError that says where; the state of the last good epoch stays.
+    Parameters that do not require a gradient stay as they are. Dropout draws from (seed, epoch, step).
+    ``state`` is a safetensors file from which a killed fit continues to the same result; it is written after an epoch
+    if ``seconds_between_states`` have passed, within one after ``seconds_within_epochs``, and on SIGTERM, which ends
+    the fit with ``Stopped`` at the next step. A loss that is not finite stops with a WorkbenchError that says where;
+    the last good state stays.
+
+    All of several ``processes`` return the same; the first one writes the files and calls ``on_epoch``. They give the
+    result of one process, but for rounding, and but for the draws of dropout, where a head has it.
     """
     plan.check()
     device = chosen_device(plan.device)
     head.to(device).train()
-    optimiser = _optimiser(head, plan)
-    work = _work(plan, objective)
-    fitted = _restore(state, head, optimiser, work) or Fitted({}, 0, {}, [])
-    total_steps, saved_at = plan.epochs * source.steps_per_epoch, time.monotonic()
-    for epoch in range(len(fitted.log) + 1, plan.epochs + 1):
-        started = time.monotonic()
-        entry = _run_epoch(head, source, objective, optimiser, plan, epoch, total_steps, state)
-        validation = validate(head.eval(), device)
-        head.train()
-        entry |= named_validation(validation)
-        entry |= {"held_out_loss": validation["loss"], "seconds": round(time.monotonic() - started, 3)}
-        fitted.log.append(entry)
-        if epoch >= first_choice and (not fitted.best or validation["combined"] > fitted.best["combined"]):
-            fitted.best_weights = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
-            fitted.best_epoch, fitted.best = epoch, validation
-        if time.monotonic() - saved_at >= seconds_between_states or epoch == plan.epochs:
-            _keep(state, head, optimiser, fitted, work)
-            saved_at = time.monotonic()
-        if log_path is not None:
-            write_log(log_path, fitted.log)
-        if on_epoch is not None:
-            on_epoch(entry)
+    optimiser = new_optimiser(head, plan)
+    kept = FitState(state, head, optimiser, _work(plan, objective, source, head), processes)
+    fitted, progress = kept.restore()
+    epochs = _Epochs(head, source, objective, optimiser, plan, kept, processes, seconds_within_epochs)
+    with stop_on_sigterm() as request:
+        for epoch in range(len(fitted.log) + 1, plan.epochs + 1):
+            started = time.monotonic() - progress.seconds
+            entry = epochs.run(epoch, fitted, progress, request)
+            validation = validate(head.eval(), device)
+            head.train()
+            entry |= named_validation(validation)
+            entry |= {"held_out_loss": validation["loss"], "seconds": round(time.monotonic() - started, 3)}
+            fitted.log.append(entry)
+            if epoch >= first_choice and (not fitted.best or validation["combined"] > fitted.best["combined"]):
+                fitted.best_weights = {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}
+                fitted.best_epoch, fitted.best = epoch, validation
+            progress = Progress()
+            if kept.older_than(seconds_between_states) or epoch == plan.epochs:
+                kept.keep(fitted, progress)
+            if processes.main and log_path is not None:
+                write_log(log_path, fitted.log)
+            if processes.main and on_epoch is not None:
+                on_epoch(entry)
+            epochs.stop_if_asked(fitted, progress, request)
     return fitted
-
-
-def learning_rate_factor(step: int, total_steps: int, plan: FitPlan) -> float:
-    """Factor on the learning rate before step ``step`` (0-based): linear warm-up from 1/3, then the schedule."""
-    warm_up = min(plan.warm_up_steps, total_steps // 5)
-    factor = WARM_UP_FROM + (1 - WARM_UP_FROM) * step / warm_up if step < warm_up else 1.0
-    if plan.schedule == "cosine":
-        return factor * 0.5 * (1 + math.cos(math.pi * step / total_steps))
-    if plan.schedule == "step":
-        return factor * 0.1 ** sum(step >= share * total_steps for share in STEP_DECAYS)
-    return factor
 
 
 def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:
@@ -165,42 +133,92 @@ def write_log(path: Path, entries: list[dict[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
-def _run_epoch(head, source, objective, optimiser, plan, epoch, total_steps, state) -> dict[str, Any]:
-    device = next(head.parameters()).device
-    precision = network_precision(device, plan.precision)
-    sums, step = dict.fromkeys(ROLES, 0.0), (epoch - 1) * source.steps_per_epoch
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derived_seed(plan.seed, "recogniser dropout", epoch))
-        for batch in source.batches(epoch):
-            factor = learning_rate_factor(step, total_steps, plan)
-            for group in optimiser.param_groups:
-                group["lr"] = plan.learning_rate * group["multiple"] * factor
-            scenes = None if batch.scenes is None else batch.scenes.on(device)
-            with network_autocast(device, precision):
-                visual = head.visual_embeddings(*_on_device(batch.features, device), scenes)
-                logits = head.logits(visual)
-            parts = objective(head, visual, logits, _targets(batch, device), step)
-            total = parts["subject"] + parts["relation"] + parts["object"]
-            if not torch.isfinite(total):
-                raise _not_finite(source, epoch, step, parts, plan, state)
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            optimiser.step()
-            step += 1
-            for role, part in parts.items():
-                sums[role] += part.item()
-    means = {f"loss_{role}": value / source.steps_per_epoch for role, value in sums.items()}
-    return {"epoch": epoch, "step": step, "loss": sum(means.values()), **means, "learning_rate": plan.learning_rate}
+@dataclass(frozen=True)
+class _Epochs:
+    """What all epochs of a fit share."""
+
+    head: LsvruHead
+    source: BatchSource
+    objective: ObjectiveFunction
+    optimiser: torch.optim.Optimizer
+    plan: FitPlan
+    state: FitState
+    processes: Processes
+    seconds_within: float
+
+    def run(self, epoch: int, fitted: Fitted, progress: Progress, request: StopRequest) -> dict[str, Any]:
+        """Take the steps of an epoch that ``progress`` lacks; returns its entry of the log."""
+        device, steps = next(self.head.parameters()).device, self.source.steps_per_epoch
+        began = time.monotonic() - progress.seconds
+        with (
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            contextlib.closing(self.source.batches(epoch, progress.steps, self.processes)) as batches,
+        ):
+            for batch in batches:
+                step = (epoch - 1) * steps + progress.steps
+                self._seed_dropout(epoch, progress.steps)
+                parts, total = self._loss(batch, step, device)
+                if self.processes.any(not bool(torch.isfinite(total))):
+                    raise self._not_finite(epoch, progress.steps, parts)
+                # Here and not behind the update: a finite loss has just shown that the weights are good.
+                progress.seconds = time.monotonic() - began
+                self.stop_if_asked(fitted, progress, request)
+                if self.state.older_than(self.seconds_within):
+                    self.state.keep(fitted, progress)
+                self._update(total, step)
+                progress.steps += 1
+                for role, part in parts.items():
+                    progress.sums[role] += part.item()
+        means = {f"loss_{role}": value / steps for role, value in progress.sums.items()}
+        numbers = {"epoch": epoch, "step": epoch * steps, "loss": sum(means.values())}
+        return {**numbers, **means, "learning_rate": self.plan.learning_rate}
+
+    def stop_if_asked(self, fitted: Fitted, progress: Progress, request: StopRequest) -> None:
+        """Keep the state and raise ``Stopped`` where any process was asked to."""
+        if self.processes.any(request.asked):
+            self.state.keep(fitted, progress)
+            self.processes.wait()
+            raise Stopped(f"{self.source.name}: stopped {self.state.kept}. The same command goes on from there.")
+
+    def _seed_dropout(self, epoch: int, step: int) -> None:
+        rank = (self.processes.rank,) if self.processes.count > 1 else ()
+        torch.manual_seed(derived_seed(self.plan.seed, "recogniser dropout", epoch, step, *rank))
+
+    def _loss(self, batch: Batch, step: int, device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The objective's part of each role, and their sum."""
+        scenes = None if batch.scenes is None else batch.scenes.on(device)
+        with network_autocast(device, network_precision(device, self.plan.precision)):
+            visual = self.head.visual_embeddings(*on_device(batch.features, device), scenes)
+            visual = _of_all(visual, self.processes)
+            logits = self.head.logits(visual)
+        parts = self.objective(self.head, visual, logits, _targets(batch, device), step)
+        return parts, parts["subject"] + parts["relation"] + parts["object"]
+
+    def _update(self, total: torch.Tensor, step: int) -> None:
+        factor = learning_rate_factor(step, self.plan.epochs * self.source.steps_per_epoch, self.plan)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.learning_rate * group["multiple"] * factor
+        self.optimiser.zero_grad(set_to_none=True)
+        (total / self.processes.count).backward()
+        self.processes.sum_gradients(self.head.parameters())
+        self.optimiser.step()
+
+    def _not_finite(self, epoch: int, step: int, parts: dict[str, torch.Tensor]) -> WorkbenchError:
+        kept = f"The state {self.state.kept} is kept in {self.state.path}. " if self.state.kept else ""
+        bad = ", ".join(f"{role} {part.item():g}" for role, part in parts.items())
+        return WorkbenchError(
+            f"{self.source.name}, epoch {epoch}, step {step + 1} of {self.source.steps_per_epoch}: the loss is not "
+            f"finite ({bad}). {kept}Lower the learning rate ({self.plan.learning_rate:g}) or check the features of "
+            "these rows."
+        )
 
 
-def _not_finite(source, epoch: int, step: int, parts, plan: FitPlan, state: Path) -> WorkbenchError:
-    kept = f"The state after epoch {epoch - 1} is kept in {state}. " if state.exists() else ""
-    bad = ", ".join(f"{role} {part.item():g}" for role, part in parts.items())
-    return WorkbenchError(
-        f"{source.name}, epoch {epoch}, step {step % source.steps_per_epoch + 1} of {source.steps_per_epoch}: "
-        f"the loss is not finite ({bad}). {kept}Lower the learning rate ({plan.learning_rate:g}) or check the "
-        "features of these rows."
-    )
+def _of_all(visual: VisualEmbeddings, processes: Processes) -> VisualEmbeddings:
+    """The embeddings of a batch's rows from those of every process's part, in one message."""
+    if processes.count == 1:
+        return visual
+    together = torch.cat([embedding.float() for embedding in visual], dim=1)  # (m, 4 hidden)
+    return VisualEmbeddings(*processes.joined(together).chunk(len(visual), dim=1))
 
 
 def _targets(batch: Batch, device: torch.device) -> Targets:
@@ -209,54 +227,12 @@ def _targets(batch: Batch, device: torch.device) -> Targets:
     return Targets(labels, batch.active, batch.generated)
 
 
-def _on_device(features, device: torch.device) -> list[torch.Tensor]:
-    return [torch.from_numpy(array).to(device) for array in features]
-
-
-def _optimiser(head: LsvruHead, plan: FitPlan) -> torch.optim.Optimizer:
-    """Biases, class factors and offsets without weight decay; with SGD they learn twice as fast (reference 6.1)."""
-    undecayed = (".bias", *(f"class_{kind}.{role}" for kind in ("factor", "offset") for role in ROLES))
-    trained = [(name, parameter) for name, parameter in head.named_parameters() if parameter.requires_grad]
-    bias = [parameter for name, parameter in trained if name.endswith(undecayed)]
-    weight = [parameter for name, parameter in trained if not name.endswith(undecayed)]
-    groups = [
-        {"params": weight, "weight_decay": plan.weight_decay, "multiple": 1.0},
-        {"params": bias, "weight_decay": 0.0, "multiple": 2.0 if plan.optimiser == "sgd" else 1.0},
-    ]
-    if plan.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM)
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
-
-
-def _work(plan: FitPlan, objective: ObjectiveFunction) -> dict[str, Any]:
-    """What an unfinished fit must share with this one to be gone on with; it may change the device."""
+def _work(plan: FitPlan, objective: ObjectiveFunction, source: BatchSource, head: LsvruHead) -> dict[str, Any]:
+    """What an unfinished fit must share with this one to be gone on with; it may change device and processes."""
     terms = getattr(objective, "plan", None)
-    return {"plan": asdict(replace(plan, device="")), "objective": None if terms is None else asdict(terms)}
-
-
-def _keep(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, fitted: Fitted, work: dict) -> None:
-    tensors = {f"head.{name}": value for name, value in head.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in fitted.best_weights.items()}
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": value for key, value in values.items() if value is not None}
-    facts = {"work": work, "best_epoch": fitted.best_epoch, "best": fitted.best, "log": fitted.log}
-    save_tensors(state, tensors, facts)
-
-
-def _restore(state: Path, head: LsvruHead, optimiser: torch.optim.Optimizer, work: dict) -> Fitted | None:
-    if not state.exists():
-        return None
-    tensors, facts = read_tensors(state)
-    if facts.get("work") != work:
-        raise WorkbenchError(f"{state}: belongs to a fit with other parameters. Delete the folder and start again.")
-    parts: dict[str, dict[str, torch.Tensor]] = {"head": {}, "best": {}, "optimiser": {}}
-    for name, tensor in tensors.items():
-        part, rest = name.split(".", 1)
-        parts[part][rest] = tensor
-    head.load_state_dict(parts["head"])
-    values: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in parts["optimiser"].items():
-        index, key = name.split(".", 1)
-        values.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({"state": values, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Fitted(parts["best"], facts["best_epoch"], facts["best"], facts["log"])
+    return {
+        "plan": asdict(replace(plan, device="")),
+        "objective": None if terms is None else asdict(terms),
+        "head": head.config.as_json(),
+        "batches": {"steps_per_epoch": source.steps_per_epoch, "order": source.order},
+    }

@@ -4,7 +4,6 @@ Source: reference `ltvrr.md` sections 7.1 and 7.5, 8.9.
 """
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +66,10 @@ def result_table(
 
 def write_result_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a result table with upstream's CRLF line ends and its quote character "|"."""
-    text = io.StringIO()
-    writer = csv.writer(text, quotechar="|", quoting=csv.QUOTE_MINIMAL)
-    writer.writerow(table.columns)
-    writer.writerows(table.itertuples(index=False))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode())
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quotechar="|", quoting=csv.QUOTE_MINIMAL)
+        writer.writerow(table.columns)
+        writer.writerows(table.itertuples(index=False))
 
 
 def read_result_csv(path: Path, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -14,10 +14,11 @@ import torch
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
+from workbench.processes import Processes
 from workbench.randomness import derived_seed
 from workbench.recognition.batches import BalancedBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, load_recogniser, save_recogniser
-from workbench.recognition.fitting import FitPlan
+from workbench.recognition.fit_plan import FitPlan
 from workbench.recognition.heads import empty_head
 from workbench.recognition.losses import log_priors
 from workbench.recognition.lsvru import LsvruHead
@@ -72,17 +73,19 @@ def rebalance_recogniser(
     best for it on validation (subject and object share theirs where they share the classifier).
     Writes ``recogniser.safetensors`` (and ``log.jsonl`` where something is trained); a killed run continues. A linear
     classifier is needed for "tau_norm": word classifiers compare unit vectors, which have no norm to take away.
+    Processes that a launcher started together share the work, and return once the first one has written the files.
     """
     if method not in METHODS:
         raise WorkbenchError(f"method {method!r} is not known. Choose one of: {', '.join(METHODS)}.")
-    folder, features = Path(folder), Path(features)
+    folder, features, processes = Path(folder), Path(features), Processes.current()
     vocabulary = Vocabulary.read(features)
     train, held_out = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
     start = load_recogniser(recogniser)
     for bank in (train, held_out):
         start.check_fits(bank, vocabulary, bank.folder)
     counts, chosen = count_classes(train.relations, vocabulary), chosen_device(device)
-    validate = validation_of(FeatureRows(held_out, f"{features / 'val'}", memory_gigabytes), counts, only_trained)
+    validate = validation_of(FeatureRows(held_out, f"{features / 'val'}", memory_gigabytes), counts, only_trained,
+                             processes)  # fmt: skip
     work = _Work(start, counts, lambda head: validate(head.to(chosen), chosen))
     before = work.validate(start.head)
     start.head.cpu()
@@ -93,6 +96,7 @@ def rebalance_recogniser(
         trials = fit_learning_rates(
             lambda: _prepared(method, load_recogniser(recogniser).head, seed), source,
             Objective(ObjectivePlan(), counts, seed), validate, plan, learning_rates, folder, on_epoch=on_epoch,
+            processes=processes,
         )  # fmt: skip
         head, found = _prepared(method, start.head, seed).requires_grad_(True), trials.metrics()
         head.load_state_dict(trials.best.best_weights)
@@ -101,8 +105,10 @@ def rebalance_recogniser(
     after = work.validate(head)
     history = {"stage": "rebalancing", "method": method, "seed": seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
-    save_recogniser(folder / RECOGNISER_FILE, replace(start, head=head.cpu(), history=history))
-    forget_trials(folder)
+    if processes.main:
+        save_recogniser(folder / RECOGNISER_FILE, replace(start, head=head.cpu(), history=history))
+        forget_trials(folder)
+    processes.wait()
     return found | before_and_after(before, after)
 
 

@@ -122,8 +122,8 @@ class RelTransformerHead(LsvruHead):
                 "Pass the scene tokens of these rows, or use an LSVRU head, which needs none."
             )
         dimension = 3 * self.config.feature_dimension
-        if scenes.tokens.shape[2] != dimension or len(scenes.of_row) != rows:
+        if scenes.tokens.shape[1] != dimension or len(scenes.of_row) != rows:
             raise WorkbenchError(
-                f"scenes: tokens of dimension {scenes.tokens.shape[2]} for {len(scenes.of_row)} rows, expected "
+                f"scenes: tokens of dimension {scenes.tokens.shape[1]} for {len(scenes.of_row)} rows, expected "
                 f"{dimension} for {rows}. Make them from the same features as the rows."
             )

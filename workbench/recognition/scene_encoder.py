@@ -74,20 +74,34 @@ class SceneEncoder(nn.Module):
         self.layers = nn.ModuleList(_EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
 
     def forward(self, scenes: Scenes) -> EncodedScenes:
-        """Encode the tokens (S, T, inputs) of S scenes."""
-        tokens, present = scenes.tokens, scenes.present
+        """Encode the tokens (P, inputs) of S scenes."""
+        packing, visible = _packing_of_tokens(scenes.lengths)
+        rows = self._first_layer(scenes.tokens)  # (P, inputs) -> (P, width)
         if self.upstream:
-            tokens, present = _filled_up(tokens)
-        packing = _packing_of_tokens(present)
-        # (S, T, inputs) -> (P, inputs) -> (P, width)
-        rows = functional.gelu(self.fc(packing.packed(tokens)), approximate="tanh")
+            rows, packing = self._filled_up(rows, packing)
         rows = self.layer_norm(self.dropout(rows))
-        visible = packing.padded(rows).sum(dim=-1) != 0 if self.upstream else present
+        if self.upstream:
+            visible = packing.padded(rows).sum(dim=-1) != 0
         levels = []
         for layer in self.layers:
             rows = layer(rows, packing, visible)
             levels.append(rows)
         return EncodedScenes(tuple(levels), packing, visible)
+
+    def _first_layer(self, tokens: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(self.fc(tokens), approximate="tanh")
+
+    def _filled_up(self, rows: torch.Tensor, packing: Packing) -> tuple[torch.Tensor, Packing]:
+        """Rows (S x 100, width) of scenes filled up with what the first layer makes of zero tokens."""
+        if packing.length > MOST_TOKENS:
+            raise WorkbenchError(
+                f"scenes: {packing.length} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
+                f"Give it the first {MOST_TOKENS} relations of an image."
+            )
+        padding = self._first_layer(rows.new_zeros(1, self.fc.in_features, dtype=self.fc.weight.dtype))  # (1, width)
+        place = packing.place + packing.place // packing.length * (MOST_TOKENS - packing.length)
+        every = torch.arange(packing.scenes * MOST_TOKENS, device=rows.device)
+        return padding.expand(len(every), -1).index_copy(0, place, rows), Packing(every, packing.scenes, MOST_TOKENS)
 
 
 class _EncoderLayer(nn.Module):
@@ -162,19 +176,12 @@ def packing_by_scene(of_row: torch.Tensor, scenes: int) -> Packing:
     starts = counts.cumsum(0) - counts
     within = torch.empty_like(of_row)
     within[order] = torch.arange(len(of_row), device=of_row.device) - starts[of_row[order]]
-    length = int(counts.max())
+    length = int(counts.max()) if scenes else 0
     return Packing(of_row * length + within, scenes, length)
 
 
-def _packing_of_tokens(present: torch.Tensor) -> Packing:
-    return Packing(present.flatten().nonzero().squeeze(1), *present.shape)
-
-
-def _filled_up(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if tokens.shape[1] > MOST_TOKENS:
-        raise WorkbenchError(
-            f"scenes: {tokens.shape[1]} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
-            f"Give it the first {MOST_TOKENS} relations of an image."
-        )
-    filled = functional.pad(tokens, (0, 0, 0, MOST_TOKENS - tokens.shape[1]))  # (S, T, inputs) -> (S, 100, inputs)
-    return filled, torch.ones(filled.shape[:2], dtype=torch.bool, device=tokens.device)
+def _packing_of_tokens(lengths: torch.Tensor) -> tuple[Packing, torch.Tensor]:
+    """The packing of tokens (P,) of scenes with ``lengths`` (S,), and which places (S, T) hold one."""
+    longest = max(int(lengths.max()), 1) if len(lengths) else 1
+    present = torch.arange(longest, device=lengths.device) < lengths[:, None]
+    return Packing(present.flatten().nonzero().squeeze(1), *present.shape), present

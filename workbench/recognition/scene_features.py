@@ -4,29 +4,46 @@ Source: reference `ltvrr.md` section 4. A generated relation has no image. Two c
 scene ("own"), or it joins the scene of the image that the box of its kept entity was drawn from ("image").
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 
 from workbench.errors import WorkbenchError
+from workbench.recognition.feature_window import Regions
 from workbench.recognition.scene_tokens import MOST_TOKENS, SceneIndex, Scenes
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 
 GENERATED_SCENES = ("own", "image")
 
+ReadRows = Callable[[np.ndarray], Regions]
+
 
 class SceneFeatures(NamedTuple):
-    """`Scenes` in NumPy: tokens (S, T, 3 D) float32, present (S, T) bool, of_row (N,) int64."""
+    """`Scenes` in NumPy: tokens (P, 3 D) float32 or float16, lengths (S,) int64, of_row (N,) int64."""
 
     tokens: np.ndarray
-    present: np.ndarray
+    lengths: np.ndarray
     of_row: np.ndarray
 
     def on(self, device: torch.device) -> Scenes:
-        """The same as tensors on a device."""
-        return Scenes(*(torch.from_numpy(array).to(device) for array in self))
+        """The same as tensors on a device, the tokens as float32."""
+        tokens, lengths, of_row = (torch.from_numpy(array).to(device) for array in self)
+        return Scenes(tokens.float(), lengths, of_row)
+
+
+class ScenesOfRows(Protocol):
+    """The scenes that a head is shown of some rows."""
+
+    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
+        """The scenes of ``rows`` (n,); ``features`` gives those of `rows_needed`, where they have been read already."""
+        ...
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the same table whose features the scenes of ``rows`` are made of, maybe with repeats."""
+        ...
 
 
 class ImageScenes:
@@ -36,10 +53,15 @@ class ImageScenes:
         self._features = features
         self.index = SceneIndex(features.relations["image"].to_numpy())
 
-    def __call__(self, rows: np.ndarray) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
         """The scenes of ``rows`` (n,)."""
         found = self.index.scenes_of(rows)
-        return SceneFeatures(tokens_of(self._features, found.rows), found.rows >= 0, found.of_row)
+        return SceneFeatures(*_tokens(features or self._features, found.rows), found.of_row)
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """All tokens of the images of ``rows``."""
+        found = self.index.scenes_of(rows).rows
+        return found[found >= 0]
 
 
 class OwnScenes:
@@ -48,39 +70,50 @@ class OwnScenes:
     def __init__(self, features: FeatureRows):
         self._features = features
 
-    def __call__(self, rows: np.ndarray) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
         """The scenes of ``rows`` (n,)."""
-        tokens = tokens_of(self._features, np.asarray(rows)[:, None])
-        return SceneFeatures(tokens, np.ones(tokens.shape[:2], dtype=bool), np.arange(len(tokens)))
+        return SceneFeatures(*_tokens(features or self._features, np.asarray(rows)[:, None]), np.arange(len(rows)))
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves."""
+        return rows
 
 
 class SeedImageScenes:
     """A generated relation first, then the real relations of the image where the box of its kept entity lies.
 
-    The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all.
+    The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all. The
+    images are wherever their relations lie in the train split, so these are read at random where they are not in
+    memory.
     """
 
     def __init__(self, generated: FeatureRows, real: FeatureRows, image_of_box: np.ndarray):
-        self._generated, self._real = generated, ImageScenes(real)
-        images, relations = np.unique(real.relations["image"].to_numpy()), generated.relations
+        self._generated, self._real = generated, real
+        self._index, relations = SceneIndex(real.relations["image"].to_numpy()), generated.relations
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
-        image = image_of_box[kept]
         # A box may lie in an image without a relation in train; then the relation is its own scene.
-        place = np.searchsorted(images, image).clip(max=len(images) - 1)
-        self._image = np.where(images[place] == image, place, -1)
-        self._real_features = real
+        self._image = self._index.positions_of(image_of_box[kept])
 
-    def __call__(self, rows: np.ndarray) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
         """The scenes of ``rows`` (n,)."""
         rows = np.asarray(rows)
-        own = tokens_of(self._generated, rows[:, None])  # (n, 1, 3 D)
+        own, _ = _tokens(features or self._generated, rows[:, None])  # (n, 3 D)
         images, scene = np.unique(self._image[rows], return_inverse=True)
-        token_rows = self._real.index.token_rows(np.maximum(images, 0))[:, : MOST_TOKENS - 1]
-        token_rows = np.where(images[:, None] < 0, -1, token_rows)  # (S, T)
-        real = tokens_of(self._real_features, token_rows)
-        tokens = np.concatenate([own, real[scene.reshape(-1)]], axis=1)  # (n, 1 + T, 3 D)
-        present = np.concatenate([np.ones((len(rows), 1), bool), (token_rows >= 0)[scene.reshape(-1)]], axis=1)
-        return SceneFeatures(tokens, present, np.arange(len(rows)))
+        scene = scene.reshape(-1)
+        real, counts = _tokens(self._real, self._index.token_rows(images)[:, : MOST_TOKENS - 1])  # (Q, 3 D), (images,)
+        lengths = 1 + counts[scene]
+        starts = np.cumsum(lengths) - lengths
+        tokens = np.empty((lengths.sum(), own.shape[1]), dtype=np.result_type(own, real))
+        tokens[starts] = own
+        # The token after the start of a scene is its image's first.
+        source = np.repeat((np.cumsum(counts) - counts)[scene] - starts - 1, lengths) + np.arange(len(tokens))
+        others = np.delete(np.arange(len(tokens)), starts)
+        tokens[others] = real[source[others]]
+        return SceneFeatures(tokens, lengths, np.arange(len(rows)))
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """The generated rows themselves."""
+        return rows
 
 
 def scenes_of(features: FeatureRows) -> ImageScenes | OwnScenes:
@@ -108,29 +141,16 @@ def images_of_boxes(entity_region: str, boxes: pd.DataFrame, relations: pd.DataF
     return (boxes if entity_region == "box" else relations)["image"].to_numpy()
 
 
-def tokens_of(features: FeatureRows, rows: np.ndarray) -> np.ndarray:
-    """Token features (S, T, 3 D) float32 of rows (S, T), zero where a row is -1."""
-    there = rows >= 0
-    found = np.concatenate(features(rows[there]), axis=1)  # (tokens, 3 D)
-    tokens = np.zeros((*rows.shape, found.shape[1]), dtype=np.float32)
-    tokens[there] = found
-    return tokens
-
-
 def joined(first: SceneFeatures, second: SceneFeatures) -> SceneFeatures:
     """The scenes of two parts of a batch, one after the other."""
-    longest = max(first.tokens.shape[1], second.tokens.shape[1])
-    parts = [_padded(part, longest) for part in (first, second)]
     return SceneFeatures(
-        np.concatenate([part.tokens for part in parts]),
-        np.concatenate([part.present for part in parts]),
-        np.concatenate([first.of_row, second.of_row + len(first.tokens)]),
+        np.concatenate([first.tokens, second.tokens]),
+        np.concatenate([first.lengths, second.lengths]),
+        np.concatenate([first.of_row, second.of_row + len(first.lengths)]),
     )
 
 
-def _padded(scenes: SceneFeatures, length: int) -> SceneFeatures:
-    missing = length - scenes.tokens.shape[1]
-    if not missing:
-        return scenes
-    tokens = np.pad(scenes.tokens, ((0, 0), (0, missing), (0, 0)))
-    return SceneFeatures(tokens, np.pad(scenes.present, ((0, 0), (0, missing))), scenes.of_row)
+def _tokens(features: ReadRows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens (P, 3 D) of the rows (S, T) that are not -1, scene by scene, and how many each scene has, (S,)."""
+    there = rows >= 0
+    return np.concatenate(features(rows[there]), axis=1), there.sum(axis=1)

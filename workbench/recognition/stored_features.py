@@ -8,10 +8,15 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
+from workbench.recognition.feature_window import REGIONS, FeatureWindow, HeldRegion, Regions, three_regions
 from workbench.regions.bank import FeatureBank
-from workbench.scenes.vocabulary import ROLES
+from workbench.regions.feature_shards import FeatureShards
+from workbench.scenes.bands import count_classes
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 ROWS_PER_CHUNK = 4096
+# Two windows are in memory at a time; boxes that relations share make them smaller than this.
+BYTES_PER_WINDOW = 384 << 20
 GENERATED_MANIFEST = "generated.json"
 ENTITIES = ("auto", "stored", "union")
 
@@ -66,48 +71,49 @@ class GeneratedRows:
     def __len__(self) -> int:
         return len(self.relations)
 
-    def union(self, rows: np.ndarray) -> np.ndarray:
-        """Generated union features, (n, D) float32."""
-        return np.asarray(self._union[rows], dtype=np.float32)
+    def union(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """Generated union features, (n, D)."""
+        return self._union.read(rows, dtype)
 
-    def subject(self, rows: np.ndarray) -> np.ndarray:
-        """Generated or real subject features, (n, D) float32."""
-        return self._entity_features("subject", rows)
+    def subject(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """Generated or real subject features, (n, D)."""
+        return self._entity_features("subject", rows, dtype)
 
-    def object(self, rows: np.ndarray) -> np.ndarray:
-        """Generated or real object features, (n, D) float32."""
-        return self._entity_features("object", rows)
+    def object(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """Generated or real object features, (n, D)."""
+        return self._entity_features("object", rows, dtype)
 
-    def _entity_features(self, role: str, rows: np.ndarray) -> np.ndarray:
+    def _entity_features(self, role: str, rows: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
         if self.entity_region == "union":
-            return self.union(rows)
+            return self.union(rows, dtype)
         if role in self._entity:
-            return np.asarray(self._entity[role][rows], dtype=np.float32)
-        return self._train.box(self.relations[f"{role}_box"].to_numpy()[rows])
+            return self._entity[role].read(rows, dtype)
+        return self._train.box(self.relations[f"{role}_box"].to_numpy()[rows], dtype)
 
     def _check_manifest(self) -> None:
         manifest = read_json(self.folder / GENERATED_MANIFEST)
-        bank = {"dimension": self._train.dimension, "encoder": self._train.encoder, "boxes": len(self._train.boxes)}
-        for name, expected in bank.items():
+        bank = {name: getattr(self._train, name) for name in ("dimension", "encoder", "support")}
+        for name, expected in {**bank, "boxes": len(self._train.boxes)}.items():
             if manifest.get(name) != expected:
                 raise WorkbenchError(
                     f"{self.folder / GENERATED_MANIFEST}: made for {name} {manifest.get(name)!r}, but the train "
                     f"features have {expected!r}. Generate the features again from this feature bank."
                 )
 
-    def _array(self, name: str) -> np.ndarray:
+    def _array(self, name: str) -> FeatureShards:
         path = self.folder / name
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
         except (OSError, ValueError, EOFError) as error:
             raise WorkbenchError(f"{path}: missing or damaged ({error}). Generate the features again.") from error
         expected = (len(self.relations), self._train.dimension)
-        if array.shape != expected:
+        if shape != expected:
             raise WorkbenchError(
-                f"{path}: shape {array.shape}, expected {expected} (rows of generated.parquet, dimension of the train "
+                f"{path}: shape {shape}, expected {expected} (rows of generated.parquet, dimension of the train "
                 "features). Generate the features again from the same feature bank."
             )
-        return array
+        # Read, not mapped: what was once mapped and looked at counts as this process's memory.
+        return FeatureShards(self.folder, [{"file": name, "rows": shape[0], "sha256": None}], shape[1])
 
     def _require(self, columns: tuple[str, ...]) -> None:
         missing = [column for column in columns if column not in self.relations]
@@ -117,60 +123,87 @@ class GeneratedRows:
             )
 
 
-class FeatureRows:
-    """Features by row with a copy in memory where it fits in ``memory_gigabytes``.
+def check_classes(relations: pd.DataFrame, vocabulary: Vocabulary, place: Path) -> None:
+    """Refuse a table of relations with a class id that the vocabulary does not know."""
+    try:
+        count_classes(relations, vocabulary)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{place}: {error}") from error
 
-    Nothing depends on whether it fits: half precision is kept only where it is exact, as it is for banks.
-    ``name`` says in messages where a row is. Raises WorkbenchError on values that are not finite.
+
+class FeatureRows:
+    """Features by row, with a copy in memory where it fits in ``memory_gigabytes`` (of each process, if several).
+
+    No value depends on whether it fits: half precision is kept only where it is exact, as it is for banks. Rows that
+    neither fit nor are few enough for one window are ``by_blocks``: they are shuffled in blocks of neighbours and read
+    through `window`, and ``order`` (a text) says so, since that is another order. ``name`` says in messages where a
+    row is. Raises WorkbenchError on values that are not finite.
     """
 
     def __init__(self, features: RelationFeatures, name: str, memory_gigabytes: float = 2.0):
         self.name, self._features, self.relations = name, features, features.relations
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
         self._shared = getattr(features, "entity_region", "box") == "union"
-        self._memory: dict[str, np.ndarray] = {}
+        self._as_stored = {"dtype": np.float16} if isinstance(features, FeatureBank | GeneratedRows) else {}
+        self._memory: dict[str, HeldRegion] = {}
         if len(features) == 0:
             raise WorkbenchError(f"{name}: no relations. A recogniser needs at least one row.")
-        dimension = features.union(np.array([0])).shape[1]
-        copies = 1 if self._shared else 3
+        self._dimension = features.union(np.array([0])).shape[1]
+        regions = ("union",) if self._shared else REGIONS
+        bytes_per_row = len(regions) * self._dimension * 2
         # Sized as float32: the halves are only known to be exact when they are read.
-        if copies * len(features) * dimension * 4 <= memory_gigabytes * 1e9:
-            for region in ("union",) if self._shared else ("subject", "union", "object"):
-                self._memory[region] = self._read_whole(region, dimension)
+        if 2 * bytes_per_row * len(features) <= memory_gigabytes * 1e9:
+            every = np.arange(len(features))
+            self._memory = {region: HeldRegion(self._kept(region, every)) for region in regions}
+        self.rows_per_window = max(1, BYTES_PER_WINDOW // bytes_per_row)
+        self.by_blocks = not self._memory and len(features) > self.rows_per_window
+        self.order = f"blocks in windows of {self.rows_per_window} rows" if self.by_blocks else "rows"
 
     def __len__(self) -> int:
         return len(self._features)
 
-    def __call__(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features (n, D) float32 of subject, union and object; where there is one region only, the same array."""
-        if self._shared:
-            union = self._region("union", rows)
-            return union, union, union
-        return self._region("subject", rows), self._region("union", rows), self._region("object", rows)
+    def __call__(self, rows: np.ndarray) -> Regions:
+        """Features (n, D) of subject, union and object; where there is one region only, the same array."""
+        if self._memory:
+            return three_regions(self._memory, rows)
+        regions = ("union",) if self._shared else REGIONS
+        found = [self._checked(region, rows) for region in regions]
+        return (found[0],) * 3 if self._shared else tuple(found)
 
-    def _region(self, region: str, rows: np.ndarray) -> np.ndarray:
-        if region in self._memory:
-            return self._memory[region][rows].astype(np.float32)
-        return self._checked(region, rows)
+    def window(self, rows: np.ndarray) -> FeatureWindow:
+        """Read ``rows`` (n,), ascending and distinct, into memory: each box once, however many relations share it."""
+        held = {"union": HeldRegion(self._kept("union", rows))}
+        if isinstance(self._features, FeatureBank) and not self._shared:
+            ends = [self.relations[f"{role}_box"].to_numpy()[rows] for role in ("subject", "object")]
+            boxes, place = np.unique(np.concatenate(ends), return_inverse=True)
+            values = self._kept("box", boxes)
+            subject_place, object_place = np.split(place.reshape(-1), 2)
+            held |= {"subject": HeldRegion(values, subject_place), "object": HeldRegion(values, object_place)}
+        elif not self._shared:
+            held |= {role: HeldRegion(self._kept(role, rows)) for role in ("subject", "object")}
+        return FeatureWindow(rows, held)
 
-    def _read_whole(self, region: str, dimension: int) -> np.ndarray:
-        whole = np.empty((len(self), dimension), dtype=np.float16)
-        for start in range(0, len(self), ROWS_PER_CHUNK):
-            rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(self)))
-            chunk = self._checked(region, rows)
-            if whole.dtype == np.float16:
+    def _kept(self, region: str, rows: np.ndarray) -> np.ndarray:
+        """Features (n, D) of ascending rows (of boxes for region "box"), float16 where that loses nothing."""
+        whole = np.empty((len(rows), self._dimension), dtype=np.float16)
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            part = slice(start, start + ROWS_PER_CHUNK)
+            chunk = self._checked(region, rows[part])
+            if whole.dtype == np.float16 and chunk.dtype != np.float16:
                 with np.errstate(over="ignore"):
                     exact = np.array_equal(chunk.astype(np.float16), chunk)
                 whole = whole if exact else whole.astype(np.float32)
-            whole[rows] = chunk
+            whole[part] = chunk
         return whole
 
     def _checked(self, region: str, rows: np.ndarray) -> np.ndarray:
-        values = np.asarray(getattr(self._features, region)(rows), dtype=np.float32)
+        """Features (n, D), float16 where they are stored so and float32 elsewhere."""
+        values = getattr(self._features, region)(rows, **self._as_stored)
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
+            kind = "box row" if region == "box" else "row"
             raise WorkbenchError(
-                f"{self.name}, row {int(np.asarray(rows)[~finite][0])}: the {region} feature holds values that are not "
-                "finite. Make the features of this row again."
+                f"{self.name}, {kind} {int(np.asarray(rows)[~finite][0])}: the {region} feature holds values that are "
+                "not finite. Make the features of this row again."
             )
         return values

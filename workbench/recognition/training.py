@@ -7,14 +7,16 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
+from workbench.processes import Processes
 from workbench.recognition.batches import RealBatches
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.fitting import FitPlan, fit, named_validation
+from workbench.recognition.fit_plan import FitPlan
+from workbench.recognition.fitting import fit, named_validation
 from workbench.recognition.heads import new_head
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes
-from workbench.recognition.stored_features import FeatureRows
+from workbench.recognition.stored_features import FeatureRows, check_classes
 from workbench.recognition.trials import LOG_FILE
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
 from workbench.regions.bank import FeatureBank
@@ -63,19 +65,21 @@ def train_recogniser(
     a train row out of the validation mean. A bank of union features alone gets separate embeddings of subject and
     object.
     The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
-    (6.1); AdamW gets further in the same epochs on stored features. Writes ``recogniser.safetensors`` and
-    ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers.
+    (6.1); AdamW gets further in the same epochs on stored features. Features beyond ``memory_gigabytes`` are shuffled
+    in blocks of neighbours and read from disk a window ahead. Writes ``recogniser.safetensors`` and
+    ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers, in each of the
+    processes that a launcher started together to share the work, once the first one has written the files.
     """
     plan = FitPlan(epochs, batch_size, learning_rate, seed, optimiser, weight_decay, schedule, warm_up_steps,
                    precision, device)  # fmt: skip
-    folder, features = Path(folder), Path(features)
+    folder, features, processes = Path(folder), Path(features), Processes.current()
     vocabulary = Vocabulary.read(features)
     train, validation = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
-    if (train.dimension, train.encoder) != (validation.dimension, validation.encoder):
+    if _kind(train) != _kind(validation):
         raise WorkbenchError(
-            f"{features}: train has {train.dimension}-D features of {train.encoder!r}, val {validation.dimension}-D "
-            f"features of {validation.encoder!r}. Make both splits with the same encoder."
+            f"{features}: train has {_kind(train)}, val {_kind(validation)}. Make both splits with the same encoder."
         )
+    check_classes(validation.relations, vocabulary, validation.folder)
     counts = count_classes(train.relations, vocabulary)
     vectors, word_source = class_vectors(Path(text), vocabulary, word_vectors, word_mode)
     head = new_head(architecture, train.dimension, vectors, seed, separate_roles=train.entity_region == "union",
@@ -86,21 +90,25 @@ def train_recogniser(
         head,
         RealBatches(rows, batch_size, seed, ImageScenes(rows) if head.reads_scenes else None),
         Objective(objective, counts, seed),
-        validation_of(FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained),
+        validation_of(
+            FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained, processes
+        ),
         plan,
         folder / STATE_FILE,
         log_path=folder / LOG_FILE,
         on_epoch=on_epoch,
         seconds_between_states=seconds_between_states,
+        processes=processes,
     )
     head.load_state_dict(fitted.best_weights)
     history = {"stage": "training", "plan": asdict(plan), "objective": asdict(objective),
                "best_epoch": fitted.best_epoch, "validation": fitted.best}  # fmt: skip
-    save_recogniser(
-        folder / RECOGNISER_FILE,
-        Recogniser(head, vocabulary, train.encoder, train.entity_region, loss, word_source, history),
-    )
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    if processes.main:
+        trained = Recogniser(head, vocabulary, train.encoder, train.entity_region, loss, word_source, history,
+                             train.support)  # fmt: skip
+        save_recogniser(folder / RECOGNISER_FILE, trained)
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    processes.wait()
     return {
         "rows": len(train),
         "epochs": epochs,
@@ -109,6 +117,10 @@ def train_recogniser(
         "train_loss": fitted.log[-1]["loss"],
         **named_validation(fitted.best),
     }
+
+
+def _kind(bank: FeatureBank) -> str:
+    return f"{bank.support} {bank.dimension}-D features of {bank.encoder!r} ({bank.entity_region})"
 
 
 def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mode: str) -> tuple[ClassVectors, str]:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.fitting import BatchSource, FitPlan, Fitted, fit, named_validation, write_log
+from workbench.processes import Processes
+from workbench.recognition.fit_plan import FitPlan
+from workbench.recognition.fit_state import Fitted
+from workbench.recognition.fitting import ALONE, BatchSource, fit, named_validation, write_log
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import Objective
 
@@ -41,12 +44,14 @@ def fit_learning_rates(
     plan: FitPlan,
     learning_rates: Sequence[float],
     folder: Path,
+    processes: Processes = ALONE,
     **options: Any,
 ) -> Trials:
     """Fit a head of ``new_head`` under ``plan`` for each learning rate; ``options`` go to `fit`.
 
     Unfinished and finished fits keep their states in ``folder``, so that a killed call goes on; `forget_trials` removes
-    them once the result is stored. Writes ``log.jsonl``, in which "trial" counts the learning rates.
+    them once the result is stored. Writes ``log.jsonl``, in which "trial" counts the learning rates. Of several
+    ``processes`` the first one writes.
     """
     if not learning_rates:
         raise WorkbenchError("learning_rates is empty; give at least one number above 0.")
@@ -54,8 +59,9 @@ def fit_learning_rates(
     for number, rate in enumerate(learning_rates):
         state = _state(folder, number)
         trials.append(fit(new_head(), source, objective, validate, replace(plan, learning_rate=float(rate)), state,
-                          **options))  # fmt: skip
-        write_log(folder / LOG_FILE, _joined_log(trials))
+                          processes=processes, **options))  # fmt: skip
+        if processes.main:
+            write_log(folder / LOG_FILE, _joined_log(trials))
     best = max(range(len(trials)), key=lambda number: trials[number].best["combined"])
     candidates = [
         {"learning_rate": float(rate), "epoch": trial.best_epoch, "validation_combined": trial.best["combined"]}

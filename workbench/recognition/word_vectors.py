@@ -4,7 +4,7 @@ Source: reference `ltvrr.md` section 1.6. Nothing here needs gensim, and nothing
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from workbench.scenes.vocabulary import Vocabulary
 BACKGROUND_WORD = "unknown"
 MODES = ("clean", "upstream")
 CHUNK_BYTES = 1 << 22
+
+Wanted = Callable[[str], bool]
 
 
 class ClassVectors(NamedTuple):
@@ -58,44 +60,46 @@ def text_word_vectors(text) -> ClassVectors:
     return ClassVectors(objects, np.concatenate([background, relations]).astype(np.float32))
 
 
-def iterate_word_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Words and float32 vectors of a file in its order."""
+def iterate_word_vectors(path: Path, wanted: Wanted = lambda word: True) -> Iterator[tuple[str, np.ndarray]]:
+    """Words that are ``wanted`` and their float32 vectors, in the order of the file, which is read in pieces."""
     path = Path(path)
     if not path.is_file():
         raise WorkbenchError(f"{path}: there is no word vector file here. Correct the path or leave it empty.")
     if path.suffix == ".bin":
-        yield from _read_word2vec(path)
+        yield from _read_word2vec(path, wanted)
     elif path.suffix == ".json":
-        yield from _read_json(path)
+        yield from ((word, vector) for word, vector in _read_json(path) if wanted(word))
     else:
-        yield from _read_glove(path)
+        yield from _read_glove(path, wanted)
 
 
 def _vectors_of_words(path: Path, words: set[str], mode: str) -> dict[str, np.ndarray]:
     if mode == "upstream":
-        return _upstream_lookup(iterate_word_vectors(path), words)
+        return _upstream_lookup(path, words)
     exact: dict[str, np.ndarray] = {}
     other_case: dict[str, np.ndarray] = {}
-    for word, vector in iterate_word_vectors(path):
+    for word, vector in iterate_word_vectors(path, lambda word: word in words or word.lower() in words):
         if word in words:
             exact.setdefault(word, vector)
-        elif word.lower() in words:
+        else:
             # GoogleNews has "of" or "to" only in upper case; the first (most frequent) variant stands in.
             other_case.setdefault(word.lower(), vector)
     return other_case | exact
 
 
-def _upstream_lookup(entries: Iterable[tuple[str, np.ndarray]], words: set[str]) -> dict[str, np.ndarray]:
+def _upstream_lookup(path: Path, words: set[str]) -> dict[str, np.ndarray]:
     """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``.
 
     Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
     The order of a dictionary is that of first insertion, so pass two meets the original keys first.
     """
     spellings = words | {word.replace("-", "_") for word in words}
-    originals: dict[str, np.ndarray] = {}
-    for key, vector in entries:
-        if key.lower().replace("_", "-") in words or key.lower() in spellings:
-            originals[key] = vector
+
+    def wanted(key: str) -> bool:
+        lower = key.lower()
+        return lower in spellings or lower.replace("_", "-") in words
+
+    originals = dict(iterate_word_vectors(path, wanted))
     table = dict(originals)
     for key in originals:
         table[key.lower()] = table[key]
@@ -104,43 +108,48 @@ def _upstream_lookup(entries: Iterable[tuple[str, np.ndarray]], words: set[str])
     return {word: table[word] for word in words if word in table}
 
 
-def _read_word2vec(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _read_word2vec(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
     """word2vec binary: a header "count dimension", then per row the word, a blank and float32 little-endian."""
     with open(path, "rb") as file:
         header = file.readline(100).split()
         if len(header) != 2 or not all(part.isdigit() for part in header):
             raise WorkbenchError(f"{path}: not a word2vec binary file; the first line must hold count and dimension.")
         count, dimension = int(header[0]), int(header[1])
-        buffer, row_bytes = b"", 4 * dimension
+        buffer, start, row_bytes = b"", 0, 4 * dimension
         for row in range(count):
-            while (blank := buffer.find(b" ")) < 0 or len(buffer) < blank + 1 + row_bytes:
+            while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + row_bytes:
                 chunk = file.read(CHUNK_BYTES)
                 if not chunk:
                     raise WorkbenchError(f"{path}: ends in row {row:,} of {count:,}; the file is truncated.")
-                buffer += chunk
+                buffer, start = buffer[start:] + chunk, 0
             # Some writers end a row with a line break, so a word may begin with one.
-            word = buffer[:blank].lstrip(b"\n").decode("utf-8", errors="replace")
-            vector = np.frombuffer(buffer, "<f4", dimension, blank + 1)
-            buffer = buffer[blank + 1 + row_bytes :]
-            yield word, vector
+            word = buffer[start:blank].lstrip(b"\n").decode("utf-8", errors="replace")
+            start = blank + 1 + row_bytes
+            if wanted(word):
+                yield word, np.frombuffer(buffer, "<f4", dimension, blank + 1).astype(np.float32)  # frees the buffer
 
 
-def _read_glove(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    dimension = None
-    with open(path, encoding="utf-8", errors="replace") as file:
+def _read_glove(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
+    """Text: a line per word, its vector last; words may hold blanks or line separators of Unicode."""
+    dimension = 0
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            parts = line.rstrip().split(" ")
-            if number == 1 and len(parts) == 2:
+            blanks = line.rstrip().count(b" ")
+            if number == 1 and blanks == 1:
                 continue  # the header of word2vec's text form
-            dimension = dimension or len(parts) - 1
+            dimension = dimension or blanks
+            if blanks < dimension:
+                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.")
+            # A few words hold blanks, so the vector is counted from the end.
+            word = line[: line.find(b" ")] if blanks == dimension else line.rstrip().rsplit(b" ", dimension)[0]
+            name = word.decode("utf-8", errors="replace")
+            if not wanted(name):
+                continue
             try:
-                # A few GloVe words contain blanks, so the vector is taken from the end.
-                vector = np.array(parts[-dimension:], dtype=np.float32)
+                vector = np.array(line[len(word) :].split(), dtype=np.float32)
             except ValueError as error:
                 raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.") from error
-            if len(parts) <= dimension:
-                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.")
-            yield " ".join(parts[:-dimension]), vector
+            yield name, vector
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, np.ndarray]]:
