@@ -4,7 +4,8 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language import candidates
-from workbench.language.augmentation import _place_within, augment_triplets
+from workbench.language.augmentation import augment_triplets
+from workbench.language.drawing_order import place_within
 from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.scenes.bands import Counts, band_of_class, count_classes
 from workbench.scenes.vocabulary import Vocabulary
@@ -88,6 +89,18 @@ def test_same_seed_same_rows_and_chunks_do_not_matter(monkeypatch):
     monkeypatch.setattr(candidates, "CELLS_PER_CHUNK", 64)
     pd.testing.assert_frame_equal(first, augment_triplets(*arguments, quotas=QUOTAS, seed=1))
     assert not first.equals(augment_triplets(*arguments, quotas=QUOTAS, seed=2))
+
+
+@pytest.mark.parametrize("balance", ["role", "class"])
+def test_a_quota_is_the_beginning_of_a_larger_one(balance):
+    arguments = drawn(4, rows=900)
+    whole = augment_triplets(*arguments, quotas={"medium": 3000, "few": 3000}, seed=1, balance=balance)
+    for quota in (1, 7, 60, 400):
+        some = augment_triplets(*arguments, quotas={"medium": quota, "few": quota}, seed=1, balance=balance)
+        for band in ("medium", "few"):
+            columns = ["subject", "relation", "object", "because"]
+            first, all_of_band = (table.loc[table["band"] == band, columns].to_numpy() for table in (some, whole))
+            assert (first == all_of_band[: len(first)]).all() and len(first) == quota
 
 
 def test_one_band_alone_is_drawn_as_beside_the_other():
@@ -243,7 +256,7 @@ def test_other_vocabulary_counts_or_ids_are_refused():
 def test_role_balance_takes_the_tail_roles_in_turn(seed):
     """A third of the rows each, as long as every role has candidates left."""
     roles = np.array([0] * 5 + [1] * 5 + [2] * 5)
-    assert _place_within(roles).tolist() == [0, 1, 2, 3, 4] * 3
+    assert place_within(roles).tolist() == [0, 1, 2, 3, 4] * 3
     shuffled = np.random.default_rng(seed).permutation(roles)
-    order = np.argsort(_place_within(shuffled), kind="stable")
+    order = np.argsort(place_within(shuffled), kind="stable")
     assert all(sorted(shuffled[order][i : i + 3]) == [0, 1, 2] for i in range(0, 15, 3))

@@ -54,6 +54,35 @@ def test_mini_batches_give_centres_about_as_good(monkeypatch):
     assert inertia(quick) < 1.1 * inertia(exact)
 
 
+@pytest.mark.parametrize("rows", [60, 900])
+def test_rows_of_a_stored_array_are_fitted_as_an_array_of_their_own(tmp_path, monkeypatch, rows):
+    captions = embeddings(rows).astype(np.float16)
+    captions[rows // 2 :] = captions[: rows - rows // 2]  # every caption twice
+    np.save(tmp_path / "captions.npy", captions)
+    stored = np.load(tmp_path / "captions.npy", mmap_mode="r")
+    wanted = np.flatnonzero(np.random.default_rng(rows).random(rows) < 0.7)
+    weights = np.random.default_rng(1).random(len(wanted))
+    for exact, weight in ((hardness.EXACT_DISTANCES, None), (0, None), (0, weights)):
+        monkeypatch.setattr(hardness, "EXACT_DISTANCES", exact)
+        expected = fit_hardness(captions[wanted].astype(np.float32), 6, 0, weights=weight).centres
+        found = fit_hardness(stored, 6, 0, rows=wanted, weights=weight).centres
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.float64
+    once = np.unique(captions[wanted], axis=0, return_index=True)[1]
+    np.testing.assert_allclose(
+        fit_hardness(captions, 1, 0, rows=wanted).centres[0],
+        captions[wanted][once].astype(float).mean(axis=0), atol=2e-2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "dimension"), [(1, 1), (50, 3), (5000, 16)])
+def test_distinct_rows_are_told_apart_exactly(rows, dimension):
+    vectors = np.random.default_rng(rows).integers(-1, 2, (rows, dimension)).astype(np.float32) * -1.0  # has -0.0
+    first, group = hardness._distinct_rows(vectors, np.arange(rows))
+    assert len(first) == len(np.unique(vectors, axis=0)) and (np.diff(first) > 0).all()
+    np.testing.assert_array_equal(vectors[first][group], vectors)
+
+
 def test_chunks_do_not_matter(monkeypatch):
     captions = embeddings(100)
     model = fit_hardness(captions, 9, seed=0)

@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import numpy as np
 import open_clip
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from workbench.errors import WorkbenchError
+from workbench.language import caption_encoder
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.language.text_embedding import TextEmbeddings, embed_captions, embed_class_names, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
@@ -95,6 +97,46 @@ def test_each_distinct_caption_is_computed_once(published, features, monkeypatch
     assert sorted(asked) == sorted({"cup to the left of dog", "fire hydrant on cup", "dog on fire hydrant"})
     np.testing.assert_array_equal(first[0], again[0])
     assert text.triplets([], [], []).shape == (0, 24)
+
+
+@pytest.mark.parametrize("calls", [1, 5, 40])
+def test_what_is_kept_and_what_is_not_kept_are_the_same_vectors(published, features, calls):
+    embed_class_names(
+        features / "text", vocabulary_folder=features, model="Tiny-Test", checkpoint=published[1] / "tiny.safetensors"
+    )
+    text, draw = TextEmbeddings.open(features / "text"), np.random.default_rng(calls)
+    for _ in range(calls):
+        ids = [draw.integers(0, count, 4) for count in (3, 2, 3)]
+        kept = text.triplets(*ids)
+        np.testing.assert_allclose(kept, text.triplets(*ids, keep=False), atol=1e-6)
+        np.testing.assert_array_equal(kept, text.triplets(*ids))
+
+
+def test_captions_of_many_lengths_are_embedded_in_their_order(published, monkeypatch):
+    monkeypatch.setattr(caption_encoder, "CAPTIONS_PER_CHUNK", 13)
+    encoder = CaptionEncoder.from_open_clip("Tiny-Test", "none", published[1] / "tiny.safetensors")
+    lengths = np.random.default_rng(0).permutation(40)
+    captions = [" ".join(["dog"] * (1 + length)) for length in lengths]
+    with torch.no_grad():
+        expected = published[0].encode_text(open_clip.tokenize(captions), normalize=True).numpy()
+    np.testing.assert_allclose(encoder.embed(captions, rows_per_pass=4), expected, atol=1e-6)
+    assert encoder.embed([]).shape == (0, 24)
+
+
+def test_a_state_dict_of_openais_own_model_is_read_and_its_archive_is_refused(published, features, tmp_path):
+    model, _ = published
+    weights = {name: value.half() for name, value in model.state_dict().items()}
+    sizes = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+    torch.save(weights | sizes, tmp_path / "weights.pt")
+    encoder = CaptionEncoder.from_open_clip("Tiny-Test", "none", tmp_path / "weights.pt")
+    with torch.no_grad():
+        expected = model.encode_text(open_clip.tokenize(["a dog"]), normalize=True).numpy()
+    np.testing.assert_allclose(encoder.embed(["a dog"]), expected, atol=2e-3)
+    with zipfile.ZipFile(tmp_path / "ViT-L-14.pt", "w") as archive:
+        for name in ("constants.pkl", "data.pkl", "code/__torch__.py", "version"):
+            archive.writestr(f"ViT-L-14/{name}", b"")
+    with pytest.raises(WorkbenchError, match=r"TorchScript archive.*hf download timm/vit_large.*ViT-L-14_weights\.pt"):
+        CaptionEncoder.from_open_clip("Tiny-Test", "none", tmp_path / "ViT-L-14.pt")
 
 
 @pytest.mark.parametrize("dimension", [2, 50])

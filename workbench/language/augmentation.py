@@ -23,6 +23,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.language.candidates import Candidates, TrainTriplets, distinct, find_candidates, in_sorted
+from workbench.language.drawing_order import BALANCES, Causes, drawing_order
 from workbench.language.similarity import ClassSimilarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
@@ -30,7 +31,6 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 PAPER_THRESHOLD = 2.26
 PAPER_QUOTAS = {"medium": 48_000, "few": 48_000}
-BALANCES = ("role", "class", "triplet")
 
 
 def augment_triplets(
@@ -138,7 +138,7 @@ def _draw_band(candidates, train, similar, tail, chosen, band, quota, seed, bala
     """``quota`` rows of one band: rounds over its distinct candidates, each row with a source drawn for it."""
     places = np.flatnonzero(chosen)
     random = generator(seed, "augmented triplets", band)
-    order, because = _draw_order(candidates, places, tail.rarest_first.index(band), tail, random, balance)
+    order, because = _draw_order(candidates, places, tail.rarest_first.index(band), tail, random, balance, quota)
     rounds = np.arange(quota if len(order) else 0) % max(1, len(order))
     place, because = order[rounds], because[rounds]
     replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
@@ -154,41 +154,20 @@ def _draw_band(candidates, train, similar, tail, chosen, band, quota, seed, bala
     )
 
 
-def _draw_order(candidates, places, rank, tail, random, balance) -> tuple[np.ndarray, np.ndarray]:
+def _draw_order(candidates, places, rank, tail, random, balance, quota) -> tuple[np.ndarray, np.ndarray]:
     """The band's candidates in the order of drawing, each with the role (place in ROLES) that makes it tail."""
     item, cause, role_of = [], [], []
+    classes_of_role = max(len(tail.object_rank), len(tail.relation_rank))
+    narrow = np.min_scalar_type(len(ROLES) * classes_of_role)  # NumPy sorts 16-bit numbers by counting
     for number, role in enumerate(ROLES):
         classes = getattr(candidates, role)[places]
         here = np.flatnonzero(candidates.because(role)[places] & (tail.rank(role)[classes] == rank))
         item.append(here)
-        cause.append(number * (1 << 32) + classes[here])
-        role_of.append(np.full(len(here), number))
-    item, cause, role_of = np.concatenate(item), np.concatenate(cause), np.concatenate(role_of)
-    shuffled = random.permutation(len(item))
-    item, cause, role_of = item[shuffled], cause[shuffled], role_of[shuffled]
-    if balance != "triplet":
-        # Cycle over the tail classes: first the first candidate of each, then the second of each, and so on.
-        cycled = np.argsort(_place_within(cause), kind="stable")
-        item, role_of = item[cycled], role_of[cycled]
-    if balance == "role":
-        # The same within each role, and the roles in turn: relations are few, but a third of what is asked for.
-        cycled = np.argsort(_place_within(role_of), kind="stable")
-        item, role_of = item[cycled], role_of[cycled]
-    _, earliest = np.unique(item, return_index=True)  # a candidate of two tail classes comes once
-    if balance != "triplet":
-        earliest.sort()
-    else:
-        earliest = random.permutation(earliest)  # candidates of two tail classes come no sooner than others
-    return places[item[earliest]], role_of[earliest]
-
-
-def _place_within(group: np.ndarray) -> np.ndarray:
-    """The place (N,) of each element among those of its group, in the order given."""
-    by_group = np.argsort(group, kind="stable")
-    _, first, sizes = np.unique(group[by_group], return_index=True, return_counts=True)
-    place = np.empty(len(group), dtype=np.int64)
-    place[by_group] = np.arange(len(group)) - np.repeat(first, sizes)
-    return place
+        cause.append((number * classes_of_role + classes[here]).astype(narrow))
+        role_of.append(np.full(len(here), number, dtype=np.uint8))
+    causes = Causes(*map(np.concatenate, (item, cause, role_of)))
+    item, role_of = drawing_order(causes, random, balance, quota)
+    return places[item], role_of
 
 
 def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates:

@@ -1,28 +1,32 @@
 """The text half of an open_clip model: from a checkpoint or a folder, from captions to unit vectors."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
 
 import numpy as np
 import open_clip
 import torch
 from open_clip.transformer import QuickGELU, TextTransformer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
+from workbench.language.clip_weights import checkpoint_path, read_weights
+from workbench.progress import track
 
 CONFIG_FILE = "caption_encoder.json"
 WEIGHTS_FILE = "caption_encoder.safetensors"
 TEXT_WEIGHTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "cls_emb")
-UNREADABLE = (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)  # of a checkpoint file
-ROWS_PER_PASS = 64
+# Rows of one pass of the tower. A CPU gains nothing from more; a GPU waits for the next pass with fewer.
+ROWS_PER_PASS = {"cpu": 64, "cuda": 1024}
+ROWS_PER_STEP = 64
 TOKENS_PER_STEP = 8
+CAPTIONS_PER_CHUNK = 16384
+PASSES_WITHOUT_PROGRESS = 64
 
 
 class CaptionEncoder:
@@ -66,7 +70,7 @@ class CaptionEncoder:
                 f"open_clip knows no model {model!r}; `open_clip.list_models()` has the names, ViT-L-14 is the default."
             )
         published = open_clip.get_pretrained_cfg(model, pretrained)
-        path = _checkpoint_path(model, pretrained, published, checkpoint, download)
+        path = checkpoint_path(model, pretrained, published, checkpoint, download)
         config["quick_gelu"] = config.get("quick_gelu", False) or published.get("quick_gelu", False)
         weights = read_weights(path)
         config["encoder"] = f"open_clip {model} {pretrained} {sha256_of_file(path)[:12]}"
@@ -137,31 +141,49 @@ class CaptionEncoder:
         return rows
 
     @torch.inference_mode()
-    def embed(self, captions: list[str], *, rows_per_pass: int = ROWS_PER_PASS) -> np.ndarray:
-        """Unit vectors (n, T) float32 of n captions, in float32 arithmetic, on the GPU where there is one.
+    def embed(self, captions: list[str], *, rows_per_pass: int | None = None) -> np.ndarray:
+        """Unit vectors (n, T) float32 of n captions, on the GPU where there is one.
 
-        Passes are padded to a full batch and contexts to a multiple of 8 tokens: the padding behind the
-        end-of-text token cannot reach it through the causal mask, and a ViT-L-14 needs a sixth of the time.
+        A CPU computes in float32, a GPU in half precision, as OpenAI's own code does: of a ViT-L-14's vectors that
+        moves 0.001 at most, where two captions are about 0.6 apart. ``rows_per_pass`` None is what suits the device.
+        Passes hold captions of about one length and are padded to a multiple of 8 tokens and of 64 captions: the
+        padding behind the end-of-text token cannot reach it through the causal mask, and a ViT-L-14 needs a sixth of
+        the time.
         """
-        if not captions:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        embeddings = np.empty((len(captions), self.dimension), dtype=np.float32)
         device = chosen_device()
         transformer = self.transformer.to(device)
-        tokens = self._trimmed(self.tokens(list(captions)))
-        embeddings = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        for start in range(0, len(tokens), rows_per_pass):
-            batch = tokens[start : start + rows_per_pass]
-            padded = torch.cat([batch, batch[-1:].expand(rows_per_pass - len(batch), -1)])  # (rows_per_pass, context)
-            vectors = torch.nn.functional.normalize(self._forward(transformer, padded.to(device)), dim=-1)
-            embeddings[start : start + len(batch)] = vectors[: len(batch)].cpu().numpy()
+        passes = self._passes(captions, rows_per_pass or ROWS_PER_PASS.get(device.type, ROWS_PER_STEP))
+        half = torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
+        for rows, tokens in passes:
+            step = min(rows_per_pass or ROWS_PER_STEP, ROWS_PER_STEP)
+            filler = tokens[-1:].expand(-len(tokens) % step, -1)
+            with half:
+                vectors = self._forward(transformer, torch.cat([tokens, filler]).to(device))  # (padded rows, T)
+            vectors = torch.nn.functional.normalize(vectors[: len(rows)].float(), dim=-1)
+            embeddings[rows] = vectors.cpu().numpy()
         return embeddings
 
-    def _trimmed(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _passes(self, captions: list[str], rows_per_pass: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        """Row numbers (m,) and token ids (m, context) of each pass, short captions first within a chunk."""
+        starts = range(0, len(captions), CAPTIONS_PER_CHUNK)
+        if len(captions) > PASSES_WITHOUT_PROGRESS * rows_per_pass:
+            starts = track(starts, "Embedding captions")
+        for start in starts:
+            tokens = self.tokens(list(captions[start : start + CAPTIONS_PER_CHUNK]))  # (m, context)
+            lengths = self._lengths(tokens)
+            order = np.argsort(lengths, kind="stable")
+            for first in range(0, len(order), rows_per_pass):
+                rows = order[first : first + rows_per_pass]
+                yield start + rows, tokens[torch.from_numpy(rows), : lengths[rows[-1]]]
+
+    def _lengths(self, tokens: torch.Tensor) -> np.ndarray:
+        """Tokens (m,) that the tower must see of each caption, in steps of 8."""
         transformer = self.transformer
         if transformer.attn_mask is None or transformer.pool_type != "argmax" or transformer.cls_emb is not None:
-            return tokens
-        longest = int(tokens.argmax(dim=1).max()) + 1  # the end-of-text token has the highest id
-        return tokens[:, : -(-longest // TOKENS_PER_STEP) * TOKENS_PER_STEP]
+            return np.full(len(tokens), tokens.shape[1])
+        end = tokens.argmax(dim=1).numpy() + 1  # the end-of-text token has the highest id
+        return np.minimum(-(-end // TOKENS_PER_STEP) * TOKENS_PER_STEP, tokens.shape[1])
 
     @staticmethod
     def _forward(transformer: TextTransformer, tokens: torch.Tensor) -> torch.Tensor:
@@ -173,41 +195,3 @@ class CaptionEncoder:
             return transformer(tokens)
         finally:
             transformer.attn_mask = whole_mask
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file or of a torch state dict, never through pickle (``weights_only``)."""
-    path = Path(path)
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: the checkpoint is missing. Correct the path, or write the file again.")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise WorkbenchError(
-            f"{path}: not a readable checkpoint ({str(error)[:200]}). Expected safetensors or a torch state dict that "
-            "`torch.load(weights_only=True)` accepts (not a TorchScript archive); fetch or write the file again."
-        ) from error
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise WorkbenchError(f"{path}: expected a state dict of named tensors. Save the model's `state_dict()`.")
-    return weights
-
-
-def _checkpoint_path(model: str, pretrained: str, published: dict, checkpoint: Path | None, download: bool) -> Path:
-    if checkpoint is not None:
-        return Path(checkpoint)
-    if not published:
-        raise WorkbenchError(
-            f"open_clip publishes no weights {pretrained!r} for {model}; it has "
-            f"{', '.join(open_clip.list_pretrained_tags_by_model(model)) or 'none'}. Choose one, or give `checkpoint`."
-        )
-    if download:
-        return Path(open_clip.download_pretrained(published))
-    repository = published.get("hf_hub", "").strip("/") or "ORGANISATION/MODEL"
-    raise WorkbenchError(
-        f"The weights of {model} {pretrained} are not here and nothing is downloaded unasked. Either run "
-        f"`hf download {repository} open_clip_model.safetensors` and give that file as `checkpoint`, "
-        "or pass `download=True` to fetch it now."
-    )

@@ -14,7 +14,7 @@ from torch import nn
 from workbench.devices import chosen_device, network_autocast, network_precision
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.language.caption_encoder import UNREADABLE
+from workbench.language.clip_weights import UNREADABLE
 from workbench.progress import track
 from workbench.randomness import generator
 

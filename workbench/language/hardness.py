@@ -1,5 +1,6 @@
 """Hardness of a caption: its normalised distances to the cluster centres of all original captions."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.randomness import derived_seed
+from workbench.randomness import derived_seed, generator
 
 ROWS_PER_CHUNK = 4096
-# Above this many distances an exact Lloyd iteration takes seconds, so centres come from mini-batches.
+# Above this many distances an exact Lloyd iteration takes seconds, so centres come from mini-batches in float32; above
+# this many numbers float64 and its sorted copy are what takes memory.
 EXACT_DISTANCES = 20_000_000
+EXACT_NUMBERS = 40_000_000
 ROWS_PER_MINI_BATCH = 8192
 
 
@@ -27,20 +30,15 @@ class HardnessModel:
         Euclidean distances to all centres, L1-normalised (DiffAugment, section 3.4), in float64 and in chunks.
         Entries all lie near 1/K: whoever feeds them to a network must standardise them first.
         """
-        self._check(embeddings)
         hardness = np.empty((len(embeddings), len(self.centres)), dtype=np.float32)
-        for start in range(0, len(embeddings), ROWS_PER_CHUNK):
-            rows = slice(start, start + ROWS_PER_CHUNK)
-            hardness[rows] = self._normalised_distances(embeddings[rows])
+        for rows, shares in self._normalised_distances(embeddings):
+            hardness[rows] = shares
         return hardness
 
     def entropy(self, embeddings: np.ndarray) -> np.ndarray:
         """Entropy in nats (n,) float64 of each hardness vector; at most log K, for a caption far from every centre."""
-        self._check(embeddings)
         entropy = np.empty(len(embeddings))
-        for start in range(0, len(embeddings), ROWS_PER_CHUNK):
-            rows = slice(start, start + ROWS_PER_CHUNK)
-            shares = self._normalised_distances(embeddings[rows])
+        for rows, shares in self._normalised_distances(embeddings):
             entropy[rows] = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
         return entropy
 
@@ -61,53 +59,120 @@ class HardnessModel:
             raise WorkbenchError(f"{path}: not a hardness model ({error}). Fit it again.") from error
         return cls(centres)
 
-    def _normalised_distances(self, embeddings: np.ndarray) -> np.ndarray:
+    def _normalised_distances(self, embeddings: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Chunks of rows, each with its hardness vectors (m, K) float64; ``embeddings`` may be memory-mapped."""
         from sklearn.metrics.pairwise import euclidean_distances
 
-        distances = euclidean_distances(np.asarray(embeddings, dtype=np.float64), self.centres)
-        total = distances.sum(axis=1, keepdims=True)
-        # With one centre a caption may sit exactly on it; the only vector that sums to 1 is then even.
-        return np.where(total > 0, distances / np.where(total > 0, total, 1.0), 1.0 / len(self.centres))
-
-    def _check(self, embeddings: np.ndarray) -> None:
         if embeddings.ndim != 2 or embeddings.shape[1] != self.centres.shape[1]:
             raise WorkbenchError(
                 f"The hardness model has centres of {self.centres.shape[1]} numbers, the captions have shape "
                 f"{embeddings.shape}. Use captions of the encoder that the model was fitted on, or fit it again."
             )
-        _require_finite(embeddings)
+        for start in range(0, len(embeddings), ROWS_PER_CHUNK):
+            rows = slice(start, start + ROWS_PER_CHUNK)
+            chunk = np.asarray(embeddings[rows], dtype=np.float64)
+            _require_finite(chunk, np.arange(start, start + len(chunk)))
+            distances = euclidean_distances(chunk, self.centres)
+            total = distances.sum(axis=1, keepdims=True)
+            # With one centre a caption may sit exactly on it; the only vector that sums to 1 is then even.
+            yield rows, np.where(total > 0, distances / np.where(total > 0, total, 1.0), 1.0 / len(self.centres))
 
 
 def fit_hardness(
-    caption_embeddings: np.ndarray, n_centres: int, seed: int, *, weights: np.ndarray | None = None
+    caption_embeddings: np.ndarray,
+    n_centres: int,
+    seed: int,
+    *,
+    weights: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
 ) -> HardnessModel:
     """K-means centres of the embeddings (n, T) of all original captions (DiffAugment, section 3.4).
 
-    Repeated rows count once, so that a frequent triplet weighs as much as a rare one; ``weights`` (n,), for
-    example counts, changes that. WorkbenchError where there are fewer distinct captions than centres.
+    ``caption_embeddings`` may be memory-mapped and of float16; ``rows`` (n,) are those to fit to, where not all are.
+    Repeated rows count once, so that a frequent triplet weighs as much as a rare one; ``weights`` (n,), for example
+    counts, changes that. Exact K-means in float64 for few distances, mini-batches in float32 for many. WorkbenchError
+    where there are fewer distinct captions than centres.
     """
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-
-    embeddings = np.asarray(caption_embeddings, dtype=np.float64)
-    _require_finite(embeddings)
-    distinct, row = np.unique(embeddings, axis=0, return_inverse=True)
-    if not 1 <= n_centres <= len(distinct):
-        raise WorkbenchError(
-            f"{n_centres} hardness centres were asked for, but there are {len(distinct)} distinct captions. "
-            f"Choose between 1 and {len(distinct)} centres."
-        )
-    options = {"n_clusters": n_centres, "random_state": derived_seed(seed, "hardness") % 2**32, "n_init": 1}
-    if len(distinct) * n_centres <= EXACT_DISTANCES:
-        clusters = KMeans(**options)
+    rows = np.arange(len(caption_embeddings)) if rows is None else np.asarray(rows)
+    first, group = _distinct_rows(caption_embeddings, rows)
+    require_centres(n_centres, len(first))
+    weight = None if weights is None else np.bincount(group, weights=weights, minlength=len(first))
+    small = len(first) * caption_embeddings.shape[1] <= EXACT_NUMBERS
+    if small and len(first) * n_centres <= EXACT_DISTANCES:
+        centres = _exact_centres(caption_embeddings[first], weight, n_centres, derived_seed(seed, "hardness") % 2**32)
     else:
-        clusters = MiniBatchKMeans(**options, batch_size=max(ROWS_PER_MINI_BATCH, 4 * n_centres))
-    per_caption = None if weights is None else np.bincount(row.reshape(-1), weights=weights, minlength=len(distinct))
-    return HardnessModel(clusters.fit(distinct, sample_weight=per_caption).cluster_centers_)
+        centres = _mini_batch_centres(_float32_rows(caption_embeddings, first), weight, n_centres, seed)
+    return HardnessModel(centres.astype(np.float64))
 
 
-def _require_finite(embeddings: np.ndarray) -> None:
+def _exact_centres(embeddings: np.ndarray, weight: np.ndarray | None, n_centres: int, random_state: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
+    # In ascending order of the embeddings, so that the centres do not depend on the order of the captions.
+    distinct, order = np.unique(embeddings.astype(np.float64), axis=0, return_index=True)
+    clusters = KMeans(n_centres, random_state=random_state, n_init=1)
+    return clusters.fit(distinct, sample_weight=None if weight is None else weight[order]).cluster_centers_
+
+
+def _mini_batch_centres(embeddings: np.ndarray, weight: np.ndarray | None, n_centres: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
+
+    random_state = derived_seed(seed, "hardness") % 2**32
+    per_batch = min(len(embeddings), max(ROWS_PER_MINI_BATCH, 4 * n_centres))
+    sample = np.sort(generator(seed, "hardness sample").choice(len(embeddings), per_batch, replace=False))
+    # In float64, since float32 would be converted anew for every centre, which takes ten times as long.
+    start, _ = kmeans_plusplus(
+        embeddings[sample].astype(np.float64), n_centres, random_state=random_state,
+        sample_weight=None if weight is None else weight[sample],
+    )  # fmt: skip
+    clusters = MiniBatchKMeans(
+        n_centres, init=start.astype(np.float32), random_state=random_state, n_init=1, batch_size=per_batch,
+        compute_labels=False,
+    )  # fmt: skip
+    return clusters.fit(embeddings, sample_weight=weight).cluster_centers_
+
+
+def require_centres(n_centres: int, captions: int) -> None:
+    """WorkbenchError unless there are at least as many distinct captions as centres."""
+    if not 1 <= n_centres <= captions:
+        raise WorkbenchError(
+            f"{n_centres} hardness centres were asked for, but there are {captions} distinct captions. "
+            f"Choose between 1 and {captions} centres."
+        )
+
+
+def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first of ``rows`` (n,) with each vector, in their order (m,), and the number of its vector for each (n,).
+
+    Vectors are told apart by a 64-bit hash: two of a million different ones share it with a chance of 1 in 10 million,
+    and then one caption counts for two.
+    """
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    factors = generator(0, "row hash").integers(0, 1 << 64, embeddings.shape[1], dtype=np.uint64) | np.uint64(1)
+    for start in range(0, len(rows), ROWS_PER_CHUNK):
+        chunk = _float32_rows(embeddings, rows[start : start + ROWS_PER_CHUNK])
+        _require_finite(chunk, rows[start : start + ROWS_PER_CHUNK])
+        bits = (chunk + np.float32(0.0)).view(np.uint32)  # -0.0 equals 0.0
+        mixed = bits * factors
+        hashes[start : start + len(chunk)] = (mixed ^ mixed >> np.uint64(32)).sum(axis=1, dtype=np.uint64)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty(len(first), dtype=np.int64)
+    number[order] = np.arange(len(first))
+    return rows[first[order]], number[group]
+
+
+def _float32_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    gathered = np.empty((len(rows), embeddings.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), ROWS_PER_CHUNK):
+        part = rows[start : start + ROWS_PER_CHUNK]
+        gathered[start : start + len(part)] = embeddings[part]
+    return gathered
+
+
+def _require_finite(embeddings: np.ndarray, rows: np.ndarray) -> None:
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
         raise WorkbenchError(
-            f"Row {bad[0]} of the caption embeddings is not finite ({len(bad)} such rows). Write the text folder again."
+            f"Row {rows[bad[0]]} of the caption embeddings is not finite. Write the text folder again."
         )

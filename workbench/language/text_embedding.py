@@ -8,7 +8,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
-from workbench.language.captions import distinct_captions, distinct_triplets
+from workbench.language.caption_store import CaptionStore
+from workbench.language.captions import distinct_captions, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ OBJECTS_ARRAY = "object_embeddings.npy"
 RELATIONS_ARRAY = "relation_embeddings.npy"
 MANIFEST = "text.json"
 KINDS = ("open_clip", "vectors")
+ROWS_PER_CHUNK = 8192
 
 
 @dataclass
@@ -35,8 +37,7 @@ class TextEmbeddings:
     kind: str
     learned_relations: bool
     _encoder: "CaptionEncoder | None" = field(default=None, repr=False)
-    _row_of_triplet: dict[tuple[int, int, int], int] = field(default_factory=dict, repr=False)
-    _vectors: list[np.ndarray] = field(default_factory=list, repr=False)
+    _store: CaptionStore | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "TextEmbeddings":
@@ -64,38 +65,41 @@ class TextEmbeddings:
         """T, the length of each vector."""
         return self.objects.shape[1]
 
-    def triplets(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> np.ndarray:
+    def triplets(
+        self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray, *, keep: bool = True
+    ) -> np.ndarray:
         """Unit vectors (n, T) float32 of the captions "subject relation object" of n triplets of class ids.
 
-        An open_clip tower reads the caption; without one it is the normalised sum of the three class vectors.
-        Each distinct caption is computed once in the life of this object.
+        An open_clip tower reads the caption; without one it is the normalised sum of the three class vectors. Each
+        distinct caption is computed once in the life of this object, unless ``keep`` is false: then nothing is kept.
         """
-        distinct, row = distinct_triplets(subject, relation, object)
-        self._check_ids(distinct)
-        if self.kind == "vectors":
-            return self._composed(distinct)[row]
-        keys = list(map(tuple, distinct.tolist()))
-        new = np.array([key not in self._row_of_triplet for key in keys], dtype=bool)
-        if new.any():
-            self._embed_new(distinct[new])
-        vectors = [self._vectors[self._row_of_triplet[key]] for key in keys]
-        return np.stack(vectors)[row] if vectors else np.zeros((0, self.dimension), dtype=np.float32)
+        ids = [np.asarray(given, dtype=np.int64).reshape(-1) for given in (subject, relation, object)]
+        self._check_ids(ids)
+        keys = triplet_keys(*ids)
+        distinct, row = np.unique(keys, return_inverse=True)
+        if self.kind == "vectors" or not keep:
+            return _spread(self._computed(triplets_of_keys(distinct)), row)
+        self._store = self._store or CaptionStore(self.dimension)
+        new = distinct[~self._store.known(distinct)]
+        if len(new):
+            self._store.add(new, self._computed(triplets_of_keys(new)))
+        return self._store.vectors(keys)
 
     def captions(self, captions: list[str]) -> np.ndarray:
         """Unit vectors (n, T) float32 of any texts; needs a folder that holds a tower."""
         return self._caption_encoder().embed(list(captions))
 
-    def _embed_new(self, triplets: np.ndarray) -> None:
-        # triplets (m, 3), distinct and not embedded before
-        table = distinct_captions(*triplets.T, vocabulary_of(self.folder))
-        vectors = self._caption_encoder().embed(list(table.captions))
-        for triplet, row in zip(triplets.tolist(), table.row, strict=True):
-            self._row_of_triplet[tuple(triplet)] = len(self._vectors)
-            self._vectors.append(vectors[row])
-
-    def _composed(self, triplets: np.ndarray) -> np.ndarray:
-        subject, relation, object = triplets.T
-        return unit_rows(self.objects[subject] + self.relations[relation] + self.objects[object])
+    def _computed(self, triplets: np.ndarray) -> np.ndarray:
+        # triplets (m, 3), distinct and ascending
+        if self.kind == "open_clip":
+            table = distinct_captions(*triplets.T, vocabulary_of(self.folder))
+            return _spread(self._caption_encoder().embed(list(table.captions)), table.row)
+        vectors = np.empty((len(triplets), self.dimension), dtype=np.float32)
+        for start in range(0, len(triplets), ROWS_PER_CHUNK):
+            subject, relation, object = triplets[start : start + ROWS_PER_CHUNK].T
+            summed = self.objects[subject] + self.relations[relation] + self.objects[object]
+            vectors[start : start + ROWS_PER_CHUNK] = unit_rows(summed)
+        return vectors
 
     def _caption_encoder(self) -> "CaptionEncoder":
         if self.kind != "open_clip":
@@ -109,10 +113,10 @@ class TextEmbeddings:
             self._encoder = CaptionEncoder.load(self.folder)
         return self._encoder
 
-    def _check_ids(self, triplets: np.ndarray) -> None:
+    def _check_ids(self, ids: list[np.ndarray]) -> None:
         limits = (len(self.objects), len(self.relations), len(self.objects))
-        for role, ids, limit in zip(ROLES, triplets.T, limits, strict=True):
-            bad = ids[(ids < 0) | (ids >= limit)]
+        for role, given, limit in zip(ROLES, ids, limits, strict=True):
+            bad = given[(given < 0) | (given >= limit)]
             if len(bad):
                 raise WorkbenchError(
                     f"{self.folder}: {role} class {bad[0]} is outside 0..{limit - 1}. "
@@ -210,6 +214,11 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, float32; a row of zeros stays zero."""
     length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return (vectors / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+
+def _spread(vectors: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """The vectors of the rows (n,), without a copy where each row comes once and in order."""
+    return vectors if np.array_equal(row, np.arange(len(vectors))) else vectors[row]
 
 
 def _write(folder, vocabulary, objects, relations, encoder, kind) -> dict:
