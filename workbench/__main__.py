@@ -167,6 +167,9 @@ def _add_data(commands) -> None:
     simulate.add_argument("--vocabulary", type=_folder, metavar="FOLDER", help="objects.txt and relations.txt, or JSON")
     simulate.add_argument("--dimension", type=int, default=0, help="length of features; 0 makes annotations alone")
     simulate.add_argument("--sparse", action="store_true", help="features as holes: full size, hardly any disk")
+    simulate.add_argument(
+        "--flaws", type=float, default=0.0, metavar="SHARE", help="share of faulty boxes (default: 0)"
+    )
     simulate.add_argument("--name", help="name for the notebooks' parameter data (default: simulated-LIKE)")
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--replace", action="store_true", help="take the place of other data of that name")
@@ -209,6 +212,7 @@ def _add_recogniser(commands) -> None:
 def _add_plan(commands) -> None:
     plan = _command(commands, "plan", "plan", "print bytes, operations and hours of a profile before anything runs")
     plan.add_argument("--profile", default="gqa-lt", help="a file of notebooks/params/ (default: gqa-lt)")
+    plan.add_argument("--run", help="name of the run (default: the profile's)")
     plan.add_argument("--machine", default="h100", help="which GPU, or cpu for this machine's (default: h100)")
     plan.add_argument("--gpus", type=int, default=1, metavar="N")
     plan.add_argument("--workers", type=int, default=8, metavar="N", help="processes that decode pictures (default: 8)")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's ``rank`` among ``count``; alone unless a launcher said otherwise."""
+    """The ``rank`` of this process among ``count``; alone unless a launcher said otherwise."""
 
     rank: int = 0
     count: int = 1
@@ -41,7 +41,7 @@ class Processes:
             torch.distributed.barrier()
 
     def part(self, rows: int) -> slice:
-        """This process's share of ``rows`` consecutive rows; the shares differ by one row at most."""
+        """The share of this process of ``rows`` consecutive rows; the shares differ by one row at most."""
         bounds = np.linspace(0, rows, self.count + 1).astype(int)
         return slice(int(bounds[self.rank]), int(bounds[self.rank + 1]))
 

@@ -79,6 +79,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
     costs = plan_costs(
         arguments.profile,
+        run=arguments.run,
         parameters=parameter_texts(arguments.parameters),
         files=arguments.files,
         machine=arguments.machine,

@@ -64,6 +64,7 @@ def simulate_data(arguments: argparse.Namespace) -> int:
         vocabulary=arguments.vocabulary,
         dimension=arguments.dimension,
         sparse=arguments.sparse,
+        flaws=arguments.flaws,
         seed=arguments.seed,
     )
     print_numbers(stage.metrics)

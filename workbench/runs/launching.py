@@ -27,6 +27,7 @@ SHARED_STAGES = frozenset(
         "workbench.diffusion.sampling:generate_features",
         "workbench.recognition.training:train_recogniser",
         "workbench.recognition.finetuning:finetune_recogniser",
+        "workbench.recognition.rebalancing:rebalance_recogniser",
     }
 )
 _SECONDS_BETWEEN_LOOKS = 0.2

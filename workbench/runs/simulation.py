@@ -7,6 +7,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
+from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.relation_tables import write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
 
 TEXT_DIMENSION = 768
@@ -26,35 +28,41 @@ def simulate(
     seed: int = 0,
     flaws: float = 0.0,
 ) -> dict[str, Any]:
-    """Simulate a data set into ``folder``: annotations alone, or with a bank a split and a text folder.
+    """Stage builder: simulate a data set, laid out as imported features are.
 
-    With ``dimension`` 0 ``folder`` is an annotation folder. Otherwise it is laid out as imported features are
-    (objects.json, predicates.json, <split>/, text/), the annotations in ``annotations/``; ``sparse`` leaves the
-    features as holes. ``vocabulary``: a folder of names, see ``read_names``; without it ``default_names``. Returns the
-    counts. A killed call continues.
+    Writes annotations in ``annotations/``, objects.json, predicates.json, text vectors in ``text/``, and for each split
+    its tables, with features of ``dimension`` numbers beside them unless that is 0; ``sparse`` leaves the features as
+    holes. ``vocabulary``: a folder of names, see ``read_names``; without it ``default_names``. ``flaws``: share of
+    boxes without an area or outside their picture. Returns the counts. A killed call continues.
     """
     from workbench.scenes.simulated import simulate_annotations
     from workbench.scenes.simulated.sizes import known_size
 
     folder, size = Path(folder), known_size(like)
     names = read_names(vocabulary) if vocabulary else default_names(size.object_classes, size.relation_classes)
-    annotations = folder / ANNOTATIONS if dimension else folder
+    annotations = folder / ANNOTATIONS
     summary = simulate_annotations(annotations, vocabulary=names, like=like, scale=scale, seed=seed, flaws=flaws)
-    if not dimension:
-        return summary
-    from workbench.language.text_embedding import write_class_vectors
-    from workbench.regions.simulated_features import simulate_features
+    names.write(folder)
+    summary["text"] = _write_text(folder / "text", names, seed)
+    if dimension:
+        from workbench.regions.simulated_features import simulate_features
 
-    summary["features"] = simulate_features(
-        folder, annotations=annotations, dimension=dimension, seed=seed, sparse=sparse
-    )
-    objects, relations = (
-        generator(seed, "simulated text", kind).standard_normal((len(names_of_kind), TEXT_DIMENSION), dtype=np.float32)
-        for kind, names_of_kind in (("objects", names.objects), ("relations", names.relations))
-    )
-    vectors = {"objects": objects, "relations": relations, "encoder": f"simulated seed={seed}"}
-    summary["text"] = write_class_vectors(folder / "text", vocabulary=names, **vectors)
+        features = {"annotations": annotations, "dimension": dimension, "seed": seed, "sparse": sparse}
+        return summary | {"features": simulate_features(folder, **features)}
+    for split in SPLITS:
+        if not (folder / split / "tables.json").is_file():
+            write_relation_tables(folder / split, read_annotations(annotations, split))
     return summary
+
+
+def _write_text(folder: Path, names: Vocabulary, seed: int) -> dict[str, Any]:
+    from workbench.language.text_embedding import write_class_vectors
+
+    vectors = {
+        kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
+        for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
+    }
+    return write_class_vectors(folder, vocabulary=names, encoder=f"simulated seed={seed}", **vectors)
 
 
 def read_names(folder: Path) -> Vocabulary:

@@ -42,24 +42,24 @@ class FileProblems:
 
     def blocking(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that makes reading impossible."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
+        self._add(record, kind, found, expected, remedy, "error", True)
 
     def error(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that reading survives."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy))
+        self._add(record, kind, found, expected, remedy, "error", False)
 
     def warning(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """Something unusual that is used as it is."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy, severity="warning"))
+        self._add(record, kind, found, expected, remedy, "warning", False)
 
-    def _add(self, problem: Problem) -> None:
-        places = self._places.setdefault((problem.severity, problem.kind, problem.blocks_reading), [])
+    def _add(self, record: str, kind: str, found: str, expected: str, remedy: str, severity: str, blocks: bool) -> None:
+        places = self._places.setdefault((severity, kind, blocks), [])
         if len(places) > SEPARATE_PER_KIND:
             rest = self._problems[places[-1]]
             self._problems[places[-1]] = replace(rest, times=rest.times + 1)
             return
         places.append(len(self._problems))
-        self._problems.append(problem)
+        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, severity, blocks))
 
 
 def shown(value: Any, length: int = 60) -> str:
