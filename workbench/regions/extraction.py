@@ -19,6 +19,7 @@ from workbench.regions.split_extraction import (
     split_summary,
 )
 from workbench.scenes.annotations import SPLITS, read_annotations, splits_of
+from workbench.scenes.upstream_files import copy_synset_tables
 from workbench.stopping import stop_on_sigterm
 
 # Of GQA-LT's pictures these have about 256 MB of unions at 4096 dimensions.
@@ -74,6 +75,7 @@ def extract_features(
                 work.make_bank()
             if processes.main:
                 annotations.vocabulary.write(folder)
+                copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
                 remove_records(folder / split)
             summaries[split] = split_summary(_opened_bank(folder / split, network), annotations)
     processes.wait()  # a caller may move the folder now

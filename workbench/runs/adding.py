@@ -37,7 +37,7 @@ def add_with_text(
     if clip_checkpoint is not None or clip_download:
         text = {"checkpoint": clip_checkpoint} if clip_checkpoint is not None else {"download": True}
         metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, model=CLIP_MODEL, **text)
-    elif vectors := read_json(folder / "source.json").get("text"):
+    elif all((vectors := read_json(folder / "source.json")["text"]).values()):
         metrics["text"] = _write_word_vectors(folder, {kind: Path(path) for kind, path in vectors.items()})
     return metrics
 

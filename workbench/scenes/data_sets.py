@@ -1,6 +1,6 @@
 """Adding a published data set: checked, read once, and kept as tables, with what upstream's releases lack."""
 
-import shutil
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,18 @@ from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
 from workbench.scenes.known_data_sets import KNOWN, VRD, KnownDataSet
 from workbench.scenes.problems import Problem, count_problems
 from workbench.scenes.relation_tables import RelationTables, write_relation_tables
-from workbench.scenes.upstream_files import TRAIN_TRIPLETS, compare_frequencies, write_upstream_files
+from workbench.scenes.upstream_files import (
+    TRAIN_TRIPLETS,
+    compare_frequencies,
+    copy_synset_tables,
+    write_upstream_files,
+)
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 from workbench.scenes.vrd import convert_vrd
 
 __all__ = ["KNOWN", "FoundDataSet", "KnownDataSet", "MissingPart", "add_data_set", "look_for"]
 
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
-SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 # One vector for each class, a JSON list in the order of the names, which VRD's redistributions bring.
 VRD_VECTORS = {"objects": "vrd_objects-emb-glove-300.json", "relations": "vrd_predicates-emb-glove-300.json"}
 
@@ -67,8 +71,7 @@ def add_data_set(
         print(f"{found.known.title}, {split}", flush=True)
         splits[split] = _split(folder / split, annotations, split, vocabulary, found.image_folder)
     frequencies = _upstream_files(folder, splits["train"], found)
-    for table in SYNSET_TABLES:
-        _copy(_beside(found, table), folder / table)
+    copy_synset_tables(folder, (found.annotation_folder, found.annotation_folder.parent, found.root))
     card = data_card(splits, vocabulary)
     write_json(folder / CARD, card)
     texts = {"objects": object_text, "relations": relation_text}
@@ -116,7 +119,9 @@ def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{annotations}: nothing was added.\n{format_report(problems)}")
     with atomic_path(folder / PROBLEMS) as temporary:
-        temporary.write_text(format_report(problems) + "\n", encoding="utf-8")
+        # Files of our own are named as they will be found once the folder has its final name.
+        report = format_report(problems).replace(f"{folder}{os.sep}", "")
+        temporary.write_text(report + "\n", encoding="utf-8")
     summary = _summary(problems)
     write_json(folder / CHECKED, {"files": record, "problems": summary})
     return summary
@@ -174,17 +179,6 @@ def _text_file(given: Path | None, found: Path | None) -> str | None:
     if given is not None and not Path(given).is_file():
         raise WorkbenchError(f"{given}: no such file. Give the class vectors' file, or leave it out.")
     return _absolute(given or found)
-
-
-def _beside(found: FoundDataSet, name: str) -> Path | None:
-    places = (found.annotation_folder, found.annotation_folder.parent, found.root)
-    return next((place / name for place in places if (place / name).is_file()), None)
-
-
-def _copy(source: Path | None, target: Path) -> None:
-    if source is not None and not target.is_file():
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
 
 
 def _absolute(path: Path | None) -> str | None:

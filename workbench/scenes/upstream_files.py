@@ -5,6 +5,7 @@
 """
 
 import csv
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ TRAIN_TRIPLETS = "rel_annotations_train.csv"
 # The names for objects and relations; VG8K-LT has others than GQA-LT.
 GQA_FREQUENCIES = ("objects_freqs.json", "predicates_freqs.json")
 VG8K_FREQUENCIES = ("train_objects_freqs.json", "train_predicates_freqs.json")
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 _ROWS_PER_PIECE = 100_000
 _SHOWN = 5
 
@@ -46,6 +48,15 @@ def write_upstream_files(
         if name in written:
             write_json(folder / name, dict(zip(classes, of_class.tolist(), strict=True)))
     return {"rows": len(relations), "written": written}
+
+
+def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
+    """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
+    for name in SYNSET_TABLES:
+        source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
+        if source is not None and not (Path(folder) / name).is_file():
+            with atomic_path(Path(folder) / name) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

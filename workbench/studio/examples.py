@@ -144,7 +144,7 @@ def augmented_examples(
 
 
 def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entropy: np.ndarray) -> dict[str, float]:
-    """Headline numbers of notebook 02 from an open triplets folder, the similarities and the captions' entropies."""
+    """Headline numbers of notebook 02 from an open triplets folder, the similarities, and entropies of originals."""
     augmented, captions = triplets.augmented, triplets.captions
     original = captions["original"].to_numpy()
     metrics = {
@@ -153,7 +153,7 @@ def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entrop
         "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
         "object names without a noun synset": len(similarity.without_synset),
         "hardness centres": len(triplets.hardness.centres),
-        "median entropy of original captions, nats": float(np.median(entropy[original])),
+        "median entropy of original captions, nats": float(np.median(entropy)),
     }
     for band in ("medium", "few"):
         metrics[f"augmented for {band}"] = int((augmented["band"] == band).sum())
