@@ -48,7 +48,15 @@ def test_data_check_reports_and_sets_the_status(toy_project, tmp_path, capsys):
 
 def test_every_command_exists_and_explains_itself(capsys):
     lines = ["run", "repeat", "tables", "report", "runs", "data check", "data draw"]
-    lines += ["features import", "features list", "recogniser import"]
+    lines += [
+        "data add",
+        "data simulate",
+        "features import",
+        "features check",
+        "features list",
+        "recogniser import",
+        "plan",
+    ]
     for line in [*lines, "bench", "lab"]:
         with pytest.raises(SystemExit) as left:
             build_parser().parse_args([*line.split(), "--help"])

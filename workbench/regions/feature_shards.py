@@ -19,7 +19,7 @@ from workbench.progress import track
 ROWS_PER_CHUNK = 4096
 # Of one list of shards: three splits' boxes and unions together stay below the usual limit of 1,024 open files.
 MOST_OPEN_FILES = 128
-REMEDY = "`workbench features check FOLDER --remake` makes that shard again."
+REMEDY = "`workbench features check RUN --remake` makes that shard again."
 
 
 class FeatureShards:

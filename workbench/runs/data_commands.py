@@ -8,6 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.runs.artefacts import Run, Stage, import_stage
 from workbench.runs.folders import MANIFEST
+from workbench.runs.identity import PATH_KEY, STAGE_KEY
 from workbench.runs.places import imported_folder, reports_folder
 
 
@@ -77,32 +78,39 @@ def check_features(arguments: argparse.Namespace) -> int:
     from workbench.regions.bank_repair import damaged_shards, remake_shards
 
     stage = _features_stage(arguments.name)
-    damaged = damaged_shards(stage.folder)
+    damaged = {split: names for split, names in damaged_shards(stage.folder).items() if names}
     for split, names in damaged.items():
         for name in names:
-            print(f"{stage.folder / split / name}: does not have the checksum that bank.json has for it")
-    if damaged and arguments.remake:
-        recorded = {key: _value_of(value) for key, value in stage.parameters.items()}
-        remake_shards(stage.folder, damaged, **recorded)
+            print(f"{stage.folder / split / name}: missing, or not what its checksum in bank.json says")
+    if not damaged:
+        print(f"{stage.folder}: every shard has its checksum")
+    elif arguments.remake:
+        other = remake_shards(stage.folder, damaged, **_parameters_again(stage, arguments.name))
         print(f"made again: {sum(map(len, damaged.values()))} shard(s)")
-        return 0
-    print("damaged" if damaged else f"{stage.folder}: every shard has its checksum")
-    return int(bool(damaged))
+        for name in (name for names in other.values() for name in names):
+            print(f"{name}: other bytes than before; what was computed from them should be computed again")
+    else:
+        print(f"make them again: workbench features check {arguments.name} --remake")
+    return int(bool(damaged) and not arguments.remake)
 
 
 def _features_stage(name: str) -> Stage:
     """The features of a run, or those imported under that name."""
     run = Run.open(name)
-    if (imported_folder() / name).is_dir() and not run.variants("features"):
-        return run.imported(name)
-    return run.find("features")
+    return run.find("features") if run.variants("features") else run.imported(name)
 
 
-def _value_of(described: Any) -> Any:
-    """A parameter as a builder takes it: places are paths again."""
-    if isinstance(described, dict):
-        return Path(described["path"] if "path" in described else described["stage"])
-    return described
+def _parameters_again(stage: Stage, run: str) -> dict[str, Any]:
+    """What the features were made with, as their builder takes it."""
+    if "detector" not in stage.parameters:
+        raise WorkbenchError(f"{stage.folder}: these features were not made here. Import them again, with --replace.")
+    given: dict[str, Any] = {}
+    for name, value in stage.parameters.items():
+        if isinstance(value, dict):
+            is_stage = STAGE_KEY in value
+            value = Run.open(run).find(*value[STAGE_KEY].split("/")).folder if is_stage else Path(value[PATH_KEY])
+        given[name] = value
+    return given
 
 
 def draw_data(arguments: argparse.Namespace) -> int:
