@@ -9,6 +9,7 @@ from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.bank import FeatureBank
 from workbench.runs.simulation import default_names, read_names, simulate
 from workbench.scenes.annotations import read_annotations
+from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
 
 
@@ -23,15 +24,15 @@ def test_with_features_the_folder_is_laid_out_as_an_import(tmp_path):
     assert text.objects.shape == (1702, 768) and text.relations.shape == (310, 768)
 
 
-def test_without_features_it_is_an_annotation_folder_with_the_given_names(tmp_path):
+def test_without_features_it_has_tables_and_the_given_names(tmp_path):
     names = default_names(1702, 310)
     (tmp_path / "names").mkdir()
     for file, listed in (("objects.txt", names.objects[::-1]), ("relations.txt", names.relations)):
         (tmp_path / "names" / file).write_text("\n".join(["<unk>", *listed]) + "\n")
     simulate(tmp_path / "data", scale=0.001, vocabulary=tmp_path / "names")
-    annotations = read_annotations(tmp_path / "data", "train")
+    annotations = read_annotations(tmp_path / "data" / "annotations", "train")
     assert annotations.vocabulary.objects == names.objects[::-1]
-    assert not (tmp_path / "data" / "train").exists()
+    assert RelationTables.open(tmp_path / "data" / "train").relations.equals(annotations.relations)
 
 
 def test_names_are_read_from_either_form_and_doubted(tmp_path):
