@@ -14,11 +14,14 @@ from torch import Tensor
 from workbench.diffusion.training_batches import TrainingBatches
 from workbench.diffusion.training_rows import BankFeatures
 from workbench.errors import WorkbenchError
+from workbench.memory import map_large_blocks
 from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
 from workbench.regions.window_reader import WindowReader
 
 ORDERS = ("auto", "rows", "blocks")
 LARGEST_RESIDENT_BYTES = 16 << 30
+# Two windows lie in memory, the one in use and the next.
+WINDOW_BYTES = 128 << 20
 
 
 class TrainingOrder(Protocol):
@@ -70,7 +73,9 @@ class BlockRows:
         self, features, row_weights: np.ndarray, batch_size: int, own: slice, *, seed: int, device: torch.device
     ):
         self.rows, self.device = own.stop - own.start, device
-        batches = max(1, ROWS_PER_WINDOW // batch_size)
+        map_large_blocks()
+        row_bytes = 2 * features[np.arange(1)].shape[1]
+        batches = max(1, min(ROWS_PER_WINDOW, WINDOW_BYTES // row_bytes) // batch_size)
         order = BlockOrder(seed, row_weights, rows_per_window=batches * batch_size, purpose="training blocks")
         read = features.half_precision if isinstance(features, BankFeatures) else features.__getitem__
         self.reader = WindowReader(read, _OwnRows(order, batches, batch_size, own))

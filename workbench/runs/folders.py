@@ -13,6 +13,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.memory import release_memory
 from workbench.runs.identity import differences, versions, without_nan
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
@@ -125,6 +126,7 @@ def _build(partial: Path, build: Callable[[Path], dict | None], label: str, requ
     started = time.monotonic()
     try:
         metrics = build(partial)
+        release_memory()
         manifest = request | {
             "metrics": without_nan(metrics or {}),
             "versions": versions(),
