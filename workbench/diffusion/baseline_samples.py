@@ -13,10 +13,10 @@ from workbench.diffusion.class_groups import (
     matched_rows,
     mean_and_spread,
     some_rows,
-    split_by_number,
     training_groups,
 )
 from workbench.randomness import row_normal
+from workbench.scenes.class_rows import rows_by_class
 
 SAMPLES_PER_CHUNK = 1024
 NUMBERS_FOR_POOLING = 1 << 26
@@ -93,7 +93,7 @@ class ClassGaussian:
             part = slice(start, start + SAMPLES_PER_CHUNK)
             samples[part] = self.pooled.draw(self.seed, rows[part])
         weights = row_normal(self.seed, "gaussian own", rows, ROWS_PER_GROUP_AT_MOST)
-        for number, places in split_by_number(self.groups.group[rows]):
+        for number, places in rows_by_class(self.groups.group[rows]).items():
             mean, deviations, trust = self._own(number)
             for start in range(0, len(places), SAMPLES_PER_CHUNK):
                 part = places[start : start + SAMPLES_PER_CHUNK]

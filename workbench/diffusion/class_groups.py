@@ -9,6 +9,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
+from workbench.scenes.class_rows import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
 # From the most specific to the least: the training rows that show what is asked for.
@@ -103,13 +104,6 @@ def some_rows(members: np.ndarray, seed: int, of: object, at_most: int = ROWS_PE
     return np.sort(generator(seed, "some rows", of).choice(members, at_most, replace=False))
 
 
-def split_by_number(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each distinct value of ``numbers`` (n,), ascending, with the positions that hold it."""
-    order = np.argsort(numbers, kind="stable")
-    distinct, starts = np.unique(numbers[order], return_index=True)
-    return list(zip(distinct.tolist(), np.split(order, starts[1:]), strict=True))
-
-
 def mean_and_spread(features: FeatureMatrix, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (D,) float64 of each dimension, over at most 50,000 rows that ``seed`` draws."""
     rows = some_rows(np.arange(len(features)), seed, "moments", ROWS_FOR_MOMENTS)
@@ -127,5 +121,5 @@ def _rows_of_key(table: pd.DataFrame, roles: tuple[str, ...]) -> dict[tuple, np.
     if not roles:
         return {(): np.arange(len(table))}
     distinct, number = np.unique(table[list(roles)].to_numpy(), axis=0, return_inverse=True)
-    parts = [rows for _, rows in split_by_number(number.reshape(-1))]
+    parts = list(rows_by_class(number.reshape(-1)).values())
     return dict(zip(map(tuple, distinct.tolist()), parts, strict=True))

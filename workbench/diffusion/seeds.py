@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
+from workbench.scenes.class_rows import rows_by_class
 
 if TYPE_CHECKING:
     from workbench.regions.bank import FeatureBank
@@ -57,21 +58,16 @@ def relation_rows(bank: "FeatureBank", triplets: pd.DataFrame, seed: int) -> np.
 
     WorkbenchError for a class without any training relation.
     """
-    candidates = _rows_by_class(bank.relations["relation"].to_numpy(), np.arange(len(bank)))
+    candidates = rows_by_class(bank.relations["relation"].to_numpy())
     uniform = generator(seed, "seed relations").random(len(triplets))
     return _draw(candidates, triplets["relation"].to_numpy(), uniform, "relation")
 
 
 def _boxes_by_class(bank: "FeatureBank", role: str) -> dict[int, np.ndarray]:
     if bank.entity_region == "box":
-        return _rows_by_class(bank.boxes["object_class"].to_numpy(), np.arange(len(bank.boxes)))
-    return _rows_by_class(bank.relations[role].to_numpy(), bank.relations[f"{role}_box"].to_numpy())
-
-
-def _rows_by_class(classes: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:
-    order = np.argsort(classes, kind="stable")
-    distinct, starts = np.unique(classes[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(rows[order], starts[1:]), strict=True))
+        return rows_by_class(bank.boxes["object_class"].to_numpy())
+    box = bank.relations[f"{role}_box"].to_numpy()
+    return {number: box[rows] for number, rows in rows_by_class(bank.relations[role].to_numpy()).items()}
 
 
 def _draw(candidates: dict[int, np.ndarray], classes: np.ndarray, uniform: np.ndarray, role: str) -> np.ndarray:

@@ -12,11 +12,11 @@ from workbench.diffusion.class_groups import (
     TrainingGroups,
     mean_and_spread,
     some_rows,
-    split_by_number,
     training_groups,
 )
 from workbench.progress import track
 from workbench.randomness import generator
+from workbench.scenes.class_rows import rows_by_class
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Interpolation:
         pools, pool_of_row = _neighbour_groups(training, wanted, groups)
         mean, spread = mean_and_spread(features, seed)
         scale = mean, np.where(spread > 0, spread, 1.0)
-        asked = [(number, rows) for number, rows in split_by_number(pool_of_row) if number >= 0]
+        asked = [(number, rows) for number, rows in rows_by_class(pool_of_row).items() if number >= 0]
         for number, rows in track(asked, "Finding neighbours"):
             pool = some_rows(pools[number], seed, f"smote {number}")
             distinct, place = np.unique(source[rows], return_inverse=True)
