@@ -73,7 +73,8 @@ class BlockRows:
         self, features, row_weights: np.ndarray, batch_size: int, own: slice, *, seed: int, device: torch.device
     ):
         self.rows, self.device = own.stop - own.start, device
-        map_large_blocks()
+        if device.type == "cpu":  # where the network's own blocks lie in the same memory
+            map_large_blocks()
         row_bytes = 2 * features[np.arange(1)].shape[1]
         batches = max(1, min(ROWS_PER_WINDOW, WINDOW_BYTES // row_bytes) // batch_size)
         order = BlockOrder(seed, row_weights, rows_per_window=batches * batch_size, purpose="training blocks")

@@ -8,7 +8,6 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.memory import map_large_blocks
 from workbench.recognition.feature_window import REGIONS, FeatureWindow, HeldRegion, Regions, three_regions
 from workbench.regions.bank import FeatureBank
 from workbench.regions.feature_shards import FeatureShards
@@ -158,8 +157,6 @@ class FeatureRows:
             self._memory = {region: HeldRegion(self._kept(region, every)) for region in regions}
         self.rows_per_window = max(1, BYTES_PER_WINDOW // bytes_per_row)
         self.by_blocks = not self._memory and len(features) > self.rows_per_window
-        if self.by_blocks:
-            map_large_blocks()
         self.order = f"blocks in windows of {self.rows_per_window} rows" if self.by_blocks else "rows"
 
     def __len__(self) -> int:
