@@ -21,6 +21,8 @@ def test_later_layers_win(toy_project, tmp_path):
         "02_finish": {"run_name": "other", "end": "ours", "flags": []},
     }
     assert plan.run == "other" and plan.notebooks[1].overrides["flags"] == []
+    extra.write_text("notebooks: [02_finish]\n")
+    assert list(values(make_plan("toy", files=[extra]))) == ["02_finish"]
 
 
 def test_only_takes_beginnings_and_keeps_the_order(toy_project):

@@ -77,7 +77,8 @@ def make_plan(
     folder = notebooks_folder(root)
     path = _profile_path(profile, root)
     layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
-    stems = [_notebook(name, _stems(folder), str(path)) for name in layers[0].get("notebooks") or _stems(folder)]
+    listed = next((layer["notebooks"] for layer in layers[::-1] if layer.get("notebooks")), _stems(folder))
+    stems = [_notebook(name, _stems(folder), str(path)) for name in listed]
     name = checked_name("run", run or next((layer["run"] for layer in layers[::-1] if "run" in layer), profile))
     declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in stems}
     overrides: dict[str, dict[str, Any]] = {stem: {} for stem in stems}
