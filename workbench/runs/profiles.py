@@ -77,11 +77,13 @@ def make_plan(
     folder = notebooks_folder(root)
     path = _profile_path(profile, root)
     layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
-    listed = next((layer["notebooks"] for layer in layers[::-1] if layer.get("notebooks")), _stems(folder))
-    stems = [_notebook(name, _stems(folder), str(path)) for name in listed]
+    lists = [layer["notebooks"] for layer in layers if layer.get("notebooks")] or [_stems(folder)]
+    stems = [_notebook(name, _stems(folder), str(path)) for name in lists[-1]]
+    # The profile's values are known by the notebooks that it lists, whatever a later layer leaves of them.
+    known = dict.fromkeys([*(_notebook(name, _stems(folder), str(path)) for name in lists[0]), *stems])
     name = checked_name("run", run or next((layer["run"] for layer in layers[::-1] if "run" in layer), profile))
-    declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in stems}
-    overrides: dict[str, dict[str, Any]] = {stem: {} for stem in stems}
+    declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in known}
+    overrides: dict[str, dict[str, Any]] = {stem: {} for stem in known}
     for layer_path, layer in zip([path, *(files or [])], layers, strict=True):
         _overlay(overrides, declared, layer, str(layer_path))
     _overlay_command_line(overrides, declared, parameters or {})
