@@ -77,7 +77,8 @@ def make_plan(
     folder = notebooks_folder(root)
     path = _profile_path(profile, root)
     layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
-    lists = [layer["notebooks"] for layer in layers if layer.get("notebooks")] or [_stems(folder)]
+    own = layers[0].get("notebooks") or _stems(folder)
+    lists = [own, *(layer["notebooks"] for layer in layers[1:] if layer.get("notebooks"))]
     stems = [_notebook(name, _stems(folder), str(path)) for name in lists[-1]]
     # The profile's values are known by the notebooks that it lists, whatever a later layer leaves of them.
     known = dict.fromkeys([*(_notebook(name, _stems(folder), str(path)) for name in lists[0]), *stems])
