@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 MMAP_THRESHOLD = -3  # glibc's name for the option of mallopt
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 
 
 def release_memory() -> None:
@@ -22,7 +22,7 @@ def release_memory() -> None:
 
 
 def map_large_blocks() -> None:
-    """From now on give each block of 4 MB and more pages of its own, which go back to the system once it is freed.
+    """From now on give each block of 1 MB and more pages of its own, which go back to the system once it is freed.
 
     By default glibc moves that limit up to 32 MB as a program runs, and the holes between a network's activations then
     cost gigabytes. It costs some page faults: for work on data that do not fit memory, where the disk is slower.
