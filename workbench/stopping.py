@@ -2,11 +2,14 @@
 
 import contextlib
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 from workbench.errors import WorkbenchError
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Stopped(WorkbenchError):
@@ -41,3 +44,15 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
         yield request
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def waited_for(child: subprocess.Popen, request: StopRequest) -> int:
+    """The child's exit status; a stop that is asked for meanwhile is passed on to it, once."""
+    passed_on = False
+    while True:
+        try:
+            return child.wait(timeout=SECONDS_BETWEEN_LOOKS)
+        except subprocess.TimeoutExpired:
+            if request.asked and not passed_on:
+                child.terminate()
+                passed_on = True

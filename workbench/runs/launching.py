@@ -16,7 +16,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.stopping import Stopped, stop_on_sigterm
+from workbench.stopping import Stopped, StopRequest, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
 PATH_KEY = "__path__"
@@ -30,7 +30,6 @@ SHARED_STAGES = frozenset(
         "workbench.recognition.rebalancing:rebalance_recogniser",
     }
 )
-_SECONDS_BETWEEN_LOOKS = 0.2
 _LAST_LINES = 15
 
 
@@ -112,16 +111,9 @@ def _without_callbacks(build: Callable) -> dict[str, Any]:
     return found
 
 
-def _watched(child: subprocess.Popen, stop) -> int:
-    passed_on = False
+def _watched(child: subprocess.Popen, stop: StopRequest) -> int:
     try:
-        while True:
-            try:
-                return child.wait(timeout=_SECONDS_BETWEEN_LOOKS)
-            except subprocess.TimeoutExpired:
-                if stop.asked and not passed_on:
-                    child.terminate()
-                    passed_on = True
+        return waited_for(child, stop)
     except BaseException:
         child.terminate()
         child.wait()

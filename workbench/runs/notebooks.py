@@ -21,10 +21,9 @@ from workbench.runs.identity import available_cores, versions
 from workbench.runs.parameters import unknown
 from workbench.runs.places import HOME_VARIABLE, project_root, reports_folder
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
-from workbench.stopping import Stopped, stop_on_sigterm
+from workbench.stopping import Stopped, stop_on_sigterm, waited_for
 
 STOPPED = Stopped.exit_code
-_SECONDS_BETWEEN_LOOKS = 0.2
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -159,15 +158,8 @@ def execute(
 def _waited(child: subprocess.Popen) -> int:
     """The child's exit status; STOPPED where SIGTERM came meanwhile, which is passed on once."""
     with stop_on_sigterm() as stop:
-        passed_on = False
-        while True:
-            try:
-                code = child.wait(timeout=_SECONDS_BETWEEN_LOOKS)
-                return STOPPED if stop.asked and code != DONE else code
-            except subprocess.TimeoutExpired:
-                if stop.asked and not passed_on:
-                    child.terminate()
-                    passed_on = True
+        code = waited_for(child, stop)
+    return STOPPED if stop.asked and code != DONE else code
 
 
 def _end(child: subprocess.Popen) -> None:
