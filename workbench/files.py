@@ -25,18 +25,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # The suffix stays last: numpy.save and Pillow choose or add a suffix by the name.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with disk_full_told(path):
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_full_told(path: Path) -> Iterator[None]:
+    """Within the block a full disk becomes a WorkbenchError that names ``path``."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WorkbenchError(
                 f"{path}: the disk is full. What was finished is kept; free space and run the same command again."
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,15 +1,13 @@
 """Writing the files of a feature bank: float16 .npy of known size, filled in any order."""
 
-import contextlib
-import errno
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.files import disk_full_told
 
 KINDS = ("boxes", "unions")
 FILE_NAMES = {"boxes": "box_features-{:05d}.npy", "unions": "union_features-{:05d}.npy"}
@@ -92,19 +90,6 @@ def copy_runs(source: ShardFile, target: ShardFile, runs: list[tuple[int, int]])
             rows = source.read(start, min(start + COPY_ROWS, last))
             target.write(place, rows)
             place += len(rows)
-
-
-@contextlib.contextmanager
-def disk_full_told(path: Path) -> Iterator[None]:
-    """Within the block a full disk becomes a WorkbenchError that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{path}: the disk is full. What was finished is kept; free space and run the same command again."
-            ) from error
-        raise
 
 
 def _header(rows: int, dimension: int) -> bytes:
