@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
+from workbench.language.candidates import distinct, in_sorted
 from workbench.language.captions import captions_of, triplet_keys, triplets_of_keys
 from workbench.progress import track
 from workbench.scenes.vocabulary import ROLES
@@ -90,10 +91,10 @@ def write_triplets(
 
 def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:
     """Distinct triplets of both tables with their ``caption`` and whether they are ``original``, in order of ids."""
-    known, new = (np.unique(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
-    keys = np.union1d(known, new)
+    known, new = (distinct(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
+    keys = distinct(np.concatenate([known, new]))
     triplets = triplets_of_keys(keys)
-    captions = {"caption": captions_of(triplets, vocabulary), "original": np.isin(keys, known)}
+    captions = {"caption": captions_of(triplets, vocabulary), "original": in_sorted(keys, known)}
     return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)
 
 
