@@ -43,8 +43,9 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     picture.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
     picture.update_yaxes(title="share of captions", row=1, col=2)
     return picture.update_layout(
-        title=f"Hardness of {N:,} captions against {K:,} centres", barmode="overlay", height=430, margin_t=120
-    )
+        title=f"Hardness of {N:,} captions against {K:,} centres", barmode="overlay", height=440, margin_t=130,
+        legend_y=1.1,
+    )  # fmt: skip
 
 
 def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: str, most: int = 40) -> go.Figure:
