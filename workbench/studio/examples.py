@@ -11,7 +11,9 @@ from workbench.regions.bank import FeatureBank
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.pictures import Tile, picture_path, text_line
+from workbench.studio.browsers.scene_drawing import scene_of
+from workbench.studio.browsers.thumbnails import Thumbnails
+from workbench.studio.pictures import Tile, text_line
 
 
 def split_table(tables: Mapping[str, RelationTables], vocabulary: Vocabulary) -> pd.DataFrame:
@@ -73,24 +75,7 @@ def relation_tile(
     tables: RelationTables | FeatureBank, row: int, image_folder: Path | None, lines: tuple[str, ...]
 ) -> Tile:
     """The picture of one relation row with its three boxes; ``lines`` are escaped HTML."""
-    relation = tables.relations.iloc[row]
-    image = tables.images.iloc[int(relation["image"])]
-    corners = tables.boxes[["x1", "y1", "x2", "y2"]]
-    return Tile(
-        picture=picture_path(image_folder, image["file_name"]),
-        width=int(image["width"]),
-        height=int(image["height"]),
-        subject_xyxy=_xyxy(tables, corners, relation, "subject"),
-        object_xyxy=_xyxy(tables, corners, relation, "object"),
-        lines=lines,
-    )
-
-
-def _xyxy(tables: RelationTables | FeatureBank, corners: pd.DataFrame, relation: pd.Series, role: str) -> np.ndarray:
-    own = [f"{role}_{corner}" for corner in corners.columns]
-    if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
-        return relation[own].to_numpy(dtype=np.float32)
-    return corners.iloc[int(relation[f"{role}_box"])].to_numpy(dtype=np.float32)
+    return Tile(scene_of(tables, row), Thumbnails(image_folder), lines)
 
 
 def _band_tile(

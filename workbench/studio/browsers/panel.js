@@ -1,0 +1,188 @@
+// Shows the regions of a page that Python renders, and tells Python what the user does. See panel.py.
+const TYPING_PAUSE_MS = 150;
+const BUSY_AFTER_MS = 600;
+const PICTURES_AT_ONCE = 4;
+const MOST_PICTURES = 400;
+const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "wb";
+  root.tabIndex = -1;
+  // JupyterLab would take arrows and letters for its own shortcuts.
+  root.setAttribute("data-lm-suppress-shortcuts", "true");
+  root.innerHTML = `<div data-region="error" role="alert"></div>${model.get("frame")}`;
+  el.append(root);
+
+  // ---- events: one at a time, of several of the same name the last one
+  const waiting = [];
+  let inFlight = false;
+  let busyTimer = 0;
+  let typingTimer = 0;
+  let typed = null;
+
+  function tell(name, value) {
+    const earlier = waiting.findIndex((event) => event.name === name && name !== "page");
+    if (earlier >= 0) waiting.splice(earlier, 1);
+    waiting.push({ name, value });
+    sendNext();
+  }
+
+  function sendNext() {
+    if (inFlight || !waiting.length) return;
+    inFlight = true;
+    busyTimer = setTimeout(() => root.classList.add("wb-waiting"), BUSY_AFTER_MS);
+    model.send({ kind: "event", ...waiting.shift() });
+  }
+
+  function answered() {
+    inFlight = false;
+    clearTimeout(busyTimer);
+    root.classList.remove("wb-waiting");
+    sendNext();
+  }
+
+  function flushTyping() {
+    if (!typed) return;
+    clearTimeout(typingTimer);
+    const { name, value } = typed;
+    typed = null;
+    tell(name, value);
+  }
+
+  const sender = (target) => target.closest("[data-event]");
+  const isText = (element) => element.matches("input[type=search], input[type=text]");
+  const isField = (element) => element.matches("input, select, textarea");
+
+  root.addEventListener("click", (event) => {
+    const source = sender(event.target);
+    if (!source || isField(source) || source.disabled) return;
+    flushTyping();
+    tell(source.dataset.event, source.dataset.value ?? null);
+  });
+  root.addEventListener("input", (event) => {
+    const source = sender(event.target);
+    if (!source || !isText(source)) return;
+    typed = { name: source.dataset.event, value: source.value };
+    clearTimeout(typingTimer);
+    typingTimer = setTimeout(flushTyping, TYPING_PAUSE_MS);
+  });
+  root.addEventListener("change", (event) => {
+    const source = sender(event.target);
+    if (!source || !isField(source)) return;
+    if (isText(source)) return flushTyping();
+    flushTyping();
+    tell(source.dataset.event, source.type === "checkbox" ? String(source.checked) : source.value);
+  });
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isField(event.target)) {
+      if (event.key === "Enter" && isText(event.target)) flushTyping();
+      return;
+    }
+    const source = sender(event.target);
+    if ((event.key === "Enter" || event.key === " ") && source && source.tagName !== "BUTTON") {
+      event.preventDefault();
+      tell(source.dataset.event, source.dataset.value ?? null);
+    } else if (KEYS[event.key] && root.querySelector('[data-event="page"]')) {
+      event.preventDefault();
+      tell("page", KEYS[event.key]);
+    }
+  });
+
+  // ---- regions: focus, caret and what is being typed survive a change
+  function replace(region, html) {
+    const active = region.contains(document.activeElement) ? document.activeElement : null;
+    const kept = active && {
+      selector: [
+        `[data-event="${CSS.escape(active.dataset.event ?? "")}"]`,
+        isField(active) || active.dataset.value === undefined ? "" : `[data-value="${CSS.escape(active.dataset.value)}"]`,
+      ].join(""),
+      text: isText(active) ? active.value : null,
+      caret: isText(active) ? [active.selectionStart, active.selectionEnd] : null,
+    };
+    const scrolled = region.scrollTop;
+    region.innerHTML = html;
+    region.scrollTop = scrolled;
+    if (kept) {
+      const successor = active.dataset.event ? region.querySelector(kept.selector) : null;
+      if (successor && !successor.disabled) {
+        successor.focus({ preventScroll: true });
+        if (kept.text !== null) {
+          successor.value = kept.text;
+          successor.setSelectionRange(...kept.caret);
+        }
+      } else {
+        root.focus({ preventScroll: true }); // so that keys go on paging
+      }
+    }
+  }
+
+  // ---- pictures: asked for once they are in the page, a few at a time, kept while they are among the last
+  const pictures = new Map();
+  let asked = [];
+
+  function showPictures() {
+    for (const image of root.querySelectorAll("image[data-picture]:not([href])")) {
+      const address = pictures.get(image.dataset.picture);
+      if (address) image.setAttribute("href", address);
+    }
+    askForPictures();
+  }
+
+  function askForPictures() {
+    if (asked.length) return;
+    const wanted = new Set();
+    for (const image of root.querySelectorAll("image[data-picture]:not([href]):not([data-failed])")) wanted.add(image.dataset.picture);
+    asked = [...wanted].slice(0, PICTURES_AT_ONCE);
+    if (asked.length) model.send({ kind: "pictures", tokens: asked });
+  }
+
+  function receivePictures(tokens, failures, buffers) {
+    tokens.forEach((token, place) => {
+      pictures.set(token, URL.createObjectURL(new Blob([buffers[place]], { type: "image/jpeg" })));
+    });
+    for (const [token, problem] of Object.entries(failures)) {
+      for (const image of root.querySelectorAll(`image[data-picture="${CSS.escape(token)}"]:not([data-failed])`)) {
+        image.dataset.failed = "true";
+        const note = document.createElement("p");
+        note.className = "wb-problem";
+        note.textContent = problem;
+        image.closest("svg").after(note);
+      }
+    }
+    const shown = new Set([...root.querySelectorAll("image[data-picture]")].map((image) => image.dataset.picture));
+    for (const [token, address] of pictures) {
+      if (pictures.size <= MOST_PICTURES) break;
+      if (shown.has(token)) continue;
+      URL.revokeObjectURL(address);
+      pictures.delete(token);
+    }
+    asked = [];
+    showPictures();
+  }
+
+  function receive(message, buffers) {
+    if (message.kind === "regions") {
+      for (const [name, html] of Object.entries(message.regions)) {
+        const region = root.querySelector(`[data-region="${CSS.escape(name)}"]`);
+        if (region) replace(region, html);
+      }
+      showPictures();
+      if (message.answer) answered();
+    } else if (message.kind === "pictures") {
+      receivePictures(message.tokens, message.failures, buffers);
+    }
+  }
+
+  model.on("msg:custom", receive);
+  model.send({ kind: "ready" });
+  return () => {
+    clearTimeout(busyTimer);
+    clearTimeout(typingTimer);
+    model.off("msg:custom", receive);
+    for (const address of pictures.values()) URL.revokeObjectURL(address);
+  };
+}
+
+export default { render };

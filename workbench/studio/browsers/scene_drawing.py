@@ -1,0 +1,119 @@
+"""A relation drawn as SVG: the picture, the subject's and the object's box, and their union dashed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
+from workbench.scenes.vocabulary import ROLES
+from workbench.studio.browsers.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from workbench.regions.bank import FeatureBank
+    from workbench.scenes.relation_tables import RelationTables
+
+SHOWN_SIDE_PX = 230  # of a picture in a tile; letters are sized for it
+LETTER_PX = 12
+BLANK_NOTE = "No picture files with these relations: boxes on a blank canvas."
+_LETTERS = {"subject": "S", "object": "O"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One relation's picture and boxes: ``width`` and ``height`` in pixels, boxes (4,) inclusive xyxy pixels."""
+
+    file_name: str
+    width: int
+    height: int
+    subject_xyxy: np.ndarray
+    object_xyxy: np.ndarray
+
+    @property
+    def union_xyxy(self) -> np.ndarray:
+        """The smallest box around both."""
+        return union_boxes(self.subject_xyxy[None], self.object_xyxy[None])[0]
+
+
+def scene_of(tables: "RelationTables | FeatureBank", row: int) -> Scene:
+    """The scene of one row of the relations table."""
+    relation = tables.relations.iloc[int(row)]
+    image = tables.images.iloc[int(relation["image"])]
+    boxes = (_box_of(tables, relation, role) for role in ("subject", "object"))
+    return Scene(str(image["file_name"]), int(image["width"]), int(image["height"]), *boxes)
+
+
+def scene_of_boxes(tables: "RelationTables | FeatureBank", subject_box: int, object_box: int) -> tuple[Scene, Scene]:
+    """Two rows of the box table as two scenes, each with its one box standing for both (seed boxes: two pictures)."""
+
+    def alone(row: int) -> Scene:
+        box = tables.boxes.iloc[int(row)]
+        image = tables.images.iloc[int(box["image"])]
+        xyxy = box[BOX_COLUMNS].to_numpy(dtype=np.float32)
+        return Scene(str(image["file_name"]), int(image["width"]), int(image["height"]), xyxy, xyxy)
+
+    return alone(subject_box), alone(object_box)
+
+
+def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles: Sequence[str] = ROLES) -> Markup:
+    """The drawing of a scene with the boxes of ``roles`` (relation: the union); the picture itself comes later.
+
+    ``crop`` shows the union region alone. Without a picture file the boxes stand on a grey canvas.
+    """
+    union = scene.union_xyxy
+    # A box may reach outside its image, and is then drawn there.
+    left, top, right, bottom = (float(value) for value in union) if crop else (0, 0, scene.width - 1, scene.height - 1)
+    width, height = max(right - left + 1, 1.0), max(bottom - top + 1, 1.0)
+    token = thumbnails.token(scene.file_name, union if crop else None, (scene.width, scene.height))
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    ground = f'<rect {place} class="wb-canvas"/>'
+    if token is not None:
+        ground += (
+            f'<image {_cut_place(scene, union) if crop else place} preserveAspectRatio="none" data-picture="{token}"/>'
+        )
+    letter = LETTER_PX * max(width, height) / SHOWN_SIDE_PX
+    boxes = {"relation": union, "subject": scene.subject_xyxy, "object": scene.object_xyxy}
+    drawn = "".join(
+        _box(boxes[role], role) + _letter(boxes[role], role, letter, left, top) for role in boxes if role in roles
+    )
+    view = f"{left:.1f} {top:.1f} {width:.1f} {height:.1f}"
+    return Markup(f'<svg class="wb-scene" viewBox="{view}" role="img">{ground}{drawn}</svg>')
+
+
+def blank_note(thumbnails: Thumbnails) -> str:
+    """What a page says once where there are no pictures; empty where there are."""
+    return BLANK_NOTE if thumbnails.image_folder is None else ""
+
+
+def _box_of(tables: "RelationTables | FeatureBank", relation, role: str) -> np.ndarray:
+    own = [f"{role}_{corner}" for corner in BOX_COLUMNS]
+    if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
+        return relation[own].to_numpy(dtype=np.float32)
+    return tables.boxes[BOX_COLUMNS].iloc[int(relation[f"{role}_box"])].to_numpy(dtype=np.float32)
+
+
+def _cut_place(scene: Scene, union: np.ndarray) -> str:
+    """Where the cut lies: what of the union is inside the picture."""
+    x1, y1 = (max(float(value), 0.0) for value in union[:2])
+    x2, y2 = (min(float(value) + 1, side) for value, side in zip(union[2:], (scene.width, scene.height), strict=True))
+    return f'x="{x1:.1f}" y="{y1:.1f}" width="{max(x2 - x1, 1):.1f}" height="{max(y2 - y1, 1):.1f}"'
+
+
+def _box(box_xyxy: np.ndarray, role: str) -> str:
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    # Inclusive corners: a box from 3 to 5 is three pixels wide.
+    place = f'x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1 + 1:.1f}" height="{y2 - y1 + 1:.1f}"'
+    # The pale line behind keeps the coloured one visible on every picture.
+    return f'<rect {place} class="wb-halo"/><rect {place} class="wb-box wb-{role}"/>'
+
+
+def _letter(box_xyxy: np.ndarray, role: str, size: float, left: float, top: float) -> str:
+    """S or O in the box's corner, so that the roles differ by more than their colours."""
+    if role not in _LETTERS:
+        return ""
+    x, y = max(float(box_xyxy[0]), left), max(float(box_xyxy[1]), top)
+    ground = f'x="{x:.1f}" y="{y:.1f}" width="{1.1 * size:.1f}" height="{1.2 * size:.1f}"'
+    letter = f'x="{x + 0.55 * size:.1f}" y="{y + size:.1f}" font-size="{size:.1f}"'
+    return f'<rect {ground} class="wb-tag wb-{role}"/><text {letter} class="wb-letter">{_LETTERS[role]}</text>'
