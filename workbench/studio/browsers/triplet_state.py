@@ -1,0 +1,110 @@
+"""What a person has chosen in the TripletBrowser, and the query that it stands for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.bands import BANDS
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.studio.browsers.triplet_query import ORIGINS, SORTS, TripletQuery
+
+CHARTS = ROLES
+
+
+@dataclass(frozen=True)
+class TripletState:
+    """The filters, the order, and what is open.
+
+    ``bands``: role to the bands that are switched on, none means all. ``classes``: role to one class id. ``chart``: the
+    role of the rank-frequency chart, ``bar`` the number of its bar that was clicked. ``opened``: a triplet's place.
+    """
+
+    search: str = ""
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+    origin: str = "any"
+    sort: str = "frequency"
+    chart: str = "relation"
+    bar: int | None = None
+    only_selected: bool = False
+    page: int = 1
+    opened: int | None = None
+    examples_page: int = 1
+
+    def changed(self, vocabulary: Vocabulary, bars: int, /, **changes: Any) -> "TripletState":
+        """The state with ``changes``; other filters start at page 1 again. WorkbenchError for a name or value unknown.
+
+        ``classes`` may hold names in place of ids; ``bars``: how many bars the chart has.
+        """
+        known = set(TripletState.__dataclass_fields__)
+        if unknown := sorted(set(changes) - known):
+            raise WorkbenchError(f"the TripletBrowser has no {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+        if "bands" in changes:
+            changes["bands"] = {role: _bands(role, bands) for role, bands in changes["bands"].items() if bands}
+        if "classes" in changes:
+            given = changes["classes"].items()
+            changes["classes"] = {role: class_id(vocabulary, role, value) for role, value in given if value is not None}
+        _require_one_of("origin", changes.get("origin", self.origin), ORIGINS)
+        _require_one_of("sort", changes.get("sort", self.sort), SORTS)
+        _require_one_of("chart", changes.get("chart", self.chart), CHARTS)
+        if changes.get("chart", self.chart) != self.chart:
+            changes.setdefault("bar", None)
+        bar = changes.get("bar")
+        if bar is not None and not 0 <= bar < bars:
+            raise WorkbenchError(f"the chart has no bar {bar}; it has 0 to {bars - 1}.")
+        if not {"page", "opened", "examples_page"} & changes.keys():
+            changes["page"] = 1
+        if "opened" in changes:
+            changes.setdefault("examples_page", 1)
+        return replace(self, **changes)
+
+    def query(self, bars: pd.DataFrame, seed: int, selected: np.ndarray) -> TripletQuery:
+        """The query over an index: what the clicked bar holds counts beside the menus; ``selected``: ticked places."""
+        classes = {role: (number,) for role, number in self.classes.items()}
+        ids = selected if self.only_selected else None
+        if self.bar is not None:
+            clicked, own = tuple(bars["classes"].iloc[self.bar]), self.classes.get(self.chart)
+            if own is None:
+                classes[self.chart] = clicked
+            elif own not in clicked:
+                ids = np.zeros(0, dtype=np.int64)  # no triplet has a class of the menu and one of the bar
+        return TripletQuery(
+            text=self.search, bands=self.bands, classes=classes, origin=self.origin, sort=self.sort, seed=seed, ids=ids
+        )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether anything is filtered out."""
+        return self != replace(TripletState(), **{name: getattr(self, name) for name in _NO_FILTERS})
+
+
+_NO_FILTERS = ("sort", "chart", "page", "opened", "examples_page")
+
+
+def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
+    """The id of a class of ``role`` given by id or name; WorkbenchError where there is none."""
+    _require_one_of("role", role, ROLES)
+    names = vocabulary.names(role)
+    if isinstance(value, str):
+        if value not in names:
+            raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
+        return names.index(value)
+    if not 0 <= value < len(names):
+        raise WorkbenchError(f"there is no {role} class {value}; expected 0 to {len(names) - 1}.")
+    return int(value)
+
+
+def _bands(role: str, bands: Any) -> tuple[str, ...]:
+    _require_one_of("role", role, ROLES)
+    for band in bands:
+        _require_one_of("band", band, BANDS)
+    return tuple(band for band in BANDS if band in bands)
+
+
+def _require_one_of(kind: str, value: Any, known: Any) -> None:
+    if value not in known:
+        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")
