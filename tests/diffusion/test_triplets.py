@@ -9,6 +9,8 @@ from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.bank import FeatureBank
+from workbench.scenes.triplet_lists import write_triplet_list
+from workbench.scenes.vocabulary import Vocabulary
 
 ROLES = ["subject", "relation", "object"]
 QUOTAS = {"medium_quota": 20, "few_quota": 30}
@@ -103,3 +105,18 @@ def test_large_embeddings_are_stored_in_half_precision(small_features, tmp_path,
     np.testing.assert_allclose(
         half.hardness.hardness(exact), half.hardness.hardness(half.caption_embeddings), atol=1e-3
     )
+
+
+def test_lists_say_what_alone_is_drawn_and_what_is_not(small_features, tmp_path):
+    vocabulary = Vocabulary.read(small_features["features"])
+    inputs = {name: small_features[name] for name in ("features", "text")} | QUOTAS | {"n_centres": 4, "seed": 7}
+    free = set(map(tuple, read_triplets(small_features["triplets"]).augmented[ROLES].to_numpy().tolist()))
+    chosen = sorted(free)[::2]
+    write_triplet_list(tmp_path / "list.csv", chosen, vocabulary)
+    for name in ("include", "exclude"):
+        write_triplets(tmp_path / name, **inputs, **{name: tmp_path / "list.csv"})
+        drawn = set(map(tuple, read_triplets(tmp_path / name).augmented[ROLES].to_numpy().tolist()))
+        assert drawn <= set(chosen) if name == "include" else drawn.isdisjoint(chosen)
+    lists = {"include": tmp_path / "list.csv", "exclude": tmp_path / "list.csv"}
+    with pytest.raises(WorkbenchError, match=f"candidates exist.*include: {len(chosen)} triplets in .*list.csv"):
+        write_triplets(tmp_path / "none", **inputs, **lists)

@@ -1,7 +1,8 @@
 """The stage ``triplets``: augmented triplets, the captions of all triplets, their embeddings and the hardness model."""
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from workbench.files import atomic_path, read_json, write_json
 from workbench.language.candidates import distinct, in_sorted
 from workbench.language.captions import captions_of, triplet_keys, triplets_of_keys
 from workbench.progress import track
+from workbench.scenes.triplet_lists import read_triplet_list
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -38,14 +40,17 @@ def write_triplets(
     max_senses: int = 4,
     balance: str = "role",
     allow_existing: bool = False,
+    include: Path | None = None,
+    exclude: Path | None = None,
     seed: int = 0,
 ) -> dict:
     """Augment the train triplets (DiffAugment, section 3.2 stage 1) and fit hardness (3.4) on the original ones.
 
     Writes augmented.parquet, captions.parquet (distinct triplets with ``caption`` and ``original``),
     caption_embeddings.npy (n, T) in its order, float32 up to 256 MB and float16 beyond, and hardness.npz. Captions are
-    embedded in parts, so that a killed run goes on. Returns counts. Raises WorkbenchError where no triplet can be
-    augmented or ``n_centres`` exceeds the number of original captions.
+    embedded in parts, so that a killed run goes on. ``include`` and ``exclude``: lists of triplets (see
+    ``workbench.scenes.triplet_lists``) that alone may be drawn, or may not. Returns counts. Raises WorkbenchError where
+    no triplet can be augmented or ``n_centres`` exceeds the number of original captions.
     """
     from workbench.language.augmentation import augment_triplets
     from workbench.language.hardness import fit_hardness, require_centres
@@ -58,16 +63,19 @@ def write_triplets(
     folder = Path(folder)
     vocabulary, train = Vocabulary.read(features), RelationTables.open(Path(features) / "train")
     similarity = class_similarity(vocabulary.objects, max_senses=max_senses)
-    augmented = augment_triplets(
-        train.relations, vocabulary, count_classes(train.relations, vocabulary), similarity,
-        bands=tuple(bands), threshold=threshold, quotas={"medium": medium_quota, "few": few_quota}, seed=seed,
-        balance=balance, allow_existing=allow_existing,
-    )  # fmt: skip
-    if not len(augmented):
-        raise WorkbenchError(
-            f"{features}: no triplet of the bands {', '.join(bands)} can be augmented at LCH {threshold}. Lower the "
-            "threshold, raise the quotas, or choose more bands."
-        )
+    paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
+    lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
+    with _lists_told(paths, lists):
+        augmented = augment_triplets(
+            train.relations, vocabulary, count_classes(train.relations, vocabulary), similarity,
+            bands=tuple(bands), threshold=threshold, quotas={"medium": medium_quota, "few": few_quota}, seed=seed,
+            balance=balance, allow_existing=allow_existing, **lists,
+        )  # fmt: skip
+        if not len(augmented):
+            raise WorkbenchError(
+                f"{features}: no triplet of the bands {', '.join(bands)} can be augmented at LCH {threshold}. Lower "
+                "the threshold, raise the quotas, or choose more bands."
+            )
     captions = distinct_triplet_captions(train.relations, augmented, vocabulary)
     original = np.flatnonzero(captions["original"])
     require_centres(n_centres, len(original))
@@ -87,6 +95,18 @@ def write_triplets(
         "centres": n_centres,
         "objects_without_synset": len(similarity.without_synset),
     }
+
+
+@contextlib.contextmanager
+def _lists_told(paths: dict[str, Path], lists: dict[str, pd.DataFrame]) -> Iterator[None]:
+    """Within the block an error also says how many triplets the lists hold, since they may be why none is left."""
+    try:
+        yield
+    except WorkbenchError as error:
+        if not lists:
+            raise
+        told = "; ".join(f"{name}: {len(lists[name]):,} triplets in {path}" for name, path in paths.items())
+        raise WorkbenchError(f"{error} ({told}.)") from error
 
 
 def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:

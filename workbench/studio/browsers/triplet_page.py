@@ -126,7 +126,7 @@ class TripletPage:
     def _origins(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         origins = []
         for row in map(int, rows):
-            origin = origin_of(self.index.vocabulary, self.sources, row)
+            origin = origin_of(self.index, self.sources, row)
             drawn = {"drawing": self._scene(origin["source_row"]), "seeds": seed_drawings(self.sources, row)}
             origins.append(origin | drawn)
         return origins

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from workbench.language.similarity import class_similarity
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relation_tables import RelationTables
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES
 from workbench.studio.browsers.scene_drawing import scene_of, scene_of_boxes, scene_svg
 from workbench.studio.browsers.thumbnails import Thumbnails
 from workbench.studio.browsers.triplet_index import TripletIndex
@@ -30,13 +28,12 @@ class TripletSources:
     pictures: Thumbnails
     augmented: pd.DataFrame | None = None
     seeds: pd.DataFrame | None = None
-    max_senses: int = 4
 
 
 def tile(index: TripletIndex, sources: TripletSources, place: int) -> dict[str, Any]:
     """The facts of one tile: ``parts`` of the caption, numbers, the drawing, and the origin of an augmented triplet."""
     examples, rows = index.examples(place), index.augmented_rows(place)
-    origin = origin_of(index.vocabulary, sources, int(rows[0])) if len(rows) and not len(examples) else None
+    origin = origin_of(index, sources, int(rows[0])) if len(rows) and not len(examples) else None
     # Not always the first: a picture often shows several triplets, and would be seen for each of them.
     shown = origin["source_row"] if origin else int(examples[place % len(examples)])
     return {
@@ -65,9 +62,9 @@ def parts(index: TripletIndex, place: int) -> list[dict[str, Any]]:
     ]
 
 
-def origin_of(vocabulary: Vocabulary, sources: TripletSources, row: int) -> dict[str, Any]:
+def origin_of(index: TripletIndex, sources: TripletSources, row: int) -> dict[str, Any]:
     """Where one augmented row comes from: the training triplet, the replaced word, its LCH and the way in WordNet."""
-    augmented = sources.augmented.iloc[row]
+    vocabulary, augmented = index.vocabulary, sources.augmented.iloc[row]
     source = sources.tables.relations.iloc[int(augmented["source_row"])]
     replaced = str(augmented["replaced"])
     old, new = int(augmented["replaced_class"]), int(augmented[replaced])
@@ -79,7 +76,7 @@ def origin_of(vocabulary: Vocabulary, sources: TripletSources, row: int) -> dict
         "old": vocabulary.objects[old],
         "new": vocabulary.objects[new],
         "lch": float(augmented["lch"]),
-        "path": wordnet_path(vocabulary.objects[old], vocabulary.objects[new], sources.max_senses),
+        "path": index.wordnet_path(old, new),
         "band": str(augmented["band"]),
         "because": str(augmented["because"]),
     }
@@ -111,9 +108,3 @@ def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
     columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
     columns |= {name: index[name][places] for name in ("count", "augmented", "lch", "hardness")}
     return pd.DataFrame(columns, index=pd.Index(places, name="place"))
-
-
-@lru_cache(maxsize=4096)
-def wordnet_path(old: str, new: str, max_senses: int) -> str:
-    """The lemmas between two class names, "cake, baked goods, cookie"; empty where WordNet knows no way."""
-    return ", ".join(class_similarity([old, new], max_senses=max_senses).path(0, 1))

@@ -1,0 +1,75 @@
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.scenes.triplet_lists import read_triplet_list, write_triplet_list
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+OBJECTS = (
+    "man",
+    "salt, pepper",
+    'a "b"',
+    "<script>alert(1)</script>",
+    "=1+1",
+    "Café",
+    "two\nlines",
+    " space ",
+    "日本",
+    "#x",
+)
+VOCABULARY = Vocabulary(OBJECTS, ("on", "-under", "next, to"))
+ROLE_LIST = list(ROLES)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 500])
+def test_a_list_survives_the_round_trip(tmp_path, rows):
+    random = np.random.default_rng(rows)
+    ids = np.stack([random.integers(0, len(VOCABULARY.names(role)), rows) for role in ROLES], axis=1)
+    write_triplet_list(tmp_path / "list.csv", ids, VOCABULARY)
+    table = read_triplet_list(tmp_path / "list.csv", VOCABULARY)
+    np.testing.assert_array_equal(table[ROLE_LIST].to_numpy(), ids)
+    assert list(table) == ROLE_LIST and set(table.dtypes) == {np.dtype(np.int64)}
+    noted = table.assign(note=[f"no, {row}" for row in range(rows)])
+    write_triplet_list(tmp_path / "list.csv", noted, VOCABULARY)
+    pd.testing.assert_frame_equal(read_triplet_list(tmp_path / "list.csv", VOCABULARY), noted, check_dtype=rows > 0)
+    with open(tmp_path / "list.csv", encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file)) == [*ROLES, "note"]
+
+
+def test_columns_in_any_order_a_mark_and_empty_lines(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("note,object, relation,subject\r\nx,man,on,=1+1\r\n\r\n,,,\r\n,Café,-under,man\r\n", "utf-8-sig")
+    assert read_triplet_list(path, VOCABULARY)[ROLE_LIST].to_numpy().tolist() == [[4, 0, 0], [0, 1, 5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("man,on,man\n", r"line 1: the header is 'man,on,man'; expected 'subject,relation,object'"),
+        ("", "line 1: the header is ''"),
+        ("subject;relation;object\n", "with commas"),
+        ("subject,relation,object\nman,on,man\nmen,on,man\n", "line 3: subject 'men' is not an object class .*'man'"),
+        ("subject,relation,object\nman,in,man\n", "line 2: relation 'in' is not a relation class .*'on'"),
+        ("subject,relation,object\nman,on\n", "line 2: 2 values, expected 3"),
+        ("subject,relation,object\n" + "x,on,man\n" * 14, "and 4 more.*Correct these lines"),
+        ('subject,relation,object\n"man"x,on,man\n', "line 2: .*Correct the line"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, text, said):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(WorkbenchError, match=f"(?s)list.csv.*{said}"):
+        read_triplet_list(tmp_path / "list.csv", VOCABULARY)
+
+
+def test_unreadable_files_and_unknown_ids(tmp_path):
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        read_triplet_list(tmp_path / "none.csv", VOCABULARY)
+    (tmp_path / "list.csv").write_bytes(b"subject,relation,object\n\xe9t\xe9,on,man\n")
+    with pytest.raises(WorkbenchError, match="not UTF-8"):
+        read_triplet_list(tmp_path / "list.csv", VOCABULARY)
+    with pytest.raises(WorkbenchError, match="relation class 7, expected 0 to 2"):
+        write_triplet_list(tmp_path / "new.csv", [[0, 7, 0]], VOCABULARY)
+    assert not (tmp_path / "new.csv").exists()
