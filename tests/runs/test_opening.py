@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.runs.artefacts import Run, import_stage
 from workbench.runs.importing import import_with_text
-from workbench.runs.opening import features_of, from_project, opening_line, pictures_of, text_of
+from workbench.runs.opening import chosen_lists, features_of, from_project, opening_line, pictures_of, text_of
 
 
 @pytest.fixture
@@ -64,3 +64,15 @@ def test_relative_paths_start_at_the_project(project):
 
 def test_opening_line_names_run_and_versions(project):
     assert "run 'r'" in opening_line(Run.open("r", project))
+
+
+def test_lists_are_found_by_name_or_path_and_only_where_named(project):
+    run = Run.open("r", project)
+    saved = project / "data" / "lists" / "odd.csv"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("subject,relation,object\n")
+    (project / "mine.csv").write_text("subject,relation,object\n")
+    assert chosen_lists(run) == {}
+    assert chosen_lists(run, exclude="odd", include="mine.csv") == {"exclude": saved, "include": project / "mine.csv"}
+    with pytest.raises(WorkbenchError, match=r"exclude='even'.*saved lists: odd"):
+        chosen_lists(run, exclude="even")

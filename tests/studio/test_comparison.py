@@ -72,7 +72,7 @@ def test_an_empty_band_survives():
     assert comparison.results_table(results, "exact").shape == (2, 9)
 
 
-def test_change_counts_cover_every_row():
+def test_changed_rows_are_half_fixed_half_broken():
     rng = np.random.default_rng(0)
     tables = []
     for _ in range(2):
@@ -82,7 +82,8 @@ def test_change_counts_cover_every_row():
             table[f"{role}_predicted"] = rng.integers(0, 4, 50)
             table[f"{role}_correct"] = table[role] == table[f"{role}_predicted"]
         tables.append(table.set_index("row", drop=False))
-    counts = changes.change_counts(*tables)
-    assert (counts.sum(axis=1) == 50).all()
-    better, worse = changes._changed(*tables)
-    assert not set(better) & set(worse)
+    was, now = (table[[f"{role}_correct" for role in ("subject", "relation", "object")]].to_numpy() for table in tables)
+    chosen = changes.changed_rows(was, now, most=10, seed=0)
+    assert len(set(chosen.tolist())) == len(chosen) == 10
+    better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
+    assert (better & ~worse)[chosen[:5]].all() and (worse & ~better)[chosen[5:]].all()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from workbench.studio.browsers.scene_drawing import Scene
 from workbench.studio.browsers.thumbnails import Thumbnails
-from workbench.studio.pictures import Tile, prediction_line, text_line, tiles_html
+from workbench.studio.pictures import Tile, text_line, tiles_html
 
 
 def made_tile(folder=None, name="", lines=("line",)) -> Tile:
@@ -34,12 +34,6 @@ def test_blank_canvas_is_said_once():
 
 def test_text_from_data_is_escaped():
     assert text_line("<script>") == "&lt;script&gt;"
-    assert "<script>" not in prediction_line("subject", "a", "<script>", "b&c")
-
-
-def test_right_and_wrong_are_marked_by_sign_and_not_by_colour_alone():
-    line = prediction_line("relation", "on", "under", "on")
-    assert "✗ under" in line and "✓ on" in line
 
 
 def test_no_tiles_say_so():

@@ -4,8 +4,10 @@ import platform
 from pathlib import Path
 
 import workbench
+from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.runs.artefacts import Run, Stage
+from workbench.runs.places import lists_folder
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.relation_tables import RelationTables
 
@@ -47,6 +49,27 @@ def pictures_of(run: Run, data: str, image_folder: str = "") -> Path | None:
     source = run.imported(data) / SOURCE_FILE
     found = read_json(source).get("images") if source.is_file() else None
     return Path(found) if found else None
+
+
+def chosen_lists(run: Run, *, include: str = "", exclude: str = "") -> dict[str, Path]:
+    """The lists of triplets that are named, for the stage ``triplets``; nothing is in the result for an empty name.
+
+    A list is a name under ``data/lists`` (what the TripletBrowser saves) or the path of a CSV file.
+    """
+    named = {"include": include, "exclude": exclude}
+    return {parameter: _list_path(run, parameter, name) for parameter, name in named.items() if name}
+
+
+def _list_path(run: Run, parameter: str, name: str) -> Path:
+    folder = lists_folder(run.root)
+    path = from_project(run, name) if name.endswith(".csv") else folder / f"{name}.csv"
+    if not path.is_file():
+        have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
+        raise WorkbenchError(
+            f"parameter {parameter}={name!r}: there is no list {path} (saved lists: {have}). "
+            "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
+        )
+    return path
 
 
 def from_project(run: Run, path: str) -> Path:

@@ -47,6 +47,11 @@ def imported_folder(root: Path | None = None) -> Path:
     return project_root(root) / "data" / "imported"
 
 
+def lists_folder(root: Path | None = None) -> Path:
+    """The folder of the lists of triplets that people saved, see ``scenes.triplet_lists``."""
+    return project_root(root) / "data" / "lists"
+
+
 def reports_folder(root: Path | None = None) -> Path:
     """The folder with one folder of executed notebooks and pages a run."""
     return project_root(root) / "reports"

@@ -7,7 +7,6 @@ from workbench.studio.browsers.scene_drawing import Scene, blank_note, scene_svg
 from workbench.studio.browsers.static_twin import sheet_html
 from workbench.studio.browsers.templates import render
 from workbench.studio.browsers.thumbnails import Thumbnails
-from workbench.studio.palette import ROLE_COLOURS
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,3 @@ def tiles_html(tiles: list[Tile]) -> str:
 def text_line(text: str) -> str:
     """A plain line; text from data is escaped."""
     return html.escape(text)
-
-
-def prediction_line(role: str, truth: str, before: str, after: str) -> str:
-    """One role's change, before to after, each marked right or wrong by colour, weight and sign."""
-
-    def marked(name: str) -> str:
-        right = name == truth
-        return f'<span class="{"right" if right else "wrong"}">{"✓" if right else "✗"} {html.escape(name)}</span>'
-
-    change = marked(before) if before == after else f"{marked(before)} → {marked(after)}"
-    colour = ROLE_COLOURS[role]
-    return f'<span style="border-left:4px solid {colour};padding-left:5px">{role}: {change}</span>'

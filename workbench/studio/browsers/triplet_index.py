@@ -128,7 +128,7 @@ class TripletIndex:
         return Counts(tally["subject"] + tally["object"], tally["relation"], tally["subject"], tally["object"])
 
     def wordnet_path(self, old: int, new: int) -> str:
-        """The lemmas between a replaced class and the new one, "cake, baked goods, cookie"; empty where none is known."""
+        """The lemmas from a replaced class to the new one, "cake, baked goods, cookie"; empty where unknown."""
         return self._paths.get((old, new), "")
 
     @cached_property
