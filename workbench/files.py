@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, and reads that name what is wrong."""
+"""Files that are either whole or absent: atomic writes, reads that name what is wrong, names that stay in a folder."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,36 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """``numpy.save`` through a temporary name, without pickling."""
     with atomic_path(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of the file ``name`` below ``folder``, which need not exist; nothing is opened.
+
+    Characters such as ``?``, ``#`` and ``%`` stand for themselves. WorkbenchError where the name leads out of the
+    folder (`escapes_folder`). A symbolic link within the folder is followed: whoever owns the folder made it, not who
+    wrote the name, and Visual Genome's two folders of pictures are commonly merged by links.
+    """
+    if escapes_folder(name):
+        raise WorkbenchError(f"file name {name!r} leads outside {folder}. Correct the name where it is written.")
+    return Path(folder) / name
+
+
+def file_inside(folder: Path, name: str) -> Path | None:
+    """`inside` where there is such a file, else None; a name too long for the file system is one without a file."""
+    path = inside(folder, name)
+    try:
+        return path if path.is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
+
+
+def escapes_folder(name: str) -> bool:
+    """Whether a file name is absolute or climbs out of its folder, on any system; an empty name counts too."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    climbs = ".." in posix.parts or ".." in windows.parts
+    return climbs or posix.is_absolute() or bool(windows.anchor) or not posix.name or "\0" in name
 
 
 def sha256_of_file(path: Path) -> str:

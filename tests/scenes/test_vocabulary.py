@@ -27,6 +27,7 @@ def test_caption_and_names_of_roles():
         (["man", 3], "entry 1: 3"),
         (["man", " "], "entry 1"),
         (["man", "hat", "man"], "'man' again"),
+        (["man", "half \ud800"], "half of a surrogate pair"),
     ],
 )
 def test_bad_names_are_named(tmp_path, names, found):

@@ -11,8 +11,9 @@ from workbench.studio import palette
 from workbench.studio.browsers.panel import Panel, Shown
 from workbench.studio.browsers.scene_drawing import Scene, scene_svg
 from workbench.studio.browsers.static_twin import static_html
-from workbench.studio.browsers.templates import _environment, render, stylesheet
+from workbench.studio.browsers.templates import FOLDER, render, stylesheet
 from workbench.studio.browsers.thumbnails import Thumbnails
+from workbench.studio.page_templates import environment
 
 
 class Counter(Shown):
@@ -116,7 +117,7 @@ def test_union_box_is_the_smallest_around_both_and_inclusive():
 
 def test_controls_escape_what_they_are_given():
     calls = '{{ c.menu("e", "l", [(hostile, hostile)], 0) }}{{ c.chip("e", hostile, hostile) }}'
-    source = _environment().from_string('{% import "controls.html.j2" as c %}' + calls)
+    source = environment(FOLDER).from_string('{% import "controls.html.j2" as c %}' + calls)
     text = source.render(hostile='"><script>x</script>')
     assert "<script>" not in text and text.count("&lt;script&gt;") == 4
 

@@ -77,8 +77,10 @@ def read_result_csv(path: Path, vocabulary: Vocabulary) -> tuple[pd.DataFrame, p
 
     Raises WorkbenchError for a missing column or a name that the vocabulary does not hold, with its row.
     """
+    # As text: a class may be called "007" or "True".
+    names = {f"{prefix}{short}": str for short in SHORT.values() for prefix in ("gt_", "det_")}
     try:
-        table = pd.read_csv(path, quotechar="|", keep_default_na=False)
+        table = pd.read_csv(path, quotechar="|", keep_default_na=False, dtype=names)
     except FileNotFoundError as error:
         raise WorkbenchError(f"{path}: the file is missing.") from error
     columns = [f"{prefix}{short}{suffix}" for short in SHORT.values()
@@ -96,7 +98,7 @@ def read_result_csv(path: Path, vocabulary: Vocabulary) -> tuple[pd.DataFrame, p
 
 def read_train_triplets(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
     """Ids (subject, relation, object) of ``rel_annotations_train.csv`` (columns sbj_gt, obj_gt, rel_gt)."""
-    table = pd.read_csv(path, keep_default_na=False)
+    table = pd.read_csv(path, keep_default_na=False, dtype={f"{short}_gt": str for short in SHORT.values()})
     return pd.DataFrame({role: _ids(table[f"{short}_gt"], vocabulary, role, path) for role, short in SHORT.items()})
 
 

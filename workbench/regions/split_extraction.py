@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json, write_json
+from workbench.files import file_inside, read_json, write_json
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.bank import FeatureBank
@@ -66,7 +66,7 @@ class SplitExtraction:
         self._network, self._encoder = network, network.encoder
         self._stop, self._processes, self._workers = stop, processes, workers
         self._regions = RegionsByImage(annotations)
-        self._file_names = annotations.images["file_name"].to_numpy()
+        self._images = len(annotations.images)
         self.identity = identity_of(
             asdict(settings) | {"encoder": network.identity}, {name: getattr(annotations, name) for name in TABLES}
         )
@@ -77,7 +77,7 @@ class SplitExtraction:
         return ImageShard(
             self.folder,
             number,
-            range(start, min(start + self.settings.images_per_shard, len(self._file_names))),
+            range(start, min(start + self.settings.images_per_shard, self._images)),
             self._regions,
             dimension=self._encoder.dimension,
             identity=self.identity,
@@ -93,7 +93,7 @@ class SplitExtraction:
         """
         self._require_pictures()
         self.folder.mkdir(parents=True, exist_ok=True)
-        count = -(-len(self._file_names) // self.settings.images_per_shard)
+        count = -(-self._images // self.settings.images_per_shard)
         self.compute([self.shard(number) for number in range(count)])
         self._processes.wait()  # until all have seen the records, which are removed now
         if self._processes.main:
@@ -142,10 +142,10 @@ class SplitExtraction:
             step.shard.write(image, rows, paths[image])
 
     def _paths(self, step: Step) -> list[Path]:
-        return [self.annotations.image_folder / self._file_names[image] for image in step.images]
+        return [self.annotations.image_path(image) for image in step.images]
 
     def _survey(self, images: range) -> list[tuple[int, int] | UnreadablePicture]:
-        return picture_shapes([self.annotations.image_folder / self._file_names[image] for image in images])
+        return picture_shapes([self.annotations.image_path(image) for image in images])
 
     def _raise_if_stopped(self) -> None:
         if self._stop.asked:
@@ -153,8 +153,9 @@ class SplitExtraction:
 
     def _require_pictures(self) -> None:
         """A wrong folder is found out before the disk is filled with files for features."""
-        sample = np.unique(np.linspace(0, len(self._file_names) - 1, PICTURES_LOOKED_FOR).astype(int))
-        if not any((self.annotations.image_folder / self._file_names[image]).is_file() for image in sample):
+        sample = np.unique(np.linspace(0, self._images - 1, PICTURES_LOOKED_FOR).astype(int))
+        names = self.annotations.images["file_name"].iloc[sample]
+        if not any(file_inside(self.annotations.image_folder, name) for name in names):
             raise WorkbenchError(self._no_pictures())
 
     def _finish(self, shards: list[ImageShard]) -> None:
@@ -178,7 +179,7 @@ class SplitExtraction:
     def _no_pictures(self) -> str:
         return (
             f"{self.annotations.image_folder}: no picture with relations of split {self.annotations.split!r} "
-            f"({len(self._file_names)} pictures) can be read. Give the folder that holds the pictures."
+            f"({self._images} pictures) can be read. Give the folder that holds the pictures."
         )
 
 

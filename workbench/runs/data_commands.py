@@ -10,6 +10,7 @@ from workbench.runs.artefacts import Run, Stage, import_stage
 from workbench.runs.folders import MANIFEST
 from workbench.runs.identity import PATH_KEY, STAGE_KEY
 from workbench.runs.places import imported_folder, reports_folder
+from workbench.spelling import spelt, spelt_lines
 
 
 def check_data(arguments: argparse.Namespace) -> int:
@@ -28,7 +29,7 @@ def add_data(arguments: argparse.Namespace) -> int:
     from workbench.studio.data_card_page import write_data_card
 
     found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
-    print(found.report())
+    print(spelt_lines(found.report()))
     if not found.usable:
         return 1
     name = arguments.name or arguments.dataset
@@ -167,4 +168,4 @@ def print_numbers(numbers: dict[str, Any] | None) -> None:
     """One line a number, long values cut."""
     for name, value in (numbers or {}).items():
         text = f"{value:,}" if isinstance(value, int) else str(value)
-        print(f"{name}: {text if len(text) < 200 else text[:200] + '...'}")
+        print(f"{spelt(name)}: {spelt(text, 200)}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from workbench.spelling import spelt_lines
 from workbench.studio.notebook_format import import_nbformat
 
 DONE, FAILED, DEAD_KERNEL = 0, 1, 138
@@ -56,7 +57,7 @@ def _execute(request: dict[str, Any], runtime: str) -> tuple[int, dict[str, Any]
             cwd=Path(request["source"]).parent,  # as nbval and JupyterLab do
             progress_bar=False,
             stdout_file=_Indented(),
-            config=_transport(runtime),
+            config=kernel_transport(runtime),
         )
     except papermill.PapermillExecutionError as error:
         return FAILED, {
@@ -70,7 +71,7 @@ def _execute(request: dict[str, Any], runtime: str) -> tuple[int, dict[str, Any]
     return DONE, None
 
 
-def _transport(runtime: str) -> Any:
+def kernel_transport(runtime: str) -> Any:
     """Sockets in the file system: no port that another kernel may take, nothing that others can read."""
     from traitlets.config import Config
 
@@ -93,7 +94,7 @@ class _Indented:
     def write(self, text: str) -> None:
         for line in text.replace("\r", "\n").splitlines():
             if line.strip():
-                print(f"      {line}", flush=True)
+                print(f"      {spelt_lines(line)}", flush=True)
 
     def flush(self) -> None:
         sys.stdout.flush()

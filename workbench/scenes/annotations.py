@@ -6,12 +6,13 @@ piece by piece into arrays: GQA-LT's 3.4 million training relations take well un
 """
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.files import escapes_folder, inside
 from workbench.scenes.boxes import BOX_COLUMNS, union_boxes, xyxy_from_detection_bbox
 from workbench.scenes.json_stream import JsonFile, in_pieces
 from workbench.scenes.relation_arrays import (
@@ -47,8 +48,8 @@ class Annotations:
     image_folder: Path
 
     def image_path(self, image: int) -> Path:
-        """The file of an image index."""
-        return self.image_folder / self.images["file_name"].iloc[image]
+        """The file of an image index; WorkbenchError where its name leads out of the image folder."""
+        return inside(self.image_folder, self.images["file_name"].iloc[image])
 
     def boxes_xyxy(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The boxes of some rows of ``boxes`` as (n, 4) float32."""
@@ -102,13 +103,6 @@ def image_folder_of(folder: Path, image_folder: Path | None = None) -> Path:
         return Path(image_folder)
     candidates = [Path(folder) / "images", Path(folder).parent / "images"]
     return next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
-
-
-def escapes_folder(file_name: str) -> bool:
-    """Whether a file name is absolute or climbs out of its folder, on any system; an empty name counts too."""
-    posix, windows = PurePosixPath(file_name), PureWindowsPath(file_name)
-    climbs = ".." in posix.parts or ".." in windows.parts
-    return climbs or posix.is_absolute() or bool(windows.anchor) or not posix.name or "\0" in file_name
 
 
 def detection_boxes(folder: Path, split: str) -> pd.DataFrame:

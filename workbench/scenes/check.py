@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workbench.scenes.annotations import SPLITS, detections_path, escapes_folder, image_folder_of, relations_path
+from workbench.files import escapes_folder, file_inside
+from workbench.scenes.annotations import SPLITS, detections_path, image_folder_of, relations_path
 from workbench.scenes.json_stream import BrokenJson, JsonFile, NotAnObject, in_pieces, parse_whole
 from workbench.scenes.problems import FileProblems, Problem, format_report, shown
 from workbench.scenes.record_checks import FIX_RECORD, check_detections, check_images, check_relation
@@ -163,5 +164,6 @@ def _check_image_files(
     for split, images in images_of_split.items():
         file = FileProblems(detections_path(folder, split), problems)
         for name in images:
-            if not escapes_folder(name) and not (image_folder / name).is_file():
+            # A name that leads outside is told with the other problems of its entry.
+            if not escapes_folder(name) and file_inside(image_folder, name) is None:
                 file.error("image file missing", f"image {name!r}", "no file", "an image file", remedy)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from workbench.scenes.annotations import escapes_folder
+from workbench.files import escapes_folder
 from workbench.scenes.problems import FileProblems, shown
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.spelling import is_unicode
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
@@ -47,6 +48,8 @@ def name_problems(names: object) -> list[tuple[str, str]]:
     for place, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             problems.append((f"entry {place}", f"{name!r} where a name belongs"))
+        elif not is_unicode(name):
+            problems.append((f"entry {place}", f"{name!r}, which holds half of a surrogate pair"))
         elif name in first_place:
             problems.append((f"entry {place}", f"the name {name!r} again (first at entry {first_place[name]})"))
         else:

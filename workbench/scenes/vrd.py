@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json, write_json
+from workbench.files import inside, read_json, write_json
 from workbench.randomness import generator
 from workbench.scenes.annotations import detections_path, relations_path
 from workbench.scenes.vocabulary import Vocabulary
@@ -130,11 +130,12 @@ def _size(entry: dict | None, folder: Path | None, picture: str | None, record: 
         )
     from PIL import Image
 
+    path = inside(folder, picture)
     try:
-        with Image.open(Path(folder) / picture) as opened:
+        with Image.open(path) as opened:
             return opened.size
-    except OSError as error:
-        raise WorkbenchError(f"{Path(folder) / picture}: not a readable picture ({error}). Get it again.") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise WorkbenchError(f"{path}: not a readable picture ({error}). Get it again.") from error
 
 
 def _with_validation(found: dict[str, list[_Image]], number: int, seed: int, path: Path) -> dict[str, list[_Image]]:

@@ -67,13 +67,44 @@ def band_rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     return here[["training", "role", "band", "accuracy"]]
 
 
+def class_changes(before: pd.DataFrame, after: pd.DataFrame, metric: str = "exact") -> pd.DataFrame:
+    """Accuracy of every class in two per-class tables (`per_class_table`), joined by role and name, percent.
+
+    Columns: role, name, band, n_train, n_test (of ``before``, or of ``after`` where only that has the class), before,
+    after, difference, only_in ("before" or "after" where the other vocabulary lacks the class, else ""). A class with
+    test rows in neither table is left out; of one that has none in one of them, that accuracy is nan. WorkbenchError
+    where a table lacks the metric.
+    """
+    accuracy, facts = f"accuracy_{metric}", ["band", "n_train", "n_test"]
+    for table, place in ((before, "before"), (after, "after")):
+        if accuracy not in table:
+            raise WorkbenchError(
+                f"the per-class table {place} has no column {accuracy}. Choose another metric, or evaluate again."
+            )
+    columns = ["role", "name", "class", *facts, accuracy]
+    joined = before[columns].merge(
+        after[columns], on=["role", "name"], how="outer", suffixes=("", "_after"), indicator="only_in"
+    )
+    joined["role_place"] = joined["role"].map(list(ROLES).index)
+    joined = joined.sort_values(["role_place", "class", "class_after"])
+    joined = joined[(joined["n_test"] > 0) | (joined["n_test_after"] > 0)]
+    for name in facts:
+        joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_after"])
+    joined = joined.astype({"n_train": "int64", "n_test": "int64"})
+    joined = joined.rename(columns={accuracy: "before", f"{accuracy}_after": "after"})
+    joined["difference"] = joined["after"] - joined["before"]
+    sides = {"left_only": "before", "right_only": "after", "both": ""}
+    joined["only_in"] = [sides[side] for side in joined["only_in"]]
+    shown = ["role", "name", *facts, "before", "after", "difference", "only_in"]
+    return joined[shown].reset_index(drop=True)
+
+
 def per_class_change(evaluations: Mapping[str, EvaluatedStage], *, before: str, after: str) -> pd.DataFrame:
     """Exact accuracy of every class present in test: role, name, band, n_train, n_test, before, after (percent)."""
     first, second = (pd.read_parquet(evaluations[title] / "per_class.parquet") for title in (before, after))
-    joined = first.merge(second[["role", "class", "accuracy_exact"]], on=["role", "class"], suffixes=("", "_after"))
-    joined = joined[(joined["n_test"] > 0) & (joined["n_train"] > 0)]
-    joined = joined.rename(columns={"accuracy_exact": "before", "accuracy_exact_after": "after"})
-    return joined[["role", "name", "band", "n_train", "n_test", "before", "after"]]
+    changes = class_changes(first, second)
+    known = changes[(changes["only_in"] == "") & (changes["n_test"] > 0) & (changes["n_train"] > 0)]
+    return known[["role", "name", "band", "n_train", "n_test", "before", "after"]]
 
 
 def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:

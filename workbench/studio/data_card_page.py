@@ -1,20 +1,19 @@
 """The numbers of a data set as a page that needs no network and no script."""
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.files import atomic_path
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.bands import BANDS
 from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.vocabulary import ROLES
+from workbench.spelling import spelt
+from workbench.studio.page_templates import own_style, rendered, write_page_text
 from workbench.studio.palette import BAND_COLOURS
 from workbench.studio.report_tables import told
 
-_HERE = Path(__file__).parent
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 720, 300, 60, 40, 16
 _ROWS = {
     "images": "images",
@@ -43,28 +42,17 @@ def write_data_card(
     reader's light or dark theme.
     """
     report = problems if isinstance(problems, str) else format_report(problems) if problems else ""
-    page = _template().render(
+    page = rendered(
+        "data_card.html.j2",
         title=title,
-        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        style=own_style(),
         facts=_facts(card),
         tables=[_splits_table(card), _classes_table(card), *_absent_tables(card)],
         charts=[_chart(kind, card["classes"][kind]) for kind in ("objects", "relations")],
         problems=report,
     )
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page_text(Path(path), page)
     return Path(path)
-
-
-@functools.cache
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["told"] = told
-    return environment.get_template("data_card.html.j2")
 
 
 def _facts(card: Mapping[str, Any]) -> list[str]:
@@ -84,7 +72,7 @@ def _splits_table(card: Mapping[str, Any]) -> dict[str, Any]:
     rows = [[text, *(numbers.get(key) for numbers in splits.values())] for key, text in _ROWS.items()]
     note = ""
     if card["left_right"]:
-        names = ", ".join(card["left_right"])
+        names = ", ".join(map(spelt, card["left_right"]))
         note = f"A mirrored picture turns these relations false: {names}. Training must not flip it unchanged."
     return {"title": "Splits", "note": note, "columns": ["", *splits], "rows": rows}
 

@@ -5,9 +5,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.studio.palette import SOURCE_COLOURS, figure, use_workbench_style
+from workbench.studio.figure_text import names_axis, plain_text, plain_texts
+from workbench.studio.palette import (
+    FLOOR_COLOUR,
+    FONT_SIZE_PX,
+    GUIDE_COLOUR,
+    SMALL_FONT_PX,
+    SOURCE_COLOURS,
+    figure,
+    use_workbench_style,
+)
 
-FLOOR_COLOUR = "#0072B2"
 HEADLINE_METRICS = {
     "frechet_pca": "Frechet distance, PCA-256 ↓",
     "kernel_distance": "KID ↓",
@@ -28,17 +36,19 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
     use_workbench_style()
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
-    picture = make_subplots(rows, columns, subplot_titles=list(metrics.values()), vertical_spacing=0.28 / rows)
-    colours = [SOURCE_COLOURS.get(name, FLOOR_COLOUR) for name in report.index]
+    titles = plain_texts(metrics.values())
+    picture = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.34 / rows)
+    colours, names = [SOURCE_COLOURS.get(name, FLOOR_COLOUR) for name in report.index], plain_texts(report.index, None)
     for number, metric in enumerate(metrics):
         values = report[metric].astype(float)
         picture.add_bar(
-            x=list(report.index), y=values, marker_color=colours, showlegend=False,
-            text=[f"{value:.3g}" for value in values], textposition="auto",
+            x=names, y=values, marker_color=colours, showlegend=False,
+            text=[f"{value:.3g}" for value in values], textposition="outside", textfont_size=SMALL_FONT_PX,
+            textangle=0, constraintext="none", cliponaxis=False,
             row=number // columns + 1, col=number % columns + 1,
         )  # fmt: skip
-    picture.update_annotations(font_size=13)
-    picture.update_xaxes(tickangle=-30, tickfont_size=12)
+    picture.update_annotations(font_size=FONT_SIZE_PX)
+    picture.update_xaxes(tickangle=-30, **names_axis(report.index))
     return picture.update_layout(
         title="Generated features beside their floor and two simple baselines", height=110 + 300 * rows, margin_b=110
     )
@@ -49,7 +59,7 @@ def norm_distribution(norms: dict[str, np.ndarray]) -> go.Figure:
     picture = figure(barmode="overlay")
     for name, values in norms.items():
         picture.add_histogram(
-            x=values, histnorm="probability", nbinsx=60, opacity=0.55, name=f"{name} ({len(values):,})",
+            x=values, histnorm="probability", nbinsx=60, opacity=0.55, name=f"{plain_text(name)} ({len(values):,})",
             marker_color=SOURCE_COLOURS.get(name, FLOOR_COLOUR),
         )  # fmt: skip
     picture.update_xaxes(title="Euclidean norm of the feature")
@@ -70,7 +80,7 @@ def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
             row=1, col=column,
         )  # fmt: skip
         picture.add_scatter(
-            x=[low, high], y=[low, high], mode="lines", line={"color": "#8C8C8C", "dash": "dash"}, showlegend=False,
+            x=[low, high], y=[low, high], mode="lines", line={"color": GUIDE_COLOUR, "dash": "dash"}, showlegend=False,
             hoverinfo="skip", row=1, col=column,
         )  # fmt: skip
     picture.update_xaxes(title="real rows")

@@ -1,11 +1,21 @@
 """Figures of the language side: augmented triplets, similarity of classes, hardness of captions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.studio.palette import BAND_COLOURS, SOURCE_COLOURS, figure, use_workbench_style
+from workbench.studio.figure_text import names_axis, plain_text, plain_texts
+from workbench.studio.palette import (
+    BAND_COLOURS,
+    DIVERGING_SCALE,
+    SEQUENTIAL_SCALE,
+    SOURCE_COLOURS,
+    figure,
+    use_workbench_style,
+)
 
 
 def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.ndarray) -> go.Figure:
@@ -54,16 +64,17 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     ``augmented`` has integer columns subject, relation, object and a column band.
     """
     order = augmented[role].value_counts().index[:most]
+    shown = [names[c] for c in order]
     picture = figure(barmode="stack", height=420)
     for band in ("medium", "few"):
         here = augmented.loc[augmented["band"] == band, role].value_counts()
         picture.add_bar(
-            x=[names[c] for c in order], y=[int(here.get(c, 0)) for c in order], marker_color=BAND_COLOURS[band],
+            x=plain_texts(shown, None), y=[int(here.get(c, 0)) for c in order], marker_color=BAND_COLOURS[band],
             name=f"{band} ({int((augmented['band'] == band).sum()):,})",
         )  # fmt: skip
-    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
+    picture.update_xaxes(tickangle=-45, **names_axis(shown))
     picture.update_yaxes(title="augmented triplets")
-    return picture.update_layout(title=f"Augmented triplets by {role} class", margin_b=130)
+    return picture.update_layout(title=f"Augmented triplets by {plain_text(role)} class", margin_b=130)
 
 
 def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
@@ -73,14 +84,10 @@ def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarr
     """
     shown = lch[np.ix_(classes, classes)].astype(float)
     shown[~(shown >= threshold)] = np.nan
-    labels = [names[c] for c in classes]
-    picture = figure(height=200 + 13 * len(labels))
-    picture.add_heatmap(
-        z=shown, x=labels, y=labels, colorscale="Viridis", colorbar_title="LCH",
-        hovertemplate="%{y}, %{x}: LCH %{z:.2f}<extra></extra>",
+    picture = _name_matrix(
+        shown, [names[c] for c in classes], hovertemplate="%{y}, %{x}: LCH %{z:.2f}<extra></extra>",
+        colorscale=SEQUENTIAL_SCALE, colorbar_title="LCH",
     )  # fmt: skip
-    picture.update_yaxes(autorange="reversed", dtick=1, tickfont_size=12)
-    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
     return picture.update_layout(
         title=f"Which classes may replace each other (LCH at least {threshold})", margin={"t": 70, "b": 130, "l": 130}
     )
@@ -92,17 +99,23 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
 
     chosen = vectors[:most].astype(float)
     order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
-    chosen, labels = chosen[order], np.array(names[:most])[order]
-    picture = figure(height=200 + 13 * len(labels))
-    picture.add_heatmap(
-        z=chosen @ chosen.T, x=labels, y=labels, colorscale="RdBu", zmid=0, colorbar_title="cosine",
-        hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
+    chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order]
+    picture = _name_matrix(
+        chosen @ chosen.T, labels, hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
+        colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine",
     )  # fmt: skip
-    picture.update_yaxes(autorange="reversed", dtick=1, tickfont_size=12)
-    picture.update_xaxes(tickangle=-45, dtick=1, tickfont_size=12)
     return picture.update_layout(
         title=f"Text vectors of the {len(labels)} most frequent classes", margin={"t": 70, "b": 130, "l": 130}
     )
+
+
+def _name_matrix(values: np.ndarray, names: Sequence[str], **heatmap: object) -> go.Figure:
+    """A heatmap of ``values`` (n, n) with the same names on both axes, the first in the upper left corner."""
+    labels, axis = plain_texts(names, None), names_axis(names)
+    picture = figure(height=200 + 13 * len(labels))
+    picture.add_heatmap(z=values, x=labels, y=labels, **heatmap)
+    picture.update_yaxes(autorange="reversed", **axis)
+    return picture.update_xaxes(tickangle=-45, **axis)
 
 
 def _transparent(colour: str, opacity: float = 0.2) -> str:

@@ -7,7 +7,8 @@ from plotly.subplots import make_subplots
 
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.vocabulary import Vocabulary
-from workbench.studio.palette import BAND_COLOURS, use_workbench_style
+from workbench.studio.figure_text import names_axis, plain_texts
+from workbench.studio.palette import BAND_COLOURS, SEQUENTIAL_SCALE, use_workbench_style
 
 
 def class_table(counts: Counts, vocabulary: Vocabulary) -> pd.DataFrame:
@@ -37,16 +38,20 @@ def rank_frequency(classes: pd.DataFrame) -> go.Figure:
         absent = int((here["count"] == 0).sum())
         titles.append(f"{len(here):,} {kind} classes" + (f", {absent:,} never seen in train" if absent else ""))
     figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.1)
+    drawn = classes[classes["count"] > 0].groupby(["band", "kind"], observed=True).size()
+    in_legend: set[str] = set()
     for column, kind in enumerate(("object", "relation"), start=1):
         for band in BANDS:
             here = classes[(classes["kind"] == kind) & (classes["band"] == band) & (classes["count"] > 0)]
+            numbers = ", ".join(f"{drawn.get((band, each), 0):,} {each}" for each in ("object", "relation"))
             figure.add_scatter(
-                x=here["rank"], y=here["count"], mode="markers", name=f"{band} ({len(here)})" if column == 1 else band,
-                legendgroup=band, showlegend=column == 1, text=here["name"],
+                x=here["rank"], y=here["count"], mode="markers", name=f"{band} ({numbers})",
+                legendgroup=band, showlegend=len(here) > 0 and band not in in_legend, text=plain_texts(here["name"]),
                 marker={"color": BAND_COLOURS[band], "size": 7},
                 hovertemplate="%{text}<br>rank %{x:,}<br>%{y:,} in train<extra>" + band + "</extra>",
                 row=1, col=column,
             )  # fmt: skip
+            in_legend |= {band} if len(here) else set()
     figure.update_xaxes(type="log", title="rank of the class", dtick=1)
     figure.update_yaxes(type="log", title="examples in train", dtick=1)
     return figure.update_layout(title="How often each class occurs in train", height=440, margin_t=130, legend_y=1.1)
@@ -63,20 +68,21 @@ def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 
     matrix = np.zeros((len(vocabulary.objects), len(vocabulary.relations)), dtype=np.int64)
     np.add.at(matrix, (relations["subject"].to_numpy(), relations["relation"].to_numpy()), 1)
     shown = matrix[np.ix_(subjects, kinds)]
+    columns, rows = [vocabulary.relations[k] for k in kinds], [vocabulary.objects[s] for s in subjects]
     with np.errstate(divide="ignore"):
         logarithm = np.where(shown > 0, np.log10(np.maximum(shown, 1)), np.nan)
     highest = max(int(np.ceil(np.nanmax(logarithm))), 1) if shown.any() else 1
     figure = go.Figure(
         go.Heatmap(
-            z=logarithm, customdata=shown, colorscale="Viridis", zmin=0, zmax=highest, xgap=1, ygap=1,
-            x=[vocabulary.relations[k] for k in kinds], y=[vocabulary.objects[s] for s in subjects],
+            z=logarithm, customdata=shown, colorscale=SEQUENTIAL_SCALE, zmin=0, zmax=highest, xgap=1, ygap=1,
+            x=plain_texts(columns, None), y=plain_texts(rows, None),
             hovertemplate="%{y} %{x} ...: %{customdata:,}<extra></extra>",
             colorbar={"title": "relations", "tickvals": list(range(highest + 1)),
                       "ticktext": [f"{10**power:,}" for power in range(highest + 1)]},
         )
     )  # fmt: skip
     filled = float((shown > 0).mean()) if shown.size else 0.0
-    figure.update_yaxes(autorange="reversed", title="subject class, by frequency", dtick=1, tickfont_size=12)
-    figure.update_xaxes(title="relation, by frequency", tickangle=-45, dtick=1, tickfont_size=12)
+    figure.update_yaxes(autorange="reversed", title="subject class, by frequency", **names_axis(rows))
+    figure.update_xaxes(title="relation, by frequency", tickangle=-45, **names_axis(columns))
     title = f"{filled:.0%} of the subject-relation cells have an example"
     return figure.update_layout(title=title, height=180 + 18 * len(subjects), margin={"t": 70, "b": 150, "l": 130})

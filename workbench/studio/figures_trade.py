@@ -1,18 +1,17 @@
 """What methods trade: the change on frequent classes against the change on rare ones, with intervals over seeds."""
 
-import html
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.studio.palette import GROUP_COLOURS, use_workbench_style
+from workbench.studio.figure_text import plain_text
+from workbench.studio.palette import GROUP_COLOURS, GUIDE_COLOUR, SMALL_FONT_PX, use_workbench_style
 from workbench.studio.table_results import TableResults
 
 ROLES = ("combined", "relation")
 _SYMBOLS = ("circle", "diamond", "square", "cross")
-_QUIET = "#767676"
 _HINTS = {
     (0.01, 0.99, "left", "top"): "rare up, frequent down",
     (0.99, 0.99, "right", "top"): "both up",
@@ -51,7 +50,8 @@ def _changes(results: TableResults, key: str, baseline: str, name: str) -> dict[
 def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
     """Change on many (x) against change on few (y), a point a system with its intervals, curves joined.
 
-    ``table`` is what `trade_table` made; colour tells the family of methods, the symbol the recogniser.
+    ``table`` is what `trade_table` made; colour tells the family of methods, the symbol the recogniser; the
+    legend counts the systems of each.
     """
     use_workbench_style()
     titles = [f"{role.capitalize()}, points" for role in ROLES]
@@ -59,16 +59,19 @@ def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
     architectures = list(dict.fromkeys(table["architecture"]))
     symbols = {name: _SYMBOLS[place % len(_SYMBOLS)] for place, name in enumerate(architectures)}
     legend: set[str] = set()
+    numbers = {name: table.groupby([name, "role"]).size().groupby(name).max() for name in ("group", "architecture")}
     for column, role in enumerate(ROLES, start=1):
         here = table[table["role"] == role]
         _add_curves(picture, here, column)
         for (group, architecture), points in here.groupby(["group", "architecture"], sort=False):
-            picture.add_trace(_points(points, group, symbols[architecture], group not in legend), row=1, col=column)
+            trace = _points(points, group, symbols[architecture])
+            trace.update(name=f"{plain_text(group)} ({numbers['group'][group]})", showlegend=group not in legend)
+            picture.add_trace(trace, row=1, col=column)
             legend.add(group)
         picture.update_xaxes(range=_range(here, "many"), row=1, col=column)
         picture.update_yaxes(range=_range(here, "few"), row=1, col=column)
         _add_ground(picture, column)
-    _add_symbols_to_legend(picture, symbols)
+    _add_symbols_to_legend(picture, symbols, numbers["architecture"])
     if table.empty:
         picture.add_annotation(text="No system stands beside its baseline yet.", x=0.5, y=0.5, xref="paper",
                                yref="paper", showarrow=False, font_size=16)  # fmt: skip
@@ -80,11 +83,11 @@ def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
     )  # fmt: skip
 
 
-def _points(points: pd.DataFrame, group: str, symbol: str, in_legend: bool) -> go.Scatter:
+def _points(points: pd.DataFrame, group: str, symbol: str) -> go.Scatter:
     hovers = [_hover(point) for point in points.itertuples()]
     bars = {"thickness": 1, "width": 3, "color": f"{GROUP_COLOURS[group]}80"}
     return go.Scatter(
-        x=points["many"], y=points["few"], mode="markers", name=group, legendgroup=group, showlegend=in_legend,
+        x=points["many"], y=points["few"], mode="markers", legendgroup=group,
         marker={"color": GROUP_COLOURS[group], "symbol": symbol, "size": 10, "line": {"color": "white", "width": 1}},
         error_x={**bars, "array": points["many_half_width"].fillna(0)},
         error_y={**bars, "array": points["few_half_width"].fillna(0)},
@@ -103,8 +106,7 @@ def _range(points: pd.DataFrame, band: str) -> list[float]:
 def _hover(point: Any) -> str:
     seeds = "one seed, no interval" if point.pairs == 1 else f"{point.pairs} seeds"
     many, few = _told(point.many, point.many_half_width), _told(point.few, point.few_half_width)
-    against = html.escape(point.against)
-    return f"{html.escape(point.title)}<br>against {against}<br>many {many}, few {few}<br>{seeds}"
+    return f"{plain_text(point.title)}<br>against {plain_text(point.against)}<br>many {many}, few {few}<br>{seeds}"
 
 
 def _told(change: float, half_width: float) -> str:
@@ -116,23 +118,24 @@ def _add_curves(picture: go.Figure, here: pd.DataFrame, column: int) -> None:
     for (curve, _), points in here.dropna(subset="curve").groupby(["curve", "architecture"], sort=False):
         colour = GROUP_COLOURS[points["group"].iloc[0]]
         picture.add_scatter(
-            x=points["many"], y=points["few"], mode="lines", name=curve, showlegend=False, hoverinfo="skip",
+            x=points["many"], y=points["few"], mode="lines", name=plain_text(curve), showlegend=False, hoverinfo="skip",
             line={"color": colour, "width": 1.5, "dash": "dot"}, row=1, col=column,
         )  # fmt: skip
 
 
-def _add_symbols_to_legend(picture: go.Figure, symbols: dict[str, str]) -> None:
+def _add_symbols_to_legend(picture: go.Figure, symbols: dict[str, str], numbers: pd.Series) -> None:
     for architecture, symbol in symbols.items():
-        marker = {"color": _QUIET, "symbol": symbol, "size": 10}
-        picture.add_scatter(x=[None], y=[None], mode="markers", name=architecture, marker=marker, row=1, col=1)
+        marker = {"color": GUIDE_COLOUR, "symbol": symbol, "size": 10}
+        name = f"{plain_text(architecture)} ({numbers[architecture]})"
+        picture.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
 
 
 def _add_ground(picture: go.Figure, column: int) -> None:
     """The lines of no change, and in each corner what it means."""
-    picture.add_hline(y=0, line={"color": _QUIET, "width": 1}, row=1, col=column)
-    picture.add_vline(x=0, line={"color": _QUIET, "width": 1}, row=1, col=column)
+    picture.add_hline(y=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
+    picture.add_vline(x=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
     for (x, y, x_anchor, y_anchor), words in _HINTS.items():
         picture.add_annotation(
             text=words, x=x, y=y, xanchor=x_anchor, yanchor=y_anchor, xref="x domain", yref="y domain",
-            showarrow=False, font={"size": 11, "color": _QUIET}, row=1, col=column,
+            showarrow=False, font={"size": SMALL_FONT_PX, "color": GUIDE_COLOUR}, row=1, col=column,
         )  # fmt: skip

@@ -7,10 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.progress import headless
-from workbench.studio.palette import figure
+from workbench.studio.figure_text import plain_text
+from workbench.studio.palette import LOSS_COLOURS, SERIES_COLOURS, figure
 
-CURVES = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
-TRAINING_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
+LONGEST_TITLE = 100
 SECONDS_BETWEEN_DRAWINGS = 2.0
 
 
@@ -23,7 +23,7 @@ def read_log(path: Path) -> pd.DataFrame:
 def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figure:
     """Training and held-out loss against the step; ``log`` has columns step, loss and maybe held_out_loss."""
     picture = figure()
-    for column, colour in CURVES.items():
+    for column, colour in LOSS_COLOURS.items():
         if column not in log:
             continue
         here = log.dropna(subset=[column])
@@ -32,18 +32,19 @@ def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figu
             mode="lines+markers" if len(here) < 60 else "lines", line_color=colour,
         )  # fmt: skip
     picture.update_xaxes(title="step")
-    picture.update_yaxes(title=y_title)
-    return picture.update_layout(title=title)
+    picture.update_yaxes(title=plain_text(y_title))
+    return picture.update_layout(title=plain_text(title, LONGEST_TITLE))
 
 
 def training_curves(recognisers: dict) -> go.Figure:
     """Validation Combined by epoch for each training; values are stages with a log.jsonl."""
     picture = figure()
-    for (title, stage), colour in zip(recognisers.items(), itertools.cycle(TRAINING_COLOURS)):
+    for (title, stage), colour in zip(recognisers.items(), itertools.cycle(SERIES_COLOURS)):
         log = read_log(stage / "log.jsonl")
         picture.add_scatter(
-            x=log["epoch"], y=log["validation_combined"], name=title, mode="lines+markers", line_color=colour
-        )
+            x=log["epoch"], y=log["validation_combined"], name=plain_text(title), mode="lines+markers",
+            line_color=colour,
+        )  # fmt: skip
     picture.update_xaxes(title="epoch")
     picture.update_yaxes(title="validation Combined, %")
     return picture.update_layout(title="Training on real features")

@@ -28,8 +28,15 @@ GROUP_COLOURS = {
     "combined": "#222222",
 }
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
+LOSS_COLOURS = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
+# Trainings or sample sets in the order in which they come; the first is the one compared with.
+SERIES_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+FLOOR_COLOUR = "#0072B2"  # the floor of fidelity, and sample sets without a colour of their own
+GUIDE_COLOUR = "#767676"  # lines and words that explain a figure and are no data
+SEQUENTIAL_SCALE, DIVERGING_SCALE = "Viridis", "RdBu"
 
 FONT_SIZE_PX = 13
+SMALL_FONT_PX = 12  # nothing is written smaller
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 
@@ -43,7 +50,10 @@ def use_workbench_style() -> None:
     template.layout.margin = {"l": 70, "r": 30, "t": 70, "b": 60}
     template.layout.legend = {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     template.layout.title = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"}
-    template.layout.hoverlabel = {"font": {"size": FONT_SIZE_PX}}
+    # Plotly would cut a trace's name after 15 characters, amid an escaped one.
+    template.layout.hoverlabel = {"font": {"size": FONT_SIZE_PX}, "namelength": -1}
+    # Numbers on bars that are too narrow for them are left out: shrunk they could not be read.
+    template.layout.uniformtext = {"minsize": SMALL_FONT_PX, "mode": "hide"}
     pio.templates["workbench"] = template
     pio.templates.default = "workbench"
     for renderer in ("plotly_mimetype", "browser", "notebook"):

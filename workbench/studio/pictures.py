@@ -3,6 +3,7 @@
 import html
 from dataclasses import dataclass
 
+from workbench.spelling import spelt
 from workbench.studio.browsers.scene_drawing import Scene, blank_note, scene_svg
 from workbench.studio.browsers.static_twin import sheet_html
 from workbench.studio.browsers.templates import render
@@ -27,5 +28,5 @@ def tiles_html(tiles: list[Tile]) -> str:
 
 
 def text_line(text: str) -> str:
-    """A plain line; text from data is escaped."""
-    return html.escape(text)
+    """A plain line; text from data is escaped, and what cannot be seen is spelt."""
+    return html.escape(spelt(text))

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import pandas as pd
 
+from workbench.spelling import spelt
 from workbench.studio.claims import FAILS
 from workbench.studio.paper_tables import CLASSES, TABLES
 from workbench.studio.reproduced_tables import (
@@ -25,8 +26,8 @@ STYLE = """<style>
 table.results{font-size:13px;border-collapse:collapse}
 table.results th[colspan]{text-align:center}
 table.results th,table.results td{padding:2px 5px;text-align:right;font-variant-numeric:tabular-nums;line-height:1.3}
-table.results .text{text-align:left;min-width:110px;max-width:300px;white-space:normal}
-table.results .change{display:block;font-size:11px;letter-spacing:-0.1px;white-space:nowrap}
+table.results .text{text-align:left;min-width:110px;max-width:300px;white-space:normal;overflow-wrap:anywhere}
+table.results .change{display:block;font-size:12px;letter-spacing:-0.1px;white-space:nowrap}
 table.results .quiet,table.results .paper td{color:var(--quiet,#59636e)}
 table.results tr.paper td{border-bottom:0;padding-bottom:0}
 table.results .source{text-align:left;white-space:nowrap}
@@ -34,13 +35,13 @@ table.results th[scope=row]{font-weight:400;vertical-align:top}
 table.results .words{text-align:left;max-width:520px}
 table.results tr.group th{text-align:left;padding-top:8px}
 table.results .against{color:var(--bad,#b35900)}
-table.results small{font-size:11px}
+table.results small{font-size:12px}
 table.results .difference{white-space:nowrap}
 table.results .told{font-weight:400;display:block}
 </style>"""
 LEGEND = (
-    '<p class="quiet"><small>Upper line: the paper; lower line: here. Small: change against the row compared with, in '
-    "percentage points, ± half the 95 % t-interval over seeds (without ±: one seed). "
+    '<p class="quiet"><small style="font-size:12px">Upper line: the paper; lower line: here. Small: change against '
+    "the row compared with, in percentage points, ± half the 95 % t-interval over seeds (without ±: one seed). "
     "<b>Bold</b>: the interval excludes 0; "
     '<b style="color:var(--bad,#b35900)">coloured</b>: and it points against the paper.</small></p>'
 )
@@ -70,7 +71,7 @@ def aims(results: TableResults, metric: str) -> str:
 def table_html(number: int, rows: pd.DataFrame) -> str:
     """Table ``number``; ``rows`` is what `reproduced_tables.reproduced_table` made."""
     table = TABLES[number]
-    parts = [f"<h3>Table {number}. {html.escape(table.title)}</h3>", _opened(_paper_head(table.columns))]
+    parts = [f"<h3>Table {number}. {_escaped(table.title)}</h3>", _opened(_paper_head(table.columns))]
     width = len(table.columns) + 2
     for architecture, of_architecture in rows.groupby("architecture", sort=False):
         parts.append(_group_row(architecture, width))
@@ -108,13 +109,13 @@ def aim_html(table: pd.DataFrame) -> str:
 
 
 def _aim_line(row: pd.Series) -> str:
-    titles = (html.escape(_without_architecture(row[name], row["architecture"])) for name in ("without", "with"))
+    titles = (_escaped(_without_architecture(row[name], row["architecture"])) for name in ("without", "with"))
     changes = (_difference(row[f"{of}difference"], row[f"{of}half_width"]) for of in ("", "many_"))
     return (
-        f'<tr><th class="text" scope="row">{html.escape(row["architecture"])}</th>'
+        f'<tr><th class="text" scope="row">{_escaped(row["architecture"])}</th>'
         + "".join(f'<td class="text">{title}</td>' for title in titles)
         + "".join(f"<td>{change}</td>" for change in changes)
-        + f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text"><b>{html.escape(row["verdict"])}</b></td></tr>'
+        + f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text"><b>{_escaped(row["verdict"])}</b></td></tr>'
     )
 
 
@@ -126,11 +127,15 @@ def claims_html(claims: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     )
     parts = [_opened(head)]
     for number, claim in claims.iterrows():
-        words = f"{number}. {html.escape(claim['words'])}"
-        said = f'<span class="told">Table {claim["table"]}. {html.escape(claim["sentence"])}</span>'
+        words = f"{number}. {_escaped(claim['words'])}"
+        said = f'<span class="told">Table {claim["table"]}. {_escaped(claim["sentence"])}</span>'
         parts.append(f'<tr class="group"><th colspan="6">{words}{said}</th></tr>')
         parts += [_comparison_line(row) for _, row in comparisons[comparisons["claim"] == number].iterrows()]
     return "".join([*parts, "</tbody></table></div>"])
+
+
+def _escaped(text: str) -> str:
+    return html.escape(spelt(text))
 
 
 def _opened(head: str) -> str:
@@ -138,7 +143,7 @@ def _opened(head: str) -> str:
 
 
 def _group_row(text: str, width: int) -> str:
-    return f'<tr class="group"><th colspan="{width}">{html.escape(text)}</th></tr>'
+    return f'<tr class="group"><th colspan="{width}">{_escaped(text)}</th></tr>'
 
 
 def _paper_head(columns: tuple[str, ...]) -> str:
@@ -159,14 +164,14 @@ def _pair_of_lines(row: pd.DataFrame) -> str:
         f"<td>{_number(cell.paper)}{_small(_signed(cell.paper_difference))}</td>" for cell in row.itertuples()
     )
     if first["gap"]:
-        here, seeds = f'<td class="text quiet" colspan="{len(row)}">{html.escape(first["gap"])}</td>', ""
+        here, seeds = f'<td class="text quiet" colspan="{len(row)}">{_escaped(first["gap"])}</td>', ""
     else:
         here = "".join(
             f"<td>{_number(cell.here)}{_change(cell.difference, cell.half_width, cell.paper_difference)}</td>"
             for cell in row.itertuples()
         )
         seeds = _small(_seeds(row["seeds"].max(), row["pairs"].max()) + _missing(first["missing"]))
-    name = f'<th class="text" rowspan="2" scope="row">{html.escape(first["name"])}</th>'
+    name = f'<th class="text" rowspan="2" scope="row">{_escaped(first["name"])}</th>'
     return (
         f'<tr class="paper">{name}<td class="source">paper</td>{paper}</tr>'
         f'<tr><td class="source">here{seeds}</td>{here}</tr>'
@@ -175,9 +180,9 @@ def _pair_of_lines(row: pd.DataFrame) -> str:
 
 def _extended_line(row: pd.Series) -> str:
     title = _without_architecture(row["title"], row["architecture"])
-    name = f'<th class="text" scope="row">{html.escape(title)}</th>'
+    name = f'<th class="text" scope="row">{_escaped(title)}</th>'
     if row["gap"]:
-        gap = html.escape(row["gap"])
+        gap = _escaped(row["gap"])
         return f'<tr>{name}<td></td><td class="text quiet" colspan="{len(EXTENDED_COLUMNS) + 2}">{gap}</td></tr>'
     numbers = "".join(f"<td>{_number(row[column], digits=1)}</td>" for column in EXTENDED_COLUMNS)
     changes = "".join(_change_to(row, change) for change in CHANGES)
@@ -188,7 +193,7 @@ def _change_to(row: pd.Series, change: str) -> str:
     """A paired change in Combined; the pointer tells against which system, or why it is not known."""
     known = not row[change].startswith(NOT_KNOWN)
     text = _difference(row[f"{change}_difference"], row[f"{change}_half_width"]) if known else _small(NOT_KNOWN)
-    return f'<td title="{html.escape(row[change])}">{text}</td>'
+    return f'<td title="{_escaped(row[change])}">{text}</td>'
 
 
 def _comparison_line(row: pd.Series) -> str:
@@ -197,9 +202,10 @@ def _comparison_line(row: pd.Series) -> str:
     colour = "against" if row["verdict"] == FAILS else ""
     verdict = row["gap"] or row["verdict"]
     return (
-        f'<tr{style}><th class="words" scope="row">{html.escape(words)}</th><td class="text">{row["column"]}, '
-        f"{row['expected']}</td><td>{_signed(row['paper'])}</td><td>{_difference(row['here'], row['half_width'])}</td>"
-        f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text {colour}">{html.escape(verdict)}</td></tr>'
+        f'<tr{style}><th class="words" scope="row">{_escaped(words)}</th><td class="text">'
+        f"{_escaped(row['column'])}, {_escaped(row['expected'])}</td>"
+        f"<td>{_signed(row['paper'])}</td><td>{_difference(row['here'], row['half_width'])}</td>"
+        f'<td>{row["pairs"] or NO_NUMBER}</td><td class="text {colour}">{_escaped(verdict)}</td></tr>'
     )
 
 
@@ -238,7 +244,7 @@ def _seeds(seeds: int, pairs: int) -> str:
 
 
 def _missing(reasons: str) -> str:
-    return f'<br><span title="{html.escape(reasons)}">some missing</span>' if reasons else ""
+    return f'<br><span title="{_escaped(reasons)}">some missing</span>' if reasons else ""
 
 
 def _without_architecture(title: str, architecture: str) -> str:

@@ -1,6 +1,9 @@
 """The tables of a report's index pages, from the record of a run and its headline numbers."""
 
 from typing import Any
+from urllib.parse import quote
+
+from workbench.spelling import spelt
 
 HEADLINE = "headline"
 _LONGEST_OPEN_TABLE = 24
@@ -17,7 +20,12 @@ def told(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return str(value)
+    return spelt(str(value))
+
+
+def page_link(*parts: str) -> str:
+    """The address of a page below the one that names it; no part can lead elsewhere or begin a scheme."""
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def seconds_text(seconds: float) -> str:
@@ -38,7 +46,7 @@ def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     ``metrics`` maps a notebook to nested dicts. What a notebook puts under "headline" comes first, on its own; a dict
     of dicts becomes one table with a row for each, the rest lists of name and value.
     """
-    headline = [[name, value] for numbers in metrics.values() for name, value in _headline(numbers).items()]
+    headline = [list(item) for item in headline_numbers(metrics).items()]
     tables = [_table("Headline", 2, headline)] if headline else []
     for notebook, numbers in metrics.items():
         rest = {name: value for name, value in numbers.items() if name != HEADLINE}
@@ -48,9 +56,10 @@ def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [table for table in tables if table is not None]
 
 
-def _headline(numbers: dict[str, Any]) -> dict[str, Any]:
-    found = numbers.get(HEADLINE)
-    return found if isinstance(found, dict) else {}
+def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the notebooks of a run put under "headline": label to value, in their order."""
+    found = [numbers.get(HEADLINE) for numbers in metrics.values()]
+    return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
 
 
 def _nested_tables(numbers: dict[str, Any], title: str) -> list[dict[str, Any]]:
@@ -97,7 +106,7 @@ def notebooks_table(record: dict[str, Any], executed: list[str]) -> dict[str, An
     """The notebooks of a run with state, time and memory, linked where a page exists."""
     rows = []
     for name, entry in record["notebooks"].items():
-        page = {"text": name, "link": f"{name}.html"} if name in executed else name
+        page = {"text": name, "link": page_link(f"{name}.html")} if name in executed else name
         state = {"text": entry["status"], "state": entry["status"], "link": None}
         seconds = seconds_text(entry["seconds"]) if entry.get("seconds") is not None else None
         first_line = (entry.get("error") or "").split("\n")[0]
@@ -110,10 +119,10 @@ def runs_table(records: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str
     rows = []
     for record, metrics in records:
         states = [entry["status"] for entry in record["notebooks"].values()]
-        headline = [item for numbers in metrics.values() for item in _headline(numbers).items()][:_RUNS_HEADLINES]
+        headline = list(headline_numbers(metrics).items())[:_RUNS_HEADLINES]
         rows.append(
             [
-                {"text": record["run"], "link": f"{record['run']}/index.html"},
+                {"text": record["run"], "link": page_link(record["run"], "index.html")},
                 record.get("profile"),
                 {"text": record.get("status"), "state": record.get("status"), "link": None},
                 f"{states.count('done')} of {len(states)}",

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json
+from workbench.files import read_json
 from workbench.studio.notebook_format import import_nbformat
-from workbench.studio.report_tables import moment_text, notebooks_table, run_tables, runs_table, seconds_text, told
+from workbench.studio.page_templates import own_style, rendered, write_page_text
+from workbench.studio.report_tables import (
+    moment_text,
+    notebooks_table,
+    page_link,
+    run_tables,
+    runs_table,
+    seconds_text,
+)
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 PLOTLY_FILE = "plotly.min.js"
@@ -38,14 +46,15 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
         }
         write_page(folder / f"{name}.ipynb", record=record, neighbours=neighbours, inline_plotly=inline_plotly)
     index = folder / "index.html"
-    page = _render(
+    page = rendered(
         "report_index.html.j2",
+        style=_style(),
         title=f"Run {record['run']}",
         up=True,
         facts=_run_facts(record),
         tables=[*run_tables(metrics), notebooks_table(record, executed)],
     )
-    _write_text(index, page)
+    write_page_text(index, page)
     return index
 
 
@@ -65,8 +74,9 @@ def write_page(
     body, figures, title = notebook_body(notebook)
     if figures and not inline_plotly:
         _write_plotly(notebook.parent / PLOTLY_FILE)
-    page = _render(
+    page = rendered(
         "report_page.html.j2",
+        style=_style(),
         title=title or notebook.stem,
         run=record["run"],
         facts=_page_facts(record, entry),
@@ -79,7 +89,7 @@ def write_page(
         **({"previous": None, "next": None} | (neighbours or {})),
     )
     path = notebook.with_suffix(".html")
-    _write_text(path, page)
+    write_page_text(path, page)
     return path
 
 
@@ -90,10 +100,9 @@ def write_overview(reports: Path) -> Path:
         metrics = path.with_name("metrics.json")
         records.append((read_json(path), read_json(metrics) if metrics.is_file() else {}))
     records.sort(key=lambda pair: pair[0].get("started") or "", reverse=True)
-    page = _render(
-        "report_index.html.j2", title="Runs", up=False, facts=[], tables=[runs_table(records)] if records else []
-    )
-    _write_text(reports / "index.html", page)
+    tables = [runs_table(records)] if records else []
+    page = rendered("report_index.html.j2", style=_style(), title="Runs", up=False, facts=[], tables=tables)
+    write_page_text(reports / "index.html", page)
     return reports / "index.html"
 
 
@@ -174,7 +183,7 @@ def _plotly_source() -> str:
 def _write_plotly(path: Path) -> None:
     source = _plotly_source()
     if not path.is_file() or path.stat().st_size != len(source.encode()):
-        _write_text(path, source)
+        write_page_text(path, source)
 
 
 def _page_facts(record: dict[str, Any], entry: dict[str, Any]) -> list[str]:
@@ -201,27 +210,7 @@ def _run_facts(record: dict[str, Any]) -> list[str]:
 
 
 def _link(name: str) -> dict[str, str]:
-    return {"name": name, "page": f"{name}.html"}
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _render(template: str, **values: Any) -> str:
-    return _templates().get_template(template).render(style=_style(), **values)
-
-
-@functools.cache
-def _templates() -> Any:
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(_HERE)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["told"] = told
-    environment.filters["tojson_text"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment
+    return {"name": name, "page": page_link(f"{name}.html")}
 
 
 @functools.cache
@@ -235,5 +224,4 @@ def _style() -> str:
 
     dark = "\n".join(colours("github-dark"))
     light = "\n".join(colours("friendly"))
-    own = (_HERE / "report.css").read_text(encoding="utf-8")
-    return f"{own}\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+    return f"{own_style()}\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from workbench.errors import WorkbenchError
+from workbench.files import file_inside
 from workbench.regions.picture_files import FAULTS
 
 LONGEST_SIDE_PX = 400
@@ -77,10 +78,7 @@ def picture_path(image_folder: Path | None, file_name: str) -> Path | None:
     """The picture's path, or None where there is none; a name that leaves the folder is refused."""
     if image_folder is None or not file_name:
         return None
-    path = (Path(image_folder) / file_name).resolve()
-    if not path.is_relative_to(Path(image_folder).resolve()):
-        raise WorkbenchError(f"image name {file_name!r} leads outside {image_folder}. Correct it in the annotations.")
-    return path if path.is_file() else None
+    return file_inside(image_folder, file_name)
 
 
 def _jpeg(cut: _Cut) -> bytes:
