@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench import __version__
 from workbench.errors import WorkbenchError
+from workbench.spelling import spelt_lines
 
 _EXAMPLES = """examples:
   workbench run                                  the main job: drawn scenes, all notebooks, a report
@@ -20,6 +21,7 @@ _EXAMPLES = """examples:
   workbench data check FOLDER                    all problems of an annotation folder
   workbench data add gqa-lt --root data/raw      a downloaded data set, its data card
   workbench plan --profile gqa-lt --gpus 4       bytes, operations, hours, before anything runs
+  workbench browse runs --theme dark             the browsers by themselves, in the browser of this machine
 """
 
 
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(f"workbench.runs.{parsed.module}")
         return getattr(module, parsed.command)(parsed)
     except WorkbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spelt_lines(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to continue", file=sys.stderr)
@@ -226,6 +228,14 @@ def _add_tools(commands) -> None:
     lab = _command(commands, "lab", "lab", "open JupyterLab on the notebooks, for this machine alone")
     lab.add_argument("--port", type=int, default=8888)
     lab.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    browse = _command(commands, "browse", "browse", "open the browsers by themselves, for this machine alone")
+    browse.add_argument("browsers", nargs="*", metavar="BROWSER", help="some of the browsers (default: all)")
+    browse.add_argument("--run", default="demo", help="name of the run (default: demo)")
+    browse.add_argument("--data", default="", metavar="NAME", help="imported data (default: what the run was given)")
+    browse.add_argument("--images", type=_folder, metavar="FOLDER", help="folder of the pictures (default: the run's)")
+    browse.add_argument("--port", type=int, default=8866, help="default: 8866; 0 takes any that is free")
+    browse.add_argument("--theme", choices=("light", "dark"), default="light", help="default: light")
+    browse.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
 
 
 def _command(commands, name: str, function: str, summary: str, module: str = "commands") -> argparse.ArgumentParser:

@@ -4,13 +4,14 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.runs.folders import REPLACE_VARIABLE
 from workbench.runs.launching import PROCESSES_VARIABLE
-from workbench.runs.notebooks import environment, renew_report, run_profile
+from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.places import notebooks_folder, project_root, reports_folder
 
 
@@ -132,15 +133,32 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def browse(arguments: argparse.Namespace) -> int:
+    """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
+    from workbench.runs.artefacts import Run
+    from workbench.runs.browsing import asked_openings, known_run, recorded_parameter
+    from workbench.runs.standalone import serve
+
+    openings = asked_openings(arguments.browsers)
+    needed = any(opening.needs_run for opening in openings.values())
+    run = known_run(arguments.run) if needed else Run.open(arguments.run)
+    request = {"browsers": list(openings), "run": run.name, "root": str(project_root())}
+    request["data"] = arguments.data or recorded_parameter(run, "data")
+    request["images"] = str(arguments.images or recorded_parameter(run, "image_folder"))
+    serve(request, port=arguments.port, theme=arguments.theme, open_browser=not arguments.no_browser)
+    return 0
+
+
 def lab(arguments: argparse.Namespace) -> NoReturn:
     """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
-    variables = environment(project_root())
-    for name in ("WORKBENCH_HEADLESS", "TQDM_MININTERVAL", REPLACE_VARIABLE):
-        variables.pop(name, None)
+    from workbench.runs.standalone import live_environment
+
+    variables = live_environment(project_root())
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={arguments.port}"]
     command += [
         f"--ServerApp.root_dir={notebooks_folder()}",
         "--LabApp.news_url=None",
+        f"--LabApp.app_settings_dir={Path(__file__).parent / 'lab_settings'}",  # asks nobody about news either
         "--LabApp.extension_manager=readonly",
     ]
     command += ["--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]

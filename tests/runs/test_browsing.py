@@ -1,0 +1,165 @@
+"""The browsers on their own: tabs that open late, an address that needs its token, an end without remains."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from workbench.__main__ import build_parser, main
+from workbench.errors import WorkbenchError
+from workbench.files import write_json
+from workbench.runs import browsing
+from workbench.runs.artefacts import Run
+from workbench.runs.browser_tabs import REQUEST_VARIABLE, browser_tabs
+from workbench.runs.browsing import recorded_parameter
+from workbench.runs.standalone import ADDRESS, CELL, write_notebook
+from workbench.studio.browsers.panel import Panel
+
+KERNEL = "12345678-1234-1234-1234-123456789abc"
+GUARDED = ["/", "/login", "/logout", "/voila/static/voila.js", "/voila/templates/lab/static/index.css",
+           "/voila/labextensions/anywidget/package.json", "/voila/files/browsers.ipynb", f"/api/kernels/{KERNEL}",
+           "/request.json", f"/voila/api/shutdown/{KERNEL}", "/nowhere"]  # fmt: skip
+
+
+class Toy:
+    """A browser of one sentence."""
+
+    frame = '<p data-region="told"></p>'
+    pictures = None
+
+    def regions(self):
+        return {"told": "open"}
+
+    def handle(self, event, value):
+        raise WorkbenchError(event)
+
+    def widget(self):
+        return Panel(self)
+
+
+def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
+    opened = []
+
+    def opener(name):
+        def open_one():
+            opened.append(name)
+            if name == "b":
+                raise WorkbenchError("no stage <b>. Run: workbench run")
+            return Toy()
+
+        return open_one
+
+    tabs = browser_tabs({name: opener(name) for name in "abc"})
+    assert opened == [] and tabs.titles == ("a", "b", "c")
+    tabs.children[0].children[0]._handle_custom_msg({"kind": "ready"}, [])  # the page is there
+    assert opened == ["a"]
+    for place in (1, 2, 1, 0):
+        tabs.selected_index = place
+    assert opened == ["a", "b", "c"]
+    told = tabs.children[1].children[0]._page.regions()["message"]
+    assert "no stage &lt;b&gt;. Run: workbench run" in told and "Traceback" not in told
+    assert tabs.children[2].children[0]._page.regions() == {"told": "open"}
+
+
+def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):
+    assert main(["browse", "run"]) == 2
+    assert "Did you mean 'runs'" in capsys.readouterr().err
+    monkeypatch.setitem(browsing.OPENINGS, "toy", browsing.Opening("Toy", lambda run, data, images: Toy()))
+    (toy_project / "data" / "runs" / "trial").mkdir(parents=True)
+    write_json(toy_project / "reports" / "older" / "run.json", {})
+    assert main(["browse", "toy", "--run", "trail"]) == 2
+    told = capsys.readouterr().err
+    assert "Did you mean 'trial'" in told and "older, trial" in told
+    assert main(["browse", "runs", "--run", "../x"]) == 2 and "../x" in capsys.readouterr().err
+    for port in ("-1", "70000"):
+        assert (
+            main(["browse", "runs", "--no-browser", "--port", port]) == 2 and f"port {port}" in capsys.readouterr().err
+        )
+    assert browsing.known_run("older").name == "older"
+    assert list(browsing.asked_openings([])) == list(browsing.OPENINGS)
+
+
+def test_options_have_their_defaults(tmp_path):
+    parsed = build_parser().parse_args(["browse"])
+    assert (parsed.browsers, parsed.run, parsed.data, parsed.images) == ([], "demo", "", None)
+    assert (parsed.port, parsed.theme, parsed.no_browser) == (8866, "light", False)
+    parsed = build_parser().parse_args(["browse", "runs", "--images", str(tmp_path), "--theme", "dark"])
+    assert (parsed.browsers, parsed.images, parsed.theme) == (["runs"], tmp_path, "dark")
+
+
+def test_the_notebook_is_the_same_for_every_request_and_runs(toy_project, tmp_path, monkeypatch):
+    path = write_notebook(tmp_path)
+    request = {"browsers": ["runs"], "run": "'); 1 / 0", "data": "", "images": "", "root": str(toy_project)}
+    write_json(tmp_path / "request.json", request | {"run": "toy"})
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in notebook.cells] == [CELL] and "toy" not in path.read_text()
+    monkeypatch.setenv(REQUEST_VARIABLE, str(tmp_path / "request.json"))
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    assert "application/vnd.jupyter.widget-view+json" in notebook.cells[0].outputs[0]["data"]
+
+
+@pytest.fixture
+def served(toy_project, tmp_path):
+    """``workbench browse runs`` as a process, and its address."""
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "workbench", "browse", "runs", "--port", "0", "--no-browser"]
+    variables = dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def status(address, opener=None, **headers):
+    open_one = (opener or urllib.request.build_opener()).open
+    try:
+        with open_one(urllib.request.Request(address, headers=headers), timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def test_nothing_is_answered_without_the_token_and_nothing_remains(served, tmp_path, capsys):
+    process, address = served
+    host, token = re.fullmatch(rf"(http://{re.escape(ADDRESS)}:\d+)/\?token=(\S{{32,}})", address).groups()
+    for place in GUARDED:
+        for query in ("", "?token=", f"?token={token[:-1]}"):
+            assert status(f"{host}{place}{query}") == 403, place
+        assert status(f"{host}{place}", Cookie="username-127-0-0-1=forged") == 403, place
+
+    jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    assert status(f"{host}/api/kernels/{KERNEL}?token={token}", jar) == 404  # no such kernel, but admitted
+    assert status(f"{host}/voila/static/voila.js", jar) == 200
+    for place in ("/voila/files/browsers.ipynb", "/voila/files/request.json"):
+        assert status(f"{host}{place}", jar) == 403
+    assert status(f"{host}/voila/static/../../../../request.json", jar) in (403, 404)
+    assert status(f"{host}/api/kernels/{KERNEL}", jar, Host="elsewhere.example") == 403
+
+    port = host.rpartition(":")[2]
+    assert main(["browse", "runs", "--port", port, "--no-browser"]) == 2
+    told = capsys.readouterr().err
+    assert f"port {port}" in told and "--port" in told
+
+    assert list((tmp_path / "tmp").glob("wb-browse-*"))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0 and "Traceback" not in errors
+    assert not [path for path in Path(tmp_path / "tmp").iterdir() if path.name.startswith("wb-browse")]
+
+
+def test_what_a_run_was_given_is_looked_at_again(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    run = Run.open("r", tmp_path)
+    assert recorded_parameter(run, "data") == ""
+    notebooks = {"00_a": {"parameters": {"seed": 0}}, "01_b": {"parameters": {"data": "vrd", "seed": 0}}}
+    write_json(tmp_path / "reports" / "r" / "run.json", {"notebooks": notebooks})
+    assert recorded_parameter(run, "data") == "vrd" and recorded_parameter(run, "image_folder") == ""

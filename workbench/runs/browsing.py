@@ -1,0 +1,164 @@
+"""The browsers of a run: each finds the stages it needs by the run's name and opens on them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import read_json
+from workbench.runs.artefacts import Run, Stage
+from workbench.runs.opening import features_of, pictures_of
+from workbench.runs.parameters import unknown
+from workbench.runs.places import lists_folder, reports_folder, runs_folder
+
+if TYPE_CHECKING:
+    from workbench.studio.browsers.map_browser import FeatureMap
+    from workbench.studio.browsers.panel import Shown
+    from workbench.studio.browsers.prediction_browser import PredictionBrowser
+    from workbench.studio.browsers.runs_board import RunsBoard
+    from workbench.studio.browsers.triplet_browser import TripletBrowser
+
+
+def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters: Any) -> "TripletBrowser":
+    """The triplets of training, and of the stage ``triplets`` where the run has it; ``filters`` as ``set`` takes them.
+
+    Their index is the stage ``triplet_index``, built where it is missing or where what it was built from has changed.
+    """
+    from workbench.scenes.relation_tables import RelationTables
+    from workbench.studio.browsers.triplet_browser import TripletBrowser
+    from workbench.studio.browsers.triplet_index import TripletIndex, write_triplet_index
+
+    features = features_of(run, data)
+    triplets = run.find("triplets") if run.variants("triplets") else None
+    given = {} if triplets is None else {"triplets": triplets, "max_senses": triplets.parameters["max_senses"]}
+    index = run.stage("triplet_index", write_triplet_index, replace=True, features=features, **given)
+    return TripletBrowser(
+        TripletIndex.open(index.folder), RelationTables.open(features / "train"),
+        images=pictures_of(run, data, image_folder), lists_folder=lists_folder(run.root),
+        **({} if triplets is None else _augmentation(run, triplets)), **filters,
+    )  # fmt: skip
+
+
+def _augmentation(run: Run, triplets: Stage) -> dict[str, Any]:
+    """What the browser shows of augmented triplets; the seed boxes only where they were drawn for these triplets."""
+    import pandas as pd
+
+    from workbench.diffusion.conditions import read_triplets
+
+    stage, seeds = read_triplets(triplets.folder), None
+    if run.variants("generated"):
+        generated = run.find("generated")
+        if generated.manifest["inputs"].get(triplets.label) == triplets.identity:
+            seeds = pd.read_parquet(generated / "generated.parquet")
+    return {"augmented": stage.augmented, "embeddings": stage.caption_embeddings, "seeds": seeds}
+
+
+def prediction_browser(
+    run: Run,
+    data: str = "",
+    image_folder: str = "",
+    evaluations: Mapping[str, Stage] | None = None,
+    before: str = "",
+    after: str = "",
+    seed: int = 0,
+) -> "PredictionBrowser":
+    """Test pictures with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
+    from workbench.scenes.bands import count_classes
+    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.vocabulary import Vocabulary
+    from workbench.studio.browsers.prediction_browser import PredictionBrowser
+
+    if evaluations is None:
+        evaluations = {name: run.find("evaluation", name) for name in run.variants("evaluation")}
+    if not evaluations:
+        run.find("evaluation")  # says what makes one
+    features = features_of(run, data)
+    vocabulary = Vocabulary.read(features.folder)
+    train = RelationTables.open(features / "train")
+    titles = list(evaluations)
+    before = before or next((title for title in titles if not title.startswith("diffaugment")), titles[0])
+    after = after or next((title for title in titles if title.startswith("diffaugment")), titles[-1])
+    return PredictionBrowser(
+        RelationTables.open(features / "test"), vocabulary, count_classes(train.relations, vocabulary),
+        {title: stage.folder for title, stage in evaluations.items()},
+        images=pictures_of(run, data, image_folder), before=before, after=after, seed=seed,
+    )  # fmt: skip
+
+
+def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap":
+    """The run's feature map; with a recogniser in the run its points can be coloured by right and wrong."""
+    import pandas as pd
+
+    from workbench.diffusion.fidelity_study import REPORT
+    from workbench.diffusion.generated import GeneratedFeatures
+    from workbench.regions.bank import FeatureBank
+    from workbench.scenes.bands import count_classes
+    from workbench.scenes.vocabulary import Vocabulary
+    from workbench.studio.browsers.map_browser import FeatureMap
+    from workbench.studio.browsers.map_recognition import right_or_wrong
+
+    stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
+    vocabulary, train = Vocabulary.read(features.folder), FeatureBank.open(features / "train")
+    fidelity = pd.read_parquet(run.find("fidelity") / REPORT) if run.variants("fidelity") else None
+    trained, right = run.variants("recogniser"), None
+    if trained:  # the first of the trainings on real features, by name
+        recogniser = run.find("recogniser", next((v for v in trained if not v.startswith("diffaugment")), trained[0]))
+        right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
+    return FeatureMap(
+        pd.read_parquet(stage / "points.parquet"), train, GeneratedFeatures.open(generated.folder, train), vocabulary,
+        count_classes(train.relations, vocabulary), images=pictures_of(run, data, image_folder), fidelity=fidelity,
+        map_metrics=stage.metrics, right=right,
+    )  # fmt: skip
+
+
+def runs_board(root: Path | None = None) -> "RunsBoard":
+    """All runs of the project, two of them side by side."""
+    from workbench.studio.browsers.runs_board import RunsBoard
+
+    return RunsBoard(reports_folder(root), runs_folder(root))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A browser of ``workbench browse``: its tab's ``title``, and how it is opened for (run, data, picture folder)."""
+
+    title: str
+    open: Callable[[Run, str, str], "Shown"]
+    needs_run: bool = True
+
+
+# By the name that the command line knows; in the order of the tabs.
+OPENINGS: dict[str, Opening] = {
+    "triplets": Opening("Triplets", triplet_browser),
+    "predictions": Opening("Predictions", prediction_browser),
+    "map": Opening("Feature map", feature_map),
+    "runs": Opening("Runs", lambda run, data, image_folder: runs_board(run.root), needs_run=False),
+}
+
+
+def asked_openings(names: list[str]) -> dict[str, Opening]:
+    """The browsers called ``names``, all where none is named; WorkbenchError for a name that there is not."""
+    for name in names:
+        if name not in OPENINGS:
+            raise WorkbenchError(unknown("browser", name, list(OPENINGS)))
+    return {name: OPENINGS[name] for name in dict.fromkeys(names or OPENINGS)}
+
+
+def known_run(name: str, root: Path | None = None) -> Run:
+    """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
+    run = Run.open(name, root)
+    if not run.folder.is_dir() and not (reports_folder(root) / name / "run.json").is_file():
+        known = {path.name for path in runs_folder(root).glob("[!.]*") if path.is_dir()}
+        known |= {path.parent.name for path in reports_folder(root).glob("[!.]*/run.json")}
+        raise WorkbenchError(unknown("run", name, sorted(known)))
+    return run
+
+
+def recorded_parameter(run: Run, name: str) -> str:
+    """The text that the run's notebooks were last given for a parameter, "" where none was: what to look at again."""
+    path = reports_folder(run.root) / run.name / "run.json"
+    notebooks = read_json(path).get("notebooks", {}) if path.is_file() else {}
+    given = (entry.get("parameters", {}).get(name) for entry in notebooks.values())
+    return next((value for value in given if isinstance(value, str) and value), "")
