@@ -7,7 +7,6 @@ import pytest
 from workbench.scenes.bands import BANDS, Counts, count_classes
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.studio import (
-    feature_map,
     figures_fidelity,
     figures_language,
     figures_long_tail,
@@ -95,16 +94,6 @@ def test_live_loss_draws_nothing_without_a_screen(monkeypatch):
     live({"step": 1, "seconds": 0.1, "loss": 2.0})
     assert live._display is None
     assert live.rows[0]["loss"] == 2.0
-
-
-def test_joint_map_keeps_clusters_together():
-    rng = np.random.default_rng(4)
-    centres = 20 * np.eye(3, 12)[np.repeat(np.arange(3), 20)]
-    real, generated = (centres + rng.standard_normal(centres.shape) for _ in range(2))
-    points = feature_map.feature_map(real, generated, seed=0, neighbours=10)
-    cluster = np.tile(np.repeat(np.arange(3), 20), 2)
-    nearest = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(len(points))
-    assert (cluster[nearest.argmin(axis=1)] == cluster).mean() > 0.95
 
 
 def test_per_class_change_shows_points_of_each_class():

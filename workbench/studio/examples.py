@@ -101,13 +101,6 @@ def some_rows(n: int, *, most: int, seed: int) -> np.ndarray:
     return np.sort(generator(seed, "some rows").permutation(n)[:most])
 
 
-def captioned(relations: pd.DataFrame, vocabulary: Vocabulary, relation_band: np.ndarray) -> pd.DataFrame:
-    """Columns caption and band (of the relation class) for rows of a relations table."""
-    triplets = relations[list(ROLES)].to_numpy()
-    captions = [vocabulary.caption(*triplet) for triplet in triplets.tolist()]
-    return pd.DataFrame({"caption": captions, "band": relation_band[triplets[:, 1]]})
-
-
 def augmented_examples(
     augmented: pd.DataFrame, relations: pd.DataFrame, vocabulary: Vocabulary, similarity, *, rows: int, seed: int
 ) -> pd.DataFrame:

@@ -1,0 +1,70 @@
+"""Which points of a feature map a recogniser gets right, from the points' own features."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.devices import chosen_device
+from workbench.progress import track
+from workbench.recognition.checkpoint import Recogniser, load_recogniser
+from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
+from workbench.recognition.stored_features import FeatureRows, GeneratedRows, RelationFeatures
+from workbench.regions.bank import FeatureBank
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+
+class _ChosenRows:
+    """Some rows of a bank or of generated features, as features of their own."""
+
+    def __init__(self, source: RelationFeatures, rows: np.ndarray):
+        self._source, self._rows = source, rows
+        self.relations = source.relations.iloc[rows].reset_index(drop=True)
+        self.entity_region = source.entity_region
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def subject(self, rows: np.ndarray) -> np.ndarray:
+        return self._source.subject(self._rows[rows])
+
+    def union(self, rows: np.ndarray) -> np.ndarray:
+        return self._source.union(self._rows[rows])
+
+    def object(self, rows: np.ndarray) -> np.ndarray:
+        return self._source.object(self._rows[rows])
+
+
+def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Whether the best class of each role is the label, (N,) bool by role, for the points of a feature map.
+
+    A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
+    (`workbench.recognition.scene_features`). WorkbenchError where the recogniser was trained on other features.
+    """
+    bank, vocabulary = FeatureBank.open(Path(features) / "train"), Vocabulary.read(features)
+    loaded = load_recogniser(recogniser)
+    loaded.check_fits(bank, vocabulary, bank.folder)
+    own = (points["source"] == "generated").to_numpy()
+    right = {role: np.zeros(len(points), dtype=bool) for role in ROLES}
+    for source, here in ((bank, ~own), (GeneratedRows(generated, bank), own)):
+        if here.any():
+            for role, hits in _hits(loaded, source, points.loc[here, "row"].to_numpy()).items():
+                right[role][here] = hits
+    return right
+
+
+def _hits(loaded: Recogniser, source: FeatureBank | GeneratedRows, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Hits (n,) bool by role of rows (n,) of one source."""
+    read = np.unique(rows)
+    if loaded.head.reads_scenes and "image" in source.relations:
+        images = source.relations["image"].to_numpy()
+        read = np.flatnonzero(np.isin(images, images[read]))
+    chosen = FeatureRows(_ChosenRows(source, read), str(source.folder), memory_gigabytes=0.0)
+    device = chosen_device()
+    hits = {role: np.zeros(len(read), dtype=bool) for role in ROLES}
+    batches = probability_batches(loaded.head.to(device), chosen, device)
+    for numbers, scores in track(batches, "Recognising the points", total=-(-len(read) // ROWS_PER_BATCH)):
+        for role in ROLES:
+            hits[role][numbers] = scores[role].argmax(axis=1) == chosen.labels[role][numbers]
+    place = np.searchsorted(read, rows)
+    return {role: found[place] for role, found in hits.items()}
