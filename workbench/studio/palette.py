@@ -28,6 +28,9 @@ GROUP_COLOURS = {
     "combined": "#222222",
 }
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
+# Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white.
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#222222")
+OTHER_COLOUR = "#B4B4B4"
 LOSS_COLOURS = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
 # Trainings or sample sets in the order in which they come; the first is the one compared with.
 SERIES_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")

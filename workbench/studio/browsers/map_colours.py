@@ -9,11 +9,8 @@ from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 from workbench.studio.browsers.map_points import SOURCES, MapPoints
 from workbench.studio.figure_text import plain_text
-from workbench.studio.palette import BAND_COLOURS, RIGHT_WRONG_COLOURS, SOURCE_COLOURS
+from workbench.studio.palette import BAND_COLOURS, CLASS_COLOURS, OTHER_COLOUR, RIGHT_WRONG_COLOURS, SOURCE_COLOURS
 
-# Okabe and Ito's but yellow, which vanishes on white.
-CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#222222")
-OTHER_COLOUR = "#B4B4B4"
 MOST_CLASSES = len(CLASS_COLOURS)
 CLASSES_AT_FIRST = 6
 MOST_GROUPS = MOST_CLASSES + 1

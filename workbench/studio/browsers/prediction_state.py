@@ -7,6 +7,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.studio.browsers.choices import class_id, require_one_of
 
 ANY = "any"
 ALL = "all"
@@ -77,7 +78,7 @@ class PredictionState:
             raise WorkbenchError(f"the PredictionBrowser has no {', '.join(unknown)}; it has {', '.join(known)}.")
         choices = {"before": titles, "after": titles, "role": ROLE_CHOICES, "what": WHAT_CHOICES, "sort": SORT_CHOICES}
         for name in choices.keys() & changes.keys():
-            _require_one_of(name, changes[name], choices[name])
+            require_one_of(name, changes[name], choices[name])
         new = replace(self.in_role(changes.get("role", self.role)), **changes)._with_ids(vocabulary)
         if new.cell is not None and new.true_class not in (None, new.cell[0]) and "cell" not in changes:
             new = replace(new, cell=None)
@@ -88,7 +89,7 @@ class PredictionState:
 
     def _with_ids(self, vocabulary: Vocabulary) -> "PredictionState":
         for band in self.bands:
-            _require_one_of("band", band, BANDS)
+            require_one_of("band", band, BANDS)
         for name in _PAGES:
             if not isinstance(getattr(self, name), int):
                 raise WorkbenchError(f"{name} {getattr(self, name)!r} is no number; expected 1 or more.")
@@ -100,7 +101,7 @@ class PredictionState:
             )
 
         def ids(values: Iterable[int | str]) -> tuple[int, ...]:
-            return tuple(_class_id(vocabulary, self.class_role, value) for value in values)
+            return tuple(class_id(vocabulary, self.class_role, value) for value in values)
 
         return replace(
             self,
@@ -108,20 +109,3 @@ class PredictionState:
             true_class=None if self.true_class is None else ids([self.true_class])[0],
             cell=None if self.cell is None else ids(self.cell),
         )
-
-
-def _class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
-    names = vocabulary.names(role)
-    if isinstance(value, str):
-        if value not in names:
-            raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
-        return names.index(value)
-    if not 0 <= value < len(names):
-        raise WorkbenchError(f"there is no {role} class {value}; expected 0 to {len(names) - 1}.")
-    return int(value)
-
-
-def _require_one_of(kind: str, value: Any, known: Iterable[str]) -> None:
-    known = list(known)
-    if value not in known:
-        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")

@@ -10,6 +10,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.studio.browsers.choices import class_id, require_one_of
 from workbench.studio.browsers.triplet_query import ORIGINS, SORTS, TripletQuery
 
 CHARTS = ROLES
@@ -47,10 +48,10 @@ class TripletState:
             changes["bands"] = {role: _bands(role, bands) for role, bands in changes["bands"].items() if bands}
         if "classes" in changes:
             given = changes["classes"].items()
-            changes["classes"] = {role: class_id(vocabulary, role, value) for role, value in given if value is not None}
-        _require_one_of("origin", changes.get("origin", self.origin), ORIGINS)
-        _require_one_of("sort", changes.get("sort", self.sort), SORTS)
-        _require_one_of("chart", changes.get("chart", self.chart), CHARTS)
+            changes["classes"] = {role: _class(vocabulary, role, value) for role, value in given if value is not None}
+        require_one_of("origin", changes.get("origin", self.origin), ORIGINS)
+        require_one_of("sort", changes.get("sort", self.sort), SORTS)
+        require_one_of("chart", changes.get("chart", self.chart), CHARTS)
         if changes.get("chart", self.chart) != self.chart:
             changes.setdefault("bar", None)
         bar = changes.get("bar")
@@ -85,26 +86,13 @@ class TripletState:
 _NO_FILTERS = ("sort", "chart", "page", "opened", "examples_page")
 
 
-def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
-    """The id of a class of ``role`` given by id or name; WorkbenchError where there is none."""
-    _require_one_of("role", role, ROLES)
-    names = vocabulary.names(role)
-    if isinstance(value, str):
-        if value not in names:
-            raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
-        return names.index(value)
-    if not 0 <= value < len(names):
-        raise WorkbenchError(f"there is no {role} class {value}; expected 0 to {len(names) - 1}.")
-    return int(value)
+def _class(vocabulary: Vocabulary, role: str, value: int | str) -> int:
+    require_one_of("role", role, ROLES)
+    return class_id(vocabulary, role, value)
 
 
 def _bands(role: str, bands: Any) -> tuple[str, ...]:
-    _require_one_of("role", role, ROLES)
+    require_one_of("role", role, ROLES)
     for band in bands:
-        _require_one_of("band", band, BANDS)
+        require_one_of("band", band, BANDS)
     return tuple(band for band in BANDS if band in bands)
-
-
-def _require_one_of(kind: str, value: Any, known: Any) -> None:
-    if value not in known:
-        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")
