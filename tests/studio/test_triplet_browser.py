@@ -109,6 +109,15 @@ def test_examples_of_a_triplet_are_paged(browser):
     assert len(seen) == browser.index["count"][place]
 
 
+def test_tiles_show_the_region_alone_and_the_page_stays(browser):
+    browser.handle("page", "next")
+    whole = browser.regions()["grid"]
+    browser.handle("crop", "")
+    cut = browser.regions()["grid"]
+    assert browser.state.page == 2 and whole.count("data-picture") == cut.count("data-picture") == 5
+    assert not set(re.findall(r'data-picture="(\w+)"', whole)) & set(re.findall(r'data-picture="(\w+)"', cut))
+
+
 def test_ticked_triplets_are_a_table_and_a_list_for_notebook_02(browser):
     places = [int(place) for place in browser.matches.index[[3, 0]]]
     for place in places:

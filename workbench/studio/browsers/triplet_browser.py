@@ -149,8 +149,8 @@ class TripletBrowser(Shown):
             self._change(classes={**self._state.classes, role: int(value) if value else None})
         elif event == "open":
             self._change(opened=None if value in ("", None) else self._place(value))
-        elif event == "only_selected":
-            self._change(only_selected=not self._state.only_selected)
+        elif event in ("only_selected", "crop"):
+            self._change(**{event: not getattr(self._state, event)})
         elif event == "reset":
             self._change(**{name: getattr(TripletState(), name) for name in _FILTERS})
         else:
@@ -229,7 +229,7 @@ class TripletBrowser(Shown):
     def _answers(self) -> tuple[Matches, dict[str, dict[str, int]]]:
         """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
         ticked = tuple(self._ticked) if self._state.only_selected else ()
-        key = (replace(self._state, page=1, opened=None, examples_page=1), ticked)
+        key = (replace(self._state, page=1, opened=None, examples_page=1, crop=False), ticked)
         if self._answered[0] != key:
             query = self._state.query(self._page.bars(self._state.chart), self.seed, self._ticked_places)
             self._answered = (key, (search(self.index, query), facets(self.index, query)))

@@ -45,7 +45,7 @@ class TripletPage:
     ) -> dict[str, str]:
         """HTML of all regions; ``said`` answers the last act, ``list_name`` stands in the field of the list."""
         paging = Paging(matches.triplets, self.page_size, state.page)
-        tiles = [tile(self.index, self.sources, int(place)) for place in paging.of(matches.places)]
+        tiles = [tile(self.index, self.sources, int(place), crop=state.crop) for place in paging.of(matches.places)]
         shared = {"state": state, "ticked": ticked, "matches": matches}
         return {
             "search": render("triplet_search.html.j2", sorts=self._sorts, **shared),

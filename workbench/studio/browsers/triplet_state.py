@@ -21,7 +21,8 @@ class TripletState:
     """The filters, the order, and what is open.
 
     ``bands``: role to the bands that are switched on, none means all. ``classes``: role to one class id. ``chart``: the
-    role of the rank-frequency chart, ``bar`` the number of its bar that was clicked. ``opened``: a triplet's place.
+    role of the rank-frequency chart, ``bar`` the number of its bar that was clicked. ``crop``: tiles show the union
+    region alone. ``opened``: a triplet's place.
     """
 
     search: str = ""
@@ -32,6 +33,7 @@ class TripletState:
     chart: str = "relation"
     bar: int | None = None
     only_selected: bool = False
+    crop: bool = False
     page: int = 1
     opened: int | None = None
     examples_page: int = 1
@@ -57,8 +59,8 @@ class TripletState:
         bar = changes.get("bar")
         if bar is not None and not 0 <= bar < bars:
             raise WorkbenchError(f"the chart has no bar {bar}; it has 0 to {bars - 1}.")
-        if not {"page", "opened", "examples_page"} & changes.keys():
-            changes["page"] = 1
+        if not changes.keys() <= {"page", "opened", "examples_page", "crop"}:
+            changes.setdefault("page", 1)
         if "opened" in changes:
             changes.setdefault("examples_page", 1)
         return replace(self, **changes)
@@ -83,7 +85,7 @@ class TripletState:
         return self != replace(TripletState(), **{name: getattr(self, name) for name in _NO_FILTERS})
 
 
-_NO_FILTERS = ("sort", "chart", "page", "opened", "examples_page")
+_NO_FILTERS = ("sort", "chart", "crop", "page", "opened", "examples_page")
 
 
 def _class(vocabulary: Vocabulary, role: str, value: int | str) -> int:

@@ -30,7 +30,7 @@ class TripletSources:
     seeds: pd.DataFrame | None = None
 
 
-def tile(index: TripletIndex, sources: TripletSources, place: int) -> dict[str, Any]:
+def tile(index: TripletIndex, sources: TripletSources, place: int, *, crop: bool = False) -> dict[str, Any]:
     """The facts of one tile: ``parts`` of the caption, numbers, the drawing, and the origin of an augmented triplet."""
     examples, rows = index.examples(place), index.augmented_rows(place)
     origin = origin_of(index, sources, int(rows[0])) if len(rows) and not len(examples) else None
@@ -44,7 +44,7 @@ def tile(index: TripletIndex, sources: TripletSources, place: int) -> dict[str, 
         "augmented": len(rows),
         "hardness": float(index["hardness"][place]),
         "origin": origin,
-        "drawing": scene_svg(scene_of(sources.tables, shown), sources.pictures),
+        "drawing": scene_svg(scene_of(sources.tables, shown), sources.pictures, crop=crop),
     }
 
 
