@@ -207,7 +207,7 @@ class FeatureMap(Shown):
 
     def _title(self) -> str:
         real, made = int((~self.points.generated).sum()), int(self.points.generated.sum())
-        return f"Union features of {real:,} real rows (small dots) and {made:,} generated ones (large), one joint UMAP"
+        return f"{real:,} real rows (small dots), {made:,} generated ones (large)"
 
     def _clicked(self, number: int) -> None:
         self._from_figure({"point": number})

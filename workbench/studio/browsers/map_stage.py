@@ -24,6 +24,7 @@ ROWS_PER_BLOCK = 4096
 MOST_PCA_ROWS = 20_000
 MOST_TRUST_ROWS = 2_000
 FEWEST_ROWS = 5
+ROWS_WORTH_TELLING = 10_000
 
 
 def write_feature_map(
@@ -51,7 +52,8 @@ def write_feature_map(
     points["entropy"] = _entropy(points, read_triplets(triplets), Path(triplets))
     reduced, share = _reduced(bank, real_rows, samples, sample_rows, seed)
     laid_out = time.monotonic()
-    xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=True)
+    # Of a small map the lines would be longer than the wait.
+    xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
     layout_seconds = time.monotonic() - laid_out
     points.insert(0, "x", xy[:, 0])
     points.insert(1, "y", xy[:, 1])
