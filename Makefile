@@ -4,15 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER_READY := $(VENV)/.browser
 WORKERS ?= 2
 PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo tables test lint format lab bench clean
+.PHONY: help env demo tables test test-browser lint format lab browse bench clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## build the environment in .venv (again only when pyproject.toml has changed)
 
@@ -31,6 +32,17 @@ tables: $(READY) ## fill the paper's tables for PROFILE, five seeds; the page is
 test: lint ## check style, then run all tests, the notebooks among them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+test-browser: $(BROWSER_READY) ## test the widgets in JupyterLab and Chromium, minutes; ARGS=--screens renews reports/screens
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+# An installed Chromium is used; else Playwright fetches its own.
+$(BROWSER_READY): pyproject.toml $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,browser]'
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable \
+	|| $(BIN)/python -m playwright install chromium \
+	|| { echo "No Chromium. Install one: apt-get install chromium"; exit 1; }
+	@touch $(BROWSER_READY)
+
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,6 +53,9 @@ format: $(READY) ## put style and format right where that can be done
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(BIN)/workbench lab
+
+browse: $(READY) ## look at triplets, predictions, the feature map and runs by themselves; ARGS="--run NAME"
+	$(BIN)/workbench browse $(ARGS)
 
 bench: $(READY) ## measure speed, write reports/bench.json
 	$(BIN)/workbench bench $(ARGS)

@@ -177,13 +177,12 @@ def _empty(points: MapPoints, title: str) -> go.Figure:
     for axis, update in enumerate((picture.update_xaxes, picture.update_yaxes)):
         low, high = _range(points.xy[:, axis])
         update(showticklabels=False, title="", zeroline=False, range=[low, high])
-    picture.update_yaxes(scaleanchor="x")
+    # One scale for both; where the window's shape does not fit, the frame shrinks and not the map inside it.
+    picture.update_xaxes(constrain="domain")
+    picture.update_yaxes(constrain="domain", scaleanchor="x")
     # Markers of constant size in the legend, whatever their size in the map.
     legend = {"itemsizing": "constant", "font": {"size": FONT_SIZE_PX}}
     return picture.update_layout(legend=legend, margin={"l": 20, "b": 20})
-    return picture.update_layout(
-        legend={"itemsizing": "constant", "font": {"size": FONT_SIZE_PX}}, margin={"l": 20, "b": 20}
-    )
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -3,14 +3,13 @@ const TYPING_PAUSE_MS = 150;
 const BUSY_AFTER_MS = 600;
 const PICTURES_AT_ONCE = 4;
 const MOST_PICTURES = 400;
+const SUPPRESS = "data-lm-suppress-shortcuts";
 const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
 
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "wb";
   root.tabIndex = -1;
-  // JupyterLab would take arrows and letters for its own shortcuts.
-  root.setAttribute("data-lm-suppress-shortcuts", "true");
   root.innerHTML = `<div data-region="error" role="alert"></div>${model.get("frame")}`;
   el.append(root);
 
@@ -32,7 +31,20 @@ function render({ model, el }) {
     if (inFlight || !waiting.length) return;
     inFlight = true;
     busyTimer = setTimeout(() => root.classList.add("wb-waiting"), BUSY_AFTER_MS);
-    model.send({ kind: "event", ...waiting.shift() });
+    send({ kind: "event", ...waiting.shift() });
+  }
+
+  function send(message) {
+    try {
+      model.send(message);
+    } catch (failure) {
+      // Its kernel was restarted or shut down.
+      clearTimeout(busyTimer);
+      const note = document.createElement("div");
+      note.className = "wb-error";
+      note.textContent = `The kernel that drew this is gone (${failure.message}). Run the cell again.`;
+      root.querySelector('[data-region="error"]').replaceChildren(note);
+    }
   }
 
   function answered() {
@@ -90,6 +102,18 @@ function render({ model, el }) {
     }
   });
 
+  // JupyterLab would take arrows and letters for its own shortcuts ("d d" deletes the cell). It searches from the focused
+  // element outwards and stops at this mark, so the mark stands on that element too; Ctrl+S and its like stay JupyterLab's.
+  function keepKeys(event) {
+    if (!root.contains(event.target)) return;
+    const ours = !(event.ctrlKey || event.metaKey || event.altKey);
+    for (const element of [root, event.target]) {
+      if (ours) element.setAttribute(SUPPRESS, "true");
+      else element.removeAttribute(SUPPRESS);
+    }
+  }
+  window.addEventListener("keydown", keepKeys, true); // JupyterLab listens on the document, which comes later
+
   // ---- regions: focus, caret and what is being typed survive a change
   function replace(region, html) {
     const active = region.contains(document.activeElement) ? document.activeElement : null;
@@ -135,7 +159,7 @@ function render({ model, el }) {
     const wanted = new Set();
     for (const image of root.querySelectorAll("image[data-picture]:not([href]):not([data-failed])")) wanted.add(image.dataset.picture);
     asked = [...wanted].slice(0, PICTURES_AT_ONCE);
-    if (asked.length) model.send({ kind: "pictures", tokens: asked });
+    if (asked.length) send({ kind: "pictures", tokens: asked });
   }
 
   function receivePictures(tokens, failures, buffers) {
@@ -176,11 +200,12 @@ function render({ model, el }) {
   }
 
   model.on("msg:custom", receive);
-  model.send({ kind: "ready" });
+  send({ kind: "ready" });
   return () => {
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
     model.off("msg:custom", receive);
+    window.removeEventListener("keydown", keepKeys, true);
     for (const address of pictures.values()) URL.revokeObjectURL(address);
   };
 }

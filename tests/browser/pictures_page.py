@@ -1,0 +1,63 @@
+"""A small page for the panel, run in a kernel: pictures to search, page through and pick, and ways to fail."""
+
+from workbench.errors import WorkbenchError
+from workbench.runs.artefacts import Run
+from workbench.studio.browsers.paging import Paging
+from workbench.studio.browsers.panel import Shown
+from workbench.studio.browsers.templates import FOLDER, environment
+from workbench.studio.browsers.thumbnails import Thumbnails
+
+SOURCE = """{% import "controls.html.j2" as controls %}
+{% if part == "grid" %}<div class="wb-tiles">{% for name, token in tiles %}
+<div class="wb-tile" data-event="pick" data-value="{{ name }}" tabindex="0" role="button"
+  aria-selected="{{ "true" if name in picked else "false" }}"><svg viewBox="0 0 10 10">
+{% if token %}<image width="10" height="10" data-picture="{{ token }}"/>{% endif %}
+</svg><p>{{ name }}</p></div>
+{% endfor %}</div>{{ controls.pager(what="pictures", **pages) }}
+{% else %}<div class="wb-bar">{{ controls.search("search", text, "name") }}
+{{ controls.chip("clear", "", "<b>clear</b>", found) }}{{ controls.button("fail", "ours", "refuse") }}
+{{ controls.button("fail", "other", "fail") }}
+{{ controls.menu("order", "order", [("up", "up"), ("down", "down")], order) }}</div>{% endif %}
+"""
+
+
+class PicturesPage(Shown):
+    frame = '<div data-region="bar"></div><div data-region="grid"></div>'
+
+    def __init__(self, folder):
+        self.names = [*(path.name for path in folder.glob("*.jpg")), "<script>window.injected = true</script>"]
+        self.pictures = Thumbnails(folder)
+        self.text, self.order, self.page, self.picked, self.events = "", "up", 1, [], []
+
+    def found(self):
+        return sorted((name for name in self.names if self.text in name), reverse=self.order == "down")
+
+    def regions(self):
+        found, template = self.found(), environment(FOLDER).from_string(SOURCE)
+        paging = Paging(len(found), 6, self.page)
+        tiles = [(name, self.pictures.token(name)) for name in paging.of(found)]
+        return {
+            "bar": template.render(part="bar", text=self.text, found=len(found), order=self.order),
+            "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging.told()),
+        }
+
+    def handle(self, event, value):
+        self.events.append((event, value))
+        if event == "search":
+            self.text, self.page = value, 1
+        elif event == "clear":
+            self.text, self.page, self.picked = "", 1, []
+        elif event == "order":
+            self.order = value
+        elif event == "pick":
+            self.picked.append(value)
+        elif event == "page":
+            self.page = Paging(len(self.found()), 6, self.page).turned(value)
+        elif value == "ours":
+            raise WorkbenchError("<i>refused</i>. Do something else.")
+        else:
+            raise ValueError("not foreseen")
+
+
+page = PicturesPage(Run.open("smoke").find("scenes") / "images")
+page  # noqa: B018 - the notebook shows it

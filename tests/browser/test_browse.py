@@ -1,0 +1,44 @@
+"""``workbench browse``: the browsers by themselves, a tab each, in both themes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .pages import WINDOW, WatchedPage
+
+TABS = ("Triplets", "Predictions", "Feature map", "Runs")
+PICTURES = "[...document.querySelectorAll('.wb image')].every(one => one.hasAttribute('href'))"
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(params=["light", "dark"])
+def browse(request, chromium, project):
+    """The page that a person sees who opens the address that the command printed."""
+    command = [sys.executable, "-m", "workbench", "browse", "--run", "smoke", "--port", "0", "--no-browser"]
+    variables = os.environ | {"WORKBENCH_HOME": str(project)}
+    with subprocess.Popen(
+        [*command, "--theme", request.param], env=variables, stdout=subprocess.PIPE, text=True
+    ) as process:
+        context = chromium.new_context(viewport=WINDOW)
+        watched = WatchedPage(context.new_page())
+        watched.page.goto(process.stdout.readline().strip(), timeout=60_000)
+        yield watched
+        context.close()
+        process.terminate()
+
+
+def test_every_browser_opens_in_its_tab(browse):
+    for title in TABS:
+        browse.page.get_by_role("tab", name=title, exact=True).click()
+        shown = browse.page.locator(".wb:visible")
+        shown.locator("table, .wb-tile, .wb-error").first.wait_for(timeout=60_000)
+        assert not shown.locator(".wb-error").all_inner_texts()
+        browse.page.wait_for_function(PICTURES)
+        browse.assert_legible()
+    browse.page.get_by_role("tab", name="Triplets", exact=True).click()
+    browse.page.locator(".wb:visible .wb-triplet-open").first.focus()
+    browse.page.keyboard.press("ArrowRight")
+    browse.page.get_by_text("page 2 of").first.wait_for()
+    browse.assert_quiet()

@@ -1,0 +1,105 @@
+"""PredictionBrowser in JupyterLab: filters and their counts, a confusion's cell, keys, the selection."""
+
+import re
+
+import pytest
+
+SOURCE = """from workbench.runs.artefacts import Run
+from workbench.runs.browsing import prediction_browser
+browser = prediction_browser(Run.open("smoke"))
+browser"""
+PICTURES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def opened(open_shared_notebook):
+    notebook = open_shared_notebook("prediction_browser", SOURCE, "len(browser.selection), browser.state.cell")
+    notebook.run_all()
+    return notebook
+
+
+@pytest.fixture
+def notebook(opened):
+    browser = opened.widget()
+    browser.locator('[data-region="confusion"] table').wait_for()
+    yield opened
+    if browser.locator('[data-event="clear"]').count():
+        browser.locator('[data-event="clear"]').click()
+        browser.locator('[data-event="clear"]').wait_for(state="detached")
+
+
+@pytest.fixture
+def browser(notebook):
+    return notebook.widget()
+
+
+def matching_rows(browser) -> int:
+    told = browser.locator('[data-region="grid"] .wb-pager span').first.inner_text()
+    return int(re.search(r"of ([\d,]+) test rows", told)[1].replace(",", ""))
+
+
+def chip_count(chip) -> int:
+    return int(re.sub(r"\D", "", chip.locator(".wb-count").inner_text()))
+
+
+def test_a_chip_leaves_as_many_rows_as_it_says(notebook, browser):
+    everything = matching_rows(browser)
+    chip = browser.locator('[data-event="what"][data-value="fixed"]')
+    told = chip_count(chip)
+    chip.click()
+    browser.locator('[data-event="what"][data-value="fixed"][aria-pressed="true"]').wait_for()
+    assert matching_rows(browser) == told < everything
+    assert (
+        browser.locator("strong.wb-prediction-fixed").count()
+        >= browser.locator(".wb-prediction-tiles > .wb-tile").count()
+    )
+    browser.locator('[data-event="band"]:enabled').first.click()
+    browser.locator('[data-event="band"][aria-pressed="true"]').wait_for()
+    assert matching_rows(browser) == chip_count(browser.locator('[data-event="band"][aria-pressed="true"]')) <= told
+
+
+def test_a_cell_of_the_confusions_shows_its_rows_and_the_next_cell_reads_them(notebook, browser):
+    cell = browser.locator('[data-event="cell"]').first
+    value = cell.get_attribute("data-value")
+    cell.click()
+    browser.locator('[data-event="cell"][aria-pressed="true"]').wait_for()
+    assert browser.locator(f'[data-event="cell"][data-value="{value}"]').get_attribute("aria-pressed") == "true"
+    assert f"({matching_rows(browser)}, ({value.replace(',', ', ')}))" in notebook.run_cell(1)
+
+
+def test_keys_page_and_pictures_come(notebook, browser, measured):
+    browser.locator('[data-event="role"]').first.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    browser.get_by_text("page 2 of").wait_for()
+    notebook.page.keyboard.press("Home")
+    browser.get_by_text("page 1 of").wait_for()
+    numbers = []
+    for page in range(2, 10):
+        turned = f"document.querySelector('.wb [data-region=grid] .wb-pager').innerText.includes('page {page} of')"
+        button = browser.locator('[data-region="grid"] .wb-pager [data-value="next"]')
+        numbers.append(notebook.milliseconds(button, f"{turned} && {PICTURES}"))
+    assert browser.locator('[data-region="grid"] image').count() > 0
+    measured("PredictionBrowser, click to a page of pictures", numbers)
+
+
+def test_other_recognisers_are_chosen_from_the_menus(notebook, browser):
+    browser.locator('select[data-event="after"]').select_option("ce_adjusted")
+    browser.get_by_text("ce → ce_adjusted").first.wait_for()
+    browser.locator('select[data-event="after"]').select_option("diffaugment")
+    browser.get_by_text("ce → diffaugment").first.wait_for()
+    browser.locator('input[data-event="compact"]').check()
+    notebook.page.wait_for_function("document.querySelectorAll('.wb-prediction-places')[0].children.length === 1")
+    browser.locator('input[data-event="compact"]').uncheck()
+    notebook.page.wait_for_function("document.querySelectorAll('.wb-prediction-places')[0].children.length > 1")
+
+
+def test_it_is_legible_in_both_themes(notebook, browser, screenshot):
+    browser.locator('[data-region="confusion"] [data-event="true_class"]').first.click()
+    browser.get_by_text("Who takes the").wait_for()
+    for theme in ("Dark", "Light"):
+        notebook.theme(theme)
+        notebook.page.wait_for_function(PICTURES)
+        notebook.assert_legible()
+        screenshot(f"prediction_browser_{theme.lower()}", browser)
+    notebook.assert_quiet()
