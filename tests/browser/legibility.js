@@ -2,7 +2,7 @@
 (root) => {
   const SMALLEST_PX = 12, CONTRAST = 4.5, CONTRAST_LARGE = 3;
   // S and O on a picture are marks that grow and shrink with it; the legend says in letters of full size what they are.
-  const NOT_READ = "script, style, option, title, .wb-letter";
+  const NOT_READ = "script, style, option, title";
   const faults = new Set();
   const told = (element, text) => `${(text ?? element.textContent).trim().slice(0, 40)} <${element.tagName} ${element.getAttribute("class")}>`;
 

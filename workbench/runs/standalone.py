@@ -35,7 +35,6 @@ POLICY = "; ".join(
 )
 _HERE = Path(__file__).parent
 _IDLE_SECONDS = 600
-_PING_MILLISECONDS = 30_000
 _LAST_PORT = 65_535
 
 
@@ -152,7 +151,6 @@ def _settings() -> dict[str, Any]:
         "headers": headers,
         "allow_remote_access": False,
         "local_hostnames": [ADDRESS],
-        "ws_ping_timeout": _PING_MILLISECONDS,
     }
 
 

@@ -3,6 +3,7 @@ const TYPING_PAUSE_MS = 150;
 const BUSY_AFTER_MS = 600;
 const PICTURES_AT_ONCE = 4;
 const MOST_PICTURES = 400;
+const FIGURE_LOOKS = 80; // a quarter of a second each
 const SUPPRESS = "data-lm-suppress-shortcuts";
 const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
 
@@ -172,7 +173,7 @@ function render({ model, el }) {
         const note = document.createElement("p");
         note.className = "wb-problem";
         note.textContent = problem;
-        image.closest("svg").after(note);
+        image.closest(".wb-scene").after(note);
       }
     }
     const shown = new Set([...root.querySelectorAll("image[data-picture]")].map((image) => image.dataset.picture));
@@ -199,11 +200,22 @@ function render({ model, el }) {
     }
   }
 
+  // ---- a plotly figure beside the panel measures its place before it has one, and again only when the window changes
+  const figureSize = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+  let looks = 0;
+  const figureFinder = setInterval(() => {
+    const figure = root.closest(".widget-vbox")?.querySelector(".js-plotly-plot");
+    if (figure?._fullLayout) figureSize.observe(figure);
+    if (figure?._fullLayout || ++looks > FIGURE_LOOKS) clearInterval(figureFinder);
+  }, 250);
+
   model.on("msg:custom", receive);
   send({ kind: "ready" });
   return () => {
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
+    clearInterval(figureFinder);
+    figureSize.disconnect();
     model.off("msg:custom", receive);
     window.removeEventListener("keydown", keepKeys, true);
     for (const address of pictures.values()) URL.revokeObjectURL(address);

@@ -73,7 +73,7 @@ class Panel(anywidget.AnyWidget):
 class Shown:
     """How a browser, which is a page, appears in a notebook: live where somebody sits, else as its static twin.
 
-    The twin travels with the live widget too, so that a saved notebook shows it where no kernel runs.
+    The twin travels with the live widget too: a page made of the saved notebook shows it.
     """
 
     _panel: Panel | None = None

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from workbench.regions.bank import FeatureBank
     from workbench.scenes.relation_tables import RelationTables
 
-SHOWN_SIDE_PX = 230  # of a picture in a tile; letters are sized for it
-LETTER_PX = 12
+MOST_HEIGHT_PX = 230
 BLANK_NOTE = "No picture files with these relations: boxes on a blank canvas."
 _LETTERS = {"subject": "S", "object": "O"}
 
@@ -73,13 +72,15 @@ def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles
         ground += (
             f'<image {_cut_place(scene, union) if crop else place} preserveAspectRatio="none" data-picture="{token}"/>'
         )
-    letter = LETTER_PX * max(width, height) / SHOWN_SIDE_PX
     boxes = {"relation": union, "subject": scene.subject_xyxy, "object": scene.object_xyxy}
-    drawn = "".join(
-        _box(boxes[role], role) + _letter(boxes[role], role, letter, left, top) for role in boxes if role in roles
-    )
+    shown = [role for role in boxes if role in roles]
+    drawn = "".join(_box(boxes[role], role) for role in shown)
+    letters = "".join(_letter(boxes[role], role, (left, top, width, height)) for role in shown)
+    # The frame has the drawing's shape, so that shares of it are shares of the drawing.
+    frame = f"width:min(100%,{MOST_HEIGHT_PX * width / height:.0f}px);aspect-ratio:{width:.1f}/{height:.1f}"
     view = f"{left:.1f} {top:.1f} {width:.1f} {height:.1f}"
-    return Markup(f'<svg class="wb-scene" viewBox="{view}" role="img">{ground}{drawn}</svg>')
+    svg = f'<svg viewBox="{view}" preserveAspectRatio="none" role="img">{ground}{drawn}</svg>'
+    return Markup(f'<div class="wb-scene" style="{frame}">{svg}{letters}</div>')
 
 
 def blank_note(thumbnails: Thumbnails) -> str:
@@ -109,11 +110,12 @@ def _box(box_xyxy: np.ndarray, role: str) -> str:
     return f'<rect {place} class="wb-halo"/><rect {place} class="wb-box wb-{role}"/>'
 
 
-def _letter(box_xyxy: np.ndarray, role: str, size: float, left: float, top: float) -> str:
-    """S or O in the box's corner, so that the roles differ by more than their colours."""
+def _letter(box_xyxy: np.ndarray, role: str, view: tuple[float, float, float, float]) -> str:
+    """S or O in the box's corner, so that the roles differ by more than their colours; of one size in every drawing."""
     if role not in _LETTERS:
         return ""
-    x, y = max(float(box_xyxy[0]), left), max(float(box_xyxy[1]), top)
-    ground = f'x="{x:.1f}" y="{y:.1f}" width="{1.1 * size:.1f}" height="{1.2 * size:.1f}"'
-    letter = f'x="{x + 0.55 * size:.1f}" y="{y + size:.1f}" font-size="{size:.1f}"'
-    return f'<rect {ground} class="wb-tag wb-{role}"/><text {letter} class="wb-letter">{_LETTERS[role]}</text>'
+    left, top, width, height = view
+    x, y = (100 * max(float(corner) - edge, 0.0) / side
+            for corner, edge, side in ((box_xyxy[0], left, width), (box_xyxy[1], top, height)))  # fmt: skip
+    place = f"left:{min(x, 95):.1f}%;top:{min(y, 95):.1f}%"
+    return f'<span class="wb-letter wb-{role}" style="{place}">{_LETTERS[role]}</span>'
