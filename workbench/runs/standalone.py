@@ -151,6 +151,9 @@ def _settings() -> dict[str, Any]:
         "headers": headers,
         "allow_remote_access": False,
         "local_hostnames": [ADDRESS],
+        # As long as the interval, the timeout would cut off idle pages: an answer comes a moment after its question.
+        "ws_ping_interval": 90_000,
+        "ws_ping_timeout": 30_000,
     }
 
 
