@@ -230,7 +230,7 @@ def _add_tools(commands) -> None:
     lab.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
     browse = _command(commands, "browse", "browse", "open the browsers by themselves, for this machine alone")
     browse.add_argument("browsers", nargs="*", metavar="BROWSER", help="some of the browsers (default: all)")
-    browse.add_argument("--run", default="demo", help="name of the run (default: demo)")
+    browse.add_argument("--run", help="name of the run (default: demo, or with --data the data's name)")
     browse.add_argument("--data", default="", metavar="NAME", help="imported data (default: what the run was given)")
     browse.add_argument("--images", type=_folder, metavar="FOLDER", help="folder of the pictures (default: the run's)")
     browse.add_argument("--port", type=int, default=8866, help="default: 8866; 0 takes any that is free")

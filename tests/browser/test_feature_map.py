@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from workbench.studio.palette import GROUNDS
+
 SOURCE = """from workbench.runs.artefacts import Run
 from workbench.runs.browsing import feature_map
 browser = feature_map(Run.open("smoke"))
@@ -94,6 +96,10 @@ def test_it_is_legible_in_both_themes(notebook, figure, screenshot):
     notebook.widget(1).get_by_text("band of the object").wait_for()
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
+        paper = GROUNDS[theme.lower()][0]
+        notebook.page.wait_for_function(
+            "paper => document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor === paper", arg=paper
+        )
         notebook.assert_legible()
         screenshot(f"feature_map_{theme.lower()}", notebook.output(0))
     notebook.assert_quiet()

@@ -90,10 +90,26 @@ def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, m
 
 def test_options_have_their_defaults(tmp_path):
     parsed = build_parser().parse_args(["browse"])
-    assert (parsed.browsers, parsed.run, parsed.data, parsed.images) == ([], "demo", "", None)
+    assert (parsed.browsers, parsed.run, parsed.data, parsed.images) == ([], None, "", None)
     assert (parsed.port, parsed.theme, parsed.no_browser) == (8866, "light", False)
     parsed = build_parser().parse_args(["browse", "runs", "--images", str(tmp_path), "--theme", "dark"])
     assert (parsed.browsers, parsed.images, parsed.theme) == (["runs"], tmp_path, "dark")
+
+
+@pytest.mark.parametrize(
+    ("given", "run", "data"),
+    [
+        (["--data", "mine"], "mine", "mine"),
+        (["--data", "mine", "--run", "toy"], "toy", "mine"),
+        (["--run", "toy"], "toy", ""),
+    ],
+)
+def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch, given, run, data):
+    (toy_project / "data" / "runs" / "toy").mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr("workbench.runs.standalone.serve", lambda request, **options: asked.append(request))
+    assert main(["browse", "triplets", *given]) == 0
+    assert (asked[0]["run"], asked[0]["data"], asked[0]["browsers"]) == (run, data, ["triplets"])
 
 
 def test_the_notebook_is_the_same_for_every_request_and_runs(toy_project, tmp_path, monkeypatch):

@@ -17,10 +17,11 @@ from workbench.runs.artefacts import Run
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers import map_browser, map_stage
-from workbench.studio.browsers.map_colours import MOST_GROUPS, colour_choices
+from workbench.studio.browsers.map_colours import MOST_CLASSES, MOST_GROUPS, colour_choices
 from workbench.studio.browsers.map_layout import joint_layout, real_components
 from workbench.studio.browsers.map_neighbours import RealNeighbours
 from workbench.studio.browsers.map_page import FIDELITY_METRICS
+from workbench.studio.palette import GROUNDS
 
 OBJECTS = ("<script>alert(1)</script>", "A & B", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple")
 RELATIONS = ("on", "<b>near</b>", "under $x$", "holding")
@@ -245,6 +246,18 @@ def test_sources_and_classes_are_switched_by_events(made, stage):
     assert "<script>" not in browser.view()
 
 
+def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(made, stage):
+    browser = open_map(made, stage)
+    browser.handle("theme", "dark")  # before there is a figure
+    figure = browser.widget().children[1]
+    for theme in ("dark", "light"):
+        browser.handle("theme", theme)
+        paper, ink, grid = GROUNDS[theme]
+        assert (figure.layout.plot_bgcolor, figure.layout.font.color) == (paper, ink)
+        assert figure.layout.xaxis.gridcolor == figure.layout.yaxis.gridcolor == grid
+    assert browser.figure().layout.template.layout.paper_bgcolor == "white"
+
+
 def test_widget_keeps_its_traces_when_colours_change(made, stage):
     browser = open_map(made, stage)
     panels_and_figure = browser.widget().children
@@ -372,7 +385,7 @@ def test_the_static_map_is_a_figure_and_numbers_without_controls(made, stage, mo
      ({"colours": 1}, "has no"), ({"point": 120}, "no point"), ({"point": "x"}, "no point"),
      ({"selected": [1, 500]}, "no point"), ({"selected": ["a"]}, "numbers"), ({"sources": ["made"]}, "sources"),
      ({"classes": ["dog"]}, "coloured by"), ({"colour_by": "object class", "classes": ["unicorn"]}, "unicorn"),
-     ({"colour_by": "object class", "classes": OBJECTS[:8]}, "at most 7")],
+     ({"colour_by": "object class", "classes": OBJECTS[:8]}, f"at most {MOST_CLASSES}")],
 )  # fmt: skip
 def test_changes_that_make_no_sense_are_refused_and_change_nothing(made, stage, change, told):
     browser = open_map(made, stage)

@@ -140,8 +140,11 @@ def browse(arguments: argparse.Namespace) -> int:
     from workbench.runs.standalone import serve
 
     openings = asked_openings(arguments.browsers)
-    needed = any(opening.needs_run for opening in openings.values())
-    run = known_run(arguments.run) if needed else Run.open(arguments.run)
+    # Data that no run has used yet is browsed under a run of its name, which then holds its index.
+    named = arguments.run or not arguments.data
+    needed = named and any(opening.needs_run for opening in openings.values())
+    name = arguments.run or arguments.data or "demo"
+    run = known_run(name) if needed else Run.open(name)
     request = {"browsers": list(openings), "run": run.name, "root": str(project_root())}
     request["data"] = arguments.data or recorded_parameter(run, "data")
     request["images"] = str(arguments.images or recorded_parameter(run, "image_folder"))

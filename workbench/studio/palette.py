@@ -28,8 +28,8 @@ GROUP_COLOURS = {
     "combined": "#222222",
 }
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
-# Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white.
-CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#222222")
+# Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white, and black, which does on black.
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 OTHER_COLOUR = "#B4B4B4"
 LOSS_COLOURS = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
 # Trainings or sample sets in the order in which they come; the first is the one compared with.
@@ -37,6 +37,9 @@ SERIES_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A
 FLOOR_COLOUR = "#0072B2"  # the floor of fidelity, and sample sets without a colour of their own
 GUIDE_COLOUR = "#767676"  # lines and words that explain a figure and are no data
 SEQUENTIAL_SCALE, DIVERGING_SCALE = "Viridis", "RdBu"
+
+# What a live figure stands on, by the theme of the page around it: paper, letters, lines of the grid.
+GROUNDS = {"light": ("white", "#222222", "#EBF0F8"), "dark": ("#111111", "#E6E9EC", "#2F3640")}
 
 FONT_SIZE_PX = 13
 SMALL_FONT_PX = 12  # nothing is written smaller
@@ -46,10 +49,11 @@ PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": T
 def use_workbench_style() -> None:
     """Make the workbench's template and plotly configuration the default of this process."""
     template = go.layout.Template(pio.templates["plotly_white"])
-    template.layout.font = {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": "#222222"}
+    paper, ink, _ = GROUNDS["light"]
+    template.layout.font = {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": ink}
     # An explicit white ground keeps dark text legible on pages with a dark theme.
-    template.layout.paper_bgcolor = "white"
-    template.layout.plot_bgcolor = "white"
+    template.layout.paper_bgcolor = paper
+    template.layout.plot_bgcolor = paper
     template.layout.margin = {"l": 70, "r": 30, "t": 70, "b": 60}
     template.layout.legend = {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     template.layout.title = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"}

@@ -101,6 +101,10 @@ class FeatureMap(Shown):
             "point": lambda: {"point": value},
             "clear": lambda: {"selected": None},
         }
+        if event == "theme":
+            if self._canvas is not None:
+                self._canvas.themed("dark" if value == "dark" else "light")
+            return
         if event not in acts:
             raise WorkbenchError(f"a feature map knows no event {event!r}; expected one of {', '.join(acts)}.")
         self._change(acts[event](), from_python=True)

@@ -12,7 +12,7 @@ from workbench.studio.figure_text import plain_text
 from workbench.studio.palette import BAND_COLOURS, CLASS_COLOURS, OTHER_COLOUR, RIGHT_WRONG_COLOURS, SOURCE_COLOURS
 
 MOST_CLASSES = len(CLASS_COLOURS)
-CLASSES_AT_FIRST = 6
+CLASSES_AT_FIRST = 5
 MOST_GROUPS = MOST_CLASSES + 1
 
 BY_SOURCE, BY_HARDNESS = "source", "hardness"

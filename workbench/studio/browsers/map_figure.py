@@ -10,7 +10,7 @@ from traitlets import observe
 
 from workbench.studio.browsers.map_colours import MOST_GROUPS, Group
 from workbench.studio.browsers.map_points import MapPoints
-from workbench.studio.palette import FONT_SIZE_PX, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
+from workbench.studio.palette import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
 
 HEIGHT_PX = 620
 REAL_SIZE_PX, GENERATED_SIZE_PX = 3, 5
@@ -55,7 +55,7 @@ class _LiveFigure(go.FigureWidget):
 
 
 class MapCanvas:
-    """The live figure: ``widget`` holds eight traces from the start, which are filled anew when the colours change.
+    """The live figure: ``widget`` holds a trace for each group that there can be, filled anew when the colours change.
 
     ``on_click`` gets a point's number, ``on_select`` the numbers (k,) in the lasso or box, None when that is lifted.
     """
@@ -105,6 +105,15 @@ class MapCanvas:
         with self.widget.batch_update():
             for trace in self.widget.data[: len(self._groups)]:
                 trace.marker.opacity = opacity
+
+    def themed(self, theme: str) -> None:
+        """Stand on the ground of a "light" or a "dark" page."""
+        paper, ink, grid = GROUNDS[theme]
+        axis = {"gridcolor": grid}
+        bar = {"bgcolor": paper, "color": ink, "activecolor": ink}
+        self.widget.update_layout(
+            paper_bgcolor=paper, plot_bgcolor=paper, font_color=ink, xaxis=axis, yaxis=axis, modebar=bar
+        )
 
     def mark(self, selected: np.ndarray | None) -> None:
         """Let all but the selected points fade; None marks all alike."""

@@ -200,6 +200,16 @@ function render({ model, el }) {
     }
   }
 
+  // ---- a plotly figure cannot follow the theme by CSS: a page that asks for it is told when it is dark, and no longer
+  const themed = root.querySelector("[data-theme-event]");
+  let dark = false;
+  const themeWatch = themed && setInterval(() => {
+    const ground = getComputedStyle(root).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const now = ground.reduce((sum, part) => sum + part) < 382;
+    if (now !== dark) tell(themed.dataset.themeEvent, now ? "dark" : "light");
+    dark = now;
+  }, 500);
+
   // ---- a plotly figure beside the panel measures its place before it has one, and again only when the window changes
   const figureSize = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
   let looks = 0;
@@ -215,6 +225,7 @@ function render({ model, el }) {
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
     clearInterval(figureFinder);
+    clearInterval(themeWatch);
     figureSize.disconnect();
     model.off("msg:custom", receive);
     window.removeEventListener("keydown", keepKeys, true);
