@@ -172,6 +172,13 @@ def test_the_overview_lists_runs_newest_first(tmp_path):
     assert "Nothing here yet" in write_overview(tmp_path / "one").read_text()
 
 
+def test_a_run_whose_record_is_broken_is_listed_as_such(tmp_path):
+    run_folder(tmp_path, "one")
+    (run_folder(tmp_path, "two") / "run.json").write_text("{")
+    text = write_overview(tmp_path).read_text()
+    assert "two/index.html" in text and "broken" in text and "run.json: " in text and "1 of 3" in text
+
+
 def test_a_broken_notebook_is_named(tmp_path):
     (tmp_path / "01_a.ipynb").write_text("{")
     with pytest.raises(WorkbenchError, match=r"01_a.ipynb"):

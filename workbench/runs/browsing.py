@@ -31,7 +31,7 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     from workbench.studio.browsers.triplet_index import TripletIndex, write_triplet_index
 
     features = features_of(run, data)
-    triplets = run.find("triplets") if run.variants("triplets") else None
+    triplets = _found(run, "triplets")
     given = {} if triplets is None else {"triplets": triplets, "max_senses": triplets.parameters["max_senses"]}
     index = run.stage("triplet_index", write_triplet_index, replace=True, features=features, **given)
     return TripletBrowser(
@@ -41,17 +41,19 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     )  # fmt: skip
 
 
+def _found(run: Run, stage: str) -> Stage | None:
+    return run.find(stage) if "default" in run.variants(stage) else None
+
+
 def _augmentation(run: Run, triplets: Stage) -> dict[str, Any]:
     """What the browser shows of augmented triplets; the seed boxes only where they were drawn for these triplets."""
     import pandas as pd
 
     from workbench.diffusion.conditions import read_triplets
 
-    stage, seeds = read_triplets(triplets.folder), None
-    if run.variants("generated"):
-        generated = run.find("generated")
-        if generated.manifest["inputs"].get(triplets.label) == triplets.identity:
-            seeds = pd.read_parquet(generated / "generated.parquet")
+    stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
+    if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
+        seeds = pd.read_parquet(generated / "generated.parquet")
     return {"augmented": stage.augmented, "embeddings": stage.caption_embeddings, "seeds": seeds}
 
 
@@ -101,7 +103,8 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
 
     stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
     vocabulary, train = Vocabulary.read(features.folder), FeatureBank.open(features / "train")
-    fidelity = pd.read_parquet(run.find("fidelity") / REPORT) if run.variants("fidelity") else None
+    study = _found(run, "fidelity")
+    fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
     if trained:  # the first of the trainings on real features, by name
         recogniser = run.find("recogniser", next((v for v in trained if not v.startswith("diffaugment")), trained[0]))

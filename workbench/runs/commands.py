@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
 from workbench.runs.folders import REPLACE_VARIABLE
 from workbench.runs.launching import PROCESSES_VARIABLE
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.places import notebooks_folder, project_root, reports_folder
+from workbench.spelling import spelt
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,13 +115,15 @@ def report(arguments: argparse.Namespace) -> int:
 
 def runs(arguments: argparse.Namespace) -> int:
     """``workbench runs``."""
-    records = [read_json(path) for path in sorted(reports_folder().glob("[!.]*/run.json"))]
+    from workbench.studio.browsers.run_records import reported_runs
+
+    records = reported_runs(reports_folder())
     if not records:
         print("no runs yet: workbench run --profile demo")
-    for record in sorted(records, key=lambda record: record.get("started") or ""):
-        states = [entry["status"] for entry in record["notebooks"].values()]
-        done, seconds = f"{states.count('done')} of {len(states)} notebooks", record.get("seconds") or 0.0
-        print(f"{record['run']:<24} {record['profile']:<12} {record['status']:<11} {done:<17} {seconds:8.1f} s")
+    for record in sorted(records, key=lambda record: record.started or ""):
+        done, seconds = f"{record.done} of {record.notebooks} notebooks", record.seconds or 0.0
+        line = f"{record.name:<24} {record.profile or '-':<12} {record.state:<11} {done:<17} {seconds:8.1f} s"
+        print(spelt(f"{line}  {record.problem}" if record.problem else line))
     return 0
 
 

@@ -1,9 +1,13 @@
 """The tables of a report's index pages, from the record of a run and its headline numbers."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from workbench.spelling import spelt
+
+if TYPE_CHECKING:
+    from workbench.studio.browsers.run_records import RunRecord
 
 HEADLINE = "headline"
 _LONGEST_OPEN_TABLE = 24
@@ -114,21 +118,20 @@ def notebooks_table(record: dict[str, Any], executed: list[str]) -> dict[str, An
     return _table("Notebooks", 2, rows, ["notebook", "state", "time", "peak memory, MB", "error"]) | {"folded": False}
 
 
-def runs_table(records: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    """One row a run: state, notebooks done, time, and the first of its headline numbers."""
+def runs_table(records: Iterable["RunRecord"]) -> dict[str, Any]:
+    """One row a run: state, notebooks done, time, and the first of its headline numbers, or what cannot be read."""
     rows = []
-    for record, metrics in records:
-        states = [entry["status"] for entry in record["notebooks"].values()]
-        headline = list(headline_numbers(metrics).items())[:_RUNS_HEADLINES]
+    for record in records:
+        headline = [f"{name} {told(value)}" for name, value in list(record.headline.items())[:_RUNS_HEADLINES]]
         rows.append(
             [
-                {"text": record["run"], "link": page_link(record["run"], "index.html")},
-                record.get("profile"),
-                {"text": record.get("status"), "state": record.get("status"), "link": None},
-                f"{states.count('done')} of {len(states)}",
-                seconds_text(record.get("seconds") or 0.0),
-                moment_text(record.get("started")),
-                ", ".join(f"{name} {told(value)}" for name, value in headline),
+                {"text": record.name, "link": page_link(record.name, "index.html")},
+                record.profile,
+                {"text": record.state, "state": record.state, "link": None},
+                f"{record.done} of {record.notebooks}",
+                seconds_text(record.seconds or 0.0),
+                moment_text(record.started),
+                record.problem or ", ".join(headline),
             ]
         )
     columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
+from workbench.studio.browsers.run_records import reported_runs
 from workbench.studio.notebook_format import import_nbformat
 from workbench.studio.page_templates import own_style, rendered, write_page_text
 from workbench.studio.report_tables import (
@@ -95,11 +96,7 @@ def write_page(
 
 def write_overview(reports: Path) -> Path:
     """Write ``reports/index.html`` over all runs; returns its path."""
-    records = []
-    for path in sorted(reports.glob("[!.]*/run.json")):
-        metrics = path.with_name("metrics.json")
-        records.append((read_json(path), read_json(metrics) if metrics.is_file() else {}))
-    records.sort(key=lambda pair: pair[0].get("started") or "", reverse=True)
+    records = sorted(reported_runs(reports), key=lambda record: record.started or "", reverse=True)
     tables = [runs_table(records)] if records else []
     page = rendered("report_index.html.j2", style=_style(), title="Runs", up=False, facts=[], tables=tables)
     write_page_text(reports / "index.html", page)

@@ -61,6 +61,12 @@ def read_runs(reports: Path, runs: Path) -> list[RunRecord]:
     return [_read_run(name, reports / name, runs / name) for name in sorted(reported | stored)]
 
 
+def reported_runs(reports: Path) -> list[RunRecord]:
+    """Every run of ``reports/*/run.json``, as `read_runs` reads it; its artefacts are not looked at."""
+    names = sorted(path.parent.name for path in reports.glob("[!.]*/run.json"))
+    return [_read_run(name, reports / name, None) for name in names]
+
+
 def evaluation_variants(runs: Path, run: str) -> list[str]:
     """The variants of a run that were evaluated per class, sorted."""
     return sorted(path.parent.name for path in (runs / run / "evaluation").glob(f"[!.]*/{PER_CLASS_FILE}"))
@@ -90,7 +96,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def _read_run(name: str, report: Path, artefacts: Path) -> RunRecord:
+def _read_run(name: str, report: Path, artefacts: Path | None) -> RunRecord:
     facts, problems = {}, []
     if (report / "run.json").exists():
         try:
@@ -99,7 +105,8 @@ def _read_run(name: str, report: Path, artefacts: Path) -> RunRecord:
             facts = {"state": BROKEN}
             problems.append(str(error))
     metrics: dict[str, dict[str, Any]] = {}
-    for path in [report / "metrics.json", *sorted((artefacts / "metrics").glob("[!.]*.json"))]:
+    later = [] if artefacts is None else sorted((artefacts / "metrics").glob("[!.]*.json"))
+    for path in [report / "metrics.json", *later]:
         if not path.exists():
             continue
         try:
