@@ -1,6 +1,7 @@
 """The map of real and generated features: its stage, its neighbours, and the browser through state and callbacks."""
 
 import html
+import json
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers import map_browser, map_stage
 from workbench.studio.browsers.map_colours import MOST_CLASSES, MOST_GROUPS, colour_choices
+from workbench.studio.browsers.map_lasso import inside_lasso, lasso_corners
 from workbench.studio.browsers.map_layout import joint_layout, real_components
 from workbench.studio.browsers.map_neighbours import RealNeighbours
 from workbench.studio.browsers.map_page import FIDELITY_METRICS
@@ -277,39 +279,75 @@ def test_widget_keeps_its_traces_when_colours_change(made, stage):
     assert {trace.marker.opacity for trace in drawn} == {0.3}
 
 
-def from_page(figure, event: str, points: list[tuple[int, int]], outline: dict | None = None) -> None:
+def from_page(figure, event: str, points: list[tuple[int, int]]) -> None:
     """A message as plotly sends it: points as (trace, place)."""
     figure._js2py_pointsCallback = {
-        "event_type": event, "selector": outline, "device_state": None,
+        "event_type": event, "selector": None, "device_state": None,
         "points": {"trace_indexes": [trace for trace, _ in points], "point_indexes": [place for _, place in points],
                    "xs": [0.0] * len(points), "ys": [0.0] * len(points)},
     }  # fmt: skip
 
 
-LASSO = {"type": "lasso", "selector_state": {"xs": [0, 1], "ys": [0, 1]}}
+def lasso_of(points: np.ndarray) -> str:
+    """A lasso close round a rectangle that holds the points, as a page sends it."""
+    (left, low), (right, high) = points.min(axis=0) - 1e-4, points.max(axis=0) + 1e-4
+    return json.dumps([[float(x), float(y)] for x, y in ((left, low), (right, low), (right, high), (left, high))])
 
 
 def test_lasso_fills_selection_and_table_and_survives_new_colours(made, stage):
     browser = open_map(made, stage)
-    figure = browser.widget().children[1]
+    figure, xy = browser.widget().children[1], browser.points.xy
     assert browser.selection.empty
     assert "Nothing is selected" in browser.regions()["selection"]
-    from_page(figure, "plotly_selected", [(0, 5), (0, 1), (1, 2)], LASSO)
-    assert browser.selection.index.tolist() == [1, 5, 62]
-    assert browser.selection["source"].tolist() == ["real", "real", "generated"]
+    around = xy[[1, 62]]
+    browser.handle("lasso", lasso_of(around))
+    inside = ((xy >= around.min(axis=0) - 1e-4) & (xy <= around.max(axis=0) + 1e-4)).all(axis=1)
+    assert browser.selection.index.tolist() == np.flatnonzero(inside).tolist() and {1, 62} <= set(
+        browser.selection.index
+    )
     assert html.escape(browser.selection["caption"].iloc[0]) in browser.regions()["selection"]
-    from_page(figure, "plotly_selected", [])  # the page's answer when the outline goes
-    assert [list(trace.selectedpoints) for trace in figure.data[:2]] == [[1, 5], [2]]
-    browser.set(colour_by="relation band")
-    marked = [int(trace.customdata[place]) for trace in figure.data if trace.visible for place in trace.selectedpoints]
-    assert sorted(marked) == [1, 5, 62]
+    for colour_by in ("source", "relation band"):
+        browser.set(colour_by=colour_by)
+        marked = [int(t.customdata[place]) for t in figure.data if t.visible for place in t.selectedpoints]
+        assert sorted(marked) == browser.selection.index.tolist()
+    browser.set(sources=("real",))
+    browser.handle("lasso", lasso_of(around))
+    assert set(browser.selection["source"]) == {"real"}  # what is hidden is not caught
     browser.handle("clear", None)
     assert browser.selection.empty
     assert all(trace.selectedpoints is None for trace in figure.data)
-    from_page(figure, "plotly_selected", [], LASSO)
+    browser.handle("lasso", lasso_of(xy.max(axis=0) + np.array([[1, 1], [2, 2]])))
     assert "No point lies in the lasso" in browser.regions()["selection"]
     from_page(figure, "plotly_deselect", [])
     assert "Nothing is selected" in browser.regions()["selection"]
+
+
+@pytest.mark.parametrize("corners", [3, 4, 7, 60])
+def test_inside_a_lasso_is_what_lies_on_the_inner_side_of_all_edges(corners):
+    random = np.random.default_rng(corners)
+    angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+    convex = np.stack([np.cos(angles), np.sin(angles)], axis=1) * [3, 1] + [5, -2]
+    points = random.normal([5, -2], [2, 0.8], (4000, 2))
+    edges = np.roll(convex, -1, axis=0) - convex
+    ways = points[:, None] - convex
+    inner = (edges[:, 0] * ways[..., 1] - edges[:, 1] * ways[..., 0] > 0).all(axis=1)
+    np.testing.assert_array_equal(inside_lasso(points, convex), inner)
+    np.testing.assert_array_equal(inside_lasso(points, convex[::-1]), inner)
+
+
+def test_a_lasso_may_be_hollow():
+    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]], dtype=float)
+    horseshoe = np.array([[0, 0], [4, 0], [4, 4], [3, 4], [3, 1], [1, 1], [1, 4], [0, 4]], dtype=float)
+    middle = np.array([[2.0, 3.0], [0.5, 3.0], [2.0, 0.5]])
+    assert inside_lasso(middle, square).tolist() == [True, True, True]
+    assert inside_lasso(middle, horseshoe).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[[0, 1], [1, 1]]", "[[0, 1, 2], [1, 1, 2], [3, 3, 2]]",
+                                  "[[0, 1], [1, NaN], [2, 2]]", '[["a", 1], [1, 1], [2, 2]]'])  # fmt: skip
+def test_a_lasso_that_is_none_is_refused(text):
+    with pytest.raises(WorkbenchError, match="lasso"):
+        lasso_corners(text)
 
 
 def test_selection_is_paged_and_counted_by_source_and_band(made, stage):

@@ -16,6 +16,7 @@ from workbench.studio.browsers import map_page as page
 from workbench.studio.browsers.map_colours import BY_CLASS, BY_RIGHT, Group, colour_choices, groups
 from workbench.studio.browsers.map_details import PointDetails, point_details
 from workbench.studio.browsers.map_figure import MapCanvas, map_figure
+from workbench.studio.browsers.map_lasso import inside_lasso, lasso_corners
 from workbench.studio.browsers.map_neighbours import RealNeighbours
 from workbench.studio.browsers.map_points import MapPoints
 from workbench.studio.browsers.map_state import MapState
@@ -84,7 +85,7 @@ class FeatureMap(Shown):
         ``classes`` are names of the role that colours; ``selected`` and ``point`` are numbers of points (rows of the
         table of points). WorkbenchError for what there is not.
         """
-        self._change(changes, from_python=True)
+        self._change(changes)
         self.shown_again()
         return self
 
@@ -100,6 +101,7 @@ class FeatureMap(Shown):
             "page": lambda: {"page": self._paging().turned(value)},
             "point": lambda: {"point": value},
             "clear": lambda: {"selected": None},
+            "lasso": lambda: {"selected": self._lassoed(value)},
         }
         if event == "theme":
             if self._canvas is not None:
@@ -107,7 +109,7 @@ class FeatureMap(Shown):
             return
         if event not in acts:
             raise WorkbenchError(f"a feature map knows no event {event!r}; expected one of {', '.join(acts)}.")
-        self._change(acts[event](), from_python=True)
+        self._change(acts[event]())
         self.shown_again()
 
     def figure(self) -> "go.Figure":
@@ -121,7 +123,7 @@ class FeatureMap(Shown):
         if self._canvas is None:
             self._canvas = MapCanvas(
                 self.points, self._groups(self.state), self.state.opacity, self._title(),
-                on_click=self._clicked, on_select=self._lassoed,
+                on_click=self._clicked, on_deselect=self._deselected,
             )  # fmt: skip
             self._canvas.mark(self.state.selected)
             self._panels = [Panel(_Part(self, name, regions)) for name, regions in (("above", ABOVE), ("below", BELOW))]
@@ -157,7 +159,7 @@ class FeatureMap(Shown):
             data, metadata = self._repr_mimebundle_()
             display(data, metadata=metadata, raw=True)
 
-    def _change(self, changes: dict[str, Any], *, from_python: bool) -> None:
+    def _change(self, changes: dict[str, Any]) -> None:
         """All that can fail comes first, so that the old state stays whole."""
         state = self.state.changed(
             changes, choices=self.choices, points=len(self.points), vocabulary=self.points.vocabulary
@@ -173,7 +175,7 @@ class FeatureMap(Shown):
             return
         if "opacity" in changes:
             self._canvas.fade(state.opacity)
-        if from_python and "selected" in changes:
+        if "selected" in changes:
             self._canvas.mark(state.selected)
 
     def _groups(self, state: MapState) -> list[Group]:
@@ -197,6 +199,11 @@ class FeatureMap(Shown):
         near = self._near if self.points.generated[number] else None
         return point_details(number, self.points, self._bank, self._generated, self._counts, near, self.pictures)
 
+    def _lassoed(self, corners: str | None) -> np.ndarray:
+        """Numbers of the points that are shown and lie in the lasso."""
+        shown = np.concatenate([np.empty(0, dtype=np.int64), *(g.points for g in self._groups(self.state))])
+        return np.sort(shown[inside_lasso(self.points.xy[shown], lasso_corners(corners))])
+
     def _toggled_class(self, value: str | None) -> tuple[str, ...]:
         names = self.points.vocabulary.names(BY_CLASS.get(self.state.colour_by, ROLES[0]))
         if value is None or not value.isdecimal() or int(value) >= len(names):
@@ -216,12 +223,12 @@ class FeatureMap(Shown):
     def _clicked(self, number: int) -> None:
         self._from_figure({"point": number})
 
-    def _lassoed(self, selected: np.ndarray | None) -> None:
-        self._from_figure({"selected": selected})
+    def _deselected(self) -> None:
+        self._from_figure({"selected": None})
 
     def _from_figure(self, changes: dict[str, Any]) -> None:
         try:
-            self._change(changes, from_python=False)
+            self._change(changes)
         except Exception as error:  # the figure's callbacks run where nobody reads: it is told below the map
             self._problem = error_html(error)
         self.shown_again()

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from traitlets import observe
 
 from workbench.studio.browsers.map_colours import MOST_GROUPS, Group
 from workbench.studio.browsers.map_points import MapPoints
@@ -29,13 +28,7 @@ def map_figure(points: MapPoints, groups: list[Group], opacity: float, title: st
 
 
 class _LiveFigure(go.FigureWidget):
-    """A figure widget for many points.
-
-    It gives its present traces to a page that is loaded anew, where plotly's gives its first; and it answers a lasso
-    with one message, where plotly's sends one for each trace, after each of which the page draws all points again.
-    """
-
-    after_event: Callable[[], None] | None = None
+    """A figure widget that gives its present traces to a page that is loaded anew, where plotly's gives its first."""
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         if key is None and getattr(self, "_data_objs", None):
@@ -43,21 +36,12 @@ class _LiveFigure(go.FigureWidget):
             self._trait_values |= {"_widget_data": deepcopy(self._data), "_widget_layout": deepcopy(self._layout)}
         return super().get_state(key, drop_defaults)
 
-    @observe("_js2py_pointsCallback")
-    def _handler_js2py_pointsCallback(self, change: dict[str, Any]) -> None:
-        if not change["new"]:  # plotly's handler empties the trait when it is done
-            return
-        with self.batch_update():
-            super()._handler_js2py_pointsCallback(change)
-        act, self.after_event = self.after_event, None
-        if act is not None:
-            act()
-
 
 class MapCanvas:
     """The live figure: ``widget`` holds a trace for each group that there can be, filled anew when the colours change.
 
-    ``on_click`` gets a point's number, ``on_select`` the numbers (k,) in the lasso or box, None when that is lifted.
+    ``on_click`` gets a point's number; ``on_deselect`` is called when a double click lifts the selection. Lassos are
+    drawn by panel_figure.js: plotly's own marks all points anew at every move of the mouse.
     """
 
     def __init__(
@@ -68,24 +52,22 @@ class MapCanvas:
         title: str,
         *,
         on_click: Callable[[int], None],
-        on_select: Callable[[np.ndarray | None], None],
+        on_deselect: Callable[[], None],
     ):
         self._points, self._groups = points, groups
-        self._on_click, self._on_select = on_click, on_select
-        self._caught: list[np.ndarray] = []
-        self._selection: np.ndarray | None = None
+        self._on_click, self._on_deselect = on_click, on_deselect
         traces = [go.Scattergl(self._properties(number, opacity, None)) for number in range(MOST_GROUPS)]
         self.widget = _LiveFigure(_empty(points, title).add_traces(traces))
         # The one way to switch off the button that sends data to a server, which is on by default in a widget.
-        self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | {"scrollZoom": True}
+        own = {"scrollZoom": True, "modeBarButtonsToRemove": ["select2d"]}
+        self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | own
         for trace in self.widget.data:
             trace.on_click(self._clicked)
-            trace.on_selection(self._selected)
-        self.widget.data[-1].on_deselect(self._deselected)
+        self.widget.data[-1].on_deselect(lambda *_: self._on_deselect())
 
     def draw(self, groups: list[Group], opacity: float, selected: np.ndarray | None) -> None:
         """Show ``groups`` in one message; zoom and pan stay, ``selected`` point numbers stay marked."""
-        self._groups, self._selection = groups, selected
+        self._groups = groups
         with self.widget.batch_update():
             for number, trace in enumerate(self.widget.data):
                 for name, value in self._properties(number, opacity, selected).items():
@@ -117,7 +99,6 @@ class MapCanvas:
 
     def mark(self, selected: np.ndarray | None) -> None:
         """Let all but the selected points fade; None marks all alike."""
-        self._selection = selected
         with self.widget.batch_update():
             for trace, group in zip(self.widget.data, self._groups, strict=False):
                 trace.selectedpoints = _places(group.points, selected)
@@ -126,30 +107,6 @@ class MapCanvas:
         # Every trace hears of a click, only one of them with a point.
         if event.point_inds and event.trace_index < len(self._groups):
             self._on_click(int(self._groups[event.trace_index].points[event.point_inds[0]]))
-
-    def _deselected(self, *_: Any) -> None:
-        self._selection = None
-        self._on_select(None)
-
-    def _selected(self, _: Any, event: Any, outline: Any) -> None:
-        # Traces hear of a selection one after the other, the last one ends it.
-        if event.trace_index == 0:
-            self._caught = []
-        if event.point_inds and event.trace_index < len(self._groups):
-            self._caught.append(self._groups[event.trace_index].points[np.asarray(event.point_inds)])
-        if event.trace_index < MOST_GROUPS - 1:
-            return
-        if outline is not None:
-            caught = [np.empty(0, dtype=np.int64), *self._caught]
-            self._selection = np.sort(np.concatenate(caught))
-            # The outline goes: it would catch the clicks on what is inside. Python never heard of it and would find
-            # nothing to change, so the message is sent as it is.
-            self.widget._send_relayout_msg({"selections": []})
-            self._on_select(self._selection)
-        else:
-            # The page's answer to that: with the outline it has dropped the marks too. Not in the same message, in
-            # which marks that are as before would not be sent.
-            self.widget.after_event = lambda: self.mark(self._selection)
 
 
 def _trace(points: MapPoints, group: Group, opacity: float) -> dict[str, Any]:

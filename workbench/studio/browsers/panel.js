@@ -3,7 +3,6 @@ const TYPING_PAUSE_MS = 150;
 const BUSY_AFTER_MS = 600;
 const PICTURES_AT_ONCE = 4;
 const MOST_PICTURES = 400;
-const FIGURE_LOOKS = 80; // a quarter of a second each
 const SUPPRESS = "data-lm-suppress-shortcuts";
 const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
 
@@ -200,33 +199,14 @@ function render({ model, el }) {
     }
   }
 
-  // ---- a plotly figure cannot follow the theme by CSS: a page that asks for it is told when it is dark, and no longer
-  const themed = root.querySelector("[data-theme-event]");
-  let dark = false;
-  const themeWatch = themed && setInterval(() => {
-    const ground = getComputedStyle(root).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number);
-    const now = ground.reduce((sum, part) => sum + part) < 382;
-    if (now !== dark) tell(themed.dataset.themeEvent, now ? "dark" : "light");
-    dark = now;
-  }, 500);
-
-  // ---- a plotly figure beside the panel measures its place before it has one, and again only when the window changes
-  const figureSize = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
-  let looks = 0;
-  const figureFinder = setInterval(() => {
-    const figure = root.closest(".widget-vbox")?.querySelector(".js-plotly-plot");
-    if (figure?._fullLayout) figureSize.observe(figure);
-    if (figure?._fullLayout || ++looks > FIGURE_LOOKS) clearInterval(figureFinder);
-  }, 250);
+  const leaveFigure = watchFigure(root, tell);
 
   model.on("msg:custom", receive);
   send({ kind: "ready" });
   return () => {
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
-    clearInterval(figureFinder);
-    clearInterval(themeWatch);
-    figureSize.disconnect();
+    leaveFigure();
     model.off("msg:custom", receive);
     window.removeEventListener("keydown", keepKeys, true);
     for (const address of pictures.values()) URL.revokeObjectURL(address);

@@ -23,7 +23,7 @@ class Panel(anywidget.AnyWidget):
     What goes wrong while an event is handled is shown in the panel; called from Python, ``refresh`` raises.
     """
 
-    _esm = FOLDER / "panel.js"
+    _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
     _css = FOLDER / "browsers.css"
     frame = traitlets.Unicode().tag(sync=True)
 

@@ -1,0 +1,111 @@
+// What a plotly figure beside a panel needs of the page around it. Loaded in front of panel.js.
+const FIGURE_LOOKS = 80; // a quarter of a second each
+const LASSO_STARTS_PX = 4;
+const MOST_LASSO_CORNERS = 300;
+
+// Watches the figure in the panel's box; what happens is told as the events that the page's frame names.
+function watchFigure(root, tell) {
+  // A figure cannot follow the theme by CSS: a page that asks for it is told when it is dark, and when no longer.
+  const themed = root.querySelector("[data-theme-event]");
+  let dark = false;
+  const themeWatch = themed && setInterval(() => {
+    const ground = getComputedStyle(root).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const now = ground.reduce((sum, part) => sum + part) < 382;
+    if (now !== dark) tell(themed.dataset.themeEvent, now ? "dark" : "light");
+    dark = now;
+  }, 500);
+
+  // It measures its place before it has one, and again only when the window changes.
+  const size = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
+  const lassoed = root.querySelector("[data-lasso-event]");
+  let leave = () => {};
+  let looks = 0;
+  const finder = setInterval(() => {
+    const figure = root.closest(".widget-vbox")?.querySelector(".js-plotly-plot");
+    if (figure?._fullLayout || ++looks > FIGURE_LOOKS) clearInterval(finder);
+    if (!figure?._fullLayout) return;
+    size.observe(figure);
+    if (lassoed) leave = ownLasso(figure, (corners) => tell(lassoed.dataset.lassoEvent, JSON.stringify(corners)));
+  }, 250);
+
+  return () => {
+    clearInterval(themeWatch);
+    clearInterval(finder);
+    size.disconnect();
+    leave();
+  };
+}
+
+// A lasso that costs nothing while it is drawn. Plotly's own marks every point anew at each move of the mouse and then
+// sends each of them by itself: seconds for 50,000 points. ``caught`` gets the corners in the figure's coordinates.
+function ownLasso(figure, caught) {
+  let corners = null;
+  let target = null;
+  let line = null;
+  let replaying = false;
+
+  function down(event) {
+    const ours = event.button === 0 && !event.shiftKey && figure._fullLayout.dragmode === "lasso";
+    if (replaying || !ours || !event.target.closest(".nsewdrag")) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    target = event.target;
+    corners = [[event.clientX, event.clientY]];
+    window.addEventListener("mousemove", move, true);
+    window.addEventListener("mouseup", up, true);
+  }
+
+  function move(event) {
+    event.stopImmediatePropagation();
+    corners.push([event.clientX, event.clientY]);
+    if (!line && far()) {
+      line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      line.setAttribute("class", "wb-map-lasso");
+      line.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+      document.body.append(line);
+    }
+    line?.firstChild.setAttribute("d", `M${corners.map((corner) => corner.join(",")).join("L")}Z`);
+  }
+
+  function up(event) {
+    const drawn = corners;
+    const isLasso = far();
+    if (isLasso) event.stopImmediatePropagation();
+    stop();
+    if (isLasso) caught(thinned(drawn).map(inFigure));
+    else click(event);
+  }
+
+  const far = () => corners.some(([x, y]) => Math.hypot(x - corners[0][0], y - corners[0][1]) > LASSO_STARTS_PX);
+  const thinned = (all) => all.filter((_, place) => place % Math.ceil(all.length / MOST_LASSO_CORNERS) === 0);
+
+  function inFigure([x, y]) {
+    const { left, top } = figure.getBoundingClientRect();
+    const { xaxis, yaxis } = figure._fullLayout;
+    return [xaxis.p2d(x - left - xaxis._offset), yaxis.p2d(y - top - yaxis._offset)];
+  }
+
+  // Plotly has not seen the button go down, so it is shown both ends of a click.
+  function click(event) {
+    const { clientX, clientY } = event;
+    const how = { clientX, clientY, button: 0, bubbles: true, cancelable: true, view: window };
+    replaying = true;
+    target.dispatchEvent(new MouseEvent("mousedown", { ...how, buttons: 1 }));
+    document.dispatchEvent(new MouseEvent("mouseup", how));
+    replaying = false;
+  }
+
+  function stop() {
+    window.removeEventListener("mousemove", move, true);
+    window.removeEventListener("mouseup", up, true);
+    line?.remove();
+    line = null;
+    corners = null;
+  }
+
+  figure.addEventListener("mousedown", down, true);
+  return () => {
+    figure.removeEventListener("mousedown", down, true);
+    stop();
+  };
+}
