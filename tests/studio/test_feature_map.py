@@ -198,7 +198,8 @@ def test_a_copied_feature_is_at_distance_zero(made):
 def test_every_colour_shows_every_point_once_with_counts_in_the_legend(made, stage, colour_by):
     random = np.random.default_rng(0)
     right = {role: random.random(120) < 0.5 for role in ROLES}
-    browser = open_map(made, stage, right=lambda points: right).set(colour_by=colour_by)
+    browser = open_map(made, stage, right=lambda points: right)
+    browser.set(colour_by=colour_by)
     figure = browser.figure()
     assert isinstance(figure, go.Figure)
     assert not isinstance(figure, go.FigureWidget)
@@ -351,7 +352,8 @@ def test_a_lasso_that_is_none_is_refused(text):
 
 
 def test_selection_is_paged_and_counted_by_source_and_band(made, stage):
-    browser = open_map(made, stage).set(selected=range(25))
+    browser = open_map(made, stage)
+    browser.set(selected=range(25))
     assert browser.regions()["selection"].count('data-event="point"') == 10
     browser.handle("page", "last")
     assert browser.regions()["selection"].count('data-event="point"') == 5

@@ -79,7 +79,7 @@ class FeatureMap(Shown):
         selected = np.empty(0, dtype=np.int64) if self.state.selected is None else self.state.selected
         return self.points.table.iloc[selected].assign(caption=self.points.captions[selected])
 
-    def set(self, **changes: Any) -> "FeatureMap":
+    def set(self, **changes: Any) -> None:
         """Change the state as a click would: colour_by, sources, opacity, classes, search, selected, page or point.
 
         ``classes`` are names of the role that colours; ``selected`` and ``point`` are numbers of points (rows of the
@@ -87,7 +87,6 @@ class FeatureMap(Shown):
         """
         self._change(changes)
         self.shown_again()
-        return self
 
     def handle(self, event: str, value: str | None) -> None:
         """Carry out one act of the user in the panels."""

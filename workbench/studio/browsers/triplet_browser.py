@@ -89,12 +89,11 @@ class TripletBrowser(Shown):
         """What is chosen now."""
         return self._state
 
-    def set(self, **changes: Any) -> "TripletBrowser":
+    def set(self, **changes: Any) -> None:
         """Choose as a click would: search="man on", bands={"object": ["few"]}, classes={"relation": "on"}, sort=..."""
         self._change(**changes)
         self._said = ""
         self.shown_again()
-        return self
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -106,14 +105,13 @@ class TripletBrowser(Shown):
         """All triplets that the filters let through, in the chosen order."""
         return triplet_table(self.index, self._matches.places)
 
-    def select(self, places: Iterable[int]) -> "TripletBrowser":
+    def select(self, places: Iterable[int]) -> None:
         """Tick triplets by place, the index of `matches`."""
         places = np.asarray(list(places), dtype=np.int64)
         if len(places) and not (places.min() >= 0 and places.max() < len(self.index)):
             raise WorkbenchError(f"a place is a number from 0 to {len(self.index) - 1:,}, the index of .matches.")
         self._ticked |= dict.fromkeys(places.tolist())
         self.shown_again()
-        return self
 
     def save_selection(self, name: str) -> Path:
         """Write the ticked triplets as a list for notebook 02's ``include`` or ``exclude``; returns its path."""
