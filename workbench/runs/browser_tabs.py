@@ -74,7 +74,8 @@ def _notice(title: str) -> Any:
     from workbench.studio.browsers.panel import Panel
     from workbench.studio.browsers.templates import render
 
-    text = render("notice.html.j2", message=f"{title} is being opened.", remedy="This takes a few seconds.")
+    remedy = "This takes seconds; of a large data set a minute, once."
+    text = render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)
     return Panel(_Message(text))
 
 
