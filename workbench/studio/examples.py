@@ -12,7 +12,6 @@ from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers.scene_drawing import scene_of
-from workbench.studio.browsers.thumbnails import Thumbnails
 from workbench.studio.pictures import Tile, text_line
 
 
@@ -56,7 +55,6 @@ def band_tiles(
     tables: RelationTables,
     vocabulary: Vocabulary,
     counts: Counts,
-    image_folder: Path | None,
     *,
     per_band: int,
     seed: int,
@@ -68,23 +66,14 @@ def band_tiles(
         rows = np.flatnonzero(band == name)
         draw = generator(seed, "band tiles", name)
         chosen += [(name, row) for row in draw.permutation(rows)[:per_band]]
-    return [_band_tile(tables, vocabulary, counts, image_folder, name, row) for name, row in chosen]
+    return [_band_tile(tables, vocabulary, counts, name, row) for name, row in chosen]
 
 
-def relation_tile(
-    tables: RelationTables | FeatureBank, row: int, image_folder: Path | None, lines: tuple[str, ...]
-) -> Tile:
-    """The picture of one relation row with its three boxes; ``lines`` are escaped HTML."""
-    return Tile(scene_of(tables, row), Thumbnails(image_folder), lines)
-
-
-def _band_tile(
-    tables: RelationTables, vocabulary: Vocabulary, counts: Counts, image_folder: Path | None, band: str, row: int
-) -> Tile:
+def _band_tile(tables: RelationTables, vocabulary: Vocabulary, counts: Counts, band: str, row: int) -> Tile:
     subject, relation, obj = (int(tables.relations.iloc[row][role]) for role in ROLES)
     in_train = f"{counts.objects[subject]:,} / {counts.relations[relation]:,} / {counts.objects[obj]:,} in train"
     lines = (f"<b>{band}</b>", text_line(vocabulary.caption(subject, relation, obj)), in_train)
-    return relation_tile(tables, row, image_folder, lines)
+    return Tile(scene_of(tables, row), lines)
 
 
 def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,11 @@
 """What a feature holds, shown by the relations of other pictures whose union features lie nearest."""
 
-from pathlib import Path
-
 import numpy as np
 
 from workbench.randomness import generator
 from workbench.regions.bank import FeatureBank
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.examples import relation_tile
+from workbench.studio.browsers.scene_drawing import scene_of
 from workbench.studio.pictures import Tile, text_line
 
 MOST_ROWS = 20_000
@@ -24,7 +22,7 @@ def nearest_rows(features: np.ndarray, query: np.ndarray, images: np.ndarray, ow
 
 
 def neighbour_tiles(
-    bank: FeatureBank, vocabulary: Vocabulary, image_folder: Path | None, *, queries: int, neighbours: int, seed: int
+    bank: FeatureBank, vocabulary: Vocabulary, *, queries: int, neighbours: int, seed: int
 ) -> list[Tile]:
     """Groups of tiles: a random relation, then its nearest neighbours from other pictures."""
     rows = generator(seed, "neighbours").permutation(len(bank))[:MOST_ROWS]
@@ -35,7 +33,5 @@ def neighbour_tiles(
         for place, row in enumerate([number, *near]):
             title = f"<b>query {number + 1}</b>" if place == 0 else f"neighbour {place}"
             triplet = (int(bank.relations.iloc[rows[row]][role]) for role in ROLES)
-            tiles.append(
-                relation_tile(bank, int(rows[row]), image_folder, (title, text_line(vocabulary.caption(*triplet))))
-            )
+            tiles.append(Tile(scene_of(bank, int(rows[row])), (title, text_line(vocabulary.caption(*triplet)))))
     return tiles

@@ -2,6 +2,7 @@
 
 import html
 from dataclasses import dataclass
+from pathlib import Path
 
 from workbench.spelling import spelt
 from workbench.studio.browsers.scene_drawing import Scene, blank_note, scene_svg
@@ -15,16 +16,15 @@ class Tile:
     """One picture to show; ``lines`` are HTML already escaped by `text_line` or Markup."""
 
     scene: Scene
-    thumbnails: Thumbnails
     lines: tuple[str, ...]
 
 
-def tiles_html(tiles: list[Tile]) -> str:
+def tiles_html(tiles: list[Tile], image_folder: Path | None) -> str:
     """A grid of tiles under the legend of the boxes; where there are no pictures it is said once."""
-    note = next(filter(None, (blank_note(tile.thumbnails) for tile in tiles)), "")
-    drawings = [scene_svg(tile.scene, tile.thumbnails) for tile in tiles]
-    sheet = render("contact_sheet.html.j2", tiles=list(zip(drawings, tiles, strict=True)), note=note)
-    return sheet_html(sheet, tiles[0].thumbnails if tiles else None)
+    pictures = Thumbnails(image_folder)
+    drawn = [(scene_svg(tile.scene, pictures), tile.lines) for tile in tiles]
+    sheet = render("contact_sheet.html.j2", tiles=drawn, note=blank_note(pictures))
+    return sheet_html(sheet, pictures)
 
 
 def text_line(text: str) -> str:

@@ -39,19 +39,15 @@ class Scene:
 def scene_of(tables: "RelationTables | FeatureBank", row: int) -> Scene:
     """The scene of one row of the relations table."""
     relation = tables.relations.iloc[int(row)]
-    image = tables.images.iloc[int(relation["image"])]
-    boxes = (_box_of(tables, relation, role) for role in ("subject", "object"))
-    return Scene(str(image["file_name"]), int(image["width"]), int(image["height"]), *boxes)
+    return _scene(tables, relation["image"], *(_box_of(tables, relation, role) for role in ("subject", "object")))
 
 
 def scene_of_boxes(tables: "RelationTables | FeatureBank", subject_box: int, object_box: int) -> tuple[Scene, Scene]:
     """Two rows of the box table as two scenes, each with its one box standing for both (seed boxes: two pictures)."""
 
     def alone(row: int) -> Scene:
-        box = tables.boxes.iloc[int(row)]
-        image = tables.images.iloc[int(box["image"])]
-        xyxy = box[BOX_COLUMNS].to_numpy(dtype=np.float32)
-        return Scene(str(image["file_name"]), int(image["width"]), int(image["height"]), xyxy, xyxy)
+        xyxy = _corners(tables, row)
+        return _scene(tables, tables.boxes["image"].iat[int(row)], xyxy, xyxy)
 
     return alone(subject_box), alone(object_box)
 
@@ -84,15 +80,30 @@ def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles
 
 
 def blank_note(thumbnails: Thumbnails) -> str:
-    """What a page says once where there are no pictures; empty where there are."""
-    return BLANK_NOTE if thumbnails.image_folder is None else ""
+    """What a page says once, after it has drawn its scenes, where there are no pictures; empty where all are there."""
+    if thumbnails.image_folder is None:
+        return BLANK_NOTE
+    if thumbnails.absent is None:
+        return ""
+    return (
+        f"{thumbnails.image_folder} lacks {thumbnails.absent}, and perhaps others: boxes on a blank canvas for these."
+    )
 
 
 def _box_of(tables: "RelationTables | FeatureBank", relation, role: str) -> np.ndarray:
     own = [f"{role}_{corner}" for corner in BOX_COLUMNS]
     if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
         return relation[own].to_numpy(dtype=np.float32)
-    return tables.boxes[BOX_COLUMNS].iloc[int(relation[f"{role}_box"])].to_numpy(dtype=np.float32)
+    return _corners(tables, relation[f"{role}_box"])
+
+
+def _corners(tables: "RelationTables | FeatureBank", box: int) -> np.ndarray:
+    return tables.boxes[BOX_COLUMNS].iloc[int(box)].to_numpy(dtype=np.float32)
+
+
+def _scene(tables: "RelationTables | FeatureBank", image: int, subject: np.ndarray, object: np.ndarray) -> Scene:
+    row = tables.images.iloc[int(image)]
+    return Scene(str(row["file_name"]), int(row["width"]), int(row["height"]), subject, object)
 
 
 def _cut_place(scene: Scene, union: np.ndarray) -> str:

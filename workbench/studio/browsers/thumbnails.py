@@ -28,11 +28,13 @@ class _Cut:
 class Thumbnails:
     """JPEGs of at most 400 pixels a side from the pictures of one folder; the last 64 MB of them are kept.
 
-    A page names a picture by its token, so that a browser can ask only for what a page has shown.
+    A page names a picture by its token, so that a browser can ask only for what a page has shown. ``absent`` is the
+    first picture that a page named and the folder does not have.
     """
 
     def __init__(self, image_folder: Path | None):
         self.image_folder = None if image_folder is None else Path(image_folder)
+        self.absent: str | None = None
         self._cuts: dict[str, _Cut] = {}
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._kept_bytes = 0
@@ -45,6 +47,7 @@ class Thumbnails:
         """
         path = picture_path(self.image_folder, file_name)
         if path is None:
+            self.absent = self.absent or file_name or "a picture without a name"
             return None
         shares = None
         if crop_xyxy is not None:
