@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 LEGIBILITY = Path(__file__).with_name("legibility.js").read_text(encoding="utf-8")
 MILLISECONDS = 60_000  # until a notebook or a widget is there; a busy machine is slow
+# JavaScript: whether all pictures of the grid have come.
+GRID_PICTURES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
 WINDOW = {"width": 1280, "height": 900}
 TRACEBACK = "Traceback (most recent call last)"
 

@@ -6,10 +6,6 @@ import pytest
 
 from workbench.studio.palette import GROUNDS
 
-SOURCE = """from workbench.runs.artefacts import Run
-from workbench.runs.browsing import feature_map
-browser = feature_map(Run.open("smoke"))
-browser"""
 # Where the points of the trace whose name begins with a word lie on the screen, as (x, y) pixels of the window.
 PLACES = """(figure, name) => {
     const { xaxis, yaxis } = figure._fullLayout, area = figure.getBoundingClientRect();
@@ -22,12 +18,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def notebook(open_shared_notebook):
-    opened = open_shared_notebook(
-        "feature_map", SOURCE, "len(browser.selection), sorted(set(browser.selection['source']))"
-    )
-    opened.run_all(240)
-    return opened
+def notebook(open_browser):
+    return open_browser("feature_map", "len(browser.selection), sorted(set(browser.selection['source']))", 240)
 
 
 @pytest.fixture

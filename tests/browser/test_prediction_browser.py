@@ -4,19 +4,14 @@ import re
 
 import pytest
 
-SOURCE = """from workbench.runs.artefacts import Run
-from workbench.runs.browsing import prediction_browser
-browser = prediction_browser(Run.open("smoke"))
-browser"""
-PICTURES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
+from .pages import GRID_PICTURES
+
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def opened(open_shared_notebook):
-    notebook = open_shared_notebook("prediction_browser", SOURCE, "len(browser.selection), browser.state.cell")
-    notebook.run_all()
-    return notebook
+def opened(open_browser):
+    return open_browser("prediction_browser", "len(browser.selection), browser.state.cell")
 
 
 @pytest.fixture
@@ -78,7 +73,7 @@ def test_keys_page_and_pictures_come(notebook, browser, measured):
     for page in range(2, 10):
         turned = f"document.querySelector('.wb [data-region=grid] .wb-pager').innerText.includes('page {page} of')"
         button = browser.locator('[data-region="grid"] .wb-pager [data-value="next"]')
-        numbers.append(notebook.milliseconds(button, f"{turned} && {PICTURES}"))
+        numbers.append(notebook.milliseconds(button, f"{turned} && {GRID_PICTURES}"))
     assert browser.locator('[data-region="grid"] image').count() > 0
     measured("PredictionBrowser, click to a page of pictures", numbers)
 
@@ -99,7 +94,7 @@ def test_it_is_legible_in_both_themes(notebook, browser, screenshot):
     browser.get_by_text("Who takes the").wait_for()
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
-        notebook.page.wait_for_function(PICTURES)
+        notebook.page.wait_for_function(GRID_PICTURES)
         notebook.assert_legible()
         screenshot(f"prediction_browser_{theme.lower()}", browser)
     notebook.assert_quiet()

@@ -4,23 +4,15 @@ import re
 
 import pytest
 
-SOURCE = """from workbench.runs.artefacts import Run
-from workbench.runs.browsing import triplet_browser
-browser = triplet_browser(Run.open("smoke"))
-browser"""
-PICTURES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
+from .pages import GRID_PICTURES
+
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def opened(open_shared_notebook):
-    notebook = open_shared_notebook(
-        "triplet_browser",
-        SOURCE,
-        "[' '.join(names) for names in browser.selection[['subject', 'relation', 'object']].values]",
-    )
-    notebook.run_all()
-    return notebook
+def opened(open_browser):
+    captions = "[' '.join(names) for names in browser.selection[['subject', 'relation', 'object']].values]"
+    return open_browser("triplet_browser", captions)
 
 
 @pytest.fixture
@@ -91,7 +83,7 @@ def test_keys_page_and_pictures_come(notebook, browser, measured):
     for page in range(2, 10):
         turned = f"document.querySelector('.wb [data-region=pager]').innerText.includes('page {page} of')"
         button = browser.locator('.wb-pager [data-value="next"]').first
-        numbers.append(notebook.milliseconds(button, f"{turned} && {PICTURES}"))
+        numbers.append(notebook.milliseconds(button, f"{turned} && {GRID_PICTURES}"))
         tiles.append(browser.locator(".wb-tile image").count())
     assert min(tiles) > 0
     measured("TripletBrowser, click to a page of pictures", numbers)
@@ -126,7 +118,7 @@ def test_it_is_legible_in_both_themes(notebook, browser, screenshot):
     browser.locator(".wb-triplet-detail").wait_for()
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
-        notebook.page.wait_for_function(PICTURES)
+        notebook.page.wait_for_function(GRID_PICTURES)
         notebook.assert_legible()
         screenshot(f"triplet_browser_{theme.lower()}", browser)
     notebook.assert_quiet()

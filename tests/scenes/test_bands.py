@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.bands import BANDS, band_of_class, band_of_present_class, count_classes
+from workbench.scenes.bands import BANDS, band_of_class, band_of_present_class, band_places, count_classes
 from workbench.scenes.vocabulary import Vocabulary
 
 
@@ -15,6 +15,14 @@ from workbench.scenes.vocabulary import Vocabulary
 def test_sizes_of_the_published_bands(classes, many, medium, few):
     band = band_of_class(np.random.default_rng(0).integers(0, 50, classes))
     assert [int((band == name).sum()) for name in BANDS] == [many, medium, few]
+
+
+def test_places_of_bands_are_their_positions():
+    names = np.random.default_rng(0).choice([*BANDS, "", "rare"], 200)
+    for kind in (str, object):
+        places = band_places(names.astype(kind))
+        assert places.dtype == np.int8
+        assert places.tolist() == [BANDS.index(name) if name in BANDS else -1 for name in names]
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 19, 20, 21, 100])

@@ -65,8 +65,6 @@ def naive_search(table, query):
     for role, classes in query.classes.items():
         keep &= table[role].isin(classes) | (len(classes) == 0)
     keep &= {"any": True, "original": table["count"] > 0, "augmented": table["augmented"] > 0}[query.origin]
-    if query.least_lch is not None:
-        keep &= table["lch"] >= query.least_lch
     if query.ids is not None:
         keep &= table.index.isin(query.ids)
     column, descending = SORTS[query.sort]
@@ -86,7 +84,6 @@ def test_search_and_facets_agree_with_loops_over_the_captions(tmp_path, rows, se
             "bands": {role: some(BANDS, 2) for role in some(ROLES, 2)},
             "classes": {role: some(np.arange(len(index.vocabulary.names(role))), 4) for role in some(ROLES, 1)},
             "origin": str(random.choice(list(ORIGINS))),
-            "least_lch": random.choice([None, None, None, 2.26]),
             "ids": random.integers(0, len(index), 30) if random.random() < 0.1 else None,
         }
         sort = str(random.choice([sort for sort in SORTS if sort != "random"]))

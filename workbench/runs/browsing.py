@@ -80,13 +80,18 @@ def prediction_browser(
     vocabulary = Vocabulary.read(features.folder)
     train = RelationTables.open(features / "train")
     titles = list(evaluations)
-    before = before or next((title for title in titles if not title.startswith("diffaugment")), titles[0])
+    before = before or _without_generated(titles)
     after = after or next((title for title in titles if title.startswith("diffaugment")), titles[-1])
     return PredictionBrowser(
         RelationTables.open(features / "test"), vocabulary, count_classes(train.relations, vocabulary),
         {title: stage.folder for title, stage in evaluations.items()},
         images=pictures_of(run, data, image_folder), before=before, after=after, seed=seed,
     )  # fmt: skip
+
+
+def _without_generated(variants: list[str]) -> str:
+    """The first variant that was trained on real features alone, by its name; the first one where there is none."""
+    return next((variant for variant in variants if not variant.startswith("diffaugment")), variants[0])
 
 
 def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap":
@@ -100,17 +105,18 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     from workbench.scenes.vocabulary import Vocabulary
     from workbench.studio.browsers.map_browser import FeatureMap
     from workbench.studio.browsers.map_recognition import right_or_wrong
+    from workbench.studio.browsers.map_stage import POINTS
 
     stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
     vocabulary, train = Vocabulary.read(features.folder), FeatureBank.open(features / "train")
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
-    if trained:  # the first of the trainings on real features, by name
-        recogniser = run.find("recogniser", next((v for v in trained if not v.startswith("diffaugment")), trained[0]))
+    if trained:
+        recogniser = run.find("recogniser", _without_generated(trained))
         right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
     return FeatureMap(
-        pd.read_parquet(stage / "points.parquet"), train, GeneratedFeatures.open(generated.folder, train), vocabulary,
+        pd.read_parquet(stage / POINTS), train, GeneratedFeatures.open(generated.folder, train), vocabulary,
         count_classes(train.relations, vocabulary), images=pictures_of(run, data, image_folder), fidelity=fidelity,
         map_metrics=stage.metrics, right=right,
     )  # fmt: skip
@@ -151,11 +157,11 @@ def asked_openings(names: list[str]) -> dict[str, Opening]:
 
 def known_run(name: str, root: Path | None = None) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    run = Run.open(name, root)
-    if not run.folder.is_dir() and not (reports_folder(root) / name / "run.json").is_file():
-        known = {path.name for path in runs_folder(root).glob("[!.]*") if path.is_dir()}
-        known |= {path.parent.name for path in reports_folder(root).glob("[!.]*/run.json")}
-        raise WorkbenchError(unknown("run", name, sorted(known)))
+    from workbench.studio.browsers.run_records import run_names
+
+    run, known = Run.open(name, root), run_names(reports_folder(root), runs_folder(root))
+    if name not in known:
+        raise WorkbenchError(unknown("run", name, known))
     return run
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 from workbench.errors import WorkbenchError
 from workbench.runs.folders import REPLACE_VARIABLE
 from workbench.runs.launching import PROCESSES_VARIABLE
-from workbench.runs.notebooks import renew_report, run_profile
+from workbench.runs.notebooks import live_environment, renew_report, run_profile
 from workbench.runs.places import notebooks_folder, project_root, reports_folder
 from workbench.spelling import spelt
 
@@ -156,8 +156,6 @@ def browse(arguments: argparse.Namespace) -> int:
 
 def lab(arguments: argparse.Namespace) -> NoReturn:
     """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
-    from workbench.runs.standalone import live_environment
-
     variables = live_environment(project_root())
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={arguments.port}"]
     command += [

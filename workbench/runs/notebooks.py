@@ -191,6 +191,12 @@ def environment(root: Path, replace: bool = False) -> dict[str, str]:
     return variables
 
 
+def live_environment(root: Path) -> dict[str, str]:
+    """The environment of a kernel that somebody is looking at."""
+    hidden = ("WORKBENCH_HEADLESS", "TQDM_MININTERVAL")
+    return {name: value for name, value in environment(root).items() if name not in hidden}
+
+
 def _installed() -> bool:
     """Whether a kernel that starts elsewhere finds the package without help."""
     from importlib import metadata

@@ -15,11 +15,9 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs.browser_tabs import REQUEST_VARIABLE
-from workbench.runs.folders import REPLACE_VARIABLE
-from workbench.runs.notebooks import environment
+from workbench.runs.notebooks import live_environment
 
 ADDRESS = "127.0.0.1"
-THEMES = ("light", "dark")
 # What the page needs of JupyterLab's extensions: widgets, and those of our own.
 EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 CELL = "from workbench.runs.browser_tabs import asked_tabs\n\nasked_tabs()"
@@ -85,14 +83,6 @@ def write_notebook(folder: Path) -> Path:
     path = folder / "browsers.ipynb"
     nbformat.write(notebook, path)
     return path
-
-
-def live_environment(root: Path) -> dict[str, str]:
-    """The environment of a kernel that somebody is looking at."""
-    variables = environment(root)
-    for name in ("WORKBENCH_HEADLESS", "TQDM_MININTERVAL", REPLACE_VARIABLE):
-        variables.pop(name, None)
-    return variables
 
 
 @contextlib.contextmanager

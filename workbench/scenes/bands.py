@@ -74,6 +74,12 @@ def band_of_class(counts: np.ndarray) -> np.ndarray:
     return band
 
 
+def band_places(bands: np.ndarray) -> np.ndarray:
+    """The place in BANDS of each name of a band (K,) str: (K,) int8, -1 for another word."""
+    bands = np.asarray(bands)
+    return np.select([bands == band for band in BANDS], range(len(BANDS)), -1).astype(np.int8)
+
+
 def band_of_present_class(counts: np.ndarray, present: np.ndarray) -> np.ndarray:
     """The upstream rule: the same cuts, over the classes that occur in the file under evaluation.
 

@@ -1,6 +1,7 @@
 """What may be chosen: refusals that name what there is."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from workbench.errors import WorkbenchError
@@ -12,6 +13,13 @@ def require_one_of(kind: str, value: Any, known: Iterable[str]) -> None:
     known = list(known)
     if value not in known:
         raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")
+
+
+def require_fields(title: str, names: Iterable[str], state: type) -> None:
+    """WorkbenchError unless all ``names`` are fields of the dataclass ``state``; ``title`` says what has them."""
+    known = [field.name for field in fields(state)]
+    if unknown := sorted(set(names) - set(known)):
+        raise WorkbenchError(f"{title} has no {', '.join(unknown)}; it has {', '.join(known)}.")
 
 
 def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:

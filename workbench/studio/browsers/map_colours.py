@@ -54,9 +54,9 @@ def groups(
     classes: tuple[int, ...] = (),
     right: dict[str, np.ndarray] | None = None,
 ) -> list[Group]:
-    """The groups of all points of ``sources``, at most eight, in the order in which they are drawn.
+    """The groups of all points of ``sources``, at most MOST_GROUPS, in the order in which they are drawn.
 
-    ``classes`` are those told apart where a class colours, at most seven; ``right`` gives (N,) bool by role.
+    ``classes`` are those told apart where a class colours, at most MOST_CLASSES; ``right`` gives (N,) bool by role.
     """
     shown = np.zeros(len(points), dtype=bool)
     for source in sources:

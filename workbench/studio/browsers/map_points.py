@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.language.captions import captions_of, distinct_triplets
-from workbench.scenes.bands import BANDS, count_classes
+from workbench.scenes.bands import BANDS, band_places, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.figure_text import plain_texts
 
@@ -34,7 +34,7 @@ class MapPoints:
         self.generated = (table["source"] == "generated").to_numpy()
         self.row = table["row"].to_numpy()
         self.classes = {role: table[role].to_numpy() for role in ROLES}
-        self.bands = {role: _codes(table[f"{role}_band"], BANDS, role) for role in ROLES}
+        self.bands = {role: _band_places(table[f"{role}_band"]) for role in ROLES}
         self.entropy = table["entropy"].to_numpy(dtype=np.float32)
         _require_same_features(bank, generated, metrics)
         count_classes(table, vocabulary)  # refuses classes that the vocabulary does not know
@@ -77,16 +77,14 @@ class MapPoints:
                 )
 
 
-def _codes(values: pd.Series, names: tuple[str, ...], role: str) -> np.ndarray:
-    codes = np.full(len(values), -1, dtype=np.int8)
-    for code, name in enumerate(names):
-        codes[(values == name).to_numpy()] = code
-    if (codes < 0).any():
+def _band_places(bands: pd.Series) -> np.ndarray:
+    places = band_places(bands.to_numpy(dtype=object))
+    if (places < 0).any():
         raise WorkbenchError(
-            f"the map's points, column {role}_band: {values[codes < 0].iloc[0]!r} is not one of {', '.join(names)}. "
+            f"the map's points, column {bands.name}: {bands[places < 0].iloc[0]!r} is not one of {', '.join(BANDS)}. "
             "Make the map again."
         )
-    return codes
+    return places
 
 
 def _require_same_features(bank, generated, metrics: dict[str, Any]) -> None:

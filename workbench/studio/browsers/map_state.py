@@ -1,12 +1,13 @@
 """What is shown of a feature map, and which changes of it make sense."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.studio.browsers.choices import require_fields
 from workbench.studio.browsers.map_colours import BY_CLASS, BY_SOURCE, MOST_CLASSES
 from workbench.studio.browsers.map_points import SOURCES
 
@@ -38,10 +39,7 @@ class MapState:
 
         ``choices`` for colours, ``points`` in all. ``classes`` are names, of the role whose classes colour the map.
         """
-        known = {own.name for own in fields(self)}
-        for name in changes:
-            if name not in known:
-                raise WorkbenchError(f"a map has no {name!r}. It has: {', '.join(sorted(known))}.")
+        require_fields("the FeatureMap", changes, MapState)
         changes = dict(changes)
         colour_by = changes.get("colour_by", self.colour_by)
         if colour_by not in choices:

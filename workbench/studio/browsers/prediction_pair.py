@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.bands import BANDS, Counts, band_of_class
+from workbench.scenes.bands import Counts, band_of_class, band_places
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.changes import EVALUATE_AGAIN, change_masks, read_predictions
 
@@ -133,8 +133,7 @@ def class_bands(counts: Counts, vocabulary: Vocabulary) -> dict[str, np.ndarray]
                 f"train counts of {len(count)} classes for the role {role}, but the vocabulary has {classes}. "
                 "Count the relations of the train split that the vocabulary belongs to."
             )
-        of_class = band_of_class(count)
-        bands[role] = np.select([of_class == band for band in BANDS], range(len(BANDS))).astype(np.int8)
+        bands[role] = band_places(band_of_class(count))
     return bands
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.browsers.choices import class_id, require_one_of
+from workbench.studio.browsers.choices import class_id, require_fields, require_one_of
 
 ANY = "any"
 ALL = "all"
@@ -73,9 +73,7 @@ class PredictionState:
         Classes may be given by name. Another role drops the class and the cell, another class a cell of a third one;
         a change of the rows that match starts at page 1 again.
         """
-        known = PredictionState.__dataclass_fields__
-        if unknown := sorted(set(changes) - set(known)):
-            raise WorkbenchError(f"the PredictionBrowser has no {', '.join(unknown)}; it has {', '.join(known)}.")
+        require_fields("the PredictionBrowser", changes, PredictionState)
         choices = {"before": titles, "after": titles, "role": ROLE_CHOICES, "what": WHAT_CHOICES, "sort": SORT_CHOICES}
         for name in choices.keys() & changes.keys():
             require_one_of(name, changes[name], choices[name])

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.studio.report_tables import headline_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BROKEN, NO_RECORD = "broken", "no record"
 PER_CLASS_FILE = "per_class.parquet"
@@ -56,15 +57,18 @@ class RunRecord:
 
 def read_runs(reports: Path, runs: Path) -> list[RunRecord]:
     """Every run of ``reports/*/run.json`` and ``runs/*``, by name; one that cannot be read says so in ``problem``."""
-    reported = {path.parent.name for path in reports.glob("[!.]*/run.json")}
+    return [_read_run(name, reports / name, runs / name) for name in run_names(reports, runs)]
+
+
+def run_names(reports: Path, runs: Path) -> list[str]:
+    """The names of all runs that have a record in ``reports`` or a folder in ``runs``, sorted."""
     stored = {path.name for path in runs.glob("[!.]*") if path.is_dir()}
-    return [_read_run(name, reports / name, runs / name) for name in sorted(reported | stored)]
+    return sorted(stored.union(_reported_names(reports)))
 
 
 def reported_runs(reports: Path) -> list[RunRecord]:
     """Every run of ``reports/*/run.json``, as `read_runs` reads it; its artefacts are not looked at."""
-    names = sorted(path.parent.name for path in reports.glob("[!.]*/run.json"))
-    return [_read_run(name, reports / name, None) for name in names]
+    return [_read_run(name, reports / name, None) for name in sorted(_reported_names(reports))]
 
 
 def evaluation_variants(runs: Path, run: str) -> list[str]:
@@ -72,8 +76,10 @@ def evaluation_variants(runs: Path, run: str) -> list[str]:
     return sorted(path.parent.name for path in (runs / run / "evaluation").glob(f"[!.]*/{PER_CLASS_FILE}"))
 
 
-def read_evaluation(runs: Path, run: str, variant: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_evaluation(runs: Path, run: str, variant: str) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """The tables per class and summary of an evaluation (`workbench.recognition.accuracy`)."""
+    import pandas as pd  # listing runs does without it
+
     folder = runs / run / "evaluation" / variant
     tables = []
     for name, columns in _TABLES.items():
@@ -94,6 +100,10 @@ def read_evaluation(runs: Path, run: str, variant: str) -> tuple[pd.DataFrame, p
 def is_number(value: Any) -> bool:
     """Whether a value can be ordered and subtracted; nan and yes or no cannot."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _reported_names(reports: Path) -> set[str]:
+    return {path.parent.name for path in reports.glob("[!.]*/run.json")}
 
 
 def _read_run(name: str, report: Path, artefacts: Path | None) -> RunRecord:

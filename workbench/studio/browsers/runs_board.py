@@ -1,6 +1,6 @@
 """All runs in one table, and two of them side by side."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.studio.browsers.board_state import NUMBER, BoardState, checked_state, number_counts, shown_numbers
+from workbench.studio.browsers.choices import require_fields
 from workbench.studio.browsers.paging import Paging
 from workbench.studio.browsers.panel import Shown
 from workbench.studio.browsers.run_comparison import CLASS_COLUMNS, RunComparison, signed
@@ -107,10 +108,7 @@ class RunsBoard(Shown):
         }
 
     def _change(self, **changes: Any) -> None:
-        unknown = changes.keys() - {entry.name for entry in fields(BoardState)}
-        if unknown:
-            known = ", ".join(entry.name for entry in fields(BoardState))
-            raise WorkbenchError(f"{sorted(unknown)[0]!r} cannot be set on the board of runs. Choose among: {known}.")
+        require_fields("the RunsBoard", changes, BoardState)
         if changes.keys() & {"search", "sort", "descending"}:
             changes = {"page": 1} | changes
         if "picked" in changes:

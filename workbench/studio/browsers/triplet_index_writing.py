@@ -14,7 +14,7 @@ from workbench.language.candidates import distinct
 from workbench.language.captions import triplet_keys, triplets_of_keys
 from workbench.language.similarity import class_similarity
 from workbench.progress import track
-from workbench.scenes.bands import BANDS, Counts, band_of_class, count_classes
+from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
 from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers.caption_text import folded
@@ -129,9 +129,7 @@ def _write_table(path: Path, keys: np.ndarray, columns: dict, vocabulary: Vocabu
     narrow = np.int16 if max(len(vocabulary.objects), len(vocabulary.relations)) < 1 << 15 else np.int32
     arrays = {role: ids[role].astype(narrow) for role in ROLES} | columns
     for role in ROLES:
-        band = band_of_class(counts.of_role(role))
-        code = np.array([BANDS.index(name) for name in band], dtype=np.int8)
-        arrays[f"{role}_band"] = code[ids[role]]
+        arrays[f"{role}_band"] = band_places(band_of_class(counts.of_role(role)))[ids[role]]
     captions = _folded_captions(ids, vocabulary)
     arrays["name_rank"] = np.empty(len(keys), dtype=np.int32)
     arrays["name_rank"][pc.sort_indices(captions).to_numpy()] = np.arange(len(keys), dtype=np.int32)

@@ -24,16 +24,14 @@ class TripletQuery:
 
     ``text``: every word must start a word of the caption, a phrase in double quotes must stand there as whole words;
     case and accents do not matter. ``bands`` and ``classes``: role to names of bands, or to class ids, of which a
-    triplet must have one; no role or an empty one is all. ``origin``: one of ORIGINS. ``least_lch``: least LCH; with it
-    triplets that have none are left out. ``ids``: places (m,) of an index, None is all. ``sort``: one of SORTS;
-    ``seed``: of the random order. WorkbenchError for a name that is not known.
+    triplet must have one; no role or an empty one is all. ``origin``: one of ORIGINS. ``ids``: places (m,) of an index,
+    None is all. ``sort``: one of SORTS; ``seed``: of the random order. WorkbenchError for a name that is not known.
     """
 
     text: str = ""
     bands: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     classes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     origin: str = "any"
-    least_lch: float | None = None
     sort: str = "frequency"
     seed: int = 0
     ids: np.ndarray | None = None
@@ -103,14 +101,11 @@ def _toggle_codes(index: TripletIndex) -> np.ndarray:
 
 
 def _without_toggles(index: TripletIndex, query: TripletQuery) -> np.ndarray:
-    """(n,) bool: what fits the text, the classes, the LCH and the selection."""
+    """(n,) bool: what fits the text, the classes and the selection."""
     fits = _fits_text(index, query.text).copy()
     for role, classes in query.classes.items():
         if len(classes):
             fits &= _fits_classes(index, role, tuple(map(int, classes)))
-    if query.least_lch is not None:
-        with np.errstate(invalid="ignore"):
-            fits &= index["lch"] >= query.least_lch
     if query.ids is not None:
         fits &= _at_places(index, np.asarray(query.ids, dtype=np.int64))
     return fits

@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.browsers.choices import class_id, require_one_of
+from workbench.studio.browsers.choices import class_id, require_fields, require_one_of
 from workbench.studio.browsers.triplet_query import ORIGINS, SORTS, TripletQuery
 
 CHARTS = ROLES
@@ -43,9 +43,7 @@ class TripletState:
 
         ``classes`` may hold names in place of ids; ``bars``: how many bars the chart has.
         """
-        known = set(TripletState.__dataclass_fields__)
-        if unknown := sorted(set(changes) - known):
-            raise WorkbenchError(f"the TripletBrowser has no {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+        require_fields("the TripletBrowser", changes, TripletState)
         if "bands" in changes:
             changes["bands"] = {role: _bands(role, bands) for role, bands in changes["bands"].items() if bands}
         if "classes" in changes:
