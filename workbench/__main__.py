@@ -183,7 +183,7 @@ def _add_data(commands) -> None:
 
 
 def _add_features(commands) -> None:
-    features = commands.add_parser("features", help="feature banks: import, check, list").add_subparsers(
+    features = commands.add_parser("features", help="feature stores: import, check, list").add_subparsers(
         metavar="COMMAND", required=True
     )
     bring = _data_command(features, "import", "import_features", "convert a folder of features into data/imported/NAME")
@@ -206,7 +206,7 @@ def _add_recogniser(commands) -> None:
     bring = _data_command(recogniser, "import", "import_recogniser", summary)
     bring.add_argument("checkpoint", type=_resolved, help="model_step<N>.pth or best.pth")
     bring.add_argument("--architecture", required=True, choices=("lsvru", "reltransformer"))
-    bring.add_argument("--features", required=True, type=_folder, help="features it shall read: names, train bank")
+    bring.add_argument("--features", required=True, type=_folder, help="features it shall read: names, train store")
     bring.add_argument("--word-vectors", required=True, type=_resolved, help="those of its training (GoogleNews .bin)")
     bring.add_argument("--output", required=True, type=_resolved, help="folder for recogniser.safetensors")
 

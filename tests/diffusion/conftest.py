@@ -4,7 +4,7 @@ import pytest
 
 from workbench.diffusion.triplets import write_triplets
 from workbench.language.text_embedding import write_class_vectors
-from workbench.regions.bank import FeatureBankWriter
+from workbench.regions.feature_store import FeatureStoreWriter
 from workbench.scenes.vocabulary import Vocabulary
 
 OBJECTS = ("cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple", "orange")
@@ -12,8 +12,8 @@ RELATIONS = ("on", "near", "under", "holding")
 DIMENSION = 8
 
 
-def write_bank(folder, relations, vocabulary, entity_region, seed):
-    """A bank whose features sit around one mean for each class; every relation has two boxes of its own."""
+def write_store(folder, relations, vocabulary, entity_region, seed):
+    """A store whose features sit around one mean for each class; every relation has two boxes of its own."""
     draw = np.random.default_rng(seed)
     means = np.random.default_rng(99).standard_normal((len(vocabulary.objects), DIMENSION)) * 2
     n = len(relations)
@@ -30,7 +30,7 @@ def write_bank(folder, relations, vocabulary, entity_region, seed):
     for name in ("x1", "y1", "x2", "y2"):
         boxes[name] = np.float32(1.0)
     relations = relations.assign(image=np.arange(n) % 3, **ends)
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder, images=images, boxes=boxes, relations=relations, dimension=DIMENSION, encoder="test encoder",
         support="signed", entity_region=entity_region,
     )  # fmt: skip
@@ -53,7 +53,7 @@ def write_features(folder, entity_region="box", rows=300):
     vocabulary = Vocabulary(OBJECTS, RELATIONS)
     vocabulary.write(folder)
     for seed, (split, n) in enumerate((("train", rows), ("val", 40), ("test", 40))):
-        write_bank(folder / split, long_tailed_relations(n, seed), vocabulary, entity_region, seed)
+        write_store(folder / split, long_tailed_relations(n, seed), vocabulary, entity_region, seed)
     draw = np.random.default_rng(5)
     vectors = {name: draw.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=vocabulary, encoder="test vectors", **vectors)

@@ -128,11 +128,11 @@ def test_a_file_without_a_kind_is_an_mlp_and_an_unknown_kind_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "value"), [("dimension", 12), ("encoder", "another vgg"), ("support", "rectified")])
-def test_a_bank_that_does_not_fit_is_refused(name, value):
+def test_a_store_that_does_not_fit_is_refused(name, value):
     fitting = {"dimension": 10, "encoder": "vgg", "support": "signed"}
-    checkpoint().require_bank(SimpleNamespace(**fitting))
+    checkpoint().require_store(SimpleNamespace(**fitting))
     with pytest.raises(WorkbenchError, match=f"{name} is {value!r}"):
-        checkpoint().require_bank(SimpleNamespace(**(fitting | {name: value})))
+        checkpoint().require_store(SimpleNamespace(**(fitting | {name: value})))
 
 
 def test_another_text_encoder_is_refused():

@@ -45,7 +45,7 @@ def test_what_is_written_in_parts_is_read_by_row(tmp_path, n, regions):
 @pytest.mark.parametrize(
     ("name", "value"), [("dimension", 6), ("encoder", "clip"), ("support", "rectified"), ("boxes", range(11))]
 )
-def test_a_bank_that_does_not_fit_is_refused(tmp_path, name, value):
+def test_a_store_that_does_not_fit_is_refused(tmp_path, name, value):
     write(tmp_path)
     with pytest.raises(WorkbenchError, match=f"with {name} "):
         GeneratedFeatures.open(tmp_path, SimpleNamespace(**(vars(BANK) | {name: value})))

@@ -14,7 +14,7 @@ from workbench.diffusion.seeds import ClassMean, SubjectObjectSeed, fit_seed_map
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 
 FILES = ("union_features.npy", "generated.parquet", "generated.json")
 
@@ -31,8 +31,8 @@ def generate(inputs, folder, rival, **options):
     )
 
 
-def train_bank(inputs):
-    return FeatureBank.open(inputs["features"] / "train")
+def train_store(inputs):
+    return FeatureStore.open(inputs["features"] / "train")
 
 
 def unions(folder):
@@ -43,16 +43,16 @@ def unions(folder):
 @pytest.mark.parametrize("rival", RIVALS)
 def test_the_table_is_the_samplers_and_recognisers_read_the_folder(inputs, tmp_path, rival, samples):
     metrics = generate(inputs, tmp_path, rival, samples=samples)
-    bank, table = train_bank(inputs), pd.read_parquet(tmp_path / "generated.parquet")
+    store, table = train_store(inputs), pd.read_parquet(tmp_path / "generated.parquet")
     expected = chosen_triplets(read_triplets(inputs["triplets"]).augmented, samples, 3)
     conditions, index = condition_table(TextEmbeddings.open(inputs["text"]), expected)
-    boxes = subject_object_seed(bank, expected, 3)
+    boxes = subject_object_seed(store, expected, 3)
     expected = expected.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index)
     pd.testing.assert_frame_equal(table, expected)
     assert json.loads(json.dumps(metrics)) == metrics and metrics["samples"] == len(table) == (samples or 100)
     assert metrics["distinct_triplets"] == len(conditions) and sum(metrics["bands"].values()) == len(table)
-    rows, generated = np.array([5, 0, 29]), GeneratedFeatures.open(tmp_path, bank)
-    reader = FeatureRows(GeneratedRows(tmp_path, bank), rival)
+    rows, generated = np.array([5, 0, 29]), GeneratedFeatures.open(tmp_path, store)
+    reader = FeatureRows(GeneratedRows(tmp_path, store), rival)
     np.testing.assert_array_equal(reader(rows)[1], generated.union(rows))
     assert np.isfinite(reader(np.arange(len(table)))[1]).all()
 
@@ -97,22 +97,22 @@ def test_a_killed_run_goes_on_with_the_parts_that_are_missing(small_features, tm
 def test_the_means_are_means_of_rows_that_show_the_classes(inputs, tmp_path, seed_map):
     for rival in ("pair_mean", "triple_mean"):
         generate(inputs, tmp_path / rival, rival, seed_map=seed_map)
-    bank, table = train_bank(inputs), pd.read_parquet(tmp_path / "pair_mean" / "generated.parquet")
+    store, table = train_store(inputs), pd.read_parquet(tmp_path / "pair_mean" / "generated.parquet")
     boxes = SubjectObjectSeed(table["subject_box"].to_numpy(), table["object_box"].to_numpy())
-    pair = boxes.means(bank)
-    pair = fit_seed_map(bank, 3)(pair) if seed_map == "affine" else pair
+    pair = boxes.means(store)
+    pair = fit_seed_map(store, 3)(pair) if seed_map == "affine" else pair
     np.testing.assert_allclose(unions(tmp_path / "pair_mean"), pair, rtol=1e-3, atol=1e-3)
-    shown = relation_rows(bank, table, 3)
-    assert (bank.relations["relation"].to_numpy()[shown] == table["relation"]).all()
+    shown = relation_rows(store, table, 3)
+    assert (store.relations["relation"].to_numpy()[shown] == table["relation"]).all()
     assert len(np.unique(shown)) > 20
-    triple = (2 * pair + bank.union(shown)) / 3
+    triple = (2 * pair + store.union(shown)) / 3
     np.testing.assert_allclose(unions(tmp_path / "triple_mean"), triple, rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(ClassMean(bank, boxes)(np.array([4, 1])), boxes.means(bank)[[4, 1]])
+    np.testing.assert_allclose(ClassMean(store, boxes)(np.array([4, 1])), boxes.means(store)[[4, 1]])
 
 
-def test_copies_without_noise_and_interpolated_rows_come_from_the_bank(inputs, tmp_path):
-    bank = train_bank(inputs)
-    real = bank.union(np.arange(len(bank)))
+def test_copies_without_noise_and_interpolated_rows_come_from_the_store(inputs, tmp_path):
+    store = train_store(inputs)
+    real = store.union(np.arange(len(store)))
     generate(inputs, tmp_path / "copy", "copy_noise", noise=0.0)
     assert (unions(tmp_path / "copy")[:, None] == real).all(axis=2).any(axis=1).all()
     generate(inputs, tmp_path / "smote", "smote", neighbours=1)
@@ -120,11 +120,11 @@ def test_copies_without_noise_and_interpolated_rows_come_from_the_bank(inputs, t
     assert (made >= real.min(axis=0)).all() and (made <= real.max(axis=0)).all()
 
 
-def test_the_bank_is_read_by_rows(small_features):
-    bank = train_bank(small_features)
-    matrix, rows = UnionRows(bank), np.array([7, 2, 7])
-    assert matrix.shape == (len(matrix), bank.dimension) == (300, 8)
-    np.testing.assert_array_equal(matrix[rows], bank.union(rows))
+def test_the_store_is_read_by_rows(small_features):
+    store = train_store(small_features)
+    matrix, rows = UnionRows(store), np.array([7, 2, 7])
+    assert matrix.shape == (len(matrix), store.dimension) == (300, 8)
+    np.testing.assert_array_equal(matrix[rows], store.union(rows))
 
 
 @pytest.mark.parametrize("rival", RIVALS)

@@ -56,14 +56,14 @@ def test_caching_changes_nothing_against_a_plain_loop():
     ours, index = checkpoint(), np.arange(8) % 6
     sampled = sample_features(ours, TABLE, index, seed=1, steps=6, guidance=1.7, precision="float32")
     process = ReverseProcess(ours, TABLE, 1.0, sampling.SamplerSettings(6, 1.7, precision="float32"))
-    model, bank, region = ours.model, process.bank, torch.zeros(8, dtype=torch.long)
+    model, store, region = ours.model, process.store, torch.zeros(8, dtype=torch.long)
 
     @torch.no_grad()
     def predict(x, step):
         levels = model.modulation(ours.schedule.half_log_snr[[process.timesteps[step]]])
         outputs = [
-            model(x, levels, model.encode(bank.batch(ids, "cpu")), region)
-            for ids in (bank.ids[index], np.repeat(bank.null_ids, 8, axis=0))
+            model(x, levels, model.encode(store.batch(ids, "cpu")), region)
+            for ids in (store.ids[index], np.repeat(store.null_ids, 8, axis=0))
         ]
         return outputs[1] + 1.7 * (outputs[0] - outputs[1])
 
@@ -144,7 +144,7 @@ def test_chosen_triplets_go_round_or_are_a_part():
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory, small_features):
-    """Folders of a trained denoiser on a small bank, for unions alone and for all three regions."""
+    """Folders of a trained denoiser on a small store, for unions alone and for all three regions."""
     folder = tmp_path_factory.mktemp("stages")
     options = {"steps": 30, "width": 32, "heads": 2, "blocks": 1, "token_width": 16, "batch_size": 64, "seed": 1}
     metrics = {
@@ -159,20 +159,20 @@ def generate(stages, folder, kind="seed", **options):
     return generate_features(folder, **stages.inputs, diffusion=stages.folder / kind, **(defaults | options))
 
 
-def bank_of(stages):
-    from workbench.regions.bank import FeatureBank
+def store_of(stages):
+    from workbench.regions.feature_store import FeatureStore
 
-    return FeatureBank.open(stages.inputs["features"] / "train")
+    return FeatureStore.open(stages.inputs["features"] / "train")
 
 
 def test_the_training_stage_reports_what_it_did(stages):
     for kind, metrics in stages.metrics.items():
         json.dumps(metrics)
         assert metrics["steps"] == 30 and np.isfinite(metrics["held_out_loss"])
-        assert (metrics["rows"] > len(bank_of(stages))) == (kind == "generated")
+        assert (metrics["rows"] > len(store_of(stages))) == (kind == "generated")
         checkpoint = DenoiserCheckpoint.load(stages.folder / kind / "denoiser.safetensors")
         assert (checkpoint.hardness_model() is None) == (kind == "generated")
-        checkpoint.require_bank(bank_of(stages))
+        checkpoint.require_store(store_of(stages))
 
 
 @pytest.mark.parametrize("start", ["random", "subject-object"])
@@ -180,15 +180,15 @@ def test_the_training_stage_reports_what_it_did(stages):
 def test_the_generation_stage_leaves_a_readable_folder(stages, tmp_path, start, kind):
     metrics = generate(stages, tmp_path, kind, start=start, samples=50, guidance=1.5)
     json.dumps(metrics)
-    bank, rows = bank_of(stages), np.array([49, 0, 7])
-    generated = GeneratedFeatures.open(tmp_path, bank)
+    store, rows = store_of(stages), np.array([49, 0, 7])
+    generated = GeneratedFeatures.open(tmp_path, store)
     assert len(generated) == metrics["samples"] == 50 and metrics["network_evaluations_per_sample"] == 6
     for role in ("subject", "object"):
         boxes = generated.relations[f"{role}_box"].to_numpy()
-        assert (bank.boxes["object_class"].to_numpy()[boxes] == generated.relations[role]).all()
-        same = np.array_equal(getattr(generated, role)(rows), bank.box(boxes[rows]))
+        assert (store.boxes["object_class"].to_numpy()[boxes] == generated.relations[role]).all()
+        same = np.array_equal(getattr(generated, role)(rows), store.box(boxes[rows]))
         assert same == (kind == "seed")
-    assert generated.union(rows).shape == (3, bank.dimension) and generated.union(rows).dtype == np.float32
+    assert generated.union(rows).shape == (3, store.dimension) and generated.union(rows).dtype == np.float32
 
 
 @pytest.mark.parametrize("seed_map", ["none", "affine"])
@@ -207,7 +207,7 @@ def test_a_killed_generation_goes_on_to_the_same_bytes(stages, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         generate(stages, tmp_path / "killed", samples=40, seed_map=seed_map)
     with pytest.raises(WorkbenchError, match="no finished generated features"):
-        GeneratedFeatures.open(tmp_path / "killed", bank_of(stages))
+        GeneratedFeatures.open(tmp_path / "killed", store_of(stages))
     generate(stages, tmp_path / "killed", samples=40, seed_map=seed_map)
     assert len(calls) == 4  # two parts before the kill, the kill, and the one part that was missing
     for name in ("union_features.npy", "generated.parquet"):
@@ -223,7 +223,7 @@ def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union
     inputs = SimpleNamespace(inputs=union_features, folder=tmp_path)
     folders = union_features | {"diffusion": tmp_path / "diffusion"}
     generate_features(tmp_path / "generated", **folders, entity_features="generated", steps=2, seed=0)
-    generated = GeneratedFeatures.open(tmp_path / "generated", bank_of(inputs))
+    generated = GeneratedFeatures.open(tmp_path / "generated", store_of(inputs))
     assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100
 
 

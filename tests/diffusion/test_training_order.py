@@ -1,4 +1,4 @@
-"""Rows of a bank on disk are drawn in blocks, by (seed, step) alone."""
+"""Rows of a store on disk are drawn in blocks, by (seed, step) alone."""
 
 import itertools
 
@@ -11,9 +11,9 @@ from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.training import CHECKPOINT, read_log, train_diffusion
 from workbench.diffusion.training_batches import TrainingBatches
 from workbench.diffusion.training_order import BlockRows, SingleRows, chosen_order
-from workbench.diffusion.training_rows import BankFeatures
+from workbench.diffusion.training_rows import StoreFeatures
 from workbench.errors import WorkbenchError
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 
 CPU = torch.device("cpu")
 OPTIONS = {"width": 16, "heads": 2, "blocks": 1, "token_width": 8, "batch_size": 32, "steps": 60, "seed": 1}
@@ -32,8 +32,8 @@ def weights(folder):
 
 
 @pytest.fixture
-def bank(small_features):
-    return FeatureBank.open(small_features["features"] / "train")
+def store(small_features):
+    return FeatureStore.open(small_features["features"] / "train")
 
 
 @pytest.mark.parametrize("shares", [(32,), (12, 20), (8, 8, 8, 8)])
@@ -72,18 +72,18 @@ def test_single_rows_are_the_batches_own():
     np.testing.assert_array_equal(values.numpy(), features[numbers].astype(np.float32))
 
 
-def test_the_order_follows_where_the_features_lie(bank):
-    on_disk = BankFeatures(bank, np.arange(3))
+def test_the_order_follows_where_the_features_lie(store):
+    on_disk = StoreFeatures(store, np.arange(3))
     assert chosen_order("auto", on_disk) == "blocks" and chosen_order("auto", np.zeros((2, 2))) == "rows"
     assert chosen_order("rows", on_disk) == "rows" and chosen_order("blocks", np.zeros((2, 2))) == "blocks"
     with pytest.raises(WorkbenchError, match="order 'shuffled' is not known"):
         chosen_order("shuffled", on_disk)
 
 
-def test_rows_of_unions_and_boxes_are_the_banks(bank):
+def test_rows_of_unions_and_boxes_are_the_stores(store):
     boxes = np.array([5, 1, 400])
-    features, n = BankFeatures(bank, boxes), len(bank)
-    expected = np.concatenate([bank.union(np.arange(n)), bank.box(boxes)])
+    features, n = StoreFeatures(store, boxes), len(store)
+    expected = np.concatenate([store.union(np.arange(n)), store.box(boxes)])
     for rows in (np.arange(n + 3), np.array([n + 2, 0, n]), np.array([4, 2]), np.array([n + 1])):
         np.testing.assert_array_equal(features[rows], expected[rows])
         half = features.half_precision(rows)
@@ -92,7 +92,7 @@ def test_rows_of_unions_and_boxes_are_the_banks(bank):
 
 
 @pytest.mark.parametrize("entities", ["seed", "generated"])
-def test_a_bank_on_disk_trains_and_goes_on_to_the_same_bits(small_features, tmp_path, monkeypatch, entities):
+def test_a_store_on_disk_trains_and_goes_on_to_the_same_bits(small_features, tmp_path, monkeypatch, entities):
     monkeypatch.setattr(training_rows, "LARGEST_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr(training_order, "ROWS_PER_WINDOW", 256)
     options = OPTIONS | {"entity_features": entities, "tracker": "tensorboard", "accumulation": 2}

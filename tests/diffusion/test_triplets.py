@@ -8,7 +8,7 @@ from workbench.diffusion.conditions import condition_table, read_triplets
 from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.triplet_lists import write_triplet_list
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -18,7 +18,7 @@ QUOTAS = {"medium_quota": 20, "few_quota": 30}
 
 def test_captions_are_the_distinct_triplets_and_align_with_their_embeddings(small_features):
     stored, text = read_triplets(small_features["triplets"]), TextEmbeddings.open(small_features["text"])
-    train = FeatureBank.open(small_features["features"] / "train").relations
+    train = FeatureStore.open(small_features["features"] / "train").relations
     triplets = {tuple(row) for table in (train, stored.augmented) for row in table[ROLES].to_numpy().tolist()}
     assert {tuple(row) for row in stored.captions[ROLES].to_numpy().tolist()} == triplets
     assert not stored.captions.duplicated(ROLES).any()

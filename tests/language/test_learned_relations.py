@@ -10,7 +10,7 @@ from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_c
 from workbench.scenes.vocabulary import Vocabulary
 
 
-class Bank:
+class Store:
     """Union features with a known relation effect on top of what subject and object explain."""
 
     def __init__(self, counts, objects, effects, seed, noise=0.02):
@@ -43,7 +43,7 @@ def names(objects, relations):
 @pytest.mark.parametrize("dimension", [12, 40])
 def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
     objects, effects = unit(20, dimension, 0), unit(6, dimension, 1)
-    stand_ins = relation_stand_ins(Bank([400] * 6, objects, effects, seed=2), objects, 6)
+    stand_ins = relation_stand_ins(Store([400] * 6, objects, effects, seed=2), objects, 6)
     learned, true = stand_ins - stand_ins.mean(axis=0), effects - effects.mean(axis=0)
     cosine = (unit_rows(learned) @ unit_rows(true).T).diagonal()
     assert cosine.min() > 0.9
@@ -51,8 +51,8 @@ def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
 
 def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
     objects, effects = unit(20, 24, 0), unit(5, 24, 1)
-    bank = Bank([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
-    stand_ins = relation_stand_ins(bank, objects, 5)
+    store = Store([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
+    stand_ins = relation_stand_ins(store, objects, 5)
     mean = unit_rows(objects.mean(axis=0, keepdims=True))[0]
     away = np.linalg.norm(stand_ins - mean, axis=1)
     assert np.isfinite(stand_ins).all()
@@ -63,18 +63,18 @@ def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
 
 def test_a_single_row_in_all_is_enough_to_run():
     objects = unit(3, 8, 0)
-    assert np.isfinite(relation_stand_ins(Bank([1, 0], objects, unit(2, 8, 1), seed=0), objects, 2)).all()
+    assert np.isfinite(relation_stand_ins(Store([1, 0], objects, unit(2, 8, 1), seed=0), objects, 2)).all()
 
 
 def test_a_text_folder_is_completed_and_says_so(tmp_path):
     objects, effects = unit(10, 16, 0), unit(4, 16, 1)
-    bank = Bank([50, 20, 3, 0], objects, effects, seed=0)
+    store = Store([50, 20, 3, 0], objects, effects, seed=0)
     write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=objects, encoder="given")
-    metrics = complete_text_folder(tmp_path, bank)
+    metrics = complete_text_folder(tmp_path, store)
     text = TextEmbeddings.open(tmp_path)
     assert text.learned_relations and text.relations.shape == (4, 16)
     assert metrics["relations_learned"] == 4 and metrics["relations_absent_from_train"] == 1
-    np.testing.assert_allclose(text.relations, relation_stand_ins(bank, objects, 4), atol=1e-6)
+    np.testing.assert_allclose(text.relations, relation_stand_ins(store, objects, 4), atol=1e-6)
     assert json.loads((tmp_path / "text.json").read_text())["learned_relations"] is True
 
 
@@ -83,14 +83,14 @@ def test_relations_that_have_a_vector_keep_it(tmp_path):
     partial = given.copy()
     partial[1] = np.nan
     write_class_vectors(tmp_path, vocabulary=names(10, 3), objects=objects, relations=partial, encoder="given")
-    complete_text_folder(tmp_path, Bank([9, 9, 9], objects, unit(3, 16, 1), seed=0))
+    complete_text_folder(tmp_path, Store([9, 9, 9], objects, unit(3, 16, 1), seed=0))
     np.testing.assert_allclose(TextEmbeddings.open(tmp_path).relations[[0, 2]], given[[0, 2]], atol=1e-6)
 
 
 def test_features_of_another_dimension_give_orthogonal_codes(tmp_path):
     objects = unit(10, 16, 0)
     write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=unit(10, 6, 0), encoder="given")
-    metrics = complete_text_folder(tmp_path, Bank([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
+    metrics = complete_text_folder(tmp_path, Store([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
     relations = TextEmbeddings.open(tmp_path).relations
     assert metrics["how"] == "random orthogonal codes"
     np.testing.assert_allclose(relations @ relations.T, np.eye(4), atol=1e-6)
@@ -99,31 +99,31 @@ def test_features_of_another_dimension_give_orthogonal_codes(tmp_path):
 
 def test_bad_rows_are_named(tmp_path):
     objects = unit(10, 16, 0)
-    bank = Bank([5, 5], objects, unit(2, 16, 1), seed=0)
+    store = Store([5, 5], objects, unit(2, 16, 1), seed=0)
     write_class_vectors(tmp_path, vocabulary=names(10, 1), objects=objects, encoder="given")
     with pytest.raises(WorkbenchError, match="relation 1, the vocabulary 1 names"):
-        complete_text_folder(tmp_path, bank)
-    bank.features[6, 2] = np.inf
+        complete_text_folder(tmp_path, store)
+    store.features[6, 2] = np.inf
     with pytest.raises(WorkbenchError, match="row 6 is not finite"):
-        relation_stand_ins(bank, objects, 2)
+        relation_stand_ins(store, objects, 2)
 
 
 def test_other_images_teach_the_same_relations_on_real_clip_features(real_data):
     folder = real_data / "vg-clip"
     objects = np.load(folder / "objects_clip_text.npy").astype(np.float32)
 
-    def bank_of(split):
+    def store_of(split):
         with np.load(folder / f"{split}.npz") as rows:
-            bank = Bank.__new__(Bank)
-            bank.features = rows["feature"].astype(np.float32)
-            bank.relations = pd.DataFrame({role: rows[role] for role in ("subject", "relation", "object")})
-        bank.dimension = 512
-        return bank
+            store = Store.__new__(Store)
+            store.features = rows["feature"].astype(np.float32)
+            store.relations = pd.DataFrame({role: rows[role] for role in ("subject", "relation", "object")})
+        store.dimension = 512
+        return store
 
-    train, held_out = bank_of("train"), bank_of("val")
-    counts = [np.bincount(bank.relations["relation"], minlength=50) for bank in (train, held_out)]
+    train, held_out = store_of("train"), store_of("val")
+    counts = [np.bincount(store.relations["relation"], minlength=50) for store in (train, held_out)]
     frequent = np.flatnonzero(np.minimum(*counts) >= 30)
-    learned, again = (relation_stand_ins(bank, objects, 50)[frequent] for bank in (train, held_out))
+    learned, again = (relation_stand_ins(store, objects, 50)[frequent] for store in (train, held_out))
     cosine = unit_rows(learned - learned.mean(axis=0)) @ unit_rows(again - again.mean(axis=0)).T
     assert len(frequent) >= 8
     assert (cosine.argmax(axis=1) == np.arange(len(frequent))).mean() > 0.6  # one in 17 by chance

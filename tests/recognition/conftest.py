@@ -9,7 +9,7 @@ import pytest
 
 from workbench.files import save_array, write_json
 from workbench.language.text_embedding import write_class_vectors
-from workbench.regions.bank import FeatureBankWriter
+from workbench.regions.feature_store import FeatureStoreWriter
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
@@ -30,7 +30,7 @@ def relations_table(random, rows, tail):
 
 
 def write_split(folder, random, centres, rows, tail, entity_region="box", encoder="made-up", dimension=DIMENSION):
-    """A bank whose box features are noisy class centres and whose union features are those of all three roles."""
+    """A store whose box features are noisy class centres and whose union features are those of all three roles."""
     table = relations_table(random, rows, tail)
     ends = np.concatenate([table["subject"], table["object"]])
     noise = lambda n: 0.7 * random.standard_normal((n, dimension))  # noqa: E731
@@ -43,7 +43,7 @@ def write_split(folder, random, centres, rows, tail, entity_region="box", encode
     classes = ends if entity_region == "box" else np.zeros(rows, int)
     images = np.tile(relations["image"], 2)[:n_boxes]
     n_images = rows // 3 + 1
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder,
         images=pd.DataFrame({"image_id": np.arange(n_images), "file_name": [f"{k}.jpg" for k in range(n_images)],
                              "width": 10, "height": 10}),

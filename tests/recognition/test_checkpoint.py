@@ -136,17 +136,17 @@ def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, changes, mes
 
 
 def test_a_recogniser_of_unions_refuses_boxes(recogniser, tmp_path):
-    bank = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box")
+    store = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box")
     with pytest.raises(WorkbenchError, match="trained with the union's"):
-        replace(recogniser, entity_region="union").check_fits(bank, VOCABULARY, tmp_path)
+        replace(recogniser, entity_region="union").check_fits(store, VOCABULARY, tmp_path)
 
 
 def test_older_files_and_imported_ones_take_features_of_any_support(recogniser, path, tmp_path):
     tensors, facts = read_tensors(path)
     save_tensors(path, tensors, {name: value for name, value in facts.items() if name != "support"})
     for support in ("signed", "rectified"):
-        bank = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
-        load_recogniser(path).check_fits(bank, VOCABULARY, tmp_path)
+        store = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
+        load_recogniser(path).check_fits(store, VOCABULARY, tmp_path)
         save_recogniser(tmp_path / "known.safetensors", replace(recogniser, support=support))
         assert load_recogniser(tmp_path / "known.safetensors").support == support
 

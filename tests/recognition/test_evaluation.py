@@ -17,16 +17,16 @@ from workbench.recognition.lsvru import ROLES
 from workbench.recognition.ltvrr_csv import read_result_csv
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 
 CPU = torch.device("cpu")
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
 
 
-def most_probable(trained, bank):
+def most_probable(trained, store):
     """Class ids (N,) by role."""
     head = load_recogniser(trained).head
-    batches = [scores for _, scores in probability_batches(head, FeatureRows(bank, "bank"), CPU)]
+    batches = [scores for _, scores in probability_batches(head, FeatureRows(store, "store"), CPU)]
     return {role: np.concatenate([scores[role] for scores in batches]).argmax(axis=1) for role in ROLES}
 
 
@@ -42,7 +42,7 @@ def evaluated(small_data, trained, tmp_path):
 
 def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, evaluated):
     folder, metrics = evaluated
-    test = FeatureBank.open(small_data.features / "test")
+    test = FeatureStore.open(small_data.features / "test")
     table = pd.read_parquet(folder / "predictions.parquet")
     found = most_probable(trained, test)
     assert table["row"].tolist() == list(range(len(test)))
@@ -91,7 +91,7 @@ def test_top_five_are_the_five_best(classes):
 
 
 def test_batch_size_does_not_change_predictions(small_data, trained, monkeypatch):
-    test = FeatureBank.open(small_data.features / "test")
+    test = FeatureStore.open(small_data.features / "test")
     whole = most_probable(trained, test)
     monkeypatch.setattr(prediction, "ROWS_PER_BATCH", 7)
     assert all(np.array_equal(whole[role], ids) for role, ids in most_probable(trained, test).items())

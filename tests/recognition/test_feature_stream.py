@@ -10,8 +10,8 @@ from workbench.recognition.batches import BalancedBatches, RealBatches
 from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.scene_features import ImageScenes, OwnScenes
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
-from workbench.regions.bank import FeatureBank
-from workbench.regions.bank_writer import FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.class_rows import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
@@ -19,7 +19,7 @@ N, BOXES, DIMENSION = 3000, 700, 6
 
 
 @pytest.fixture(scope="module", params=["box", "union"])
-def bank(request, tmp_path_factory):
+def store(request, tmp_path_factory):
     """Relations in the order of their images, each of which has boxes of its own that they share."""
     draw = np.random.default_rng(0)
     image = np.sort(draw.integers(0, 100, N))
@@ -31,8 +31,8 @@ def bank(request, tmp_path_factory):
                           "object_class": 0})  # fmt: skip
     boxes = boxes if request.param == "box" else boxes.iloc[np.arange(N) % BOXES].reset_index(drop=True)
     names = pd.DataFrame({"image_id": range(100), "file_name": "none.jpg", "width": 1, "height": 1})
-    folder = tmp_path_factory.mktemp("bank") / "train"
-    writer = FeatureBankWriter(
+    folder = tmp_path_factory.mktemp("store") / "train"
+    writer = FeatureStoreWriter(
         folder, images=names, boxes=boxes, relations=pd.DataFrame({"image": image, **ends, **labels}),
         dimension=DIMENSION, encoder="made-up", entity_region=request.param,
     )  # fmt: skip
@@ -40,7 +40,7 @@ def bank(request, tmp_path_factory):
         writer.write_boxes(0, draw.standard_normal((BOXES, DIMENSION)))
     writer.write_unions(0, draw.standard_normal((N, DIMENSION)))
     writer.finish()
-    return FeatureBank.open(folder)
+    return FeatureStore.open(folder)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(stored_features, "BYTES_PER_WINDOW", 400 * 3 * DIMENSION * 2)
 
 
-def disk_and_memory(bank):
-    disk, memory = (FeatureRows(bank, "train", gigabytes) for gigabytes in (0.0, 1.0))
+def disk_and_memory(store):
+    disk, memory = (FeatureRows(store, "train", gigabytes) for gigabytes in (0.0, 1.0))
     assert disk.by_blocks and not memory.by_blocks and disk.order != memory.order
     return disk, memory
 
@@ -69,8 +69,8 @@ def rows_of(batches, features):
 
 
 @pytest.mark.parametrize("batch_size", [1000, 64, 7])
-def test_an_epoch_by_blocks_shows_every_row_once(bank, small_windows, batch_size):
-    disk, memory = disk_and_memory(bank)
+def test_an_epoch_by_blocks_shows_every_row_once(store, small_windows, batch_size):
+    disk, memory = disk_and_memory(store)
     source = RealBatches(disk, batch_size, seed=1)
     rows = rows_of(source.batches(1), memory)
     assert sorted(np.concatenate(rows).tolist()) == list(range(N)) and len(rows) == source.steps_per_epoch
@@ -79,29 +79,29 @@ def test_an_epoch_by_blocks_shows_every_row_once(bank, small_windows, batch_size
     assert not np.array_equal(rows[0], rows_of(source.batches(2), memory)[0])
 
 
-def test_a_window_is_read_in_blocks_and_each_box_once(bank, small_windows, monkeypatch):
-    disk, _ = disk_and_memory(bank)
+def test_a_window_is_read_in_blocks_and_each_box_once(store, small_windows, monkeypatch):
+    disk, _ = disk_and_memory(store)
     read = {"union": [], "box": []}
     for region, asked in read.items():
-        honest = getattr(FeatureBank, region)
+        honest = getattr(FeatureStore, region)
 
         def watched(self, rows, dtype=np.float32, honest=honest, asked=asked):
             asked.append(np.asarray(rows))
             return honest(self, rows, dtype)
 
-        monkeypatch.setattr(FeatureBank, region, watched)
+        monkeypatch.setattr(FeatureStore, region, watched)
     list(RealBatches(disk, 50, seed=1).batches(1))
     assert sum(map(len, read["union"])) == N
     for rows in read["union"]:
         assert (np.diff(rows) > 0).all() and len(np.unique(rows // 256)) <= len(rows) // 256 + 3
     for boxes in read["box"]:
         assert (np.diff(boxes) > 0).all()
-    assert bank.entity_region == "union" or sum(map(len, read["box"])) < N / 2
+    assert store.entity_region == "union" or sum(map(len, read["box"])) < N / 2
 
 
 @pytest.mark.parametrize("first", [1, 13, 46])
-def test_an_epoch_goes_on_at_any_step(bank, small_windows, first):
-    disk, memory = disk_and_memory(bank)
+def test_an_epoch_goes_on_at_any_step(store, small_windows, first):
+    disk, memory = disk_and_memory(store)
     scenes = ImageScenes(disk)
     for source in (RealBatches(disk, 64, 1), RealBatches(disk, 64, 1, scenes), BalancedBatches(disk, 192, 1)):
         whole = rows_of(source.batches(3), memory)
@@ -110,23 +110,23 @@ def test_an_epoch_goes_on_at_any_step(bank, small_windows, first):
         assert all(np.array_equal(ours, other) for ours, other in zip(whole[first:], later, strict=True))
 
 
-def test_images_stay_together_and_their_scenes_are_those_in_memory(bank, small_windows):
-    disk, memory = disk_and_memory(bank)
+def test_images_stay_together_and_their_scenes_are_those_in_memory(store, small_windows):
+    disk, memory = disk_and_memory(store)
     scenes, source = ImageScenes(memory), RealBatches(disk, 64, 2, ImageScenes(disk))
     shown = []
     for batch, rows in zip(source.batches(1), rows_of(source.batches(1), memory), strict=True):
         for ours, stored in zip(batch.scenes, scenes(rows), strict=True):
             assert np.array_equal(ours, stored)
         shown.append(rows)
-    images = bank.relations["image"].to_numpy()[np.concatenate(shown)]
+    images = store.relations["image"].to_numpy()[np.concatenate(shown)]
     assert (np.diff(images) != 0).sum() + 1 == len(np.unique(images))
     assert sorted(np.concatenate(shown).tolist()) == list(range(N))
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("scenes", [False, True])
-def test_parts_of_several_processes_make_the_batch_of_one(bank, small_windows, count, scenes):
-    disk, memory = disk_and_memory(bank)
+def test_parts_of_several_processes_make_the_batch_of_one(store, small_windows, count, scenes):
+    disk, memory = disk_and_memory(store)
     for features in (disk, memory):
         source = RealBatches(features, 299, 4, ImageScenes(features) if scenes else None)
         parts = [list(source.batches(1, 8, Processes(rank, count))) for rank in range(count)]
@@ -141,9 +141,9 @@ def test_parts_of_several_processes_make_the_batch_of_one(bank, small_windows, c
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_mixed_batches_are_the_same_from_disk_and_in_parts(bank, small_windows, share):
-    """Generated rows are a bank's too here, so that they exceed memory as well."""
-    disk, memory = disk_and_memory(bank)
+def test_mixed_batches_are_the_same_from_disk_and_in_parts(store, small_windows, share):
+    """Generated rows are a store's too here, so that they exceed memory as well."""
+    disk, memory = disk_and_memory(store)
     active = {role: np.arange(N) % 3 == number for number, role in enumerate(ROLES)}
     options = {"batch_size": 50, "real_share": share, "seed": 3}
     source = MixedBatches(disk, disk, active, scenes=(OwnScenes(disk), ImageScenes(disk)), **options)
@@ -164,7 +164,7 @@ def test_mixed_batches_are_the_same_from_disk_and_in_parts(bank, small_windows, 
 
 
 def test_generated_rows_are_read_a_window_at_a_time(small_data, monkeypatch):
-    train = FeatureBank.open(small_data.features / "train")
+    train = FeatureStore.open(small_data.features / "train")
     monkeypatch.setattr(stored_features, "BYTES_PER_WINDOW", 30 * 3 * train.dimension * 2)
     for entities in ("stored", "union"):
         rows = GeneratedRows(small_data.generated, train, entities)
@@ -176,8 +176,8 @@ def test_generated_rows_are_read_a_window_at_a_time(small_data, monkeypatch):
             assert np.array_equal(ours, stored)
 
 
-def test_few_rows_keep_their_order_whatever_the_memory(bank):
-    disk, memory = (FeatureRows(bank, "train", gigabytes) for gigabytes in (0.0, 1.0))
+def test_few_rows_keep_their_order_whatever_the_memory(store):
+    disk, memory = (FeatureRows(store, "train", gigabytes) for gigabytes in (0.0, 1.0))
     assert not disk.by_blocks
     for ours, other in zip(RealBatches(disk, 64, 0).batches(1), RealBatches(memory, 64, 0).batches(1), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(ours.features, other.features, strict=True))

@@ -15,7 +15,7 @@ from workbench.recognition.finetuning import active_roles, finetune_recogniser, 
 from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import train_recogniser
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 
@@ -133,7 +133,7 @@ def test_a_killed_run_ends_with_the_same_weights(small_data, trained, tmp_path, 
 
 
 def test_generated_rows_read_boxes_or_their_own_features(small_data, tmp_path):
-    train = FeatureBank.open(small_data.features / "train")
+    train = FeatureStore.open(small_data.features / "train")
     rows, chosen = GeneratedRows(small_data.generated, train), np.array([5, 0, 199])
     assert np.array_equal(rows.subject(chosen), train.box(rows.relations["subject_box"].to_numpy()[chosen]))
     shutil.copytree(small_data.generated, tmp_path / "own")
@@ -143,7 +143,7 @@ def test_generated_rows_read_boxes_or_their_own_features(small_data, tmp_path):
 
 
 def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data):
-    train = FeatureBank.open(small_data.features / "train")
+    train = FeatureStore.open(small_data.features / "train")
     stored, union = (GeneratedRows(small_data.generated, train, entities) for entities in ("stored", "union"))
     rows = np.array([3, 1])
     assert np.array_equal(union.subject(rows), stored.union(rows)) and union.entity_region == "union"
@@ -171,7 +171,7 @@ def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_
 
 
 def test_generated_folders_that_do_not_fit_are_named(small_data, trained, tmp_path):
-    train = FeatureBank.open(small_data.features / "train")
+    train = FeatureStore.open(small_data.features / "train")
     with pytest.raises(WorkbenchError, match=r"generated\.json: the file is missing"):
         GeneratedRows(tmp_path, train)
     broken = tmp_path / "broken"
@@ -203,7 +203,7 @@ def test_generated_rows_of_other_classes_or_support_are_refused(small_data, trai
     manifest = json.loads((broken / "generated.json").read_text())
     write_json(broken / "generated.json", manifest | {"support": "rectified"})
     with pytest.raises(WorkbenchError, match="made for support 'rectified', but the train features have 'signed'"):
-        GeneratedRows(broken, FeatureBank.open(small_data.features / "train"))
+        GeneratedRows(broken, FeatureStore.open(small_data.features / "train"))
 
 
 @pytest.mark.parametrize(("options", "message"), [({"learning_rates": []}, "learning_rates is empty"),
@@ -214,7 +214,7 @@ def test_wrong_parameters_are_named(small_data, trained, tmp_path, options, mess
 
 
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
-    train = FeatureBank.open(small_data.features / "train")
+    train = FeatureStore.open(small_data.features / "train")
     rows = GeneratedRows(small_data.generated, train)
     real, everything = FeatureRows(train, "real"), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)

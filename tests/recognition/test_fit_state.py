@@ -19,7 +19,7 @@ from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes, OwnScenes
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import class_vectors
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
@@ -53,24 +53,24 @@ def fitted(small_data, monkeypatch):
     """Fit a small head with dropout to batches of a kind; returns what `fit` does."""
 
     def run(kind, state, *, seconds_within_epochs=1e9, **changes):
-        bank = FeatureBank.open(small_data.features / "train")
+        store = FeatureStore.open(small_data.features / "train")
         if kind == "blocks":
-            monkeypatch.setattr(stored_features, "BYTES_PER_WINDOW", 70 * 3 * bank.dimension * 2)
-        rows = FeatureRows(bank, "train", memory_gigabytes=0.0 if kind == "blocks" else 1.0)
+            monkeypatch.setattr(stored_features, "BYTES_PER_WINDOW", 70 * 3 * store.dimension * 2)
+        rows = FeatureRows(store, "train", memory_gigabytes=0.0 if kind == "blocks" else 1.0)
         assert rows.by_blocks == (kind == "blocks")
         reads_scenes = kind == "mixed"
         source = RealBatches(rows, 75, 0) if kind != "balanced" else BalancedBatches(rows, 225, 0)
         if kind == "mixed":
-            made = FeatureRows(GeneratedRows(small_data.generated, bank), "made")
+            made = FeatureRows(GeneratedRows(small_data.generated, store), "made")
             everything = {role: np.ones(len(made), bool) for role in ROLES}
             source = MixedBatches(made, rows, everything, batch_size=75, real_share=0.4, seed=0,
                                   scenes=(OwnScenes(made), ImageScenes(rows)))  # fmt: skip
-        counts = count_classes(bank.relations, small_data.vocabulary)
+        counts = count_classes(store.relations, small_data.vocabulary)
         vectors, _ = class_vectors(small_data.text, small_data.vocabulary, "", "clean")
         architecture, sizes = ("reltransformer", SIZES) if reads_scenes else ("lsvru", {})
-        head = new_head(architecture, bank.dimension, vectors, 0, sizes={"hidden": 16} | sizes)
+        head = new_head(architecture, store.dimension, vectors, 0, sizes={"hidden": 16} | sizes)
         plan = FitPlan(**{"epochs": 2, "batch_size": 75, "learning_rate": 3e-3, "seed": 0, **changes})
-        validation = validation_of(FeatureRows(FeatureBank.open(small_data.features / "val"), "val"), counts, False)
+        validation = validation_of(FeatureRows(FeatureStore.open(small_data.features / "val"), "val"), counts, False)
         objective = Objective(ObjectivePlan("wce", vilhub_scale=0.05, relmix="clean"), counts, 0)
         return fit(head, source, objective, validation, plan, state, seconds_within_epochs=seconds_within_epochs)
 

@@ -9,7 +9,7 @@ from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.losses import log_priors
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes
 
 
@@ -58,7 +58,7 @@ def test_logits_are_adjusted_by_the_train_prior(small_data, trained, tmp_path):
     _, head = rebalance(tmp_path, small_data, trained, "logit_adjustment", strengths=[0.5])
     before, draw = load_recogniser(trained).head, torch.Generator().manual_seed(0)
     features = [torch.randn((9, 12), generator=draw) for _ in range(3)]
-    counts = count_classes(FeatureBank.open(small_data.features / "train").relations, small_data.vocabulary)
+    counts = count_classes(FeatureStore.open(small_data.features / "train").relations, small_data.vocabulary)
     with torch.no_grad():
         was, now = before(*features), head(*features)
     prior = torch.from_numpy(log_priors(counts.labels_of_role("subject")))
@@ -109,7 +109,7 @@ def test_what_is_not_known_is_refused(small_data, trained, tmp_path):
 
 def test_test_rows_are_never_read(small_data, trained, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(FeatureBank, "open", classmethod(lambda cls, folder, real=FeatureBank.open: (
+    monkeypatch.setattr(FeatureStore, "open", classmethod(lambda cls, folder, real=FeatureStore.open: (
         opened.append(folder.name), real(folder))[1]))  # fmt: skip
     rebalance(tmp_path, small_data, trained, "logit_adjustment")
     assert set(opened) == {"train", "val"}

@@ -17,10 +17,10 @@ from PIL import Image
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.regions import image_shard, shard_files, split_extraction
-from workbench.regions.bank import FeatureBank
 from workbench.regions.detector_checkpoint import open_detector, save_detector
 from workbench.regions.encoder import RegionEncoder
 from workbench.regions.extraction import extract_features
+from workbench.regions.feature_store import FeatureStore
 from workbench.regions.pictures import prepare, read_picture, scaled_boxes
 from workbench.regions.region_rows import without_images
 from workbench.scenes.annotations import read_annotations
@@ -57,17 +57,17 @@ def folder_bytes(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_banks_hold_the_feature_of_every_box_and_union(features, small_scenes, detector):
+def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, detector):
     folder, summary = features
     encoder, _ = open_detector(detector)
     assert Vocabulary.read(folder) == Vocabulary.read(small_scenes)
     for split in SPLITS:
-        annotations, bank = read_annotations(small_scenes, split), FeatureBank.open(folder / split)
-        assert (bank.dimension, bank.support, bank.entity_region) == (64, "signed", "box")
-        assert bank.encoder == summary["encoder"] == encoder.identity
-        pd.testing.assert_frame_equal(bank.relations, annotations.relations)
-        pd.testing.assert_frame_equal(bank.boxes, annotations.boxes)
-        for row in range(0, len(bank), 3):
+        annotations, store = read_annotations(small_scenes, split), FeatureStore.open(folder / split)
+        assert (store.dimension, store.support, store.entity_region) == (64, "signed", "box")
+        assert store.encoder == summary["encoder"] == encoder.identity
+        pd.testing.assert_frame_equal(store.relations, annotations.relations)
+        pd.testing.assert_frame_equal(store.boxes, annotations.boxes)
+        for row in range(0, len(store), 3):
             ends = annotations.relations.iloc[row]
             picture = read_picture(annotations.image_path(ends["image"]))
             images, scale = prepare(picture[None], encoder.config)
@@ -75,7 +75,7 @@ def test_banks_hold_the_feature_of_every_box_and_union(features, small_scenes, d
             union = np.concatenate([pair[:, :2].min(axis=0), pair[:, 2:].max(axis=0)])
             with torch.no_grad():
                 expected = encoder(images, [scaled_boxes(np.vstack([pair, union]), scale)]).numpy()
-            found = np.concatenate([bank.subject([row]), bank.object([row]), bank.union([row])])
+            found = np.concatenate([store.subject([row]), store.object([row]), store.union([row])])
             assert np.allclose(found, expected, rtol=2e-3, atol=1e-2) and (found < 0).any()
     assert summary["unreadable_images"] == [] and summary["splits"]["val"]["images"] == 7
 
@@ -83,7 +83,7 @@ def test_banks_hold_the_feature_of_every_box_and_union(features, small_scenes, d
 @pytest.mark.parametrize("batch_images", [1, 3, 64])
 def test_batch_size_does_not_matter(tmp_path, features, small_scenes, detector, batch_images):
     extract_features(tmp_path, scenes=small_scenes, detector=detector, batch_images=batch_images, splits=("val",))
-    expected, found = FeatureBank.open(features[0] / "val"), FeatureBank.open(tmp_path / "val")
+    expected, found = FeatureStore.open(features[0] / "val"), FeatureStore.open(tmp_path / "val")
     rows = np.arange(len(expected))
     for region in ("subject", "union", "object"):
         a, b = getattr(expected, region)(rows), getattr(found, region)(rows)
@@ -159,7 +159,7 @@ def test_sigterm_ends_after_the_batch_and_the_same_command_goes_on(tmp_path, sma
 def test_the_cut_into_shards_changes_no_row(tmp_path, features, small_scenes, detector, images_per_shard):
     arguments = {"scenes": small_scenes, "detector": detector, "images_per_shard": images_per_shard}
     extract_features(tmp_path, batch_images=1, splits=("train",), **arguments)
-    expected, found = FeatureBank.open(features[0] / "train"), FeatureBank.open(tmp_path / "train")
+    expected, found = FeatureStore.open(features[0] / "train"), FeatureStore.open(tmp_path / "train")
     assert len(list((tmp_path / "train").glob("union_features-*.npy"))) == -(-23 // images_per_shard)
     rows = np.arange(len(expected))
     for region in ("subject", "union", "object"):
@@ -252,7 +252,7 @@ def test_unfinished_features_of_other_settings_are_refused(tmp_path, small_scene
 def test_half_precision_is_near_and_another_word_is_refused(tmp_path, features, small_scenes, detector, precision):
     arguments = {"scenes": small_scenes, "detector": detector, "splits": ("val",)}
     extract_features(tmp_path, precision=precision, **arguments)
-    expected, found = FeatureBank.open(features[0] / "val"), FeatureBank.open(tmp_path / "val")
+    expected, found = FeatureStore.open(features[0] / "val"), FeatureStore.open(tmp_path / "val")
     rows = np.arange(len(expected))
     a, b = expected.union(rows), found.union(rows)
     assert not np.array_equal(a, b) and np.abs(a - b).max() < 0.05 * np.abs(a).max()
@@ -280,18 +280,18 @@ def test_unreadable_pictures_are_named_counted_and_left_out(tmp_path, new_small_
     assert all(item["reason"] for item in summary["unreadable_images"])
     train = summary["splits"]["train"]
     assert (train["images"], train["relations"], train["relations_left_out"]) == (6, 18, 9)
-    bank = FeatureBank.open(tmp_path / "features" / "train")
-    assert len(bank) == 18 and not set(bank.images["file_name"]) & set(names)
+    store = FeatureStore.open(tmp_path / "features" / "train")
+    assert len(store) == 18 and not set(store.images["file_name"]) & set(names)
     # What is left has the features and the boxes that it would have had anyway.
     annotations = read_annotations(scenes, "train")
     rows = np.flatnonzero(~annotations.relations["image"].isin([0, 4, 5]))
     whole = annotations.relations.iloc[rows]
     for role in ("subject", "object"):
-        assert np.array_equal(bank.relations[role], whole[role])
+        assert np.array_equal(store.relations[role], whole[role])
         theirs = annotations.boxes_xyxy(whole[f"{role}_box"].to_numpy())
-        ours = bank.boxes[["x1", "y1", "x2", "y2"]].to_numpy()[bank.relations[f"{role}_box"]]
+        ours = store.boxes[["x1", "y1", "x2", "y2"]].to_numpy()[store.relations[f"{role}_box"]]
         assert np.array_equal(ours, theirs)
-    shown = bank.images["file_name"].to_numpy()[bank.relations["image"]]
+    shown = store.images["file_name"].to_numpy()[store.relations["image"]]
     assert np.array_equal(shown, annotations.images["file_name"].to_numpy()[whole["image"]])
 
 
@@ -344,15 +344,15 @@ def test_pictures_of_every_kind_are_used_as_they_decode(tmp_path, new_small_scen
     assert summary["unreadable_images"] == []
     assert summary["splits"]["train"]["images_of_unexpected_size"] == ["train_005.jpg", "train_007.jpg"]
     encoder, annotations = open_detector(detector)[0], read_annotations(scenes, "train")
-    bank = FeatureBank.open(tmp_path / "features" / "train")
+    store = FeatureStore.open(tmp_path / "features" / "train")
     for number in range(8):
         picture = read_picture(annotations.image_path(number))
         assert picture.shape[:2] == {5: (64, 90), 7: (90, 64)}.get(number, (64, 64))
-        rows = np.flatnonzero(bank.boxes["image"] == number)
+        rows = np.flatnonzero(store.boxes["image"] == number)
         images, scale = prepare(picture[None], encoder.config)
         with torch.no_grad():
             expected = encoder(images, [scaled_boxes(annotations.boxes_xyxy(rows), scale)]).numpy()
-        assert np.allclose(bank.box(rows), expected, rtol=2e-3, atol=1e-2)
+        assert np.allclose(store.box(rows), expected, rtol=2e-3, atol=1e-2)
 
 
 def save_with_a_late_note(picture, path):
@@ -365,7 +365,7 @@ def save_with_a_late_note(picture, path):
     path.write_bytes(whole[:-12] + note + whole[-12:])
 
 
-def test_finished_banks_of_another_encoder_are_refused(tmp_path, features, small_scenes, detector):
+def test_finished_stores_of_another_encoder_are_refused(tmp_path, features, small_scenes, detector):
     torch.manual_seed(1)
     save_detector(tmp_path / "other.safetensors", RegionEncoder(1 / 64, short_side=64))
     with pytest.raises(WorkbenchError, match="encoder"):

@@ -7,7 +7,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.regions import imported
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.regions.imported import import_features
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -63,27 +63,27 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
     assert Vocabulary.read(tmp_path / "out") == Vocabulary.read(source)
     order = np.random.default_rng(seed).permutation(rows)
     for split, arrays in splits.items():
-        bank = FeatureBank.open(tmp_path / "out" / split)
-        assert bank.entity_region == ("box" if own else "union")
-        np.testing.assert_array_equal(bank.union(order), arrays["feature"][order])
+        store = FeatureStore.open(tmp_path / "out" / split)
+        assert store.entity_region == ("box" if own else "union")
+        np.testing.assert_array_equal(store.union(order), arrays["feature"][order])
         for role in ("subject", "object"):
             features = arrays[f"{role}_feature" if own else "feature"]
-            np.testing.assert_array_equal(getattr(bank, role)(order), features[order])
+            np.testing.assert_array_equal(getattr(store, role)(order), features[order])
         for role in ("subject", "relation", "object"):
-            assert bank.relations[role].tolist() == arrays[role].tolist()
-        image_ids = bank.images["image_id"].to_numpy()
+            assert store.relations[role].tolist() == arrays[role].tolist()
+        image_ids = store.images["image_id"].to_numpy()
         assert (np.diff(image_ids) > 0).all()
-        assert image_ids[bank.relations["image"]].tolist() == arrays["image_id"].tolist()
+        assert image_ids[store.relations["image"]].tolist() == arrays["image_id"].tolist()
         for role in ("subject", "object"):
-            assert ends_xyxy(bank, role, own).tolist() == arrays[f"{role}_box"].tolist()
+            assert ends_xyxy(store, role, own).tolist() == arrays[f"{role}_box"].tolist()
 
 
-def ends_xyxy(bank, role, own):
+def ends_xyxy(store, role, own):
     corners = ["x1", "y1", "x2", "y2"]
     if own:
-        return bank.boxes[corners].to_numpy()[bank.relations[f"{role}_box"]]
-    assert bank.relations[f"{role}_box"].tolist() == list(range(len(bank)))
-    return bank.relations[[f"{role}_{corner}" for corner in corners]].to_numpy()
+        return store.boxes[corners].to_numpy()[store.relations[f"{role}_box"]]
+    assert store.relations[f"{role}_box"].tolist() == list(range(len(store)))
+    return store.relations[[f"{role}_{corner}" for corner in corners]].to_numpy()
 
 
 def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source):
@@ -94,20 +94,20 @@ def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source
     arrays["subject"][:] = arrays["image_id"][:] = 1
     np.savez(source / "train.npz", **arrays)
     import_features(tmp_path / "out", source=source)
-    bank = FeatureBank.open(tmp_path / "out/train")
-    assert bank.relations["subject_box"].nunique() == 1 and len(bank.boxes) == 11
+    store = FeatureStore.open(tmp_path / "out/train")
+    assert store.relations["subject_box"].nunique() == 1 and len(store.boxes) == 11
 
 
 def test_image_sizes_and_unions_from_the_boxes(tmp_path, import_source):
     source, splits = import_source()
     import_features(tmp_path / "out", source=source)
-    bank, arrays = FeatureBank.open(tmp_path / "out/val"), splits["val"]
-    for place, image_id in enumerate(bank.images["image_id"]):
+    store, arrays = FeatureStore.open(tmp_path / "out/val"), splits["val"]
+    for place, image_id in enumerate(store.images["image_id"]):
         here = np.concatenate([arrays[f"{r}_box"][arrays["image_id"] == image_id] for r in ("subject", "object")])
-        assert bank.images[["width", "height"]].to_numpy()[place].tolist() == (here[:, 2:].max(axis=0) + 1).tolist()
+        assert store.images[["width", "height"]].to_numpy()[place].tolist() == (here[:, 2:].max(axis=0) + 1).tolist()
     both = np.stack([arrays["subject_box"], arrays["object_box"]])
     expected = np.concatenate([both[..., :2].min(axis=0), both[..., 2:].max(axis=0)], axis=1)
-    assert bank.boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == expected.tolist()
+    assert store.boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == expected.tolist()
 
 
 def text_vectors(source, relations=None):
@@ -143,8 +143,8 @@ def test_a_manifest_names_encoder_and_support(tmp_path, import_source):
         np.savez(source / f"{split}.npz", **(arrays | {"feature": np.abs(arrays["feature"])}))
     (source / "manifest.json").write_text(json.dumps({"encoder": "CLIP ViT-B/32", "support": "rectified", "note": 1}))
     import_features(tmp_path / "out", source=source)
-    bank = FeatureBank.open(tmp_path / "out/train", expect_encoder="CLIP ViT-B/32")
-    assert bank.support == "rectified"
+    store = FeatureStore.open(tmp_path / "out/train", expect_encoder="CLIP ViT-B/32")
+    assert store.support == "rectified"
 
 
 def with_arrays(split, change):
@@ -267,7 +267,7 @@ def test_a_killed_import_continues_to_the_same_bytes(tmp_path, import_source, mo
     text_vectors(source)
     summary = import_features(tmp_path / "whole", source=source)
     monkeypatch.setattr(imported, "ROWS_PER_CHUNK", 7)
-    flush, left = FeatureBankWriter.flush, iter(range(calls))
+    flush, left = FeatureStoreWriter.flush, iter(range(calls))
 
     def flush_or_die(writer):
         if next(left, None) is None:
@@ -275,7 +275,7 @@ def test_a_killed_import_continues_to_the_same_bytes(tmp_path, import_source, mo
         flush(writer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FeatureBankWriter, "flush", flush_or_die)
+        patch.setattr(FeatureStoreWriter, "flush", flush_or_die)
         with pytest.raises(KeyboardInterrupt):
             import_features(tmp_path / "killed", source=source)
     assert import_features(tmp_path / "killed", source=source) == summary
@@ -297,9 +297,9 @@ def test_visual_genome_rows(tmp_path, real_data):
     assert len(summary["absent_from_train"]["relation"]) == 6 and summary["warnings"] == []
     assert (summary["dimension"], summary["text_dimension"], summary["entity_region"]) == (512, 512, "union")
     for split in SPLITS:
-        bank, arrays = FeatureBank.open(tmp_path / split), np.load(source / f"{split}.npz")
-        bank.check_finite()
-        rows = np.arange(0, len(bank), 7)
-        np.testing.assert_array_equal(bank.union(rows), arrays["feature"][rows])
-        assert bank.relations["relation"].tolist() == arrays["relation"].tolist()
+        store, arrays = FeatureStore.open(tmp_path / split), np.load(source / f"{split}.npz")
+        store.check_finite()
+        rows = np.arange(0, len(store), 7)
+        np.testing.assert_array_equal(store.union(rows), arrays["feature"][rows])
+        assert store.relations["relation"].tolist() == arrays["relation"].tolist()
     assert np.load(tmp_path / "text/object_embeddings.npy").shape == (150, 512)

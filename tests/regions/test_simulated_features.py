@@ -1,4 +1,4 @@
-"""Simulated banks: rows are functions of seed and row, signed, of unit variance, and tell the classes apart."""
+"""Simulated stores: rows are functions of seed and row, signed, of unit variance, and tell the classes apart."""
 
 import numpy as np
 import pytest
@@ -6,45 +6,45 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.regions import simulated_features
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.regions.simulated_features import SimulatedFeatures, simulate_features
 from workbench.scenes.annotations import read_annotations
 
 
 @pytest.fixture
-def bank_rows(small_scenes, tmp_path):
+def store_rows(small_scenes, tmp_path):
     def make(name, **options):
         rows = simulate_features(tmp_path / name, annotations=small_scenes, dimension=32, **options)
-        return rows, {split: FeatureBank.open(tmp_path / name / split) for split in ("train", "val", "test")}
+        return rows, {split: FeatureStore.open(tmp_path / name / split) for split in ("train", "val", "test")}
 
     return make
 
 
-def test_banks_fit_the_annotations(bank_rows, small_scenes):
-    rows, banks = bank_rows("banks")
-    for split, bank in banks.items():
+def test_stores_fit_the_annotations(store_rows, small_scenes):
+    rows, stores = store_rows("stores")
+    for split, store in stores.items():
         annotations = read_annotations(small_scenes, split)
         assert rows[split] == {"boxes": len(annotations.boxes), "unions": len(annotations.relations)}
-        assert bank.dimension == 32 and bank.support == "signed" and len(bank) == len(annotations.relations)
-        unions = bank.union(np.arange(len(bank)))
+        assert store.dimension == 32 and store.support == "signed" and len(store) == len(annotations.relations)
+        unions = store.union(np.arange(len(store)))
         assert (unions < 0).any() and (unions > 0).any()
-        assert not np.array_equal(unions, bank.subject(np.arange(len(bank))))
+        assert not np.array_equal(unions, store.subject(np.arange(len(store))))
 
 
-def test_rows_do_not_depend_on_the_pieces_in_which_they_are_written(bank_rows, monkeypatch):
-    _, whole = bank_rows("whole")
+def test_rows_do_not_depend_on_the_pieces_in_which_they_are_written(store_rows, monkeypatch):
+    _, whole = store_rows("whole")
     monkeypatch.setattr(simulated_features, "ROWS_PER_CHUNK", 7)
     monkeypatch.setattr(simulated_features, "ROWS_PER_FLUSH", 14)
-    _, pieces = bank_rows("pieces")
-    _, other = bank_rows("other", seed=1)
+    _, pieces = store_rows("pieces")
+    _, other = store_rows("other", seed=1)
     for split in whole:
         every = np.arange(len(whole[split]))
         assert np.array_equal(whole[split].union(every), pieces[split].union(every))
         assert not np.array_equal(whole[split].union(every), other[split].union(every))
 
 
-def test_a_killed_call_goes_on_and_finished_banks_stay(bank_rows, tmp_path, monkeypatch):
-    _, whole = bank_rows("whole")
+def test_a_killed_call_goes_on_and_finished_stores_stay(store_rows, tmp_path, monkeypatch):
+    _, whole = store_rows("whole")
     monkeypatch.setattr(simulated_features, "ROWS_PER_CHUNK", 4)
     monkeypatch.setattr(simulated_features, "ROWS_PER_FLUSH", 8)
     unions, calls = SimulatedFeatures.unions, []
@@ -57,20 +57,20 @@ def test_a_killed_call_goes_on_and_finished_banks_stay(bank_rows, tmp_path, monk
 
     monkeypatch.setattr(SimulatedFeatures, "unions", killed)
     with pytest.raises(KeyboardInterrupt):
-        bank_rows("cut")
-    _, cut = bank_rows("cut")
+        store_rows("cut")
+    _, cut = store_rows("cut")
     assert calls[4] == 8  # flushed before the kill, so not written again
     every = np.arange(len(whole["train"]))
     assert np.array_equal(whole["train"].union(every), cut["train"].union(every))
     assert np.array_equal(whole["train"].subject(every), cut["train"].subject(every))
     count = len(calls)
-    bank_rows("cut")
+    store_rows("cut")
     assert len(calls) == count
 
 
-def test_sparse_banks_have_the_shape_and_hold_zeros(bank_rows):
-    _, banks = bank_rows("holes", sparse=True)
-    assert not banks["train"].union(np.arange(len(banks["train"]))).any()
+def test_sparse_stores_have_the_shape_and_hold_zeros(store_rows):
+    _, stores = store_rows("holes", sparse=True)
+    assert not stores["train"].union(np.arange(len(stores["train"]))).any()
 
 
 def test_features_are_standardised_and_nearest_to_their_class():
@@ -103,5 +103,5 @@ def test_tables_are_read_where_they_are(small_scenes, tmp_path):
         write_relation_tables(tmp_path / "tables" / split, read_annotations(small_scenes, split))
     for name in ("objects.json", "predicates.json"):
         shutil.copy(small_scenes / name, tmp_path / "tables")
-    rows = simulate_features(tmp_path / "banks", annotations=tmp_path / "tables", dimension=16)
+    rows = simulate_features(tmp_path / "stores", annotations=tmp_path / "tables", dimension=16)
     assert rows["train"]["unions"] == read_json(tmp_path / "tables" / "train" / "tables.json")["rows"]["relations"]

@@ -9,8 +9,8 @@ from torch import nn
 from workbench.diffusion.denoiser_kinds import build_denoiser
 from workbench.diffusion.diffusion_config import DiffusionConfig
 from workbench.errors import WorkbenchError
-from workbench.regions.bank import FeatureBankWriter
 from workbench.regions.encoder import RegionEncoder
+from workbench.regions.feature_store import FeatureStoreWriter
 from workbench.runs import cost_networks
 from workbench.runs.cost_data import DataSize, data_size
 from workbench.runs.cost_machines import MACHINES, machine_called
@@ -147,7 +147,7 @@ def test_data_that_are_here_are_counted(tmp_path):
     folder = tmp_path / "data" / "imported" / "own"
     for split in ("train", "val"):
         tables = read_annotations(tmp_path / "annotations", split)
-        writer = FeatureBankWriter(
+        writer = FeatureStoreWriter(
             folder / split, images=tables.images, boxes=tables.boxes, relations=tables.relations, dimension=8,
             encoder="none", sparse=True,
         )  # fmt: skip
@@ -166,8 +166,8 @@ def test_profiles_are_planned_before_anything_is_there(profile):
     assert told["total"]["written"] == pytest.approx(sum(entry["written"] for entry in told["stages"]))
     assert plan.tables and "one seed" in text and "assumed:" in text
     if profile == "gqa-lt":
-        bank = next(entry for entry in told["stages"] if entry["stage"] == "features")
-        assert 38e9 < bank["written"] < 46e9  # 3.9 M unions and 1.4 M boxes of 4096 float16
+        store = next(entry for entry in told["stages"] if entry["stage"] == "features")
+        assert 38e9 < store["written"] < 46e9  # 3.9 M unions and 1.4 M boxes of 4096 float16
         assert all(entry["host_bytes"] < 6e9 for entry in told["stages"])
 
 

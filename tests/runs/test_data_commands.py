@@ -1,18 +1,18 @@
-"""Commands for data sets and feature banks, through the command line."""
+"""Commands for data sets and feature stores, through the command line."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from workbench.__main__ import main
-from workbench.regions.bank_writer import FeatureBankWriter
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.runs.artefacts import Run, import_stage
 
 
-def small_bank(folder, detector=None, seed=0):
+def small_store(folder, detector=None, seed=0):
     """Seven relations between seven boxes in one picture, with features of four numbers."""
     boxes = pd.DataFrame(np.zeros((7, 6), dtype=np.float32), columns=["image", "x1", "y1", "x2", "y2", "object_class"])
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder / "train",
         images=pd.DataFrame({"image_id": [1], "file_name": ["a.jpg"], "width": [9], "height": [9]}),
         boxes=boxes.astype({"image": int, "object_class": int}),
@@ -29,7 +29,7 @@ def small_bank(folder, detector=None, seed=0):
 
 @pytest.mark.parametrize("damage", ["bytes", "cut", "removed"])
 def test_a_damaged_shard_is_named(toy_project, capsys, damage):
-    stage = Run.open("trial").stage("features", small_bank, detector="none")
+    stage = Run.open("trial").stage("features", small_store, detector="none")
     assert main(["features", "check", "trial"]) == 0
     shard = stage.folder / "train" / "union_features-00000.npy"
     content = bytearray(shard.read_bytes())
@@ -43,7 +43,7 @@ def test_a_damaged_shard_is_named(toy_project, capsys, damage):
 
 
 def test_imported_features_are_imported_again(toy_project, capsys):
-    stage = import_stage("elsewhere", small_bank, seed=3)
+    stage = import_stage("elsewhere", small_store, seed=3)
     (stage.folder / "train" / "box_features-00000.npy").write_bytes(b"")
     assert main(["features", "check", "elsewhere", "--remake"]) == 2
     assert "Import them again" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.runs.simulation import default_names, read_names, simulate
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.relation_tables import RelationTables
@@ -18,8 +18,8 @@ def test_with_features_the_folder_is_laid_out_as_an_import(tmp_path):
     names = Vocabulary.read(tmp_path / "data")
     assert (len(names.objects), len(names.relations)) == (1702, 310)
     for split in ("train", "val", "test"):
-        bank = FeatureBank.open(tmp_path / "data" / split)
-        assert len(bank) == summary[split]["relations"] == summary["features"][split]["unions"]
+        store = FeatureStore.open(tmp_path / "data" / split)
+        assert len(store) == summary[split]["relations"] == summary["features"][split]["unions"]
     text = TextEmbeddings.open(tmp_path / "data" / "text")
     assert text.objects.shape == (1702, 768) and text.relations.shape == (310, 768)
 

@@ -13,7 +13,7 @@ from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.runs.artefacts import Run
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -30,7 +30,7 @@ RELATIONS = ("on", "<b>near</b>", "under $x$", "holding")
 DIMENSION, REAL, GENERATED = 16, 240, 150
 
 
-def write_bank(folder, rows: int, seed: int, dimension: int = DIMENSION) -> FeatureBank:
+def write_store(folder, rows: int, seed: int, dimension: int = DIMENSION) -> FeatureStore:
     random = np.random.default_rng(seed)
     rate = 1 / np.arange(1, len(OBJECTS) + 1)
     ends = random.choice(len(OBJECTS), (rows, 2), p=rate / rate.sum())
@@ -43,7 +43,7 @@ def write_bank(folder, rows: int, seed: int, dimension: int = DIMENSION) -> Feat
     boxes = pd.DataFrame({"image": np.tile(relations["image"], 2), "object_class": ends.T.reshape(-1)})
     for name, value in (("x1", 1), ("y1", 2), ("x2", 30), ("y2", 20)):
         boxes[name] = np.float32(value)
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder, relations=relations, boxes=boxes, dimension=dimension, encoder="made-up", support="signed",
         images=pd.DataFrame({"image_id": np.arange(images), "file_name": [f"{k}.jpg" for k in range(images)],
                              "width": 40, "height": 30}),
@@ -51,7 +51,7 @@ def write_bank(folder, rows: int, seed: int, dimension: int = DIMENSION) -> Feat
     writer.write_boxes(0, random.standard_normal((2 * rows, dimension)))
     writer.write_unions(0, random.standard_normal((rows, dimension)) + relations["relation"].to_numpy()[:, None])
     writer.finish()
-    return FeatureBank.open(folder)
+    return FeatureStore.open(folder)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("map")
     vocabulary = Vocabulary(OBJECTS, RELATIONS)
     vocabulary.write(root / "features")
-    bank = write_bank(root / "features" / "train", REAL, seed=0)
+    store = write_store(root / "features" / "train", REAL, seed=0)
     random = np.random.default_rng(7)
     vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
     write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text", **vectors)
@@ -74,7 +74,7 @@ def made(tmp_path_factory):
     table.to_parquet(root / "generated" / "generated.parquet")
     features = random.standard_normal((GENERATED, DIMENSION)) + table["relation"].to_numpy()[:, None]
     save_array(root / "generated" / "union_features.npy", features.astype(np.float16))
-    write_manifest(root / "generated", bank, GENERATED, "seed")
+    write_manifest(root / "generated", store, GENERATED, "seed")
     return root
 
 
@@ -105,30 +105,30 @@ def fidelity_table() -> pd.DataFrame:
 
 def open_map(made, stage, **options) -> map_browser.FeatureMap:
     folder, metrics = stage
-    bank = FeatureBank.open(made / "features" / "train")
+    store = FeatureStore.open(made / "features" / "train")
     vocabulary = Vocabulary.read(made / "features")
     given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
     points = given.pop("points", None)
     return map_browser.FeatureMap(
-        pd.read_parquet(folder / map_stage.POINTS) if points is None else points, given.pop("bank", bank),
-        given.pop("generated", GeneratedFeatures.open(made / "generated", bank)), vocabulary,
-        count_classes(bank.relations, vocabulary), **given,
+        pd.read_parquet(folder / map_stage.POINTS) if points is None else points, given.pop("store", store),
+        given.pop("generated", GeneratedFeatures.open(made / "generated", store)), vocabulary,
+        count_classes(store.relations, vocabulary), **given,
     )  # fmt: skip
 
 
 def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(made, stage):
     folder, metrics = stage
     points = pd.read_parquet(folder / map_stage.POINTS)
-    bank = FeatureBank.open(made / "features" / "train")
+    store = FeatureStore.open(made / "features" / "train")
     assert points["source"].value_counts().to_dict() == {"real": 60, "generated": 60}
     for source, table in (
-        ("real", bank.relations),
+        ("real", store.relations),
         ("generated", pd.read_parquet(made / "generated/generated.parquet")),
     ):
         own = points[points["source"] == source]
         assert own["row"].is_unique
         assert (own[list(ROLES)].to_numpy() == table[list(ROLES)].to_numpy()[own["row"]]).all()
-    counts = count_classes(bank.relations, Vocabulary.read(made / "features"))
+    counts = count_classes(store.relations, Vocabulary.read(made / "features"))
     for role in ROLES:
         assert (points[f"{role}_band"] == band_of_class(counts.of_role(role))[points[role]]).all()
     assert points["entropy"].between(0, np.log(5) + 1e-9).all()
@@ -173,10 +173,10 @@ def test_neighbours_are_scikit_learns_one_for_each_picture(made, monkeypatch, ke
 
     monkeypatch.setattr("workbench.studio.browsers.map_neighbours.ROWS_PER_BLOCK", 32)
     monkeypatch.setattr("workbench.studio.browsers.map_neighbours.CANDIDATES", 2)
-    bank = FeatureBank.open(made / "features" / "train")
+    store = FeatureStore.open(made / "features" / "train")
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
-    near, images = RealNeighbours(bank, chosen, kept_bytes), bank.relations["image"].to_numpy()
-    reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(bank.union(chosen))
+    near, images = RealNeighbours(store, chosen, kept_bytes), store.relations["image"].to_numpy()
+    reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))
     for query in np.random.default_rng(1).standard_normal((4, DIMENSION)).astype(np.float32):
         distances, order = (found[0] for found in reference.kneighbors(query[None]))
         _, first = np.unique(images[chosen[order]], return_index=True)
@@ -189,8 +189,8 @@ def test_neighbours_are_scikit_learns_one_for_each_picture(made, monkeypatch, ke
 
 
 def test_a_copied_feature_is_at_distance_zero(made):
-    bank = FeatureBank.open(made / "features" / "train")
-    rows, distances = RealNeighbours(bank, np.arange(REAL)).nearest(bank.union([17])[0])
+    store = FeatureStore.open(made / "features" / "train")
+    rows, distances = RealNeighbours(store, np.arange(REAL)).nearest(store.union([17])[0])
     assert (rows[0], distances[0]) == (17, 0.0)
 
 
@@ -368,9 +368,9 @@ def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(ma
     from_page(figure, "plotly_click", [(1, 7)])
     assert browser.state.point == 67
     real = browser.points.row[~browser.points.generated]
-    bank = FeatureBank.open(made / "features" / "train")
-    query = GeneratedFeatures.open(made / "generated", bank).union([browser.points.row[67]])[0]
-    expected, _ = RealNeighbours(bank, real).nearest(query)
+    store = FeatureStore.open(made / "features" / "train")
+    query = GeneratedFeatures.open(made / "generated", store).union([browser.points.row[67]])[0]
+    expected, _ = RealNeighbours(store, real).nearest(query)
     details = browser._details
     assert [one.row for one in details.neighbours] == expected.tolist()
     assert [role for role, _ in details.seeds] == ["subject", "object"]
@@ -442,11 +442,11 @@ def test_a_map_of_other_features_is_refused(made, stage, tmp_path):
     with pytest.raises(WorkbenchError, match="encoder"):
         open_map(made, stage, map_metrics=metrics | {"encoder": "another"})
     with pytest.raises(WorkbenchError, match="dimension"):
-        open_map(made, stage, bank=write_bank(tmp_path / "wide", REAL, seed=0, dimension=20))
+        open_map(made, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
     with pytest.raises(WorkbenchError, match="class"):
-        open_map(made, stage, bank=write_bank(tmp_path / "other", REAL, seed=5))
+        open_map(made, stage, store=write_store(tmp_path / "other", REAL, seed=5))
     with pytest.raises(WorkbenchError, match="rows, but the map shows row"):
-        open_map(made, stage, bank=write_bank(tmp_path / "short", 9, seed=0))
+        open_map(made, stage, store=write_store(tmp_path / "short", 9, seed=0))
     with pytest.raises(WorkbenchError, match="entropy"):
         open_map(made, stage, points=points.drop(columns="entropy"))
     with pytest.raises(WorkbenchError, match="relation_band"):

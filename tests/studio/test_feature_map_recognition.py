@@ -13,7 +13,7 @@ from workbench.recognition.evaluation import evaluate_recogniser
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.recognition.training import train_recogniser
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers.map_recognition import right_or_wrong
 
@@ -34,7 +34,7 @@ def write_features(folder, seed: int = 0):
         boxes = pd.DataFrame({"image": np.tile(relations["image"], 2), "object_class": ends.T.reshape(-1)})
         boxes = boxes.assign(**dict.fromkeys(("x1", "y1", "x2", "y2"), np.float32(1)))
         images = pd.DataFrame({"image_id": np.arange(25), "file_name": "a.jpg", "width": 9, "height": 9})
-        writer = FeatureBankWriter(folder / split, images=images, boxes=boxes, relations=relations,
+        writer = FeatureStoreWriter(folder / split, images=images, boxes=boxes, relations=relations,
                                    dimension=DIMENSION, encoder="made-up", support="signed")  # fmt: skip
         writer.write_boxes(0, random.standard_normal((2 * ROWS, DIMENSION)) + boxes["object_class"].to_numpy()[:, None])
         writer.write_unions(0, random.standard_normal((ROWS, DIMENSION)))
@@ -73,7 +73,7 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(tmp_path, arch
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
     right = right_or_wrong(tmp_path / "recogniser", features, generated, points)
-    alone = FeatureRows(GeneratedRows(generated, FeatureBank.open(features / "train")), "generated")
+    alone = FeatureRows(GeneratedRows(generated, FeatureStore.open(features / "train")), "generated")
     head = load_recogniser(tmp_path / "recogniser").head
     ((_, scores),) = probability_batches(head, alone, torch.device("cpu"))
     for role in ROLES:

@@ -23,7 +23,7 @@ from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
 FORMAT = "workbench denoiser 1"
 WEIGHT = "weight."
@@ -115,18 +115,18 @@ class DenoiserCheckpoint:
             DenoiserIdentity(**names, **lists, **arrays),
         )
 
-    def require_bank(self, bank: "FeatureBank") -> None:
-        """WorkbenchError unless the bank's dimension, encoder and support are those of the training features."""
+    def require_store(self, store: "FeatureStore") -> None:
+        """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""
         pairs = (
-            ("dimension", bank.dimension, self.config.feature_dimension),
-            ("encoder", bank.encoder, self.identity.encoder),
-            ("support", bank.support, self.identity.support),
+            ("dimension", store.dimension, self.config.feature_dimension),
+            ("encoder", store.encoder, self.identity.encoder),
+            ("support", store.support, self.identity.support),
         )
         for name, found, expected in pairs:
             if found != expected:
                 raise WorkbenchError(
-                    f"the feature bank's {name} is {found!r}, but the denoiser was trained on {expected!r}. "
-                    "Use the bank it was trained with, or train a denoiser on this one."
+                    f"the feature store's {name} is {found!r}, but the denoiser was trained on {expected!r}. "
+                    "Use the store it was trained with, or train a denoiser on this one."
                 )
 
     def require_text(self, text: "TextEmbeddings") -> None:

@@ -29,7 +29,7 @@ ROWS_FOR_MOMENTS = 50_000
 
 
 class FeatureMatrix(Protocol):
-    """Features (N, D) of which some rows at a time are read: a NumPy array, or the unions of a bank on disk."""
+    """Features (N, D) of which some rows at a time are read: a NumPy array, or the unions of a store on disk."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_obj
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import ROLES
 
 REPORT, NORMS = "fidelity.parquet", "norms.npz"
@@ -45,12 +45,12 @@ def study_fidelity(
     """
     require_choices({"start": (start, STARTS), "seed_map": (seed_map, SEED_MAPS)})
     folder = Path(folder)
-    train, held_out = (FeatureBank.open(Path(features) / split) for split in ("train", "val"))
+    train, held_out = (FeatureStore.open(Path(features) / split) for split in ("train", "val"))
     rows = _known_rows(train.relations, held_out.relations, most_rows, seed)
     wanted = _labels(held_out.relations.iloc[rows])
     checkpoint = DenoiserCheckpoint.load(Path(diffusion) / "denoiser.safetensors")
     embeddings = TextEmbeddings.open(text)
-    checkpoint.require_bank(train)
+    checkpoint.require_store(train)
     checkpoint.require_text(embeddings)
     conditions, index = condition_table(
         embeddings, wanted, checkpoint.hardness_model(), captions=read_triplets(triplets)
@@ -73,7 +73,7 @@ def study_fidelity(
     return {"settings": asdict(settings), "rows": len(rows)} | _nested(report)
 
 
-def _seeds(train: FeatureBank, wanted: pd.DataFrame, start: str, seed_map: str, seed: int) -> np.ndarray:
+def _seeds(train: FeatureStore, wanted: pd.DataFrame, start: str, seed_map: str, seed: int) -> np.ndarray:
     boxes = subject_object_seed(train, wanted, seed)
     mean = class_mean(train, wanted, boxes, relation=start != "subject-object", seed_map=seed_map, seed=seed)
     return mean(np.arange(len(wanted)))

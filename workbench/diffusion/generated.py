@@ -1,4 +1,4 @@
-"""Generated features on disk: written in parts, read like a feature bank."""
+"""Generated features on disk: written in parts, read like a feature store."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from workbench.processes import Processes
 from workbench.stopping import Stopped, stop_on_sigterm
 
 if TYPE_CHECKING:
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
 MANIFEST = "generated.json"
 _AGAIN = "Delete the folder and generate the features again."
@@ -22,11 +22,11 @@ _AGAIN = "Delete the folder and generate the features again."
 class GeneratedFeatures:
     """Features of generated relations: ``relations`` (one row a sample), ``len``, ``union``, ``subject``, ``object``.
 
-    Subject and object features are the bank's at the seed boxes, or generated ones where the folder has them.
+    Subject and object features are the store's at the seed boxes, or generated ones where the folder has them.
     """
 
-    def __init__(self, folder: Path, bank: "FeatureBank", manifest: dict, relations: pd.DataFrame):
-        self.folder, self.bank, self.relations = Path(folder), bank, relations
+    def __init__(self, folder: Path, store: "FeatureStore", manifest: dict, relations: pd.DataFrame):
+        self.folder, self.store, self.relations = Path(folder), store, relations
         self.dimension: int = manifest["dimension"]
         self.encoder: str = manifest["encoder"]
         self.support: str = manifest["support"]
@@ -35,21 +35,21 @@ class GeneratedFeatures:
         self._arrays = {region: _open_array(self.folder, region, len(relations), self.dimension) for region in regions}
 
     @classmethod
-    def open(cls, folder: Path, bank: "FeatureBank") -> "GeneratedFeatures":
-        """Open a finished folder; ``bank`` is the train bank that the seed boxes were drawn from.
+    def open(cls, folder: Path, store: "FeatureStore") -> "GeneratedFeatures":
+        """Open a finished folder; ``store`` is the train store that the seed boxes were drawn from.
 
         WorkbenchError where a file is missing or cut short, or where dimension, encoder, support or number of boxes
-        of the bank are not those of the seed boxes.
+        of the store are not those of the seed boxes.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {MANIFEST}). Run notebook 03.")
         manifest = read_json(folder / MANIFEST)
-        for name, found in bank_identity(bank).items():
+        for name, found in store_identity(store).items():
             if manifest.get(name) != found:
                 raise WorkbenchError(
-                    f"{folder}: generated for a bank with {name} {manifest.get(name)!r}, but this bank has {found!r}. "
-                    "Open it with the train bank it was generated from, or generate again."
+                    f"{folder}: generated for a store with {name} {manifest.get(name)!r}, but this one has {found!r}. "
+                    "Open it with the train store it was generated from, or generate again."
                 )
         try:
             relations = pd.read_parquet(folder / "generated.parquet")
@@ -57,7 +57,7 @@ class GeneratedFeatures:
             raise WorkbenchError(f"{folder / 'generated.parquet'}: not a readable table ({error}). {_AGAIN}") from error
         if len(relations) != manifest["rows"]:
             raise WorkbenchError(f"{folder}: {len(relations)} rows, but {MANIFEST} says {manifest['rows']}. {_AGAIN}")
-        return cls(folder, bank, manifest, relations)
+        return cls(folder, store, manifest, relations)
 
     def __len__(self) -> int:
         return len(self.relations)
@@ -77,7 +77,7 @@ class GeneratedFeatures:
     def _entity(self, role: str, rows: np.ndarray) -> np.ndarray:
         if role in self._arrays:
             return self._arrays[role][np.asarray(rows)].astype(np.float32)
-        return self.bank.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)])
+        return self.store.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)])
 
 
 class PartialFeatures:
@@ -165,25 +165,25 @@ class PartialFeatures:
 
 
 def finish_generated(
-    folder: Path, table: pd.DataFrame, bank: "FeatureBank", entity_features: str, processes: Processes
+    folder: Path, table: pd.DataFrame, store: "FeatureStore", entity_features: str, processes: Processes
 ) -> None:
     """Write ``table`` as generated.parquet and the manifest, in one of ``processes``; all return when it is done."""
     if processes.main:
         with atomic_path(Path(folder) / "generated.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-        write_manifest(folder, bank, len(table), entity_features)
+        write_manifest(folder, store, len(table), entity_features)
     processes.wait()
 
 
-def write_manifest(folder: Path, bank: "FeatureBank", rows: int, entity_features: str) -> None:
+def write_manifest(folder: Path, store: "FeatureStore", rows: int, entity_features: str) -> None:
     """Write ``generated.json``, the last file: the folder counts as finished from now on."""
-    write_json(Path(folder) / MANIFEST, bank_identity(bank) | {"rows": rows, "entity_features": entity_features})
+    write_json(Path(folder) / MANIFEST, store_identity(store) | {"rows": rows, "entity_features": entity_features})
 
 
-def bank_identity(bank: "FeatureBank") -> dict:
-    """What generated features and the bank of their seed boxes must agree on."""
+def store_identity(store: "FeatureStore") -> dict:
+    """What generated features and the store of their seed boxes must agree on."""
     names = ("dimension", "encoder", "support", "entity_region")
-    return {name: getattr(bank, name) for name in names} | {"boxes": len(bank.boxes)}
+    return {name: getattr(store, name) for name in names} | {"boxes": len(store.boxes)}
 
 
 def _open_array(folder: Path, region: str, rows: int, dimension: int) -> np.ndarray:

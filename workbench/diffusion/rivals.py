@@ -11,7 +11,7 @@ import pandas as pd
 
 from workbench.diffusion.baseline_samples import ClassGaussian, CopyPlusNoise
 from workbench.diffusion.conditions import read_triplets
-from workbench.diffusion.generated import PartialFeatures, bank_identity, finish_generated
+from workbench.diffusion.generated import PartialFeatures, finish_generated, store_identity
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.sampling import ROWS_PER_PART, chosen_triplets, require_choices
 from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, class_mean, subject_object_seed
@@ -19,7 +19,7 @@ from workbench.diffusion.smote import Interpolation
 from workbench.errors import WorkbenchError
 from workbench.processes import Processes
 from workbench.progress import track
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import ROLES
 
 RIVALS = ("copy_noise", "class_gaussian", "smote", "pair_mean", "triple_mean")
@@ -51,20 +51,20 @@ class RivalSettings:
 
 @dataclass(frozen=True)
 class UnionRows:
-    """The union features of a bank as a matrix (N, D) of which only the rows asked for are read."""
+    """The union features of a store as a matrix (N, D) of which only the rows asked for are read."""
 
-    bank: FeatureBank
+    store: FeatureStore
 
     @property
     def shape(self) -> tuple[int, int]:
         """(number of relations, dimension)."""
-        return len(self.bank), self.bank.dimension
+        return len(self.store), self.store.dimension
 
     def __len__(self) -> int:
-        return len(self.bank)
+        return len(self.store)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return self.bank.union(rows)
+        return self.store.union(rows)
 
 
 def generate_rival(
@@ -94,19 +94,19 @@ def generate_rival(
     require_choices({"rival": (rival, RIVALS)})
     settings = RivalSettings(noise, neighbours, components, prior_rows, seed_map)
     folder, began, processes = Path(folder), time.monotonic(), Processes.current()
-    bank, augmented = FeatureBank.open(Path(features) / "train"), read_triplets(triplets).augmented
+    store, augmented = FeatureStore.open(Path(features) / "train"), read_triplets(triplets).augmented
     folder.mkdir(parents=True, exist_ok=True)
     work = {"settings": asdict(settings), "chosen": [rival, samples, seed], "augmented": len(augmented)}
-    work["bank"] = bank_identity(bank) | {"relations": len(bank)}
+    work["store"] = store_identity(store) | {"relations": len(store)}
     require_same_work(folder / "generation.json", work, processes)
     table = chosen_triplets(augmented, samples, seed)
-    boxes = subject_object_seed(bank, table, seed)
+    boxes = subject_object_seed(store, table, seed)
     distinct, index = np.unique(table[list(ROLES)].to_numpy(dtype=np.int64), axis=0, return_inverse=True)
     # Conditions are numbered as the sampler numbers them: the tables of two folders are equal.
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index.reshape(-1))
-    stored = PartialFeatures(folder, "union", len(table), bank.dimension, ROWS_PER_PART, processes)
-    _fill(stored, rival, bank, table, boxes, settings, seed)
-    finish_generated(folder, table, bank, "seed", processes)
+    stored = PartialFeatures(folder, "union", len(table), store.dimension, ROWS_PER_PART, processes)
+    _fill(stored, rival, store, table, boxes, settings, seed)
+    finish_generated(folder, table, store, "seed", processes)
     return {
         "samples": len(table),
         "distinct_triplets": len(distinct),
@@ -116,10 +116,10 @@ def generate_rival(
 
 
 def rival_sampler(
-    rival: str, bank: FeatureBank, table: pd.DataFrame, boxes: SubjectObjectSeed, settings: RivalSettings, seed: int
+    rival: str, store: FeatureStore, table: pd.DataFrame, boxes: SubjectObjectSeed, settings: RivalSettings, seed: int
 ) -> Sampler:
-    """Fit one of ``RIVALS`` to the train bank; what it returns maps rows of ``table`` to features (n, D) float32."""
-    known = UnionRows(bank), bank.relations[list(ROLES)], table
+    """Fit one of ``RIVALS`` to the train store; what it returns maps rows of ``table`` to features (n, D) float32."""
+    known = UnionRows(store), store.relations[list(ROLES)], table
     if rival == "copy_noise":
         return CopyPlusNoise.fit(*known, seed=seed, noise=settings.noise)
     if rival == "class_gaussian":
@@ -127,16 +127,16 @@ def rival_sampler(
         return ClassGaussian.fit(*known, seed=seed, **options)
     if rival == "smote":
         return Interpolation.fit(*known, seed=seed, neighbours=settings.neighbours)
-    return class_mean(bank, table, boxes, relation=rival == "triple_mean", seed_map=settings.seed_map, seed=seed)
+    return class_mean(store, table, boxes, relation=rival == "triple_mean", seed_map=settings.seed_map, seed=seed)
 
 
-def _fill(stored: PartialFeatures, rival: str, bank: FeatureBank, table: pd.DataFrame, boxes, settings, seed: int):
+def _fill(stored: PartialFeatures, rival: str, store: FeatureStore, table: pd.DataFrame, boxes, settings, seed: int):
     @functools.cache
     def sampler() -> Sampler:
-        return rival_sampler(rival, bank, table, boxes, settings, seed)
+        return rival_sampler(rival, store, table, boxes, settings, seed)
 
     def make(rows: np.ndarray) -> np.ndarray:
         made = sampler()(rows)
-        return np.maximum(made, 0.0) if bank.support == "rectified" else made
+        return np.maximum(made, 0.0) if store.support == "rectified" else made
 
     stored.fill(make, lambda rounds: track(rounds, f"Making features ({rival.replace('_', ' ')})"))

@@ -107,14 +107,14 @@ def generate_features(
     share the parts, and SIGTERM ends the run after the part at hand (``workbench.stopping.Stopped``). Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
     choices = {"start": (start, STARTS), "entity_features": (entity_features, ENTITY_FEATURES)}
     require_choices(choices | {"seed_map": (seed_map, SEED_MAPS)})
     folder, began, processes = Path(folder), time.monotonic(), Processes.current()
     checkpoint_path = Path(diffusion) / "denoiser.safetensors"
-    checkpoint, bank = DenoiserCheckpoint.load(checkpoint_path), FeatureBank.open(Path(features) / "train")
-    checkpoint.require_bank(bank)
+    checkpoint, store = DenoiserCheckpoint.load(checkpoint_path), FeatureStore.open(Path(features) / "train")
+    checkpoint.require_store(store)
     embeddings, augmented = TextEmbeddings.open(text), read_triplets(triplets)
     checkpoint.require_text(embeddings)
     settings = SamplerSettings(steps, guidance, tuple(guidance_interval), solver, precision)
@@ -126,23 +126,23 @@ def generate_features(
         raise WorkbenchError(f"share is {share} and samples {samples}; give a share above 0 and up to 1, or samples.")
     samples = samples or round(share * len(augmented.augmented)) * (share < 1)
     table = chosen_triplets(augmented.augmented, samples, seed)
-    boxes = subject_object_seed(bank, table, seed)
+    boxes = subject_object_seed(store, table, seed)
     conditions, index = condition_table(embeddings, table, checkpoint.hardness_model(), captions=augmented)
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index)
     # A random start has no seed, so nothing is fitted for it.
     mean = None if start == "random" else class_mean(
-        bank, table, boxes, relation=start != "subject-object", seed_map=seed_map, seed=seed
+        store, table, boxes, relation=start != "subject-object", seed_map=seed_map, seed=seed
     )  # fmt: skip
     regions = [_UnionRegion(conditions, index, mean)]
     if entity_features == "generated":
         regions += [
-            _BoxRegion(bank, role, table, embeddings, checkpoint.hardness_model()) for role in ("subject", "object")
+            _BoxRegion(store, role, table, embeddings, checkpoint.hardness_model()) for role in ("subject", "object")
         ]
     for region in regions:
         size = len(table), checkpoint.config.feature_dimension
         stored = PartialFeatures(folder, region.name, *size, ROWS_PER_PART, processes)
         _fill(stored, region, checkpoint, start, start_time, settings, seed)
-    finish_generated(folder, table, bank, entity_features, processes)
+    finish_generated(folder, table, store, entity_features, processes)
     process = settings.steps + settings.steps * (guidance != 1.0)
     return {
         "samples": len(table),
@@ -183,12 +183,12 @@ class _UnionRegion:
 class _BoxRegion:
     """The boxes of one role: conditioned on the class name, seeded by the drawn box."""
 
-    def __init__(self, bank, role: str, table: pd.DataFrame, text, hardness_model):
-        self.bank, self.name, self.box_rows = bank, role, table[f"{role}_box"].to_numpy()
+    def __init__(self, store, role: str, table: pd.DataFrame, text, hardness_model):
+        self.store, self.name, self.box_rows = store, role, table[f"{role}_box"].to_numpy()
         self.conditions, self.index = entity_condition_table(text, table[role].to_numpy(), hardness_model)
 
     def seeds(self, rows: np.ndarray) -> np.ndarray:
-        return self.bank.box(self.box_rows[rows])
+        return self.store.box(self.box_rows[rows])
 
 
 def _fill(stored: PartialFeatures, region, checkpoint, start: str, start_time: float, settings, seed: int) -> None:

@@ -102,5 +102,5 @@ def _require_finite(chunk: np.ndarray, rows: np.ndarray) -> None:
     if len(bad):
         raise WorkbenchError(
             f"training feature row {rows[bad[0]]} is not finite ({len(bad)} such rows among rows {rows[0]} to "
-            f"{rows[-1]}); expected numbers. Make the feature bank again."
+            f"{rows[-1]}); expected numbers. Make the feature store again."
         )

@@ -1,4 +1,4 @@
-"""Training the denoiser: on arrays, and the stage that trains on a feature bank."""
+"""Training the denoiser: on arrays, and the stage that trains on a feature store."""
 
 import contextlib
 import math
@@ -124,17 +124,17 @@ def train_diffusion(
     are as in ``train_denoiser``. Returns metrics.
     """
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.vocabulary import Vocabulary
 
     if entity_features not in ENTITY_FEATURES:
         raise WorkbenchError(f"entity_features {entity_features!r} is not known; expected one of {ENTITY_FEATURES}.")
-    bank = FeatureBank.open(Path(features) / "train")
-    val = FeatureBank.open(Path(features) / "val", expect_encoder=bank.encoder, expect_dimension=bank.dimension)
+    store = FeatureStore.open(Path(features) / "train")
+    val = FeatureStore.open(Path(features) / "val", expect_encoder=store.encoder, expect_dimension=store.dimension)
     vocabulary, embeddings, augmented = Vocabulary.read(features), TextEmbeddings.open(text), read_triplets(triplets)
     model = augmented.hardness if hardness else None
     entities = entity_features == "generated"
-    train = region_rows(bank, embeddings, model, augmented, entities=entities)
+    train = region_rows(store, embeddings, model, augmented, entities=entities)
     seen = region_rows(val, embeddings, model, augmented, entities=entities)
     config = DiffusionConfig(
         denoiser=denoiser, target=target, unet_channels=tuple(unet_channels), unet_layers=unet_layers,
@@ -151,8 +151,8 @@ def train_diffusion(
         config=config,
         seed=seed,
         held_out=(seen.features, len(train.conditions) + seen.condition_index) if len(seen) else None,
-        row_weights=_drawing_rates(bank, train, sampling_power),
-        identity=_identity(vocabulary, bank, embeddings, model, entities),
+        row_weights=_drawing_rates(store, train, sampling_power),
+        identity=_identity(vocabulary, store, embeddings, model, entities),
         callback=callback,
         checkpoint_seconds=checkpoint_seconds,
         order=order,
@@ -160,8 +160,8 @@ def train_diffusion(
     )
 
 
-def _drawing_rates(bank, train: RegionRows, power: float) -> np.ndarray:
-    unions = rarity_weights(bank.relations, power)
+def _drawing_rates(store, train: RegionRows, power: float) -> np.ndarray:
+    unions = rarity_weights(store.relations, power)
     if len(train) == len(unions):
         return unions
     counts = np.bincount(train.entity_class)[train.entity_class]
@@ -169,12 +169,12 @@ def _drawing_rates(bank, train: RegionRows, power: float) -> np.ndarray:
     return np.concatenate([unions, entities / entities.mean()])
 
 
-def _identity(vocabulary, bank, text, hardness_model, entities: bool) -> DenoiserIdentity:
+def _identity(vocabulary, store, text, hardness_model, entities: bool) -> DenoiserIdentity:
     return DenoiserIdentity(
         objects=vocabulary.objects,
         relations=vocabulary.relations,
-        encoder=bank.encoder,
-        support=bank.support,
+        encoder=store.encoder,
+        support=store.support,
         text_encoder=text.encoder,
         regions=("union", "box") if entities else ("union",),
         object_text=text.objects,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.diffusion.training_batches import TrainingBatches
-from workbench.diffusion.training_rows import BankFeatures
+from workbench.diffusion.training_rows import StoreFeatures
 from workbench.errors import WorkbenchError
 from workbench.memory import map_large_blocks
 from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
@@ -78,7 +78,7 @@ class BlockRows:
         row_bytes = 2 * features[np.arange(1)].shape[1]
         batches = max(1, min(ROWS_PER_WINDOW, WINDOW_BYTES // row_bytes) // batch_size)
         order = BlockOrder(seed, row_weights, rows_per_window=batches * batch_size, purpose="training blocks")
-        read = features.half_precision if isinstance(features, BankFeatures) else features.__getitem__
+        read = features.half_precision if isinstance(features, StoreFeatures) else features.__getitem__
         self.reader = WindowReader(read, _OwnRows(order, batches, batch_size, own))
 
     def batch(self, step: int) -> tuple[np.ndarray, Tensor]:

@@ -1,4 +1,4 @@
-"""Rows of a feature bank as training targets: all unions, and as an option every box under each of its classes."""
+"""Rows of a feature store as training targets: all unions, and as an option every box under each of its classes."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from workbench.diffusion.conditions import (
 if TYPE_CHECKING:
     from workbench.language.hardness import HardnessModel
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
 LARGEST_BYTES_IN_MEMORY = 1 << 30
 
@@ -25,10 +25,10 @@ LARGEST_BYTES_IN_MEMORY = 1 << 30
 class RegionRows:
     """``features`` gives (n, D) for row numbers; ``condition_index`` (N,) points into ``conditions``.
 
-    Unions come first, in the bank's order; ``entity_class`` are the object classes of the boxes after them.
+    Unions come first, in the store's order; ``entity_class`` are the object classes of the boxes after them.
     """
 
-    features: "np.ndarray | BankFeatures"
+    features: "np.ndarray | StoreFeatures"
     condition_index: np.ndarray
     conditions: ConditionTable
     entity_class: np.ndarray
@@ -37,49 +37,49 @@ class RegionRows:
         return len(self.condition_index)
 
 
-class BankFeatures:
-    """Unions of a bank, then the given box rows, read from disk when asked for."""
+class StoreFeatures:
+    """Unions of a store, then the given box rows, read from disk when asked for."""
 
-    def __init__(self, bank: "FeatureBank", box_rows: np.ndarray):
-        self.bank, self.box_rows = bank, box_rows
+    def __init__(self, store: "FeatureStore", box_rows: np.ndarray):
+        self.store, self.box_rows = store, box_rows
 
     def __len__(self) -> int:
-        return len(self.bank) + len(self.box_rows)
+        return len(self.store) + len(self.box_rows)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         return self._read(rows, np.float32)
 
     def half_precision(self, rows: np.ndarray) -> np.ndarray:
-        """Features of rows in the bank's own format, (n, D) float16, for holding many of them."""
+        """Features of rows in the store's own format, (n, D) float16, for holding many of them."""
         return self._read(rows, np.float16)
 
     def _read(self, rows: np.ndarray, dtype: type) -> np.ndarray:
-        union = rows < len(self.bank)
+        union = rows < len(self.store)
         if union.all():
-            return self.bank.union(rows, dtype)
-        features = np.empty((len(rows), self.bank.dimension), dtype=dtype)
-        features[union] = self.bank.union(rows[union], dtype)
-        features[~union] = self.bank.box(self.box_rows[rows[~union] - len(self.bank)], dtype)
+            return self.store.union(rows, dtype)
+        features = np.empty((len(rows), self.store.dimension), dtype=dtype)
+        features[union] = self.store.union(rows[union], dtype)
+        features[~union] = self.store.box(self.box_rows[rows[~union] - len(self.store)], dtype)
         return features
 
 
 def region_rows(
-    bank: "FeatureBank",
+    store: "FeatureStore",
     text: "TextEmbeddings",
     hardness_model: "HardnessModel | None",
     captions: AugmentedTriplets,
     *,
     entities: bool,
 ) -> RegionRows:
-    """Targets and conditions of a bank: its unions, and with ``entities`` its boxes captioned by the class name."""
-    conditions, index = condition_table(text, bank.relations, hardness_model, captions=captions)
-    boxes = _boxes_by_class(bank.relations) if entities else np.empty((0, 2), dtype=np.int64)
+    """Targets and conditions of a store: its unions, and with ``entities`` its boxes captioned by the class name."""
+    conditions, index = condition_table(text, store.relations, hardness_model, captions=captions)
+    boxes = _boxes_by_class(store.relations) if entities else np.empty((0, 2), dtype=np.int64)
     if entities:
         entity_conditions, entity_index = entity_condition_table(text, boxes[:, 1], hardness_model)
         index = np.concatenate([index, len(conditions) + entity_index])
         conditions = conditions.joined(entity_conditions)
-    features = BankFeatures(bank, boxes[:, 0])
-    if len(features) * bank.dimension * 4 <= LARGEST_BYTES_IN_MEMORY:
+    features = StoreFeatures(store, boxes[:, 0])
+    if len(features) * store.dimension * 4 <= LARGEST_BYTES_IN_MEMORY:
         features = features[np.arange(len(features))]
     return RegionRows(features, index, conditions, boxes[:, 1])
 

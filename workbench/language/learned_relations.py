@@ -35,10 +35,10 @@ class _Sums:
     count: np.ndarray  # (R,)
 
 
-def complete_text_folder(folder: Path, bank, *, seed: int = 0) -> dict:
-    """Fill the relations that lack a text vector in a text folder, from the bank of the training split.
+def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
+    """Fill the relations that lack a text vector in a text folder, from the store of the training split.
 
-    ``bank`` gives ``relations`` (columns subject, relation, object), ``len`` and ``union(rows)``. Relations that
+    ``store`` gives ``relations`` (columns subject, relation, object), ``len`` and ``union(rows)``. Relations that
     have a vector keep it. Where the union features have the text's dimension (CLIP), stand-ins are learned from
     them (``relation_stand_ins``); otherwise each is a random code, orthogonal to the others while they are no more
     than T. The manifest says ``learned_relations`` afterwards. Returns how many were filled and how.
@@ -46,15 +46,15 @@ def complete_text_folder(folder: Path, bank, *, seed: int = 0) -> dict:
     folder = Path(folder)
     manifest = read_manifest(folder)
     objects = unit_rows(read_class_vectors(folder / OBJECTS_ARRAY))
-    given = _given_relations(folder, objects.shape[1], bank)
+    given = _given_relations(folder, objects.shape[1], store)
     lacking = ~np.isfinite(given).all(axis=1)
     if not lacking.any():
         return {"relations_learned": 0, "relations_given": len(given), "how": "nothing was missing"}
-    if bank.dimension == objects.shape[1]:
-        filled, how = relation_stand_ins(bank, objects, len(given)), "ridge regression on union features"
+    if store.dimension == objects.shape[1]:
+        filled, how = relation_stand_ins(store, objects, len(given)), "ridge regression on union features"
     else:
         filled, how = random_codes(len(given), objects.shape[1], seed), "random orthogonal codes"
-    present = np.bincount(bank.relations["relation"], minlength=len(given)) > 0
+    present = np.bincount(store.relations["relation"], minlength=len(given)) > 0
     save_array(folder / RELATIONS_ARRAY, np.where(lacking[:, None], filled, given).astype(np.float32))
     write_json(folder / MANIFEST, {**manifest, "learned_relations": True})
     return {
@@ -65,7 +65,7 @@ def complete_text_folder(folder: Path, bank, *, seed: int = 0) -> dict:
     }
 
 
-def relation_stand_ins(bank, objects: np.ndarray, n_relations: int) -> np.ndarray:
+def relation_stand_ins(store, objects: np.ndarray, n_relations: int) -> np.ndarray:
     """Unit vectors (R, T) float32 for relations, learned from union features of the same space as ``objects`` (C, T).
 
     A ridge regression explains each L2-normalised union feature by the text vectors of its subject and object; the
@@ -74,7 +74,7 @@ def relation_stand_ins(bank, objects: np.ndarray, n_relations: int) -> np.ndarra
     stand-in is the mean object text vector plus the effect, with effects scaled to the spread of the object
     vectors, so that a network meets relations and objects at one scale. A relation without rows gets the mean.
     """
-    sums = _sums(bank, unit_rows(objects).astype(np.float64), n_relations)
+    sums = _sums(store, unit_rows(objects).astype(np.float64), n_relations)
     weights = _ridge(sums)
     present = sums.count > 0
     residual_sum = sums.u_of_relation - sums.x_of_relation @ weights
@@ -96,31 +96,31 @@ def random_codes(count: int, dimension: int, seed: int) -> np.ndarray:
     return np.concatenate(blocks).astype(np.float32)
 
 
-def _given_relations(folder: Path, dimension: int, bank) -> np.ndarray:
+def _given_relations(folder: Path, dimension: int, store) -> np.ndarray:
     path = folder / RELATIONS_ARRAY
     if path.is_file():
         return read_class_vectors(path)
     relations = len(vocabulary_of(folder).relations)
-    largest = int(bank.relations["relation"].max()) if len(bank) else -1
+    largest = int(store.relations["relation"].max()) if len(store) else -1
     if largest >= relations:
         raise WorkbenchError(
             f"{folder}: the training rows have relation {largest}, the vocabulary {relations} names. "
-            "Use the text folder and the bank of one data set."
+            "Use the text folder and the store of one data set."
         )
     return np.full((relations, dimension), np.nan, dtype=np.float32)
 
 
-def _sums(bank, objects: np.ndarray, n_relations: int) -> _Sums:
+def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
     dimension = objects.shape[1]
     columns = 1 + 2 * dimension
     sums = _Sums(
         np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0,
         np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations),
     )  # fmt: skip
-    subject, relation, object = (bank.relations[role].to_numpy() for role in ROLES)
-    for start in range(0, len(bank), ROWS_PER_CHUNK):
-        rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(bank)))
-        union = bank.union(rows)
+    subject, relation, object = (store.relations[role].to_numpy() for role in ROLES)
+    for start in range(0, len(store), ROWS_PER_CHUNK):
+        rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(store)))
+        union = store.union(rows)
         bad = np.flatnonzero(~np.isfinite(union).all(axis=1))
         if len(bad):
             raise WorkbenchError(f"Union feature of row {rows[bad[0]]} is not finite. Make the features again.")

@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.heads import architecture_of, empty_head, read_config
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.regions.bank_manifest import ENTITY_REGIONS, SUPPORTS
+from workbench.regions.feature_store_manifest import ENTITY_REGIONS, SUPPORTS
 from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"
@@ -44,26 +44,26 @@ class Recogniser:
     history: dict[str, Any] = field(default_factory=dict)
     support: str = ""
 
-    def check_fits(self, bank, vocabulary: Vocabulary, place: Path) -> None:
-        """Refuse features of another dimension, encoder, support, entity region (all of ``bank``) or vocabulary."""
-        wanted, found = self.head.config.feature_dimension, bank.dimension
+    def check_fits(self, store, vocabulary: Vocabulary, place: Path) -> None:
+        """Refuse features of another dimension, encoder, support, entity region (all of ``store``) or vocabulary."""
+        wanted, found = self.head.config.feature_dimension, store.dimension
         if wanted != found:
             raise WorkbenchError(
                 f"{place}: features of dimension {found}, but the recogniser reads {wanted}. "
                 "Give it the features it was trained on, or train it on these."
             )
-        if self.encoder != bank.encoder:
+        if self.encoder != store.encoder:
             raise WorkbenchError(
-                f"{place}: features of the encoder {bank.encoder!r}, but the recogniser was trained on those of "
+                f"{place}: features of the encoder {store.encoder!r}, but the recogniser was trained on those of "
                 f"{self.encoder!r}. Give it the features it was trained on, or train it on these."
             )
-        if self.support and self.support != bank.support:
+        if self.support and self.support != store.support:
             raise WorkbenchError(
-                f"{place}: {bank.support} features, but the recogniser was trained on {self.support} ones. "
+                f"{place}: {store.support} features, but the recogniser was trained on {self.support} ones. "
                 "Give it the features it was trained on, or train it on these."
             )
-        if self.entity_region != bank.entity_region:
-            raise WorkbenchError(f"{place}: {self._entity_misfit(bank.entity_region)}")
+        if self.entity_region != store.entity_region:
+            raise WorkbenchError(f"{place}: {self._entity_misfit(store.entity_region)}")
         if self.vocabulary != vocabulary:
             raise WorkbenchError(
                 f"{place}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation names are not "

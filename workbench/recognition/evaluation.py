@@ -15,7 +15,7 @@ from workbench.recognition.ltvrr_csv import result_table, write_result_csv
 from workbench.recognition.ltvrr_metrics import accuracy_per_example
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows, check_classes
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -45,19 +45,19 @@ def evaluate_recogniser(
     """
     folder, features = Path(folder), Path(features)
     vocabulary = Vocabulary.read(features)
-    bank = FeatureBank.open(features / split)
+    store = FeatureStore.open(features / split)
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(bank, vocabulary, bank.folder)
-    check_classes(bank.relations, vocabulary, bank.folder)
+    loaded.check_fits(store, vocabulary, store.folder)
+    check_classes(store.relations, vocabulary, store.folder)
     train = pd.read_parquet(features / "train" / "relations.parquet", columns=list(ROLES))
     counts = count_classes(train, vocabulary)
     chosen = chosen_device(device)
-    rows = FeatureRows(bank, str(bank.folder), memory_gigabytes=0.0)
+    rows = FeatureRows(store, str(store.folder), memory_gigabytes=0.0)
     predictions, csv_rows = [], []
     for numbers, scores in probability_batches(loaded.head.to(chosen), rows, chosen):
         truth = {role: rows.labels[role][numbers] for role in ROLES}
         predictions.append(prediction_table(numbers, truth, scores))
-        names = bank.images["file_name"].to_numpy()[bank.relations["image"].to_numpy()[numbers]]
+        names = store.images["file_name"].to_numpy()[store.relations["image"].to_numpy()[numbers]]
         csv_rows.append(result_table(list(names), truth, scores, vocabulary, counts))
     table = pd.concat(predictions, ignore_index=True)
     synsets = read_synsets(features if synset_folder is None else Path(synset_folder), vocabulary)

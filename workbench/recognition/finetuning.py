@@ -21,7 +21,7 @@ from workbench.recognition.scene_features import ImageScenes, generated_scenes, 
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows, check_classes
 from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
 from workbench.recognition.weight_interpolation import best_interpolation
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -101,10 +101,10 @@ def finetune_recogniser(
         raise WorkbenchError(f"relmix {relmix!r} mixes all roles of a row, but roles is {roles!r}. Use roles='all'.")
     folder, features, chosen, processes = Path(folder), Path(features), chosen_device(device), Processes.current()
     vocabulary = Vocabulary.read(features)
-    train, validation = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
+    train, validation = FeatureStore.open(features / "train"), FeatureStore.open(features / "val")
     start = load_recogniser(recogniser)
-    for bank in (train, validation):
-        start.check_fits(bank, vocabulary, bank.folder)
+    for store in (train, validation):
+        start.check_fits(store, vocabulary, store.folder)
     counts = count_classes(train.relations, vocabulary)
     rows = GeneratedRows(generated, train, entities)
     check_classes(rows.relations, vocabulary, rows.folder)
@@ -185,7 +185,7 @@ def _counts_of_loss(
 
 
 def _batches(
-    rows: GeneratedRows, train: FeatureBank, name: str, memory_gigabytes: float, scenes: str | None,
+    rows: GeneratedRows, train: FeatureStore, name: str, memory_gigabytes: float, scenes: str | None,
     active: dict[str, np.ndarray], *, real_share: float, **options: Any,
 ) -> MixedBatches:  # fmt: skip
     """Generated rows mixed with real ones; ``scenes`` None where the head does not read them."""

@@ -27,7 +27,7 @@ from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -79,10 +79,10 @@ def rebalance_recogniser(
         raise WorkbenchError(f"method {method!r} is not known. Choose one of: {', '.join(METHODS)}.")
     folder, features, processes = Path(folder), Path(features), Processes.current()
     vocabulary = Vocabulary.read(features)
-    train, held_out = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
+    train, held_out = FeatureStore.open(features / "train"), FeatureStore.open(features / "val")
     start = load_recogniser(recogniser)
-    for bank in (train, held_out):
-        start.check_fits(bank, vocabulary, bank.folder)
+    for store in (train, held_out):
+        start.check_fits(store, vocabulary, store.folder)
     counts, chosen = count_classes(train.relations, vocabulary), chosen_device(device)
     validate = validation_of(FeatureRows(held_out, f"{features / 'val'}", memory_gigabytes), counts, only_trained,
                              processes)  # fmt: skip

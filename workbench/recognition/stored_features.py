@@ -1,4 +1,4 @@
-"""Where a recogniser's rows come from: feature banks, folders of generated features, memory."""
+"""Where a recogniser's rows come from: feature stores, folders of generated features, memory."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +9,8 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.recognition.feature_window import REGIONS, FeatureWindow, HeldRegion, Regions, three_regions
-from workbench.regions.bank import FeatureBank
 from workbench.regions.feature_shards import FeatureShards
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -44,15 +44,15 @@ class RelationFeatures(Protocol):
 class GeneratedRows:
     """Generated relation features of a finished folder.
 
-    ``generated.json`` (identity of the bank it was made for), ``generated.parquet`` (subject, relation, object;
-    because and replaced name roles; subject_box and object_box are rows of the train bank's boxes),
+    ``generated.json`` (identity of the store it was made for), ``generated.parquet`` (subject, relation, object;
+    because and replaced name roles; subject_box and object_box are rows of the train store's boxes),
     ``union_features.npy`` (N, D) float16, maybe ``subject_features.npy`` and ``object_features.npy``.
     ``entities``: "stored" takes a subject or object from its array or its box row; "union" lets the generated union
-    feature stand in for both, so that all three inputs are equal, as they are in a bank with ``entity_region``
-    "union"; "auto" does that for such banks only.
+    feature stand in for both, so that all three inputs are equal, as they are in a store with ``entity_region``
+    "union"; "auto" does that for such stores only.
     """
 
-    def __init__(self, folder: Path, train: FeatureBank, entities: str = "auto"):
+    def __init__(self, folder: Path, train: FeatureStore, entities: str = "auto"):
         if entities not in ENTITIES:
             raise WorkbenchError(f"entities {entities!r} is not known. Choose one of: {', '.join(ENTITIES)}.")
         self.folder, self._train = Path(folder), train
@@ -92,12 +92,12 @@ class GeneratedRows:
 
     def _check_manifest(self) -> None:
         manifest = read_json(self.folder / GENERATED_MANIFEST)
-        bank = {name: getattr(self._train, name) for name in ("dimension", "encoder", "support")}
-        for name, expected in {**bank, "boxes": len(self._train.boxes)}.items():
+        store = {name: getattr(self._train, name) for name in ("dimension", "encoder", "support")}
+        for name, expected in {**store, "boxes": len(self._train.boxes)}.items():
             if manifest.get(name) != expected:
                 raise WorkbenchError(
                     f"{self.folder / GENERATED_MANIFEST}: made for {name} {manifest.get(name)!r}, but the train "
-                    f"features have {expected!r}. Generate the features again from this feature bank."
+                    f"features have {expected!r}. Generate the features again from this feature store."
                 )
 
     def _array(self, name: str) -> FeatureShards:
@@ -110,7 +110,7 @@ class GeneratedRows:
         if shape != expected:
             raise WorkbenchError(
                 f"{path}: shape {shape}, expected {expected} (rows of generated.parquet, dimension of the train "
-                "features). Generate the features again from the same feature bank."
+                "features). Generate the features again from the same feature store."
             )
         # Read, not mapped: what was once mapped and looked at counts as this process's memory.
         return FeatureShards(self.folder, [{"file": name, "rows": shape[0], "sha256": None}], shape[1])
@@ -134,7 +134,7 @@ def check_classes(relations: pd.DataFrame, vocabulary: Vocabulary, place: Path) 
 class FeatureRows:
     """Features by row, with a copy in memory where it fits in ``memory_gigabytes`` (of each process, if several).
 
-    No value depends on whether it fits: half precision is kept only where it is exact, as it is for banks. Rows that
+    No value depends on whether it fits: half precision is kept only where it is exact, as it is for stores. Rows that
     neither fit nor are few enough for one window are ``by_blocks``: they are shuffled in blocks of neighbours and read
     through `window`, and ``order`` (a text) says so, since that is another order. ``name`` says in messages where a
     row is. Raises WorkbenchError on values that are not finite.
@@ -144,7 +144,7 @@ class FeatureRows:
         self.name, self._features, self.relations = name, features, features.relations
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
         self._shared = getattr(features, "entity_region", "box") == "union"
-        self._as_stored = {"dtype": np.float16} if isinstance(features, FeatureBank | GeneratedRows) else {}
+        self._as_stored = {"dtype": np.float16} if isinstance(features, FeatureStore | GeneratedRows) else {}
         self._memory: dict[str, HeldRegion] = {}
         if len(features) == 0:
             raise WorkbenchError(f"{name}: no relations. A recogniser needs at least one row.")
@@ -173,7 +173,7 @@ class FeatureRows:
     def window(self, rows: np.ndarray) -> FeatureWindow:
         """Read ``rows`` (n,), ascending and distinct, into memory: each box once, however many relations share it."""
         held = {"union": HeldRegion(self._kept("union", rows))}
-        if isinstance(self._features, FeatureBank) and not self._shared:
+        if isinstance(self._features, FeatureStore) and not self._shared:
             ends = [self.relations[f"{role}_box"].to_numpy()[rows] for role in ("subject", "object")]
             boxes, place = np.unique(np.concatenate(ends), return_inverse=True)
             values = self._kept("box", boxes)

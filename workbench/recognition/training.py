@@ -19,7 +19,7 @@ from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows, check_classes
 from workbench.recognition.trials import LOG_FILE
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -58,11 +58,11 @@ def train_recogniser(
 ) -> dict[str, Any]:
     """Train a recogniser and keep the epoch that is best on validation (exact-match Combined).
 
-    ``features`` holds the vocabulary and the banks train/ and val/; ``text`` a text folder, whose class vectors
+    ``features`` holds the vocabulary and the stores train/ and val/; ``text`` a text folder, whose class vectors
     are used unless ``word_vectors`` names a word2vec, GloVe or JSON file (``word_mode`` as in `word_vectors`).
     ``architecture`` is "lsvru" or "reltransformer", ``hidden`` and ``sizes`` (others by name) its sizes. ``loss``,
     ``tau``, ``gamma``, ``vilhub_scale`` and ``relmix`` as in `ObjectivePlan`. ``only_trained`` leaves classes without
-    a train row out of the validation mean. A bank of union features alone gets separate embeddings of subject and
+    a train row out of the validation mean. A store of union features alone gets separate embeddings of subject and
     object.
     The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
     (6.1); AdamW gets further in the same epochs on stored features. Features beyond ``memory_gigabytes`` are shuffled
@@ -74,7 +74,7 @@ def train_recogniser(
                    precision, device)  # fmt: skip
     folder, features, processes = Path(folder), Path(features), Processes.current()
     vocabulary = Vocabulary.read(features)
-    train, validation = FeatureBank.open(features / "train"), FeatureBank.open(features / "val")
+    train, validation = FeatureStore.open(features / "train"), FeatureStore.open(features / "val")
     if _kind(train) != _kind(validation):
         raise WorkbenchError(
             f"{features}: train has {_kind(train)}, val {_kind(validation)}. Make both splits with the same encoder."
@@ -119,8 +119,8 @@ def train_recogniser(
     }
 
 
-def _kind(bank: FeatureBank) -> str:
-    return f"{bank.support} {bank.dimension}-D features of {bank.encoder!r} ({bank.entity_region})"
+def _kind(store: FeatureStore) -> str:
+    return f"{store.support} {store.dimension}-D features of {store.encoder!r} ({store.entity_region})"
 
 
 def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mode: str) -> tuple[ClassVectors, str]:

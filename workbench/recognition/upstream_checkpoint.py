@@ -19,7 +19,7 @@ from workbench.recognition.heads import head_of, read_config
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import Vocabulary
 
 PREFIX = "RelDN."
@@ -85,23 +85,23 @@ def write_imported(
 ) -> dict[str, Any]:
     """Write ``recogniser.safetensors`` into ``folder`` from upstream's ``checkpoint``, to be used on ``features``.
 
-    Vocabulary and encoder are those of the features folder, whose train bank must hold signed features, as upstream's
+    Vocabulary and encoder are those of the features folder, whose train store must hold signed features, as upstream's
     are (2.3), and box features. A recogniser that is there already is not overwritten. Returns what was imported.
     """
     folder, features = Path(folder), Path(features)
     target = folder / RECOGNISER_FILE
     if target.exists():
         raise WorkbenchError(f"{target}: there is a recogniser already. Give another folder, or remove it first.")
-    vocabulary, bank = Vocabulary.read(features), FeatureBank.open(features / "train")
-    if bank.support != "signed":
+    vocabulary, store = Vocabulary.read(features), FeatureStore.open(features / "train")
+    if store.support != "signed":
         raise WorkbenchError(
-            f"{bank.folder}: {bank.support} features, but upstream's heads read fc7 before its last ReLU. "
+            f"{store.folder}: {store.support} features, but upstream's heads read fc7 before its last ReLU. "
             "Extract the features with signed values."
         )
     recogniser = import_upstream(
-        checkpoint, architecture=architecture, vocabulary=vocabulary, word_vectors=word_vectors, encoder=bank.encoder
+        checkpoint, architecture=architecture, vocabulary=vocabulary, word_vectors=word_vectors, encoder=store.encoder
     )
-    recogniser.check_fits(bank, vocabulary, bank.folder)
+    recogniser.check_fits(store, vocabulary, store.folder)
     save_recogniser(target, recogniser)
     config, history = recogniser.head.config, recogniser.history
     return {

@@ -108,7 +108,7 @@ class RegionEncoder(nn.Module):
     def identity(self) -> str:
         """Architecture, preparation of pictures, and a hash of the weights, in one line.
 
-        Two banks whose encoders have equal identities hold comparable features.
+        Two stores whose encoders have equal identities hold comparable features.
         """
         digest = hashlib.sha256()
         for key, weight in sorted(self.layout_state().items()):

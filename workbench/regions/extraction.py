@@ -1,4 +1,4 @@
-"""Region features of annotated pictures: every box and every union once, into a feature bank per split."""
+"""Region features of annotated pictures: every box and every union once, into a feature store per split."""
 
 import time
 from pathlib import Path
@@ -7,8 +7,8 @@ import torch
 
 from workbench.devices import chosen_device
 from workbench.processes import Processes
-from workbench.regions.bank import FeatureBank
 from workbench.regions.detector_checkpoint import open_detector
+from workbench.regions.feature_store import FeatureStore
 from workbench.regions.picture_loading import decoding_workers
 from workbench.regions.region_features import RegionNetwork, feature_precision
 from workbench.regions.split_extraction import (
@@ -42,7 +42,7 @@ def extract_features(
     images_per_shard: int = IMAGES_PER_SHARD,
     precision: str = "auto",
 ) -> dict:
-    """Write a features folder: the vocabulary and one feature bank per split that ``scenes`` has; train is required.
+    """Write a features folder: the vocabulary and one feature store per split that ``scenes`` has; train is required.
 
     ``scenes`` is an annotation folder in the LTVRR layout, ``detector`` a checkpoint (or a folder with
     ``detector.safetensors``). Features are fc7 before its ReLU, float16; ``precision`` "auto" computes them in float32
@@ -72,12 +72,12 @@ def extract_features(
                 work = SplitExtraction(
                     *(folder / split, annotations, network, settings), stop=stop, processes=processes, workers=workers
                 )
-                work.make_bank()
+                work.make_store()
             if processes.main:
                 annotations.vocabulary.write(folder)
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
                 remove_records(folder / split)
-            summaries[split] = split_summary(_opened_bank(folder / split, network), annotations)
+            summaries[split] = split_summary(_opened_store(folder / split, network), annotations)
     processes.wait()  # a caller may move the folder now
     return {
         "encoder": network.identity,
@@ -105,5 +105,5 @@ def open_network(
     return RegionNetwork(encoder.to(device, memory_format=torch.channels_last), identity, coverage.ignored)
 
 
-def _opened_bank(folder: Path, network: RegionNetwork) -> FeatureBank:
-    return FeatureBank.open(folder, expect_dimension=network.encoder.dimension, expect_encoder=network.identity)
+def _opened_store(folder: Path, network: RegionNetwork) -> FeatureStore:
+    return FeatureStore.open(folder, expect_dimension=network.encoder.dimension, expect_encoder=network.identity)

@@ -13,10 +13,10 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, sha256_of_file, write_json
-from workbench.regions.bank import FeatureBank
-from workbench.regions.bank_manifest import MANIFEST as BANK_MANIFEST
-from workbench.regions.bank_manifest import SUPPORTS
-from workbench.regions.bank_writer import FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_manifest import MANIFEST as STORE_MANIFEST
+from workbench.regions.feature_store_manifest import SUPPORTS
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.imported_rows import ROWS_PER_CHUNK, SplitRows, read_rows
 from workbench.regions.imported_tables import tables_of_rows
 from workbench.scenes.annotations import SPLITS
@@ -29,9 +29,9 @@ OBJECT_TEXT, RELATION_TEXT = "objects_clip_text.npy", "predicates_clip_text.npy"
 
 
 def import_features(folder: Path, *, source: Path) -> dict:
-    """Write a features folder (vocabulary, a bank per split, ``text/`` where there are text vectors) from ``source``.
+    """Write a features folder (vocabulary, a store per split, ``text/`` where there are text vectors) from ``source``.
 
-    Bank rows are the source's rows, in its order. Without subject and object features of their own the union feature
+    Store rows are the source's rows, in its order. Without subject and object features of their own the union feature
     stands in (``entity_region`` "union"), and the relations table keeps both boxes as subject_x1 ... object_y2. Image
     files are unknown: file_name is "", width and height are the largest box corner plus one. Raises WorkbenchError
     with all problems in one report. A killed import continues to the same bytes.
@@ -53,7 +53,7 @@ def import_features(folder: Path, *, source: Path) -> dict:
     _claim(folder, source)
     vocabulary.write(folder)
     for split in SPLITS:
-        _write_bank(folder / split, rows[split], identity["encoder"], identity["support"])
+        _write_store(folder / split, rows[split], identity["encoder"], identity["support"])
     if text:
         _write_text(folder / "text", text, identity["text_encoder"])
     return _summary(rows, vocabulary, text, identity, problems)
@@ -170,12 +170,12 @@ def _claim(folder: Path, source: Path) -> None:
     write_json(claim, digests)
 
 
-def _write_bank(folder: Path, rows: SplitRows, encoder: str, support: str) -> None:
-    if (folder / BANK_MANIFEST).exists():
-        FeatureBank.open(folder, expect_encoder=encoder, expect_dimension=rows.dimension)
+def _write_store(folder: Path, rows: SplitRows, encoder: str, support: str) -> None:
+    if (folder / STORE_MANIFEST).exists():
+        FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=rows.dimension)
         return
     images, boxes, relations, first_use = tables_of_rows(rows)
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder,
         images=images,
         boxes=boxes,

@@ -1,4 +1,4 @@
-"""The bank's tables, made from imported rows."""
+"""The store's tables, made from imported rows."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Writing the files of a feature bank: float16 .npy of known size, filled in any order."""
+"""Writing the files of a feature store: float16 .npy of known size, filled in any order."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Simulated feature banks: features of real size and dimension for annotations that have no pictures."""
+"""Simulated feature stores: features of real size and dimension for annotations that have no pictures."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
 from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
@@ -66,11 +66,11 @@ def simulate_features(
     sparse: bool = False,
     splits: Iterable[str] = SPLITS,
 ) -> dict[str, dict[str, int]]:
-    """Write a signed bank ``folder``/<split> for each split of the annotation folder, and the names beside them.
+    """Write a signed store ``folder``/<split> for each split of the annotation folder, and the names beside them.
 
     A folder ``annotations``/<split> with tables is read instead of the JSON, where there is one. ``sparse`` leaves the
-    features as holes, which read as zeros and take no disk. A killed call goes on where it was; finished banks stay.
-    Returns the rows of each bank.
+    features as holes, which read as zeros and take no disk. A killed call goes on where it was; finished stores stay.
+    Returns the rows of each store.
     """
     folder, annotations = Path(folder), Path(annotations)
     vocabulary = Vocabulary.read(annotations)
@@ -78,7 +78,7 @@ def simulate_features(
     vocabulary.write(folder)
     classes = {"objects": len(vocabulary.objects), "relations": len(vocabulary.relations)}
     features = SimulatedFeatures(**classes, dimension=dimension, seed=seed)
-    return {split: _write_bank(folder / split, _tables(annotations, split), features, sparse) for split in splits}
+    return {split: _write_store(folder / split, _tables(annotations, split), features, sparse) for split in splits}
 
 
 def _tables(annotations: Path, split: str) -> RelationTables | Annotations:
@@ -87,15 +87,15 @@ def _tables(annotations: Path, split: str) -> RelationTables | Annotations:
     return read_annotations(annotations, split)
 
 
-def _write_bank(
+def _write_store(
     folder: Path, tables: RelationTables | Annotations, features: SimulatedFeatures, sparse: bool
 ) -> dict[str, int]:
     rows = {"boxes": len(tables.boxes), "unions": len(tables.relations)}
     encoder = features.encoder + (" holes" if sparse else "")
     if (folder / "bank.json").is_file():
-        FeatureBank.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
+        FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
         return rows
-    writer = FeatureBankWriter(
+    writer = FeatureStoreWriter(
         folder,
         images=tables.images,
         boxes=tables.boxes,
@@ -112,7 +112,7 @@ def _write_bank(
     return rows
 
 
-def _write_boxes(writer: FeatureBankWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
+def _write_boxes(writer: FeatureStoreWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
     object_class = tables.boxes["object_class"].to_numpy()
     for chunk in track(_chunks(writer.done_boxes, len(object_class)), "Simulating box features"):
         writer.write_boxes(int(chunk[0]), features.boxes(chunk, object_class[chunk]))
@@ -121,7 +121,9 @@ def _write_boxes(writer: FeatureBankWriter, tables: RelationTables | Annotations
     writer.flush()
 
 
-def _write_unions(writer: FeatureBankWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
+def _write_unions(
+    writer: FeatureStoreWriter, tables: RelationTables | Annotations, features: SimulatedFeatures
+) -> None:
     subject, relation, object_ = (tables.relations[role].to_numpy() for role in ("subject", "relation", "object"))
     for chunk in track(_chunks(writer.done_unions, len(relation)), "Simulating union features"):
         writer.write_unions(int(chunk[0]), features.unions(chunk, subject[chunk], relation[chunk], object_[chunk]))
@@ -130,7 +132,7 @@ def _write_unions(writer: FeatureBankWriter, tables: RelationTables | Annotation
 
 
 def _chunks(done: int, rows: int) -> list[np.ndarray]:
-    # Chunks begin at multiples of their size, so that a continued bank is written in the same pieces.
+    # Chunks begin at multiples of their size, so that a continued store is written in the same pieces.
     starts = [done, *range((done // ROWS_PER_CHUNK + 1) * ROWS_PER_CHUNK, rows, ROWS_PER_CHUNK)] if done < rows else []
     return [np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], rows], strict=False)]
 

@@ -1,4 +1,4 @@
-"""The pictures of one split on their way into a feature bank, shard by shard, by one process or several."""
+"""The pictures of one split on their way into a feature store, shard by shard, by one process or several."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,14 @@ from workbench.errors import WorkbenchError
 from workbench.files import file_inside, read_json, write_json
 from workbench.processes import Processes
 from workbench.progress import track
-from workbench.regions.bank import FeatureBank
-from workbench.regions.bank_manifest import MANIFEST, described_bank, identity_of, write_manifest, write_tables
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_manifest import (
+    MANIFEST,
+    described_store,
+    identity_of,
+    write_manifest,
+    write_tables,
+)
 from workbench.regions.image_shard import ImageShard, ShardRecord
 from workbench.regions.picture_files import UnreadablePicture
 from workbench.regions.picture_loading import Picture, decoded, picture_shapes
@@ -49,7 +55,7 @@ class Step:
 
 
 class SplitExtraction:
-    """Computes the features of ``annotations``' boxes and unions into the bank ``folder``."""
+    """Computes the features of ``annotations``' boxes and unions into the store ``folder``."""
 
     def __init__(
         self,
@@ -85,10 +91,10 @@ class SplitExtraction:
             again=again,
         )
 
-    def make_bank(self) -> None:
+    def make_store(self) -> None:
         """Compute all shards, continuing what a killed run left; the first of the processes writes the manifest last.
 
-        Returns in each process when the bank is whole. Raises Stopped after a batch when SIGTERM has come, and a
+        Returns in each process when the store is whole. Raises Stopped after a batch when SIGTERM has come, and a
         WorkbenchError where no picture with relations can be read.
         """
         self._require_pictures()
@@ -170,7 +176,7 @@ class SplitExtraction:
         write_json(self.folder / EXTRACTION, [asdict(record) for record in records])
         write_tables(self.folder, tables)
         encoder = {"dimension": self._encoder.dimension, "encoder": self._network.identity}
-        manifest = described_bank(tables, **encoder, support="signed", entity_region="box")
+        manifest = described_store(tables, **encoder, support="signed", entity_region="box")
         manifest["shards"] = {kind: [record.files[kind] for record in records] for kind in KINDS}
         manifest["extraction"] = {**asdict(self.settings), "identity": self.identity}
         write_manifest(self.folder, manifest)
@@ -184,29 +190,29 @@ class SplitExtraction:
 
 
 def remove_records(folder: Path) -> None:
-    """Remove the shards' records of a finished bank, also those that a kill amid their removal has left."""
+    """Remove the shards' records of a finished store, also those that a kill amid their removal has left."""
     for path in Path(folder).glob("shard-*.json"):
         path.unlink()
 
 
 def extraction_records(folder: Path) -> list[ShardRecord]:
-    """What was found about the pictures of a finished bank, shard by shard; empty for a bank made otherwise."""
+    """What was found about the pictures of a finished store, shard by shard; empty for a store made otherwise."""
     path = Path(folder) / EXTRACTION
     return [ShardRecord(**record) for record in read_json(path)] if path.exists() else []
 
 
-def split_summary(bank: FeatureBank, annotations: Annotations) -> dict[str, Any]:
-    """Counts of a finished bank, and its pictures that are left out or of another size than annotated."""
+def split_summary(store: FeatureStore, annotations: Annotations) -> dict[str, Any]:
+    """Counts of a finished store, and its pictures that are left out or of another size than annotated."""
     names = annotations.images["file_name"].tolist()
     sizes = annotations.images[["height", "width"]].to_numpy().tolist()
-    records = extraction_records(bank.folder)
+    records = extraction_records(store.folder)
     unreadable = sorted((image, reason) for record in records for image, reason in record.unreadable)
     shapes = [shape for record in records for shape in record.shapes]
     return {
-        "images": len(bank.images),
-        "boxes": len(bank.boxes),
-        "relations": len(bank.relations),
-        "relations_left_out": len(annotations.relations) - len(bank.relations),
+        "images": len(store.images),
+        "boxes": len(store.boxes),
+        "relations": len(store.relations),
+        "relations_left_out": len(annotations.relations) - len(store.relations),
         "unreadable_images": [{"file_name": names[image], "reason": reason} for image, reason in unreadable],
         "images_of_unexpected_size": [
             name for name, shape, size in zip(names, shapes, sizes, strict=False) if shape is not None and shape != size
@@ -215,5 +221,5 @@ def split_summary(bank: FeatureBank, annotations: Annotations) -> dict[str, Any]
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a folder holds a whole bank."""
+    """Whether a folder holds a whole store."""
     return (Path(folder) / MANIFEST).exists()

@@ -1,4 +1,4 @@
-"""How fast a feature bank that does not fit memory is read in shuffled batches, beside the disk's own rate."""
+"""How fast a feature store that does not fit memory is read in shuffled batches, beside the disk's own rate."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ import psutil
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
 from workbench.regions.block_order import BlockOrder
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.regions.window_reader import WindowReader
 from workbench.runs.places import project_root
 
@@ -33,7 +33,7 @@ _SPARE_GIGABYTES = 2.0
 def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     """One epoch of block-shuffled batches, fully random rows, and plain reads of the same files, all past the cache.
 
-    The bank lies in a temporary folder beside ``data/``. Needs an operating system that drops files from its page
+    The store lies in a temporary folder beside ``data/``. Needs an operating system that drops files from its page
     cache on request; WorkbenchError where it cannot or where the disk is short.
     """
     root = project_root()
@@ -46,14 +46,14 @@ def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
             f"{_SPARE_GIGABYTES:g} GB alone. Free space, or run the other benchmarks by name."
         )
     with tempfile.TemporaryDirectory(dir=root, prefix=".bank_reading-") as folder:
-        bank = _written(Path(folder), int(gigabytes * 1e9 / _BYTES_PER_ROW))
-        sequential = _timed(bank, _sequential)
-        random_order = _timed(bank, _at_random)
-        shuffled = _timed(bank, _block_shuffled)
+        store = _written(Path(folder), int(gigabytes * 1e9 / _BYTES_PER_ROW))
+        sequential = _timed(store, _sequential)
+        random_order = _timed(store, _at_random)
+        shuffled = _timed(store, _block_shuffled)
     rates = {name: rows / seconds for name, (rows, seconds, _) in
              {"sequential": sequential, "random": random_order, "shuffled": shuffled}.items()}  # fmt: skip
     return {
-        "bank_gigabytes": len(bank) * _BYTES_PER_ROW / 1e9,
+        "bank_gigabytes": len(store) * _BYTES_PER_ROW / 1e9,
         "rows_per_second": rates["shuffled"],
         "gigabytes_per_second": rates["shuffled"] * _BYTES_PER_ROW / 1e9,
         "resident_growth_megabytes": shuffled[2],
@@ -65,13 +65,13 @@ def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     }
 
 
-def _written(folder: Path, rows: int) -> FeatureBank:
+def _written(folder: Path, rows: int) -> FeatureStore:
     number = np.arange(rows)
     names = pd.DataFrame({"image_id": [0], "file_name": ["none.jpg"], "width": 1, "height": 1})
     corners = {name: np.zeros(rows, np.float32) for name in ("x1", "y1", "x2", "y2")}
     ends = {"subject_box": number, "object_box": number, "subject": 0, "relation": 0, "object": 0}
-    writer = FeatureBankWriter(
-        folder / "bank",
+    writer = FeatureStoreWriter(
+        folder / "store",
         images=names,
         boxes=pd.DataFrame({"image": np.zeros(rows, int), **corners, "object_class": 0}),
         relations=pd.DataFrame({"image": np.zeros(rows, int), **ends}),
@@ -79,64 +79,64 @@ def _written(folder: Path, rows: int) -> FeatureBank:
         encoder="benchmark",
         entity_region="union",
     )
-    values = generator(0, "bank reading").standard_normal((_ROWS_PER_CHUNK, _DIMENSION)).astype(np.float16)
+    values = generator(0, "store reading").standard_normal((_ROWS_PER_CHUNK, _DIMENSION)).astype(np.float16)
     for start in range(0, rows, _ROWS_PER_CHUNK):
         piece = values[: rows - start]
         # Tells each row from all others, so that what is read can be checked.
         piece[:, 0], piece[:, 1] = np.divmod(number[start : start + _ROWS_PER_CHUNK], _ROWS_PER_CHUNK)
         writer.write_unions(start, piece)
     writer.finish()
-    return FeatureBank.open(folder / "bank")
+    return FeatureStore.open(folder / "store")
 
 
-def _timed(bank: FeatureBank, read: Callable) -> tuple[int, float, float]:
+def _timed(store: FeatureStore, read: Callable) -> tuple[int, float, float]:
     """Rows read, seconds, and by how many megabytes this process grew at most."""
-    for path in _files(bank):
+    for path in _files(store):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     process, rows, grown = psutil.Process(), 0, 0
     before, started = process.memory_info().rss, time.perf_counter()
-    for count in read(bank):
+    for count in read(store):
         rows += count
         grown = max(grown, process.memory_info().rss - before)
     return rows, time.perf_counter() - started, grown / 1e6
 
 
-def _files(bank: FeatureBank) -> list[Path]:
+def _files(store: FeatureStore) -> list[Path]:
     return sorted(
-        path for path in bank.folder.rglob("*") if path.is_file() and path.suffix not in (".json", ".parquet")
+        path for path in store.folder.rglob("*") if path.is_file() and path.suffix not in (".json", ".parquet")
     )
 
 
-def _sequential(bank: FeatureBank):
+def _sequential(store: FeatureStore):
     buffer = bytearray(_BYTES_PER_READ)
-    for path in _files(bank):
+    for path in _files(store):
         with open(path, "rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 yield count / _BYTES_PER_ROW
 
 
-def _at_random(bank: FeatureBank):
+def _at_random(store: FeatureStore):
     draw, started = generator(0, "random rows"), time.perf_counter()
-    for rows in np.array_split(draw.permutation(len(bank)), max(1, len(bank) // _ROWS_PER_BATCH)):
-        _check(bank.union(rows, np.float16), rows)
+    for rows in np.array_split(draw.permutation(len(store)), max(1, len(store) // _ROWS_PER_BATCH)):
+        _check(store.union(rows, np.float16), rows)
         yield len(rows)
         if time.perf_counter() - started > _MOST_SECONDS_AT_RANDOM:
             return
 
 
-def _block_shuffled(bank: FeatureBank):
+def _block_shuffled(store: FeatureStore):
     def read(rows: np.ndarray) -> np.ndarray:
-        return bank.union(rows, np.float16)
+        return store.union(rows, np.float16)
 
-    with WindowReader(read, BlockOrder(0, rows=len(bank), rows_per_window=_ROWS_PER_WINDOW)) as reader:
-        for start in range(0, len(bank), _ROWS_PER_BATCH):
-            rows, values = reader.rows(start, min(_ROWS_PER_BATCH, len(bank) - start))
+    with WindowReader(read, BlockOrder(0, rows=len(store), rows_per_window=_ROWS_PER_WINDOW)) as reader:
+        for start in range(0, len(store), _ROWS_PER_BATCH):
+            rows, values = reader.rows(start, min(_ROWS_PER_BATCH, len(store) - start))
             _check(values, rows)
             yield len(rows)
 
 
 def _check(values: np.ndarray, rows: np.ndarray) -> None:
     if not np.array_equal(values[:, 0].astype(np.int64) * _ROWS_PER_CHUNK + values[:, 1].astype(np.int64), rows):
-        raise WorkbenchError("the bank gave other rows than were asked for; do not trust this benchmark.")
+        raise WorkbenchError("the store gave other rows than were asked for; do not trust this benchmark.")

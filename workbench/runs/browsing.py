@@ -100,7 +100,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
 
     from workbench.diffusion.fidelity_study import REPORT
     from workbench.diffusion.generated import GeneratedFeatures
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.bands import count_classes
     from workbench.scenes.vocabulary import Vocabulary
     from workbench.studio.browsers.map_browser import FeatureMap
@@ -108,7 +108,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     from workbench.studio.browsers.map_stage import POINTS
 
     stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
-    vocabulary, train = Vocabulary.read(features.folder), FeatureBank.open(features / "train")
+    vocabulary, train = Vocabulary.read(features.folder), FeatureStore.open(features / "train")
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None

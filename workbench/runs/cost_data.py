@@ -88,15 +88,15 @@ def _counted(folder: Path) -> DataSize:
     subject, relation, object_ = (train[role].to_numpy(dtype=np.int64) for role in ROLES)
     objects, relations = len(vocabulary.objects), len(vocabulary.relations)
     distinct = len(np.unique((subject * relations + relation) * objects + object_))
-    of_bank = manifests["train"]
+    of_store = manifests["train"]
     return DataSize(
         **rows,
         object_classes=objects,
         relation_classes=relations,
         distinct_triplets=distinct,
         source=f"counted in {folder}",
-        dimension=int(of_bank.get("dimension", 0)),
-        boxes_of_their_own=of_bank.get("entity_region", "box") == "box",
+        dimension=int(of_store.get("dimension", 0)),
+        boxes_of_their_own=of_store.get("entity_region", "box") == "box",
     )
 
 

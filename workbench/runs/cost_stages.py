@@ -139,14 +139,14 @@ def features_cost(setting: Setting, values: Mapping[str, Any]) -> StageCost:
     size = prepared_size(values["short_side"])
     encoder = encoder_cost(values["width"], *size)
     pictures, regions = data.total("images"), data.total("boxes") + data.total("relations")
-    bank = regions * (setting.dimension * HALF + TABLE_BYTES)
+    store = regions * (setting.dimension * HALF + TABLE_BYTES)
     decoding = pictures / (setting.workers * setting.machine.pictures_a_core)
     at_once = max(1, int(PIXELS_PER_BATCH / values["width"]) // (size[0] * size[1]))
     activations = at_once * encoder.activations / (HALF if setting.on_gpu else 1)
     return setting.cost(
-        "features", operations=pictures * encoder.picture + regions * encoder.region, written=bank,
+        "features", operations=pictures * encoder.picture + regions * encoder.region, written=store,
         # Checksums read what was written once more.
-        read=bank + pictures * PICTURE_BYTES + data.total("relations") * ANNOTATION_BYTES,
+        read=store + pictures * PICTURE_BYTES + data.total("relations") * ANNOTATION_BYTES,
         waits={"decoding": decoding}, network=encoder.weight_bytes + activations,
         host=data.relations["train"] * SPLIT_TABLE_BYTES + 2 * GB, precision="auto" if setting.on_gpu else "float32",
         convolutions=True,

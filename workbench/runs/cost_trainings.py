@@ -31,7 +31,7 @@ DIFFUSION_OPTIONS = (
 )  # fmt: skip
 
 ASSUMED = (
-    "features are read from disk once an epoch (none of a bank stays in memory)",
+    "features are read from disk once an epoch (none of a store stays in memory)",
     "activations: what autograd keeps of a batch, in float32; half of it under bfloat16",
     "a fidelity study takes eight eigenvalue decompositions on the CPU",
 )

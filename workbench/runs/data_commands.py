@@ -76,7 +76,7 @@ def simulate_data(arguments: argparse.Namespace) -> int:
 
 def check_features(arguments: argparse.Namespace) -> int:
     """``workbench features check``: status 1 while a shard is damaged; ``--remake`` makes such shards again alone."""
-    from workbench.regions.bank_repair import damaged_shards, remake_shards
+    from workbench.regions.feature_store_repair import damaged_shards, remake_shards
 
     stage = _features_stage(arguments.name)
     damaged = {split: names for split, names in damaged_shards(stage.folder).items() if names}

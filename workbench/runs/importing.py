@@ -1,4 +1,4 @@
-"""Features computed elsewhere, made complete: banks, and a text vector for every class."""
+"""Features computed elsewhere, made complete: stores, and a text vector for every class."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     both steps.
     """
     from workbench.language.learned_relations import complete_text_folder
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.regions.imported import import_features
 
     metrics = import_features(folder, source=source)
     if (folder / "text").is_dir():
-        metrics["text"] = complete_text_folder(folder / "text", FeatureBank.open(folder / "train"))
+        metrics["text"] = complete_text_folder(folder / "text", FeatureStore.open(folder / "train"))
     return metrics

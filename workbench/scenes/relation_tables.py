@@ -1,7 +1,7 @@
 """The tables of one split on disk: what notebooks read, with region features beside them or without.
 
 A folder holds ``images.parquet``, ``boxes.parquet`` and ``relations.parquet`` in the columns of ``Annotations``. A
-feature bank is such a folder with features; a data set that was only added, such as one without its pictures, is such
+feature store is such a folder with features; a data set that was only added, such as one without its pictures, is such
 a folder with ``tables.json``, written last.
 """
 

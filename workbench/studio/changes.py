@@ -14,7 +14,7 @@ EVALUATE_AGAIN = "Evaluate the recogniser again with notebook 05."
 
 
 def read_predictions(evaluation: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The predictions of an evaluation stage, by row of the test bank (columns: `recognition.prediction_table`).
+    """The predictions of an evaluation stage, by row of the test store (columns: `recognition.prediction_table`).
 
     With ``columns`` only these and "row" are read. WorkbenchError where the file is missing, unreadable, or lacks one.
     """

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relation_tables import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -130,9 +130,9 @@ def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entrop
     return metrics
 
 
-def feature_metrics(features: dict, detector: dict, embeddings, bank: FeatureBank) -> dict[str, float]:
-    """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one bank."""
-    metrics = {"feature dimension": bank.dimension, "text dimension": embeddings.dimension}
+def feature_metrics(features: dict, detector: dict, embeddings, store: FeatureStore) -> dict[str, float]:
+    """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one store."""
+    metrics = {"feature dimension": store.dimension, "text dimension": embeddings.dimension}
     metrics |= {f"extraction {key}": value for key, value in features.items() if isinstance(value, int | float)}
     metrics["unreadable images"] = len(features.get("unreadable_images", []))
     return metrics | {f"encoder {key}": value for key, value in detector.items() if isinstance(value, int | float)}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers.scene_drawing import scene_of
 from workbench.studio.pictures import Tile, text_line
@@ -22,16 +22,16 @@ def nearest_rows(features: np.ndarray, query: np.ndarray, images: np.ndarray, ow
 
 
 def neighbour_tiles(
-    bank: FeatureBank, vocabulary: Vocabulary, *, queries: int, neighbours: int, seed: int
+    store: FeatureStore, vocabulary: Vocabulary, *, queries: int, neighbours: int, seed: int
 ) -> list[Tile]:
     """Groups of tiles: a random relation, then its nearest neighbours from other pictures."""
-    rows = generator(seed, "neighbours").permutation(len(bank))[:MOST_ROWS]
-    features, images = bank.union(rows), bank.relations["image"].to_numpy()[rows]
+    rows = generator(seed, "neighbours").permutation(len(store))[:MOST_ROWS]
+    features, images = store.union(rows), store.relations["image"].to_numpy()[rows]
     tiles = []
     for number in range(min(queries, len(rows))):
         near = nearest_rows(features, features[number], images, images[number], neighbours)
         for place, row in enumerate([number, *near]):
             title = f"<b>query {number + 1}</b>" if place == 0 else f"neighbour {place}"
-            triplet = (int(bank.relations.iloc[rows[row]][role]) for role in ROLES)
-            tiles.append(Tile(scene_of(bank, int(rows[row])), (title, text_line(vocabulary.caption(*triplet)))))
+            triplet = (int(store.relations.iloc[rows[row]][role]) for role in ROLES)
+            tiles.append(Tile(scene_of(store, int(rows[row])), (title, text_line(vocabulary.caption(*triplet)))))
     return tiles

@@ -53,7 +53,7 @@ class SimulatedSize:
 
 
 # Pictures, extremes: DiffAugment, section 4.1. Relations and boxes are not printed there: about 3.4 M and 1.2 M, the
-# unions and boxes of a feature bank of GQA-LT. The list of names has 1,702 objects beside the unknown one.
+# unions and boxes of a feature store of GQA-LT. The list of names has 1,702 objects beside the unknown one.
 SIZES = {
     "gqa-lt": SimulatedSize(
         images={"train": 72_580, "val": 2_573, "test": 7_722},

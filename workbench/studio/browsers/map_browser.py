@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from workbench.diffusion.generated import GeneratedFeatures
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
 ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")
 REDRAWN = ("colour_by", "sources", "classes")
@@ -38,7 +38,7 @@ REDRAWN = ("colour_by", "sources", "classes")
 class FeatureMap(Shown):
     """Real and generated union features on one map, and everything needed to doubt it.
 
-    ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``bank`` and ``generated``: what it
+    ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``store`` and ``generated``: what it
     was made of; ``images``: the folder of the pictures, if any; ``fidelity``: the table of the stage ``fidelity``;
     ``right``: gives (N,) bool by role for the points (`map_recognition.right_or_wrong` with its folders filled in),
     called when somebody asks for that colour. WorkbenchError where points and features do not belong together.
@@ -47,7 +47,7 @@ class FeatureMap(Shown):
     def __init__(
         self,
         points: pd.DataFrame,
-        bank: "FeatureBank",
+        store: "FeatureStore",
         generated: "GeneratedFeatures",
         vocabulary: Vocabulary,
         counts: Counts,
@@ -58,9 +58,9 @@ class FeatureMap(Shown):
         right: Callable[[pd.DataFrame], dict[str, np.ndarray]] | None = None,
     ):
         page.require_fidelity(fidelity)
-        self.points = MapPoints(points, bank, generated, vocabulary, map_metrics)
+        self.points = MapPoints(points, store, generated, vocabulary, map_metrics)
         self.pictures, self.state = Thumbnails(images), MapState()
-        self._bank, self._generated, self._counts = bank, generated, counts
+        self._store, self._generated, self._counts = store, generated, counts
         self._fidelity, self._metrics, self._ask_right = fidelity, map_metrics, right
         self._details: PointDetails | None = None
         self._problem = ""
@@ -192,11 +192,11 @@ class FeatureMap(Shown):
 
     @cached_property
     def _near(self) -> RealNeighbours:
-        return RealNeighbours(self._bank, self.points.row[~self.points.generated])
+        return RealNeighbours(self._store, self.points.row[~self.points.generated])
 
     def _details_of(self, number: int) -> PointDetails:
         near = self._near if self.points.generated[number] else None
-        return point_details(number, self.points, self._bank, self._generated, self._counts, near, self.pictures)
+        return point_details(number, self.points, self._store, self._generated, self._counts, near, self.pictures)
 
     def _lassoed(self, corners: str | None) -> np.ndarray:
         """Numbers of the points that are shown and lie in the lasso."""

@@ -14,7 +14,7 @@ from workbench.studio.browsers.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from workbench.diffusion.generated import GeneratedFeatures
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
 
 NEIGHBOURS = 5
 
@@ -51,7 +51,7 @@ class PointDetails:
 def point_details(
     number: int,
     points: MapPoints,
-    bank: "FeatureBank",
+    store: "FeatureStore",
     generated: "GeneratedFeatures",
     counts: Counts,
     near: RealNeighbours,
@@ -67,14 +67,14 @@ def point_details(
         "entropy": float(points.entropy[number]),
     }
     if not made:
-        return PointDetails(**facts, picture=_picture(points, bank, pictures, row, crop=False))
+        return PointDetails(**facts, picture=_picture(points, store, pictures, row, crop=False))
     rows, distances = near.nearest(generated.union([row])[0], NEIGHBOURS)
-    neighbours = [_picture(points, bank, pictures, int(own), crop=True, distance=float(distance))
+    neighbours = [_picture(points, store, pictures, int(own), crop=True, distance=float(distance))
                   for own, distance in zip(rows, distances, strict=True)]  # fmt: skip
     made_of = generated.relations.iloc[row]
     return PointDetails(
-        **facts, neighbours=tuple(neighbours), seeds=_seeds(points, bank, pictures, made_of),
-        origin=_origin(points, bank, made_of),
+        **facts, neighbours=tuple(neighbours), seeds=_seeds(points, store, pictures, made_of),
+        origin=_origin(points, store, made_of),
     )  # fmt: skip
 
 
@@ -85,37 +85,45 @@ def _role(points: MapPoints, counts: Counts, role: str, number: int) -> tuple[st
 
 
 def _picture(
-    points: MapPoints, bank: "FeatureBank", pictures: Thumbnails, row: int, *, crop: bool, distance: float | None = None
+    points: MapPoints,
+    store: "FeatureStore",
+    pictures: Thumbnails,
+    row: int,
+    *,
+    crop: bool,
+    distance: float | None = None,
 ) -> PictureOf:
-    drawing = scene_svg(scene_of(bank, row), pictures, crop=crop)
-    return PictureOf(drawing, _caption(points, bank, row), row, distance)
+    drawing = scene_svg(scene_of(store, row), pictures, crop=crop)
+    return PictureOf(drawing, _caption(points, store, row), row, distance)
 
 
-def _caption(points: MapPoints, bank: "FeatureBank", row: int) -> str:
-    return points.vocabulary.caption(*(int(bank.relations[role].iat[row]) for role in ROLES))
+def _caption(points: MapPoints, store: "FeatureStore", row: int) -> str:
+    return points.vocabulary.caption(*(int(store.relations[role].iat[row]) for role in ROLES))
 
 
-def _seeds(points: MapPoints, bank: "FeatureBank", pictures: Thumbnails, made_of) -> tuple[tuple[str, PictureOf], ...]:
+def _seeds(
+    points: MapPoints, store: "FeatureStore", pictures: Thumbnails, made_of
+) -> tuple[tuple[str, PictureOf], ...]:
     """The subject's and the object's seed box; where unions stand in for boxes, a box row is a row of relations."""
     if not {"subject_box", "object_box"} <= set(made_of.index):
         return ()
     boxes = {role: int(made_of[f"{role}_box"]) for role in ("subject", "object")}
-    if bank.entity_region == "union":
-        return tuple((role, _picture(points, bank, pictures, row, crop=True)) for role, row in boxes.items())
-    scenes = dict(zip(boxes, scene_of_boxes(bank, *boxes.values()), strict=True))
+    if store.entity_region == "union":
+        return tuple((role, _picture(points, store, pictures, row, crop=True)) for role, row in boxes.items())
+    scenes = dict(zip(boxes, scene_of_boxes(store, *boxes.values()), strict=True))
     return tuple(
-        (role, PictureOf(scene_svg(scene, pictures, crop=True, roles=(role,)), _box_name(points, bank, boxes[role]),
+        (role, PictureOf(scene_svg(scene, pictures, crop=True, roles=(role,)), _box_name(points, store, boxes[role]),
                          boxes[role]))
         for role, scene in scenes.items()
     )  # fmt: skip
 
 
-def _box_name(points: MapPoints, bank: "FeatureBank", box: int) -> str:
-    return points.vocabulary.objects[int(bank.boxes["object_class"].iat[box])]
+def _box_name(points: MapPoints, store: "FeatureStore", box: int) -> str:
+    return points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
 
 
-def _origin(points: MapPoints, bank: "FeatureBank", made_of) -> tuple[str, str] | None:
+def _origin(points: MapPoints, store: "FeatureStore", made_of) -> tuple[str, str] | None:
     """The caption of the training triplet that augmentation changed, and the role that it replaced."""
     if not {"source_row", "replaced"} <= set(made_of.index):
         return None
-    return _caption(points, bank, int(made_of["source_row"])), str(made_of["replaced"])
+    return _caption(points, store, int(made_of["source_row"])), str(made_of["replaced"])

@@ -22,10 +22,10 @@ class MapPoints:
 
     ``bands[role]`` (N,) int8 are positions in BANDS; ``entropy`` (N,) float32, nats. ``table`` is as the stage
     ``feature_map`` wrote it. WorkbenchError where columns are missing, where a point's triplet is not that of its row
-    of the bank or of the generated features, or where dimension or encoder of the two, or of ``metrics``, differ.
+    of the store or of the generated features, or where dimension or encoder of the two, or of ``metrics``, differ.
     """
 
-    def __init__(self, table: pd.DataFrame, bank, generated, vocabulary: Vocabulary, metrics: dict[str, Any]):
+    def __init__(self, table: pd.DataFrame, store, generated, vocabulary: Vocabulary, metrics: dict[str, Any]):
         missing = [column for column in COLUMNS if column not in table]
         if missing:
             raise WorkbenchError(f"the map's points have no column {', '.join(missing)}. Make the map again.")
@@ -36,9 +36,9 @@ class MapPoints:
         self.classes = {role: table[role].to_numpy() for role in ROLES}
         self.bands = {role: _band_places(table[f"{role}_band"]) for role in ROLES}
         self.entropy = table["entropy"].to_numpy(dtype=np.float32)
-        _require_same_features(bank, generated, metrics)
+        _require_same_features(store, generated, metrics)
         count_classes(table, vocabulary)  # refuses classes that the vocabulary does not know
-        for source, name, own in ((bank, "real", ~self.generated), (generated, "generated", self.generated)):
+        for source, name, own in ((store, "real", ~self.generated), (generated, "generated", self.generated)):
             self._require_rows(source, name, own)
 
     def __len__(self) -> int:
@@ -87,9 +87,9 @@ def _band_places(bands: pd.Series) -> np.ndarray:
     return places
 
 
-def _require_same_features(bank, generated, metrics: dict[str, Any]) -> None:
+def _require_same_features(store, generated, metrics: dict[str, Any]) -> None:
     for name in ("dimension", "encoder"):
-        found = {f"{bank.folder}": getattr(bank, name), f"{generated.folder}": getattr(generated, name)}
+        found = {f"{store.folder}": getattr(store, name), f"{generated.folder}": getattr(generated, name)}
         found |= {"the map": metrics[name]} if name in metrics else {}
         if len(set(found.values())) > 1:
             told = ", ".join(f"{place}: {value!r}" for place, value in found.items())

@@ -10,12 +10,12 @@ from workbench.progress import track
 from workbench.recognition.checkpoint import Recogniser, load_recogniser
 from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows, RelationFeatures
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 class _ChosenRows:
-    """Some rows of a bank or of generated features, as features of their own."""
+    """Some rows of a store or of generated features, as features of their own."""
 
     def __init__(self, source: RelationFeatures, rows: np.ndarray):
         self._source, self._rows = source, rows
@@ -41,19 +41,19 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
     (`workbench.recognition.scene_features`). WorkbenchError where the recogniser was trained on other features.
     """
-    bank, vocabulary = FeatureBank.open(Path(features) / "train"), Vocabulary.read(features)
+    store, vocabulary = FeatureStore.open(Path(features) / "train"), Vocabulary.read(features)
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(bank, vocabulary, bank.folder)
+    loaded.check_fits(store, vocabulary, store.folder)
     own = (points["source"] == "generated").to_numpy()
     right = {role: np.zeros(len(points), dtype=bool) for role in ROLES}
-    for source, here in ((bank, ~own), (GeneratedRows(generated, bank), own)):
+    for source, here in ((store, ~own), (GeneratedRows(generated, store), own)):
         if here.any():
             for role, hits in _hits(loaded, source, points.loc[here, "row"].to_numpy()).items():
                 right[role][here] = hits
     return right
 
 
-def _hits(loaded: Recogniser, source: FeatureBank | GeneratedRows, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _hits(loaded: Recogniser, source: FeatureStore | GeneratedRows, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Hits (n,) bool by role of rows (n,) of one source."""
     read = np.unique(rows)
     if loaded.head.reads_scenes and "image" in source.relations:

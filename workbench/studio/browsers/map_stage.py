@@ -13,7 +13,7 @@ from workbench.files import atomic_path
 from workbench.language.captions import TripletIndex, distinct_triplets
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.bank import FeatureBank
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.browsers.map_layout import joint_layout, real_components
@@ -32,7 +32,7 @@ def write_feature_map(
 ) -> dict:
     """Lay out equally many real train rows and generated rows, at most ``rows`` each, in one joint UMAP fit.
 
-    Writes points.parquet, real points first: x and y (float32), source ("real" or "generated"), row (in the train bank
+    Writes points.parquet, real points first: x and y (float32), source ("real" or "generated"), row (in the train store
     or in the generated table), subject, relation and object (class ids), the bands of the three, and entropy (of the
     caption's hardness vector, nats). Returns the trustworthiness of the map against the full features (Venna and Kaski
     2001; on at most 2,000 points), the variance share of the principal components, seconds, and what the map is of.
@@ -40,45 +40,45 @@ def write_feature_map(
     WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
     """
     began = time.monotonic()
-    bank = FeatureBank.open(Path(features) / "train")
-    samples = GeneratedFeatures.open(generated, bank)
-    sample_rows, real_rows = equal_rows(len(samples), len(bank), most=rows, seed=seed)
+    store = FeatureStore.open(Path(features) / "train")
+    samples = GeneratedFeatures.open(generated, store)
+    sample_rows, real_rows = equal_rows(len(samples), len(store), most=rows, seed=seed)
     if len(real_rows) < FEWEST_ROWS:
         raise WorkbenchError(
             f"a map of {len(real_rows)} real and as many generated rows shows nothing; expected {FEWEST_ROWS} of each. "
             f"Ask for more rows, or generate more features ({generated})."
         )
-    points = _points(bank, real_rows, samples, sample_rows, Vocabulary.read(features))
+    points = _points(store, real_rows, samples, sample_rows, Vocabulary.read(features))
     points["entropy"] = _entropy(points, read_triplets(triplets), Path(triplets))
-    reduced, share = _reduced(bank, real_rows, samples, sample_rows, seed)
+    reduced, share = _reduced(store, real_rows, samples, sample_rows, seed)
     laid_out = time.monotonic()
     # Of a small map the lines would be longer than the wait.
     xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
     layout_seconds = time.monotonic() - laid_out
     points.insert(0, "x", xy[:, 0])
     points.insert(1, "y", xy[:, 1])
-    trust, trusted = _trustworthiness(bank, samples, points, neighbours, seed)
+    trust, trusted = _trustworthiness(store, samples, points, neighbours, seed)
     with atomic_path(Path(folder) / POINTS) as temporary:
         points.to_parquet(temporary, index=False)
     return {
         "rows_of_each": len(real_rows), "neighbours": neighbours, "seed": seed,
         "trustworthiness": trust, "trustworthiness_points": trusted,
         "components": reduced.shape[1], "variance_share": share,
-        "dimension": bank.dimension, "encoder": bank.encoder,
-        "train_rows": len(bank), "generated_rows": len(samples),
+        "dimension": store.dimension, "encoder": store.encoder,
+        "train_rows": len(store), "generated_rows": len(samples),
         "layout_seconds": round(layout_seconds, 3), "seconds": round(time.monotonic() - began, 3),
     }  # fmt: skip
 
 
 def _points(
-    bank: FeatureBank,
+    store: FeatureStore,
     real_rows: np.ndarray,
     samples: GeneratedFeatures,
     sample_rows: np.ndarray,
     vocabulary: Vocabulary,
 ) -> pd.DataFrame:
-    counts = count_classes(bank.relations, vocabulary)
-    chosen = [bank.relations[list(ROLES)].iloc[real_rows], samples.relations[list(ROLES)].iloc[sample_rows]]
+    counts = count_classes(store.relations, vocabulary)
+    chosen = [store.relations[list(ROLES)].iloc[real_rows], samples.relations[list(ROLES)].iloc[sample_rows]]
     points = pd.concat(chosen, ignore_index=True).astype(np.int64)
     points.insert(0, "source", np.repeat(["real", "generated"], [len(real_rows), len(sample_rows)]))
     points.insert(1, "row", np.concatenate([real_rows, sample_rows]))
@@ -105,14 +105,14 @@ def _entropy(points: pd.DataFrame, captions: AugmentedTriplets, folder: Path) ->
 
 
 def _reduced(
-    bank: FeatureBank, real_rows: np.ndarray, samples: GeneratedFeatures, sample_rows: np.ndarray, seed: int
+    store: FeatureStore, real_rows: np.ndarray, samples: GeneratedFeatures, sample_rows: np.ndarray, seed: int
 ) -> tuple[np.ndarray, float]:
     """Principal components (2 N, d) float32 of real, then generated rows, and the share of the real rows' variance."""
     some = np.sort(generator(seed, "map components").permutation(real_rows)[:MOST_PCA_ROWS])
-    components = real_components(bank.union(some), seed=seed)
+    components = real_components(store.union(some), seed=seed)
     reduced = np.empty((len(real_rows) + len(sample_rows), components.n_components_), dtype=np.float32)
     blocks = [(source, rows[start : start + ROWS_PER_BLOCK])
-              for source, rows in ((bank, real_rows), (samples, sample_rows))
+              for source, rows in ((store, real_rows), (samples, sample_rows))
               for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
     filled = 0
     for source, block in track(blocks, "Principal components"):
@@ -122,7 +122,7 @@ def _reduced(
 
 
 def _trustworthiness(
-    bank: FeatureBank, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
+    store: FeatureStore, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
 ) -> tuple[float, int]:
     from sklearn.manifold import trustworthiness
 
@@ -131,6 +131,6 @@ def _trustworthiness(
     real = (chosen["source"] == "real").to_numpy()
     rows = chosen["row"].to_numpy()
     # Real points come first, so the two parts are in the order of the points.
-    features = np.concatenate([bank.union(rows[real]), samples.union(rows[~real])])  # (n, D)
+    features = np.concatenate([store.union(rows[real]), samples.union(rows[~real])])  # (n, D)
     nearest = min(neighbours, (len(some) - 1) // 2)
     return float(trustworthiness(features, chosen[["x", "y"]].to_numpy(), n_neighbors=nearest)), len(some)

@@ -24,7 +24,7 @@ from workbench.studio.browsers.thumbnails import Thumbnails
 from workbench.studio.changes import changed_rows
 
 if TYPE_CHECKING:
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.relation_tables import RelationTables
 
 PAIRS_KEPT = 4  # at most 30 MB each at 450,000 test rows
@@ -42,7 +42,7 @@ class PredictionBrowser(Shown):
 
     def __init__(
         self,
-        tables: "RelationTables | FeatureBank",
+        tables: "RelationTables | FeatureStore",
         vocabulary: Vocabulary,
         counts: Counts,
         predictions: Mapping[str, Any],

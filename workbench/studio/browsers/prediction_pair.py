@@ -14,7 +14,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.studio.changes import EVALUATE_AGAIN, change_masks, read_predictions
 
 if TYPE_CHECKING:
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.relation_tables import RelationTables
 
 PLACES = 5  # the most probable classes that an evaluation keeps
@@ -28,7 +28,7 @@ class Predictions:
     predicted class. WorkbenchError for rows or classes that the split or the vocabulary does not have.
     """
 
-    def __init__(self, folder: Path, tables: "RelationTables | FeatureBank", vocabulary: Vocabulary):
+    def __init__(self, folder: Path, tables: "RelationTables | FeatureStore", vocabulary: Vocabulary):
         self.folder = Path(folder)
         columns = [name for role in ROLES for name in (role, f"{role}_top1", f"{role}_probability1")]
         table = read_predictions(self.folder, columns)
@@ -64,7 +64,7 @@ class Predictions:
     def _column(self, table: pd.DataFrame, name: str, kind: type) -> np.ndarray:
         return table[name].to_numpy(dtype=kind)[self._order]
 
-    def _check_rows(self, tables: "RelationTables | FeatureBank") -> None:
+    def _check_rows(self, tables: "RelationTables | FeatureStore") -> None:
         if not len(self):
             raise WorkbenchError(f"{self.folder}: predictions of no row. {EVALUATE_AGAIN}")
         wrong = (self.rows < 0) | (self.rows >= len(tables))

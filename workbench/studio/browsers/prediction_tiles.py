@@ -12,7 +12,7 @@ from workbench.studio.browsers.scene_drawing import scene_of, scene_svg
 from workbench.studio.browsers.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.relation_tables import RelationTables
 
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class PredictedSplit:
     """The split that is predicted, the classes' train counts and bands (by role, places in BANDS), and its pictures."""
 
-    tables: "RelationTables | FeatureBank"
+    tables: "RelationTables | FeatureStore"
     vocabulary: Vocabulary
     counts: Counts
     bands: dict[str, np.ndarray]

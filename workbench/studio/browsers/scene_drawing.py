@@ -12,7 +12,7 @@ from workbench.scenes.vocabulary import ROLES
 from workbench.studio.browsers.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from workbench.regions.bank import FeatureBank
+    from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.relation_tables import RelationTables
 
 MOST_HEIGHT_PX = 230
@@ -36,13 +36,13 @@ class Scene:
         return union_boxes(self.subject_xyxy[None], self.object_xyxy[None])[0]
 
 
-def scene_of(tables: "RelationTables | FeatureBank", row: int) -> Scene:
+def scene_of(tables: "RelationTables | FeatureStore", row: int) -> Scene:
     """The scene of one row of the relations table."""
     relation = tables.relations.iloc[int(row)]
     return _scene(tables, relation["image"], *(_box_of(tables, relation, role) for role in ("subject", "object")))
 
 
-def scene_of_boxes(tables: "RelationTables | FeatureBank", subject_box: int, object_box: int) -> tuple[Scene, Scene]:
+def scene_of_boxes(tables: "RelationTables | FeatureStore", subject_box: int, object_box: int) -> tuple[Scene, Scene]:
     """Two rows of the box table as two scenes, each with its one box standing for both (seed boxes: two pictures)."""
 
     def alone(row: int) -> Scene:
@@ -90,18 +90,18 @@ def blank_note(thumbnails: Thumbnails) -> str:
     )
 
 
-def _box_of(tables: "RelationTables | FeatureBank", relation, role: str) -> np.ndarray:
+def _box_of(tables: "RelationTables | FeatureStore", relation, role: str) -> np.ndarray:
     own = [f"{role}_{corner}" for corner in BOX_COLUMNS]
     if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
         return relation[own].to_numpy(dtype=np.float32)
     return _corners(tables, relation[f"{role}_box"])
 
 
-def _corners(tables: "RelationTables | FeatureBank", box: int) -> np.ndarray:
+def _corners(tables: "RelationTables | FeatureStore", box: int) -> np.ndarray:
     return tables.boxes[BOX_COLUMNS].iloc[int(box)].to_numpy(dtype=np.float32)
 
 
-def _scene(tables: "RelationTables | FeatureBank", image: int, subject: np.ndarray, object: np.ndarray) -> Scene:
+def _scene(tables: "RelationTables | FeatureStore", image: int, subject: np.ndarray, object: np.ndarray) -> Scene:
     row = tables.images.iloc[int(image)]
     return Scene(str(row["file_name"]), int(row["width"]), int(row["height"]), subject, object)
 

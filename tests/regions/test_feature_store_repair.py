@@ -6,11 +6,11 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.regions import image_shard, split_extraction
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
-from workbench.regions.bank_repair import damaged_shards, remake_shards
 from workbench.regions.detector_checkpoint import save_detector
 from workbench.regions.encoder import RegionEncoder
 from workbench.regions.extraction import extract_features
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store_repair import damaged_shards, remake_shards
 
 CUT = {"batch_images": 2, "images_per_shard": 5}
 
@@ -97,7 +97,7 @@ def test_a_killed_repair_continues(tmp_path, made, monkeypatch):
         with pytest.raises(Killed):
             remake_shards(folder, damaged_shards(folder), **inputs)
         with pytest.raises(WorkbenchError, match=r"missing.*--remake"):
-            FeatureBank.open(folder / "train")
+            FeatureStore.open(folder / "train")
     remake_shards(folder, damaged_shards(folder), **inputs)
     assert folder_bytes(folder) == folder_bytes(whole)
 
@@ -135,13 +135,13 @@ def test_other_inputs_are_refused_before_anything_is_removed(tmp_path, made, new
 
 
 def test_features_from_elsewhere_are_imported_again(tmp_path, made):
-    bank = FeatureBank.open(made[0] / "val")
-    tables = {name: getattr(bank, name) for name in ("images", "boxes", "relations")}
-    writer = FeatureBankWriter(tmp_path / "train", **tables, dimension=64, encoder="imported:x", entity_region="union")
-    writer.write_unions(0, bank.union(np.arange(len(bank))))
+    store = FeatureStore.open(made[0] / "val")
+    tables = {name: getattr(store, name) for name in ("images", "boxes", "relations")}
+    writer = FeatureStoreWriter(tmp_path / "train", **tables, dimension=64, encoder="imported:x", entity_region="union")
+    writer.write_unions(0, store.union(np.arange(len(store))))
     writer.finish()
     flip_a_bit(tmp_path / "train/union_features-00000.npy")
-    assert FeatureBank.open(tmp_path / "train").verify() == ["union_features-00000.npy"]
+    assert FeatureStore.open(tmp_path / "train").verify() == ["union_features-00000.npy"]
     with pytest.raises(WorkbenchError, match="workbench features import"):
         remake_shards(tmp_path, damaged_shards(tmp_path), **made[1])
     with pytest.raises(WorkbenchError, match="no finished features"):

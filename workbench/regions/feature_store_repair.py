@@ -6,9 +6,9 @@ from typing import Any
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.processes import Processes
-from workbench.regions.bank_manifest import kinds_of, read_manifest, write_manifest
 from workbench.regions.extraction import open_network
 from workbench.regions.feature_shards import damaged
+from workbench.regions.feature_store_manifest import kinds_of, read_manifest, write_manifest
 from workbench.regions.image_shard import ImageShard
 from workbench.regions.picture_loading import decoding_workers
 from workbench.regions.region_features import RegionNetwork
@@ -58,7 +58,7 @@ def remake_shards(
     """Remove the damaged files and extract their pictures' features again; the other files are not touched.
 
     The parameters are those of ``extract_features``; what else it takes (batch_images and the like) may be among them
-    and has no effect, since the bank knows what it was made with. On the same kind of machine the bytes are the old
+    and has no effect, since the store knows what it was made with. On the same kind of machine the bytes are the old
     ones; returns for each split the files whose bytes are not, whose new checksums the manifest has then. A killed run
     continues. WorkbenchError for imported features, for other annotations or another detector than the features were
     made from, and for a picture that cannot be read any more.

@@ -1,4 +1,4 @@
-"""What a feature bank's ``bank.json`` says, and the tables that lie beside it."""
+"""What a feature store's ``bank.json`` says, and the tables that lie beside it."""
 
 import hashlib
 from pathlib import Path
@@ -14,13 +14,13 @@ from workbench.scenes.relation_tables import TABLES, rows_in
 MANIFEST = "bank.json"
 SUPPORTS = ("signed", "rectified")
 ENTITY_REGIONS = ("box", "union")
-# A bank of one file a kind, as they were before there were shards.
+# A store of one file a kind, as they were before there were shards.
 WHOLE_FILES = {"boxes": "box_features.npy", "unions": "union_features.npy"}
 TABLE_OF_KIND = {"boxes": "boxes", "unions": "relations"}
 _AGAIN = "Delete the folder and make the features again."
 
 
-def described_bank(
+def described_store(
     tables: dict[str, pd.DataFrame], *, dimension: int, encoder: str, support: str, entity_region: str
 ) -> dict[str, Any]:
     """A manifest without its shards; ValueError where ``support`` or ``entity_region`` is not known."""
@@ -51,12 +51,12 @@ def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write ``bank.json``: the bank is finished then."""
+    """Write ``bank.json``: the store is finished then."""
     write_json(Path(folder) / MANIFEST, manifest)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A finished bank's manifest, with the shards of a bank of whole files filled in; WorkbenchError where it is wrong.
+    """A finished store's manifest, with the shards of whole files filled in; WorkbenchError where it is wrong.
 
     Keys: dimension, encoder, support, entity_region; rows of each table; shards of each kind, in the order of the rows,
     each with file, rows and sha256 (None where nobody computed it).
@@ -89,7 +89,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def kinds_of(manifest: dict[str, Any]) -> tuple[str, ...]:
-    """The kinds of features that a bank has files of."""
+    """The kinds of features that a store has files of."""
     return KINDS if manifest["entity_region"] == "box" else ("unions",)
 
 

@@ -1,6 +1,6 @@
-"""The feature bank: region features on disk, aligned with the annotation tables, never read whole.
+"""The feature store: region features on disk, aligned with the annotation tables, never read whole.
 
-A bank is a folder of one split: float16 shards ``union_features-00000.npy`` ... and (``entity_region`` "box")
+A store is a folder of one split: float16 shards ``union_features-00000.npy`` ... and (``entity_region`` "box")
 ``box_features-00000.npy`` ..., ``images.parquet``, ``boxes.parquet``, ``relations.parquet``, and ``bank.json``, written
 last: a folder without it is unfinished. ``support`` says whether features are "signed" (fc7 before its last ReLU, LTVRR
 reference 2.3) or "rectified". With ``entity_region`` "union" a data set brings only union features: the union feature
@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.regions.bank_manifest import read_manifest
-from workbench.regions.bank_writer import FeatureBankWriter
 from workbench.regions.feature_shards import FeatureShards
+from workbench.regions.feature_store_manifest import read_manifest
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.relation_tables import TABLES, read_tables
 
-__all__ = ["FeatureBank", "FeatureBankWriter"]
+__all__ = ["FeatureStore", "FeatureStoreWriter"]
 
 
-class FeatureBank:
-    """Features of one split. ``len(bank)`` is the number of relations; rows may be asked for in any order.
+class FeatureStore:
+    """Features of one split. ``len(store)`` is the number of relations; rows may be asked for in any order.
 
     Where a method takes ``dtype``, np.float16 gives features as they are stored, in half the memory.
     """
@@ -46,8 +46,8 @@ class FeatureBank:
     @classmethod
     def open(
         cls, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None
-    ) -> "FeatureBank":
-        """Open a finished bank; WorkbenchError where a file, a row count, the dimension or the encoder does not fit.
+    ) -> "FeatureStore":
+        """Open a finished store; WorkbenchError where a file, a row count, the dimension or the encoder does not fit.
 
         The features' headers and sizes are looked at; their content is not read, see ``verify``.
         """
@@ -57,7 +57,7 @@ class FeatureBank:
         if expect_dimension is not None and manifest["dimension"] != expect_dimension:
             raise WorkbenchError(
                 f"{folder}: the features have {manifest['dimension']} dimensions, expected {expect_dimension}. "
-                "Use the bank that the model was trained with, or train the model on this one."
+                "Use the store that the model was trained with, or train the model on this one."
             )
         if expect_encoder is not None and manifest["encoder"] != expect_encoder:
             raise WorkbenchError(
@@ -88,12 +88,12 @@ class FeatureBank:
     def verify(self) -> list[str]:
         """Read all features and compare them with their checksums: names of the damaged files, none where all is well.
 
-        A file without a checksum (a bank of an earlier version, or a sparse one) is not doubted.
+        A file without a checksum (a store of an earlier version, or a sparse one) is not doubted.
         """
         return [name for features, _ in self._arrays() for name in features.verify()]
 
     def check_finite(self) -> None:
-        """Read the bank in chunks; WorkbenchError names the first row with a value that is not finite."""
+        """Read the store in chunks; WorkbenchError names the first row with a value that is not finite."""
         for features, table in self._arrays():
             for start, chunk in features.chunks():
                 bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))

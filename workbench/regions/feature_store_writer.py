@@ -1,4 +1,4 @@
-"""Writing a feature bank: in pieces, in any order, across kills."""
+"""Writing a feature store: in pieces, in any order, across kills."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, sha256_of_file, write_json
 from workbench.progress import track
-from workbench.regions.bank_manifest import (
+from workbench.regions.feature_store_manifest import (
     ENTITY_REGIONS,
     MANIFEST,
     TABLE_OF_KIND,
-    described_bank,
+    described_store,
     identity_of,
     kinds_of,
     write_manifest,
@@ -22,13 +22,13 @@ from workbench.regions.bank_manifest import (
 from workbench.regions.shard_files import BYTES_PER_SHARD, FILE_NAMES, ShardFile, halved
 from workbench.scenes.relation_tables import TABLES
 
-__all__ = ["ENTITY_REGIONS", "FeatureBankWriter"]
+__all__ = ["ENTITY_REGIONS", "FeatureStoreWriter"]
 
 PROGRESS = "progress.json"
 
 
-class FeatureBankWriter:
-    """Writes one split's bank; an unfinished folder made with the same arguments is continued.
+class FeatureStoreWriter:
+    """Writes one split's store; an unfinished folder made with the same arguments is continued.
 
     ``done_boxes`` and ``done_unions`` are how many leading rows are safely on disk: a caller that writes in order
     continues there. They advance with ``flush`` (call it every now and then) and only over rows without a gap. A shard
@@ -53,7 +53,7 @@ class FeatureBankWriter:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
-        self._manifest = described_bank(
+        self._manifest = described_store(
             self._tables, dimension=dimension, encoder=encoder, support=support, entity_region=entity_region
         )
         self._rows_per_shard = rows_per_shard or max(1, BYTES_PER_SHARD // (2 * dimension))

@@ -10,13 +10,13 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.regions import shard_files
-from workbench.regions.bank import FeatureBank, FeatureBankWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 
 BOXES, UNIONS = "box_features-00000.npy", "union_features-00000.npy"
 
 
 class RandomSplit:
-    """Random tables and features of one split; float16, so that a bank holds them exactly."""
+    """Random tables and features of one split; float16, so that a store holds them exactly."""
 
     def __init__(self, seed: int, boxes: int = 9, relations: int = 14, dimension: int = 6):
         random = np.random.default_rng(seed)
@@ -30,10 +30,10 @@ class RandomSplit:
         self.box_features = random.standard_normal((boxes, dimension)).astype(np.float16)
         self.union_features = random.standard_normal((relations, dimension)).astype(np.float16)
 
-    def writer(self, folder: Path, **changes) -> FeatureBankWriter:
+    def writer(self, folder: Path, **changes) -> FeatureStoreWriter:
         arguments = {"images": self.images, "boxes": self.boxes, "relations": self.relations, "encoder": "test/1"}
         arguments |= {"dimension": self.box_features.shape[1], "support": "signed", "entity_region": "box"}
-        return FeatureBankWriter(folder, **(arguments | changes))
+        return FeatureStoreWriter(folder, **(arguments | changes))
 
     def write(self, folder: Path, **changes) -> Path:
         writer = self.writer(folder, **changes)
@@ -48,26 +48,26 @@ class RandomSplit:
 )
 def test_rows_come_back_in_any_order(tmp_path, seed, boxes, relations, dimension):
     split = RandomSplit(seed, boxes, relations, dimension)
-    bank = FeatureBank.open(split.write(tmp_path))
-    bank.check_finite()
-    assert (len(bank), bank.dimension, bank.encoder, bank.support) == (relations, dimension, "test/1", "signed")
+    store = FeatureStore.open(split.write(tmp_path))
+    store.check_finite()
+    assert (len(store), store.dimension, store.encoder, store.support) == (relations, dimension, "test/1", "signed")
     random = np.random.default_rng(seed)
     rows = random.integers(0, relations, 50) if relations else np.empty(0, dtype=np.int64)
-    np.testing.assert_array_equal(bank.union(rows), split.union_features[rows])
-    for role, features in (("subject", bank.subject(rows)), ("object", bank.object(rows))):
+    np.testing.assert_array_equal(store.union(rows), split.union_features[rows])
+    for role, features in (("subject", store.subject(rows)), ("object", store.object(rows))):
         np.testing.assert_array_equal(features, split.box_features[split.relations[f"{role}_box"].to_numpy()[rows]])
     box_rows = random.permutation(boxes)
-    np.testing.assert_array_equal(bank.box(box_rows), split.box_features[box_rows])
-    assert bank.union(rows).dtype == np.float32
+    np.testing.assert_array_equal(store.box(box_rows), split.box_features[box_rows])
+    assert store.union(rows).dtype == np.float32
     for name in ("images", "boxes", "relations"):
-        pd.testing.assert_frame_equal(getattr(bank, name), getattr(split, name))
+        pd.testing.assert_frame_equal(getattr(store, name), getattr(split, name))
 
 
 def test_rows_outside_are_refused(tmp_path):
-    bank = FeatureBank.open(RandomSplit(0).write(tmp_path))
-    for row in (-1, len(bank)):
+    store = FeatureStore.open(RandomSplit(0).write(tmp_path))
+    for row in (-1, len(store)):
         with pytest.raises(IndexError):
-            bank.union([row])
+            store.union([row])
 
 
 def test_unions_stand_in_for_boxes(tmp_path):
@@ -78,12 +78,12 @@ def test_unions_stand_in_for_boxes(tmp_path):
     with pytest.raises(ValueError, match="no box features"):
         writer.write_boxes(0, split.box_features)
     writer.finish()
-    bank = FeatureBank.open(tmp_path)
+    store = FeatureStore.open(tmp_path)
     rows = np.array([5, 2, 5])
-    for features in (bank.subject(rows), bank.object(rows), bank.box(rows)):
-        np.testing.assert_array_equal(features, bank.union(rows))
+    for features in (store.subject(rows), store.object(rows), store.box(rows)):
+        np.testing.assert_array_equal(features, store.union(rows))
     assert not (tmp_path / BOXES).exists()
-    assert (bank.entity_region, bank.support) == ("union", "rectified")
+    assert (store.entity_region, store.support) == ("union", "rectified")
 
 
 @pytest.mark.parametrize(("seed", "rows_per_shard"), [(0, 7), (1, 3), (2, 40), (3, None)])
@@ -100,7 +100,7 @@ def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, seed, rows_per_sh
         del writer  # killed: marks that were not flushed are lost
         writer = split.writer(tmp_path / "killed", **cut)
     with pytest.raises(WorkbenchError, match="unfinished"):
-        FeatureBank.open(tmp_path / "killed")
+        FeatureStore.open(tmp_path / "killed")
     writer.finish()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
     for path in whole.iterdir():
@@ -171,7 +171,7 @@ def test_the_first_non_finite_row_is_named(tmp_path):
     features[[4500, 4700]] = np.nan
     features.flush()
     with pytest.raises(WorkbenchError, match=r"union_features-00000\.npy: row 4500 \(image [38] [ab]\.jpg\)"):
-        FeatureBank.open(tmp_path).check_finite()
+        FeatureStore.open(tmp_path).check_finite()
 
 
 def spoil_manifest(**changes):
@@ -222,14 +222,14 @@ def replace_table(name, change):
         (replace_table("boxes.parquet", lambda t: t.assign(image=-1)), "row 0 points to images row -1"),
     ],
 )
-def test_a_bank_that_does_not_fit_is_refused(tmp_path, spoil, found):
+def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     spoil(RandomSplit(0).write(tmp_path))
     with pytest.raises(WorkbenchError, match=found) as raised:
-        FeatureBank.open(tmp_path)
+        FeatureStore.open(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
 
-def test_a_bank_of_whole_files_without_shards_is_read(tmp_path):
+def test_a_store_of_whole_files_without_shards_is_read(tmp_path):
     split = RandomSplit(0)
     split.write(tmp_path)
     for name in (BOXES, UNIONS):
@@ -237,13 +237,13 @@ def test_a_bank_of_whole_files_without_shards_is_read(tmp_path):
     manifest = json.loads((tmp_path / "bank.json").read_text())
     del manifest["shards"]
     (tmp_path / "bank.json").write_text(json.dumps(manifest))
-    bank = FeatureBank.open(tmp_path)
-    np.testing.assert_array_equal(bank.union([3, 0]), split.union_features[[3, 0]])
-    np.testing.assert_array_equal(bank.box(np.arange(9)), split.box_features)
-    assert bank.verify() == []
+    store = FeatureStore.open(tmp_path)
+    np.testing.assert_array_equal(store.union([3, 0]), split.union_features[[3, 0]])
+    np.testing.assert_array_equal(store.box(np.arange(9)), split.box_features)
+    assert store.verify() == []
     truncate("union_features.npy")(tmp_path)
     with pytest.raises(WorkbenchError, match=r"union_features\.npy.*cut short"):
-        FeatureBank.open(tmp_path)
+        FeatureStore.open(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -262,14 +262,14 @@ def test_a_manifest_with_wrong_shards_is_refused(tmp_path, change, found):
     manifest["shards"]["unions"][0] |= change
     (tmp_path / "bank.json").write_text(json.dumps(manifest))
     with pytest.raises(WorkbenchError, match=found):
-        FeatureBank.open(tmp_path)
+        FeatureStore.open(tmp_path)
 
 
 @pytest.mark.parametrize("rows_per_shard", [1, 3, 5, 100])
 def test_each_shard_has_its_rows_and_its_checksum(tmp_path, rows_per_shard):
     split = RandomSplit(0)
-    bank = FeatureBank.open(split.write(tmp_path, rows_per_shard=rows_per_shard))
-    assert bank.verify() == []
+    store = FeatureStore.open(split.write(tmp_path, rows_per_shard=rows_per_shard))
+    assert store.verify() == []
     shards = json.loads((tmp_path / "bank.json").read_text())["shards"]
     for kind, features in (("boxes", split.box_features), ("unions", split.union_features)):
         start = 0
@@ -279,34 +279,34 @@ def test_each_shard_has_its_rows_and_its_checksum(tmp_path, rows_per_shard):
             assert entry["sha256"] == hashlib.sha256((tmp_path / entry["file"]).read_bytes()).hexdigest()
             start += entry["rows"]
         assert start == len(features)
-    np.testing.assert_array_equal(bank.union([13, 0, 7], np.float16), split.union_features[[13, 0, 7]])
+    np.testing.assert_array_equal(store.union([13, 0, 7], np.float16), split.union_features[[13, 0, 7]])
     last = tmp_path / shards["unions"][-1]["file"]
     last.write_bytes(last.read_bytes()[:-1] + b"!")
-    assert bank.verify() == [last.name]
+    assert store.verify() == [last.name]
 
 
-def test_a_sparse_bank_takes_place_for_what_is_written_alone(tmp_path):
+def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path):
     split = RandomSplit(0, 9, 300_000, 64)  # 38 MB of unions
     writer = split.writer(tmp_path, sparse=True, rows_per_shard=100_000)
     writer.write_unions(250_000, split.union_features[:10])
     writer.finish()
-    bank = FeatureBank.open(tmp_path)
-    np.testing.assert_array_equal(bank.union(np.arange(250_000, 250_010)), split.union_features[:10])
-    assert not bank.union([0, 249_999, 299_999]).any() and not bank.box(np.arange(9)).any()
-    assert bank.verify() == []
+    store = FeatureStore.open(tmp_path)
+    np.testing.assert_array_equal(store.union(np.arange(250_000, 250_010)), split.union_features[:10])
+    assert not store.union([0, 249_999, 299_999]).any() and not store.box(np.arange(9)).any()
+    assert store.verify() == []
     taken = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.npy"))
     assert taken < 1_000_000
 
 
 def test_the_expected_encoder_and_dimension(tmp_path):
     RandomSplit(0).write(tmp_path)
-    assert len(FeatureBank.open(tmp_path, expect_encoder="test/1", expect_dimension=6)) == 14
+    assert len(FeatureStore.open(tmp_path, expect_encoder="test/1", expect_dimension=6)) == 14
     with pytest.raises(WorkbenchError, match="'test/1', expected 'test/2'"):
-        FeatureBank.open(tmp_path, expect_encoder="test/2")
+        FeatureStore.open(tmp_path, expect_encoder="test/2")
     with pytest.raises(WorkbenchError, match="6 dimensions, expected 4096"):
-        FeatureBank.open(tmp_path, expect_dimension=4096)
+        FeatureStore.open(tmp_path, expect_dimension=4096)
     with pytest.raises(WorkbenchError, match="holds no features"):
-        FeatureBank.open(tmp_path / "nowhere")
+        FeatureStore.open(tmp_path / "nowhere")
 
 
 def full_disk(*_):
@@ -327,7 +327,7 @@ def test_a_disk_that_is_full_at_the_start_of_a_shard(tmp_path, monkeypatch):
     writer.write_unions(writer.done_unions, split.union_features[5:])
     writer.write_boxes(0, split.box_features)
     writer.finish()
-    np.testing.assert_array_equal(FeatureBank.open(tmp_path).union(np.arange(14)), split.union_features)
+    np.testing.assert_array_equal(FeatureStore.open(tmp_path).union(np.arange(14)), split.union_features)
 
 
 def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, monkeypatch):
