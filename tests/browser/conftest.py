@@ -161,7 +161,7 @@ def open_browser(open_shared_notebook):
     """A function that shows what a function of `runs.browsing` makes of the run; the next cell has an expression."""
 
     def opened(function: str, expression: str, seconds: float = 120) -> NotebookPage:
-        lines = ("from workbench.runs.artefacts import Run", f"from workbench.runs.browsing import {function}",
+        lines = ("from workbench.stages import Run", f"from workbench.runs.browsing import {function}",
                  f'browser = {function}(Run.open("smoke"))', "browser")  # fmt: skip
         notebook = open_shared_notebook(function, "\n".join(lines), expression)
         notebook.run_all(seconds)

@@ -1,7 +1,7 @@
 """A small page for the panel, run in a kernel: pictures to search, page through and pick, and ways to fail."""
 
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run
+from workbench.stages import Run
 from workbench.studio.browsers.paging import Paging
 from workbench.studio.browsers.panel import Shown
 from workbench.studio.browsers.templates import FOLDER, environment

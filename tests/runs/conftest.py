@@ -8,7 +8,7 @@ import pytest
 FIRST = [
     ("markdown", "# How many rows are there?\n\nCounted at once.", None),
     ("code", 'run_name: str = "toy"\nseed: int = 0  # of all draws\nlr: float = 1.0e-3', "parameters"),
-    ("code", "from toy_stages import count_rows\nfrom workbench.runs.artefacts import Run", None),
+    ("code", "from toy_stages import count_rows\nfrom workbench.stages import Run", None),
     ("code", 'run = Run.open(run_name)\nstage = run.stage("counts", count_rows, rows=3, seed=seed)', None),
     ("code", 'run.save_metrics("01_count", {"headline": {"rows": stage.metrics["rows"]}, "none": float("nan")})', None),
 ]
@@ -20,7 +20,7 @@ SECOND = [
 STAGES = """
 import os, signal
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run
+from workbench.stages import Run
 
 def count_rows(folder, rows, seed):
     (folder / "rows.txt").write_text("row " * rows)

@@ -6,7 +6,7 @@ import pytest
 
 from workbench.__main__ import main
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.runs.artefacts import Run, import_stage
+from workbench.stages import Run, import_stage
 
 
 def small_store(folder, detector=None, seed=0):

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from workbench.runs.artefacts import Run
+from workbench.stages import Run
 
 STEPS = 6
 SCRIPT = f"""
 import sys, time
-from workbench.runs.artefacts import Run
+from workbench.stages import Run
 
 def build(folder, seed):
     done = sorted(folder.glob("step-*.txt"))

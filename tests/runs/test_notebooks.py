@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.folders import only_one
 from workbench.runs import notebooks
-from workbench.runs.folders import only_one
 from workbench.runs.notebooks import NotebookFailed, environment, renew_report, run_profile
 
 

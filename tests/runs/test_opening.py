@@ -7,9 +7,9 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.runs.artefacts import Run, import_stage
 from workbench.runs.importing import import_with_text
 from workbench.runs.opening import chosen_lists, features_of, from_project, opening_line, pictures_of, text_of
+from workbench.stages import Run, import_stage
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ import yaml
 
 from workbench.__main__ import build_parser, main
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run, import_stage
 from workbench.runs.importing import import_with_text
 from workbench.runs.profiles import profile_names, tables_section
+from workbench.stages import Run, import_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEFILE = ROOT / "Snakefile"

@@ -14,9 +14,9 @@ from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
-from workbench.runs.artefacts import Run
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.stages import Run
 from workbench.studio.browsers import map_browser, map_stage
 from workbench.studio.browsers.map_colours import MOST_CLASSES, MOST_GROUPS, colour_choices
 from workbench.studio.browsers.map_lasso import inside_lasso, lasso_corners

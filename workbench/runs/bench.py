@@ -11,9 +11,9 @@ from typing import Any
 import workbench.runs
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
-from workbench.runs.identity import versions, without_nan
+from workbench.identity import versions, without_nan
+from workbench.paths import reports_folder
 from workbench.runs.parameters import unknown
-from workbench.runs.places import reports_folder
 
 _PREFIX = "benchmark_"
 

@@ -13,11 +13,11 @@ import pandas as pd
 import psutil
 
 from workbench.errors import WorkbenchError
+from workbench.paths import project_root
 from workbench.randomness import generator
 from workbench.regions.block_order import BlockOrder
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.regions.window_reader import WindowReader
-from workbench.runs.places import project_root
 
 _GIGABYTES = 3.0
 _DIMENSION = 4096

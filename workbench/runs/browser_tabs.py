@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.files import read_json
-from workbench.runs.artefacts import Run
 from workbench.runs.browsing import asked_openings
+from workbench.stages import Run
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.runs.artefacts import Run, Stage
+from workbench.paths import lists_folder, reports_folder, runs_folder
 from workbench.runs.opening import features_of, pictures_of
 from workbench.runs.parameters import unknown
-from workbench.runs.places import lists_folder, reports_folder, runs_folder
+from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
     from workbench.studio.browsers.map_browser import FeatureMap

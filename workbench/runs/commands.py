@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.errors import WorkbenchError
-from workbench.runs.folders import REPLACE_VARIABLE
-from workbench.runs.launching import PROCESSES_VARIABLE
+from workbench.folders import REPLACE_VARIABLE
+from workbench.launching import PROCESSES_VARIABLE
+from workbench.paths import notebooks_folder, project_root, reports_folder
 from workbench.runs.notebooks import live_environment, renew_report, run_profile
-from workbench.runs.places import notebooks_folder, project_root, reports_folder
 from workbench.spelling import spelt
 
 
@@ -137,9 +137,9 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def browse(arguments: argparse.Namespace) -> int:
     """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
-    from workbench.runs.artefacts import Run
     from workbench.runs.browsing import asked_openings, known_run, recorded_parameter
     from workbench.runs.standalone import serve
+    from workbench.stages import Run
 
     openings = asked_openings(arguments.browsers)
     # Data that no run has used yet is browsed under a run of its name, which then holds its index.

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.runs.places import imported_folder, runs_folder
+from workbench.paths import imported_folder, runs_folder
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.relation_tables import MANIFESTS
 from workbench.scenes.simulated.sizes import SIZES, SimulatedSize

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.runs.cost_data import DataSize, data_size
 from workbench.runs.cost_machines import Machine, machine_called
 from workbench.runs.cost_stages import (
@@ -30,7 +31,6 @@ from workbench.runs.cost_trainings import (
     rebalancing_cost,
     training_cost,
 )
-from workbench.runs.places import imported_folder, project_root, runs_folder
 from workbench.runs.profiles import make_plan, size_section, tables_section
 
 TABLE_SEEDS = 5

@@ -6,11 +6,11 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.runs.artefacts import Run, Stage, import_stage
-from workbench.runs.folders import MANIFEST
-from workbench.runs.identity import PATH_KEY, STAGE_KEY
-from workbench.runs.places import imported_folder, reports_folder
+from workbench.folders import MANIFEST
+from workbench.identity import PATH_KEY, STAGE_KEY
+from workbench.paths import imported_folder, reports_folder
 from workbench.spelling import spelt, spelt_lines
+from workbench.stages import Run, Stage, import_stage
 
 
 def check_data(arguments: argparse.Namespace) -> int:

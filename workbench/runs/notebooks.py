@@ -14,13 +14,13 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.runs.artefacts import Run
+from workbench.folders import REPLACE_VARIABLE, only_one
+from workbench.identity import available_cores, versions
+from workbench.paths import HOME_VARIABLE, project_root, reports_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE
-from workbench.runs.folders import REPLACE_VARIABLE, only_one
-from workbench.runs.identity import available_cores, versions
 from workbench.runs.parameters import unknown
-from workbench.runs.places import HOME_VARIABLE, project_root, reports_folder
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
+from workbench.stages import Run
 from workbench.stopping import Stopped, stop_on_sigterm, waited_for
 
 STOPPED = Stopped.exit_code

@@ -6,10 +6,10 @@ from pathlib import Path
 import workbench
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.runs.artefacts import Run, Stage
-from workbench.runs.places import lists_folder
+from workbench.paths import lists_folder
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.relation_tables import RelationTables
+from workbench.stages import Run, Stage
 
 SOURCE_FILE = "source.json"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.paths import checked_name, notebooks_folder
 from workbench.runs.parameters import Parameter, checked_value, read_parameters, unknown, value_from_text
-from workbench.runs.places import checked_name, notebooks_folder
 
 RUN_PARAMETER = "run_name"
 TABLES = "tables"

@@ -7,9 +7,9 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.paths import reports_folder
 from workbench.runs.notebooks import run_profile
 from workbench.runs.parameters import unknown
-from workbench.runs.places import reports_folder
 from workbench.studio.intervals import CONFIDENCE, interval
 
 VARIANTS, BASELINE = "variants", "baseline"

@@ -11,12 +11,12 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.runs.artefacts import Run
-from workbench.runs.folders import REPLACE_VARIABLE
-from workbench.runs.identity import versions
+from workbench.folders import REPLACE_VARIABLE
+from workbench.identity import versions
 from workbench.runs.table_grid import System
 from workbench.runs.table_plan import TablePlan
 from workbench.runs.table_queue import Job
+from workbench.stages import Run
 
 FAILURES_FILE = "failures.json"
 SYSTEM_FIELDS = ("title", "architecture", "training", "group", "generated", "baseline", "curve", "source")

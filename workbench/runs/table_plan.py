@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run, Stage
+from workbench.paths import project_root
 from workbench.runs.opening import features_of, from_project, text_of
 from workbench.runs.parameters import unknown
-from workbench.runs.places import project_root
 from workbench.runs.profiles import tables_section
 from workbench.runs.table_grid import BUILDERS, STARTS, TITLES, Grid, Task
 from workbench.runs.table_rows import paper_grid
+from workbench.stages import Run, Stage
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
 EVERYWHERE = ("only_trained",)

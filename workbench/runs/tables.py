@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run
-from workbench.runs.identity import available_cores
+from workbench.identity import available_cores
+from workbench.paths import reports_folder
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.parameters import unknown
-from workbench.runs.places import reports_folder
 from workbench.runs.table_collection import collect_tables, keep_failures, missing_rows, stored_failures
 from workbench.runs.table_plan import TablePlan, table_plan
 from workbench.runs.table_queue import Job, Outcome, TaskQueue, built, quiet_workers
+from workbench.stages import Run
 
 TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
 

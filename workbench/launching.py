@@ -69,7 +69,7 @@ def build_in_processes(name: str, folder: Path, parameters: dict[str, Any], coun
         request = {"build": name, "folder": str(folder), "parameters": as_json(parameters)}
         (Path(place) / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        command += ["-m", "workbench.runs.stage_process", str(Path(place) / "request.json")]
+        command += ["-m", "workbench.stage_process", str(Path(place) / "request.json")]
         messages = Path(place) / "messages.txt"
         with open(messages, "wb") as stderr, stop_on_sigterm() as stop:
             code = _watched(subprocess.Popen(command, env=_environment(count), stderr=stderr), stop)
@@ -122,7 +122,7 @@ def _watched(child: subprocess.Popen, stop: StopRequest) -> int:
 
 def _environment(count: int) -> dict[str, str]:
     # The launcher gives each process one thread unless told otherwise; the cores are shared evenly here.
-    from workbench.runs.identity import available_cores
+    from workbench.identity import available_cores
 
     threads = str(max(1, available_cores() // count))
     return os.environ | {"OMP_NUM_THREADS": threads, PROCESSES_VARIABLE: "1"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.runs.artefacts import Run, Stage, import_stage
+from workbench.stages import Run, Stage, import_stage
 
 
 class Builder:

@@ -9,10 +9,10 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.runs.folders import MANIFEST, built_folder, partial_folder, stored_manifest
-from workbench.runs.identity import described, influences, sha256_of_json, without_nan
-from workbench.runs.launching import shared_by_processes
-from workbench.runs.places import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
+from workbench.folders import MANIFEST, built_folder, partial_folder, stored_manifest
+from workbench.identity import described, influences, sha256_of_json, without_nan
+from workbench.launching import shared_by_processes
+from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED = "metrics", "imported"
 

@@ -23,7 +23,7 @@ def project_root(root: Path | None = None) -> Path:
         if not folder.is_dir():
             raise WorkbenchError(f"{HOME_VARIABLE}={home}: there is no such folder. Create it or unset the variable.")
         return folder
-    above = Path(__file__).resolve().parents[2]
+    above = Path(__file__).resolve().parents[1]
     if (above / "notebooks").is_dir():
         return above
     raise WorkbenchError(

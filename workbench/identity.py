@@ -148,7 +148,7 @@ def available_cores() -> int:
 
 @functools.cache
 def _commit() -> str | None:
-    above = Path(__file__).resolve().parents[2]
+    above = Path(__file__).resolve().parents[1]
     if not (above / ".git").exists():
         return None
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.runs.places import project_root, runs_folder
+from workbench.paths import project_root, runs_folder
 
 
 def test_the_root_does_not_depend_on_the_working_directory(tmp_path, monkeypatch):

@@ -13,8 +13,8 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.identity import differences, versions, without_nan
 from workbench.memory import release_memory
-from workbench.runs.identity import differences, versions, without_nan
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"

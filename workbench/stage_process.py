@@ -1,6 +1,6 @@
-"""One of the processes that build a stage together: ``python -m workbench.runs.stage_process REQUEST.json``.
+"""One of the processes that build a stage together: ``python -m workbench.stage_process REQUEST.json``.
 
-Started by ``workbench.runs.launching``, or by hand under ``torchrun`` or ``accelerate launch`` on several machines. The
+Started by ``workbench.launching``, or by hand under ``torchrun`` or ``accelerate launch`` on several machines. The
 request holds build ("module:function"), folder and parameters; the answer is written beside it, one a process.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.runs.identity import without_nan
-from workbench.runs.launching import SHARED_STAGES, from_json
+from workbench.identity import without_nan
+from workbench.launching import SHARED_STAGES, from_json
 
 
 def main(request_path: str) -> int:

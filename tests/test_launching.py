@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 
 from workbench.diffusion.sampling import generate_features
 from workbench.errors import WorkbenchError
+from workbench.launching import PROCESSES_VARIABLE, as_json, build_in_processes, from_json, shared_by_processes
 from workbench.recognition.training import train_recogniser
-from workbench.runs.artefacts import Run
 from workbench.runs.importing import import_with_text
-from workbench.runs.launching import PROCESSES_VARIABLE, as_json, build_in_processes, from_json, shared_by_processes
+from workbench.stages import Run
 from workbench.stopping import Stopped
 
 
