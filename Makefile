@@ -10,7 +10,7 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo tables test test-browser lint format lab browse bench clean
+.PHONY: help env demo tables test test-all test-browser lint format lab browse bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ demo: $(READY) ## run the main job: drawn scenes, all notebooks, the report in r
 tables: $(READY) ## fill the paper's tables for PROFILE, five seeds; the page is in reports/PROFILE-tables
 	$(BIN)/workbench tables --profile $(PROFILE) $(ARGS)
 
-test: lint ## check style, then run all tests, the notebooks among them
+test: lint ## check style, then run the tests, in minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-all: lint ## the same with the slow tests: kernels, several processes, layouts at size
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" $(ARGS)
 
 test-browser: $(BROWSER_READY) ## test the widgets in JupyterLab and Chromium, minutes; ARGS=--screens renews reports/screens
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)

@@ -45,3 +45,23 @@ def network_autocast(device: torch.device, precision: str) -> contextlib.Abstrac
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """A context in which matrix products are float32 again, for losses within a network's autocast."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def accelerator_for(device: str = "auto", precision: str = "auto", accumulation: int = 1):
+    """An accelerate ``Accelerator`` on a device and in a precision as `chosen_device` and `network_precision` say.
+
+    A notebook trains several models one after the other, each on a device and in a precision of its own, but accelerate
+    keeps both for the whole process; so what it keeps is reset first (not the group of processes, if there are any).
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    chosen = chosen_device(device)
+    AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
+    mixed = {"bfloat16": "bf16", "float32": "no"}[network_precision(chosen, precision)]
+    return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed, gradient_accumulation_steps=accumulation)

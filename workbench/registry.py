@@ -1,0 +1,77 @@
+"""Registries: what can be chosen by name, given as an object, or named by import path."""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from workbench.errors import WorkbenchError
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Entries of one ``kind`` (a word for messages) by name; new ones can be registered from anywhere.
+
+    >>> DENOISERS["mine"]                   # what was registered under this name
+    >>> DENOISERS["package.module:Mine"]    # what an import finds
+    >>> DENOISERS.resolve(Mine)             # the object itself
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, Entry] | None = None):
+        self.kind = kind
+        self._entries: dict[str, Entry] = dict(entries or {})
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """A decorator that puts its object under ``name``; a later one takes the place of an earlier one.
+
+        So a notebook cell can be run again after a change. WorkbenchError for a name that an import path could be.
+        """
+        if not name or ":" in name:
+            raise WorkbenchError(f"a {self.kind} cannot be called {name!r}: choose a name without a colon.")
+
+        def put(entry: Entry) -> Entry:
+            self._entries[name] = entry
+            return entry
+
+        return put
+
+    def resolve(self, choice: Any) -> Any:
+        """The entry that ``choice`` names, or ``choice`` itself where it is no text."""
+        return self[choice] if isinstance(choice, str) else choice
+
+    def __getitem__(self, name: str) -> Entry:
+        if ":" in name:
+            return imported(name, self.kind)
+        if name not in self._entries:
+            near = difflib.get_close_matches(name, self._entries, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise WorkbenchError(
+                f"{self.kind} {name!r} is not known.{meant} There are: {', '.join(self)}. "
+                "Register your own under a name, or give its import path as 'module:name'."
+            )
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def imported(path: str, kind: str = "object") -> Any:
+    """What ``module:name`` (or ``module:Class.attribute``) names; WorkbenchError where it cannot be imported."""
+    module, _, name = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WorkbenchError(
+            f"{kind} {path!r} cannot be imported ({error}). Expected 'module:name' of a module on the import path "
+            "(a file mine.py beside the notebook is 'mine:name')."
+        ) from error
+    return found

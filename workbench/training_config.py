@@ -1,0 +1,104 @@
+"""How long, how fast and in what precision a model is trained, and how a training is watched."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from workbench.devices import PRECISIONS
+from workbench.errors import WorkbenchError
+
+SCHEDULES = ("cosine", "linear", "step", "constant")
+OPTIMISERS = ("adamw", "sgd")
+SGD_MOMENTUM = 0.9
+# Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
+STEP_DECAYS = (5.33 / 12, 7.11 / 12)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything about a training but its data and its model.
+
+    ``warm_up_steps`` raise the learning rate from ``warm_up_from`` of it; ``gradient_clip`` 0 clips nothing;
+    ``ema_decay`` 0 averages no weights; ``accumulation`` micro-batches make one step and do not change a result beyond
+    the order of sums. WorkbenchError for a value outside its range.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warm_up_steps: int = 0
+    warm_up_from: float = 0.0
+    optimiser: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    gradient_clip: float = 0.0
+    ema_decay: float = 0.0
+    accumulation: int = field(default=1, metadata={"influence": False})
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise WorkbenchError(
+                    f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}."
+                )
+        for name in ("steps", "learning_rate", "accumulation"):
+            if not getattr(self, name) > 0:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: linear warm-up, then the schedule over what is left."""
+        warm_up = min(self.warm_up_steps, self.steps // 2)
+        if step < warm_up:
+            return self.learning_rate * (self.warm_up_from + (1 - self.warm_up_from) * (step + 1) / (warm_up + 1))
+        share = (step - warm_up) / max(1, self.steps - warm_up)
+        if self.schedule == "step":
+            return self.learning_rate * 0.1 ** sum(step >= decay * self.steps for decay in STEP_DECAYS)
+        falling = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share}
+        return self.learning_rate * falling.get(self.schedule, 1.0)
+
+    def ema_decay_at(self, step: int) -> float:
+        """The decay of the weight average; shorter at first, so that it forgets the initial weights."""
+        return min(self.ema_decay, (1 + step) / (10 + step))
+
+    def new_optimiser(self, objective: nn.Module) -> torch.optim.Optimizer:
+        """An optimiser of the objective's ``parameter_groups()``, or with weight decay on matrices alone."""
+        if hasattr(objective, "parameter_groups"):
+            groups = [{"multiple": 1.0, **group} for group in objective.parameter_groups()]
+        else:
+            groups = self._default_groups(objective)
+        groups = [{"weight_decay": self.weight_decay, **group} for group in groups if group["params"]]
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=SGD_MOMENTUM)
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=tuple(self.betas), fused=True)
+
+    @staticmethod
+    def _default_groups(objective: nn.Module) -> list[dict[str, Any]]:
+        # Gains, biases and normalisations are not weights to be kept small.
+        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+        others = [parameter for parameter in trained if parameter.ndim < 2]
+        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+
+@dataclass(frozen=True)
+class TrainingEdge:
+    """Where a training runs and how it is watched: nothing here changes its result.
+
+    ``name`` says in messages what is trained; ``on_log`` gets each line of the log; ``tracker`` ("tensorboard" or
+    "mlflow") draws it as curves too; the state is written every ``checkpoint_seconds``, a few minutes on a GPU, where
+    writing takes as long as hundreds of steps.
+    """
+
+    WITHOUT_INFLUENCE: ClassVar[bool] = True
+
+    device: str = "auto"
+    tracker: str = ""
+    checkpoint_seconds: float = 60.0
+    on_log: Callable[[dict[str, Any]], None] | None = None
+    name: str = "the model"

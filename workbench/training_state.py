@@ -1,0 +1,144 @@
+"""The state of a training, in one safetensors file, from which a killed training resumes to the same result."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from workbench.checkpoints import load_weights, read_tensors, save_tensors
+from workbench.errors import WorkbenchError
+from workbench.training_config import TrainingConfig
+
+STATE = "training_state.safetensors"
+_REMEDY = "Delete the folder and train again."
+
+
+class TrainingState:
+    """Network, average of its weights, best weights, optimiser, log, and the sums of losses since its last line."""
+
+    def __init__(
+        self,
+        folder: Path,
+        network: nn.Module,
+        average: nn.Module | None,
+        optimiser: torch.optim.Optimizer,
+        config: TrainingConfig,
+    ):
+        self.path, self.network, self.average = Path(folder) / STATE, network, average
+        self.optimiser, self.config = optimiser, config
+        self.step, self.seconds, self.log = 0, 0.0, []
+        self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.summed_from = 0
+        self._saved_at = time.monotonic()
+
+    def age_seconds(self) -> float:
+        """How much work a kill would lose."""
+        return time.monotonic() - self._saved_at
+
+    def add(self, losses: dict[str, Tensor], share: float = 1.0) -> None:
+        """Add a step's losses, without waiting for the device to have computed them."""
+        for name, value in losses.items():
+            value = share * value.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def means(self, accelerator: Accelerator) -> dict[str, float]:
+        """Mean of each loss over the steps since the last line and over the processes."""
+        steps = max(1, self.step - self.summed_from)
+        return {name: accelerator.reduce(value, "mean").item() / steps for name, value in self.sums.items()}
+
+    def not_finite(self) -> list[str]:
+        """Which of this process's sums are not finite."""
+        return [name for name, value in self.sums.items() if not torch.isfinite(value)]
+
+    def forget_sums(self) -> None:
+        """Begin a new line of the log."""
+        self.sums, self.summed_from = {}, self.step
+
+    @torch.no_grad()
+    def update_average(self, step: int) -> None:
+        """Move the averaged weights towards those after ``step``; buffers are copied."""
+        if self.average is None:
+            return
+        averages, weights = list(self.average.parameters()), list(self.network.parameters())
+        torch._foreach_lerp_(averages, weights, 1.0 - self.config.ema_decay_at(step))
+        for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            mean.copy_(value)
+
+    def evaluated_network(self) -> nn.Module:
+        """What is measured: the average where there is one."""
+        return self.network if self.average is None else self.average
+
+    def keep_if_best(self, name: str, line: dict[str, Any], network: nn.Module) -> None:
+        """Keep the weights where number ``name`` of ``line`` is higher than before."""
+        if name not in line:
+            raise WorkbenchError(f"no number {name!r} in the evaluation, which has: {', '.join(line)}.")
+        if not self.best or line[name] > self.best[name]:
+            self.best = dict(line)
+            self.best_weights = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+
+    def finished_network(self) -> nn.Module:
+        """The network with the weights that a training ends with."""
+        if self.best_weights:
+            self.network.load_state_dict(self.best_weights)
+        elif self.average is not None:
+            self.network.load_state_dict(self.average.state_dict())
+        return self.network
+
+    def save(self) -> None:
+        """Write the state."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best_weights.items()}
+        tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
+        for number, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items() if value is not None}
+        facts = {"config": self._config(), "step": self.step, "seconds": self.seconds, "log": self.log,
+                 "best": self.best, "summed_from": self.summed_from}  # fmt: skip
+        save_tensors(self.path, tensors, facts)
+        self._saved_at = time.monotonic()
+
+    def restore(self, device: torch.device) -> None:
+        """Take up the saved state, if there is one; WorkbenchError where it belongs to another training."""
+        if not self.path.exists():
+            return
+        tensors, facts = read_tensors(self.path, _REMEDY)
+        if facts.get("config") != self._config():
+            raise WorkbenchError(f"{self.path}: belongs to a training with another configuration. {_REMEDY}")
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            part, rest = name.split(".", 1)
+            parts.setdefault(part, {})[rest] = tensor
+        load_weights(self.network, parts["network"], self.path, _REMEDY)
+        if self.average is not None:
+            load_weights(self.average, parts["average"], self.path, _REMEDY)
+        self._restore_optimiser(parts.get("optimiser", {}))
+        self.best_weights = parts.get("best", {})
+        self.sums = {name: value.to(device) for name, value in parts.get("sum", {}).items()}
+        self.step, self.seconds, self.log = facts["step"], facts["seconds"], facts["log"]
+        self.best, self.summed_from = facts["best"], facts["summed_from"]
+
+    def _restore_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, key = name.split(".", 1)
+            values.setdefault(int(number), {})[key] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": values, "param_groups": groups})
+
+    def _config(self) -> dict[str, Any]:
+        # As JSON gives it back: tuples are lists.
+        config = {name: value for name, value in asdict(self.config).items() if name != "accumulation"}
+        return config | {"betas": list(self.config.betas)}
+
+
+def forget_state(folder: Path) -> None:
+    """Remove the training state below ``folder``, once the result of the training is stored."""
+    for path in Path(folder).rglob(STATE):
+        path.unlink()
