@@ -14,7 +14,7 @@ import json
 import shlex
 import sys
 
-from workbench.runs.table_plan import EVERYWHERE, table_plan
+from workbench.tables.plan import EVERYWHERE, table_plan
 
 plan = table_plan(config.get("profile", "demo"))
 seeds = [int(seed) for seed in config.get("seeds", range(5))]

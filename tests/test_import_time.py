@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "pandas", "numpy", "open_clip", "nltk", "umap", "sklearn", "diffusers", "plotly", "nbformat")
-ROOMS = ("scenes", "regions", "language", "diffusion", "recognition", "studio", "runs")
+ROOMS = ("scenes", "regions", "language", "diffusion", "recognition", "figures", "browsers", "tables", "runs")
 
 
 def loaded_after(code: str) -> set[str]:

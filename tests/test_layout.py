@@ -16,8 +16,10 @@ TOP_LEVEL = {
 # What each room may import besides itself and the leaf modules of the package's root.
 BELOW = {"scenes": set(), "regions": {"scenes"}, "language": {"scenes"}}
 BELOW["diffusion"] = BELOW["recognition"] = {"scenes", "regions", "language"}
-BELOW["studio"] = BELOW["diffusion"] | {"diffusion", "recognition"}
-BELOW["runs"] = BELOW["studio"] | {"studio"}
+BELOW["figures"] = BELOW["diffusion"] | {"diffusion", "recognition"}
+BELOW["browsers"] = BELOW["figures"] | {"figures"}
+BELOW["tables"] = BELOW["browsers"] | {"browsers"}
+BELOW["runs"] = BELOW["tables"] | {"tables"}
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
 LONGEST_MODULE = 300
 NO_HOME = {"utils", "util", "common", "helpers", "misc", "tools"}

@@ -17,8 +17,8 @@ import psutil
 import pytest
 from PIL import Image, ImageColor
 
+from workbench.figures.palette import BAND_COLOURS, ROLE_COLOURS
 from workbench.runs.notebooks import run_profile
-from workbench.studio.palette import BAND_COLOURS, ROLE_COLOURS
 
 from .pages import WINDOW, NotebookPage
 

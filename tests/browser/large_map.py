@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from workbench.browsers.map_browser import FeatureMap
 from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.browsers.map_browser import FeatureMap
 
 CLASSES = {"subject": 1703, "relation": 310, "object": 1703}
 

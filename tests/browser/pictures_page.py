@@ -1,11 +1,11 @@
 """A small page for the panel, run in a kernel: pictures to search, page through and pick, and ways to fail."""
 
+from workbench.browsers.paging import Paging
+from workbench.browsers.panel import Shown
+from workbench.browsers.templates import FOLDER, environment
 from workbench.errors import WorkbenchError
+from workbench.figures.thumbnails import Thumbnails
 from workbench.stages import Run
-from workbench.studio.browsers.paging import Paging
-from workbench.studio.browsers.panel import Shown
-from workbench.studio.browsers.templates import FOLDER, environment
-from workbench.studio.browsers.thumbnails import Thumbnails
 
 SOURCE = """{% import "controls.html.j2" as controls %}
 {% if part == "grid" %}<div class="wb-tiles">{% for name, token in tiles %}

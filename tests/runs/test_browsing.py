@@ -15,6 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 from workbench.__main__ import build_parser, main
+from workbench.browsers.panel import Panel
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs import browsing
@@ -22,7 +23,6 @@ from workbench.runs.browser_tabs import REQUEST_VARIABLE, browser_tabs
 from workbench.runs.browsing import recorded_parameter
 from workbench.runs.standalone import ADDRESS, CELL, write_notebook
 from workbench.stages import Run
-from workbench.studio.browsers.panel import Panel
 
 KERNEL = "12345678-1234-1234-1234-123456789abc"
 GUARDED = ["/", "/login", "/logout", "/voila/static/voila.js", "/voila/templates/lab/static/index.css",

@@ -51,7 +51,7 @@ def head_of_snakefile(config: dict) -> dict:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_task_has_a_manifest_where_the_runs_have_it(profile, monkeypatch):
-    monkeypatch.setattr("workbench.runs.table_plan.TablePlan.data", lambda plan: {})  # the import may not be here
+    monkeypatch.setattr("workbench.tables.plan.TablePlan.data", lambda plan: {})  # the import may not be here
     names = head_of_snakefile({"profile": profile, "seeds": ["3", "4"]})
     assert names["seeds"] == [3, 4] and names["rows"] == []
     plan, manifest_of = names["plan"], names["manifest_of"]
@@ -128,8 +128,8 @@ def small_project(tmp_path, monkeypatch):
 
 def test_collecting_names_every_missing_row_and_builds_nothing(small_project, monkeypatch, capsys):
     pages, rows = [], ["lsvru_ce", "lsvru_wce"]
-    monkeypatch.setattr("workbench.runs.tables.run_profile", lambda *_, run, **__: pages.append(run))
-    monkeypatch.setattr("workbench.runs.tables.renew_report", lambda *_, **__: None)
+    monkeypatch.setattr("workbench.tables.making.run_profile", lambda *_, run, **__: pages.append(run))
+    monkeypatch.setattr("workbench.tables.making.renew_report", lambda *_, **__: None)
     assert main(["tables", "--profile", "small", "--seeds", "0", "1", "--only", *rows, "--collect"]) == 1
     told = capsys.readouterr().err
     for seed in (0, 1):

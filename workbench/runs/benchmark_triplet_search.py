@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
+from workbench.browsers.triplet_query import TripletQuery, facets, search
 from workbench.errors import WorkbenchError
 from workbench.language.captions import triplet_keys, triplets_of_keys
 from workbench.randomness import generator
@@ -19,8 +21,6 @@ from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relation_tables import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.studio.browsers.triplet_index import TripletIndex, write_triplet_index
-from workbench.studio.browsers.triplet_query import TripletQuery, facets, search
 
 _RELATIONS, _TRIPLETS = 3_400_000, 450_000
 _OBJECT_CLASSES, _RELATION_CLASSES = 1703, 310

@@ -12,7 +12,7 @@ from workbench.stages import Run
 if TYPE_CHECKING:
     import ipywidgets
 
-    from workbench.studio.browsers.panel import Shown
+    from workbench.browsers.panel import Shown
 
 REQUEST_VARIABLE = "WORKBENCH_BROWSE"
 
@@ -71,8 +71,8 @@ class _Message:
 
 
 def _notice(title: str) -> Any:
-    from workbench.studio.browsers.panel import Panel
-    from workbench.studio.browsers.templates import render
+    from workbench.browsers.panel import Panel
+    from workbench.browsers.templates import render
 
     remedy = "This takes seconds; of a large data set a minute, once."
     text = render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)
@@ -80,7 +80,7 @@ def _notice(title: str) -> Any:
 
 
 def _widget(opener: Callable[[], "Shown"]) -> Any:
-    from workbench.studio.browsers.panel import Panel, error_html
+    from workbench.browsers.panel import Panel, error_html
 
     try:
         return opener().widget()

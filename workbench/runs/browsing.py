@@ -14,11 +14,11 @@ from workbench.runs.parameters import unknown
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
-    from workbench.studio.browsers.map_browser import FeatureMap
-    from workbench.studio.browsers.panel import Shown
-    from workbench.studio.browsers.prediction_browser import PredictionBrowser
-    from workbench.studio.browsers.runs_board import RunsBoard
-    from workbench.studio.browsers.triplet_browser import TripletBrowser
+    from workbench.browsers.map_browser import FeatureMap
+    from workbench.browsers.panel import Shown
+    from workbench.browsers.prediction_browser import PredictionBrowser
+    from workbench.browsers.runs_board import RunsBoard
+    from workbench.browsers.triplet_browser import TripletBrowser
 
 
 def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters: Any) -> "TripletBrowser":
@@ -26,9 +26,9 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
 
     Their index is the stage ``triplet_index``, built where it is missing or where what it was built from has changed.
     """
+    from workbench.browsers.triplet_browser import TripletBrowser
+    from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
     from workbench.scenes.relation_tables import RelationTables
-    from workbench.studio.browsers.triplet_browser import TripletBrowser
-    from workbench.studio.browsers.triplet_index import TripletIndex, write_triplet_index
 
     features = features_of(run, data)
     triplets = _found(run, "triplets")
@@ -67,10 +67,10 @@ def prediction_browser(
     seed: int = 0,
 ) -> "PredictionBrowser":
     """Test pictures with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
+    from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.scenes.bands import count_classes
     from workbench.scenes.relation_tables import RelationTables
     from workbench.scenes.vocabulary import Vocabulary
-    from workbench.studio.browsers.prediction_browser import PredictionBrowser
 
     if evaluations is None:
         evaluations = {name: run.find("evaluation", name) for name in run.variants("evaluation")}
@@ -98,14 +98,14 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     """The run's feature map; with a recogniser in the run its points can be coloured by right and wrong."""
     import pandas as pd
 
+    from workbench.browsers.map_browser import FeatureMap
+    from workbench.browsers.map_recognition import right_or_wrong
+    from workbench.browsers.map_stage import POINTS
     from workbench.diffusion.fidelity_study import REPORT
     from workbench.diffusion.generated import GeneratedFeatures
     from workbench.regions.feature_store import FeatureStore
     from workbench.scenes.bands import count_classes
     from workbench.scenes.vocabulary import Vocabulary
-    from workbench.studio.browsers.map_browser import FeatureMap
-    from workbench.studio.browsers.map_recognition import right_or_wrong
-    from workbench.studio.browsers.map_stage import POINTS
 
     stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
     vocabulary, train = Vocabulary.read(features.folder), FeatureStore.open(features / "train")
@@ -124,7 +124,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
 
 def runs_board(root: Path | None = None) -> "RunsBoard":
     """All runs of the project, two of them side by side."""
-    from workbench.studio.browsers.runs_board import RunsBoard
+    from workbench.browsers.runs_board import RunsBoard
 
     return RunsBoard(reports_folder(root), runs_folder(root))
 
@@ -157,7 +157,7 @@ def asked_openings(names: list[str]) -> dict[str, Opening]:
 
 def known_run(name: str, root: Path | None = None) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    from workbench.studio.browsers.run_records import run_names
+    from workbench.browsers.run_records import run_names
 
     run, known = Run.open(name, root), run_names(reports_folder(root), runs_folder(root))
     if name not in known:

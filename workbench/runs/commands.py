@@ -50,8 +50,8 @@ def repeat(arguments: argparse.Namespace) -> int:
 
 def tables(arguments: argparse.Namespace) -> int:
     """``workbench tables``: status 1 where a row failed or, with ``--collect``, is missing."""
-    from workbench.runs.table_plan import table_plan
-    from workbench.runs.tables import gather_tables, make_tables
+    from workbench.tables.making import gather_tables, make_tables
+    from workbench.tables.plan import table_plan
 
     if arguments.replace:
         os.environ[REPLACE_VARIABLE] = "1"  # the workers inherit it
@@ -115,7 +115,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def runs(arguments: argparse.Namespace) -> int:
     """``workbench runs``."""
-    from workbench.studio.browsers.run_records import reported_runs
+    from workbench.browsers.run_records import reported_runs
 
     records = reported_runs(reports_folder())
     if not records:

@@ -94,7 +94,7 @@ def plan_costs(
     stages = list(_stages(values, setting, model))
     tables = []
     if tables_section_of(profile, root):
-        from workbench.runs.table_plan import table_plan
+        from workbench.tables.plan import table_plan
 
         tables = table_costs(table_plan(profile, root).grid, setting, model)
     return CostPlan(profile, setting.machine, gpus, workers, data, stages, tables)

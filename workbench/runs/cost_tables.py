@@ -13,8 +13,8 @@ from workbench.runs.cost_trainings import (
     rebalancing_cost,
     training_cost,
 )
-from workbench.runs.table_grid import Grid, Task
-from workbench.runs.table_plan import builder_of
+from workbench.tables.grid import Grid, Task
+from workbench.tables.plan import builder_of
 
 
 def table_costs(grid: Grid, setting: Setting, text_model: str) -> list[StageCost]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from workbench.runs.notebook_format import import_nbformat
 from workbench.spelling import spelt_lines
-from workbench.studio.notebook_format import import_nbformat
 
 DONE, FAILED, DEAD_KERNEL = 0, 1, 138
 _TRACEBACK_LINES = 12

@@ -72,7 +72,7 @@ def run_profile(
 
 def renew_report(run: str, root: Path | None = None, inline_plotly: bool = False) -> Path:
     """Write ``metrics.json``, the pages and the index of a run again; returns the run's index page."""
-    from workbench.studio.reports import write_overview, write_report
+    from workbench.runs.reports import write_overview, write_report
 
     folder = reports_folder(root) / run
     if not (folder / "run.json").is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.studio.notebook_format import import_nbformat
+from workbench.runs.notebook_format import import_nbformat
 
 TAG = "parameters"
 _PLAIN = ("bool", "int", "float", "str")

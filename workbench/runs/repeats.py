@@ -10,7 +10,7 @@ from workbench.files import read_json, write_json
 from workbench.paths import reports_folder
 from workbench.runs.notebooks import run_profile
 from workbench.runs.parameters import unknown
-from workbench.studio.intervals import CONFIDENCE, interval
+from workbench.tables.intervals import CONFIDENCE, interval
 
 VARIANTS, BASELINE = "variants", "baseline"
 

@@ -72,7 +72,7 @@ def _bound(port: int) -> list[socket.socket]:
 
 def write_notebook(folder: Path) -> Path:
     """The notebook that Voilà runs: one cell, the same for every request, which is read from a file."""
-    from workbench.studio.notebook_format import import_nbformat
+    from workbench.runs.notebook_format import import_nbformat
 
     nbformat = import_nbformat()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])

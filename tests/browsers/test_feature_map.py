@@ -1,0 +1,464 @@
+"""The map of real and generated features: its stage, its neighbours, and the browser through state and callbacks."""
+
+import html
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from workbench.browsers import map_browser, map_stage
+from workbench.browsers.map_colours import MOST_CLASSES, MOST_GROUPS, colour_choices
+from workbench.browsers.map_lasso import inside_lasso, lasso_corners
+from workbench.browsers.map_layout import joint_layout, real_components
+from workbench.browsers.map_neighbours import RealNeighbours
+from workbench.browsers.map_page import FIDELITY_METRICS
+from workbench.diffusion.generated import GeneratedFeatures, write_manifest
+from workbench.diffusion.triplets import write_triplets
+from workbench.errors import WorkbenchError
+from workbench.figures.palette import GROUNDS
+from workbench.files import save_array
+from workbench.language.text_embedding import write_class_vectors
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.scenes.bands import BANDS, band_of_class, count_classes
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.stages import Run
+
+OBJECTS = ("<script>alert(1)</script>", "A & B", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple")
+RELATIONS = ("on", "<b>near</b>", "under $x$", "holding")
+DIMENSION, REAL, GENERATED = 16, 240, 150
+
+
+def write_store(folder, rows: int, seed: int, dimension: int = DIMENSION) -> FeatureStore:
+    random = np.random.default_rng(seed)
+    rate = 1 / np.arange(1, len(OBJECTS) + 1)
+    ends = random.choice(len(OBJECTS), (rows, 2), p=rate / rate.sum())
+    relations = pd.DataFrame({
+        "image": np.arange(rows) // 3, "subject_box": np.arange(rows), "object_box": rows + np.arange(rows),
+        "subject": ends[:, 0], "relation": random.choice(len(RELATIONS), rows, p=[0.6, 0.25, 0.1, 0.05]),
+        "object": ends[:, 1],
+    })  # fmt: skip
+    images = rows // 3 + 1
+    boxes = pd.DataFrame({"image": np.tile(relations["image"], 2), "object_class": ends.T.reshape(-1)})
+    for name, value in (("x1", 1), ("y1", 2), ("x2", 30), ("y2", 20)):
+        boxes[name] = np.float32(value)
+    writer = FeatureStoreWriter(
+        folder, relations=relations, boxes=boxes, dimension=dimension, encoder="made-up", support="signed",
+        images=pd.DataFrame({"image_id": np.arange(images), "file_name": [f"{k}.jpg" for k in range(images)],
+                             "width": 40, "height": 30}),
+    )  # fmt: skip
+    writer.write_boxes(0, random.standard_normal((2 * rows, dimension)))
+    writer.write_unions(0, random.standard_normal((rows, dimension)) + relations["relation"].to_numpy()[:, None])
+    writer.finish()
+    return FeatureStore.open(folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders of features, triplets and generated features; a map of them."""
+    root = tmp_path_factory.mktemp("map")
+    vocabulary = Vocabulary(OBJECTS, RELATIONS)
+    vocabulary.write(root / "features")
+    store = write_store(root / "features" / "train", REAL, seed=0)
+    random = np.random.default_rng(7)
+    vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
+    write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text", **vectors)
+    write_triplets(root / "triplets", features=root / "features", text=root / "text", n_centres=5, medium_quota=60,
+                   few_quota=60, threshold=1.2, allow_existing=True)  # fmt: skip
+    augmented = pd.read_parquet(root / "triplets" / "augmented.parquet")
+    rows = np.arange(GENERATED) % len(augmented)
+    boxes = {f"{role}_box": random.integers(0, 2 * REAL, GENERATED) for role in ("subject", "object")}
+    table = augmented.iloc[rows].reset_index(drop=True).assign(**boxes)
+    (root / "generated").mkdir()
+    table.to_parquet(root / "generated" / "generated.parquet")
+    features = random.standard_normal((GENERATED, DIMENSION)) + table["relation"].to_numpy()[:, None]
+    save_array(root / "generated" / "union_features.npy", features.astype(np.float16))
+    write_manifest(root / "generated", store, GENERATED, "seed")
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fits():
+    """The number of rows of every layout that was fitted. UMAP itself is compiled for half a minute: test_figures."""
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_stage, "joint_layout", lambda reduced, **_: rows.append(len(reduced)) or reduced[:, :2])
+        yield rows
+
+
+@pytest.fixture(scope="module")
+def stage(made, fits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stage")
+    metrics = map_stage.write_feature_map(folder, **inputs(made), rows=60, neighbours=8, seed=3)
+    return folder, metrics
+
+
+def inputs(made) -> dict:
+    return {name: made / name for name in ("features", "generated", "triplets")}
+
+
+def fidelity_table() -> pd.DataFrame:
+    names = list(FIDELITY_METRICS)
+    return pd.DataFrame(np.arange(2.0 * len(names)).reshape(2, -1), ["generated", "floor"], names)
+
+
+def open_map(made, stage, **options) -> map_browser.FeatureMap:
+    folder, metrics = stage
+    store = FeatureStore.open(made / "features" / "train")
+    vocabulary = Vocabulary.read(made / "features")
+    given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
+    points = given.pop("points", None)
+    return map_browser.FeatureMap(
+        pd.read_parquet(folder / map_stage.POINTS) if points is None else points, given.pop("store", store),
+        given.pop("generated", GeneratedFeatures.open(made / "generated", store)), vocabulary,
+        count_classes(store.relations, vocabulary), **given,
+    )  # fmt: skip
+
+
+def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(made, stage):
+    folder, metrics = stage
+    points = pd.read_parquet(folder / map_stage.POINTS)
+    store = FeatureStore.open(made / "features" / "train")
+    assert points["source"].value_counts().to_dict() == {"real": 60, "generated": 60}
+    for source, table in (
+        ("real", store.relations),
+        ("generated", pd.read_parquet(made / "generated/generated.parquet")),
+    ):
+        own = points[points["source"] == source]
+        assert own["row"].is_unique
+        assert (own[list(ROLES)].to_numpy() == table[list(ROLES)].to_numpy()[own["row"]]).all()
+    counts = count_classes(store.relations, Vocabulary.read(made / "features"))
+    for role in ROLES:
+        assert (points[f"{role}_band"] == band_of_class(counts.of_role(role))[points[role]]).all()
+    assert points["entropy"].between(0, np.log(5) + 1e-9).all()
+    assert points["x"].dtype == np.float32
+    assert 0 < metrics["trustworthiness"] <= 1
+    assert 0 < metrics["variance_share"] <= 1 + 1e-6
+
+
+def test_smaller_blocks_change_nothing(made, stage, tmp_path, monkeypatch):
+    monkeypatch.setattr(map_stage, "ROWS_PER_BLOCK", 7)
+    map_stage.write_feature_map(tmp_path, **inputs(made), rows=60, neighbours=8, seed=3)
+    first, second = (pd.read_parquet(folder / map_stage.POINTS) for folder in (stage[0], tmp_path))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-5)
+
+
+def test_there_is_one_fit_of_both_sources_and_a_run_keeps_it(made, fits, tmp_path):
+    run = Run.open("toy", root=tmp_path)
+    fits.clear()
+    for _ in range(2):
+        run.stage("feature_map", map_stage.write_feature_map, **inputs(made), rows=20, seed=0)
+    assert fits == [40]
+
+
+def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(made, tmp_path, monkeypatch):
+    with pytest.raises(WorkbenchError, match="shows nothing"):
+        map_stage.write_feature_map(tmp_path, **inputs(made), rows=2, seed=0)
+    read = map_stage.read_triplets
+
+    def without_captions(folder):
+        known = read(folder)
+        return type(known)(known.augmented, known.captions.iloc[:1], known.caption_embeddings[:1], known.hardness)
+
+    monkeypatch.setattr(map_stage, "read_triplets", without_captions)
+    with pytest.raises(WorkbenchError, match=r"captions\.parquet"):
+        map_stage.write_feature_map(tmp_path, **inputs(made), rows=20, seed=0)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 30])
+@pytest.mark.parametrize("rows", [6, 100, REAL])
+def test_neighbours_are_scikit_learns_one_for_each_picture(made, monkeypatch, kept_bytes, rows):
+    from sklearn.neighbors import NearestNeighbors
+
+    monkeypatch.setattr("workbench.browsers.map_neighbours.ROWS_PER_BLOCK", 32)
+    monkeypatch.setattr("workbench.browsers.map_neighbours.CANDIDATES", 2)
+    store = FeatureStore.open(made / "features" / "train")
+    chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
+    near, images = RealNeighbours(store, chosen, kept_bytes), store.relations["image"].to_numpy()
+    reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))
+    for query in np.random.default_rng(1).standard_normal((4, DIMENSION)).astype(np.float32):
+        distances, order = (found[0] for found in reference.kneighbors(query[None]))
+        _, first = np.unique(images[chosen[order]], return_index=True)
+        expected = np.sort(first)[:5]
+        found, found_distances = near.nearest(query)
+        assert found.tolist() == chosen[order[expected]].tolist()
+        assert np.allclose(found_distances, distances[expected], atol=1e-4)
+    with pytest.raises(WorkbenchError, match="dimensions"):
+        near.nearest(np.zeros(3, dtype=np.float32))
+
+
+def test_a_copied_feature_is_at_distance_zero(made):
+    store = FeatureStore.open(made / "features" / "train")
+    rows, distances = RealNeighbours(store, np.arange(REAL)).nearest(store.union([17])[0])
+    assert (rows[0], distances[0]) == (17, 0.0)
+
+
+@pytest.mark.parametrize("colour_by", colour_choices(True))
+def test_every_colour_shows_every_point_once_with_counts_in_the_legend(made, stage, colour_by):
+    random = np.random.default_rng(0)
+    right = {role: random.random(120) < 0.5 for role in ROLES}
+    browser = open_map(made, stage, right=lambda points: right)
+    browser.set(colour_by=colour_by)
+    figure = browser.figure()
+    assert isinstance(figure, go.Figure)
+    assert not isinstance(figure, go.FigureWidget)
+    assert len(figure.data) <= MOST_GROUPS
+    assert sorted(number for trace in figure.data for number in trace.customdata) == list(range(120))
+    for trace in figure.data:
+        assert trace.name.endswith(f"({len(trace.x):,})")
+        assert "<" not in trace.name
+        assert "<" not in "".join(trace.text)
+    if colour_by.endswith("band"):
+        shown = {trace.name.split(" ")[0]: len(trace.x) for trace in figure.data}
+        column = browser.points.table[colour_by.replace(" ", "_")]
+        assert shown == {band: int((column == band).sum()) for band in BANDS if (column == band).any()}
+
+
+def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(made, stage):
+    with pytest.raises(WorkbenchError, match="coloured by"):
+        open_map(made, stage).set(colour_by="relation right or wrong")
+    asked = []
+
+    def right(points):
+        asked.append(len(points))
+        return {role: np.ones(len(points), dtype=bool) for role in ROLES}
+
+    browser = open_map(made, stage, right=right)
+    browser.set(colour_by="relation right or wrong")
+    browser.set(colour_by="object right or wrong")
+    assert asked == [120]
+    assert [trace.name for trace in browser.figure().data] == ["right (120)"]
+
+
+def test_sources_and_classes_are_switched_by_events(made, stage):
+    browser = open_map(made, stage)
+    browser.handle("source", "real")
+    assert browser.state.sources == ("generated",)
+    assert [trace.name for trace in browser.figure().data] == ["generated (60)"]
+    with pytest.raises(WorkbenchError, match="sources"):
+        browser.handle("source", "generated")
+    browser.handle("colour", "object class")
+    first = browser.figure().data[1].name
+    browser.handle("class-search", "A &")
+    assert html.escape("A & B") in browser.regions()["controls"]
+    browser.set(classes=["A & B"])
+    assert [trace.name.split(" (")[0] for trace in browser.figure().data] == ["other classes", "A &amp; B"]
+    browser.handle("class", str(OBJECTS.index("A & B")))
+    assert browser.figure().data[1].name == first  # none chosen: the most frequent again
+    assert "<script>" not in browser.view()
+
+
+def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(made, stage):
+    browser = open_map(made, stage)
+    browser.handle("theme", "dark")  # before there is a figure
+    figure = browser.widget().children[1]
+    for theme in ("dark", "light"):
+        browser.handle("theme", theme)
+        paper, ink, grid = GROUNDS[theme]
+        assert (figure.layout.plot_bgcolor, figure.layout.font.color) == (paper, ink)
+        assert figure.layout.xaxis.gridcolor == figure.layout.yaxis.gridcolor == grid
+    assert browser.figure().layout.template.layout.paper_bgcolor == "white"
+
+
+def test_widget_keeps_its_traces_when_colours_change(made, stage):
+    browser = open_map(made, stage)
+    panels_and_figure = browser.widget().children
+    figure, traces = panels_and_figure[1], panels_and_figure[1].data
+    figure.update_layout(xaxis_range=[0, 1])  # as zooming does
+    for colour_by in ("relation band", "hardness", "subject class", "source"):
+        browser.set(colour_by=colour_by)
+        drawn = [trace for trace in figure.data if trace.visible]
+        assert [trace.name for trace in drawn] == [trace.name for trace in browser.figure().data]
+        assert sum(len(trace.x) for trace in drawn) == 120
+    assert figure.data == traces
+    assert browser.widget().children[1] is figure
+    assert tuple(figure.layout.xaxis.range) == (0, 1)
+    assert figure.layout.uirevision == "map"
+    assert len(figure.get_state()["_widget_data"][0]["x"]["shape"]) == 1
+    browser.handle("opacity", "0.3")
+    assert {trace.marker.opacity for trace in drawn} == {0.3}
+
+
+def from_page(figure, event: str, points: list[tuple[int, int]]) -> None:
+    """A message as plotly sends it: points as (trace, place)."""
+    figure._js2py_pointsCallback = {
+        "event_type": event, "selector": None, "device_state": None,
+        "points": {"trace_indexes": [trace for trace, _ in points], "point_indexes": [place for _, place in points],
+                   "xs": [0.0] * len(points), "ys": [0.0] * len(points)},
+    }  # fmt: skip
+
+
+def lasso_of(points: np.ndarray) -> str:
+    """A lasso close round a rectangle that holds the points, as a page sends it."""
+    (left, low), (right, high) = points.min(axis=0) - 1e-4, points.max(axis=0) + 1e-4
+    return json.dumps([[float(x), float(y)] for x, y in ((left, low), (right, low), (right, high), (left, high))])
+
+
+def test_lasso_fills_selection_and_table_and_survives_new_colours(made, stage):
+    browser = open_map(made, stage)
+    figure, xy = browser.widget().children[1], browser.points.xy
+    assert browser.selection.empty
+    assert "Nothing is selected" in browser.regions()["selection"]
+    around = xy[[1, 62]]
+    browser.handle("lasso", lasso_of(around))
+    inside = ((xy >= around.min(axis=0) - 1e-4) & (xy <= around.max(axis=0) + 1e-4)).all(axis=1)
+    assert browser.selection.index.tolist() == np.flatnonzero(inside).tolist() and {1, 62} <= set(
+        browser.selection.index
+    )
+    assert html.escape(browser.selection["caption"].iloc[0]) in browser.regions()["selection"]
+    for colour_by in ("source", "relation band"):
+        browser.set(colour_by=colour_by)
+        marked = [int(t.customdata[place]) for t in figure.data if t.visible for place in t.selectedpoints]
+        assert sorted(marked) == browser.selection.index.tolist()
+    browser.set(sources=("real",))
+    browser.handle("lasso", lasso_of(around))
+    assert set(browser.selection["source"]) == {"real"}  # what is hidden is not caught
+    browser.handle("clear", None)
+    assert browser.selection.empty
+    assert all(trace.selectedpoints is None for trace in figure.data)
+    browser.handle("lasso", lasso_of(xy.max(axis=0) + np.array([[1, 1], [2, 2]])))
+    assert "No point lies in the lasso" in browser.regions()["selection"]
+    from_page(figure, "plotly_deselect", [])
+    assert "Nothing is selected" in browser.regions()["selection"]
+
+
+@pytest.mark.parametrize("corners", [3, 4, 7, 60])
+def test_inside_a_lasso_is_what_lies_on_the_inner_side_of_all_edges(corners):
+    random = np.random.default_rng(corners)
+    angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+    convex = np.stack([np.cos(angles), np.sin(angles)], axis=1) * [3, 1] + [5, -2]
+    points = random.normal([5, -2], [2, 0.8], (4000, 2))
+    edges = np.roll(convex, -1, axis=0) - convex
+    ways = points[:, None] - convex
+    inner = (edges[:, 0] * ways[..., 1] - edges[:, 1] * ways[..., 0] > 0).all(axis=1)
+    np.testing.assert_array_equal(inside_lasso(points, convex), inner)
+    np.testing.assert_array_equal(inside_lasso(points, convex[::-1]), inner)
+
+
+def test_a_lasso_may_be_hollow():
+    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]], dtype=float)
+    horseshoe = np.array([[0, 0], [4, 0], [4, 4], [3, 4], [3, 1], [1, 1], [1, 4], [0, 4]], dtype=float)
+    middle = np.array([[2.0, 3.0], [0.5, 3.0], [2.0, 0.5]])
+    assert inside_lasso(middle, square).tolist() == [True, True, True]
+    assert inside_lasso(middle, horseshoe).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[[0, 1], [1, 1]]", "[[0, 1, 2], [1, 1, 2], [3, 3, 2]]",
+                                  "[[0, 1], [1, NaN], [2, 2]]", '[["a", 1], [1, 1], [2, 2]]'])  # fmt: skip
+def test_a_lasso_that_is_none_is_refused(text):
+    with pytest.raises(WorkbenchError, match="lasso"):
+        lasso_corners(text)
+
+
+def test_selection_is_paged_and_counted_by_source_and_band(made, stage):
+    browser = open_map(made, stage)
+    browser.set(selected=range(25))
+    assert browser.regions()["selection"].count('data-event="point"') == 10
+    browser.handle("page", "last")
+    assert browser.regions()["selection"].count('data-event="point"') == 5
+    bands = browser.selection["relation_band"].value_counts()
+    text = browser.regions()["selection"]
+    assert all(f">{count}<" in text for count in bands)
+
+
+def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(made, stage):
+    browser = open_map(made, stage)
+    figure = browser.widget().children[1]
+    from_page(figure, "plotly_click", [(1, 7)])
+    assert browser.state.point == 67
+    real = browser.points.row[~browser.points.generated]
+    store = FeatureStore.open(made / "features" / "train")
+    query = GeneratedFeatures.open(made / "generated", store).union([browser.points.row[67]])[0]
+    expected, _ = RealNeighbours(store, real).nearest(query)
+    details = browser._details
+    assert [one.row for one in details.neighbours] == expected.tolist()
+    assert [role for role, _ in details.seeds] == ["subject", "object"]
+    shown = browser.regions()["point"]
+    assert html.escape(str(browser.points.captions[67])) in shown
+    assert shown.count("<svg") == 7
+    assert "<script>" not in shown
+    browser.handle("point", "3")
+    assert browser.regions()["point"].count("<svg") == 1
+
+
+def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(made, stage, monkeypatch):
+    browser = open_map(made, stage)
+    figure = browser.widget().children[1]
+
+    def broken(*_):
+        raise WorkbenchError("the disk <is> gone.")
+
+    monkeypatch.setattr(map_browser, "point_details", broken)
+    from_page(figure, "plotly_click", [(0, 2)])
+    assert "the disk &lt;is&gt; gone." in browser.regions()["problem"]
+    assert browser.state.point is None
+    with pytest.raises(WorkbenchError, match="gone"):
+        browser.handle("point", "2")
+    browser.handle("opacity", "0.5")
+    assert browser.regions()["problem"] == ""
+
+
+def test_numbers_are_always_there_beside_their_floor(made, stage):
+    shown = open_map(made, stage).view()
+    table = fidelity_table()
+    for name, title in FIDELITY_METRICS.items():
+        assert title in shown
+        assert all(f">{table.loc[row, name]:.4g}<" in shown for row in table.index)
+    assert "one joint fit of 60 + 60 rows, seed 3, 8 neighbours" in shown
+    assert "No fidelity numbers" in open_map(made, stage, fidelity=None).view()
+    with pytest.raises(WorkbenchError, match="recall"):
+        open_map(made, stage, fidelity=fidelity_table().drop(columns="recall"))
+
+
+def test_the_static_map_is_a_figure_and_numbers_without_controls(made, stage, monkeypatch):
+    shown = []
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    monkeypatch.setattr("IPython.display.display", lambda *things, **_: shown.extend(things))
+    open_map(made, stage)._ipython_display_()
+    assert [type(thing).__name__ for thing in shown] == ["Figure", "HTML"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"colour_by": "mood"}, "coloured by"), ({"opacity": 3}, "opacity"), ({"opacity": "x"}, "opacity"),
+     ({"colours": 1}, "has no"), ({"point": 120}, "no point"), ({"point": "x"}, "no point"),
+     ({"selected": [1, 500]}, "no point"), ({"selected": ["a"]}, "numbers"), ({"sources": ["made"]}, "sources"),
+     ({"classes": ["dog"]}, "coloured by"), ({"colour_by": "object class", "classes": ["unicorn"]}, "unicorn"),
+     ({"colour_by": "object class", "classes": OBJECTS[:8]}, f"at most {MOST_CLASSES}")],
+)  # fmt: skip
+def test_changes_that_make_no_sense_are_refused_and_change_nothing(made, stage, change, told):
+    browser = open_map(made, stage)
+    before = browser.state
+    with pytest.raises(WorkbenchError, match=told):
+        browser.set(**change)
+    assert browser.state is before
+
+
+def test_a_map_of_other_features_is_refused(made, stage, tmp_path):
+    metrics, points = stage[1], pd.read_parquet(stage[0] / map_stage.POINTS)
+    with pytest.raises(WorkbenchError, match="dimension"):
+        open_map(made, stage, map_metrics=metrics | {"dimension": 99})
+    with pytest.raises(WorkbenchError, match="encoder"):
+        open_map(made, stage, map_metrics=metrics | {"encoder": "another"})
+    with pytest.raises(WorkbenchError, match="dimension"):
+        open_map(made, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
+    with pytest.raises(WorkbenchError, match="class"):
+        open_map(made, stage, store=write_store(tmp_path / "other", REAL, seed=5))
+    with pytest.raises(WorkbenchError, match="rows, but the map shows row"):
+        open_map(made, stage, store=write_store(tmp_path / "short", 9, seed=0))
+    with pytest.raises(WorkbenchError, match="entropy"):
+        open_map(made, stage, points=points.drop(columns="entropy"))
+    with pytest.raises(WorkbenchError, match="relation_band"):
+        open_map(made, stage, points=points.assign(relation_band="rare"))
+
+
+def test_joint_map_keeps_clusters_together():
+    rng = np.random.default_rng(4)
+    centres = 20 * np.eye(3, 12)[np.repeat(np.arange(3), 20)]
+    real, generated = (centres + rng.standard_normal(centres.shape) for _ in range(2))
+    reduced = real_components(real, seed=0).transform(np.concatenate([real, generated]))
+    points = joint_layout(reduced, seed=0, neighbours=10)
+    cluster = np.tile(np.repeat(np.arange(3), 20), 2)
+    nearest = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(len(points))
+    assert (cluster[nearest.argmin(axis=1)] == cluster).mean() > 0.95

@@ -1,0 +1,132 @@
+"""The panel: what changed is sent, errors are shown, pictures come when asked for; its static twin; its colours."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.browsers.panel import Panel, Shown
+from workbench.browsers.static_twin import static_html
+from workbench.browsers.templates import FOLDER, render, stylesheet
+from workbench.errors import WorkbenchError
+from workbench.figures import palette
+from workbench.figures.page_templates import environment
+from workbench.figures.scene_drawing import Scene, scene_svg
+from workbench.figures.thumbnails import Thumbnails
+
+
+class Counter(Shown):
+    """A page that counts clicks beside a picture."""
+
+    frame = '<p data-region="count"></p><div data-region="picture"></div><div class="wb-live" data-region="bar"></div>'
+
+    def __init__(self, pictures=None, name=""):
+        self.pictures, self.name, self.count = pictures or Thumbnails(None), name, 0
+
+    def regions(self):
+        scene = Scene(self.name, 40, 30, np.array([1, 2, 10, 12.0]), np.array([5, 0, 20, 8.0]))
+        return {"count": f"{self.count}", "picture": scene_svg(scene, self.pictures), "bar": "<button>more</button>"}
+
+    def handle(self, event, value):
+        if event == "refused":
+            raise WorkbenchError("no. <b>Ask</b> for something else.")
+        if event == "broken":
+            raise KeyError("a<b")
+        self.count += int(value)
+
+
+@pytest.fixture
+def talk(monkeypatch):
+    """A function (page) -> (tell, said): what the page's panel is told and what it says."""
+
+    def start(page):
+        panel, said = Panel(page), []
+        monkeypatch.setattr(panel, "send", lambda message, buffers=None: said.append((message, buffers)))
+
+        def tell(kind, **content):
+            panel._receive(panel, {"kind": kind, **content}, [])
+            return said[-1][0]
+
+        return tell, said, panel
+
+    return start
+
+
+def test_all_regions_come_first_and_then_only_those_that_changed(talk):
+    tell, _, _ = talk(Counter())
+    assert set(tell("ready")["regions"]) == {"count", "picture", "bar", "error"}
+    assert tell("event", name="add", value="2")["regions"] == {"count": "2"}
+    assert tell("event", name="add", value="0") == {"kind": "regions", "regions": {}, "answer": True}
+    assert set(tell("ready")["regions"]) == {"count", "picture", "bar", "error"}  # the page was loaded again
+
+
+def test_an_error_is_shown_escaped_and_goes_away_with_the_next_act(talk):
+    tell, _, _ = talk(Counter())
+    tell("ready")
+    ours, other = (tell("event", name=name, value="1")["regions"]["error"] for name in ("refused", "broken"))
+    assert "&lt;b&gt;Ask&lt;/b&gt; for something else." in ours and "Traceback" not in ours
+    assert "KeyError" in other and "Traceback" in other and "a<b" not in other
+    assert tell("event", name="add", value="1")["regions"] == {"count": "1", "error": ""}
+
+
+def test_refresh_from_python_raises_what_goes_wrong(talk, monkeypatch):
+    page = Counter()
+    _, _, panel = talk(page)
+    monkeypatch.setattr(page, "regions", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        panel.refresh()
+
+
+def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    pictures = Thumbnails(tmp_path)
+    tell, said, _ = talk(Counter(pictures, "a.jpg"))
+    good, bad = pictures.token("a.jpg"), pictures.token("b.jpg")
+    message = tell("pictures", tokens=[bad, good])
+    assert message["tokens"] == [good] and list(message["failures"]) == [bad]
+    assert said[-1][1][0].startswith(b"\xff\xd8")
+
+
+def test_twin_holds_the_picture_and_no_token(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    twin = static_html(Counter(Thumbnails(tmp_path), "a.jpg"))
+    assert "data:image/jpeg;base64," in twin and "data-picture" not in twin and '<p data-region="count">0</p>' in twin
+
+
+def test_headless_runs_show_the_twin_alone(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    bundle = Counter()._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+
+
+def test_a_person_gets_the_widget_with_the_twin_beside_it(monkeypatch):
+    monkeypatch.delenv("WORKBENCH_HEADLESS", raising=False)
+    bundle, _ = Counter()._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle and "wb-static" in bundle["text/html"]
+
+
+def test_union_box_is_the_smallest_around_both_and_inclusive():
+    scene = Scene("", 40, 30, np.array([1, 2, 10, 12.0]), np.array([5, 0, 20, 8.0]))
+    found = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" class="wb-box wb-(\w+)"',
+                       scene_svg(scene, Thumbnails(None)))  # fmt: skip
+    boxes = {role: tuple(map(float, values)) for *values, role in found}
+    assert boxes == {"relation": (1, 0, 20, 13), "subject": (1, 2, 10, 11), "object": (5, 0, 16, 9)}
+
+
+def test_controls_escape_what_they_are_given():
+    calls = '{{ c.menu("e", "l", [(hostile, hostile)], 0) }}{{ c.chip("e", hostile, hostile) }}'
+    source = environment(FOLDER).from_string('{% import "controls.html.j2" as c %}' + calls)
+    text = source.render(hostile='"><script>x</script>')
+    assert "<script>" not in text and text.count("&lt;script&gt;") == 4
+
+
+def test_css_has_the_palette_and_no_small_letters():
+    css = stylesheet()
+    meant = palette.BAND_COLOURS | palette.ROLE_COLOURS | palette.SOURCE_COLOURS | palette.RIGHT_WRONG_COLOURS
+    meant |= palette.BEFORE_AFTER_COLOURS
+    for name, colour in re.findall(r"--wb-([a-z]+): (#[0-9A-F]{6});", css):
+        assert meant[name] == colour, name
+    assert all(float(size) >= 12 for size in re.findall(r"font(?:-size)?:[^;]*?([\d.]+)px", css))
+    assert "wb-error" in render("error.html.j2", told="x", trace="")

@@ -1,0 +1,455 @@
+"""The PredictionBrowser through its state: filters, counts, order, pages, confusions, text that is data, bad input."""
+
+import html
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from workbench.browsers.prediction_browser import PredictionBrowser
+from workbench.browsers.prediction_pair import PLACES
+from workbench.browsers.prediction_state import ROLE_CHOICES, WHAT_CHOICES
+from workbench.browsers.prediction_tiles import change_word
+from workbench.errors import WorkbenchError
+from workbench.figures import changes
+from workbench.recognition.evaluation import TOP, prediction_table
+from workbench.scenes.bands import BANDS, band_of_class, count_classes
+from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+TITLES = ("plain", "augmented", "third")
+ROWS = 300
+THINGS = tuple(f"thing {number}" for number in range(9))
+
+
+def made_tables(folder: Path, vocabulary: Vocabulary, rows: int, seed: int) -> RelationTables:
+    rng = np.random.default_rng(seed)
+    images = pd.DataFrame({"image_id": [0, 1], "file_name": ["0.jpg", "1.jpg"], "width": 40, "height": 30})
+    boxes = pd.DataFrame({"image": [0, 0, 1, 1], "x1": [1.0, 5, 2, 8], "y1": 3.0, "x2": [9.0, 20, 30, 12], "y2": 20.0,
+                          "object_class": 0})  # fmt: skip
+    image = rng.integers(0, 2, rows)
+    classes = {role: (rng.random(rows) ** 2 * len(vocabulary.names(role))).astype(int) for role in ROLES}
+    ends = {"image": image, "subject_box": 2 * image, "object_box": 2 * image + 1}
+    return RelationTables(folder, images, boxes, pd.DataFrame(ends | classes))
+
+
+def write_predictions(folder: Path, tables: RelationTables, vocabulary: Vocabulary, seed: int, rows=None) -> Path:
+    """Predictions of random scores, right in about half of the rows, in a random order of the rows."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(tables) if rows is None else rows)
+    truth = {role: tables.relations[role].to_numpy()[rows] for role in ROLES}
+    scores = {}
+    for role in ROLES:
+        scores[role] = rng.random((len(rows), len(vocabulary.names(role)))).astype(np.float32)
+        scores[role][np.arange(len(rows)), truth[role]] += 0.4
+        scores[role] /= scores[role].sum(axis=1, keepdims=True)
+    folder.mkdir(parents=True)
+    prediction_table(rows, truth, scores).to_parquet(folder / "predictions.parquet", index=False)
+    return folder
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A function (objects, relations, rows) -> tables, vocabulary, train counts and folders of three evaluations."""
+
+    def make(objects=THINGS, relations=("on", "by", "in", "under"), rows=ROWS):
+        vocabulary = Vocabulary(tuple(objects), tuple(relations))
+        tables = made_tables(tmp_path / "test", vocabulary, rows, seed=1)
+        train = count_classes(made_tables(tmp_path / "train", vocabulary, 500, seed=2).relations, vocabulary)
+        folders = {
+            title: write_predictions(tmp_path / title, tables, vocabulary, seed) for seed, title in enumerate(TITLES)
+        }
+        return SimpleNamespace(tables=tables, vocabulary=vocabulary, counts=train, predictions=folders)
+
+    return make
+
+
+def browser_of(made: SimpleNamespace, **options) -> PredictionBrowser:
+    options = {"images": None, "before": "plain", "after": "augmented"} | options
+    return PredictionBrowser(made.tables, made.vocabulary, made.counts, made.predictions, **options)
+
+
+def matching_slowly(made: SimpleNamespace, state) -> set[int]:
+    """The rows that match, one after the other."""
+    before, after = (changes.read_predictions(made.predictions[title]) for title in (state.before, state.after))
+    matching = set()
+    for row in range(len(made.tables)):
+        was, now = before.loc[row], after.loc[row]
+        true = int(was[state.class_role])
+        band = str(band_of_class(made.counts.of_role(state.class_role))[true])
+        taken = {int(one[f"{state.class_role}_predicted"]) for one in (was, now)}
+        if (
+            any(happened(was, now, role, state.what) for role in (ROLES if state.role == "any" else [state.role]))
+            and (not state.bands or band in state.bands)
+            and state.true_class in (None, true)
+            and (state.cell is None or (state.cell[0] == true and state.cell[1] in taken))
+        ):
+            matching.add(row)
+    return matching
+
+
+def happened(was: pd.Series, now: pd.Series, role: str, what: str) -> bool:
+    right, name = (bool(was[f"{role}_correct"]), bool(now[f"{role}_correct"])), f"{role}_predicted"
+    return {
+        "all": True,
+        "wrong": not right[1],
+        "fixed": right == (False, True),
+        "broken": right == (True, False),
+        "changed": right == (False, False) and was[name] != now[name],
+        "wrong in both": right == (False, False),
+        "unchanged": was[name] == now[name],
+    }[what]
+
+
+CHOICES = [
+    {"role": role, "what": what, "bands": bands, "true_class": true_class, "cell": cell}
+    for number, role in enumerate(ROLE_CHOICES)
+    for what, bands, true_class, cell in [
+        ("all", (), None, None),
+        ("wrong", ("few",), None, None),
+        ("fixed", ("many", "few"), number, None),
+        ("broken", (), 0, (0, 1)),
+        ("changed", ("many", "medium"), None, None),
+        ("wrong in both", (), None, (1, 2)),
+        ("unchanged", ("few",), 1, None),
+    ]
+]
+
+
+def test_filters_against_a_slow_computation(made):
+    data = made(rows=60)
+    browser = browser_of(data)
+    for choice in CHOICES:
+        browser.set(**choice)
+        rows = browser.selection["row"].tolist()
+        assert len(rows) == len(set(rows))
+        assert set(rows) == matching_slowly(data, browser.state), choice
+
+
+@pytest.mark.parametrize("choice", CHOICES[::3], ids=str)
+def test_the_counts_of_filters_are_what_a_click_leaves(made, choice):
+    browser = browser_of(made())
+    browser.set(**choice)
+    controls = browser.regions()["controls"]
+    chips = re.findall(r'data-event="(\w+)" data-value="([\w ]+)".*?wb-count">(\d+)<', controls)
+    told = {(event, value): int(count) for event, value, count in chips}
+    assert len(told) == len(ROLE_CHOICES) + len(WHAT_CHOICES) + len(BANDS)
+    for (event, value), count in told.items():
+        browser.set(**choice)
+        if event == "band":
+            browser.set(bands=(value,))
+        else:
+            browser.handle(event, value)
+        assert len(browser.selection) == count, (event, value)
+
+
+def test_the_menu_counts_classes_and_starts_with_the_most_frequent(made):
+    browser = browser_of(made())
+    browser.set(role="subject", what="wrong")
+    options = re.findall(r'<option value="(\d+)".*?\((\d+)\)</option>', browser.regions()["classes"])
+    counts = [int(count) for _, count in options]
+    assert counts == sorted(counts, reverse=True) and sum(counts) == len(browser.selection)
+    browser.handle("true_class", options[-1][0])
+    assert len(browser.selection) == counts[-1]
+    assert set(browser.selection["subject"]) == {browser._split.vocabulary.objects[int(options[-1][0])]}
+
+
+def test_selection_agrees_with_the_tables_of_predictions(made):
+    data = made()
+    browser = browser_of(data)
+    browser.set(what="fixed", role="object")
+    selection = browser.selection.set_index("row")
+    for suffix, title in (("before", "plain"), ("after", "augmented")):
+        table = changes.read_predictions(data.predictions[title]).loc[selection.index]
+        for role in ROLES:
+            names = np.array(data.vocabulary.names(role))
+            assert selection[role].tolist() == names[table[role]].tolist()
+            assert selection[f"{role}_{suffix}"].tolist() == names[table[f"{role}_predicted"]].tolist()
+            assert selection[f"{role}_correct_{suffix}"].tolist() == table[f"{role}_correct"].tolist()
+    assert selection["object_correct_after"].all() and not selection["object_correct_before"].any()
+
+
+def test_orders(made):
+    data = made()
+    browser = browser_of(data, seed=3)
+    drawn = browser.selection["row"].tolist()
+    assert sorted(drawn) == list(range(ROWS)) and drawn != sorted(drawn)
+    for seed in (3, 4):
+        assert (browser_of(data, seed=seed).selection["row"].tolist() == drawn) == (seed == 3)
+    after = changes.read_predictions(data.predictions["augmented"])
+    for role, of_role in (("any", "relation"), ("object", "object")):
+        browser.set(role=role, sort="surest")
+        assert (np.diff(after.loc[browser.selection["row"], f"{of_role}_probability1"]) <= 0).all()
+        browser.set(sort="rarest")
+        true = after.loc[browser.selection["row"], of_role].to_numpy()
+        counts = data.counts.of_role(of_role)[true]
+        assert (np.diff(counts) >= 0).all()
+        first = browser.selection["row"][counts == counts[0]].tolist()
+        assert first == [row for row in drawn if row in set(first)]  # ties stay in the drawn order
+
+
+def test_paging(made):
+    browser = browser_of(made(rows=20))
+    rows = browser.selection["row"].tolist()
+    shown = []
+    for _ in range(4):
+        grid = browser.regions()["grid"]
+        shown.append(grid.count('class="wb-tile"'))
+        assert f"of {len(rows)} test rows" in grid
+        browser.handle("page", "next")
+    assert shown == [6, 6, 6, 2]
+    assert browser.state.page == 4
+    browser.handle("what", "fixed")
+    assert browser.state.page == 1
+    browser.handle("page", "last")
+    browser.handle("page", "first")
+    assert browser.state.page == 1
+    browser.handle("page", "last")
+    browser.handle("compact", "true")
+    assert browser.state.page > 1
+    with pytest.raises(WorkbenchError, match="'sideways' is not known"):
+        browser.handle("page", "sideways")
+
+
+def test_five_places_or_one(made):
+    assert PLACES == TOP
+    browser = browser_of(made(rows=1))
+    assert browser.regions()["grid"].count("<li") == 2 * (5 + 4 + 5)  # there are four relations
+    browser.set(compact=True)
+    assert browser.regions()["grid"].count("<li") == 2 * 3
+
+
+def test_tiles_say_what_changed_and_mark_the_true_class(made):
+    browser = browser_of(made())
+    for role in ROLES:
+        for what, word in (("fixed", "fixed"), ("broken", "broken")):
+            browser.set(role=role, what=what, compact=True)
+            for tile in browser.regions()["grid"].split('class="wb-tile"')[1:]:
+                block = tile.split(f'class="wb-prediction-role wb-prediction-{role}"')[1].split("<li")
+                assert f'<strong class="wb-prediction-{word}">' in block[0]
+                assert ["✓" in place.split("</li>")[0] for place in block[1:3]] == [word == "broken", word == "fixed"]
+    words = {(True, True, False): "right in both", (False, True, True): "fixed", (True, False, True): "broken",
+             (False, False, False): "still wrong", (False, False, True): "changed"}  # fmt: skip
+    assert {key: change_word(*key) for key in words} == words
+
+
+def test_an_empty_choice_says_what_to_do(made):
+    browser = browser_of(made(), after="plain")
+    browser.set(what="fixed")
+    assert browser.selection.empty
+    regions = browser.regions()
+    assert "No test row matches these filters." in regions["grid"] and "Clear all filters" in regions["classes"]
+    browser.handle("clear", None)
+    assert len(browser.selection) == ROWS and "Clear all filters" not in browser.regions()["classes"]
+    assert "Nothing was fixed or broken" in browser.view()
+
+
+def test_a_cell_of_the_confusions_filters_and_is_removed_again(made):
+    data = made()
+    browser = browser_of(data)
+    browser.handle("role", "subject")
+    value, before, after = re.search(r'data-value="(\d+,\d+)" aria-pressed="false".*?>(?:✓ )?(\d+) → (\d+)<',
+                                     browser.regions()["confusion"]).groups()  # fmt: skip
+    browser.handle("cell", value)
+    true, given = (data.vocabulary.objects[int(one)] for one in value.split(","))
+    selection = browser.selection
+    assert set(selection["subject"]) == {true}
+    assert (selection["subject_before"] == given).sum() == int(before)
+    assert (selection["subject_after"] == given).sum() == int(after)
+    assert ((selection["subject_before"] == given) | (selection["subject_after"] == given)).all()
+    regions = browser.regions()
+    assert "before or after ✕" in regions["classes"] and "Who takes the" in regions["confusion"]
+    browser.handle("cell", "")
+    assert browser.state.cell is None and len(browser.selection) == ROWS
+
+
+def test_confusions_add_up_and_follow_band_and_class(made):
+    data = made()
+    browser = browser_of(data)
+    browser.set(role="object", bands=["few"])
+    band = band_of_class(data.counts.objects)
+    ids = [
+        int(one) for one in re.findall(r'data-event="true_class" data-value="(\d+)"', browser.regions()["confusion"])
+    ]
+    present = set(data.tables.relations["object"])
+    assert set(ids) == {number for number in range(9) if band[number] == "few" and number in present}
+    browser.set(true_class=ids[0])
+    page = browser.regions()["confusion"]
+    row = page.split("<tbody>")[1].split("</tbody>")[0]
+    total = int(re.search(r'wb-number">(\d+)</td>', row)[1])
+    pairs = [tuple(map(int, pair)) for pair in re.findall(r"(\d+) → (\d+)<", row)]
+    assert [sum(column) for column in zip(*pairs, strict=True)] == [total, total]
+    browser.set(true_class=None, role="subject", bands=())
+    browser.handle("confusion_page", "next")
+    assert browser.state.confusion_page == 1  # nine classes are one page
+
+
+def test_many_classes_are_paged(made):
+    browser = browser_of(made(objects=[f"thing {number}" for number in range(25)]))
+    browser.set(role="subject")
+    seen = []
+    for _ in range(3):
+        seen += re.findall(r'data-event="true_class" data-value="(\d+)"', browser.regions()["confusion"])
+        browser.handle("confusion_page", "next")
+    assert len(seen) == len(set(seen)) == len(set(browser.selection["subject"]))
+    browser.handle("cell", "1,2")
+    assert browser.state.confusion_page == 3
+    browser.handle("band", "few")
+    assert browser.state.confusion_page == 1
+
+
+def test_another_role_or_class_drops_what_no_longer_fits(made):
+    browser = browser_of(made())
+    browser.set(true_class="by", cell=("by", "on"))
+    browser.handle("role", "relation")  # of "any", classes are the relation's
+    assert (browser.state.true_class, browser.state.cell) == (1, (1, 0))
+    browser.handle("true_class", "2")
+    assert (browser.state.true_class, browser.state.cell) == (2, None)
+    browser.handle("role", "object")
+    assert browser.state.true_class is None
+    browser.handle("band", "few")
+    browser.handle("band", "many")
+    assert browser.state.bands == ("many", "few")
+    browser.handle("band", "few")
+    assert browser.state.bands == ("many",)
+
+
+def test_other_recognisers(made):
+    data = made()
+    browser = browser_of(data)
+    browser.handle("after", "third")
+    browser.handle("before", "augmented")
+    browser.set(what="fixed", role="relation")
+    assert set(browser.selection["row"]) == matching_slowly(data, browser.state)
+    again = browser_of(data, before="augmented", after="third")
+    again.set(what="fixed", role="relation")
+    assert again.regions() == browser.regions()
+
+
+def test_names_are_data(made):
+    names = ["<script>alert(1)</script>", "a\"b'c&", "</select>", "{{ 7 * 7 }}", "plain"]
+    browser = browser_of(made(objects=names, relations=["<img src=x onerror=alert(1)>", "'\"><b>"]))
+    browser.set(role="subject", true_class=names[0], cell=(names[0], names[1]))
+    pages = [*browser.regions().values(), browser.view()]
+    browser.set(role="any", true_class=0)
+    pages += [*browser.regions().values(), browser.view()]
+    browser.handle("clear", None)
+    for page in (*pages, *browser.regions().values(), browser.view()):
+        assert "<script>" not in page and "<img" not in page and "<b>" not in page and 'a"b' not in page
+        assert " 49 " not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in browser.view()
+
+
+def test_the_twin_shows_as_many_fixed_as_broken_rows(made):
+    data = made()
+    page = browser_of(data).view()
+    assert page.count('class="wb-tile"') == 6
+    assert "What happened from plain to augmented" in page and 'data-event="' not in page
+    assert "boxes on a blank canvas" in page
+    before, after = (changes.read_predictions(data.predictions[title]) for title in TITLES[:2])
+    before, correct = before.sort_index(), [f"{role}_correct" for role in ROLES]
+    was, now = (table.loc[before.index, correct].to_numpy(dtype=bool) for table in (before, after))
+    chosen = before.iloc[changes.changed_rows(was, now, most=6, seed=0)]
+    shown = re.findall(r'wb-prediction-name">([^<]+)</span>', page)
+    captions = [" ".join(shown[place : place + 3]) for place in range(0, len(shown), 3)]
+    expected = [html.escape(data.vocabulary.caption(*row)) for row in chosen[list(ROLES)].to_numpy().tolist()]
+    assert [html.unescape(caption) for caption in captions] == [html.unescape(caption) for caption in expected]
+    browser = browser_of(data)
+    browser.set(role="relation", what="broken", true_class="on")
+    assert "relation role: broken; relation: on" in browser.view()
+
+
+def test_pictures_come_by_token_and_lie_in_the_twin(made, tmp_path):
+    data = made(rows=8)
+    for name in ("0.jpg", "1.jpg"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    browser = browser_of(data, images=tmp_path)
+    grid, twin = browser.regions()["grid"], browser.view()
+    assert grid.count("data-picture=") == 6 and "base64" not in grid and "blank canvas" not in grid
+    assert twin.count("data:image/jpeg;base64,") == twin.count('class="wb-tile"') > 0
+
+
+def test_the_table_of_changes_is_the_one_of_changes(made):
+    data = made()
+    browser = browser_of(data)
+    before, after = (changes.read_predictions(data.predictions[title]) for title in TITLES[:2])
+    after = after.loc[before.index]
+    rows = browser.regions()["counts"].split("<tbody>")[1].split("<tr>")[1:]
+    for role, row in zip(ROLES, rows, strict=True):
+        numbers = [int(number) for number in re.findall(r">(\d+)</td>", row)]
+        was, now = before[f"{role}_correct"], after[f"{role}_correct"]
+        moved = before[f"{role}_predicted"] != after[f"{role}_predicted"]
+        counted = (~was & now, was & ~now, moved & ~was & ~now, ~moved)
+        assert numbers[2:5] + numbers[6:] == [mask.sum() for mask in counted]
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"colour": 1}, "has no colour"),
+    ({"role": "verb"}, "role 'verb' is not known"),
+    ({"what": "lost"}, "what 'lost' is not known"),
+    ({"after": "absent"}, "after 'absent' is not known; expected one of plain, augmented, third"),
+    ({"bands": ["tail"]}, "band 'tail' is not known"),
+    ({"true_class": "beside"}, "no relation class 'beside'"),
+    ({"true_class": 4}, "no relation class 4; expected 0 to 3"),
+    ({"cell": (0,)}, "expected a true class and"),
+    ({"page": "two"}, "page 'two' is no number"),
+    ({"compact": "yes"}, "expected True or False"),
+])  # fmt: skip
+def test_unknown_choices_change_nothing(made, changed, message):
+    browser = browser_of(made(rows=10))
+    state = browser.state
+    with pytest.raises(WorkbenchError, match=re.escape(message)):
+        browser.set(**changed)
+    assert browser.state is state
+
+
+@pytest.mark.parametrize(("event", "value"), [("explode", ""), ("cell", "1"), ("true_class", "x"), ("role", None)])
+def test_unknown_events_are_refused(made, event, value):
+    with pytest.raises(WorkbenchError):
+        browser_of(made(rows=10)).handle(event, value)
+
+
+def rewritten(folder: Path, change) -> None:
+    path = folder / "predictions.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda table: table.assign(row=table["row"] + 5), "augmented: predictions of row .*has rows 0 to"),
+    (lambda table: table.assign(row=0), "augmented: row 0 is predicted more than once"),
+    (lambda table: table.assign(subject_top1=99), "augmented: row 0 has subject_top1 99, expected a class from 0 to 8"),
+    (lambda table: table.assign(relation=(table["relation"] + 1) % 4), "the true relation of row 0 is class"),
+    (lambda table: table.assign(object=-1), "augmented: row 0 has object -1, expected a class from 0 to 8"),
+    (lambda table: table[table["row"] != 7], "plain and .*augmented predict different rows.*row 7 is in .*plain alone"),
+    (lambda table: table[:0], "augmented: predictions of no row"),
+    (lambda table: table.drop(columns="object_top1"), "predictions.parquet: not a readable table"),
+])  # fmt: skip
+def test_predictions_of_another_split_or_vocabulary_are_refused(made, change, message):
+    data = made(rows=20)
+    rewritten(data.predictions["augmented"], change)
+    with pytest.raises(WorkbenchError, match=message):
+        browser_of(data)
+    browser = browser_of(data, after="third")
+    with pytest.raises(WorkbenchError):
+        browser.handle("after", "augmented")
+    assert browser.state.after == "third" and browser.regions()
+
+
+def test_missing_predictions_and_counts_of_another_vocabulary_are_named(made, tmp_path):
+    data = made(rows=10)
+    data.predictions["augmented"] = tmp_path / "absent"
+    with pytest.raises(WorkbenchError, match=r"absent.predictions\.parquet: the file is missing"):
+        browser_of(data)
+    data.vocabulary = Vocabulary((*data.vocabulary.objects, "more"), data.vocabulary.relations)
+    with pytest.raises(WorkbenchError, match=r"train counts of 9 classes for the role subject, .*has 10"):
+        browser_of(data)
+
+
+def test_only_the_columns_asked_for_are_read(made):
+    folder = made(rows=5).predictions["plain"]
+    assert changes.read_predictions(folder, ["object_top1"]).columns.tolist() == ["row", "object_top1"]
+    assert changes.read_predictions(folder).shape[1] == 1 + 3 * (3 + 2 * TOP)

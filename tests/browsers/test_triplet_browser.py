@@ -1,0 +1,196 @@
+"""TripletBrowser: what each act of the user leaves on the page and in the selection."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.browsers.triplet_browser import TripletBrowser
+from workbench.browsers.triplet_index import TripletIndex
+from workbench.browsers.triplet_page import SORT_TEXTS
+from workbench.diffusion.conditions import read_triplets
+from workbench.errors import WorkbenchError
+from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.triplet_lists import read_triplet_list
+from workbench.scenes.vocabulary import ROLES
+
+
+@pytest.fixture
+def browser(browsed, tmp_path):
+    triplets = read_triplets(browsed / "triplets")
+    augmented = len(triplets.augmented)
+    seeds = pd.DataFrame({"augmented_row": range(augmented), "subject_box": 3, "object_box": 10})
+    return TripletBrowser(
+        TripletIndex.open(browsed / "index"), RelationTables.open(browsed / "features" / "train"),
+        images=browsed / "images", augmented=triplets.augmented, seeds=seeds, embeddings=triplets.caption_embeddings,
+        lists_folder=tmp_path / "lists", page_size=5,
+    )  # fmt: skip
+
+
+def captions(table: pd.DataFrame) -> list[str]:
+    return [" ".join(row) for row in table[list(ROLES)].itertuples(index=False)]
+
+
+def tiles(browser) -> list[str]:
+    return re.findall(r'<div class="wb-tile".*?(?=<div class="wb-tile"|\Z)', browser.regions()["grid"], re.S)
+
+
+def test_at_first_everything_is_there_the_most_frequent_in_front(browser):
+    assert len(browser.matches) == len(browser.index) and browser.matches["count"].is_monotonic_decreasing
+    assert len(tiles(browser)) == 5
+    assert f"{browser.matches['count'].sum():,}</strong> training relations" in browser.regions()["status"]
+
+
+def test_typing_searches_and_starts_at_page_one(browser):
+    browser.handle("page", "next")
+    assert browser.state.page == 2
+    browser.handle("search", "mug")
+    assert browser.state.page == 1
+    assert len(browser.matches) and all(re.search(r"\bmug", caption) for caption in captions(browser.matches))
+
+
+def test_bands_toggle_and_their_counts_are_what_they_lead_to(browser):
+    for role in ROLES:
+        for band in ("many", "few"):
+            chip = re.search(rf'data-value="{role}:{band}".*?wb-count">([\d,]+)', browser.regions()["toggles"], re.S)
+            browser.handle("band", f"{role}:{band}")
+            assert len(browser.matches) == int(chip[1].replace(",", ""))
+            assert set(browser.matches[f"{role}_band"]) <= {band}
+            browser.handle("band", f"{role}:{band}")
+    assert len(browser.matches) == len(browser.index)
+
+
+def test_a_clicked_bar_filters_and_a_second_click_lets_go(browser):
+    browser.handle("chart", "object")
+    browser.handle("bar", "2")
+    assert set(browser.matches["object_class"]) <= set(browser._page.bars("object")["classes"].iloc[2])
+    browser.handle("class_object", str(browser._page.bars("object")["classes"].iloc[0][0]))
+    assert not len(browser.matches) and "No triplet matches" in browser.regions()["grid"]
+    browser.handle("class_object", "")
+    browser.handle("bar", "2")
+    assert len(browser.matches) == len(browser.index)
+
+
+def test_an_augmented_tile_tells_where_it_comes_from(browser):
+    browser.set(origin="augmented", sort="lch")
+    augmented = browser._page.sources.augmented.iloc[browser.index.augmented_rows(int(browser.matches.index[0]))[0]]
+    tile = tiles(browser)[0]
+    old = browser.index.vocabulary.objects[augmented["replaced_class"]]
+    assert f"<s>{old}</s>" in tile.replace("&lt;", "<") and f"LCH {augmented['lch']:.3f}" in tile
+    browser.handle("open", str(browser.matches.index[0]))
+    detail = browser.regions()["detail"]
+    assert "seed, subject" in detail and "seed, object" in detail and "Nearest triplets" in detail
+    assert detail.count("data-picture") >= 3
+
+
+def test_the_way_through_wordnet_is_shown(browser):
+    browser.set(origin="augmented")
+    shown = " ".join(tiles(browser))
+    assert re.search(r"LCH \d\.\d{3}: [^<]+, [^<]+<", shown)
+
+
+def test_nearest_triplets_open_by_a_click(browser):
+    browser.handle("open", "0")
+    other = re.search(r'wb-triplet-near" data-event="open" data-value="(\d+)"', browser.regions()["detail"])
+    browser.handle("open", other[1])
+    assert browser.state.opened == int(other[1])
+    browser.handle("open", "")
+    assert browser.regions()["detail"] == ""
+
+
+def test_examples_of_a_triplet_are_paged(browser):
+    place = int(browser.matches.index[0])
+    browser.handle("open", str(place))
+    seen = []
+    for _ in range(-(-browser.index["count"][place] // 4)):
+        seen += re.findall(r'data-picture="(\w+)"', browser.regions()["detail"].split("<h4>")[0])
+        browser.handle("examples", "next")
+    assert len(seen) == browser.index["count"][place]
+
+
+def test_tiles_show_the_region_alone_and_the_page_stays(browser):
+    browser.handle("page", "next")
+    whole = browser.regions()["grid"]
+    browser.handle("crop", "")
+    cut = browser.regions()["grid"]
+    assert browser.state.page == 2 and whole.count("data-picture") == cut.count("data-picture") == 5
+    assert not set(re.findall(r'data-picture="(\w+)"', whole)) & set(re.findall(r'data-picture="(\w+)"', cut))
+
+
+def test_ticked_triplets_are_a_table_and_a_list_for_notebook_02(browser):
+    places = [int(place) for place in browser.matches.index[[3, 0]]]
+    for place in places:
+        browser.handle("tick", str(place))
+    assert browser.selection.index.tolist() == places
+    browser.handle("list_name", "odd-ones")
+    browser.handle("save", None)
+    assert "exclude = &#34;odd-ones&#34;" in browser.regions()["picked"]
+    written = read_triplet_list(browser.lists_folder / "odd-ones.csv", browser.index.vocabulary)
+    np.testing.assert_array_equal(written[list(ROLES)], browser.index.triplets(np.array(places)))
+    browser.handle("only_selected", "")
+    assert sorted(browser.matches.index) == sorted(places)
+    browser.handle("untick", "")
+    assert browser.selection.empty and len(browser.matches) == len(browser.index)
+
+
+def test_a_page_or_all_matches_are_ticked_at_once(browser):
+    browser.handle("tick_page", "")
+    assert len(browser.selection) == 5
+    browser.set(search="dog")
+    browser.handle("tick_all", "")
+    assert set(browser.matches.index) <= set(browser.selection.index)
+
+
+@pytest.mark.parametrize("sort", SORT_TEXTS)
+def test_every_order_shows_all_triplets(browser, sort):
+    browser.handle("sort", sort)
+    assert sorted(browser.matches.index) == list(range(len(browser.index)))
+
+
+def test_paging_ends_where_the_list_does(browser):
+    pages = -(-len(browser.index) // 5)
+    browser.handle("page", "last")
+    assert browser.state.page == pages and f"page {pages} of {pages}" in browser.regions()["pager"]
+    browser.handle("page", "next")
+    assert browser.state.page == pages
+    browser.handle("page", "first")
+    browser.handle("page", "previous")
+    assert browser.state.page == 1
+
+
+def test_names_from_data_are_never_markup(browser):
+    browser.set(search="script")
+    page = "".join(browser.regions().values()) + browser.view()
+    assert len(browser.matches) and "&lt;script&gt;" in page
+    assert "<script" not in page and "<img" not in page
+
+
+def test_refused_values_say_what_is_known(browser):
+    for event, value in (("sort", "beauty"), ("page", "12"), ("bar", "999"), ("open", "99999"), ("dance", "")):
+        with pytest.raises(WorkbenchError, match=r"expected|has|not known"):
+            browser.handle(event, value)
+    for changes in ({"colour": "red"}, {"classes": {"object": "unicorn"}}, {"bands": {"object": ["rare"]}}):
+        with pytest.raises(WorkbenchError, match=r"known|no object class|has"):
+            browser.set(**changes)
+    browser.select([0])
+    with pytest.raises(WorkbenchError, match="letters, digits"):
+        browser.save_selection("../evil")
+    assert len(browser.matches) == len(browser.index)
+
+
+def test_without_pictures_and_triplets_it_still_shows_boxes_and_says_so_once(browsed, tmp_path):
+    from workbench.browsers.triplet_index import write_triplet_index
+
+    write_triplet_index(tmp_path / "index", features=browsed / "features")
+    bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), RelationTables.open(browsed / "features" / "train"))
+    page = "".join(bare.regions().values())
+    assert page.count("blank canvas") == 1 and "data-picture" not in page and 'data-event="origin"' not in page
+    assert 'value="lch"' not in page and "Save for notebook" not in page
+
+
+def test_an_index_of_other_relations_is_refused(browsed):
+    tables = RelationTables.open(browsed / "features" / "train")
+    fewer = RelationTables(tables.folder, tables.images, tables.boxes, tables.relations.iloc[:-1])
+    with pytest.raises(WorkbenchError, match="Build the stage triplet_index again"):
+        TripletBrowser(TripletIndex.open(browsed / "index"), fewer)

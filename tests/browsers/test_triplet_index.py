@@ -1,0 +1,179 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.browsers.nearest_triplets import nearest_triplets
+from workbench.browsers.rank_frequency_bars import class_bars
+from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
+from workbench.diffusion.triplets import write_triplets
+from workbench.errors import WorkbenchError
+from workbench.language.captions import captions_of
+from workbench.language.similarity import class_similarity
+from workbench.language.text_embedding import write_class_vectors
+from workbench.scenes.annotations import Annotations
+from workbench.scenes.bands import BANDS, band_of_class, count_classes
+from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+OBJECTS = ("Cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "Café", "T-shirt", "<script>")
+RELATIONS = ("on", "next to", "under", "holding")
+ROLE_LIST = list(ROLES)
+
+
+def write_tables(folder, relations, vocabulary):
+    vocabulary.write(folder)
+    images = pd.DataFrame({"image_id": [0], "file_name": ["a.jpg"], "width": 9, "height": 9})
+    boxes = pd.DataFrame({"image": [0], "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0, "object_class": 0})
+    table = relations.assign(image=0, subject_box=0, object_box=0)
+    write_relation_tables(folder / "train", Annotations("train", vocabulary, images, boxes, table, folder))
+    return folder
+
+
+def random_relations(rows, seed, vocabulary=None):
+    vocabulary, random = vocabulary or Vocabulary(OBJECTS, RELATIONS), np.random.default_rng(seed)
+    ids = {role: random.zipf(1.4, rows) % len(vocabulary.names(role)) for role in ROLES}
+    return pd.DataFrame(ids, dtype=np.int64)
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory):
+    """Folders features, triplets and index of a small long-tailed data set."""
+    folder, vocabulary = tmp_path_factory.mktemp("browsed"), Vocabulary(OBJECTS, RELATIONS)
+    features = write_tables(folder / "features", random_relations(250, 1), vocabulary)
+    random = np.random.default_rng(5)
+    vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
+    write_class_vectors(folder / "text", vocabulary=vocabulary, encoder="test vectors", **vectors)
+    quotas = {"medium_quota": 40, "few_quota": 60, "n_centres": 5}
+    write_triplets(folder / "triplets", features=features, text=folder / "text", allow_existing=True, **quotas)
+    write_triplet_index(folder / "index", features=features, triplets=folder / "triplets")
+    return folder
+
+
+@pytest.mark.parametrize(("rows", "seed"), [(1, 0), (40, 1), (900, 2)])
+def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
+    vocabulary, relations = Vocabulary(OBJECTS, RELATIONS), random_relations(rows, seed)
+    told = write_triplet_index(tmp_path / "index", features=write_tables(tmp_path / "f", relations, vocabulary))
+    json.dumps(told)
+    index = TripletIndex.open(tmp_path / "index")
+    expected = relations.groupby(ROLE_LIST).groups
+    assert [tuple(row) for row in index.triplets(np.arange(len(index))).tolist()] == sorted(expected)
+    for place, triplet in enumerate(sorted(expected)):
+        np.testing.assert_array_equal(index.examples(place), expected[triplet])
+        assert index["count"][place] == len(expected[triplet]) and not len(index.augmented_rows(place))
+    assert told["triplets"] == len(index) and told["relations"] == index.relations_total == rows
+    assert np.isnan(index["lch"]).all() and np.isnan(index["hardness"]).all() and not index.augmented_total
+    counts = count_classes(relations, vocabulary)
+    for role in ROLES:
+        bands = np.array(BANDS)[index[f"{role}_band"]]
+        np.testing.assert_array_equal(bands, band_of_class(counts.of_role(role))[index[role]])
+        np.testing.assert_array_equal(index.counts.labels_of_role(role), counts.labels_of_role(role))
+
+
+def test_augmented_rows_lch_and_hardness_are_those_of_the_stage_triplets(stages):
+    index, augmented = TripletIndex.open(stages / "index"), pd.read_parquet(stages / "triplets" / "augmented.parquet")
+    captions = pd.read_parquet(stages / "triplets" / "captions.parquet")
+    embeddings = np.load(stages / "triplets" / "caption_embeddings.npy").astype(np.float64)
+    with np.load(stages / "triplets" / "hardness.npz") as arrays:
+        distances = np.linalg.norm(embeddings[:, None] - arrays["centres"], axis=2)
+    shares = distances / distances.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(index["hardness"], -(shares * np.log(shares)).sum(axis=1), rtol=1e-6)
+    similarity = class_similarity(index.vocabulary.objects)
+    for row in augmented.itertuples():
+        new = row.subject if row.replaced == "subject" else row.object
+        assert index.wordnet_path(row.replaced_class, new) == ", ".join(similarity.path(row.replaced_class, new)) != ""
+    np.testing.assert_array_equal(index.triplets(np.arange(len(index))), captions[ROLE_LIST].to_numpy())
+    np.testing.assert_array_equal(index["count"] > 0, captions["original"])
+    groups = augmented.groupby(ROLE_LIST)
+    for place, triplet in enumerate(map(tuple, index.triplets(np.arange(len(index))).tolist())):
+        rows = groups.groups.get(triplet, [])
+        np.testing.assert_array_equal(index.augmented_rows(place), rows)
+        np.testing.assert_equal(index["lch"][place], augmented["lch"][rows].max() if len(rows) else np.nan)
+    assert index["augmented"].sum() == index.augmented_total == len(augmented)
+
+
+def test_places_orders_and_captions(stages):
+    index = TripletIndex.open(stages / "index")
+    triplets = index.triplets(np.arange(len(index)))
+    np.testing.assert_array_equal(index.places(triplets), np.arange(len(index)))
+    assert index.places([[11, 3, 11], [0, 3, 500]])[1] == -1
+    assert index.caption(3) == captions_of(triplets[[3]], index.vocabulary)[0]
+    texts = index.captions.to_pylist()
+    assert [texts[place] for place in index.order("name")] == sorted(texts)
+    for sort in SORTS:
+        assert sorted(index.order(sort)) == list(range(len(index)))
+    for sort, sign in (("frequency", -1), ("rarity", 1)):
+        expected = np.lexsort((np.arange(len(index)), sign * index["count"]))
+        np.testing.assert_array_equal(index.order(sort), expected)
+    for sort, column, sign in (("hardness", "hardness", -1), ("ease", "hardness", 1), ("lch", "lch", -1)):
+        known = sign * index[column][index.order(sort)]
+        count = np.isfinite(known).sum()
+        assert (np.diff(known[:count]) >= 0).all() and np.isnan(known[count:]).all()
+    assert (index.order("random", 1) != index.order("random", 2)).any()
+    np.testing.assert_array_equal(index.order("random", 1), TripletIndex.open(stages / "index").order("random", 1))
+    with pytest.raises(WorkbenchError, match="no triplet 100000"):
+        index.examples(100000)
+
+
+def test_other_features_and_damaged_files_are_named(stages, tmp_path):
+    other = write_tables(tmp_path / "f", random_relations(30, 9), Vocabulary(OBJECTS, RELATIONS))
+    with pytest.raises(WorkbenchError, match=r"captions\.parquet: expected the"):
+        write_triplet_index(tmp_path / "a", features=other, triplets=stages / "triplets")
+    write_triplet_index(tmp_path / "b", features=other)
+    with pytest.raises(WorkbenchError, match=r"triplets\.arrow: cannot be read"):
+        TripletIndex.open(tmp_path)
+    np.save(tmp_path / "b" / "examples_first.npy", np.arange(3))
+    with pytest.raises(WorkbenchError, match="does not fit the other files"):
+        TripletIndex.open(tmp_path / "b")
+    whole = (tmp_path / "b" / "triplets.arrow").read_bytes()
+    (tmp_path / "b" / "triplets.arrow").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkbenchError, match="Delete the folder"):
+        TripletIndex.open(tmp_path / "b")
+
+
+def test_nearest_triplets_share_two_classes_and_are_ranked(stages):
+    index = TripletIndex.open(stages / "index")
+    embeddings = np.load(stages / "triplets" / "caption_embeddings.npy", mmap_mode="r").astype(np.float16)
+    unit = embeddings.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    triplets = index.triplets(np.arange(len(index)))
+    for place in range(0, len(index), 7):
+        fits = ((triplets == triplets[place]).sum(axis=1) == 2) & (index["count"] > 0)
+        for vectors, score in ((None, index["count"]), (embeddings, unit @ unit[place])):
+            found = nearest_triplets(index, place, vectors, most=6)
+            np.testing.assert_allclose(score[found.index], np.sort(score[fits])[::-1][:6], atol=1e-9)
+            assert fits[found.index].all() and found[ROLE_LIST].to_numpy().tolist() == triplets[found.index].tolist()
+            for row in found.itertuples():
+                same = [role for role in ROLES if getattr(row, role) == index[role][place]]
+                assert row.shared == " and ".join(same) and row.count == index["count"][row.Index]
+            assert found["similarity"].isna().all() == (vectors is None or not len(found))
+    with pytest.raises(WorkbenchError, match="caption embeddings"):
+        nearest_triplets(index, 0, embeddings[:-1])
+
+
+@pytest.mark.parametrize(("objects", "most"), [(1, 40), (12, 40), (40, 40), (41, 40), (300, 4), (1703, 40), (1703, 17)])
+def test_bars_cover_all_ranks_once_and_stay_in_a_band(objects, most):
+    vocabulary = Vocabulary(tuple(map(str, range(objects))), tuple(map(str, range(max(2, objects // 5)))))
+    relations = random_relations(5000, objects, vocabulary)
+    counts = count_classes(relations, vocabulary)
+    for role in ROLES:
+        bars, occurrences = class_bars(counts, role, most), counts.of_role(role)
+        order = [number for classes in bars["classes"] for number in classes]
+        assert sorted(order) == list(range(len(occurrences))) and (np.diff(occurrences[order]) <= 0).all()
+        assert len(bars) <= most and bars["examples"].sum() == len(relations)
+        widths = bars["last_rank"] - bars["first_rank"] + 1
+        assert widths.tolist() == bars["classes"].map(len).tolist() and bars["last_rank"].iloc[-1] == len(occurrences)
+        assert (bars["first_rank"].iloc[1:].to_numpy() == bars["last_rank"].iloc[:-1] + 1).all()
+        if len(occurrences) <= most:
+            assert (widths == 1).all()
+        elif most == 40:
+            assert len(bars) > 30
+        band = band_of_class(occurrences)
+        for bar in bars.itertuples():
+            here = occurrences[list(bar.classes)]
+            assert set(band[list(bar.classes)]) == {bar.band}
+            assert (here.max(), here.min()) == (bar.most_count, bar.fewest_count)
+            assert bar.examples == relations[role].isin(bar.classes).sum()
+    with pytest.raises(WorkbenchError, match="3 bars"):
+        class_bars(counts, "subject", 3)

@@ -1,0 +1,146 @@
+import re
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
+from workbench.browsers.triplet_query import ORIGINS, TripletQuery, facets, search
+from workbench.errors import WorkbenchError
+from workbench.language.captions import captions_of
+from workbench.scenes.annotations import Annotations
+from workbench.scenes.bands import BANDS
+from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+OBJECTS = (
+    "man", "woman", "man hole", "T-shirt", "Café", "<script>", 'a "b"', "on top", "hot dog", "dog", "100% cotton",
+    "c++ (book)", "tree", "street_sign",
+)  # fmt: skip
+RELATIONS = ("on", "on top of", "to the left of", "wearing", "is .* of")
+TEXTS = (
+    "", "m", "man", '"man', '"man"', "man on", '"man on"', '"on top of man"', '"man on man"', '"hole on top', "CAFE",
+    "café t", "<scr", "script", "shirt", "-shirt", ".*", "100%", "c++", "(", "sign", '"of the"', "left dog", "zebra",
+    '"man wearing t', "hot on", '"dog on hot dog"', '"to the left of man"', "_", '"" man', "  ", "o o o",
+)  # fmt: skip
+
+
+def make_index(folder, rows, seed):
+    """The index of random relations, its augmentation made up, and a naive table of the same."""
+    vocabulary, random = Vocabulary(OBJECTS, RELATIONS), np.random.default_rng(seed)
+    vocabulary.write(folder / "features")
+    ids = {role: random.zipf(1.3, rows) % len(vocabulary.names(role)) for role in ROLES}
+    images = pd.DataFrame({"image_id": [0], "file_name": ["a.jpg"], "width": 9, "height": 9})
+    boxes = pd.DataFrame({"image": [0], "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0, "object_class": 0})
+    table = pd.DataFrame(ids).assign(image=0, subject_box=0, object_box=0)
+    write_relation_tables(folder / "features" / "train", Annotations("train", vocabulary, images, boxes, table, folder))
+    write_triplet_index(folder / "index", features=folder / "features")
+    index = TripletIndex.open(folder / "index")
+    n = len(index)
+    augmented = random.integers(0, 3, n).astype(np.int32)
+    count = np.where((augmented > 0) & (random.random(n) < 0.5), 0, index["count"]).astype(np.int32)
+    lch = np.where(augmented > 0, random.choice([1.5, 2.26, 2.9], n), np.nan)
+    hardness = np.round(random.random(n), 1)
+    index.columns.update(count=count, augmented=augmented, lch=lch, hardness=hardness)
+    naive = pd.DataFrame(dict(index.columns))
+    naive["caption"] = [plain(text) for text in captions_of(index.triplets(np.arange(n)), vocabulary)]
+    return index, naive
+
+
+def plain(text):
+    return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
+
+
+def naive_search(table, query):
+    """Places in order, by regular expressions over the captions."""
+    keep = pd.Series(True, index=table.index)
+    for phrase, closed, word in re.findall(r'"([^"]*)("|$)|([^\s"]+)', plain(query.text)):
+        needle = phrase.strip() or word
+        before = r"(?:^|[\W_])" if needle[:1].isalnum() else ""
+        after = r"(?:$|[\W_])" if phrase and closed and needle[-1:].isalnum() else ""
+        keep &= table["caption"].str.contains(before + re.escape(needle) + after, regex=True)
+    for role, bands in query.bands.items():
+        keep &= table[f"{role}_band"].isin([BANDS.index(band) for band in bands or BANDS])
+    for role, classes in query.classes.items():
+        keep &= table[role].isin(classes) | (len(classes) == 0)
+    keep &= {"any": True, "original": table["count"] > 0, "augmented": table["augmented"] > 0}[query.origin]
+    if query.ids is not None:
+        keep &= table.index.isin(query.ids)
+    column, descending = SORTS[query.sort]
+    return table[keep].sort_values(column, ascending=not descending, kind="stable", na_position="last").index
+
+
+@pytest.mark.filterwarnings("ignore:This pattern")
+@pytest.mark.parametrize(("rows", "seed"), [(1, 0), (60, 1), (3000, 2)])
+def test_search_and_facets_agree_with_loops_over_the_captions(tmp_path, rows, seed):
+    index, naive = make_index(tmp_path, rows, seed)
+    random = np.random.default_rng(seed)
+    some = lambda values, most: tuple(random.permutation(values)[: random.integers(0, most + 1)].tolist())  # noqa: E731
+    found = 0
+    for _ in range(60):
+        chosen = {
+            "text": str(random.choice(TEXTS)) if random.random() < 0.7 else "",
+            "bands": {role: some(BANDS, 2) for role in some(ROLES, 2)},
+            "classes": {role: some(np.arange(len(index.vocabulary.names(role))), 4) for role in some(ROLES, 1)},
+            "origin": str(random.choice(list(ORIGINS))),
+            "ids": random.integers(0, len(index), 30) if random.random() < 0.1 else None,
+        }
+        sort = str(random.choice([sort for sort in SORTS if sort != "random"]))
+        query = TripletQuery(**chosen, sort=sort)
+        expected, matches = naive_search(naive, query), search(index, query)
+        assert matches.places.tolist() == expected.tolist(), query
+        assert (matches.triplets, matches.relations) == (len(expected), naive["count"][expected].sum())
+        found += len(expected) > 0
+        shown = facets(index, query)
+        for role in ROLES:
+            for band in BANDS:
+                bands = chosen["bands"] | {role: (band,)}
+                assert shown[role][band] == len(naive_search(naive, TripletQuery(**chosen | {"bands": bands})))
+        for origin in ORIGINS:
+            assert shown["origin"][origin] == len(naive_search(naive, TripletQuery(**chosen | {"origin": origin})))
+    assert found > 12 or rows == 1
+
+
+@pytest.mark.filterwarnings("ignore:This pattern")
+@pytest.mark.parametrize("text", TEXTS)
+def test_each_text_finds_what_a_regular_expression_finds(tmp_path_factory, text):
+    index, naive = make_index(tmp_path_factory.mktemp("text"), 4000, 5)
+    query = TripletQuery(text=text)
+    assert search(index, query).places.tolist() == naive_search(naive, query).tolist()
+
+
+def test_words_start_words_and_phrases_stand_as_they_are(tmp_path):
+    index, _ = make_index(tmp_path, 4000, 7)
+    texts = index.captions.to_pylist()
+    shown = lambda text: {texts[place] for place in search(index, TripletQuery(text=text)).places}  # noqa: E731
+    assert "woman on dog" not in shown("man dog") and "woman on dog" in shown("wo dog on")
+    assert shown('"man on"') and all(re.search(r"\bman on\b", caption) for caption in shown('"man on"'))
+    assert shown("cafe") == shown("CAFÉ") == shown("Cafe\u0301") != set()
+    assert shown("<script>") and shown("zebra") == set()
+
+
+def test_the_random_order_belongs_to_its_seed(tmp_path):
+    index, _ = make_index(tmp_path, 500, 8)
+    first, second, again = (search(index, TripletQuery("on", sort="random", seed=seed)).places for seed in (1, 2, 1))
+    assert first.tolist() == again.tolist() != second.tolist() and sorted(first) == sorted(second)
+    whole = search(index, TripletQuery(sort="random", seed=1)).places
+    assert [place for place in whole if place in set(first)] == first.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sort": "beauty"}, "sort 'beauty'; expected one of frequency"),
+        ({"origin": "moon"}, "origin 'moon'"),
+        ({"bands": {"subject": ("rare",)}}, "band 'rare'"),
+        ({"bands": {"verb": ()}}, "role 'verb'"),
+        ({"classes": {"subject": (99,)}}, "subject class 99; expected 0 to 13"),
+        ({"ids": [-1]}, "triplet -1"),
+    ],
+)
+def test_unknown_names_and_numbers_are_refused(tmp_path, changes, said):
+    index, _ = make_index(tmp_path, 20, 9)
+    with pytest.raises(WorkbenchError, match=said):
+        search(index, TripletQuery(**changes))
+    assert not len(search(index, TripletQuery(ids=[])))

@@ -1,0 +1,85 @@
+"""The page of a data card: all numbers, nothing from outside, text of the data escaped."""
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.figures.data_card_page import write_data_card
+from workbench.scenes.annotations import Annotations
+from workbench.scenes.data_card import data_card
+from workbench.scenes.problems import Problem
+from workbench.scenes.vocabulary import Vocabulary
+
+HOSTILE = "</pre><script>document.title='left'</script>"
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loaded = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.loaded += [value for name, value in attributes if name in ("src", "href") and value]
+
+
+def made_card(seed, classes, splits=("train", "val", "test")):
+    random = np.random.default_rng(seed)
+    vocabulary = Vocabulary(tuple(f"o{k}" for k in range(classes)), (*(f"r{k}" for k in range(classes)), HOSTILE))
+    annotations = {}
+    for split in splits:
+        images = pd.DataFrame({"image_id": [1, 2], "file_name": ["a", "b"], "width": [90, 90], "height": [90, 90]})
+        corners = random.integers(0, 50, (9, 2))
+        boxes = pd.DataFrame(np.hstack([corners, corners + 20]), columns=["x1", "y1", "x2", "y2"], dtype=np.float32)
+        boxes.insert(0, "image", 0)
+        boxes["object_class"] = random.integers(0, classes, 9)
+        ends = random.integers(0, 9, (40, 2))
+        relations = pd.DataFrame({"image": 0, "subject_box": ends[:, 0], "object_box": ends[:, 1]})
+        for role in ("subject", "object"):
+            relations[role] = boxes["object_class"].to_numpy()[relations[f"{role}_box"]]
+        relations["relation"] = random.zipf(1.5, 40).clip(max=classes) - 1
+        annotations[split] = Annotations(split, vocabulary, images, boxes, relations, None)
+    return data_card(annotations, vocabulary)
+
+
+@pytest.mark.parametrize(("seed", "classes"), [(0, 1), (1, 4), (2, 300)])
+def test_the_page_holds_the_numbers_and_loads_nothing(tmp_path, seed, classes):
+    card = made_card(seed, classes)
+    problems = [Problem("a.json", HOSTILE, "odd", "<b>", "&", "Mend it.")]
+    text = write_data_card(tmp_path / "card.html", f"Data {HOSTILE}", card, problems).read_text()
+    page = Page(text)
+    assert "script" not in page.tags and "b" not in page.tags and page.loaded == ["data:,"]
+    assert not re.search(r"https?://", text) and "prefers-color-scheme: dark" in text
+    rows = re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", text)
+    cells = {name: re.findall(r"<td[^>]*>(.*?)</td>", rest) for name, rest in rows}
+    assert cells["relations that repeat another one"] == [
+        str(card["splits"][split]["duplicate_relations"]) for split in ("train", "val", "test")
+    ]
+    assert cells["subject"][0] == str(len(card["absent"]["subject"]["without_train_rows"]))
+    # Sorted keys, as a file has them, change nothing.
+    stored = json.loads(json.dumps(card, sort_keys=True))
+    assert write_data_card(tmp_path / "again.html", f"Data {HOSTILE}", stored, problems).read_text() == text
+
+
+@pytest.mark.parametrize(("seed", "classes"), [(0, 1), (1, 4), (2, 300)])
+def test_the_curves_fall_and_stay_inside(tmp_path, seed, classes):
+    card = made_card(seed, classes, ("train",))
+    text = write_data_card(tmp_path / "card.html", "Data", card).read_text()
+    assert "No problems found." in text
+    drawings = re.findall(r"<svg.*?</svg>", text, re.S)
+    assert len(drawings) == 2
+    for kind, drawing in zip(("objects", "relations"), drawings, strict=True):
+        root = ElementTree.fromstring(drawing)
+        width, height = (float(number) for number in root.get("viewBox").split()[2:])
+        points = {p for line in root.findall("polyline") for p in line.get("points").split()}
+        xy = np.array(sorted(tuple(map(float, p.split(","))) for p in points))
+        present = sum(count > 0 for count in card["classes"][kind]["counts_by_rank"])
+        assert len(xy) <= present and (xy >= 0).all() and (xy <= [width, height]).all()
+        # A lower point is a rarer class: y grows downwards.
+        assert (np.diff(xy[:, 1]) >= 0).all()

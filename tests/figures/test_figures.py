@@ -1,0 +1,105 @@
+"""Figures hold what their tables hold, from empty tables to full ones."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.figures import fidelity, language, long_tail, results, training
+from workbench.scenes.bands import BANDS, Counts, count_classes
+from workbench.scenes.vocabulary import Vocabulary
+
+
+def made_vocabulary(objects: int, relations: int) -> Vocabulary:
+    return Vocabulary(tuple(f"object {i}" for i in range(objects)), tuple(f"relation {i}" for i in range(relations)))
+
+
+def made_relations(rng, rows: int, objects: int, relations: int) -> pd.DataFrame:
+    sizes = {"subject": objects, "relation": relations, "object": objects}
+    return pd.DataFrame({role: rng.integers(0, size, rows) for role, size in sizes.items()})
+
+
+@pytest.mark.parametrize(("objects", "relations", "rows"), [(3, 2, 1), (40, 12, 300), (150, 60, 4000)])
+def test_rank_frequency_draws_every_class_that_occurs(objects, relations, rows):
+    vocabulary = made_vocabulary(objects, relations)
+    counts = count_classes(made_relations(np.random.default_rng(rows), rows, objects, relations), vocabulary)
+    classes = long_tail.class_table(counts, vocabulary)
+    figure = long_tail.rank_frequency(classes)
+    drawn = sum(len(trace.x) for trace in figure.data)
+    assert drawn == (counts.objects > 0).sum() + (counts.relations > 0).sum()
+    assert {trace.legendgroup for trace in figure.data} == set(BANDS)
+
+
+def test_class_table_ranks_by_falling_frequency():
+    table = long_tail.class_table(Counts(np.array([1, 9, 4]), np.array([2, 7])), made_vocabulary(3, 2))
+    assert table.loc[table["kind"] == "object", "name"].tolist() == ["object 1", "object 2", "object 0"]
+    assert table["rank"].tolist() == [1, 2, 3, 1, 2]
+
+
+@pytest.mark.parametrize("rows", [1, 500])
+def test_triplet_matrix_counts_every_shown_relation(rows):
+    vocabulary = made_vocabulary(8, 5)
+    relations = made_relations(np.random.default_rng(0), rows, 8, 5)
+    figure = long_tail.triplet_matrix(relations, vocabulary, most=40)
+    assert int(np.sum(figure.data[0].customdata)) == rows
+
+
+@pytest.mark.parametrize("augmented", [0, 30])
+def test_hardness_spectrum_with_and_without_augmented_captions(augmented):
+    rng = np.random.default_rng(1)
+    hardness = rng.dirichlet(np.full(7, 50.0), 20 + augmented)
+    entropy = -(hardness * np.log(hardness)).sum(axis=1)
+    figure = language.hardness_spectrum(hardness, entropy, np.arange(20 + augmented) < 20)
+    assert sum(trace.type == "histogram" for trace in figure.data) == 1 + (augmented > 0)
+
+
+def test_augmented_by_class_adds_up():
+    table = made_relations(np.random.default_rng(2), 90, 6, 4).assign(band=["few"] * 50 + ["medium"] * 40)
+    figure = language.augmented_by_class(table, made_vocabulary(6, 4).relations, "relation")
+    assert sum(sum(trace.y) for trace in figure.data) == 90
+
+
+def test_similarity_below_the_threshold_is_left_out():
+    lch = np.array([[3.6, 2.3, np.nan], [2.3, 3.6, 1.0], [np.nan, 1.0, np.nan]])
+    figure = language.similarity_matrix(lch, ("a", "b", "c"), np.arange(3), 2.26)
+    assert np.isfinite(np.array(figure.data[0].z, dtype=float)).sum() == 4
+
+
+@pytest.mark.parametrize("names", [1, 2, 25])
+def test_name_similarity_keeps_all_names(names):
+    vectors = np.random.default_rng(3).standard_normal((names, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    figure = language.name_similarity(vectors, tuple(map(str, range(names))))
+    assert set(figure.data[0].x) == set(map(str, range(names)))
+    assert np.allclose(np.diag(np.array(figure.data[0].z)), 1.0)
+
+
+def test_log_of_a_resumed_run_counts_each_step_once(tmp_path):
+    lines = [{"step": s, "seconds": s, "loss": v} for s, v in ((1, 3.0), (2, 2.0), (2, 1.5), (3, 1.0))]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(pd.Series(line).to_json() for line in lines))
+    log = training.read_log(path)
+    assert log["loss"].tolist() == [3.0, 1.5, 1.0]
+    assert list(training.loss_curves(log, "title").data[0].y) == [3.0, 1.5, 1.0]
+
+
+def test_live_loss_draws_nothing_without_a_screen(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    live = training.LiveLoss("title")
+    live({"step": 1, "seconds": 0.1, "loss": 2.0})
+    assert live._display is None
+    assert live.rows[0]["loss"] == 2.0
+
+
+def test_per_class_change_shows_points_of_each_class():
+    change = pd.DataFrame({
+        "role": ["subject", "subject", "relation"], "name": ["a", "b", "on"], "band": ["many", "few", "many"],
+        "n_train": [9, 1, 5], "n_test": [3, 3, 3], "before": [50.0, 0.0, 10.0], "after": [40.0, 30.0, 10.0],
+    })  # fmt: skip
+    figure = results.per_class_change(change)
+    assert sorted(value for trace in figure.data for value in trace.y) == [-10.0, 0.0, 30.0]
+
+
+def test_fidelity_bars_have_a_bar_for_each_set_and_metric():
+    report = pd.DataFrame({"precision": [0.5, 0.9], "recall": [0.2, np.nan]}, index=["generated", "floor"])
+    figure = fidelity.fidelity_bars(report, {"precision": "precision", "recall": "recall"})
+    assert [len(trace.y) for trace in figure.data] == [2, 2]

@@ -1,0 +1,205 @@
+"""Pages: every figure there, code folded, nothing from outside, text of data escaped."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import nbformat
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.runs.report_tables import told
+from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
+
+HOSTILE = "</script><script>document.title='attacked'</script>"
+
+
+class Addresses(HTMLParser):
+    """What a browser would load, and the texts of elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loaded, self.tags = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        attributes = dict(attributes)
+        loads = tag in ("script", "img", "iframe", "link", "source", "video", "audio", "embed", "object")
+        self.loaded += [attributes[name] for name in ("src", "href", "data") if loads and attributes.get(name)]
+
+
+def figure_output(title):
+    points = np.arange(30.0)
+    figure = go.Figure(go.Scatter(x=points, y=points**2, mode="markers", name=HOSTILE), layout={"title": title})
+    return nbformat.v4.new_output("display_data", {PLOTLY_MIME: json.loads(figure.to_json())})
+
+
+def executed_notebook(path, n_figures=2):
+    code = nbformat.v4.new_code_cell("answer = 41 + 1  # secret source")
+    code.outputs = [figure_output(f"Figure {number}") for number in range(n_figures)]
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "a slider"}
+    code.outputs += [
+        nbformat.v4.new_output("stream", name="stdout", text=f"told {HOSTILE}\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="a warning"),
+        nbformat.v4.new_output("display_data", widget),
+        nbformat.v4.new_output("display_data", {"text/html": "<table class='dataframe'><tr><td>7</td></tr></table>"}),
+        nbformat.v4.new_output("display_data", {"application/javascript": "fetch('http://example.org')"}),
+    ]
+    failed = nbformat.v4.new_code_cell("1 / 0")
+    failed.outputs = [
+        nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue=HOSTILE, traceback=["\x1b[31mx"])
+    ]
+    banner = nbformat.v4.new_markdown_cell(
+        "An Exception was encountered", metadata={"tags": ["papermill-error-cell-tag"]}
+    )
+    picture = nbformat.v4.new_markdown_cell("![a dot](dot.png)")
+    cells = [nbformat.v4.new_markdown_cell("# What is\n\nText & more."), banner, code, failed, picture]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def run_folder(reports, name="trial"):
+    folder = reports / name
+    entries = {
+        "01_a": {
+            "status": "done",
+            "seconds": 3.25,
+            "peak_memory_mb": 1234,
+            "error": None,
+            "parameters": {"x": HOSTILE},
+        },
+        "02_b": {"status": "failed", "seconds": 200.0, "error": f"WorkbenchError: {HOSTILE}"},
+        "03_c": {"status": "waiting"},
+    }
+    for notebook in ("01_a", "02_b"):
+        executed_notebook(folder / f"{notebook}.ipynb")
+    record = {"run": name, "profile": "demo", "status": "unfinished", "notebooks": entries, "versions": {"torch": "2"}}
+    (folder / "run.json").write_text(json.dumps(record | {"started": "2030-01-02T03:04:05+00:00", "seconds": 203.25}))
+    numbers = {"headline": {f"few, {HOSTILE}": 12.3456}, "rows": 12345, "none": None, "list": list(range(20))}
+    numbers["variants"] = {"ce": {"few": 1.0}, "da": {"few": 2.0, "many": 3.0}}
+    numbers["deep"] = {"a": {"b": {"c": 1}}, "d": 2}
+    (folder / "metrics.json").write_text(json.dumps({"01_a": numbers}))
+    return folder
+
+
+@pytest.fixture
+def page(tmp_path):
+    return write_page(executed_notebook(tmp_path / "trial" / "01_a.ipynb")).read_text()
+
+
+def test_every_figure_is_there_with_its_numbers(page):
+    assert page.count('class="figure"') == 2
+    found = re.findall(r'<script type="application/json" id="figure-\d-data">(.*?)</script>', page)
+    figures = [json.loads(text) for text in found]
+    assert [figure["layout"]["title"]["text"] for figure in figures] == ["Figure 0", "Figure 1"]
+    assert figures[0]["data"][0]["name"] == HOSTILE and figures[0]["data"][0]["x"]
+    assert '"showSendToCloud":false' in page and '"displaylogo":false' in page
+
+
+def test_nothing_is_loaded_from_outside(page, tmp_path):
+    folder = run_folder(tmp_path)
+    write_report(folder)
+    for text in (page, *(path.read_text() for path in folder.glob("*.html"))):
+        parsed = Addresses(text)
+        assert all(address == "plotly.min.js" or address.startswith("data:") for address in parsed.loaded)
+        assert "http://" not in text and "https://" not in text and "@import" not in text
+    assert "iframe" not in Addresses(page).tags
+    assert any(address.startswith("data:image/png") for address in Addresses(page).loaded)
+
+
+def test_code_is_there_but_folded(page):
+    before, _, after = page.partition("secret source")
+    assert after and before.rpartition("<details")[2].startswith(' class="code"')
+    assert before.count("<details") > before.count("</details")
+
+
+def test_text_of_data_is_escaped(tmp_path):
+    folder = run_folder(tmp_path)
+    write_report(folder)
+    overview = write_overview(tmp_path)
+    for path in (*folder.glob("*.html"), overview):
+        assert HOSTILE not in path.read_text() and "<script>document" not in path.read_text(), path
+
+
+def test_live_outputs_give_way_to_their_twins(page):
+    assert "a slider" in page and "widget-view" not in page and "example.org" not in page
+    assert "<td>7</td>" in page and "An Exception was encountered" not in page and "ZeroDivisionError" in page
+
+
+def test_plotly_lies_once_beside_the_pages_or_in_them(tmp_path):
+    folder = run_folder(tmp_path)
+    write_report(folder)
+    assert (folder / "plotly.min.js").stat().st_size > 1_000_000
+    assert all(path.stat().st_size < 300_000 for path in folder.glob("*.html"))
+    write_report(folder, inline_plotly=True)
+    inline = (folder / "01_a.html").read_text()
+    assert len(inline) > 1_000_000 and "plotly.min.js</" not in inline and 'src="plotly' not in inline
+    bare = write_page(executed_notebook(tmp_path / "bare" / "01_a.ipynb", n_figures=0))
+    assert not (bare.parent / "plotly.min.js").exists() and "Plotly" not in bare.read_text()
+
+
+def test_pages_lead_to_their_neighbours(tmp_path):
+    folder = run_folder(tmp_path)
+    write_report(folder)
+    first, second = ((folder / f"{name}.html").read_text() for name in ("01_a", "02_b"))
+    assert 'href="02_b.html"' in first and 'rel="prev"' not in first
+    assert 'href="01_a.html"' in second and "03_c" not in second
+    assert "1,234 MB" in first and "This notebook stopped" in second
+
+
+def test_the_index_holds_numbers_and_states(tmp_path):
+    text = write_report(run_folder(tmp_path)).read_text()
+    for part in ("12.35", "12,345", "20 values", "–", "3 min 20 s", "failed", "waiting", "demo", "2030-01-02 03:04"):
+        assert part in text, part
+    rows = re.findall(r"<tr>(?:<t[dh][^>]*>(?:ce|da)</t[dh]>)(.*?)</tr>", text)
+    assert [re.findall(r">([^<>]+)</td>", row) for row in rows] == [["1", "–"], ["2", "3"]]
+    assert 'href="01_a.html"' in text and 'href="03_c.html"' not in text
+
+
+def test_the_overview_lists_runs_newest_first(tmp_path):
+    run_folder(tmp_path, "one")
+    later = run_folder(tmp_path, "two") / "run.json"
+    later.write_text(later.read_text().replace("2030", "2031"))
+    text = write_overview(tmp_path).read_text()
+    assert text.index("two/index.html") < text.index("one/index.html") and "1 of 3" in text
+    assert "Nothing here yet" in write_overview(tmp_path / "one").read_text()
+
+
+def test_a_run_whose_record_is_broken_is_listed_as_such(tmp_path):
+    run_folder(tmp_path, "one")
+    (run_folder(tmp_path, "two") / "run.json").write_text("{")
+    text = write_overview(tmp_path).read_text()
+    assert "two/index.html" in text and "broken" in text and "run.json: " in text and "1 of 3" in text
+
+
+def test_a_broken_notebook_is_named(tmp_path):
+    (tmp_path / "01_a.ipynb").write_text("{")
+    with pytest.raises(WorkbenchError, match=r"01_a.ipynb"):
+        write_page(tmp_path / "01_a.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (True, "yes"), (1234567, "1,234,567"), (0.12345, "0.1235"), (54321.9, "54,322"), ("a", "a")],
+)
+def test_numbers_are_told_as_people_read_them(value, text):
+    assert told(value) == text
+
+
+def test_a_browser_draws_every_figure(tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    page = write_page(executed_notebook(tmp_path / "trial" / "01_a.ipynb"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=8000", "--dump-dom"]
+    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert len(re.findall(r'<g class="points"', done.stdout)) == 2
+    assert "could not be drawn" not in done.stdout.split("<script")[0] and "<title>What is" in done.stdout

@@ -1,0 +1,136 @@
+"""The stage ``feature_map``: real and generated union features laid out in one fit, and how far to trust the layout."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.browsers.map_layout import joint_layout, real_components
+from workbench.diffusion.conditions import AugmentedTriplets, read_triplets
+from workbench.diffusion.generated import GeneratedFeatures
+from workbench.errors import WorkbenchError
+from workbench.figures.examples import equal_rows
+from workbench.files import atomic_path
+from workbench.language.captions import TripletIndex, distinct_triplets
+from workbench.progress import track
+from workbench.randomness import generator
+from workbench.regions.feature_store import FeatureStore
+from workbench.scenes.bands import band_of_class, count_classes
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+POINTS = "points.parquet"
+ROWS_PER_BLOCK = 4096
+MOST_PCA_ROWS = 20_000
+MOST_TRUST_ROWS = 2_000
+FEWEST_ROWS = 5
+ROWS_WORTH_TELLING = 10_000
+
+
+def write_feature_map(
+    folder: Path, *, features: Path, generated: Path, triplets: Path, rows: int, neighbours: int = 15, seed: int
+) -> dict:
+    """Lay out equally many real train rows and generated rows, at most ``rows`` each, in one joint UMAP fit.
+
+    Writes points.parquet, real points first: x and y (float32), source ("real" or "generated"), row (in the train store
+    or in the generated table), subject, relation and object (class ids), the bands of the three, and entropy (of the
+    caption's hardness vector, nats). Returns the trustworthiness of the map against the full features (Venna and Kaski
+    2001; on at most 2,000 points), the variance share of the principal components, seconds, and what the map is of.
+    Features are read in blocks: beside them a sample of 20,000 real rows for the components is in memory.
+    WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
+    """
+    began = time.monotonic()
+    store = FeatureStore.open(Path(features) / "train")
+    samples = GeneratedFeatures.open(generated, store)
+    sample_rows, real_rows = equal_rows(len(samples), len(store), most=rows, seed=seed)
+    if len(real_rows) < FEWEST_ROWS:
+        raise WorkbenchError(
+            f"a map of {len(real_rows)} real and as many generated rows shows nothing; expected {FEWEST_ROWS} of each. "
+            f"Ask for more rows, or generate more features ({generated})."
+        )
+    points = _points(store, real_rows, samples, sample_rows, Vocabulary.read(features))
+    points["entropy"] = _entropy(points, read_triplets(triplets), Path(triplets))
+    reduced, share = _reduced(store, real_rows, samples, sample_rows, seed)
+    laid_out = time.monotonic()
+    # Of a small map the lines would be longer than the wait.
+    xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
+    layout_seconds = time.monotonic() - laid_out
+    points.insert(0, "x", xy[:, 0])
+    points.insert(1, "y", xy[:, 1])
+    trust, trusted = _trustworthiness(store, samples, points, neighbours, seed)
+    with atomic_path(Path(folder) / POINTS) as temporary:
+        points.to_parquet(temporary, index=False)
+    return {
+        "rows_of_each": len(real_rows), "neighbours": neighbours, "seed": seed,
+        "trustworthiness": trust, "trustworthiness_points": trusted,
+        "components": reduced.shape[1], "variance_share": share,
+        "dimension": store.dimension, "encoder": store.encoder,
+        "train_rows": len(store), "generated_rows": len(samples),
+        "layout_seconds": round(layout_seconds, 3), "seconds": round(time.monotonic() - began, 3),
+    }  # fmt: skip
+
+
+def _points(
+    store: FeatureStore,
+    real_rows: np.ndarray,
+    samples: GeneratedFeatures,
+    sample_rows: np.ndarray,
+    vocabulary: Vocabulary,
+) -> pd.DataFrame:
+    counts = count_classes(store.relations, vocabulary)
+    chosen = [store.relations[list(ROLES)].iloc[real_rows], samples.relations[list(ROLES)].iloc[sample_rows]]
+    points = pd.concat(chosen, ignore_index=True).astype(np.int64)
+    points.insert(0, "source", np.repeat(["real", "generated"], [len(real_rows), len(sample_rows)]))
+    points.insert(1, "row", np.concatenate([real_rows, sample_rows]))
+    for role in ROLES:
+        points[f"{role}_band"] = band_of_class(counts.of_role(role))[points[role].to_numpy()]
+    return points
+
+
+def _entropy(points: pd.DataFrame, captions: AugmentedTriplets, folder: Path) -> np.ndarray:
+    """Entropy (N,) float64 of the hardness vector of each point's caption, in nats."""
+    distinct, of_point = distinct_triplets(*(points[role].to_numpy() for role in ROLES))
+    stored = TripletIndex(captions.captions[list(ROLES)].to_numpy()).rows(distinct)
+    if (stored < 0).any():
+        unknown = distinct[stored < 0][0].tolist()
+        raise WorkbenchError(
+            f"{folder / 'captions.parquet'}: no caption for the triplet of classes {unknown}, which the map shows. "
+            "Give the triplets that the features were generated for, or run notebook 02 and generate again."
+        )
+    entropy = np.empty(len(distinct))
+    for start in track(range(0, len(distinct), ROWS_PER_BLOCK), "Hardness of captions"):
+        part = slice(start, start + ROWS_PER_BLOCK)
+        entropy[part] = captions.hardness.entropy(np.asarray(captions.caption_embeddings[stored[part]]))
+    return entropy[of_point]
+
+
+def _reduced(
+    store: FeatureStore, real_rows: np.ndarray, samples: GeneratedFeatures, sample_rows: np.ndarray, seed: int
+) -> tuple[np.ndarray, float]:
+    """Principal components (2 N, d) float32 of real, then generated rows, and the share of the real rows' variance."""
+    some = np.sort(generator(seed, "map components").permutation(real_rows)[:MOST_PCA_ROWS])
+    components = real_components(store.union(some), seed=seed)
+    reduced = np.empty((len(real_rows) + len(sample_rows), components.n_components_), dtype=np.float32)
+    blocks = [(source, rows[start : start + ROWS_PER_BLOCK])
+              for source, rows in ((store, real_rows), (samples, sample_rows))
+              for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
+    filled = 0
+    for source, block in track(blocks, "Principal components"):
+        reduced[filled : filled + len(block)] = components.transform(source.union(block))  # (b, D) -> (b, d)
+        filled += len(block)
+    return reduced, float(components.explained_variance_ratio_.sum())
+
+
+def _trustworthiness(
+    store: FeatureStore, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
+) -> tuple[float, int]:
+    from sklearn.manifold import trustworthiness
+
+    some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
+    chosen = points.iloc[some]
+    real = (chosen["source"] == "real").to_numpy()
+    rows = chosen["row"].to_numpy()
+    # Real points come first, so the two parts are in the order of the points.
+    features = np.concatenate([store.union(rows[real]), samples.union(rows[~real])])  # (n, D)
+    nearest = min(neighbours, (len(some) - 1) // 2)
+    return float(trustworthiness(features, chosen[["x", "y"]].to_numpy(), n_neighbors=nearest)), len(some)

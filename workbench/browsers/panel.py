@@ -1,0 +1,115 @@
+"""The one widget behind all browsers: regions of HTML rendered in Python, events and lazy pictures in the page.
+
+Why not a widget for each button: a page of twelve tiles would be a hundred models, each with messages of its own, and
+its static twin would have to be written a second time. Here the twin is the same HTML without its controls.
+"""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets
+
+from workbench.browsers.static_twin import Page, static_html
+from workbench.browsers.templates import FOLDER, render
+from workbench.errors import WorkbenchError
+from workbench.progress import headless
+
+
+class Panel(anywidget.AnyWidget):
+    """The live view of a page; only regions that changed are sent.
+
+    What goes wrong while an event is handled is shown in the panel; called from Python, ``refresh`` raises.
+    """
+
+    _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
+    _css = FOLDER / "browsers.css"
+    frame = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, page: Page, **traits: Any):
+        self._page = page
+        self._shown: dict[str, str] = {}
+        super().__init__(frame=page.frame, **traits)
+        self.on_msg(self._receive)
+
+    def refresh(self) -> None:
+        """Show the page's present state."""
+        self._send_changed(self._page.regions() | {"error": ""}, answer=False)
+
+    def _receive(self, _: Any, message: dict[str, Any], buffers: list) -> None:
+        if message.get("kind") == "ready":
+            self._shown = {}
+            self._answer(lambda: None)
+        elif message.get("kind") == "event":
+            self._answer(lambda: self._page.handle(message["name"], message.get("value")))
+        elif message.get("kind") == "pictures":
+            self._send_pictures([str(token) for token in message["tokens"]])
+
+    def _answer(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+            regions = self._page.regions() | {"error": ""}
+        except Exception as error:  # nobody reads a kernel's log: whatever happened is told where the user looks
+            regions = {"error": error_html(error)}
+        self._send_changed(regions, answer=True)
+
+    def _send_changed(self, regions: dict[str, str], answer: bool) -> None:
+        changed = {name: text for name, text in regions.items() if self._shown.get(name) != text}
+        self._shown |= changed
+        self.send({"kind": "regions", "regions": changed, "answer": answer})
+
+    def _send_pictures(self, tokens: list[str]) -> None:
+        read, failures = {}, {}
+        for token in tokens:
+            try:
+                if self._page.pictures is not None:
+                    read[token] = self._page.pictures.jpeg(token)
+            except WorkbenchError as error:
+                failures[token] = str(error)
+        self.send({"kind": "pictures", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
+
+
+class Shown:
+    """How a browser, which is a page, appears in a notebook: live where somebody sits, else as its static twin.
+
+    The twin travels with the live widget too: a page made of the saved notebook shows it.
+    """
+
+    _panel: Panel | None = None
+
+    @property
+    def panel(self) -> Panel:
+        """The live widget, made when first asked for."""
+        if self._panel is None:
+            self._panel = Panel(self)
+        return self._panel
+
+    def view(self) -> str:
+        """The static twin, HTML that needs nothing outside itself."""
+        return static_html(self)
+
+    def widget(self) -> Any:
+        """What is shown live: the panel, or a box of widgets around it."""
+        return self.panel
+
+    def shown_again(self) -> None:
+        """Show a state that was changed from Python, where anybody looks."""
+        if self._panel is not None:
+            self._panel.refresh()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        twin = {"text/plain": f"{type(self).__name__}", "text/html": self.view()}
+        if headless():
+            return twin
+        live = self.widget()._repr_mimebundle_(**options)
+        data, metadata = live if isinstance(live, tuple) else (live, {})
+        return twin | data | {"text/html": twin["text/html"]}, metadata
+
+
+def error_html(error: Exception) -> str:
+    """An error as the panel tells it: our own by its text alone, others with where they happened."""
+    ours = isinstance(error, WorkbenchError)
+    trace = "" if ours else "".join(traceback.format_exception(error))
+    told = str(error) if ours else f"{type(error).__name__}: {error}"
+    return render("error.html.j2", told=told, trace=trace)

@@ -1,0 +1,234 @@
+"""TripletBrowser: all triplets of training and augmentation, searched, filtered, looked at, and picked."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.browsers.paging import Paging
+from workbench.browsers.panel import Shown
+from workbench.browsers.triplet_index import TripletIndex
+from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage
+from workbench.browsers.triplet_query import Matches, facets, search
+from workbench.browsers.triplet_state import TripletState
+from workbench.browsers.triplet_tiles import TripletSources, triplet_table
+from workbench.errors import WorkbenchError
+from workbench.figures.thumbnails import Thumbnails
+from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.triplet_lists import write_triplet_list
+from workbench.scenes.vocabulary import ROLES
+
+_FILTERS = ("search", "bands", "classes", "origin", "bar", "only_selected")
+
+
+class TripletBrowser(Shown):
+    """Browse distinct triplets; ``selection`` is what was ticked, ``matches`` what the filters let through.
+
+    Parameters
+    ----------
+    index
+        The stage ``triplet_index``.
+    tables
+        The training split that the index was made from.
+    images
+        Folder of the pictures; None shows boxes on a blank canvas.
+    augmented, seeds, embeddings
+        augmented.parquet and caption_embeddings.npy of the stage ``triplets`` that the index was made from, and
+        generated.parquet of the stage ``generated``, as far as they are there.
+    lists_folder
+        Where selections are saved.
+    page_size, seed
+        Tiles a page; seed of the shuffled order.
+    filters
+        What is chosen at first, as ``set`` takes it.
+    """
+
+    frame = (
+        '<div class="wb-live" data-region="search"></div><div data-region="toggles"></div>'
+        '<div class="wb-live" data-region="menus"></div><div data-region="chart"></div>'
+        '<div data-region="status"></div><div class="wb-triplet-main"><div><div data-region="grid"></div>'
+        '<div data-region="pager"></div><div class="wb-live" data-region="picked"></div></div>'
+        '<div data-region="detail"></div></div>'
+    )
+
+    def __init__(
+        self,
+        index: TripletIndex,
+        tables: RelationTables,
+        *,
+        images: Path | None = None,
+        augmented: pd.DataFrame | None = None,
+        seeds: pd.DataFrame | None = None,
+        embeddings: np.ndarray | None = None,
+        lists_folder: Path | None = None,
+        page_size: int = 12,
+        seed: int = 0,
+        **filters: Any,
+    ):
+        if index.relations_total != len(tables):
+            raise WorkbenchError(
+                f"{index.folder}: made from {index.relations_total:,} relations, but {tables.folder} has "
+                f"{len(tables):,}. Build the stage triplet_index again."
+            )
+        self.index, self.lists_folder, self.seed = index, lists_folder, seed
+        self.pictures = Thumbnails(images)
+        sources = TripletSources(tables, self.pictures, augmented, seeds)
+        self._page = TripletPage(index, sources, page_size, embeddings, can_save=lists_folder is not None)
+        self._state, self._said, self._list_name = TripletState(), "", "implausible"
+        self._ticked: dict[int, None] = {}  # in the order of ticking
+        self._answered: tuple[Any, Any] = (None, None)
+        self.set(**filters)
+
+    # ---- for the next cell
+
+    @property
+    def state(self) -> TripletState:
+        """What is chosen now."""
+        return self._state
+
+    def set(self, **changes: Any) -> None:
+        """Choose as a click would: search="man on", bands={"object": ["few"]}, classes={"relation": "on"}, sort=..."""
+        self._change(**changes)
+        self._said = ""
+        self.shown_again()
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The triplets that were ticked, one row each (columns: `triplet_table`)."""
+        return triplet_table(self.index, self._ticked_places)
+
+    @property
+    def matches(self) -> pd.DataFrame:
+        """All triplets that the filters let through, in the chosen order."""
+        return triplet_table(self.index, self._matches.places)
+
+    def select(self, places: Iterable[int]) -> None:
+        """Tick triplets by place, the index of `matches`."""
+        places = np.asarray(list(places), dtype=np.int64)
+        if len(places) and not (places.min() >= 0 and places.max() < len(self.index)):
+            raise WorkbenchError(f"a place is a number from 0 to {len(self.index) - 1:,}, the index of .matches.")
+        self._ticked |= dict.fromkeys(places.tolist())
+        self.shown_again()
+
+    def save_selection(self, name: str) -> Path:
+        """Write the ticked triplets as a list for notebook 02's ``include`` or ``exclude``; returns its path."""
+        if self.lists_folder is None:
+            raise WorkbenchError("this browser was given no folder for lists. Use scenes.triplet_lists instead.")
+        if not self._ticked:
+            raise WorkbenchError("nothing is selected yet. Tick some triplets first.")
+        if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
+            raise WorkbenchError(f"list name {name!r}: use letters, digits, '-' and '_'.")
+        path = self.lists_folder / f"{name}.csv"
+        write_triplet_list(path, self.index.triplets(self._ticked_places), self.index.vocabulary)
+        return path
+
+    # ---- the page
+
+    def regions(self) -> dict[str, str]:
+        """HTML of all regions."""
+        matches, counts = self._answers()
+        return self._page.regions(self._state, matches, counts, self._ticked, self._said, self._list_name)
+
+    def handle(self, event: str, value: str | None) -> None:
+        """Carry out one act of the user."""
+        self._said = ""
+        acts = {"band": self._toggle_band, "bar": self._toggle_bar, "page": self._turn, "tick": self._tick,
+                "tick_page": self._tick_page, "tick_all": self._tick_all, "untick": self._untick,
+                "examples": self._turn_examples, "list_name": self._name_list, "save": self._save}  # fmt: skip
+        if event in acts:
+            acts[event](value)
+        elif event in ("search", "origin", "sort", "chart"):
+            self._change(**{event: value})
+        elif event.startswith("class_"):
+            role = event.removeprefix("class_")
+            self._change(classes={**self._state.classes, role: int(value) if value else None})
+        elif event == "open":
+            self._change(opened=None if value in ("", None) else self._place(value))
+        elif event in ("only_selected", "crop"):
+            self._change(**{event: not getattr(self._state, event)})
+        elif event == "reset":
+            self._change(**{name: getattr(TripletState(), name) for name in _FILTERS})
+        else:
+            raise WorkbenchError(f"event {event!r} is not known to the TripletBrowser.")
+
+    def _change(self, **changes: Any) -> None:
+        chart = changes.get("chart", self._state.chart)
+        bars = len(self._page.bars(chart)) if chart in ROLES else 0
+        self._state = self._state.changed(self.index.vocabulary, bars, **changes)
+
+    def _place(self, value: str | None) -> int:
+        place = int(value)
+        if not 0 <= place < len(self.index):
+            raise WorkbenchError(f"there is no triplet {place}; expected 0 to {len(self.index) - 1}.")
+        return place
+
+    def _toggle_band(self, value: str) -> None:
+        role, _, band = value.partition(":")
+        chosen = set(self._state.bands.get(role, ())) ^ {band}
+        self._change(bands={**self._state.bands, role: chosen})
+
+    def _toggle_bar(self, value: str) -> None:
+        self._change(bar=None if value == "" or int(value) == self._state.bar else int(value))
+
+    def _turn(self, value: str) -> None:
+        self._change(page=self._paging.turned(value))
+
+    def _turn_examples(self, value: str) -> None:
+        paging = self._page.examples_paging(self._state.opened, self._state.examples_page)
+        self._change(examples_page=paging.turned(value))
+
+    def _tick(self, value: str) -> None:
+        place = self._place(value)
+        if place in self._ticked:
+            del self._ticked[place]
+        else:
+            self._ticked[place] = None
+
+    def _tick_page(self, _: str | None) -> None:
+        self._ticked |= dict.fromkeys(self._paging.of(self._matches.places).tolist())
+
+    def _tick_all(self, _: str | None) -> None:
+        if self._matches.triplets > MOST_SELECTED_AT_ONCE:
+            raise WorkbenchError(
+                f"{self._matches.triplets:,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once. "
+                "Narrow the filters, or use browser.select(browser.matches.index)."
+            )
+        self._ticked |= dict.fromkeys(self._matches.places.tolist())
+
+    def _untick(self, _: str | None) -> None:
+        self._ticked.clear()
+        if self._state.only_selected:
+            self._change(only_selected=False)
+
+    def _name_list(self, value: str) -> None:
+        self._list_name = value.strip()
+
+    def _save(self, _: str | None) -> None:
+        path = self.save_selection(self._list_name)
+        self._said = f'{len(self._ticked):,} triplets are in {path}. In notebook 02: exclude = "{self._list_name}"'
+
+    # ---- what the state stands for
+
+    @property
+    def _ticked_places(self) -> np.ndarray:
+        return np.fromiter(self._ticked, dtype=np.int64, count=len(self._ticked))
+
+    @property
+    def _matches(self) -> Matches:
+        return self._answers()[0]
+
+    @property
+    def _paging(self) -> Paging:
+        return Paging(self._matches.triplets, self._page.page_size, self._state.page)
+
+    def _answers(self) -> tuple[Matches, dict[str, dict[str, int]]]:
+        """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
+        ticked = tuple(self._ticked) if self._state.only_selected else ()
+        key = (replace(self._state, page=1, opened=None, examples_page=1, crop=False), ticked)
+        if self._answered[0] != key:
+            query = self._state.query(self._page.bars(self._state.chart), self.seed, self._ticked_places)
+            self._answered = (key, (search(self.index, query), facets(self.index, query)))
+        return self._answered[1]

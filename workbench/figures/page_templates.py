@@ -1,0 +1,51 @@
+"""The pages' templates: every text is escaped, and what cannot be seen is spelt out."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from workbench.files import atomic_path
+from workbench.runs.report_tables import told
+from workbench.spelling import spelt_lines
+
+_HERE = Path(__file__).parent
+
+
+def write_page_text(path: Path, text: str) -> None:
+    """Write a page whole or not at all; half of a surrogate pair, which UTF-8 cannot hold, becomes its escape."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def rendered(template: Path, **values: Any) -> str:
+    """The template with ``values``; text is escaped unless the template marks it as ours (``safe``)."""
+    return environment(template.parent).get_template(template.name).render(**values)
+
+
+def own_style() -> str:
+    """The CSS of all pages."""
+    return (_HERE / "page.css").read_text(encoding="utf-8")
+
+
+@functools.cache
+def environment(folder: Path) -> Any:
+    """Jinja's environment of the templates in ``folder``: all text is escaped and spelt; filters told, thousands."""
+    import jinja2
+    from markupsafe import Markup
+
+    def finalize(value: Any) -> Any:
+        # A right-to-left mark in a name would turn round the sentence that it stands in.
+        return spelt_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined, finalize=finalize,
+    )  # fmt: skip
+    made.filters |= {
+        "told": told,
+        "thousands": lambda number: f"{int(number):,}",
+        "percent": lambda share: f"{100 * share:.1f} %",
+        "tojson_text": lambda value: json.dumps(value, ensure_ascii=False),
+    }
+    return made

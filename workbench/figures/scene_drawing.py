@@ -1,0 +1,132 @@
+"""A relation drawn as SVG: the picture, the subject's and the object's box, and their union dashed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from workbench.figures.thumbnails import Thumbnails
+from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
+from workbench.scenes.vocabulary import ROLES
+
+if TYPE_CHECKING:
+    from workbench.regions.feature_store import FeatureStore
+    from workbench.scenes.relation_tables import RelationTables
+
+MOST_HEIGHT_PX = 230
+BLANK_NOTE = "No picture files with these relations: boxes on a blank canvas."
+_LETTERS = {"subject": "S", "object": "O"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One relation's picture and boxes: ``width`` and ``height`` in pixels, boxes (4,) inclusive xyxy pixels."""
+
+    file_name: str
+    width: int
+    height: int
+    subject_xyxy: np.ndarray
+    object_xyxy: np.ndarray
+
+    @property
+    def union_xyxy(self) -> np.ndarray:
+        """The smallest box around both."""
+        return union_boxes(self.subject_xyxy[None], self.object_xyxy[None])[0]
+
+
+def scene_of(tables: "RelationTables | FeatureStore", row: int) -> Scene:
+    """The scene of one row of the relations table."""
+    relation = tables.relations.iloc[int(row)]
+    return _scene(tables, relation["image"], *(_box_of(tables, relation, role) for role in ("subject", "object")))
+
+
+def scene_of_boxes(tables: "RelationTables | FeatureStore", subject_box: int, object_box: int) -> tuple[Scene, Scene]:
+    """Two rows of the box table as two scenes, each with its one box standing for both (seed boxes: two pictures)."""
+
+    def alone(row: int) -> Scene:
+        xyxy = _corners(tables, row)
+        return _scene(tables, tables.boxes["image"].iat[int(row)], xyxy, xyxy)
+
+    return alone(subject_box), alone(object_box)
+
+
+def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles: Sequence[str] = ROLES) -> Markup:
+    """The drawing of a scene with the boxes of ``roles`` (relation: the union); the picture itself comes later.
+
+    ``crop`` shows the union region alone. Without a picture file the boxes stand on a grey canvas.
+    """
+    union = scene.union_xyxy
+    # A box may reach outside its image, and is then drawn there.
+    left, top, right, bottom = (float(value) for value in union) if crop else (0, 0, scene.width - 1, scene.height - 1)
+    width, height = max(right - left + 1, 1.0), max(bottom - top + 1, 1.0)
+    token = thumbnails.token(scene.file_name, union if crop else None, (scene.width, scene.height))
+    place = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    ground = f'<rect {place} class="wb-canvas"/>'
+    if token is not None:
+        ground += (
+            f'<image {_cut_place(scene, union) if crop else place} preserveAspectRatio="none" data-picture="{token}"/>'
+        )
+    boxes = {"relation": union, "subject": scene.subject_xyxy, "object": scene.object_xyxy}
+    shown = [role for role in boxes if role in roles]
+    drawn = "".join(_box(boxes[role], role) for role in shown)
+    letters = "".join(_letter(boxes[role], role, (left, top, width, height)) for role in shown)
+    # The frame has the drawing's shape, so that shares of it are shares of the drawing.
+    frame = f"width:min(100%,{MOST_HEIGHT_PX * width / height:.0f}px);aspect-ratio:{width:.1f}/{height:.1f}"
+    view = f"{left:.1f} {top:.1f} {width:.1f} {height:.1f}"
+    svg = f'<svg viewBox="{view}" preserveAspectRatio="none" role="img">{ground}{drawn}</svg>'
+    return Markup(f'<div class="wb-scene" style="{frame}">{svg}{letters}</div>')
+
+
+def blank_note(thumbnails: Thumbnails) -> str:
+    """What a page says once, after it has drawn its scenes, where there are no pictures; empty where all are there."""
+    if thumbnails.image_folder is None:
+        return BLANK_NOTE
+    if thumbnails.absent is None:
+        return ""
+    return (
+        f"{thumbnails.image_folder} lacks {thumbnails.absent}, and perhaps others: boxes on a blank canvas for these."
+    )
+
+
+def _box_of(tables: "RelationTables | FeatureStore", relation, role: str) -> np.ndarray:
+    own = [f"{role}_{corner}" for corner in BOX_COLUMNS]
+    if set(own) <= set(tables.relations.columns):  # imported features keep both boxes in the relations table
+        return relation[own].to_numpy(dtype=np.float32)
+    return _corners(tables, relation[f"{role}_box"])
+
+
+def _corners(tables: "RelationTables | FeatureStore", box: int) -> np.ndarray:
+    return tables.boxes[BOX_COLUMNS].iloc[int(box)].to_numpy(dtype=np.float32)
+
+
+def _scene(tables: "RelationTables | FeatureStore", image: int, subject: np.ndarray, object: np.ndarray) -> Scene:
+    row = tables.images.iloc[int(image)]
+    return Scene(str(row["file_name"]), int(row["width"]), int(row["height"]), subject, object)
+
+
+def _cut_place(scene: Scene, union: np.ndarray) -> str:
+    """Where the cut lies: what of the union is inside the picture."""
+    x1, y1 = (max(float(value), 0.0) for value in union[:2])
+    x2, y2 = (min(float(value) + 1, side) for value, side in zip(union[2:], (scene.width, scene.height), strict=True))
+    return f'x="{x1:.1f}" y="{y1:.1f}" width="{max(x2 - x1, 1):.1f}" height="{max(y2 - y1, 1):.1f}"'
+
+
+def _box(box_xyxy: np.ndarray, role: str) -> str:
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    # Inclusive corners: a box from 3 to 5 is three pixels wide.
+    place = f'x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1 + 1:.1f}" height="{y2 - y1 + 1:.1f}"'
+    # The pale line behind keeps the coloured one visible on every picture.
+    return f'<rect {place} class="wb-halo"/><rect {place} class="wb-box wb-{role}"/>'
+
+
+def _letter(box_xyxy: np.ndarray, role: str, view: tuple[float, float, float, float]) -> str:
+    """S or O in the box's corner, so that the roles differ by more than their colours; of one size in every drawing."""
+    if role not in _LETTERS:
+        return ""
+    left, top, width, height = view
+    x, y = (100 * max(float(corner) - edge, 0.0) / side
+            for corner, edge, side in ((box_xyxy[0], left, width), (box_xyxy[1], top, height)))  # fmt: skip
+    place = f"left:{min(x, 95):.1f}%;top:{min(y, 95):.1f}%"
+    return f'<span class="wb-letter wb-{role}" style="{place}">{_LETTERS[role]}</span>'

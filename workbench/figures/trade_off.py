@@ -1,0 +1,141 @@
+"""What methods trade: the change on frequent classes against the change on rare ones, with intervals over seeds."""
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.figures.figure_text import plain_text
+from workbench.figures.palette import GROUP_COLOURS, GUIDE_COLOUR, SMALL_FONT_PX, use_workbench_style
+from workbench.tables.results import TableResults
+
+ROLES = ("combined", "relation")
+_SYMBOLS = ("circle", "diamond", "square", "cross")
+_HINTS = {
+    (0.01, 0.99, "left", "top"): "rare up, frequent down",
+    (0.99, 0.99, "right", "top"): "both up",
+    (0.01, 0.01, "left", "bottom"): "both down",
+    (0.99, 0.01, "right", "bottom"): "frequent up, rare down",
+}
+
+
+def trade_table(results: TableResults, metric: str) -> pd.DataFrame:
+    """Paired changes of every system against its baseline on many and on few classes, percentage points.
+
+    Columns: title, against, architecture, group, curve (None or a name), role (combined or relation), many,
+    many_half_width, few, few_half_width (95 % t-intervals over seeds, missing for one seed), pairs (seeds). Systems
+    without baseline, or with no seed in common with it, are left out.
+    """
+    rows = [
+        {"title": system.title, "against": results.systems[system.baseline].title, "role": role,
+         "architecture": system.architecture, "group": system.group, "curve": system.curve, **changes}
+        for system in results.systems.values()
+        for role in ROLES
+        if system.baseline and (changes := _changes(results, system.key, system.baseline, f"{metric} {role}"))
+    ]  # fmt: skip
+    columns = ["title", "against", "role", "architecture", "group", "curve", "many", "many_half_width", "few"]
+    return pd.DataFrame(rows, columns=[*columns, "few_half_width", "pairs"])
+
+
+def _changes(results: TableResults, key: str, baseline: str, name: str) -> dict[str, Any] | None:
+    found = {band: results.difference(key, baseline, f"{name} {band}") for band in ("many", "few")}
+    if None in found.values():
+        return None
+    changes = {band: difference["mean"] for band, difference in found.items()}
+    widths = {f"{band}_half_width": difference["half_width"] for band, difference in found.items()}
+    return changes | widths | {"pairs": min(len(difference["values"]) for difference in found.values())}
+
+
+def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
+    """Change on many (x) against change on few (y), a point a system with its intervals, curves joined.
+
+    ``table`` is what `trade_table` made; colour tells the family of methods, the symbol the recogniser; the
+    legend counts the systems of each.
+    """
+    use_workbench_style()
+    titles = [f"{role.capitalize()}, points" for role in ROLES]
+    picture = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.09)
+    architectures = list(dict.fromkeys(table["architecture"]))
+    symbols = {name: _SYMBOLS[place % len(_SYMBOLS)] for place, name in enumerate(architectures)}
+    legend: set[str] = set()
+    numbers = {name: table.groupby([name, "role"]).size().groupby(name).max() for name in ("group", "architecture")}
+    for column, role in enumerate(ROLES, start=1):
+        here = table[table["role"] == role]
+        _add_curves(picture, here, column)
+        for (group, architecture), points in here.groupby(["group", "architecture"], sort=False):
+            trace = _points(points, group, symbols[architecture])
+            trace.update(name=f"{plain_text(group)} ({numbers['group'][group]})", showlegend=group not in legend)
+            picture.add_trace(trace, row=1, col=column)
+            legend.add(group)
+        picture.update_xaxes(range=_range(here, "many"), row=1, col=column)
+        picture.update_yaxes(range=_range(here, "few"), row=1, col=column)
+        _add_ground(picture, column)
+    _add_symbols_to_legend(picture, symbols, numbers["architecture"])
+    if table.empty:
+        picture.add_annotation(text="No system stands beside its baseline yet.", x=0.5, y=0.5, xref="paper",
+                               yref="paper", showarrow=False, font_size=16)  # fmt: skip
+    picture.update_xaxes(title="change on many")
+    picture.update_yaxes(title="change on few", row=1, col=1)
+    return picture.update_layout(
+        title=f"Change on few and on many against each system's baseline, {metric} match",
+        height=560, margin_t=140, legend_y=1.08,
+    )  # fmt: skip
+
+
+def _points(points: pd.DataFrame, group: str, symbol: str) -> go.Scatter:
+    hovers = [_hover(point) for point in points.itertuples()]
+    bars = {"thickness": 1, "width": 3, "color": f"{GROUP_COLOURS[group]}80"}
+    return go.Scatter(
+        x=points["many"], y=points["few"], mode="markers", legendgroup=group,
+        marker={"color": GROUP_COLOURS[group], "symbol": symbol, "size": 10, "line": {"color": "white", "width": 1}},
+        error_x={**bars, "array": points["many_half_width"].fillna(0)},
+        error_y={**bars, "array": points["few_half_width"].fillna(0)},
+        text=hovers, hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def _range(points: pd.DataFrame, band: str) -> list[float]:
+    """Ends of an axis that hold all bars and leave both sides of 0 room for the words of their quadrants."""
+    widths = points[f"{band}_half_width"].astype(float).fillna(0)
+    low, high = min([*(points[band] - widths), 0.0]), max([*(points[band] + widths), 0.0])
+    room = 0.4 * max(high - low, 1.0)
+    return [min(1.1 * low, -room), max(1.1 * high, room)]
+
+
+def _hover(point: Any) -> str:
+    seeds = "one seed, no interval" if point.pairs == 1 else f"{point.pairs} seeds"
+    many, few = _told(point.many, point.many_half_width), _told(point.few, point.few_half_width)
+    return f"{plain_text(point.title)}<br>against {plain_text(point.against)}<br>many {many}, few {few}<br>{seeds}"
+
+
+def _told(change: float, half_width: float) -> str:
+    return f"{change:+.2f}" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
+
+
+def _add_curves(picture: go.Figure, here: pd.DataFrame, column: int) -> None:
+    """A dotted line through the systems of each named curve, in the order of the results."""
+    for (curve, _), points in here.dropna(subset="curve").groupby(["curve", "architecture"], sort=False):
+        colour = GROUP_COLOURS[points["group"].iloc[0]]
+        picture.add_scatter(
+            x=points["many"], y=points["few"], mode="lines", name=plain_text(curve), showlegend=False, hoverinfo="skip",
+            line={"color": colour, "width": 1.5, "dash": "dot"}, row=1, col=column,
+        )  # fmt: skip
+
+
+def _add_symbols_to_legend(picture: go.Figure, symbols: dict[str, str], numbers: pd.Series) -> None:
+    for architecture, symbol in symbols.items():
+        marker = {"color": GUIDE_COLOUR, "symbol": symbol, "size": 10}
+        name = f"{plain_text(architecture)} ({numbers[architecture]})"
+        picture.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
+
+
+def _add_ground(picture: go.Figure, column: int) -> None:
+    """The lines of no change, and in each corner what it means."""
+    picture.add_hline(y=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
+    picture.add_vline(x=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
+    for (x, y, x_anchor, y_anchor), words in _HINTS.items():
+        picture.add_annotation(
+            text=words, x=x, y=y, xanchor=x_anchor, yanchor=y_anchor, xref="x domain", yref="y domain",
+            showarrow=False, font={"size": SMALL_FONT_PX, "color": GUIDE_COLOUR}, row=1, col=column,
+        )  # fmt: skip

@@ -1,0 +1,196 @@
+"""The grid behind the paper's tables: which stages exist, from which inputs, and which rows they are.
+
+Rows that share a stage share its task, so that it is made once. Keys of systems are those of `tables.paper`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BUILDERS = {
+    "triplets": "workbench.diffusion.triplets:write_triplets",
+    "diffusion": "workbench.diffusion.training:train_diffusion",
+    "generated": "workbench.diffusion.sampling:generate_features",
+    "rival": "workbench.diffusion.rivals:generate_rival",
+    "training": "workbench.recognition.training:train_recogniser",
+    "finetuning": "workbench.recognition.finetuning:finetune_recogniser",
+    "rebalancing": "workbench.recognition.rebalancing:rebalance_recogniser",
+    "evaluation": "workbench.recognition.evaluation:evaluate_recogniser",
+}
+STAGE_OF_BUILDER = {"rival": "generated", "training": "recogniser", "finetuning": "recogniser",
+                    "rebalancing": "recogniser"}  # fmt: skip
+# What the paper's 20K and 60K of 96K samples are here: shares of the quota.
+SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
+# Names of generated features by where sampling starts; "_plain" after them is without hardness.
+STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
+TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
+TRAININGS = {
+    "ce": ("CE", {}),
+    "wce": ("WCE", {"loss": "wce"}),
+    "ce_vilhub_relmix": ("CE + VilHub + RelMix", {"vilhub_scale": None, "relmix": "clean"}),
+    "ce_vilhub": ("CE + VilHub", {"vilhub_scale": None}),
+    "ce_relmix": ("CE + RelMix", {"relmix": "clean"}),
+    "focal": ("Focal", {"loss": "focal"}),
+    "equalization": ("Equalization loss", {"loss": "equalization"}),
+    "equalization_upstream": ("Equalization loss as upstream codes it", {"loss": "equalization_upstream"}),
+    "logit_adjusted": ("Logit-adjusted CE", {"loss": "logit_adjusted"}),
+    "linear_ce": ("CE, linear classifier", {"sizes": {"classifier": "linear"}}),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage of the grid: ``inputs`` maps parameters to keys of other tasks, or to "features" or "text"."""
+
+    builder: str
+    variant: str
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return STAGE_OF_BUILDER.get(self.builder, self.builder)
+
+    @property
+    def key(self) -> str:
+        """``stage/variant``, which names the folder too."""
+        return f"{self.stage}/{self.variant}"
+
+
+@dataclass(frozen=True)
+class System:
+    """One row: a recogniser that is evaluated, and the one that it is compared with."""
+
+    key: str
+    title: str
+    architecture: str
+    training: str
+    group: str
+    generated: bool
+    baseline: str | None = None
+    curve: str | None = None
+    source: str | None = None
+
+
+@dataclass
+class Grid:
+    """All tasks by key, each after its inputs, and all systems by key."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    systems: dict[str, System] = field(default_factory=dict)
+
+    def add(self, task: Task) -> str:
+        """Add a task once; returns its key."""
+        known = self.tasks.setdefault(task.key, task)
+        if known != task:
+            raise ValueError(f"two different tasks are called {task.key}")
+        return task.key
+
+    def needed_for(self, systems: list[str]) -> Iterator[str]:
+        """The tasks that these systems need, each after its inputs."""
+        seen: set[str] = set()
+
+        def visit(key: str) -> Iterator[str]:
+            if key in seen or key not in self.tasks:
+                return
+            seen.add(key)
+            for other in self.tasks[key].inputs.values():
+                yield from visit(other)
+            yield key
+
+        for system in systems:
+            yield from visit(f"evaluation/{system}")
+
+
+class GridBuilder:
+    """Builds a grid from the settings of a profile's section ``tables`` (a map per kind of stage)."""
+
+    def __init__(self, settings: Mapping[str, Any]):
+        self.settings, self.grid = settings, Grid()
+        self.triplets = self.grid.add(Task("triplets", "default", _DATA, self._of("triplets")))
+
+    def diffusion(self, hardness: bool) -> str:
+        """The denoiser with or without the hardness condition."""
+        variant = "hardness" if hardness else "plain"
+        return self.grid.add(
+            Task("diffusion", variant, _DATA | {"triplets": self.triplets},
+                 self._of("diffusion") | {"hardness": hardness})
+        )  # fmt: skip
+
+    def generated(self, name: str) -> str:
+        """Generated features by name: a start (+ _plain without hardness, + _20k, _60k), or a rival."""
+        start, *rest = name.split("_")
+        if start not in STARTS:
+            return self.grid.add(
+                Task("rival", name, {"features": "features", "triplets": self.triplets},
+                     {"rival": name} | self._of("rivals").get(name, {}))
+            )  # fmt: skip
+        shares = [{"share": SAMPLE_SHARES[part]} for part in rest if part in SAMPLE_SHARES]
+        started = {"start": STARTS[start]}
+        inputs = _DATA | {"triplets": self.triplets, "diffusion": self.diffusion("plain" not in rest)}
+        sampling = self._of("sampling") | self._of(f"sampling_{start}")
+        return self.grid.add(Task("generated", name, inputs, sampling | started | (shares[0] if shares else {})))
+
+    def trained(self, architecture: str, training: str, group: str) -> str:
+        """A recogniser trained on real features; returns the system's key."""
+        title, changes = TRAININGS[training]
+        parameters = self._of("training") | self._of(architecture) | {"architecture": architecture}
+        parameters |= {"sizes": dict(parameters.get("sizes") or {}) | changes.get("sizes", {})}
+        changes = {name: self.settings[name] if value is None else value for name, value in changes.items()}
+        parameters |= {name: value for name, value in changes.items() if name != "sizes"}
+        return self._system(
+            Task("training", f"{architecture}_{training}", _DATA, parameters),
+            title, architecture, training, group, generated=False,
+            baseline=None if training == "ce" else f"{architecture}_ce",
+        )  # fmt: skip
+
+    def finetuned(
+        self, base: str, generated: str, title: str, group: str, *, suffix: str = "", curve: str | None = None,
+        **options: Any,
+    ) -> str:  # fmt: skip
+        """A trained system fine-tuned on generated features with its own loss; returns the new system's key."""
+        system = self.grid.systems[base]
+        own = {name: value for name, value in self.grid.tasks[f"recogniser/{base}"].parameters.items()
+               if name in ("loss", "tau", "gamma", "vilhub_scale", "relmix")}  # fmt: skip
+        inputs = {"recogniser": f"recogniser/{base}", "generated": self.generated(generated), "features": "features"}
+        if options.get("curriculum"):
+            inputs |= {"triplets": self.triplets}
+        key = "_".join(filter(None, [base, generated, suffix]))
+        architecture = base.split("_")[0]
+        tuned = self._of("finetuning") | self._of(f"{architecture}_finetuning")
+        return self._system(
+            Task("finetuning", key, inputs, tuned | own | options),
+            title, architecture, system.training, group, generated=options.get("real_replay") != 1.0,
+            baseline=base, curve=curve, source=_source(generated, options),
+        )  # fmt: skip
+
+    def rebalanced(self, base: str, method: str, title: str, group: str) -> str:
+        """A trained system re-balanced without generated features; returns the new system's key."""
+        system = self.grid.systems[base]
+        settings = self._of("rebalancing") | self._of(f"rebalancing_{method}")
+        inputs = {"recogniser": f"recogniser/{base}", "features": "features"}
+        return self._system(
+            Task("rebalancing", f"{base}_{method}", inputs, settings | {"method": method}),
+            title, base.split("_")[0], system.training, group, generated=system.generated, baseline=base,
+            source=system.source,
+        )  # fmt: skip
+
+    def _system(self, task: Task, title: str, architecture: str, training: str, group: str, **rest: Any) -> str:
+        recogniser = self.grid.add(task)
+        self.grid.add(Task("evaluation", task.variant, {"recogniser": recogniser, "features": "features"}))
+        named = TITLES[architecture]
+        self.grid.systems[task.variant] = System(task.variant, f"{named}, {title}", named, training, group, **rest)
+        return task.variant
+
+    def _of(self, kind: str) -> dict[str, Any]:
+        return dict(self.settings.get(kind) or {})
+
+
+_DATA = {"features": "features", "text": "text"}
+
+
+def _source(generated: str, options: Mapping[str, Any]) -> str | None:
+    if options.get("real_replay") == 1.0:
+        return None
+    return "diffusion" if generated.split("_")[0] in STARTS else "rival"

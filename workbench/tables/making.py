@@ -1,0 +1,121 @@
+"""``workbench tables``: all rows of the paper's tables for several seeds, and the page that shows them."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from workbench.errors import WorkbenchError
+from workbench.identity import available_cores
+from workbench.paths import reports_folder
+from workbench.runs.notebooks import renew_report, run_profile
+from workbench.runs.parameters import unknown
+from workbench.stages import Run
+from workbench.tables.collection import collect_tables, keep_failures, missing_rows, stored_failures
+from workbench.tables.plan import TablePlan, table_plan
+from workbench.tables.queue import Job, Outcome, TaskQueue, built, quiet_workers
+
+TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
+
+
+def make_tables(
+    profile: str,
+    seeds: Sequence[int],
+    *,
+    jobs: int = 0,
+    systems: Sequence[str] = (),
+    root: Path | None = None,
+) -> tuple[Path, dict[Job, str]]:
+    """Build every task that the rows need, write ``reports/<profile>-tables/tables.json`` and its page.
+
+    ``jobs`` processes share the cores (0: one a core). ``systems`` limits the rows. Finished tasks are loaded, so a
+    killed grid goes on where it stopped. Returns the page's folder and the failures by (seed, task); rows that failed
+    stand in the table with the reason.
+    """
+    plan, chosen = _asked(profile, seeds, systems, root)
+    _prepare_data(plan)
+    needs = _needs(plan, chosen, seeds)
+    folder = _folder(plan)
+    processes = jobs or available_cores()
+    quiet_workers()
+    queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
+    queue.run(_Reporter(len(needs), folder / LOG_FILE))
+    _write_page(plan, seeds, keep_failures(folder, queue.failures, needs))
+    return folder, queue.failures
+
+
+def gather_tables(
+    profile: str, seeds: Sequence[int], *, systems: Sequence[str] = (), root: Path | None = None
+) -> tuple[Path, dict[Job, str]]:
+    """Write the same file and page from the rows that are finished, and build no stage; for other schedulers.
+
+    Returns the page's folder and, by (seed, task), the rows (all, or those of ``systems``) without values and why.
+    """
+    plan, chosen = _asked(profile, seeds, systems, root)
+    folder = _folder(plan)
+    _write_page(plan, seeds, stored_failures(folder))
+    return folder, missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
+
+
+def _asked(
+    profile: str, seeds: Sequence[int], systems: Sequence[str], root: Path | None
+) -> tuple[TablePlan, list[str]]:
+    """The plan and the rows that are asked for, all where none is named, with seeds and names checked."""
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
+    plan = table_plan(profile, root)
+    for name in systems:
+        if name not in plan.grid.systems:
+            raise WorkbenchError(unknown("row", name, list(plan.grid.systems)))
+    return plan, list(systems) or list(plan.grid.systems)
+
+
+def _folder(plan: TablePlan) -> Path:
+    folder = reports_folder(plan.root) / f"{plan.profile}-tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str]) -> None:
+    folder = _folder(plan)
+    path = collect_tables(plan, seeds, folder / TABLES_FILE, failures)
+    run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=True,
+                parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
+    # The page is sent around alone: it carries the library of its figure.
+    renew_report(folder.name, plan.root, inline_plotly=True)
+
+
+def _prepare_data(plan: TablePlan) -> None:
+    """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
+    name = plan.settings.get("features_run") or plan.profile
+    run = Run.open(name, plan.root)
+    if not plan.settings.get("data") and not (run.variants("features") and run.variants("text")):
+        run_profile(plan.profile, run=name, only=["00"], root=plan.root)
+    plan.data()
+
+
+def _needs(plan: TablePlan, systems: list[str], seeds: Sequence[int]) -> dict[Job, list[Job]]:
+    """All jobs in an order in which each comes after its inputs, seed by seed."""
+    tasks = plan.grid.tasks
+    keys = list(plan.grid.needed_for(systems))
+    return {
+        (seed, key): [(seed, other) for other in tasks[key].inputs.values() if other in tasks]
+        for seed in seeds
+        for key in keys
+    }
+
+
+class _Reporter:
+    """A line per finished job on the screen, everything that it printed in the log."""
+
+    def __init__(self, total: int, log: Path):
+        self._total, self._log, self._began = total, log, time.monotonic()
+
+    def __call__(self, job: Job, outcome: Outcome, finished: int) -> None:
+        seed, key = job
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(f"== seed {seed}, {key}: {outcome.seconds:.1f} s\n{outcome.printed}{outcome.failure}\n")
+        left = (time.monotonic() - self._began) / finished * (self._total - finished)
+        state = f"FAILED: {outcome.failure}" if outcome.failure else f"{outcome.seconds:.1f} s"
+        about = f"about {left / 60:.0f} min left" if self._total > finished else "all done"
+        print(f"[{finished}/{self._total}] seed {seed}, {key}: {state} ({about})", flush=True)
