@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.figures import fidelity, language, long_tail, results, trade_off, training
 from workbench.figures.data_card_page import write_data_card
 from workbench.figures.figure_text import LONGEST_NAME, LONGEST_TICK, plain_text
 from workbench.figures.palette import SMALL_FONT_PX
-from workbench.recognition.ltvrr_csv import read_result_csv, result_table, write_result_csv
+from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.runs.report_tables import page_link
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
 from workbench.scenes.annotations import read_annotations

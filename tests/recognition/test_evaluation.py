@@ -9,12 +9,12 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
+from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.errors import WorkbenchError
 from workbench.recognition import prediction
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table
 from workbench.recognition.lsvru import ROLES
-from workbench.recognition.ltvrr_csv import read_result_csv
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore

@@ -112,6 +112,12 @@ def combined_accuracy(
     return averages
 
 
+def accuracy_per_example(hits: pd.DataFrame) -> dict[str, float]:
+    """Share of rows that hit, by role and for whole triplets; ``hits`` has bool columns by role."""
+    shares = {role: 100.0 * float(hits[role].mean()) for role in ROLES}
+    return shares | {"triplet": 100.0 * float(hits[list(ROLES)].all(axis=1).mean())}
+
+
 def _average(present: pd.DataFrame, kept: pd.DataFrame, role: str, band: str, metric: str) -> tuple[float, int, int]:
     def here(table: pd.DataFrame) -> pd.DataFrame:
         return table[(table["role"] == role) & ((table["band"] == band) | (band == "all"))]

@@ -9,12 +9,11 @@ import pandas as pd
 from workbench.devices import chosen_device
 from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
-from workbench.recognition.accuracy import per_class_table, summary_table
+from workbench.recognition.accuracy import accuracy_per_example, per_class_table, summary_table
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.ltvrr_csv import result_table, write_result_csv
-from workbench.recognition.ltvrr_metrics import accuracy_per_example
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows, check_classes
+from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -150,7 +150,7 @@ def list_features(arguments: argparse.Namespace) -> int:
 
 def import_recogniser(arguments: argparse.Namespace) -> int:
     """``workbench recogniser import``."""
-    from workbench.recognition.upstream_checkpoint import write_imported
+    from workbench.recognition.upstream import write_imported
 
     summary = write_imported(
         arguments.output,

@@ -1,8 +1,10 @@
-"""Trained heads of LTVRR and RelTransformer: their ``.pth`` checkpoints become recognisers of the workbench.
+"""What is exchanged with the code bases of LTVRR and RelTransformer: their trained heads in, result tables out.
 
-Source: reference `ltvrr.md` sections 1.6, 2.9 and 8.
+Their ``.pth`` checkpoints become recognisers of the workbench; our predictions are written as their scripts read them.
+Source: reference `ltvrr.md` sections 1.6, 2.9, 7.1 and 8.
 """
 
+import csv
 import pickle
 import zipfile
 from collections import Counter
@@ -11,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from workbench.errors import WorkbenchError
+from workbench.files import atomic_path
+from workbench.recognition.accuracy import kind_of_role
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, check_weights, save_recogniser
 from workbench.recognition.heads import head_of, read_config
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.regions.feature_store import FeatureStore
+from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import Vocabulary
 
+SHORT = {"relation": "rel", "subject": "sbj", "object": "obj"}
 PREFIX = "RelDN."
 # The networks that upstream stores beside the head (2.8, 2.9).
 NETWORKS = ("Conv_Body", "Box_Head", "Box_Outs", "RPN", "Prd_RCNN")
@@ -201,3 +208,52 @@ def _reason(error: Exception) -> str:
     # Torch's first line advises loading without the safeguard; the cause stands further down, before other advice.
     cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
     return cause.split(" Please use ")[0]
+
+
+def ranks_of_truth(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """0-based place of the true class in descending score order, (N,) int64; ties go to the lower class id.
+
+    ``scores`` (N, C) without a background column, ``true`` (N,) ids.
+    """
+    own = scores[np.arange(len(true)), true][:, None]
+    earlier = np.arange(scores.shape[1])[None, :] < true[:, None]
+    return ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+
+
+def result_table(
+    file_names: list[str],
+    truth: dict[str, np.ndarray],
+    scores: dict[str, np.ndarray],
+    vocabulary: Vocabulary,
+    counts: Counts,
+    boxes_xyxy: dict[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """One row per annotated relation in the columns of ``rel_detections_gt_boxes_prdcls.csv``.
+
+    ``file_names`` (N) of the images; ``truth`` ids and ``scores`` (N, C) or (N, R) by role. With ``boxes_xyxy``
+    ("subject" and "object", (N, 4)) it is the ``_boxes`` variant. ``counts`` are the train frequencies.
+    """
+    columns: dict[str, object] = {"image_id": [Path(name).name.split(".")[0] for name in file_names]}
+    for role, short in SHORT.items():
+        names = np.array(getattr(vocabulary, kind_of_role(role)), dtype=object)
+        frequency = getattr(counts, kind_of_role(role))
+        # The same tie rule as the ranks: argmax takes the lower id.
+        predicted = scores[role].argmax(axis=1)
+        columns |= {
+            f"gt_{short}": names[truth[role]],
+            f"det_{short}": names[predicted],
+            f"{short}_freq_gt": frequency[truth[role]],
+            f"{short}_freq_det": frequency[predicted],
+            f"{short}_rank": ranks_of_truth(scores[role], truth[role]),
+        }
+        if boxes_xyxy is not None and role in boxes_xyxy:
+            columns |= {f"{short}_box_{k}": boxes_xyxy[role][:, k].astype(np.float32) for k in range(4)}
+    return pd.DataFrame(columns)
+
+
+def write_result_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a result table with upstream's CRLF line ends and its quote character "|"."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, quotechar="|", quoting=csv.QUOTE_MINIMAL)
+        writer.writerow(table.columns)
+        writer.writerows(table.itertuples(index=False))

@@ -14,7 +14,7 @@ from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.heads import head_of
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.reltransformer import RelTransformerConfig
-from workbench.recognition.upstream_checkpoint import import_upstream
+from workbench.recognition.upstream import import_upstream
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
