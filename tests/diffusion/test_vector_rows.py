@@ -76,7 +76,8 @@ def test_hardness_on_a_device_is_exact_for_captions_that_sit_on_a_centre():
         found = rows.tensor(np.arange(300), "cpu")
     assert found.dtype == torch.float32
     assert (np.abs(found.numpy() - exact) / exact.std(axis=0)).max() < 1e-4
-    np.testing.assert_array_equal(rows.tensor(np.array([5]), "cpu")[0], found[5])
+    # The last bits of a product depend on how many rows it has.
+    np.testing.assert_allclose(rows.tensor(np.array([5]), "cpu")[0], found[5], atol=1e-4 * exact.std(), rtol=0)
     alone = HardnessRows(captions[:1], HardnessModel(captions[:1].astype(np.float64)))
     assert alone.tensor(np.array([0]), "cpu").tolist() == [[1.0]]
 
