@@ -109,6 +109,8 @@ class _Training:
     """What all steps of one training share."""
 
     def __init__(self, objective, batch, folder: Path, config: TrainingConfig, log_every: int, evaluation, edge):
+        if not config.steps:
+            raise WorkbenchError("steps is 0; expected a number above 0.")
         self.objective, self.batch, self.folder, self.config = objective, batch, folder, config
         self.log_every, self.evaluation, self.edge = log_every, evaluation, edge
         self.accelerator = accelerator_for(edge.device, config.precision, config.accumulation)

@@ -22,12 +22,12 @@ STEP_DECAYS = (5.33 / 12, 7.11 / 12)
 class TrainingConfig:
     """Everything about a training but its data and its model.
 
-    ``warm_up_steps`` raise the learning rate from ``warm_up_from`` of it; ``gradient_clip`` 0 clips nothing;
+    ``steps`` 0 leaves their number to a stage that counts passes over its rows. ``warm_up_steps`` raise the learning rate from ``warm_up_from`` of it; ``gradient_clip`` 0 clips nothing;
     ``ema_decay`` 0 averages no weights; ``accumulation`` micro-batches make one step and do not change a result beyond
     the order of sums. WorkbenchError for a value outside its range.
     """
 
-    steps: int
+    steps: int = 0
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warm_up_steps: int = 0
@@ -47,7 +47,9 @@ class TrainingConfig:
                 raise WorkbenchError(
                     f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}."
                 )
-        for name in ("steps", "learning_rate", "accumulation"):
+        if self.steps < 0:
+            raise WorkbenchError(f"steps is {self.steps}; expected a number above 0.")
+        for name in ("learning_rate", "accumulation"):
             if not getattr(self, name) > 0:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
 
