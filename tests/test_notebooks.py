@@ -1,6 +1,7 @@
 """The notebooks keep their contract, and run in miniature from the first to the last."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -58,8 +59,10 @@ def test_a_notebook_is_valid_and_stripped(path):
 def test_a_notebook_opens_with_its_title_and_then_its_parameters(path):
     cells = nbformat.read(path, as_version=4).cells
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
-    first_code = next(cell for cell in cells if cell.cell_type == "code")
-    assert "parameters" in first_code.metadata.get("tags", [])
+    # Imports may stand before the parameters, whose types they give; nothing else may.
+    before = itertools.takewhile(lambda cell: "parameters" not in cell.metadata.get("tags", []), code_cells(path))
+    statements = [statement for cell in before for statement in ast.parse(cell.source).body]
+    assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements)
     assert "run_name" in read_parameters(path)
 
 

@@ -1,4 +1,8 @@
-"""The one error type that a user is meant to read."""
+"""The one error type that a user is meant to read, and how it refuses a name."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
 
 
 class WorkbenchError(ValueError):
@@ -6,3 +10,11 @@ class WorkbenchError(ValueError):
 
     The command line prints its text without a traceback; everything else is a defect of ours.
     """
+
+
+def unknown(kind: str, name: Any, declared: Iterable[str]) -> str:
+    """The text that refuses an undeclared name: the nearest one, and all."""
+    names = list(declared)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}.{meant} Declared: {', '.join(names) or 'none'}."

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import workbench
+from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 
@@ -91,22 +92,13 @@ def _without_place(value: Any) -> Any:
 
 def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """One line a parameter that differs: ``epochs: 10 -> 20``; empty when results would be the same."""
-    stored, asked = _flat(influences(stored)), _flat(influences(asked))
+    stored, asked = flat(influences(stored)), flat(influences(asked))
     lines = []
     for name in sorted(stored.keys() | asked.keys()):
         before, after = stored.get(name, "(absent)"), asked.get(name, "(absent)")
         if before != after or type(before) is not type(after):
             lines.append(f"{name}: {_shown(name, before)} -> {_shown(name, after)}")
     return lines
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if prefix and (not isinstance(value, dict) or not value):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat.update(_flat(item, f"{prefix}.{key}" if prefix else str(key)))
-    return flat
 
 
 def _shown(name: str, value: Any) -> str:

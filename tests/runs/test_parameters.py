@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.runs.parameters import checked_value, parse_parameters, read_parameters, value_from_text
+from workbench.runs.parameters import parse_parameters, read_parameters
 
 
 def test_a_cell_is_read_with_types_and_help():
@@ -13,7 +13,7 @@ def test_a_cell_is_read_with_types_and_help():
     declared = parse_parameters(source + "\nlow: float = -2.5\non: bool = True", "a notebook")
     assert [p.default for p in declared.values()] == ["a # b", 1.0, [1, 2], -2.5, True]
     assert declared["run_name"].help == "name = of the run" and declared["n"].help == ""
-    assert declared["n"].type == "list[int]" and isinstance(declared["lr"].default, float)
+    assert declared["n"].kind == list[int] and isinstance(declared["lr"].default, float)
 
 
 @pytest.mark.parametrize(
@@ -36,58 +36,84 @@ def test_a_cell_with_anything_else_is_refused(source, message):
     assert message in str(refused.value) and "03_train.ipynb" in str(refused.value)
 
 
+CONFIGS = """from dataclasses import dataclass, field
+
+from workbench.errors import WorkbenchError
+
+
+@dataclass(frozen=True)
+class Network:
+    width: int = 64
+    channels: tuple[int, ...] = (32, 64)
+
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: float = 4.0
+    seed: int = 0
+    network: Network = field(default_factory=lambda: Network(width=8))
+
+    def __post_init__(self):
+        if self.epochs <= 0:
+            raise WorkbenchError(f"epochs {self.epochs}: expected more than 0.")
+"""
+
+
+@pytest.fixture
+def config_notebook(tmp_path, write_notebook):
+    """A notebook with a config parameter, whose dataclass lies in a module beside it."""
+    (tmp_path / "own_configs.py").write_text(CONFIGS)
+    above = ("code", "raise SystemExit\nfrom own_configs import Settings as Own", None)
+    cell = ("code", 'run_name: str = "a"\ntraining: Own = {"epochs": 2, "network": {"width": 16}}  # how', "parameters")
+    return write_notebook(tmp_path / "03_train.ipynb", [above, cell])
+
+
+def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_notebook):
+    training = read_parameters(config_notebook)["training"]
+    assert training.default == {"epochs": 2, "network": {"width": 16}} and training.help == "how"
+    changed = training.laid_over(training.default, {"network": {"channels": [4]}, "seed": 3}, "demo.yml")
+    assert changed == {"epochs": 2, "network": {"width": 16, "channels": [4]}, "seed": 3}
+    assert training.all_values({})["network"] == {"width": 8, "channels": [32, 64]}
+    assert training.from_text("512", ["network", "width"], "-p") == {"network": {"width": 512}}
+    assert training.from_text("{seed: 1}", [], "-p") == {"seed": 1}
+
+
 @pytest.mark.parametrize(
-    ("value", "kind", "remedy"),
+    ("change", "message"),
     [
-        ("1e-4", "float", "write 1.0e-4"),
-        ("0.5", "float", "without quotes"),
-        ("false", "bool", "true or false"),
-        (1, "bool", "true or false"),
-        (True, "int", "expected int"),
-        (True, "float", "expected float"),
-        (3.0, "int", "Write 3."),
-        (7, "str", 'in quotes: "7"'),
-        (None, "str", "expected str"),
-        (float("nan"), "float", "nan"),
-        ([1, "a"], "list[int]", r"[1]: expected int"),
-        (3, "list[int]", "expected list[int]"),
-        ([1], "dict", "expected dict"),
+        ({"epohcs": 3}, r"unknown field 'epohcs'. Did you mean 'epochs'"),
+        ({"network": {"widht": 3}}, r"demo.network: unknown field 'widht'. Did you mean 'width'"),
+        ({"network": {"width": "3"}}, r"demo.network.width: expected int"),
+        ({"network": 3}, r"expected 'name: value' pairs for Network"),
+        ({"epochs": "1e-4"}, r"write 1.0e-4"),
+        ({"epochs": -1.0}, r"demo: epochs -1.0: expected more than 0"),
+        (3, r"expected 'name: value' pairs for Settings"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_with_the_remedy(value, kind, remedy):
-    with pytest.raises(WorkbenchError) as refused:
-        checked_value(value, kind, "demo.yml: lr")
-    assert remedy in str(refused.value) and str(refused.value).startswith("demo.yml: lr")
-
-
-def test_an_int_is_taken_for_a_float_and_becomes_one():
-    for kind, value in [("float", 3), ("list[float]", [3, 4.5])]:
-        assert checked_value(value, kind, "lr") == value
-    assert isinstance(checked_value(3, "float", "lr"), float)
+def test_a_wrong_field_of_a_config_is_refused(config_notebook, change, message):
+    training = read_parameters(config_notebook)["training"]
+    with pytest.raises(WorkbenchError, match=message):
+        training.laid_over(training.default, change, "demo")
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "value"),
+    ("text", "fields", "message"),
     [
-        ("1e-4", "float", 1e-4),
-        ("3", "int", 3),
-        ("False", "bool", False),
-        ("true", "bool", True),
-        ("7", "str", "7"),
-        ("[1, 2]", "list[int]", [1, 2]),
-        ("{few: 3}", "dict", {"few": 3}),
+        ("5", ["network", "widht"], r"training.network: unknown field 'widht'. Did you mean 'width'"),
+        ("5", ["seed", "more"], "training.seed has no fields"),
+        ("2.5", ["network", "width"], "expected int"),
     ],
 )
-def test_command_line_texts_are_read_by_the_type_of_the_default(text, kind, value):
-    assert value_from_text(text, kind, "-p x") == value
+def test_a_wrong_nested_field_on_the_command_line_is_refused(config_notebook, text, fields, message):
+    with pytest.raises(WorkbenchError, match=message):
+        read_parameters(config_notebook)["training"].from_text(text, fields, "-p")
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"), [("2.5", "int"), ("x", "float"), ("1", "bool"), ("[1", "list"), ("a", "dict")]
-)
-def test_command_line_texts_of_the_wrong_type_are_refused(text, kind):
-    with pytest.raises(WorkbenchError, match=r"-p x: expected"):
-        value_from_text(text, kind, "-p x")
+def test_a_config_class_that_no_cell_imports_is_refused(config_notebook):
+    with pytest.raises(WorkbenchError, match="a dataclass that a cell above imports"):
+        parse_parameters("a: Own = {}", "a notebook")
+    with pytest.raises(WorkbenchError, match="cannot be imported"):
+        parse_parameters("a: Own = {}", "a notebook", ["from own_configs_of_nobody import Own"])
 
 
 def test_notebooks_without_exactly_one_cell_are_refused(tmp_path, write_notebook):

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import workbench.runs
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.identity import versions, without_nan
 from workbench.paths import reports_folder
-from workbench.runs.parameters import unknown
 
 _PREFIX = "benchmark_"
 

@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json
 from workbench.paths import lists_folder, reports_folder, runs_folder
 from workbench.runs.opening import features_of, pictures_of
-from workbench.runs.parameters import unknown
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:

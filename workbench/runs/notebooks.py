@@ -12,13 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.folders import REPLACE_VARIABLE, only_one
 from workbench.identity import available_cores, versions
 from workbench.paths import HOME_VARIABLE, project_root, reports_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE
-from workbench.runs.parameters import unknown
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
 from workbench.stages import Run
 from workbench.stopping import Stopped, stop_on_sigterm, waited_for
@@ -88,9 +87,7 @@ def plan_text(plan: Plan, folder: Path) -> str:
     """The resolved parameters of a plan; '*' marks those that are not the notebook's default."""
     lines = [f"run {plan.run}, profile {plan.profile}, into {folder}"]
     for notebook in plan.notebooks:
-        lines.append(f"{notebook.name}")
-        for name, value in notebook.values.items():
-            lines.append(f"  {'*' if name in notebook.overrides else ' '} {name} = {value!r}")
+        lines += [notebook.name, *(f"  {line}" for line in notebook.lines())]
     return "\n".join(lines)
 
 

@@ -1,34 +1,86 @@
 """A notebook's parameters: read from its cell without running it, and every value checked against it."""
 
 import ast
-import difflib
+import contextlib
+import dataclasses
+import importlib
 import io
-import math
+import sys
 import tokenize
-from collections.abc import Iterable
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.configuration import (
+    as_values,
+    checked_value,
+    config_class_in,
+    configured,
+    is_union,
+    kind_text,
+    kinds_of,
+    merged,
+)
+from workbench.errors import WorkbenchError, unknown
 from workbench.runs.notebook_format import import_nbformat
 
 TAG = "parameters"
-_PLAIN = ("bool", "int", "float", "str")
+_NONE_TEXTS = ("none", "null", "")
+_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}
+KINDS = _PLAIN | {"list": list, "dict": dict} | {f"list[{name}]": list[kind] for name, kind in _PLAIN.items()}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell: ``name: type = value  # help``."""
+    """One entry of a parameters cell, ``name: type = value  # help``; ``kind`` may be a config dataclass."""
 
     name: str
-    type: str
+    kind: Any
     default: Any
     help: str
 
+    @property
+    def config_class(self) -> type | None:
+        """The dataclass that the notebook makes of the value, a dict; None for a plain value."""
+        return config_class_in(self.kind)
+
+    def all_values(self, value: Any) -> Any:
+        """``value``, of a config with all its fields."""
+        return as_values(configured(self.config_class, value)) if self.config_class else value
+
+    def laid_over(self, before: Any, change: Any, place: str) -> Any:
+        """``change`` in place of ``before``, of a config field by field; checked as the notebook will check it."""
+        if self.config_class is None:
+            return checked_value(change, self.kind, place)
+        values = merged(self.config_class, before, change, place)
+        configured(self.config_class, values, place)
+        return values
+
+    def from_text(self, text: str, fields: list[str], place: str) -> Any:
+        """A command-line text as the value of the parameter, or as a dict of its nested field ``fields``."""
+        kind, values = self.kind, self.default
+        for depth, field in enumerate(fields):
+            config = config_class_in(kind)
+            kinds = kinds_of(config, values or {}) if config else {}
+            if field not in kinds:
+                what = f"{place}: {'.'.join([self.name, *fields[:depth]])}"
+                raise WorkbenchError(
+                    f"{what}: {unknown('field', field, kinds)}" if config else f"{what} has no fields to set."
+                )
+            kind, values = kinds[field], (values or {}).get(field)
+        value = value_from_text(text, kind, place)
+        for field in reversed(fields):
+            value = {field: value}
+        return value
+
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
-    """The declared parameters of a notebook, in order; WorkbenchError with the line that is not a declaration."""
+    """The declared parameters of a notebook, in order; WorkbenchError with the line that is not a declaration.
+
+    The dataclasses of its config parameters are imported, as the cells above say; nothing of the notebook is run.
+    """
     nbformat = import_nbformat()
     try:
         cells = nbformat.read(notebook, as_version=4).cells
@@ -36,16 +88,19 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
         raise WorkbenchError(f"{notebook}: there is no such notebook.") from error
     except Exception as error:  # nbformat raises several kinds for a broken file
         raise WorkbenchError(f"{notebook}: not a valid notebook ({error}).") from error
-    tagged = [cell for cell in cells if TAG in cell.get("metadata", {}).get("tags", [])]
+    tagged = [number for number, cell in enumerate(cells) if TAG in cell.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise WorkbenchError(f"{notebook}: {len(tagged)} cells are tagged {TAG!r}; exactly one must be.")
-    return parse_parameters(tagged[0].source, str(notebook))
+    above = [cell.source for cell in cells[: tagged[0]] if cell.cell_type == "code"]
+    with _modules_beside(notebook):
+        return parse_parameters(cells[tagged[0]].source, str(notebook), above)
 
 
-def parse_parameters(source: str, place: str) -> dict[str, Parameter]:
-    """The declarations in ``source``; ``place`` names it in errors."""
+def parse_parameters(source: str, place: str, above: list[str] | tuple[str, ...] = ()) -> dict[str, Parameter]:
+    """The declarations in ``source``; ``place`` names it in errors, ``above`` are the cells that import its types."""
     try:
         statements, comments = ast.parse(source).body, _comments(source)
+        imports = _imports([statement for cell in above for statement in ast.parse(cell).body])
     except (SyntaxError, tokenize.TokenError) as error:
         raise WorkbenchError(f"{place}: the parameters cell is not valid Python ({error}).") from error
     declared: dict[str, Parameter] = {}
@@ -53,7 +108,7 @@ def parse_parameters(source: str, place: str) -> dict[str, Parameter]:
         where = f"{place}: parameters cell, line {statement.lineno}"
         if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value):
             raise WorkbenchError(f"{where}: write one 'name: type = value  # help' a line, and nothing else.")
-        name, kind = statement.target.id, ast.unparse(statement.annotation)
+        name = statement.target.id
         if name in declared:
             raise WorkbenchError(f"{where}: {name} is declared twice.")
         try:
@@ -62,10 +117,50 @@ def parse_parameters(source: str, place: str) -> dict[str, Parameter]:
             raise WorkbenchError(
                 f"{where}: the value of {name} must be a literal; derive values in the next cell."
             ) from error
-        _known_type(kind, where)
+        kind = _kind(ast.unparse(statement.annotation), imports, where)
         help_text = comments.get(statement.end_lineno or statement.lineno, "")
-        declared[name] = Parameter(name, kind, checked_value(default, kind, f"{where}: {name}"), help_text)
+        checked = checked_value(default, kind, f"{where}: {name}")
+        declared[name] = Parameter(name, kind, default if config_class_in(kind) else checked, help_text)
     return declared
+
+
+def _kind(annotation: str, imports: Mapping[str, Callable[[], Any]], where: str) -> Any:
+    if annotation in KINDS:
+        return KINDS[annotation]
+    try:
+        found = imports[annotation]() if annotation in imports else None
+    except (ImportError, AttributeError) as error:
+        raise WorkbenchError(f"{where}: type {annotation} cannot be imported ({error}).") from error
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise WorkbenchError(
+            f"{where}: type {annotation}; use bool, int, float, str, list, list[one of these], dict, or a dataclass "
+            "that a cell above imports."
+        )
+    return found
+
+
+def _imports(statements: list[ast.stmt]) -> dict[str, Callable[[], Any]]:
+    """What ``from module import name`` would bind, imported when it is asked for."""
+
+    def importer(module: str, name: str) -> Callable[[], Any]:
+        return lambda: getattr(importlib.import_module(module), name)
+
+    return {
+        alias.asname or alias.name: importer(statement.module, alias.name)
+        for statement in statements
+        if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level
+        for alias in statement.names
+    }
+
+
+@contextlib.contextmanager
+def _modules_beside(notebook: Path) -> Iterator[None]:
+    """Within the block modules beside the notebook can be imported, as in its kernel."""
+    sys.path.insert(0, str(notebook.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(notebook.parent))
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -73,78 +168,37 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
 
 
-def _known_type(kind: str, where: str) -> None:
-    item = kind[5:-1] if kind.startswith("list[") and kind.endswith("]") else kind
-    if item not in _PLAIN and kind not in ("list", "dict"):
-        raise WorkbenchError(f"{where}: type {kind}; use bool, int, float, str, list, list[one of these] or dict.")
-
-
-def checked_value(value: Any, kind: str, place: str) -> Any:
-    """``value`` if it is of type ``kind``; an int is taken for a float, nothing else is converted."""
-    if kind.startswith("list["):
-        if not isinstance(value, list):
-            raise WorkbenchError(f"{place}: expected {kind}, got {_told(value)}.")
-        return [checked_value(item, kind[5:-1], f"{place}[{number}]") for number, item in enumerate(value)]
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    expected = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "dict": dict}[kind]
-    if not isinstance(value, expected) or (kind == "int" and isinstance(value, bool)):
-        raise WorkbenchError(f"{place}: expected {kind}, got {_told(value)}.{_remedy(value, kind)}")
-    if kind == "float" and math.isnan(value):
-        raise WorkbenchError(f"{place}: expected a number, got nan.")
-    return value
-
-
-def _told(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
-
-
-def _remedy(value: Any, kind: str) -> str:
-    """How to write what was probably meant."""
-    if kind == "float" and isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return ""
-        mantissa, mark, exponent = value.lower().partition("e")
-        if mark and "." not in mantissa:
-            return f" YAML reads {value} as a text: write {mantissa}.0e{exponent}."
-        return f" Write {number!r} without quotes."
-    if kind == "bool" and isinstance(value, str | int):
-        return " Write true or false without quotes."
-    if kind == "int" and isinstance(value, float) and value.is_integer():
-        return f" Write {int(value)}."
-    if kind == "str" and not isinstance(value, list | dict):
-        return f' Write it in quotes: "{value}".'
-    return ""
-
-
-def value_from_text(text: str, kind: str, place: str) -> Any:
-    """A command-line value as ``kind``, the type of the parameter's default."""
-    if kind == "str":
+def value_from_text(text: str, kind: Any, place: str) -> Any:
+    """A command-line value as ``kind``; what is no plain type is read as YAML."""
+    if kind is str:
         return text
-    if kind == "bool":
+    if is_union(kind):
+        return _one_from_text(text, typing.get_args(kind), kind, place)
+    if kind is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         raise WorkbenchError(f"{place}: expected bool, got {text!r}. Write true or false.")
-    if kind in ("int", "float"):
+    if kind in (int, float):
         try:
-            return checked_value(int(text) if kind == "int" else float(text), kind, place)
+            number = kind(text)
         except ValueError as error:
-            if isinstance(error, WorkbenchError):
-                raise
-            raise WorkbenchError(f"{place}: expected {kind}, got {text!r}.") from error
+            raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {text!r}.") from error
+        return checked_value(number, kind, place)
     import yaml
 
     try:
-        return checked_value(yaml.safe_load(text), kind, place)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise WorkbenchError(f"{place}: expected {kind}, for example [1, 2]; got {text!r}.") from error
+        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, for example [1, 2]; got {text!r}.") from error
+    return value if config_class_in(kind) else checked_value(value, kind, place)
 
 
-def unknown(kind: str, name: str, declared: Iterable[str]) -> str:
-    """The text that refuses an undeclared name: the nearest one, and all."""
-    names = list(declared)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{meant} Declared: {', '.join(names) or 'none'}."
+def _one_from_text(text: str, arms: tuple, kind: Any, place: str) -> Any:
+    if type(None) in arms and text.lower() in _NONE_TEXTS:
+        return None
+    for arm in sorted((arm for arm in arms if arm is not type(None)), key=lambda arm: arm is str):
+        try:
+            return value_from_text(text, arm, place)
+        except WorkbenchError:
+            continue
+    raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {text!r}.")

@@ -1,12 +1,14 @@
 """Profiles: which notebooks a run executes, in what order, with which values instead of their defaults."""
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.configuration import flat
+from workbench.errors import WorkbenchError, unknown
 from workbench.paths import checked_name, notebooks_folder
-from workbench.runs.parameters import Parameter, checked_value, read_parameters, unknown, value_from_text
+from workbench.runs.parameters import Parameter, read_parameters
 
 RUN_PARAMETER = "run_name"
 TABLES = "tables"
@@ -22,11 +24,23 @@ class PlannedNotebook:
     source: Path
     overrides: dict[str, Any]
     values: dict[str, Any]
+    declared: dict[str, Parameter]
 
     @property
     def name(self) -> str:
         """The file name without its suffix, for example ``03_train_diffusion``."""
         return self.source.stem
+
+    def lines(self) -> list[str]:
+        """One line a parameter and a nested field; ``*`` marks those that are not as the notebook has them."""
+        own = {name: parameter.all_values(parameter.default) for name, parameter in self.declared.items()}
+        asked = {name: parameter.all_values(self.values[name]) for name, parameter in self.declared.items()}
+        before, given = flat(own), flat(asked)
+        plain = [name for name in self.overrides if self.declared[name].config_class is None]
+        return [
+            f"{'*' if name in plain or before.get(name) != value else ' '} {name} = {value!r}"
+            for name, value in given.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,9 @@ def make_plan(
         overrides[stem][RUN_PARAMETER] = name
     chosen = [_notebook(part, stems, "--only") for part in only] if only else stems
     planned = [
-        PlannedNotebook(folder / f"{stem}.ipynb", overrides[stem], _defaults(declared[stem]) | overrides[stem])
+        PlannedNotebook(
+            folder / f"{stem}.ipynb", overrides[stem], _defaults(declared[stem]) | overrides[stem], declared[stem]
+        )
         for stem in stems
         if stem in chosen
     ]
@@ -170,7 +186,7 @@ def _overlay(overrides: dict, declared: dict[str, dict[str, Parameter]], layer: 
         for name, value in (layer[stem] or {}).items():
             if name not in declared[stem]:
                 raise WorkbenchError(f"{place}: {stem}: {unknown('parameter', name, declared[stem])}")
-            overrides[stem][name] = checked_value(value, declared[stem][name].type, f"{place}: {stem}: {name}")
+            _lay_over(overrides[stem], declared[stem][name], value, f"{place}: {stem}: {name}")
 
 
 def _share(overrides: dict, declared: dict[str, dict[str, Parameter]], name: str, value: Any, place: str) -> None:
@@ -181,14 +197,34 @@ def _share(overrides: dict, declared: dict[str, dict[str, Parameter]], name: str
         hint = " The run's name is given by 'run:' or --run." if name == RUN_PARAMETER else ""
         raise WorkbenchError(f"{place}: {unknown('parameter', name, all_names)}{hint}")
     for stem in takers:
-        where, kind = f"{place}: {name} (for {stem})", declared[stem][name].type
-        overrides[stem][name] = checked_value(value, kind, where)
+        _lay_over(overrides[stem], declared[stem][name], value, f"{place}: {name} (for {stem})")
+
+
+def _stem_of(name: str, declared: dict[str, dict[str, Parameter]], place: str) -> str:
+    """The notebook of ``name.parameter``; what is neither that nor a parameter is refused with all of both."""
+    found = [stem for stem in declared if stem.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    names = dict.fromkeys(n for parameters in declared.values() for n in parameters)
+    raise WorkbenchError(f"{place}: {unknown('parameter or notebook', name, [*names, *declared])}")
+
+
+def _lay_over(overrides: dict[str, Any], parameter: Parameter, value: Any, place: str) -> None:
+    before = overrides.get(parameter.name, parameter.default)
+    overrides[parameter.name] = parameter.laid_over(before, value, place)
 
 
 def _overlay_command_line(overrides: dict, declared: dict[str, dict[str, Parameter]], given: dict[str, Any]) -> None:
+    """Lay ``name`` or ``name.field`` over the notebooks that declare it, ``notebook.name`` over one."""
     for full_name, value in given.items():
-        stem, dot, name = full_name.rpartition(".")
-        among = {s: declared[s] for s in [_notebook(stem, list(declared), "-p")]} if dot else declared
-        kind = next((d[name].type for d in among.values() if name in d), "str")
-        typed = value_from_text(value, kind, f"-p {full_name}") if isinstance(value, str) else value
-        _share(overrides, among, name, typed, "-p")
+        first, *rest = str(full_name).split(".")
+        among = declared
+        if rest and not any(first in names for names in declared.values()):
+            stem = _stem_of(first, declared, f"-p {full_name}")
+            among, (first, *rest) = {stem: declared[stem]}, rest
+        parameter = next((names[first] for names in among.values() if first in names), None)
+        if parameter is not None and isinstance(value, str):
+            value = parameter.from_text(value, rest, f"-p {full_name}")
+        elif rest:
+            value = reduce(lambda inner, field: {field: inner}, reversed(rest), value)
+        _share(overrides, among, first, value, "-p")

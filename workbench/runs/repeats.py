@@ -5,11 +5,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.paths import reports_folder
 from workbench.runs.notebooks import run_profile
-from workbench.runs.parameters import unknown
 from workbench.tables.intervals import CONFIDENCE, interval
 
 VARIANTS, BASELINE = "variants", "baseline"

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.identity import available_cores
 from workbench.paths import reports_folder
 from workbench.runs.notebooks import renew_report, run_profile
-from workbench.runs.parameters import unknown
 from workbench.stages import Run
 from workbench.tables.collection import collect_tables, keep_failures, missing_rows, stored_failures
 from workbench.tables.plan import TablePlan, table_plan

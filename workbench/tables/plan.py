@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.paths import project_root
 from workbench.runs.opening import features_of, from_project, text_of
-from workbench.runs.parameters import unknown
 from workbench.runs.profiles import tables_section
 from workbench.stages import Run, Stage
 from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Task

@@ -1,0 +1,255 @@
+"""Config dataclasses from what people write: nested dicts and lists, with every name and type checked.
+
+A notebook, a profile or ``-p`` gives ``{"epochs": 4, "network": {"width": 384}}``; `configured` makes the frozen
+dataclass of it, `as_values` goes the way back, `merged` lays one such dict over another.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workbench.errors import WorkbenchError, unknown
+from workbench.paths import project_root
+
+T = TypeVar("T")
+CHOSEN_BY = "chosen_by"
+
+
+def configured(config_class: type[T], values: Any = None, place: str = "", **defaults: Any) -> T:
+    """``config_class`` with ``values`` in place of its defaults; a config that is one already is returned.
+
+    Parameters
+    ----------
+    config_class
+        A dataclass. Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of
+        these, dataclasses, callables and classes. An int is taken for a float, a list for a tuple, a text for a path
+        (a relative one starts at the project's folder); nothing else is converted.
+    values
+        Field name to value, a nested dataclass as a dict of the fields that shall differ from its default.
+    place
+        What is configured, for errors.
+    defaults
+        Further values, which count where ``values`` does not give the field: ``configured(Config, given, seed=seed)``.
+
+    Raises WorkbenchError that names the field and the remedy: an unknown name with the nearest known one, a value of
+    another type, and what the dataclass itself refuses.
+    """
+    if isinstance(values, config_class):
+        return values
+    place = place or config_class.__name__
+    return _built(config_class, defaults | _mapping(config_class, values or {}, place), place, None)
+
+
+def chosen_by(field: str, class_of: Callable[[Any], type]) -> dict[str, Any]:
+    """Metadata of a field whose dataclass depends on another field: ``class_of(value of the field)``.
+
+    ``network: Any = field(default=None, metadata=chosen_by("denoiser", lambda name: DENOISERS[name].config))``
+    makes ``{"denoiser": "unet", "network": {"channels": [32, 64]}}`` a config with a nested ``UNetConfig``, and one
+    of all defaults where nothing is given.
+    """
+    return {CHOSEN_BY: (field, class_of)}
+
+
+def as_values(config: Any) -> Any:
+    """A config as nested dicts and lists, from which `configured` makes it again; code as ``module:name``."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: as_values(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {key: as_values(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [as_values(value) for value in config]
+    if isinstance(config, Path):
+        return str(config)
+    return f"{config.__module__}:{config.__qualname__}" if hasattr(config, "__qualname__") else config
+
+
+def merged(config_class: type, values: Mapping, changes: Any, place: str) -> dict[str, Any]:
+    """``values`` with ``changes`` laid over them field by field, down through nested dataclasses.
+
+    Where a change chooses another class for a field (see `chosen_by`), what ``values`` had there is left out.
+    """
+    changes = _mapping(config_class, changes, place)
+    before, after = kinds_of(config_class, values, place), kinds_of(config_class, {**values, **changes}, place)
+    result = {name: value for name, value in values.items() if before.get(name) == after.get(name)}
+    for name, value in changes.items():
+        if name not in after:
+            raise WorkbenchError(f"{place}: {unknown('field', name, after)}")
+        nested = config_class_in(after[name])
+        if nested and isinstance(value, Mapping) and isinstance(result.get(name), Mapping):
+            value = merged(nested, result[name], value, f"{place}.{name}")
+        result[name] = value
+    return result
+
+
+def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, Any]:
+    """The type of each field, given ``values`` of the fields that choose another's class."""
+    place = place or config_class.__name__
+    hints = typing.get_type_hints(config_class)
+    kinds = {}
+    for field in dataclasses.fields(config_class):
+        kinds[field.name] = hints[field.name]
+        if CHOSEN_BY in field.metadata:
+            chooser, class_of = field.metadata[CHOSEN_BY]
+            chosen = values.get(chooser, _default(config_class, chooser))
+            kinds[field.name] = class_of(checked_value(chosen, hints[chooser], f"{place}.{chooser}"))
+    return kinds
+
+
+def flat(values: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one with dotted names; an empty dict stays a value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        full_name = f"{prefix}{name}"
+        found |= flat(value, f"{full_name}.") if isinstance(value, Mapping) and value else {full_name: value}
+    return found
+
+
+def config_class_in(kind: Any) -> type | None:
+    """The dataclass that ``kind`` is or may be, or None."""
+    arms = typing.get_args(kind) if is_union(kind) else (kind,)
+    return next((arm for arm in arms if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
+
+
+def _built(config_class: type[T], values: Mapping, place: str, base: Any) -> T:
+    """A config of ``values``, over the fields of ``base`` where one is given."""
+    over = {} if base is None else {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
+    kinds = kinds_of(config_class, {**over, **values}, place)
+    arguments = {name: value for name, value in over.items() if name not in values}
+    for name, value in values.items():
+        if name not in kinds:
+            raise WorkbenchError(f"{place}: {unknown('field', name, kinds)}")
+        default = over.get(name, _default(config_class, name))
+        arguments[name] = checked_value(value, kinds[name], f"{place}.{name}", default)
+    for field in dataclasses.fields(config_class):
+        if CHOSEN_BY in field.metadata and arguments.get(field.name) is None:
+            arguments[field.name] = _built(kinds[field.name], {}, f"{place}.{field.name}", None)
+    required = (dataclasses.MISSING, dataclasses.MISSING)
+    for field in dataclasses.fields(config_class):
+        if (field.default, field.default_factory) == required and field.name not in arguments:
+            raise WorkbenchError(f"{place}: the field {field.name!r} is missing. Give it a value.")
+    try:
+        return config_class(**arguments)
+    except WorkbenchError as error:
+        raise WorkbenchError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
+
+
+def _default(config_class: type, name: str) -> Any:
+    """A field's default, None where it has none or there is no such field."""
+    field = next((field for field in dataclasses.fields(config_class) if field.name == name), None)
+    if field is None or field.default_factory is field.default is dataclasses.MISSING:
+        return None
+    return field.default if field.default is not dataclasses.MISSING else field.default_factory()
+
+
+def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise WorkbenchError(
+            f"{place}: expected 'name: value' pairs for {config_class.__name__}, got {_formatted(values)}."
+        )
+    return dict(values)
+
+
+def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any:
+    """``value`` if it is of type ``kind``, converted as `configured` says; a nested dict changes ``default``."""
+    nested = config_class_in(kind)
+    if nested and isinstance(value, Mapping):
+        base = default if isinstance(default, nested) else None
+        return _built(nested if base is None else type(base), value, place, base)
+    if is_union(kind):
+        return _one_of(value, typing.get_args(kind), kind, place)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (Any, object):
+        return value
+    if Callable in (kind, origin):
+        return _plain(value, str if isinstance(value, str) else Callable, place)
+    if origin is typing.Literal:
+        if value in arguments and any(type(value) is type(choice) for choice in arguments):
+            return value
+        raise WorkbenchError(f"{place}: expected {' or '.join(map(repr, arguments))}, got {value!r}.")
+    if (origin or kind) in (list, tuple, dict):
+        return _collection(value, origin or kind, arguments, kind, place)
+    if nested and not isinstance(value, nested):
+        raise WorkbenchError(f"{place}: expected 'name: value' pairs for {nested.__name__}, got {_formatted(value)}.")
+    return _plain(value, origin or kind, place)
+
+
+def _collection(value: Any, origin: type, items: tuple, kind: Any, place: str) -> Any:
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
+        item = items[1] if items else Any
+        return {key: checked_value(entry, item, f"{place}.{key}") for key, entry in value.items()}
+    fixed = origin is tuple and items and items[-1] is not Ellipsis
+    if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
+        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
+    each = items if fixed else [items[0] if items else Any] * len(value)
+    return origin(
+        checked_value(entry, item, f"{place}[{number}]")
+        for number, (entry, item) in enumerate(zip(value, each, strict=True))
+    )
+
+
+def _one_of(value: Any, arms: tuple, kind: Any, place: str) -> Any:
+    given = [arm for arm in arms if arm is not type(None)]
+    if value is None and len(given) < len(arms):
+        return None
+    if len(given) == 1:
+        return checked_value(value, given[0], place)
+    # An arm that takes the value as it is comes before one that converts it.
+    for arm in sorted(given, key=lambda arm: type(value) is not arm):
+        try:
+            return checked_value(value, arm, place)
+        except WorkbenchError:
+            continue
+    raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
+
+
+def _plain(value: Any, kind: Any, place: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        path = Path(value).expanduser()
+        return path if path.is_absolute() else project_root() / path
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.{_remedy(value, kind)}")
+    if kind is float and math.isnan(value):
+        raise WorkbenchError(f"{place}: expected a number, got nan.")
+    return value
+
+
+def _remedy(value: Any, kind: type) -> str:
+    """How to write what was probably meant."""
+    if kind is float and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        mantissa, mark, exponent = value.lower().partition("e")
+        if mark and "." not in mantissa:
+            return f" YAML reads {value} as a text: write {mantissa}.0e{exponent}."
+        return f" Write {number!r} without quotes."
+    if kind is bool and isinstance(value, str | int):
+        return " Write true or false without quotes."
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return f" Write {int(value)}."
+    if kind is str and not isinstance(value, list | dict):
+        return f' Write it in quotes: "{value}".'
+    return ""
+
+
+def kind_text(kind: Any) -> str:
+    """A type as people write it: ``list[int]``."""
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+
+
+def is_union(kind: Any) -> bool:
+    """Whether ``kind`` is a union, such as ``int | None``."""
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+def _formatted(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"
