@@ -36,7 +36,7 @@ def imported_modules(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    return {name for name in found if name.startswith("workbench")}
+    return {name for name in found if name.split(".")[0] in ("workbench", "drawn_scenes")}
 
 
 @pytest.mark.parametrize("room", BELOW)
@@ -50,6 +50,12 @@ def test_leaf_modules_know_no_room():
     for path in (ROOT / "workbench").glob("*.py"):
         if path.name != "__main__.py":
             assert not {name.split(".")[1] for name in imported_modules(path) if "." in name} & BELOW.keys(), path
+
+
+def test_the_drawn_scenes_are_known_to_their_command_alone():
+    for path in MODULES:
+        if path != ROOT / "workbench" / "runs" / "data_commands.py":
+            assert not any(name.startswith("drawn_scenes") for name in imported_modules(path)), path
 
 
 def test_modules_are_nouns_of_readable_length():

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -31,7 +32,8 @@ _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip
 def described(value: Any, place: str = "value") -> Any:
     """``value`` as JSON; stages and paths become {"stage" or "path": where, "identity": sha256}.
 
-    Raises WorkbenchError for what is neither JSON, NumPy scalar, dataclass, path nor stage; ``place`` names it.
+    Raises WorkbenchError for what is neither JSON, NumPy scalar, dataclass, function, path nor stage; ``place`` names
+    it.
     """
     if hasattr(value, "identity") and hasattr(value, "folder"):
         return {STAGE_KEY: value.label, "identity": value.identity}
@@ -49,6 +51,8 @@ def described(value: Any, place: str = "value") -> Any:
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if inspect.isfunction(value):
+        return {"function": f"{value.__module__}:{value.__qualname__}"}
     raise WorkbenchError(
         f"{place}: a {type(value).__name__} cannot be recorded. Pass numbers, texts, lists, stages or paths."
     )

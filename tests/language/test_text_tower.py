@@ -3,6 +3,7 @@ import open_clip
 import pytest
 import torch
 
+from drawn_scenes.prepare import draw_free_crops
 from workbench.errors import WorkbenchError
 from workbench.language import contrastive_training, text_tower
 from workbench.language.caption_encoder import CaptionEncoder
@@ -123,7 +124,7 @@ def scenes(tmp_path):
 
 
 def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
-    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, crops=90, epochs=1, seed=0)
+    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, crops=90, epochs=1, seed=0)
     assert {"object_recall_at_1", "triplet_recall_at_1", "relation_recall_at_1"} <= metrics.keys()
     assert metrics["names_never_shown"] == [] and metrics["relation_chance_at_1"] == pytest.approx(1 / 3)
     embed_class_names(scenes / "text", vocabulary_folder=scenes, tower=scenes / "tower")
@@ -136,4 +137,4 @@ def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
 def test_a_class_that_cannot_be_drawn_is_named(scenes):
     Vocabulary(("dog", "quark"), ("near",)).write(scenes)
     with pytest.raises(WorkbenchError, match="'quark'"):
-        train_drawn_tower(scenes / "tower", scenes=scenes, crops=90, epochs=1, seed=0)
+        train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, crops=90, epochs=1, seed=0)

@@ -116,13 +116,12 @@ def _parameters_again(stage: Stage, run: str) -> dict[str, Any]:
 
 def draw_data(arguments: argparse.Namespace) -> int:
     """``workbench data draw``."""
-    from workbench.scenes.drawn import draw_scenes
+    from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         raise WorkbenchError(f"{arguments.folder}: the folder is not empty. Give another, or remove it first.")
-    summary = draw_scenes(
-        arguments.folder, train_images=arguments.train_images, seed=arguments.seed, size=arguments.size
-    )
+    config = DrawnScenesConfig(train_images=arguments.train_images, seed=arguments.seed, size=arguments.size)
+    summary = draw_scenes(arguments.folder, config=config)
     print_numbers(summary)
     return 0
 

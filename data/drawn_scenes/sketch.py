@@ -1,0 +1,269 @@
+"""A small drawing board in its own units, and the sprite that is cut from it."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from drawn_scenes.palette import Colour, shade
+
+SUPERSAMPLING = 3
+# Units around the board, for outlines and for what reaches a little further in some poses.
+MARGIN = 10
+Point = tuple[float, float]
+# Alpha up to here does not count for a box.
+FAINT = 24
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A drawn thing on a transparent ground: ``image`` RGBA, tightly cut, and named points in its pixels.
+
+    ``facts`` holds lengths (pixels) and colours that a composition needs, such as the width of a head.
+    """
+
+    name: str
+    image: Image.Image
+    points: dict[str, Point]
+    facts: dict[str, object]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.image.height
+
+    def point(self, name: str, default: Point = (0.5, 0.5)) -> Point:
+        """A named point in pixels; ``default`` is a fraction of width and height."""
+        return self.points.get(name, (default[0] * self.width, default[1] * self.height))
+
+    def length(self, name: str, default: float) -> float:
+        """A named length in pixels; ``default`` is a fraction of the width."""
+        return float(self.facts.get(name, default * self.width))
+
+    def flipped(self) -> "Sprite":
+        """The mirror image."""
+        points = {name: (self.width - x, y) for name, (x, y) in self.points.items()}
+        return replace(self, image=self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), points=points)
+
+    def turned(self, degrees: float, shear: float = 0.0, stretch: float = 1.0) -> "Sprite":
+        """Seen a little differently: stretched sideways, sheared, rotated clockwise by ``degrees``; cut again."""
+        if abs(degrees) < 0.5 and not shear and stretch == 1:
+            return self
+        cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        matrix = turn @ np.array([[stretch, shear], [0.0, 1 / stretch]])
+        # Two transparent pixels all round keep the edges of the cut sprite smooth.
+        padded = ImageOps.expand(self.image, 2, (70, 60, 60, 0))
+        width, height = padded.size
+        corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
+        low = corners.min(axis=1) - 1
+        size = tuple(int(v) for v in np.ceil(corners.max(axis=1) - low + 1))
+        back = np.linalg.inv(matrix)
+        offset = back @ low
+        image = padded.transform(
+            size, Image.Transform.AFFINE, (*back[0], offset[0], *back[1], offset[1]), Image.Resampling.BICUBIC
+        )
+        points = {name: tuple(matrix @ (x + 2, y + 2) - low) for name, (x, y) in self.points.items()}
+        return replace(self, image=image, points=points).cut()
+
+    def resized(self, factor_x: float, factor_y: float | None = None) -> "Sprite":
+        """Scaled by one or two factors; lengths follow the horizontal one."""
+        factor_y = factor_x if factor_y is None else factor_y
+        size = (max(2, round(self.width * factor_x)), max(2, round(self.height * factor_y)))
+        points = {name: (x * size[0] / self.width, y * size[1] / self.height) for name, (x, y) in self.points.items()}
+        facts = {
+            name: value * size[0] / self.width if isinstance(value, float) else value
+            for name, value in self.facts.items()
+        }
+        image = self.image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return replace(self, image=image, points=points, facts=facts)
+
+    def cropped_below(self, y: float) -> "Sprite":
+        """Only what lies above row ``y``: the rest is inside something."""
+        return replace(self, image=self.image.crop((0, 0, self.width, max(2, min(self.height, round(y))))))
+
+    def cut(self) -> "Sprite":
+        """Cropped to what is visible."""
+        visible = np.asarray(self.image.getchannel("A")) > FAINT
+        rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+        if not len(rows):
+            return self
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        if box == (0, 0, *self.image.size):
+            return self
+        points = {name: (x - box[0], y - box[1]) for name, (x, y) in self.points.items()}
+        return replace(self, image=self.image.crop(box), points=points)
+
+
+class Sketch:
+    """A board of ``width`` x ``height`` units; one unit becomes ``pixels`` / 100 picture pixels.
+
+    Every shape gets an outline in a darker shade unless ``edge`` is None.
+    """
+
+    def __init__(self, width: float, height: float, pixels: float):
+        self.unit = SUPERSAMPLING * pixels / 100
+        self.width, self.height = width, height
+        size = (math.ceil((width + 2 * MARGIN) * self.unit), math.ceil((height + 2 * MARGIN) * self.unit))
+        # Transparent, but not black: the colour shines through at the smoothed edge.
+        self.image = Image.new("RGBA", size, (70, 60, 60, 0))
+        self._pen = ImageDraw.Draw(self.image)
+        self._stencil_ink = False
+        self.points: dict[str, Point] = {}
+        self.facts: dict[str, object] = {}
+
+    def ellipse(
+        self, x: float, y: float, rx: float, ry: float, fill: Colour, edge: Colour | str | None = "auto"
+    ) -> None:
+        """An ellipse about (x, y)."""
+        box = [self._at(x - rx, y - ry), self._at(x + rx, y + ry)]
+        self._pen.ellipse([*box[0], *box[1]], fill=self._ink(fill), **self._outline(fill, edge))
+
+    def polygon(self, points: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
+        """A closed polygon."""
+        corners = [self._at(x, y) for x, y in points]
+        self._pen.polygon(corners, fill=self._ink(fill))
+        outline = self._outline(fill, edge)
+        if outline:
+            self._pen.line([*corners, corners[0]], fill=outline["outline"], width=outline["width"], joint="curve")
+
+    def box(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        fill: Colour,
+        radius: float = 0.0,
+        edge: Colour | str | None = "auto",
+    ) -> None:
+        """A rectangle from (x0, y0) to (x1, y1) with rounded corners."""
+        left, top = (round(v) for v in self._at(min(x0, x1), min(y0, y1)))
+        right, bottom = (round(v) for v in self._at(max(x0, x1), max(y0, y1)))
+        radius = min(radius * self.unit, (right - left) / 2, (bottom - top) / 2)
+        outline = self._outline(fill, edge)
+        if min(right - left, bottom - top) <= 2 * outline.get("width", 0) + 4 or radius < 1:
+            # Pillow cannot round the corners of a few pixels.
+            self._pen.rectangle([left, top, right, bottom], fill=self._ink(fill), **outline)
+        else:
+            self._pen.rounded_rectangle([left, top, right, bottom], radius, self._ink(fill), **outline)
+
+    def line(self, points: Sequence[Point], width: float, fill: Colour, edge: Colour | str | None = None) -> None:
+        """A polyline with round ends; with an ``edge`` it is a limb, a handle, a tail."""
+        corners = [self._at(x, y) for x, y in points]
+        if edge is not None:
+            outline = self._outline(fill, edge)
+            if outline:
+                self._stroke(corners, width * self.unit + 2 * outline["width"], outline["outline"])
+        self._stroke(corners, width * self.unit, self._ink(fill))
+
+    def arc(
+        self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: Colour, edge=None
+    ) -> None:
+        """Part of an ellipse's line; degrees clockwise from three o'clock."""
+        steps = max(6, int(abs(end - start) / 12))
+        angles = np.radians(np.linspace(start, end, steps))
+        self.line([(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles], width, fill, edge)
+
+    def lathe(self, x: float, profile: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
+        """A body of revolution seen from the side: ``profile`` lists (y, half width), joined smoothly."""
+        heights, halves = smooth(profile)
+        right = [(x + half, y) for y, half in zip(heights, halves, strict=True)]
+        left = [(x - half, y) for y, half in zip(heights[::-1], halves[::-1], strict=True)]
+        self.polygon(right + left, fill, edge)
+
+    def round_body(self, x: float, profile: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
+        """Like :meth:`lathe`, but closed smoothly at both ends, as a fruit is."""
+        right = [(x + half, y) for y, half in profile]
+        left = [(x - half, y) for y, half in reversed(profile)]
+        self.polygon(closed_curve(right + left), fill, edge)
+
+    def within(self, shapes: Callable[[], None], details: Callable[[], None]) -> None:
+        """Draw ``details`` only where ``shapes`` would be: stripes on a hide, a label on a bottle."""
+        kept_image, kept_pen = self.image, self._pen
+        mask = Image.new("L", kept_image.size, 0)
+        self._pen, self._stencil_ink = ImageDraw.Draw(mask), True
+        shapes()
+        self._stencil_ink = False
+        layer = kept_image.copy()
+        self.image, self._pen = layer, ImageDraw.Draw(layer)
+        details()
+        kept_image.paste(layer, mask=mask)
+        self.image, self._pen = kept_image, kept_pen
+
+    def mark(self, name: str, x: float, y: float) -> None:
+        """Remember a point for the composition: a hand, a seat, a rim."""
+        self.points[name] = self._at(x, y)
+
+    def fact(self, name: str, value: object) -> None:
+        """Remember a length (a float, in units) or a colour."""
+        self.facts[name] = float(value) * self.unit if isinstance(value, float | int) else value
+
+    def sprite(self, name: str) -> Sprite:
+        """The finished sprite at picture scale."""
+        small = self.image.convert("RGBa").reduce(SUPERSAMPLING).convert("RGBA")
+        points = {key: (x / SUPERSAMPLING, y / SUPERSAMPLING) for key, (x, y) in self.points.items()}
+        facts = {key: v / SUPERSAMPLING if isinstance(v, float) else v for key, v in self.facts.items()}
+        return Sprite(name, small, points, facts).cut()
+
+    def _at(self, x: float, y: float) -> Point:
+        return ((x + MARGIN) * self.unit, (y + MARGIN) * self.unit)
+
+    def _ink(self, colour: Colour):
+        return 255 if self._stencil_ink else (*colour, 255)
+
+    def _outline(self, fill: Colour, edge: Colour | str | None) -> dict:
+        if edge is None or self._stencil_ink:
+            return {}
+        colour = shade(fill, 0.55) if isinstance(edge, str) else edge
+        return {"outline": (*colour, 255), "width": max(1, round(0.8 * SUPERSAMPLING))}
+
+    def _stroke(self, corners: list[Point], width: float, ink) -> None:
+        width = max(1.0, width)
+        self._pen.line(corners, fill=ink, width=round(width), joint="curve")
+        if width >= 3:
+            for x, y in (corners[0], corners[-1]):
+                self._pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=ink)
+
+
+def smooth(profile: Sequence[Point], steps: int = 6) -> tuple[list[float], list[float]]:
+    """Monotone cubic (Fritsch-Carlson) interpolation of (position, value) pairs, ``steps`` per segment."""
+    widths = [b[0] - a[0] for a, b in itertools.pairwise(profile)]
+    slopes = [(b[1] - a[1]) / width for (a, b), width in zip(itertools.pairwise(profile), widths, strict=True)]
+    tangents = [slopes[0]]
+    for before, after in itertools.pairwise(slopes):
+        tangents.append(0.0 if before * after <= 0 else 2 * before * after / (before + after))
+    tangents.append(slopes[-1])
+    positions, values = [], []
+    for index, width in enumerate(widths):
+        (start, low), (_, high) = profile[index], profile[index + 1]
+        for step in range(steps):
+            t = step / steps
+            positions.append(start + width * t)
+            values.append(
+                low * (1 + 2 * t) * (1 - t) ** 2
+                + high * t**2 * (3 - 2 * t)
+                + width * (tangents[index] * t * (1 - t) ** 2 - tangents[index + 1] * t**2 * (1 - t))
+            )
+    positions.append(profile[-1][0])
+    values.append(profile[-1][1])
+    return positions, values
+
+
+def closed_curve(points: Sequence[Point], steps: int = 5) -> list[Point]:
+    """A Catmull-Rom curve through ``points`` and back to the first."""
+    count, curve = len(points), []
+    for index in range(count):
+        p0, p1, p2, p3 = (np.asarray(points[(index + k) % count], dtype=float) for k in (-1, 0, 1, 2))
+        for t in np.arange(steps) / steps:
+            bend = 2 * p0 - 5 * p1 + 4 * p2 - p3
+            curve.append(tuple(0.5 * (2 * p1 + (p2 - p0) * t + bend * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)))
+    return curve
