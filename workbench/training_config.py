@@ -22,9 +22,10 @@ STEP_DECAYS = (5.33 / 12, 7.11 / 12)
 class TrainingConfig:
     """Everything about a training but its data and its model.
 
-    ``steps`` 0 leaves their number to a stage that counts passes over its rows. ``warm_up_steps`` raise the learning rate from ``warm_up_from`` of it; ``gradient_clip`` 0 clips nothing;
-    ``ema_decay`` 0 averages no weights; ``accumulation`` micro-batches make one step and do not change a result beyond
-    the order of sums. WorkbenchError for a value outside its range.
+    ``steps`` 0 leaves their number to a stage that counts passes over its rows. ``warm_up_steps`` raise the learning
+    rate from ``warm_up_from`` of it; ``gradient_clip`` 0 clips nothing; ``ema_decay`` 0 averages no weights;
+    ``accumulation`` micro-batches make one step and do not change a result beyond the order of sums. WorkbenchError for
+    a value outside its range.
     """
 
     steps: int = 0

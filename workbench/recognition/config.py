@@ -23,6 +23,37 @@ METHODS = ("crt", "lws", "tau_norm", "logit_adjustment")
 BAND_RULES = ("all classes", "present classes")
 # Warm-up begins at a third of the learning rate (LTVRR reference, 6.1).
 WARM_UP_FROM = 1 / 3
+TRAINING = TrainingConfig(warm_up_steps=100, warm_up_from=WARM_UP_FROM)
+FINE_TUNING = TrainingConfig(schedule="constant", warm_up_from=WARM_UP_FROM)
+REBALANCING = TrainingConfig()
+
+
+def _left_to_the_stage(training: TrainingConfig) -> None:
+    if training.steps or training.seed:
+        raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise WorkbenchError(f"{name} {value!r} is not known. Choose one of: {', '.join(allowed)}.")
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise WorkbenchError(f"{name} is {value}; expected a number above 0.")
+
+
+def _at_least_zero(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise WorkbenchError(f"{name} is {value}; expected 0 or more.")
+
+
+def _candidates(**values: tuple[float, ...]) -> None:
+    for name, numbers in values.items():
+        if not numbers or not all(number > 0 for number in numbers):
+            raise WorkbenchError(f"{name} is {list(numbers)}; give at least one number above 0.")
 
 
 @dataclass(frozen=True)
@@ -68,7 +99,7 @@ class RecogniserConfig:
     loss: LossConfig = LossConfig()
     epochs: int = 12
     batch_size: int = 256
-    training: TrainingConfig = TrainingConfig(warm_up_steps=100, warm_up_from=WARM_UP_FROM)
+    training: TrainingConfig = TRAINING
     only_trained: bool = False
     memory_gigabytes: float = 2.0
     seed: int = 0
@@ -99,7 +130,7 @@ class FineTuningConfig:
     epochs: int = 10
     batch_size: int = 256
     loss: LossConfig = LossConfig()
-    training: TrainingConfig = TrainingConfig(schedule="constant", warm_up_from=WARM_UP_FROM)
+    training: TrainingConfig = FINE_TUNING
     real_replay: float = 0.0
     synthetic_weight: float = 1.0
     prior: str = "train"
@@ -148,7 +179,7 @@ class RebalancingConfig:
     learning_rates: tuple[float, ...] = (1e-3,)
     epochs: int = 5
     batch_size: int = 256
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = REBALANCING
     only_trained: bool = False
     memory_gigabytes: float = 2.0
     seed: int = 0
@@ -187,31 +218,3 @@ def label(choice: str | Callable) -> str:
 def training_config(config: Any, steps: int, **changes: Any) -> TrainingConfig:
     """The nested `TrainingConfig` of a config, with what was left to the stage."""
     return replace(config.training, steps=steps, seed=config.seed, **changes)
-
-
-def _left_to_the_stage(training: TrainingConfig) -> None:
-    if training.steps or training.seed:
-        raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise WorkbenchError(f"{name} {value!r} is not known. Choose one of: {', '.join(allowed)}.")
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise WorkbenchError(f"{name} is {value}; expected a number above 0.")
-
-
-def _at_least_zero(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise WorkbenchError(f"{name} is {value}; expected 0 or more.")
-
-
-def _candidates(**values: tuple[float, ...]) -> None:
-    for name, numbers in values.items():
-        if not numbers or not all(number > 0 for number in numbers):
-            raise WorkbenchError(f"{name} is {list(numbers)}; give at least one number above 0.")
