@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from workbench.browsers.triplet_index import write_triplet_index
-from workbench.diffusion.triplets import write_triplets
 from workbench.language.text_embedding import write_class_vectors
+from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.relation_tables import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

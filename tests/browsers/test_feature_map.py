@@ -15,11 +15,11 @@ from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.browsers.map_neighbours import RealNeighbours
 from workbench.browsers.map_page import FIDELITY_METRICS
 from workbench.diffusion.generated import GeneratedFeatures, write_manifest
-from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
 from workbench.figures.palette import GROUNDS
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
+from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -7,11 +7,11 @@ import pytest
 from workbench.browsers.nearest_triplets import nearest_triplets
 from workbench.browsers.rank_frequency_bars import class_bars
 from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
-from workbench.diffusion.triplets import write_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.captions import captions_of
 from workbench.language.similarity import class_similarity
 from workbench.language.text_embedding import write_class_vectors
+from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.relation_tables import write_relation_tables

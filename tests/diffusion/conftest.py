@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion.triplets import write_triplets
 from workbench.language.text_embedding import write_class_vectors
+from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStoreWriter
 from workbench.scenes.vocabulary import Vocabulary
 

@@ -3,16 +3,11 @@ import pandas as pd
 import pytest
 
 from workbench.diffusion import vector_rows
-from workbench.diffusion.conditions import (
-    AugmentedTriplets,
-    ConditionTable,
-    condition_table,
-    entity_condition_table,
-    read_triplets,
-)
+from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
 from workbench.diffusion.token_bank import TokenBank
 from workbench.errors import WorkbenchError
 from workbench.language.hardness import HardnessModel
+from workbench.language.triplets import AugmentedTriplets, read_triplets
 
 
 class Text:
@@ -142,7 +137,8 @@ def test_stored_captions_are_found_in_any_order_and_in_half_precision():
     vectors = text.triplets(*stored.to_numpy().T)
     captions = AugmentedTriplets(None, stored, vectors.astype(np.float16), None)
     wanted = random_triplets(80, text, seed=1).drop_duplicates().to_numpy()
-    np.testing.assert_allclose(captions.embeddings(text, wanted)[:], text.triplets(*wanted.T), rtol=1e-3, atol=1e-3)
+    table, index = condition_table(text, pd.DataFrame(wanted, columns=stored.columns), captions=captions)
+    np.testing.assert_allclose(table.tokens[index][:, 3], text.triplets(*wanted.T), rtol=1e-3, atol=1e-3)
 
 
 def test_tokens_and_table_round_trip():

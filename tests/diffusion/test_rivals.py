@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 
 from workbench.diffusion import rivals
-from workbench.diffusion.conditions import condition_table, read_triplets
+from workbench.diffusion.conditions import condition_table
 from workbench.diffusion.generated import GeneratedFeatures
 from workbench.diffusion.rivals import RIVALS, UnionRows, generate_rival
 from workbench.diffusion.sampling import chosen_triplets
 from workbench.diffusion.seeds import ClassMean, SubjectObjectSeed, fit_seed_map, relation_rows, subject_object_seed
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets
 from workbench.recognition.stored_features import FeatureRows, GeneratedRows
 from workbench.regions.feature_store import FeatureStore
 

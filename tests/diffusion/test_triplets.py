@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from workbench.diffusion import triplets as stage
-from workbench.diffusion.conditions import condition_table, read_triplets
-from workbench.diffusion.triplets import write_triplets
+from workbench.diffusion.conditions import condition_table
 from workbench.errors import WorkbenchError
+from workbench.language import triplets as stage
 from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets, write_triplets
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.triplet_lists import write_triplet_list
 from workbench.scenes.vocabulary import Vocabulary

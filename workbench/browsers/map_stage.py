@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from workbench.browsers.map_layout import joint_layout, real_components
-from workbench.diffusion.conditions import AugmentedTriplets, read_triplets
 from workbench.diffusion.generated import GeneratedFeatures
 from workbench.errors import WorkbenchError
 from workbench.figures.examples import equal_rows
 from workbench.files import atomic_path
 from workbench.language.captions import TripletIndex, distinct_triplets
+from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore

@@ -40,7 +40,7 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
     counts = count_classes(train, vocabulary)
     stage = None
     if triplets is not None:
-        from workbench.diffusion.conditions import read_triplets
+        from workbench.language.triplets import read_triplets
 
         stage = read_triplets(triplets)
     augmented = stage.augmented if stage else pd.DataFrame({role: np.empty(0, dtype=np.int64) for role in ROLES})

@@ -6,8 +6,6 @@ few distinct subjects, relations and objects.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +13,8 @@ import pandas as pd
 
 from workbench.diffusion.vector_rows import ChosenRows, HardnessRows, Rows, StackedRows, chosen, stacked
 from workbench.errors import WorkbenchError
-from workbench.language.captions import TripletIndex, distinct_triplets
+from workbench.language.captions import distinct_triplets
+from workbench.language.triplets import AugmentedTriplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -90,57 +89,6 @@ class ConditionTable:
         )
 
 
-@dataclass(frozen=True)
-class AugmentedTriplets:
-    """The folder that the stage ``triplets`` leaves behind (see ``workbench.diffusion.triplets``).
-
-    ``augmented``: table of augmented triplets; ``captions``: distinct original and augmented triplets with ``caption``
-    and ``original``; ``caption_embeddings`` (len(captions), T) float32 or float16, memory-mapped when read from disk;
-    ``hardness``: the model of section 3.4.
-    """
-
-    augmented: pd.DataFrame
-    captions: pd.DataFrame
-    caption_embeddings: np.ndarray
-    hardness: "HardnessModel"
-
-    def embeddings(self, text: "TextEmbeddings", triplets: np.ndarray) -> Rows:
-        """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise.
-
-        They are read from the stored array only when they are asked for.
-        """
-        row, known = self._index.rows(triplets), StackedRows([self.caption_embeddings])
-        missing = np.flatnonzero(row < 0)
-        if len(missing):
-            known = StackedRows([known, text.triplets(*triplets[missing].T)])
-            row[missing] = len(self.caption_embeddings) + np.arange(len(missing))
-        return ChosenRows(known, row)
-
-    @cached_property
-    def _index(self) -> TripletIndex:
-        return TripletIndex(self.captions[list(ROLES)].to_numpy())
-
-
-def read_triplets(folder: Path) -> AugmentedTriplets:
-    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or does not fit the others."""
-    from workbench.language.hardness import HardnessModel
-
-    folder = Path(folder)
-    for name in ("augmented.parquet", "captions.parquet", "caption_embeddings.npy", "hardness.npz"):
-        if not (folder / name).exists():
-            raise WorkbenchError(f"{folder / name}: the file is missing. Run the stage triplets (notebook 02) first.")
-    try:
-        augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
-        embeddings = np.load(folder / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{folder}: a table or array cannot be read ({error}). Run notebook 02 again.") from error
-    if len(embeddings) != len(captions):
-        raise WorkbenchError(
-            f"{folder}: {len(captions)} captions but {len(embeddings)} caption embeddings. Run notebook 02 again."
-        )
-    return AugmentedTriplets(augmented, captions, embeddings, HardnessModel.load(folder / "hardness.npz"))
-
-
 def condition_table(
     text: "TextEmbeddings",
     triplets: pd.DataFrame,
@@ -155,7 +103,7 @@ def condition_table(
     """
     _require_known_classes(text, triplets)
     distinct, index = distinct_triplets(*(triplets[role].to_numpy() for role in ROLES))
-    embedded = captions.embeddings(text, distinct) if captions is not None else text.triplets(*distinct.T)
+    embedded = _caption_embeddings(captions, text, distinct) if captions is not None else text.triplets(*distinct.T)
     vectors = StackedRows([text.objects, text.relations, embedded])
     n_objects, n_relations, n_captions = len(text.objects), len(text.relations), len(distinct)
     token_index = np.stack(
@@ -184,6 +132,19 @@ def entity_condition_table(
     token_index[:, SLOTS.index("caption")] = np.arange(len(distinct))
     hardness = None if hardness_model is None else HardnessRows(vectors, hardness_model)
     return ConditionTable(vectors, token_index, hardness, np.ones(len(distinct), dtype=np.int64)), index.reshape(-1)
+
+
+def _caption_embeddings(captions: AugmentedTriplets, text: "TextEmbeddings", triplets: np.ndarray) -> Rows:
+    """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise.
+
+    They are read from the stored array only when they are asked for.
+    """
+    row, known = captions.caption_rows(triplets), StackedRows([captions.caption_embeddings])
+    missing = np.flatnonzero(row < 0)
+    if len(missing):
+        known = StackedRows([known, text.triplets(*triplets[missing].T)])
+        row[missing] = len(captions.caption_embeddings) + np.arange(len(missing))
+    return ChosenRows(known, row)
 
 
 def _require_known_classes(text: "TextEmbeddings", triplets: pd.DataFrame) -> None:

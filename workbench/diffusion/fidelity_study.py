@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
-from workbench.diffusion.conditions import condition_table, read_triplets
+from workbench.diffusion.conditions import condition_table
 from workbench.diffusion.fidelity import FidelitySettings, LabelledFeatures, fidelity_report
 from workbench.diffusion.sampling import require_choices, sample_features
 from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import ROLES

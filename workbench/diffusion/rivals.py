@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.baseline_samples import ClassGaussian, CopyPlusNoise
-from workbench.diffusion.conditions import read_triplets
 from workbench.diffusion.generated import PartialFeatures, finish_generated, store_identity
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.sampling import ROWS_PER_PART, chosen_triplets, require_choices
 from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, class_mean, subject_object_seed
 from workbench.diffusion.smote import Interpolation
 from workbench.errors import WorkbenchError
+from workbench.language.triplets import read_triplets
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.feature_store import FeatureStore

@@ -8,18 +8,14 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
-from workbench.diffusion.conditions import (
-    ConditionTable,
-    condition_table,
-    entity_condition_table,
-    read_triplets,
-)
+from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
 from workbench.diffusion.generated import PartialFeatures, finish_generated
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.reverse_process import ReverseProcess, SamplerSettings
 from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
+from workbench.language.triplets import read_triplets
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.randomness import generator, row_normal

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
-from workbench.diffusion.conditions import ConditionTable, read_triplets
+from workbench.diffusion.conditions import ConditionTable
 from workbench.diffusion.diffusion_config import DiffusionConfig
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.training_batches import rarity_weights
@@ -17,6 +17,7 @@ from workbench.diffusion.training_rows import RegionRows, region_rows
 from workbench.diffusion.training_state import STATE, read_log
 from workbench.diffusion.training_step import DenoiserTraining
 from workbench.errors import WorkbenchError
+from workbench.language.triplets import read_triplets
 from workbench.processes import Processes
 from workbench.tracking import require_tracker
 

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.conditions import (
-    AugmentedTriplets,
-    ConditionTable,
-    condition_table,
-    entity_condition_table,
-)
+from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
+from workbench.language.triplets import AugmentedTriplets
 
 if TYPE_CHECKING:
     from workbench.language.hardness import HardnessModel

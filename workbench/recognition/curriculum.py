@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.language.captions import TripletIndex
-from workbench.language.hardness import HardnessModel
+from workbench.language.triplets import read_triplets
 from workbench.scenes.vocabulary import ROLES
 
 CURRICULA = ("none", "easy_then_hard")
@@ -17,19 +16,16 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
     """Which generated relations are easy, (N,) bool: entropy of their hardness vector at most the median's.
 
     A caption close to one centre and far from the others has a low entropy; one that is as far from all, a high one.
-    ``triplets`` is the folder with captions.parquet, caption_embeddings.npy and hardness.npz. WorkbenchError for a
-    triplet without a caption there.
+    ``triplets`` is the folder of the stage triplets. WorkbenchError for a triplet without a caption there.
     """
-    triplets = Path(triplets)
-    captions = pd.read_parquet(triplets / "captions.parquet", columns=list(ROLES))
-    embeddings = np.load(triplets / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
-    place = TripletIndex(captions[list(ROLES)].to_numpy()).rows(relations[list(ROLES)].to_numpy())
+    stored = read_triplets(triplets)
+    place = stored.caption_rows(relations[list(ROLES)].to_numpy())
     if (place < 0).any():
         row = int(np.flatnonzero(place < 0)[0])
         raise WorkbenchError(
-            f"{triplets / 'captions.parquet'}: no caption for generated row {row} "
+            f"{triplets}: no caption for generated row {row} "
             f"({', '.join(str(relations.iloc[row][role]) for role in ROLES)}). Generate features from these triplets."
         )
     distinct, index = np.unique(place, return_inverse=True)
-    entropy = HardnessModel.load(triplets / "hardness.npz").entropy(embeddings[distinct])[index]
+    entropy = stored.hardness.entropy(stored.caption_embeddings[distinct])[index]
     return entropy <= np.median(entropy)

@@ -48,7 +48,7 @@ def _augmentation(run: Run, triplets: Stage) -> dict[str, Any]:
     """What the browser shows of augmented triplets; the seed boxes only where they were drawn for these triplets."""
     import pandas as pd
 
-    from workbench.diffusion.conditions import read_triplets
+    from workbench.language.triplets import read_triplets
 
     stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:

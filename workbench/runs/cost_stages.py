@@ -166,7 +166,7 @@ def text_stage_cost(setting: Setting, model: str) -> StageCost:
 
 def triplets_cost(setting: Setting, values: Mapping[str, Any], model: str) -> list[StageCost]:
     """Captions of all distinct triplets, then k-means on the CPU; two lines of one stage."""
-    from workbench.diffusion.triplets import LARGEST_FLOAT32_BYTES
+    from workbench.language.triplets import LARGEST_FLOAT32_BYTES
 
     samples = values["medium_quota"] + values["few_quota"]
     captions, width = setting.data.distinct_triplets + samples, setting.text_dimension

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BUILDERS = {
-    "triplets": "workbench.diffusion.triplets:write_triplets",
+    "triplets": "workbench.language.triplets:write_triplets",
     "diffusion": "workbench.diffusion.training:train_diffusion",
     "generated": "workbench.diffusion.sampling:generate_features",
     "rival": "workbench.diffusion.rivals:generate_rival",

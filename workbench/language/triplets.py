@@ -1,8 +1,13 @@
-"""The stage ``triplets``: augmented triplets, the captions of all triplets, their embeddings and the hardness model."""
+"""The stage ``triplets``: augmented triplets, the captions of all triplets, their embeddings and the hardness model.
+
+``write_triplets`` makes the folder, ``read_triplets`` opens it.
+"""
 
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +17,8 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.language.candidates import distinct, in_sorted
-from workbench.language.captions import captions_of, triplet_keys, triplets_of_keys
+from workbench.language.captions import TripletIndex, captions_of, triplet_keys, triplets_of_keys
+from workbench.language.hardness import HardnessModel, fit_hardness, require_centres
 from workbench.progress import track
 from workbench.scenes.triplet_lists import read_triplet_list
 from workbench.scenes.vocabulary import ROLES
@@ -53,7 +59,6 @@ def write_triplets(
     no triplet can be augmented or ``n_centres`` exceeds the number of original captions.
     """
     from workbench.language.augmentation import augment_triplets
-    from workbench.language.hardness import fit_hardness, require_centres
     from workbench.language.similarity import class_similarity
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.scenes.bands import count_classes
@@ -95,6 +100,47 @@ def write_triplets(
         "centres": n_centres,
         "objects_without_synset": len(similarity.without_synset),
     }
+
+
+@dataclass(frozen=True)
+class AugmentedTriplets:
+    """The folder that the stage ``triplets`` leaves behind (see :func:`write_triplets`).
+
+    ``augmented``: table of augmented triplets; ``captions``: distinct original and augmented triplets with ``caption``
+    and ``original``; ``caption_embeddings`` (len(captions), T) float32 or float16, memory-mapped when read from disk;
+    ``hardness``: the model of section 3.4.
+    """
+
+    augmented: pd.DataFrame
+    captions: pd.DataFrame
+    caption_embeddings: np.ndarray
+    hardness: HardnessModel
+
+    def caption_rows(self, triplets: np.ndarray) -> np.ndarray:
+        """The row (n,) int64 of ``captions`` that holds each of the triplets (n, 3), -1 where none does."""
+        return self._index.rows(triplets)
+
+    @cached_property
+    def _index(self) -> TripletIndex:
+        return TripletIndex(self.captions[list(ROLES)].to_numpy())
+
+
+def read_triplets(folder: Path) -> AugmentedTriplets:
+    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or does not fit the others."""
+    folder = Path(folder)
+    for name in ("augmented.parquet", "captions.parquet", "caption_embeddings.npy", "hardness.npz"):
+        if not (folder / name).exists():
+            raise WorkbenchError(f"{folder / name}: the file is missing. Run the stage triplets (notebook 02) first.")
+    try:
+        augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
+        embeddings = np.load(folder / "caption_embeddings.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(f"{folder}: a table or array cannot be read ({error}). Run notebook 02 again.") from error
+    if len(embeddings) != len(captions):
+        raise WorkbenchError(
+            f"{folder}: {len(captions)} captions but {len(embeddings)} caption embeddings. Run notebook 02 again."
+        )
+    return AugmentedTriplets(augmented, captions, embeddings, HardnessModel.load(folder / "hardness.npz"))
 
 
 @contextlib.contextmanager
