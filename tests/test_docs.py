@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import workbench.__main__ as command_line
+from tests.scale import simulate_annotations
+from tests.scale.features import simulate_features
 from workbench.recognition.heads import HEADS
-from workbench.regions.simulated_features import simulate_features
-from workbench.scenes.simulated import simulate_annotations
 from workbench.scenes.vocabulary import Vocabulary
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

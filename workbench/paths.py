@@ -1,8 +1,11 @@
 """Where things are: the project's root and its folders, the same for every working directory."""
 
+import importlib
 import os
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from workbench.errors import WorkbenchError
 
@@ -55,6 +58,19 @@ def lists_folder(root: Path | None = None) -> Path:
 def reports_folder(root: Path | None = None) -> Path:
     """The folder with one folder of executed notebooks and pages a run."""
     return project_root(root) / "reports"
+
+
+def checkout_module(name: str) -> ModuleType:
+    """The module ``tests.<name>``: what only developers need lies beside the package and is not installed with it."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "tests" / "__init__.py").is_file():
+        raise WorkbenchError(
+            f"{checkout / 'tests'}: there is no such folder. This command is for developers: run it from a checkout of "
+            "the project, installed with `make env`."
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    return importlib.import_module(f"tests.{name}")
 
 
 def checked_name(kind: str, name: str) -> str:

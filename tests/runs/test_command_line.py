@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from tests.benchmarks import running as bench
+from workbench import paths
 from workbench.__main__ import build_parser, main
-from workbench.runs import bench, commands
+from workbench.runs import commands
 
 
 def test_errors_are_messages_with_status_2(toy_project, capsys):
@@ -73,3 +75,9 @@ def test_benchmarks_are_found_run_and_written(toy_project, monkeypatch, capsys):
     written = json.loads((toy_project / "reports" / "bench.json").read_text())
     assert written["results"] == {"a": {"our_seconds": 0.5, "reference_seconds": 10.0}}
     assert main(["bench", "b"]) == 2
+
+
+def test_what_only_developers_need_asks_for_a_checkout(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "workbench" / "paths.py"))
+    assert main(["bench"]) == main(["data", "simulate"]) == 2
+    assert "from a checkout" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.scale import simulate_annotations
 from workbench.diffusion.denoiser_kinds import build_denoiser
 from workbench.diffusion.diffusion_config import DiffusionConfig
 from workbench.errors import WorkbenchError
@@ -19,7 +20,6 @@ from workbench.runs.cost_plan import plan_costs
 from workbench.runs.cost_stages import Setting, features_cost
 from workbench.runs.cost_trainings import diffusion_cost, finetuning_cost, generated_cost, training_cost
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.simulated import simulate_annotations
 from workbench.scenes.vocabulary import Vocabulary
 
 SPLITS = ("train", "val", "test")

@@ -10,7 +10,7 @@ from typing import NoReturn
 from workbench.errors import WorkbenchError
 from workbench.folders import REPLACE_VARIABLE
 from workbench.launching import PROCESSES_VARIABLE
-from workbench.paths import notebooks_folder, project_root, reports_folder
+from workbench.paths import checkout_module, notebooks_folder, project_root, reports_folder
 from workbench.runs.notebooks import live_environment, renew_report, run_profile
 from workbench.spelling import spelt
 
@@ -129,9 +129,7 @@ def runs(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     """``workbench bench``."""
-    from workbench.runs.bench import run_benchmarks
-
-    print(run_benchmarks(arguments.only))
+    print(checkout_module("benchmarks.running").run_benchmarks(arguments.only))
     return 0
 
 

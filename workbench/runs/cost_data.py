@@ -12,7 +12,6 @@ from workbench.files import read_json
 from workbench.paths import imported_folder, runs_folder
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.relation_tables import MANIFESTS
-from workbench.scenes.simulated.sizes import SIZES, SimulatedSize
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 TABLES = ("images", "boxes", "relations")
@@ -51,7 +50,7 @@ def data_size(profile: str, values: Mapping[str, Any], stated: Mapping[str, Any]
 
     ``values`` are parameters of the notebooks by name, ``stated`` the profile's section ``size``. In this order:
     imported or added data, features of the run, data added under the profile's name, tables in or beside the annotation
-    folder, the section, what is known of the profile's data set, what notebook 00 will draw. WorkbenchError where
+    folder, the section, what notebook 00 will draw. WorkbenchError where
     nothing says it.
     """
     annotations = Path(root) / Path(values.get("annotations_folder") or ".")
@@ -63,8 +62,6 @@ def data_size(profile: str, values: Mapping[str, Any], stated: Mapping[str, Any]
             return _counted(folder)
     if stated:
         return _stated(profile, stated)
-    if profile in SIZES:
-        return _known(SIZES[profile])
     if values.get("train_images") and not values.get("annotations_folder"):
         return _drawn(values)
     raise WorkbenchError(
@@ -115,21 +112,6 @@ def _stated(profile: str, stated: Mapping[str, Any]) -> DataSize:
             raise WorkbenchError(f"{place}: {key} is {stated[key]!r}; expected {expected}.")
     given = {key: dict(value) if isinstance(value, Mapping) else value for key, value in stated.items()}
     return DataSize(**given, source=f"stated in the profile {profile!r}")
-
-
-def _known(size: SimulatedSize) -> DataSize:
-    rows = dict(zip(TABLES, ({}, {}, {}), strict=True))
-    for split in SPLITS:
-        images, relations, boxes = size.of_split(split)
-        for table, number in zip(TABLES, (images, boxes, relations), strict=True):
-            rows[table][split] = number
-    return DataSize(
-        **rows,
-        object_classes=size.object_classes,
-        relation_classes=size.relation_classes,
-        distinct_triplets=size.distinct_triplets,
-        source="known of the data set: pictures are the paper's, boxes, relations and triplets estimates",
-    )
 
 
 def _drawn(values: Mapping[str, Any]) -> DataSize:

@@ -8,7 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.folders import MANIFEST
 from workbench.identity import PATH_KEY, STAGE_KEY
-from workbench.paths import imported_folder, reports_folder
+from workbench.paths import checkout_module, imported_folder, reports_folder
 from workbench.spelling import spelt, spelt_lines
 from workbench.stages import Run, Stage, import_stage
 
@@ -54,20 +54,21 @@ def add_data(arguments: argparse.Namespace) -> int:
 
 def simulate_data(arguments: argparse.Namespace) -> int:
     """``workbench data simulate``."""
-    from workbench.runs.simulation import simulate
-
-    name = arguments.name or f"simulated-{arguments.like}"
-    stage = import_stage(
-        name,
-        simulate,
-        replace=arguments.replace,
+    simulation = checkout_module("scale.simulation")
+    config = simulation.SimulationConfig(
         like=arguments.like,
         scale=arguments.scale,
-        vocabulary=arguments.vocabulary,
         dimension=arguments.dimension,
         sparse=arguments.sparse,
         flaws=arguments.flaws,
         seed=arguments.seed,
+    )
+    stage = import_stage(
+        arguments.name or f"simulated-{arguments.like}",
+        simulation.simulate,
+        replace=arguments.replace,
+        vocabulary=arguments.vocabulary,
+        config=config,
     )
     print_numbers(stage.metrics)
     print(f"in {stage.folder}")

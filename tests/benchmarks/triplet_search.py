@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
 from workbench.browsers.triplet_query import TripletQuery, facets, search
 from workbench.errors import WorkbenchError
 from workbench.language.captions import triplet_keys, triplets_of_keys
 from workbench.randomness import generator
-from workbench.runs.simulation import default_names
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relation_tables import write_relation_tables

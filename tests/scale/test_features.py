@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
+from tests.regions.conftest import write_small_scenes
+from tests.scale import features as simulated_features
+from tests.scale.features import SimulatedFeatures, simulate_features
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.regions import simulated_features
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.simulated_features import SimulatedFeatures, simulate_features
 from workbench.scenes.annotations import read_annotations
+
+
+@pytest.fixture(scope="module")
+def small_scenes(tmp_path_factory):
+    return write_small_scenes(tmp_path_factory.mktemp("small") / "scenes", {"train": 23, "val": 7, "test": 5})
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tests.scale.geometry import box_places, picture_sizes
+from tests.scale.plan import SimulationPlan, SplitPlan
+from tests.scale.sizes import known_size
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.scenes.annotations import SPLITS, detections_path, relations_path
-from workbench.scenes.simulated.geometry import box_places, picture_sizes
-from workbench.scenes.simulated.plan import SimulationPlan, SplitPlan
-from workbench.scenes.simulated.sizes import known_size
 from workbench.scenes.vocabulary import Vocabulary
 
 RECORD = "simulation.json"

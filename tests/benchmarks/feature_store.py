@@ -30,7 +30,7 @@ _BYTES_PER_READ = 8 << 20
 _SPARE_GIGABYTES = 2.0
 
 
-def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
+def benchmark_feature_store(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     """One epoch of block-shuffled batches, fully random rows, and plain reads of the same files, all past the cache.
 
     The store lies in a temporary folder beside ``data/``. Needs an operating system that drops files from its page
@@ -45,7 +45,7 @@ def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
             f"{root}: {free:.1f} GB are free, but this benchmark writes {gigabytes:g} GB and leaves "
             f"{_SPARE_GIGABYTES:g} GB alone. Free space, or run the other benchmarks by name."
         )
-    with tempfile.TemporaryDirectory(dir=root, prefix=".bank_reading-") as folder:
+    with tempfile.TemporaryDirectory(dir=root, prefix=".feature_store-") as folder:
         store = _written(Path(folder), int(gigabytes * 1e9 / _BYTES_PER_ROW))
         sequential = _timed(store, _sequential)
         random_order = _timed(store, _at_random)
@@ -53,7 +53,7 @@ def benchmark_bank_reading(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     rates = {name: rows / seconds for name, (rows, seconds, _) in
              {"sequential": sequential, "random": random_order, "shuffled": shuffled}.items()}  # fmt: skip
     return {
-        "bank_gigabytes": len(store) * _BYTES_PER_ROW / 1e9,
+        "store_gigabytes": len(store) * _BYTES_PER_ROW / 1e9,
         "rows_per_second": rates["shuffled"],
         "gigabytes_per_second": rates["shuffled"] * _BYTES_PER_ROW / 1e9,
         "resident_growth_megabytes": shuffled[2],

@@ -1,4 +1,4 @@
-"""Benchmarks: every ``benchmark_*()`` of the modules ``benchmark_*.py`` here, as a table and a file."""
+"""All benchmarks, every ``benchmark_*()`` of the modules beside this one, as a table and a file."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import workbench.runs
+import tests.benchmarks
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.identity import versions, without_nan
@@ -20,12 +20,11 @@ _PREFIX = "benchmark_"
 def benchmarks() -> dict[str, Callable[[], dict[str, Any]]]:
     """All benchmarks by name without the prefix; each returns what it measured, name to number or text."""
     found: dict[str, Callable[[], dict[str, Any]]] = {}
-    for module_info in pkgutil.iter_modules(workbench.runs.__path__):
-        if module_info.name.startswith(_PREFIX):
-            module = importlib.import_module(f"workbench.runs.{module_info.name}")
-            for name, function in inspect.getmembers(module, inspect.isfunction):
-                if name.startswith(_PREFIX) and function.__module__ == module.__name__:
-                    found[name.removeprefix(_PREFIX)] = function
+    for module_info in pkgutil.iter_modules(tests.benchmarks.__path__):
+        module = importlib.import_module(f"tests.benchmarks.{module_info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith(_PREFIX) and function.__module__ == module.__name__:
+                found[name.removeprefix(_PREFIX)] = function
     return found
 
 

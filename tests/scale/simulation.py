@@ -1,11 +1,17 @@
 """Simulated data sets: annotations, features and text vectors of real size, for trials of time, memory and disk."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.scale import simulate_annotations
+from tests.scale.features import simulate_features
+from tests.scale.sizes import known_size
 from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import write_class_vectors
+from workbench.language.wordnet import open_wordnet
 from workbench.randomness import generator
 from workbench.scenes.annotations import SPLITS, read_annotations
 from workbench.scenes.relation_tables import write_relation_tables
@@ -17,38 +23,39 @@ NAME_LISTS = ("objects.txt", "relations.txt")
 UNKNOWN = "<unk>"
 
 
-def simulate(
-    folder: Path,
-    *,
-    like: str = "gqa-lt",
-    scale: float = 1.0,
-    vocabulary: Path | None = None,
-    dimension: int = 0,
-    sparse: bool = False,
-    seed: int = 0,
-    flaws: float = 0.0,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SimulationConfig:
+    """``like`` which data set, at which ``scale``; length of features, 0 for annotations alone.
+
+    ``sparse`` leaves the features as holes; ``flaws`` is the share of boxes without an area or outside their image.
+    """
+
+    like: str = "gqa-lt"
+    scale: float = 1.0
+    dimension: int = 0
+    sparse: bool = False
+    flaws: float = 0.0
+    seed: int = 0
+
+
+def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None = None) -> dict[str, Any]:
     """Stage builder: simulate a data set, laid out as imported features are.
 
     Writes annotations in ``annotations/``, objects.json, predicates.json, text vectors in ``text/``, and for each split
-    its tables, with features of ``dimension`` numbers beside them unless that is 0; ``sparse`` leaves the features as
-    holes. ``vocabulary``: a folder of names, see ``read_names``; without it ``default_names``. ``flaws``: share of
-    boxes without an area or outside their picture. Returns the counts. A killed call continues.
+    its tables, with features beside them where they have a dimension. ``vocabulary``: a folder of names, see
+    ``read_names``; without it ``default_names``. Returns the counts. A killed call continues.
     """
-    from workbench.scenes.simulated import simulate_annotations
-    from workbench.scenes.simulated.sizes import known_size
-
-    folder, size = Path(folder), known_size(like)
+    folder, size = Path(folder), known_size(config.like)
     names = read_names(vocabulary) if vocabulary else default_names(size.object_classes, size.relation_classes)
     annotations = folder / ANNOTATIONS
-    summary = simulate_annotations(annotations, vocabulary=names, like=like, scale=scale, seed=seed, flaws=flaws)
+    summary = simulate_annotations(
+        annotations, vocabulary=names, like=config.like, scale=config.scale, seed=config.seed, flaws=config.flaws
+    )
     names.write(folder)
-    summary["text"] = _write_text(folder / "text", names, seed)
-    if dimension:
-        from workbench.regions.simulated_features import simulate_features
-
-        features = {"annotations": annotations, "dimension": dimension, "seed": seed, "sparse": sparse}
-        return summary | {"features": simulate_features(folder, **features)}
+    summary["text"] = _write_text(folder / "text", names, config.seed)
+    if config.dimension:
+        features = {"dimension": config.dimension, "seed": config.seed, "sparse": config.sparse}
+        return summary | {"features": simulate_features(folder, annotations=annotations, **features)}
     for split in SPLITS:
         if not (folder / split / "tables.json").is_file():
             write_relation_tables(folder / split, read_annotations(annotations, split))
@@ -56,8 +63,6 @@ def simulate(
 
 
 def _write_text(folder: Path, names: Vocabulary, seed: int) -> dict[str, Any]:
-    from workbench.language.text_embedding import write_class_vectors
-
     vectors = {
         kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
         for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
@@ -78,8 +83,6 @@ def read_names(folder: Path) -> Vocabulary:
 
 def default_names(objects: int, relations: int) -> Vocabulary:
     """``objects`` noun lemmas of the shipped WordNet, spread over the alphabet, and "relation 001" and so on."""
-    from workbench.language.wordnet import open_wordnet
-
     lemmas = sorted({lemma for lemma in open_wordnet().all_lemma_names("n") if lemma.isalpha() and lemma.islower()})
     places = np.linspace(0, len(lemmas) - 1, objects).astype(int)
     return Vocabulary(

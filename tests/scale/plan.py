@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tests.scale.classes import ClassLine, classes_of_boxes, classes_of_relations
+from tests.scale.frequencies import drawn_counts, long_tailed_counts
+from tests.scale.graphs import RelationGraphs, relation_graphs
+from tests.scale.sizes import SimulatedSize
 from workbench.randomness import generator
 from workbench.scenes.annotations import SPLITS
-from workbench.scenes.simulated.classes import ClassLine, classes_of_boxes, classes_of_relations
-from workbench.scenes.simulated.frequencies import drawn_counts, long_tailed_counts
-from workbench.scenes.simulated.graphs import RelationGraphs, relation_graphs
-from workbench.scenes.simulated.sizes import SimulatedSize
 
 RELATION_ENDS_PER_SEGMENT = 400  # of object classes: fewer make pictures more varied
 RELATIONS_PER_SEGMENT = 2000

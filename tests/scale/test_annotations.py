@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from tests.scale import SIZES, simulate_annotations
+from tests.scale.classes import ClassLine, classes_of_relations
+from tests.scale.frequencies import long_tailed_counts
+from tests.scale.graphs import relation_graphs
+from tests.scale.plan import SimulationPlan
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import SPLITS, read_annotations
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.simulated import SIZES, simulate_annotations
-from workbench.scenes.simulated.classes import ClassLine, classes_of_relations
-from workbench.scenes.simulated.frequencies import long_tailed_counts
-from workbench.scenes.simulated.graphs import relation_graphs
-from workbench.scenes.simulated.plan import SimulationPlan
 from workbench.scenes.vocabulary import Vocabulary
 
 SIZE = SIZES["gqa-lt"]
@@ -133,7 +133,7 @@ def test_bytes_depend_on_the_arguments_alone(tiny, tmp_path):
 
 
 def test_a_killed_call_goes_on(tiny, tmp_path, monkeypatch):
-    from workbench.scenes.simulated import writer
+    from tests.scale import annotations as writer
 
     folder, _ = tiny
     blocks = writer._blocks

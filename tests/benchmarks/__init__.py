@@ -1,0 +1,1 @@
+"""Measurements of speed, one a module, run by ``workbench bench``."""
