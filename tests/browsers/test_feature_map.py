@@ -14,13 +14,13 @@ from workbench.browsers.map_lasso import inside_lasso, lasso_corners
 from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.browsers.map_neighbours import RealNeighbours
 from workbench.browsers.map_page import FIDELITY_METRICS
-from workbench.diffusion.generated import GeneratedFeatures, write_manifest
 from workbench.errors import WorkbenchError
 from workbench.figures.palette import GROUNDS
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.stages import Run
@@ -71,10 +71,9 @@ def made(tmp_path_factory):
     boxes = {f"{role}_box": random.integers(0, 2 * REAL, GENERATED) for role in ("subject", "object")}
     table = augmented.iloc[rows].reset_index(drop=True).assign(**boxes)
     (root / "generated").mkdir()
-    table.to_parquet(root / "generated" / "generated.parquet")
     features = random.standard_normal((GENERATED, DIMENSION)) + table["relation"].to_numpy()[:, None]
     save_array(root / "generated" / "union_features.npy", features.astype(np.float16))
-    write_manifest(root / "generated", store, GENERATED, "seed")
+    finish_generated(root / "generated", table, store, "seed")
     return root
 
 

@@ -7,14 +7,15 @@ import torch
 
 from workbench.browsers.map_recognition import right_or_wrong
 from workbench.errors import WorkbenchError
-from workbench.files import save_array, write_json
+from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.evaluation import evaluate_recogniser
 from workbench.recognition.prediction import probability_batches
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS, RELATIONS, DIMENSION, ROWS = 6, 3, 10, 90
@@ -45,22 +46,19 @@ def write_features(folder, seed: int = 0):
     return folder
 
 
-def write_generated(folder, rows: int = 40):
+def write_generated(folder, features, rows: int = 40):
     random = np.random.default_rng(1)
     table = pd.DataFrame({role: random.integers(0, RELATIONS, rows) for role in ROLES})
-    folder.mkdir()
-    table.assign(**{f"{role}_box": random.integers(0, 2 * ROWS, rows) for role in ("subject", "object")}).to_parquet(
-        folder / "generated.parquet"
-    )
+    table = table.assign(**{f"{role}_box": random.integers(0, 2 * ROWS, rows) for role in ("subject", "object")})
     save_array(folder / "union_features.npy", random.standard_normal((rows, DIMENSION)).astype(np.float16))
-    facts = {"dimension": DIMENSION, "encoder": "made-up", "support": "signed", "boxes": 2 * ROWS}
-    write_json(folder / "generated.json", facts)
+    finish_generated(folder, table, FeatureStore.open(features / "train"), "seed")
     return folder
 
 
 @pytest.mark.parametrize("architecture", ["lsvru", "reltransformer"])
 def test_points_are_right_where_evaluation_finds_their_rows_right(tmp_path, architecture):
-    features, generated = write_features(tmp_path / "features"), write_generated(tmp_path / "generated")
+    features = write_features(tmp_path / "features")
+    generated = write_generated(tmp_path / "generated", features)
     sizes = (
         {"heads": 2, "width": 8, "scene_layers": 1, "scene_hidden": 8, "block_hidden": 8, "memory": 2}
         if architecture == "reltransformer"
@@ -73,7 +71,7 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(tmp_path, arch
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
     right = right_or_wrong(tmp_path / "recogniser", features, generated, points)
-    alone = FeatureRows(GeneratedRows(generated, FeatureStore.open(features / "train")), "generated")
+    alone = FeatureRows(GeneratedFeatures.open(generated, FeatureStore.open(features / "train")), "generated")
     head = load_recogniser(tmp_path / "recogniser").head
     ((_, scores),) = probability_batches(head, alone, torch.device("cpu"))
     for role in ROLES:

@@ -4,12 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion.generated import GeneratedFeatures, PartialFeatures, write_manifest
+from workbench.diffusion.generated import PartialFeatures
 from workbench.errors import WorkbenchError
+from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 
 BOXES = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
 BANK = SimpleNamespace(
-    dimension=5, encoder="vgg", support="signed", entity_region="box", boxes=range(12), box=lambda rows: BOXES[rows]
+    dimension=5,
+    encoder="vgg",
+    support="signed",
+    entity_region="box",
+    boxes=range(12),
+    box=lambda rows, dtype: BOXES[rows],
 )
 
 
@@ -22,8 +28,7 @@ def write(folder, n=10, regions=("union",)):
             stored.write(rows, features[region][rows])
         stored.finish()
     table = pd.DataFrame({"subject": 0, "relation": 1, "object": 2, "subject_box": np.arange(n), "object_box": 11})
-    table.to_parquet(folder / "generated.parquet")
-    write_manifest(folder, BANK, n, "seed" if len(regions) == 1 else "generated")
+    finish_generated(folder, table, BANK, "seed" if len(regions) == 1 else "generated")
     return features
 
 
@@ -61,7 +66,7 @@ def test_damaged_folders_are_named(tmp_path):
     with pytest.raises(WorkbenchError, match=r"union_features.npy.*cut short"):
         GeneratedFeatures.open(tmp_path, BANK)
     np.save(array, np.zeros((9, 5), dtype=np.float16))
-    with pytest.raises(WorkbenchError, match="the shape is"):
+    with pytest.raises(WorkbenchError, match="expected float16"):
         GeneratedFeatures.open(tmp_path, BANK)
     (tmp_path / "generated.parquet").write_bytes(b"PAR1")
     with pytest.raises(WorkbenchError, match="not a readable table"):

@@ -10,7 +10,6 @@ from workbench.diffusion import sampling
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.conditions import ConditionTable
 from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
-from workbench.diffusion.generated import GeneratedFeatures
 from workbench.diffusion.reverse_process import ReverseProcess
 from workbench.diffusion.sampling import chosen_triplets, generate_features, sample_features
 from workbench.diffusion.schedule import NoiseSchedule, solve
@@ -19,6 +18,7 @@ from workbench.diffusion.training import train_diffusion
 from workbench.diffusion.training_batches import ConditionDropout
 from workbench.errors import WorkbenchError
 from workbench.randomness import row_normal
+from workbench.regions.generated_features import GeneratedFeatures
 
 DROPOUT = ConditionDropout()
 DRAW = np.random.default_rng(3)
@@ -56,14 +56,14 @@ def test_caching_changes_nothing_against_a_plain_loop():
     ours, index = checkpoint(), np.arange(8) % 6
     sampled = sample_features(ours, TABLE, index, seed=1, steps=6, guidance=1.7, precision="float32")
     process = ReverseProcess(ours, TABLE, 1.0, sampling.SamplerSettings(6, 1.7, precision="float32"))
-    model, store, region = ours.model, process.store, torch.zeros(8, dtype=torch.long)
+    model, bank, region = ours.model, process.bank, torch.zeros(8, dtype=torch.long)
 
     @torch.no_grad()
     def predict(x, step):
         levels = model.modulation(ours.schedule.half_log_snr[[process.timesteps[step]]])
         outputs = [
-            model(x, levels, model.encode(store.batch(ids, "cpu")), region)
-            for ids in (store.ids[index], np.repeat(store.null_ids, 8, axis=0))
+            model(x, levels, model.encode(bank.batch(ids, "cpu")), region)
+            for ids in (bank.ids[index], np.repeat(bank.null_ids, 8, axis=0))
         ]
         return outputs[1] + 1.7 * (outputs[0] - outputs[1])
 

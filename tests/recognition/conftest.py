@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.files import save_array, write_json
+from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
-from workbench.regions.feature_store import FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.generated_features import finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
@@ -57,19 +58,16 @@ def write_split(folder, random, centres, rows, tail, entity_region="box", encode
     return relations
 
 
-def write_generated(folder, random, centres, rows, n_boxes):
+def write_generated(folder, random, centres, rows, train):
     table = relations_table(random, rows, tail=0.0)
     replaced = random.choice(["subject", "object"], rows)
     because = np.where(random.random(rows) < 0.5, "relation", np.where(replaced == "subject", "object", "subject"))
-    boxes = {f"{role}_box": random.integers(0, n_boxes, rows) for role in ("subject", "object")}
+    boxes = {f"{role}_box": random.integers(0, len(train.boxes), rows) for role in ("subject", "object")}
     table = table.assign(replaced=replaced, because=because, **boxes)
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / "generated.parquet")
     union = centres[1][table["relation"]] + 0.7 * random.standard_normal((rows, DIMENSION))
     save_array(folder / "union_features.npy", union.astype(np.float16))
-    write_json(folder / "generated.json", {"dimension": DIMENSION, "encoder": "made-up", "support": "signed",
-                                           "boxes": n_boxes})  # fmt: skip
-    return table
+    finish_generated(folder, table, train, "seed")
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +84,7 @@ def small_data(tmp_path_factory):
     write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text",
                         objects=random.standard_normal((N_OBJECTS, TEXT_DIMENSION)),
                         relations=random.standard_normal((N_RELATIONS, TEXT_DIMENSION)))  # fmt: skip
-    write_generated(root / "generated", random, centres, 200, n_boxes=600)
+    write_generated(root / "generated", random, centres, 200, FeatureStore.open(root / "features" / "train"))
     return SmallData(root / "features", root / "text", root / "generated", vocabulary)
 
 

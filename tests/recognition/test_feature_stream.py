@@ -9,9 +9,10 @@ from workbench.recognition import stored_features
 from workbench.recognition.batches import BalancedBatches, RealBatches
 from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.scene_features import ImageScenes, OwnScenes
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.class_rows import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
@@ -167,7 +168,7 @@ def test_generated_rows_are_read_a_window_at_a_time(small_data, monkeypatch):
     train = FeatureStore.open(small_data.features / "train")
     monkeypatch.setattr(stored_features, "BYTES_PER_WINDOW", 30 * 3 * train.dimension * 2)
     for entities in ("stored", "union"):
-        rows = GeneratedRows(small_data.generated, train, entities)
+        rows = GeneratedFeatures.open(small_data.generated, train, entities)
         disk, memory = (FeatureRows(rows, "made", gigabytes) for gigabytes in (0.0, 1.0))
         chosen = np.array([3, 4, 70, 199])
         window, order = disk.window(chosen), np.array([199, 3, 70, 70])

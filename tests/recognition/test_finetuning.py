@@ -13,9 +13,10 @@ from workbench.files import save_array, write_json
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.finetuning import active_roles, finetune_recogniser, shown_counts
 from workbench.recognition.mixed_batches import MixedBatches
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 
@@ -134,24 +135,25 @@ def test_a_killed_run_ends_with_the_same_weights(small_data, trained, tmp_path, 
 
 def test_generated_rows_read_boxes_or_their_own_features(small_data, tmp_path):
     train = FeatureStore.open(small_data.features / "train")
-    rows, chosen = GeneratedRows(small_data.generated, train), np.array([5, 0, 199])
+    rows, chosen = GeneratedFeatures.open(small_data.generated, train), np.array([5, 0, 199])
     assert np.array_equal(rows.subject(chosen), train.box(rows.relations["subject_box"].to_numpy()[chosen]))
     shutil.copytree(small_data.generated, tmp_path / "own")
     own = np.random.default_rng(0).standard_normal((200, train.dimension)).astype(np.float16)
     save_array(tmp_path / "own" / "object_features.npy", own)
-    assert np.array_equal(GeneratedRows(tmp_path / "own", train).object(chosen), own[chosen].astype(np.float32))
+    assert np.array_equal(GeneratedFeatures.open(tmp_path / "own", train).object(chosen), own[chosen])
 
 
-def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data):
+def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data, tmp_path):
     train = FeatureStore.open(small_data.features / "train")
-    stored, union = (GeneratedRows(small_data.generated, train, entities) for entities in ("stored", "union"))
+    stored, union = (GeneratedFeatures.open(small_data.generated, train, entities) for entities in ("stored", "union"))
     rows = np.array([3, 1])
     assert np.array_equal(union.subject(rows), stored.union(rows)) and union.entity_region == "union"
     assert not np.array_equal(stored.subject(rows), stored.union(rows))
     train.entity_region = "union"
-    assert np.array_equal(GeneratedRows(small_data.generated, train).object(rows), stored.union(rows))
+    finish_generated(shutil.copytree(small_data.generated, tmp_path / "made"), stored.relations, train, "seed")
+    assert np.array_equal(GeneratedFeatures.open(tmp_path / "made", train).object(rows), stored.union(rows))
     with pytest.raises(WorkbenchError, match="'boxes' is not known"):
-        GeneratedRows(small_data.generated, train, "boxes")
+        GeneratedFeatures.open(small_data.generated, train, "boxes")
 
 
 def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_path):
@@ -172,25 +174,27 @@ def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_
 
 def test_generated_folders_that_do_not_fit_are_named(small_data, trained, tmp_path):
     train = FeatureStore.open(small_data.features / "train")
-    with pytest.raises(WorkbenchError, match=r"generated\.json: the file is missing"):
-        GeneratedRows(tmp_path, train)
+    with pytest.raises(WorkbenchError, match=r"no finished generated features \(no generated\.json\)"):
+        GeneratedFeatures.open(tmp_path, train)
     broken = tmp_path / "broken"
     shutil.copytree(small_data.generated, broken)
     union = np.load(broken / "union_features.npy")
     save_array(broken / "union_features.npy", union[:, :-1])
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: shape \(200, 11\), expected \(200, 12\)"):
-        GeneratedRows(broken, train)
+    with pytest.raises(
+        WorkbenchError, match=r"union_features\.npy: is float16 \(200, 11\), expected float16 \(200, 12"
+    ):
+        GeneratedFeatures.open(broken, train)
     union[3] = np.nan
     save_array(broken / "union_features.npy", union)
     with pytest.raises(WorkbenchError, match="row 3: the union feature"):
         finetune_recogniser(tmp_path / "run", recogniser=trained, generated=broken, features=small_data.features)
     pd.read_parquet(broken / "generated.parquet").drop(columns="subject_box").to_parquet(broken / "generated.parquet")
     with pytest.raises(WorkbenchError, match="no column subject_box"):
-        GeneratedRows(broken, train)
-    write_json(broken / "generated.json", {"dimension": train.dimension, "encoder": "another", "support": "signed",
-                                           "boxes": 600})  # fmt: skip
-    with pytest.raises(WorkbenchError, match="made for encoder 'another', but the train features have 'made-up'"):
-        GeneratedRows(broken, train)
+        GeneratedFeatures.open(broken, train)
+    manifest = json.loads((broken / "generated.json").read_text())
+    write_json(broken / "generated.json", manifest | {"encoder": "another"})
+    with pytest.raises(WorkbenchError, match="for a store with encoder 'another', but this one has 'made-up'"):
+        GeneratedFeatures.open(broken, train)
 
 
 def test_generated_rows_of_other_classes_or_support_are_refused(small_data, trained, tmp_path):
@@ -202,8 +206,8 @@ def test_generated_rows_of_other_classes_or_support_are_refused(small_data, trai
         finetune_recogniser(tmp_path / "run", recogniser=trained, generated=broken, features=small_data.features)
     manifest = json.loads((broken / "generated.json").read_text())
     write_json(broken / "generated.json", manifest | {"support": "rectified"})
-    with pytest.raises(WorkbenchError, match="made for support 'rectified', but the train features have 'signed'"):
-        GeneratedRows(broken, FeatureStore.open(small_data.features / "train"))
+    with pytest.raises(WorkbenchError, match="for a store with support 'rectified', but this one has 'signed'"):
+        GeneratedFeatures.open(broken, FeatureStore.open(small_data.features / "train"))
 
 
 @pytest.mark.parametrize(("options", "message"), [({"learning_rates": []}, "learning_rates is empty"),
@@ -215,7 +219,7 @@ def test_wrong_parameters_are_named(small_data, trained, tmp_path, options, mess
 
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
     train = FeatureStore.open(small_data.features / "train")
-    rows = GeneratedRows(small_data.generated, train)
+    rows = GeneratedFeatures.open(small_data.generated, train)
     real, everything = FeatureRows(train, "real"), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)
     for share in (0.25, 0.5):

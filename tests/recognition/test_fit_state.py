@@ -17,9 +17,10 @@ from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes, OwnScenes
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.training import class_vectors
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
@@ -61,7 +62,7 @@ def fitted(small_data, monkeypatch):
         reads_scenes = kind == "mixed"
         source = RealBatches(rows, 75, 0) if kind != "balanced" else BalancedBatches(rows, 225, 0)
         if kind == "mixed":
-            made = FeatureRows(GeneratedRows(small_data.generated, store), "made")
+            made = FeatureRows(GeneratedFeatures.open(small_data.generated, store), "made")
             everything = {role: np.ones(len(made), bool) for role in ROLES}
             source = MixedBatches(made, rows, everything, batch_size=75, real_share=0.4, seed=0,
                                   scenes=(OwnScenes(made), ImageScenes(rows)))  # fmt: skip

@@ -28,8 +28,8 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from workbench.diffusion.generated import GeneratedFeatures
     from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.generated_features import GeneratedFeatures
 
 ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")
 REDRAWN = ("colour_by", "sources", "classes")

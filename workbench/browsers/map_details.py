@@ -13,8 +13,8 @@ from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from workbench.diffusion.generated import GeneratedFeatures
     from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.generated_features import GeneratedFeatures
 
 NEIGHBOURS = 5
 

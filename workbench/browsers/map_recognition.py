@@ -9,30 +9,32 @@ from workbench.devices import chosen_device
 from workbench.progress import track
 from workbench.recognition.checkpoint import Recogniser, load_recogniser
 from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows, RelationFeatures
+from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import Dtype, Features
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 class _ChosenRows:
     """Some rows of a store or of generated features, as features of their own."""
 
-    def __init__(self, source: RelationFeatures, rows: np.ndarray):
+    def __init__(self, source: Features, rows: np.ndarray):
         self._source, self._rows = source, rows
         self.relations = source.relations.iloc[rows].reset_index(drop=True)
-        self.entity_region = source.entity_region
+        self.dimension, self.entity_region = source.dimension, source.entity_region
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def subject(self, rows: np.ndarray) -> np.ndarray:
-        return self._source.subject(self._rows[rows])
+    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        return self._source.subject(self._rows[rows], dtype)
 
-    def union(self, rows: np.ndarray) -> np.ndarray:
-        return self._source.union(self._rows[rows])
+    def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        return self._source.union(self._rows[rows], dtype)
 
-    def object(self, rows: np.ndarray) -> np.ndarray:
-        return self._source.object(self._rows[rows])
+    def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        return self._source.object(self._rows[rows], dtype)
 
 
 def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -46,14 +48,14 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     loaded.check_fits(store, vocabulary, store.folder)
     own = (points["source"] == "generated").to_numpy()
     right = {role: np.zeros(len(points), dtype=bool) for role in ROLES}
-    for source, here in ((store, ~own), (GeneratedRows(generated, store), own)):
+    for source, here in ((store, ~own), (GeneratedFeatures.open(generated, store), own)):
         if here.any():
             for role, hits in _hits(loaded, source, points.loc[here, "row"].to_numpy()).items():
                 right[role][here] = hits
     return right
 
 
-def _hits(loaded: Recogniser, source: FeatureStore | GeneratedRows, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _hits(loaded: Recogniser, source: FeatureStore | GeneratedFeatures, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Hits (n,) bool by role of rows (n,) of one source."""
     read = np.unique(rows)
     if loaded.head.reads_scenes and "image" in source.relations:

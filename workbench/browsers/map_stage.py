@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from workbench.browsers.map_layout import joint_layout, real_components
-from workbench.diffusion.generated import GeneratedFeatures
 from workbench.errors import WorkbenchError
 from workbench.figures.examples import equal_rows
 from workbench.files import atomic_path
@@ -16,6 +15,7 @@ from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

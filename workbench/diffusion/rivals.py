@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.diffusion.baseline_samples import ClassGaussian, CopyPlusNoise
-from workbench.diffusion.generated import PartialFeatures, finish_generated, store_identity
+from workbench.diffusion.generated import PartialFeatures
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.sampling import ROWS_PER_PART, chosen_triplets, require_choices
 from workbench.diffusion.seeds import SEED_MAPS, SubjectObjectSeed, class_mean, subject_object_seed
@@ -20,6 +20,7 @@ from workbench.language.triplets import read_triplets
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import finish_generated, store_identity
 from workbench.scenes.vocabulary import ROLES
 
 RIVALS = ("copy_noise", "class_gaussian", "smote", "pair_mean", "triple_mean")
@@ -106,7 +107,9 @@ def generate_rival(
     table = table.assign(subject_box=boxes.subject_box, object_box=boxes.object_box, condition=index.reshape(-1))
     stored = PartialFeatures(folder, "union", len(table), store.dimension, ROWS_PER_PART, processes)
     _fill(stored, rival, store, table, boxes, settings, seed)
-    finish_generated(folder, table, store, "seed", processes)
+    if processes.main:
+        finish_generated(folder, table, store, "seed")
+    processes.wait()
     return {
         "samples": len(table),
         "distinct_triplets": len(distinct),

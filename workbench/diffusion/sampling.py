@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
-from workbench.diffusion.generated import PartialFeatures, finish_generated
+from workbench.diffusion.generated import PartialFeatures
 from workbench.diffusion.resumption import require_same_work
 from workbench.diffusion.reverse_process import ReverseProcess, SamplerSettings
 from workbench.diffusion.seeds import SEED_MAPS, STARTS, class_mean, subject_object_seed
@@ -19,6 +19,7 @@ from workbench.language.triplets import read_triplets
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.randomness import generator, row_normal
+from workbench.regions.generated_features import finish_generated
 
 ROWS_PER_PART = 8192
 ENTITY_FEATURES = ("seed", "generated")
@@ -138,7 +139,9 @@ def generate_features(
         size = len(table), checkpoint.config.feature_dimension
         stored = PartialFeatures(folder, region.name, *size, ROWS_PER_PART, processes)
         _fill(stored, region, checkpoint, start, start_time, settings, seed)
-    finish_generated(folder, table, store, entity_features, processes)
+    if processes.main:
+        finish_generated(folder, table, store, entity_features)
+    processes.wait()
     process = settings.steps + settings.steps * (guidance != 1.0)
     return {
         "samples": len(table),

@@ -18,10 +18,11 @@ from workbench.recognition.mixed_batches import MixedBatches
 from workbench.recognition.objective import Objective, ObjectivePlan
 from workbench.recognition.prediction import validation_of
 from workbench.recognition.scene_features import ImageScenes, generated_scenes, images_of_boxes
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows, check_classes
+from workbench.recognition.stored_features import FeatureRows, check_classes
 from workbench.recognition.trials import before_and_after, fit_learning_rates, forget_trials
 from workbench.recognition.weight_interpolation import best_interpolation
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -85,7 +86,7 @@ def finetune_recogniser(
     """Fine-tune on generated rows; learning rate and epoch are chosen on validation (exact-match Combined).
 
     ``real_replay`` is the share of real train rows in each batch (0 as in the paper, 1 is the control without
-    generated rows); ``roles`` as in `active_roles`, ``entities`` as in `GeneratedRows`. ``weight_interpolation``
+    generated rows); ``roles`` as in `active_roles`, ``entities`` as in `GeneratedFeatures`. ``weight_interpolation``
     lists shares of the fine-tuned weights to be averaged with those before, tried on the best learning rate.
     ``curriculum`` "easy_then_hard" needs ``triplets`` (section 4.3). ``scenes`` is what a head that reads scenes is
     shown of a generated row, as in `generated_scenes`. Loss, its parameters and ``synthetic_weight`` as in
@@ -106,7 +107,7 @@ def finetune_recogniser(
     for store in (train, validation):
         start.check_fits(store, vocabulary, store.folder)
     counts = count_classes(train.relations, vocabulary)
-    rows = GeneratedRows(generated, train, entities)
+    rows = GeneratedFeatures.open(generated, train, entities)
     check_classes(rows.relations, vocabulary, rows.folder)
     active = active_roles(rows.relations, roles, rows.folder / "generated.parquet")
     source = _batches(
@@ -172,7 +173,7 @@ def shown_counts(
 def _counts_of_loss(
     prior: str,
     counts: Counts,
-    rows: GeneratedRows,
+    rows: GeneratedFeatures,
     active: dict[str, np.ndarray],
     real_share: float,
     vocabulary: Vocabulary,
@@ -185,7 +186,7 @@ def _counts_of_loss(
 
 
 def _batches(
-    rows: GeneratedRows, train: FeatureStore, name: str, memory_gigabytes: float, scenes: str | None,
+    rows: GeneratedFeatures, train: FeatureStore, name: str, memory_gigabytes: float, scenes: str | None,
     active: dict[str, np.ndarray], *, real_share: float, **options: Any,
 ) -> MixedBatches:  # fmt: skip
     """Generated rows mixed with real ones; ``scenes`` None where the head does not read them."""
@@ -198,7 +199,7 @@ def _batches(
     return MixedBatches(generated, real, active, real_share=real_share, **options)
 
 
-def _easy(curriculum: str, rows: GeneratedRows, triplets: Path | None) -> np.ndarray | None:
+def _easy(curriculum: str, rows: GeneratedFeatures, triplets: Path | None) -> np.ndarray | None:
     if curriculum not in CURRICULA:
         raise WorkbenchError(f"curriculum {curriculum!r} is not known. Choose one of: {', '.join(CURRICULA)}.")
     if curriculum == "none":

@@ -14,7 +14,8 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.recognition.feature_window import Regions
 from workbench.recognition.scene_tokens import MOST_TOKENS, SceneIndex, Scenes
-from workbench.recognition.stored_features import FeatureRows, GeneratedRows
+from workbench.recognition.stored_features import FeatureRows
+from workbench.regions.generated_features import GeneratedFeatures
 
 GENERATED_SCENES = ("own", "image")
 
@@ -121,7 +122,7 @@ def scenes_of(features: FeatureRows) -> ImageScenes | OwnScenes:
     return ImageScenes(features) if "image" in features.relations else OwnScenes(features)
 
 
-def generated_scenes(choice: str, generated: FeatureRows, rows: GeneratedRows, real: FeatureRows, image_of_box):
+def generated_scenes(choice: str, generated: FeatureRows, rows: GeneratedFeatures, real: FeatureRows, image_of_box):
     """The scenes of generated rows by name, "own" or "image"; ``image_of_box`` (boxes of train,) image numbers."""
     if choice not in GENERATED_SCENES:
         raise WorkbenchError(f"scenes {choice!r} is not known. Choose one of: {', '.join(GENERATED_SCENES)}.")

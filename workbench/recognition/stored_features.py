@@ -1,126 +1,20 @@
 """Where a recogniser's rows come from: feature stores, folders of generated features, memory."""
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
 from workbench.recognition.feature_window import REGIONS, FeatureWindow, HeldRegion, Regions, three_regions
-from workbench.regions.feature_shards import FeatureShards
 from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import Features
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 ROWS_PER_CHUNK = 4096
 # Two windows are in memory at a time; boxes that relations share make them smaller than this.
 BYTES_PER_WINDOW = 384 << 20
-GENERATED_MANIFEST = "generated.json"
-ENTITIES = ("auto", "stored", "union")
-
-
-class RelationFeatures(Protocol):
-    """Anything with one row per relation and three features each, (n, D) float32 for asked rows."""
-
-    relations: pd.DataFrame
-
-    def __len__(self) -> int: ...
-
-    def subject(self, rows: np.ndarray) -> np.ndarray:
-        """Features of the subjects' boxes."""
-        ...
-
-    def union(self, rows: np.ndarray) -> np.ndarray:
-        """Features of the union boxes."""
-        ...
-
-    def object(self, rows: np.ndarray) -> np.ndarray:
-        """Features of the objects' boxes."""
-        ...
-
-
-class GeneratedRows:
-    """Generated relation features of a finished folder.
-
-    ``generated.json`` (identity of the store it was made for), ``generated.parquet`` (subject, relation, object;
-    because and replaced name roles; subject_box and object_box are rows of the train store's boxes),
-    ``union_features.npy`` (N, D) float16, maybe ``subject_features.npy`` and ``object_features.npy``.
-    ``entities``: "stored" takes a subject or object from its array or its box row; "union" lets the generated union
-    feature stand in for both, so that all three inputs are equal, as they are in a store with ``entity_region``
-    "union"; "auto" does that for such stores only.
-    """
-
-    def __init__(self, folder: Path, train: FeatureStore, entities: str = "auto"):
-        if entities not in ENTITIES:
-            raise WorkbenchError(f"entities {entities!r} is not known. Choose one of: {', '.join(ENTITIES)}.")
-        self.folder, self._train = Path(folder), train
-        self._check_manifest()
-        self.relations = pd.read_parquet(self.folder / "generated.parquet")
-        self.entity_region = train.entity_region if entities == "auto" else {"stored": "box"}.get(entities, "union")
-        self._require(ROLES)
-        self._union = self._array("union_features.npy")
-        self._entity = {}
-        for role in ("subject", "object") if self.entity_region == "box" else ():
-            if (self.folder / f"{role}_features.npy").is_file():
-                self._entity[role] = self._array(f"{role}_features.npy")
-            else:
-                self._require((f"{role}_box",))
-
-    def __len__(self) -> int:
-        return len(self.relations)
-
-    def union(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
-        """Generated union features, (n, D)."""
-        return self._union.read(rows, dtype)
-
-    def subject(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
-        """Generated or real subject features, (n, D)."""
-        return self._entity_features("subject", rows, dtype)
-
-    def object(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
-        """Generated or real object features, (n, D)."""
-        return self._entity_features("object", rows, dtype)
-
-    def _entity_features(self, role: str, rows: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-        if self.entity_region == "union":
-            return self.union(rows, dtype)
-        if role in self._entity:
-            return self._entity[role].read(rows, dtype)
-        return self._train.box(self.relations[f"{role}_box"].to_numpy()[rows], dtype)
-
-    def _check_manifest(self) -> None:
-        manifest = read_json(self.folder / GENERATED_MANIFEST)
-        store = {name: getattr(self._train, name) for name in ("dimension", "encoder", "support")}
-        for name, expected in {**store, "boxes": len(self._train.boxes)}.items():
-            if manifest.get(name) != expected:
-                raise WorkbenchError(
-                    f"{self.folder / GENERATED_MANIFEST}: made for {name} {manifest.get(name)!r}, but the train "
-                    f"features have {expected!r}. Generate the features again from this feature store."
-                )
-
-    def _array(self, name: str) -> FeatureShards:
-        path = self.folder / name
-        try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (OSError, ValueError, EOFError) as error:
-            raise WorkbenchError(f"{path}: missing or damaged ({error}). Generate the features again.") from error
-        expected = (len(self.relations), self._train.dimension)
-        if shape != expected:
-            raise WorkbenchError(
-                f"{path}: shape {shape}, expected {expected} (rows of generated.parquet, dimension of the train "
-                "features). Generate the features again from the same feature store."
-            )
-        # Read, not mapped: what was once mapped and looked at counts as this process's memory.
-        return FeatureShards(self.folder, [{"file": name, "rows": shape[0], "sha256": None}], shape[1])
-
-    def _require(self, columns: tuple[str, ...]) -> None:
-        missing = [column for column in columns if column not in self.relations]
-        if missing:
-            raise WorkbenchError(
-                f"{self.folder / 'generated.parquet'}: no column {', '.join(missing)}. Generate the features again."
-            )
 
 
 def check_classes(relations: pd.DataFrame, vocabulary: Vocabulary, place: Path) -> None:
@@ -140,11 +34,10 @@ class FeatureRows:
     row is. Raises WorkbenchError on values that are not finite.
     """
 
-    def __init__(self, features: RelationFeatures, name: str, memory_gigabytes: float = 2.0):
+    def __init__(self, features: Features, name: str, memory_gigabytes: float = 2.0):
         self.name, self._features, self.relations = name, features, features.relations
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
-        self._shared = getattr(features, "entity_region", "box") == "union"
-        self._as_stored = {"dtype": np.float16} if isinstance(features, FeatureStore | GeneratedRows) else {}
+        self._shared = features.entity_region == "union"
         self._memory: dict[str, HeldRegion] = {}
         if len(features) == 0:
             raise WorkbenchError(f"{name}: no relations. A recogniser needs at least one row.")
@@ -198,7 +91,7 @@ class FeatureRows:
 
     def _checked(self, region: str, rows: np.ndarray) -> np.ndarray:
         """Features (n, D), float16 where they are stored so and float32 elsewhere."""
-        values = getattr(self._features, region)(rows, **self._as_stored)
+        values = getattr(self._features, region)(rows, np.float16)
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             kind = "box row" if region == "box" else "row"

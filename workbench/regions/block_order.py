@@ -5,6 +5,7 @@ few hundred contiguous pieces, and its rows come from all over the features.
 """
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +16,8 @@ ROWS_PER_WINDOW = 65_536
 ROWS_PER_BLOCK = 256
 # Draws of one row beyond this many are strewn over the epoch: together they would crowd one window.
 MOST_TOGETHER = 32
-EPOCHS_KEPT = 2
+# What the step at hand needs, and what is read ahead for the coming ones.
+MOST_KEPT = 2
 
 
 class BlockOrder:
@@ -37,6 +39,7 @@ class BlockOrder:
         rows: int | None = None,
         rows_per_window: int = ROWS_PER_WINDOW,
         rows_per_block: int = ROWS_PER_BLOCK,
+        batch_size: int = 1,
         purpose: str = "block order",
     ):
         if (weights is None) == (rows is None):
@@ -48,25 +51,36 @@ class BlockOrder:
                                  f"{rows_per_block}; expected at least 1 of each.")  # fmt: skip
         self.rows_per_window = min(rows_per_window, self.rows)
         self._seed, self._purpose, self._rows_per_block = seed, purpose, rows_per_block
+        self.batch_size = batch_size
         self._epochs: dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
+        self._windows: dict[int, np.ndarray] = {}
+        self._lock = threading.RLock()
+
+    def rows_of_step(self, step: int) -> np.ndarray:
+        """Row numbers (batch_size,) int64 of a step; the last step of an epoch ends in the next epoch's rows."""
+        return self.draws(step * self.batch_size, self.batch_size)
+
+    def draws(self, first: int, count: int) -> np.ndarray:
+        """Row numbers (count,) int64 of the draws ``first`` and following; an epoch has as many as there are rows."""
+        size = self.rows_per_window
+        numbers = range(first // size, -(-(first + count) // size))
+        windows = [self.window(number) for number in numbers] or [np.empty(0, dtype=np.int64)]
+        whole = windows[0] if len(windows) == 1 else np.concatenate(windows)
+        return whole[first - size * (first // size) :][:count]
 
     def window(self, number: int) -> np.ndarray:
         """Row numbers (rows_per_window,) int64 of draws number * rows_per_window and following, in order of use."""
+        with self._lock:
+            return _kept(self._windows, number, self._shuffled)
+
+    def _shuffled(self, number: int) -> np.ndarray:
         first, stop = number * self.rows_per_window, (number + 1) * self.rows_per_window
         parts = []
         for epoch in range(first // self.rows, (stop - 1) // self.rows + 1):
             start = epoch * self.rows
-            part = self._epoch(epoch)[max(first - start, 0) : stop - start]
+            part = _kept(self._epochs, epoch, self._drawn)[max(first - start, 0) : stop - start]
             parts.append(generator(self._seed, self._purpose, "window", number, epoch).permutation(part))
         return np.concatenate(parts)
-
-    def _epoch(self, epoch: int) -> np.ndarray:
-        with self._lock:
-            if epoch not in self._epochs:
-                recent = sorted(self._epochs)[-(EPOCHS_KEPT - 1) :]
-                self._epochs = {kept: self._epochs[kept] for kept in recent} | {epoch: self._drawn(epoch)}
-            return self._epochs[epoch]
 
     def _drawn(self, epoch: int) -> np.ndarray:
         """The epoch's draws (N,) int64 before windows are shuffled."""
@@ -94,3 +108,12 @@ def _cumulative(weights: np.ndarray, purpose: str) -> np.ndarray:
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
         raise WorkbenchError(f"{purpose}: weights of rows must be finite, 0 or more, and not all 0.")
     return np.cumsum(weights)
+
+
+def _kept(known: dict[int, np.ndarray], number: int, make: Callable[[int], np.ndarray]) -> np.ndarray:
+    """``known[number]``, made where it is not there; the oldest ones are forgotten."""
+    if number not in known:
+        known[number] = make(number)
+        while len(known) > MOST_KEPT:
+            del known[next(iter(known))]
+    return known[number]

@@ -101,8 +101,8 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     from workbench.browsers.map_recognition import right_or_wrong
     from workbench.browsers.map_stage import POINTS
     from workbench.diffusion.fidelity_study import REPORT
-    from workbench.diffusion.generated import GeneratedFeatures
     from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.generated_features import GeneratedFeatures
     from workbench.scenes.bands import count_classes
     from workbench.scenes.vocabulary import Vocabulary
 

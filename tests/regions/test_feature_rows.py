@@ -1,0 +1,188 @@
+"""Features by row: the same in memory and in blocks read ahead, each box once, few windows in memory."""
+
+import threading
+import time
+import weakref
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.regions import feature_rows
+from workbench.regions.feature_rows import FeatureRows, HeldRows, StepFeatures
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.features import FeaturesFolder
+from workbench.scenes.vocabulary import Vocabulary
+
+N, BOXES, DIMENSION = 3000, 700, 6
+WINDOW = 400  # rows of three regions
+
+
+def write_store(folder, entity_region="box", encoder="made-up"):
+    """Relations in the order of their images, each of which has boxes of its own that they share."""
+    draw = np.random.default_rng(0)
+    image, boxes = np.sort(draw.integers(0, 100, N)), BOXES if entity_region == "box" else N
+    ends = {f"{role}_box": 7 * image + draw.integers(0, 7, N) for role in ("subject", "object")}
+    ends = ends if entity_region == "box" else dict.fromkeys(ends, np.arange(N))
+    labels = {role: draw.integers(0, 4, N) for role in ("subject", "relation", "object")}
+    corners = dict.fromkeys(("x1", "y1", "x2", "y2"), np.float32(0))
+    writer = FeatureStoreWriter(
+        folder,
+        images=pd.DataFrame({"image_id": range(100), "file_name": "none.jpg", "width": 1, "height": 1}),
+        boxes=pd.DataFrame({"image": np.arange(boxes) * 100 // boxes, **corners, "object_class": 0}),
+        relations=pd.DataFrame({"image": image, **ends, **labels}),
+        dimension=DIMENSION,
+        encoder=encoder,
+        entity_region=entity_region,
+    )
+    if entity_region == "box":
+        writer.write_boxes(0, draw.standard_normal((BOXES, DIMENSION)))
+    writer.write_unions(0, draw.standard_normal((N, DIMENSION)))
+    writer.finish()
+
+
+@pytest.fixture(scope="module", params=["box", "union"])
+def store(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    write_store(folder, request.param)
+    return FeatureStore.open(folder)
+
+
+def rows_of(store, gigabytes):
+    window = WINDOW * 2 * DIMENSION * (3 if store.entity_region == "box" else 1)
+    return FeatureRows.of_relations(store, "train", gigabytes, bytes_per_window=window)
+
+
+@pytest.mark.parametrize("batch_size", [1000, 64, 7])
+def test_steps_read_ahead_give_what_the_store_holds(store, batch_size):
+    disk, memory = rows_of(store, 0.0), rows_of(store, 1.0)
+    assert disk.by_blocks and not memory.by_blocks and len(disk) == N
+    order = disk.order(1, batch_size, purpose="test")
+    seen = []
+    with StepFeatures(disk, order.rows_of_step, batch_size) as steps:
+        for step in [*range(N // batch_size + 3), 2, 1]:
+            rows = order.rows_of_step(step)
+            for ours, held, region in zip(
+                steps.at(step)(rows), memory(rows), ("subject", "union", "object"), strict=True
+            ):
+                assert ours.dtype == held.dtype == np.float16
+                assert np.array_equal(ours, held)
+                assert np.array_equal(ours, getattr(store, region)(rows, np.float16))
+            seen.append(rows)
+    assert sorted(np.concatenate(seen)[:N].tolist()) == list(range(N))
+    assert not np.array_equal(seen[0], memory.order(1, batch_size, purpose="test").rows_of_step(0))
+
+
+def test_one_region_that_stands_for_three_is_one_array(tmp_path):
+    write_store(tmp_path, "union")
+    subject, union, object_ = FeatureRows.of_relations(FeatureStore.open(tmp_path), "train")(np.array([5, 2, 5]))
+    assert subject is union is object_
+
+
+def test_unions_and_boxes_are_one_list_of_rows(tmp_path):
+    write_store(tmp_path)
+    store, boxes = FeatureStore.open(tmp_path), np.array([3, 3, 699, 0])
+    rows = np.array([N + 2, 5, N, N + 1, 5, N - 1])
+    expected = np.concatenate([store.union(np.arange(N)), store.box(boxes)])[rows]
+    for gigabytes in (0.0, 1.0):
+        (found,) = FeatureRows.of_unions_and_boxes(store, boxes, gigabytes)(rows)
+        assert np.array_equal(found, expected)
+
+
+def test_a_window_is_read_in_blocks_and_each_box_once(store, monkeypatch):
+    read = {"union": [], "box": []}
+    for region, asked in read.items():
+        honest = getattr(FeatureStore, region)
+
+        def watched(self, rows, dtype=np.float32, honest=honest, asked=asked):
+            asked.append(np.asarray(rows))
+            return honest(self, rows, dtype)
+
+        monkeypatch.setattr(FeatureStore, region, watched)
+    disk = rows_of(store, 0.0)
+    order = disk.order(1, 50, purpose="test")
+    with StepFeatures(disk, order.rows_of_step, 50, steps=N // 50) as steps:
+        for step in range(N // 50):
+            steps.at(step)(order.rows_of_step(step))
+    assert sum(map(len, read["union"])) == N
+    for rows in read["union"]:
+        assert (np.diff(rows) > 0).all() and len(np.unique(rows // 256)) <= len(rows) // 256 + 3
+    for boxes in read["box"]:
+        assert (np.diff(boxes) > 0).all()
+    assert store.entity_region == "union" or sum(map(len, read["box"])) < N / 2
+
+
+def test_windows_are_read_one_ahead_in_the_background_and_two_at_most_are_held():
+    values = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float16)
+    asked, threads, windows, alive = [], set(), [], []
+
+    def hold(rows):
+        asked.append(rows)
+        threads.add(threading.get_ident())
+        alive.append(sum(window() is not None for window in windows))
+        window = HeldRows(rows, (values[rows], None))
+        windows.append(weakref.ref(window))
+        return window
+
+    features = FeatureRows(500, hold, bytes_per_row=6, memory_gigabytes=0, bytes_per_window=6 * 64)
+    order = features.order(0, 8, purpose="test")
+    with StepFeatures(features, order.rows_of_step, 8, steps=40) as steps:
+        for step in range(40):
+            steps.at(step)
+            if step in (0, 8):
+                deadline = time.monotonic() + 5
+                while len(asked) < step // 8 + 2 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert len(asked) == step // 8 + 2  # the window at hand and the next one
+    assert len(asked) == 5 and threads.isdisjoint({threading.get_ident()})
+    assert max(alive) <= 1  # beside the one that is being read
+
+
+def test_an_error_of_the_reader_is_raised_where_its_rows_are_needed():
+    def hold(rows):
+        if rows.max() >= 64:
+            raise WorkbenchError("the disk is gone")
+        return HeldRows(rows, (np.zeros((len(rows), 1), np.float16), None))
+
+    features = FeatureRows(500, hold, bytes_per_row=2, memory_gigabytes=0, bytes_per_window=2 * 64)
+    with StepFeatures(features, lambda step: np.arange(8 * step, 8 * step + 8), 8) as steps:
+        for step in range(8):
+            steps.at(step)
+        for _ in range(2):
+            with pytest.raises(WorkbenchError, match="the disk is gone"):
+                steps.at(8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_in_memory_is_shuffled_as_a_whole(tmp_path, weighted):
+    write_store(tmp_path)
+    features = FeatureRows.of_relations(FeatureStore.open(tmp_path), "train")
+    order = features.order(0, 100, np.arange(N) if weighted else None, purpose="test")
+    first = order.rows_of_step(0)
+    assert len(first) == 100 and len(np.unique(first // 256)) >= 10  # of 12 blocks
+    assert np.array_equal(order.rows_of_step(7), features.order(0, 100, np.arange(N) if weighted else None,
+                                                                purpose="test").rows_of_step(7))  # fmt: skip
+
+
+def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):
+    write_store(tmp_path)
+    store = FeatureStore.open(tmp_path)
+    monkeypatch.setattr(feature_rows, "ROWS_PER_CHUNK", 100)
+    honest = store.union
+    monkeypatch.setattr(store, "union", lambda rows, dtype: np.where(rows[:, None] == 251, np.nan, honest(rows, dtype)))
+    with pytest.raises(WorkbenchError, match="train, row 251: the union feature"):
+        FeatureRows.of_relations(store, "train")
+
+
+def test_a_folder_opens_each_split_once_and_counts_its_classes(tmp_path):
+    Vocabulary(("cup", "dog", "car", "hat"), ("on", "under", "near", "by")).write(tmp_path)
+    write_store(tmp_path / "train")
+    write_store(tmp_path / "val", encoder="another")
+    folder = FeaturesFolder.open(tmp_path)
+    assert folder.train is folder.split("train") and folder.counts.relations.sum() == N
+    with pytest.raises(WorkbenchError, match="val: the features come from the encoder 'another', expected 'made-up'"):
+        _ = folder.val
+    with pytest.raises(WorkbenchError, match="test: holds no features"):
+        _ = folder.test

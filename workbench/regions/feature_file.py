@@ -1,0 +1,155 @@
+"""One array of region features on disk: a plain .npy file (rows, D) of float16, written and read in ranges of rows.
+
+Rows are read into the caller's memory and not mapped: what was once mapped and looked at counts as the process's own
+memory, and that would grow to the size of the file. NumPy maps the file too: ``numpy.load(path, mmap_mode="r")``.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.files import disk_full_told
+
+AGAIN = "Delete the folder of this split and run the stage again."
+ROWS_PER_CHUNK = 4096
+
+
+class FeatureFile:
+    """A file of features whose size is fixed; any threads may read rows of it at once, and one may write.
+
+    The header and the size are checked when it is opened; WorkbenchError names a file that is missing, cut short or of
+    another shape, and ends with ``remedy``.
+    """
+
+    def __init__(self, path: Path, rows: int, dimension: int, remedy: str = AGAIN, *, writable: bool = False):
+        self.path, self.rows, self.dimension, self._remedy = Path(path), rows, dimension, remedy
+        self._bytes_per_row = 2 * dimension
+        try:
+            self._file = open(self.path, "r+b" if writable else "rb", buffering=0)  # noqa: SIM115  closed in __del__
+            self._offset, found = _read_header(self._file)
+        except (OSError, ValueError, EOFError) as error:
+            raise WorkbenchError(f"{self.path}: missing, or not a readable array ({error}). {remedy}") from error
+        expected = ((rows, dimension), False, np.dtype("<f2"))
+        if found != expected:
+            shape, dtype = found[0], found[2]
+            raise WorkbenchError(
+                f"{self.path}: is {dtype} {shape}, expected float16 {expected[0]} in C order. {remedy}"
+            )
+        size, whole = os.fstat(self._file.fileno()).st_size, self._offset + rows * self._bytes_per_row
+        if size != whole:
+            raise WorkbenchError(f"{self.path}: {size:,} bytes, expected {whole:,}; perhaps cut short. {remedy}")
+
+    @classmethod
+    def create(cls, path: Path, rows: int, dimension: int, *, sparse: bool = False) -> "FeatureFile":
+        """A new file that can be written; its rows are zeros.
+
+        It has its place on the disk at once, so that a full disk shows before the work and not amid it; with ``sparse``
+        it takes none but for what is written.
+        """
+        header = _header(rows, dimension)
+        size = len(header) + 2 * rows * dimension
+        with disk_full_told(path), open(path, "wb") as file:
+            try:
+                file.write(header)
+                file.truncate(size)
+                file.flush()
+                if not sparse and hasattr(os, "posix_fallocate"):  # absent on macOS and Windows
+                    os.posix_fallocate(file.fileno(), 0, size)
+            except OSError:
+                Path(path).unlink(missing_ok=True)  # what it did get of a full disk is needed elsewhere
+                raise
+        return cls(path, rows, dimension, writable=True)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def read(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
+        """Features (..., D) of row numbers (...) in any order, repeats allowed; IndexError where a row is not there.
+
+        As ``dtype`` np.float16 they come as they are stored, in half the memory.
+        """
+        rows = np.asarray(rows)
+        # Ascending reads keep the disk sequential; every row is read once, whatever the order asked for.
+        distinct, place = np.unique(rows.astype(np.int64, copy=False), return_inverse=True)
+        if len(distinct) and (distinct[0] < 0 or distinct[-1] >= self.rows):
+            raise IndexError(f"{self.path}: rows {distinct[0]} to {distinct[-1]}, there are 0 to {self.rows - 1}")
+        values = self._stored(distinct).astype(dtype, copy=False)
+        in_order = rows.ndim == 1 and len(distinct) == len(rows) and np.array_equal(distinct, rows)
+        return values if in_order else values[place.reshape(rows.shape)]
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """All rows in order: the first row's number, and at most 4,096 rows (n, D) float16."""
+        for start in range(0, self.rows, ROWS_PER_CHUNK):
+            yield start, self._stored(np.arange(start, min(start + ROWS_PER_CHUNK, self.rows)))
+
+    def write(self, start: int, features: np.ndarray) -> None:
+        """Write features (n, D) from row ``start``; WorkbenchError where a value is not finite in float16."""
+        stop, features = start + len(features), np.asarray(features)
+        if features.ndim != 2 or features.shape[1] != self.dimension or start < 0 or stop > self.rows:
+            shape = (self.rows, self.dimension)
+            raise ValueError(f"{self.path}: rows {start} to {stop} of shape {features.shape} do not fit {shape}")
+        with np.errstate(over="ignore"):
+            half = np.ascontiguousarray(features, dtype="<f2")
+        bad = np.flatnonzero(~np.isfinite(half).all(axis=1))
+        if len(bad):
+            raise WorkbenchError(
+                f"{self.path}: row {start + int(bad[0])} is not finite in float16 (largest size 65504). Nothing of "
+                "this piece was written; look at what computes that row, and compute in bfloat16 or float32."
+            )
+        content = memoryview(half).cast("B") if half.size else b""
+        with disk_full_told(self.path):
+            self._file.seek(self._offset + start * self._bytes_per_row)
+            while content:
+                content = content[self._file.write(content) :]
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        with disk_full_told(self.path):
+            os.fsync(self._file.fileno())
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def _stored(self, distinct: np.ndarray) -> np.ndarray:
+        """Rows (n, D) float16 of ascending distinct row numbers; neighbours are read together."""
+        stored = np.empty((len(distinct), self.dimension), dtype="<f2")
+        content = memoryview(stored).cast("B") if stored.size else b""
+        begins = np.flatnonzero(np.diff(distinct, prepend=-2) != 1).tolist()
+        for begin, end in zip(begins, [*begins[1:], len(distinct)], strict=True):
+            into = content[begin * self._bytes_per_row : end * self._bytes_per_row]
+            self._read_into(into, self._offset + int(distinct[begin]) * self._bytes_per_row)
+        return stored
+
+    def _read_into(self, content: memoryview, offset: int) -> None:
+        while content:
+            if hasattr(os, "preadv"):  # no position of its own, so that threads do not disturb each other
+                count = os.preadv(self._file.fileno(), [content], offset)
+            else:  # Windows
+                piece = np.fromfile(self.path, np.uint8, len(content), offset=offset)
+                content[: len(piece)], count = piece.data, len(piece)
+            if not count:
+                raise WorkbenchError(f"{self.path}: the file was cut short while it was in use. {self._remedy}")
+            content, offset = content[count:], offset + count
+
+
+def _header(rows: int, dimension: int) -> bytes:
+    header = io.BytesIO()
+    fields = {"descr": "<f2", "fortran_order": False, "shape": (rows, dimension)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
+
+
+def _read_header(file: BinaryIO) -> tuple[int, tuple[tuple[int, ...], bool, np.dtype]]:
+    """Where the rows begin, in bytes, and the shape, the order and the dtype."""
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the format is not known")
+    found = readers[version](file)
+    return file.tell(), found
