@@ -15,11 +15,10 @@ from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
 from workbench.browsers.triplet_query import TripletQuery, facets, search
 from workbench.errors import WorkbenchError
-from workbench.language.captions import triplet_keys, triplets_of_keys
 from workbench.randomness import generator
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
-from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.relations import triplet_keys, triplets_of_keys, write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 _RELATIONS, _TRIPLETS = 3_400_000, 450_000

@@ -11,7 +11,7 @@ from workbench.browsers.triplet_index import write_triplet_index
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
-from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = ("Cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "Café", "T-shirt", "<script>", "a&b")

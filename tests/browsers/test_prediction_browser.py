@@ -18,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.figures import changes
 from workbench.recognition.evaluation import TOP, prediction_table
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TITLES = ("plain", "augmented", "third")

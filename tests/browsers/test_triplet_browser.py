@@ -11,7 +11,7 @@ from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_page import SORT_TEXTS
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.triplet_lists import read_triplet_list
 from workbench.scenes.vocabulary import ROLES
 

@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.captions import captions_of
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
-from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = (

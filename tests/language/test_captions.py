@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.language.captions import TripletIndex, distinct_captions, distinct_triplets, triplet_keys
+from workbench.language.captions import distinct_captions
+from workbench.scenes.relations import TripletLookup, distinct_triplets, triplet_keys
 from workbench.scenes.vocabulary import Vocabulary
 
 
@@ -48,7 +49,7 @@ def test_an_index_finds_the_first_row_of_each_triplet(rows):
     first = {}
     for row, triplet in enumerate(stored.tolist()):
         first.setdefault(tuple(triplet), row)
-    assert TripletIndex(stored).rows(wanted).tolist() == [first.get(tuple(triplet), -1) for triplet in wanted.tolist()]
+    assert TripletLookup(stored).rows(wanted).tolist() == [first.get(tuple(triplet), -1) for triplet in wanted.tolist()]
 
 
 @pytest.mark.parametrize("wrong", [-1, 1 << 21])

@@ -13,7 +13,7 @@ from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.generated_features import GeneratedFeatures
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
 N, BOXES, DIMENSION = 3000, 700, 6

@@ -10,7 +10,7 @@ from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
 from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
 
 DIMENSION = 4096

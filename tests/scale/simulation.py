@@ -14,7 +14,7 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
 from workbench.randomness import generator
 from workbench.scenes.annotations import SPLITS, read_annotations
-from workbench.scenes.relation_tables import write_relation_tables
+from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
 
 TEXT_DIMENSION = 768

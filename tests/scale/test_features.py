@@ -103,7 +103,7 @@ def test_the_dimension_is_checked():
 def test_tables_are_read_where_they_are(small_scenes, tmp_path):
     import shutil
 
-    from workbench.scenes.relation_tables import write_relation_tables
+    from workbench.scenes.relations import write_relation_tables
 
     for split in ("train", "val", "test"):
         write_relation_tables(tmp_path / "tables" / split, read_annotations(small_scenes, split))

@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
 
 

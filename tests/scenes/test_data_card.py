@@ -8,7 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import SPLITS, read_annotations
 from workbench.scenes.bands import BANDS, band_of_class
 from workbench.scenes.data_card import data_card
-from workbench.scenes.relation_tables import RelationTables, write_relation_tables
+from workbench.scenes.relations import RelationTables, write_relation_tables
 
 
 def card_of(folder, splits=SPLITS):

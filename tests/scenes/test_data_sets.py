@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.scenes import data_sets
 from workbench.scenes.annotations import SPLITS, read_annotations
 from workbench.scenes.data_sets import KNOWN, add_data_set, look_for
-from workbench.scenes.relation_tables import TABLES, RelationTables
+from workbench.scenes.relations import TABLES, RelationTables
 
 
 @pytest.fixture

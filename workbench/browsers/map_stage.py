@@ -10,13 +10,13 @@ from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.examples import equal_rows
 from workbench.files import atomic_path
-from workbench.language.captions import TripletIndex, distinct_triplets
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.bands import band_of_class, count_classes
+from workbench.scenes.relations import TripletLookup, distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 POINTS = "points.parquet"
@@ -90,7 +90,7 @@ def _points(
 def _entropy(points: pd.DataFrame, captions: AugmentedTriplets, folder: Path) -> np.ndarray:
     """Entropy (N,) float64 of the hardness vector of each point's caption, in nats."""
     distinct, of_point = distinct_triplets(*(points[role].to_numpy() for role in ROLES))
-    stored = TripletIndex(captions.captions[list(ROLES)].to_numpy()).rows(distinct)
+    stored = TripletLookup(captions.captions[list(ROLES)].to_numpy()).rows(distinct)
     if (stored < 0).any():
         unknown = distinct[stored < 0][0].tolist()
         raise WorkbenchError(

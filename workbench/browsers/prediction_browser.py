@@ -25,7 +25,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from workbench.regions.feature_store import FeatureStore
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
 
 PAIRS_KEPT = 4  # at most 30 MB each at 450,000 test rows
 _PLAIN = ("before", "after", "role", "what", "sort")

@@ -15,7 +15,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from workbench.regions.feature_store import FeatureStore
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
 
 PLACES = 5  # the most probable classes that an evaluation keeps
 OTHER_SPLIT = "The predictions belong to another split or vocabulary: choose an evaluation of this one."

@@ -13,7 +13,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from workbench.regions.feature_store import FeatureStore
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
 
 
 @dataclass(frozen=True)

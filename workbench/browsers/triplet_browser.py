@@ -17,7 +17,7 @@ from workbench.browsers.triplet_state import TripletState
 from workbench.browsers.triplet_tiles import TripletSources, triplet_table
 from workbench.errors import WorkbenchError
 from workbench.figures.thumbnails import Thumbnails
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.triplet_lists import write_triplet_list
 from workbench.scenes.vocabulary import ROLES
 

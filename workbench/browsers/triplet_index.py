@@ -25,9 +25,9 @@ from workbench.browsers.triplet_index_writing import (
     write_triplet_index,
 )
 from workbench.errors import WorkbenchError
-from workbench.language.captions import triplet_keys
 from workbench.randomness import generator
 from workbench.scenes.bands import Counts
+from workbench.scenes.relations import triplet_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 __all__ = ["SORTS", "TripletIndex", "write_triplet_index"]

@@ -11,12 +11,10 @@ import pyarrow.compute as pc
 from workbench.browsers.caption_text import folded
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, save_array
-from workbench.language.candidates import distinct
-from workbench.language.captions import triplet_keys, triplets_of_keys
 from workbench.language.similarity import class_similarity
 from workbench.progress import track
 from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables, distinct_keys, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TABLE, CAPTION, PATHS = "triplets.arrow", "caption", "wordnet_paths.parquet"
@@ -45,7 +43,7 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
         stage = read_triplets(triplets)
     augmented = stage.augmented if stage else pd.DataFrame({role: np.empty(0, dtype=np.int64) for role in ROLES})
     groups = {"examples": _GroupedRows.of(train), "augmented": _GroupedRows.of(augmented)}
-    keys = distinct(np.concatenate([group.keys for group in groups.values()]))
+    keys = distinct_keys(np.concatenate([group.keys for group in groups.values()]))
     first = {name: group.first_of(keys) for name, group in groups.items()}
     unknown = np.full(len(keys), np.nan)
     columns = {

@@ -12,7 +12,7 @@ from workbench.browsers.triplet_index import TripletIndex
 from workbench.figures.scene_drawing import scene_of, scene_of_boxes, scene_svg
 from workbench.figures.thumbnails import Thumbnails
 from workbench.scenes.bands import BANDS
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES
 
 

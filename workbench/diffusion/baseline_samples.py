@@ -16,7 +16,7 @@ from workbench.diffusion.class_groups import (
     training_groups,
 )
 from workbench.randomness import row_normal
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 
 SAMPLES_PER_CHUNK = 1024
 NUMBERS_FOR_POOLING = 1 << 26

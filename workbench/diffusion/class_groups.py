@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
 # From the most specific to the least: the training rows that show what is asked for.

@@ -13,8 +13,8 @@ import pandas as pd
 
 from workbench.diffusion.vector_rows import ChosenRows, HardnessRows, Rows, StackedRows, chosen, stacked
 from workbench.errors import WorkbenchError
-from workbench.language.captions import distinct_triplets
 from workbench.language.triplets import AugmentedTriplets
+from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 
 if TYPE_CHECKING:
     from workbench.regions.feature_store import FeatureStore

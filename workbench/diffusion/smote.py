@@ -16,7 +16,7 @@ from workbench.diffusion.class_groups import (
 )
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 
 
 @dataclass(frozen=True)

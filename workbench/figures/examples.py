@@ -11,7 +11,7 @@ from workbench.figures.scene_drawing import scene_of
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 

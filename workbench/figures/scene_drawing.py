@@ -13,7 +13,7 @@ from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.regions.feature_store import FeatureStore
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
 
 MOST_HEIGHT_PX = 230
 BLANK_NOTE = "No picture files with these relations: boxes on a blank canvas."

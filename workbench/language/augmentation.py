@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.language.candidates import Candidates, TrainTriplets, distinct, find_candidates, in_sorted
+from workbench.language.candidates import Candidates, TrainTriplets, find_candidates
 from workbench.language.drawing_order import BALANCES, Causes, drawing_order
 from workbench.language.similarity import ClassSimilarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
+from workbench.scenes.relations import distinct_keys, in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 PAPER_THRESHOLD = 2.26
@@ -175,9 +176,9 @@ def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates
     if not allow_existing:
         keep &= ~in_sorted(candidates.key, train.key)
     if include is not None:
-        keep &= in_sorted(candidates.key, distinct(train.keys_of(include, "include")))
+        keep &= in_sorted(candidates.key, distinct_keys(train.keys_of(include, "include")))
     if exclude is not None:
-        keep &= ~in_sorted(candidates.key, distinct(train.keys_of(exclude, "exclude")))
+        keep &= ~in_sorted(candidates.key, distinct_keys(train.keys_of(exclude, "exclude")))
     return candidates.where(keep)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.scenes.relations import BITS_PER_CLASS, distinct_keys, in_sorted, triplet_keys, triplets_of_keys
 
 CELLS_PER_CHUNK = 4 << 20
 SUBJECT, OBJECT = 0, 1  # which end a source replaces
@@ -20,8 +21,8 @@ SUBJECT, OBJECT = 0, 1  # which end a source replaces
 class TrainTriplets:
     """The distinct triplets of a relations table, with the rows that hold each.
 
-    ``key`` (n,) int64 ascending, (subject * R + relation) * C + object; ``subject``, ``relation``, ``object`` (n,)
-    int64; ``rows`` (N,) row numbers grouped by triplet, those of triplet t being ``rows[first[t]:first[t + 1]]``.
+    ``key`` (n,) int64 ascending (``scenes.relations.triplet_keys``); ``subject``, ``relation``, ``object`` (n,) int64;
+    ``rows`` (N,) row numbers grouped by triplet, those of triplet t being ``rows[first[t]:first[t + 1]]``.
     """
 
     n_objects: int
@@ -39,8 +40,7 @@ class TrainTriplets:
         row_key = _keys(relations, n_objects, n_relations, "the training relations")
         rows = np.argsort(row_key, kind="stable")
         key, first = np.unique(row_key[rows], return_index=True)
-        subject, relation, obj = split_keys(key, n_objects, n_relations)
-        return cls(n_objects, n_relations, key, subject, relation, obj, rows, np.append(first, len(rows)))
+        return cls(n_objects, n_relations, key, *triplets_of_keys(key).T, rows, np.append(first, len(rows)))
 
     def keys_of(self, table: pd.DataFrame, what: str) -> np.ndarray:
         """Keys (n,) int64 of another table of triplets of the same vocabulary; ``what`` names it in an error."""
@@ -106,13 +106,11 @@ class Candidates:
     def _choose(self, train, mirror, similar, place, because, share) -> tuple[np.ndarray, np.ndarray]:
         s, r, o = self.subject[place], self.relation[place], self.object[place]
         # Sources with another object: the run of triplets (s, r, .). With another subject: the run of (., r, o).
-        low = np.searchsorted(train.key, (s * train.n_relations + r) * train.n_objects)
-        high = np.searchsorted(train.key, (s * train.n_relations + r + 1) * train.n_objects)
+        low, high = _runs(train.key, s, r)
         which, member = _expand(low, np.where(because == 2, low, high))
         fits = similar[train.object[member], o[which]]
         items, ends, sources = [which[fits]], [np.full(fits.sum(), OBJECT)], [member[fits]]
-        low = np.searchsorted(mirror.key, (r * train.n_objects + o) * train.n_objects)
-        high = np.searchsorted(mirror.key, (r * train.n_objects + o + 1) * train.n_objects)
+        low, high = _runs(mirror.key, r, o)
         which, member = _expand(low, np.where(because == 0, low, high))
         member = mirror.triplet[member]
         fits = similar[train.subject[member], s[which]]
@@ -132,30 +130,10 @@ def find_candidates(
     new_object = np.flatnonzero(by_relation | tail_objects[train.subject])
     new_subject = np.flatnonzero(by_relation | tail_objects[train.object])
     key_of_object = _replaced_keys(train, similar, new_object, train.object, 1)
-    key_of_subject = _replaced_keys(train, similar, new_subject, train.subject, train.n_relations * train.n_objects)
-    key = distinct(np.concatenate([key_of_object, key_of_subject]))
+    key_of_subject = _replaced_keys(train, similar, new_subject, train.subject, 1 << 2 * BITS_PER_CLASS)
+    key = distinct_keys(np.concatenate([key_of_object, key_of_subject]))
     ends = np.stack([in_sorted(key, key_of_subject), in_sorted(key, key_of_object)], axis=1)  # (n, 2)
-    return Candidates(key, ends, *split_keys(key, train.n_objects, train.n_relations), tail_objects, tail_relations)
-
-
-def split_keys(key: np.ndarray, n_objects: int, n_relations: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Subject, relation and object ids of triplet keys."""
-    pair, obj = np.divmod(key, n_objects)
-    subject, relation = np.divmod(pair, n_relations)
-    return subject, relation, obj
-
-
-def distinct(keys: np.ndarray) -> np.ndarray:
-    """The distinct keys, ascending; by sorting, which is several times faster here than numpy's hash-based unique."""
-    keys = np.sort(keys)
-    return keys[np.r_[True, keys[1:] != keys[:-1]]] if len(keys) else keys
-
-
-def in_sorted(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
-    """(n,) bool: which keys occur in an ascending array."""
-    if not len(ascending):
-        return np.zeros(len(keys), dtype=bool)
-    return ascending[np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)] == keys
+    return Candidates(key, ends, *triplets_of_keys(key).T, tail_objects, tail_relations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +145,7 @@ class _Mirror:
 
     @classmethod
     def of(cls, train: TrainTriplets) -> "_Mirror":
-        key = (train.relation * train.n_objects + train.object) * train.n_objects + train.subject
+        key = triplet_keys(train.relation, train.object, train.subject)
         order = np.argsort(key)
         return cls(key[order], order)
 
@@ -180,12 +158,18 @@ def _replaced_keys(train, similar, triplets, replaced, weight) -> np.ndarray:
     sizes = (first[1:] - first[:-1])[replaced[triplets]]
     for part in np.split(triplets, _cuts(sizes)):
         which, at = _expand(first[replaced[part]], first[replaced[part] + 1])
-        kept.append(distinct(train.key[part][which] + (new[at] - replaced[part][which]) * weight))
-    return distinct(np.concatenate(kept))
+        kept.append(distinct_keys(train.key[part][which] + (new[at] - replaced[part][which]) * weight))
+    return distinct_keys(np.concatenate(kept))
 
 
 def _cuts(sizes: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(np.cumsum(sizes) // CELLS_PER_CHUNK, prepend=0))
+
+
+def _runs(keys: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the ascending keys (first, second, any) start and end, for each of the pairs (n,)."""
+    start = triplet_keys(first, second, np.zeros_like(first))
+    return np.searchsorted(keys, start), np.searchsorted(keys, start + (1 << BITS_PER_CLASS))
 
 
 def _expand(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,4 +194,4 @@ def _keys(table: pd.DataFrame, n_objects: int, n_relations: int, what: str) -> n
                 f"{what}, row {unknown[0]}, column {role!r}: class id {ids[role][unknown[0]]} is unknown; "
                 f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
             )
-    return (ids["subject"] * n_relations + ids["relation"]) * n_objects + ids["object"]
+    return triplet_keys(*ids.values())

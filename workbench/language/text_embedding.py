@@ -9,7 +9,8 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
 from workbench.language.caption_store import CaptionStore
-from workbench.language.captions import distinct_captions, triplet_keys, triplets_of_keys
+from workbench.language.captions import distinct_captions
+from workbench.scenes.relations import triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 if TYPE_CHECKING:

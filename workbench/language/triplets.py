@@ -16,10 +16,10 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
-from workbench.language.candidates import distinct, in_sorted
-from workbench.language.captions import TripletIndex, captions_of, triplet_keys, triplets_of_keys
+from workbench.language.captions import captions_of
 from workbench.language.hardness import HardnessModel, fit_hardness, require_centres
 from workbench.progress import track
+from workbench.scenes.relations import TripletLookup, distinct_keys, in_sorted, triplet_keys, triplets_of_keys
 from workbench.scenes.triplet_lists import read_triplet_list
 from workbench.scenes.vocabulary import ROLES
 
@@ -62,7 +62,7 @@ def write_triplets(
     from workbench.language.similarity import class_similarity
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.scenes.bands import count_classes
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
     from workbench.scenes.vocabulary import Vocabulary
 
     folder = Path(folder)
@@ -121,8 +121,8 @@ class AugmentedTriplets:
         return self._index.rows(triplets)
 
     @cached_property
-    def _index(self) -> TripletIndex:
-        return TripletIndex(self.captions[list(ROLES)].to_numpy())
+    def _index(self) -> TripletLookup:
+        return TripletLookup(self.captions[list(ROLES)].to_numpy())
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:
@@ -157,8 +157,8 @@ def _lists_told(paths: dict[str, Path], lists: dict[str, pd.DataFrame]) -> Itera
 
 def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:
     """Distinct triplets of both tables with their ``caption`` and whether they are ``original``, in order of ids."""
-    known, new = (distinct(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
-    keys = distinct(np.concatenate([known, new]))
+    known, new = (distinct_keys(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
+    keys = distinct_keys(np.concatenate([known, new]))
     triplets = triplets_of_keys(keys)
     captions = {"caption": captions_of(triplets, vocabulary), "original": in_sorted(keys, known)}
     return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)

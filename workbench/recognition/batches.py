@@ -15,7 +15,7 @@ from workbench.recognition.feature_stream import FeatureStream, shuffled_images,
 from workbench.recognition.fitting import ALONE, Batch
 from workbench.recognition.scene_features import ImageScenes
 from workbench.recognition.stored_features import FeatureRows
-from workbench.scenes.class_rows import rows_by_class
+from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
 

@@ -18,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.regions.feature_shards import FeatureShards
 from workbench.regions.feature_store_manifest import read_manifest
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.scenes.relation_tables import TABLES, read_tables
+from workbench.scenes.relations import TABLES, read_tables
 
 __all__ = ["FeatureStore", "FeatureStoreWriter"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.regions.shard_files import KINDS
-from workbench.scenes.relation_tables import TABLES, rows_in
+from workbench.scenes.relations import TABLES, rows_in
 
 MANIFEST = "bank.json"
 SUPPORTS = ("signed", "rectified")

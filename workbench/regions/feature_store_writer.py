@@ -20,7 +20,7 @@ from workbench.regions.feature_store_manifest import (
     write_tables,
 )
 from workbench.regions.shard_files import BYTES_PER_SHARD, FILE_NAMES, ShardFile, halved
-from workbench.scenes.relation_tables import TABLES
+from workbench.scenes.relations import TABLES
 
 __all__ = ["ENTITY_REGIONS", "FeatureStoreWriter"]
 

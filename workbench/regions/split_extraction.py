@@ -27,7 +27,7 @@ from workbench.regions.region_features import RegionNetwork, region_features, us
 from workbench.regions.region_rows import RegionsByImage, without_images
 from workbench.regions.shard_files import KINDS
 from workbench.scenes.annotations import Annotations
-from workbench.scenes.relation_tables import TABLES
+from workbench.scenes.relations import TABLES
 from workbench.stopping import Stopped, StopRequest
 
 # What was found about each picture; it makes a damaged shard again to the same bytes.

@@ -27,7 +27,7 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     """
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
 
     features = features_of(run, data)
     triplets = _found(run, "triplets")
@@ -68,7 +68,7 @@ def prediction_browser(
     """Test pictures with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
     from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.scenes.bands import count_classes
-    from workbench.scenes.relation_tables import RelationTables
+    from workbench.scenes.relations import RelationTables
     from workbench.scenes.vocabulary import Vocabulary
 
     if evaluations is None:

@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.paths import imported_folder, runs_folder
 from workbench.scenes.annotations import SPLITS
-from workbench.scenes.relation_tables import MANIFESTS
+from workbench.scenes.relations import MANIFESTS
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 TABLES = ("images", "boxes", "relations")

@@ -8,7 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.paths import lists_folder
 from workbench.scenes.annotations import SPLITS
-from workbench.scenes.relation_tables import RelationTables
+from workbench.scenes.relations import RelationTables
 from workbench.stages import Run, Stage
 
 SOURCE_FILE = "source.json"

@@ -21,7 +21,7 @@ from workbench.scenes.data_card import data_card
 from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
 from workbench.scenes.known_data_sets import KNOWN, VRD, KnownDataSet
 from workbench.scenes.problems import Problem, count_problems
-from workbench.scenes.relation_tables import RelationTables, write_relation_tables
+from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.upstream_files import (
     TRAIN_TRIPLETS,
     compare_frequencies,

@@ -1,4 +1,4 @@
-"""The tables of one split on disk: what notebooks read, with region features beside them or without.
+"""The tables of one split on disk, and its triplets as one integer each.
 
 A folder holds ``images.parquet``, ``boxes.parquet`` and ``relations.parquet`` in the columns of ``Annotations``. A
 feature store is such a folder with features; a data set that was only added, such as one without its pictures, is such
@@ -7,12 +7,18 @@ a folder with ``tables.json``, written last.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
-from workbench.scenes.annotations import BOX_COLUMNS, Annotations
+from workbench.scenes.boxes import BOX_COLUMNS
+from workbench.scenes.vocabulary import ROLES
+
+if TYPE_CHECKING:
+    from workbench.scenes.annotations import Annotations
 
 TABLES = ("images", "boxes", "relations")
 MANIFESTS = ("bank.json", "tables.json")
@@ -21,6 +27,7 @@ COLUMNS = {
     "boxes": ("image", *BOX_COLUMNS, "object_class"),
     "relations": ("image", "subject_box", "object_box", "subject", "relation", "object"),
 }
+BITS_PER_CLASS = 21  # of a triplet's key, which is an int64
 AGAIN = "Delete the folder and make it again."
 
 
@@ -49,7 +56,7 @@ class RelationTables:
         return len(self.relations)
 
 
-def write_relation_tables(folder: Path, annotations: Annotations) -> None:
+def write_relation_tables(folder: Path, annotations: "Annotations") -> None:
     """Write a split's three tables, then ``tables.json``."""
     folder = Path(folder)
     tables = {name: getattr(annotations, name) for name in TABLES}
@@ -74,6 +81,71 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
     tables = {name: _read_table(Path(folder) / f"{name}.parquet", rows[name]) for name in TABLES}
     _require_inside(Path(folder), tables)
     return tables
+
+
+def rows_by_class(classes: np.ndarray) -> dict[int, np.ndarray]:
+    """Ascending row numbers (n,) int64 of each class that occurs in ``classes`` (N,), by ascending class."""
+    classes = np.asarray(classes)
+    order = np.argsort(classes, kind="stable")
+    distinct, starts = np.unique(classes[order], return_index=True)
+    return dict(zip(distinct.tolist(), np.split(order, starts)[1:], strict=True))
+
+
+def distinct_triplets(subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct triplets (M, 3) int64 in ascending order, and for each of N triplets its row (N,) int64."""
+    keys, row = np.unique(triplet_keys(subject, relation, object), return_inverse=True)
+    return triplets_of_keys(keys), row
+
+
+def triplet_keys(subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> np.ndarray:
+    """One number (n,) int64 for each triplet of class ids, in the order of (subject, relation, object).
+
+    It depends on no vocabulary. WorkbenchError for an id below 0 or above two million.
+    """
+    keys = np.zeros(len(subject), dtype=np.int64)
+    for role, ids in zip(ROLES, (subject, relation, object), strict=True):
+        ids = np.asarray(ids, dtype=np.int64).reshape(-1)
+        wrong = ids[(ids < 0) | (ids >> BITS_PER_CLASS != 0)]
+        if len(wrong):
+            raise WorkbenchError(f"{role} class {wrong[0]} is no class id. Use the table of this vocabulary.")
+        keys = keys << BITS_PER_CLASS | ids
+    return keys
+
+
+def triplets_of_keys(keys: np.ndarray) -> np.ndarray:
+    """The triplets (n, 3) int64 of keys (n,)."""
+    low = (1 << BITS_PER_CLASS) - 1
+    return np.stack([keys >> 2 * BITS_PER_CLASS, keys >> BITS_PER_CLASS & low, keys & low], axis=1)
+
+
+class TripletLookup:
+    """Finds triplets among N stored ones: an ascending key and a row number each, 16 bytes."""
+
+    def __init__(self, triplets: np.ndarray):
+        keys = triplet_keys(*np.asarray(triplets).reshape(-1, 3).T)
+        self._row = np.argsort(keys, kind="stable")
+        self._keys = keys[self._row]
+
+    def rows(self, triplets: np.ndarray) -> np.ndarray:
+        """The stored row (n,) int64 of each of the triplets (n, 3), of several the first, -1 where none is."""
+        keys = triplet_keys(*np.asarray(triplets).reshape(-1, 3).T)
+        if not len(self._keys):
+            return np.full(len(keys), -1)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, self._row[place], -1)
+
+
+def distinct_keys(keys: np.ndarray) -> np.ndarray:
+    """The distinct keys, ascending; by sorting, which is several times faster here than NumPy's hash-based unique."""
+    keys = np.sort(keys)
+    return keys[np.r_[True, keys[1:] != keys[:-1]]] if len(keys) else keys
+
+
+def in_sorted(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """(n,) bool: which keys occur in an ascending array."""
+    if not len(ascending):
+        return np.zeros(len(keys), dtype=bool)
+    return ascending[np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)] == keys
 
 
 def _read_table(path: Path, rows: int) -> pd.DataFrame:
