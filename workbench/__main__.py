@@ -21,7 +21,7 @@ _EXAMPLES = """examples:
   workbench data check FOLDER                    all problems of an annotation folder
   workbench data add gqa-lt --root data/raw      a downloaded data set, its data card
   workbench plan --profile gqa-lt --gpus 4       bytes, operations, hours, before anything runs
-  workbench browse runs --theme dark             the browsers by themselves, in the browser of this machine
+  workbench browse map --theme dark              the browsers by themselves, in the browser of this machine
 """
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image, ImageColor
 
-from workbench.figures.palette import BAND_COLOURS, ROLE_COLOURS
+from workbench.figures.style import BAND_COLOURS, ROLE_COLOURS
 from workbench.runs.notebooks import run_profile
 
 from .pages import WINDOW, NotebookPage

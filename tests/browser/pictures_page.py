@@ -3,8 +3,8 @@
 from workbench.browsers.paging import Paging
 from workbench.browsers.panel import Shown
 from workbench.browsers.templates import FOLDER, environment
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.errors import WorkbenchError
-from workbench.figures.thumbnails import Thumbnails
 from workbench.stages import Run
 
 SOURCE = """{% import "controls.html.j2" as controls %}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from workbench.figures.palette import GROUNDS
+from workbench.figures.style import GROUNDS
 
 # Where the points of the trace whose name begins with a word lie on the screen, as (x, y) pixels of the window.
 PLACES = """(figure, name) => {

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from tests.upstream.ltvrr_tables import read_result_csv
-from workbench.figures import fidelity, language, long_tail, results, trade_off, training
+from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.data_card_page import write_data_card
-from workbench.figures.figure_text import LONGEST_NAME, LONGEST_TICK, plain_text
-from workbench.figures.palette import SMALL_FONT_PX
+from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
 from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.runs.report_tables import page_link
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
@@ -24,7 +23,7 @@ from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.spelling import spelt, spelt_lines
-from workbench.tables import claims, printed
+from workbench.tables import claims, printed, trade_off
 from workbench.tables import results as table_results
 
 HOSTILE = (
@@ -141,7 +140,7 @@ def made_figures(tmp_path, names) -> dict:
         "similarity_matrix": language.similarity_matrix(vectors @ vectors.T, names, np.arange(count), -9.0),
         "name_similarity": language.name_similarity(vectors, names),
         "augmented_by_class": language.augmented_by_class(relations.assign(band="few"), names, "subject"),
-        "per_class_change": results.per_class_change(change),
+        "per_class_change": results.per_class_figure(change),
         "band_bars": results.band_bars(bars),
         "training_curves": training.training_curves(every),
         "fidelity_bars": fidelity.fidelity_bars(report, {name: name for name in names}),

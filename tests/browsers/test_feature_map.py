@@ -15,7 +15,7 @@ from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.browsers.map_neighbours import RealNeighbours
 from workbench.browsers.map_page import FIDELITY_METRICS
 from workbench.errors import WorkbenchError
-from workbench.figures.palette import GROUNDS
+from workbench.figures.style import GROUNDS
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from workbench.browsers.panel import Panel, Shown
+from workbench.browsers.scene_drawing import Scene, scene_svg
 from workbench.browsers.static_twin import static_html
 from workbench.browsers.templates import FOLDER, render, stylesheet
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.errors import WorkbenchError
-from workbench.figures import palette
-from workbench.figures.page_templates import environment
-from workbench.figures.scene_drawing import Scene, scene_svg
-from workbench.figures.thumbnails import Thumbnails
+from workbench.figures import style
+from workbench.figures.pages import environment
 
 
 class Counter(Shown):
@@ -124,8 +124,8 @@ def test_controls_escape_what_they_are_given():
 
 def test_css_has_the_palette_and_no_small_letters():
     css = stylesheet()
-    meant = palette.BAND_COLOURS | palette.ROLE_COLOURS | palette.SOURCE_COLOURS | palette.RIGHT_WRONG_COLOURS
-    meant |= palette.BEFORE_AFTER_COLOURS
+    meant = style.BAND_COLOURS | style.ROLE_COLOURS | style.SOURCE_COLOURS | style.RIGHT_WRONG_COLOURS
+    meant |= style.BEFORE_AFTER_COLOURS
     for name, colour in re.findall(r"--wb-([a-z]+): (#[0-9A-F]{6});", css):
         assert meant[name] == colour, name
     assert all(float(size) >= 12 for size in re.findall(r"font(?:-size)?:[^;]*?([\d.]+)px", css))

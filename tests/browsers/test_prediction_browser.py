@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from workbench.browsers import changes
 from workbench.browsers.prediction_browser import PredictionBrowser
 from workbench.browsers.prediction_pair import PLACES
 from workbench.browsers.prediction_state import ROLE_CHOICES, WHAT_CHOICES
 from workbench.browsers.prediction_tiles import change_word
 from workbench.errors import WorkbenchError
-from workbench.figures import changes
 from workbench.recognition.evaluation import TOP, prediction_table
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.relations import RelationTables

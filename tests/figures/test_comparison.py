@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.browsers import changes
 from workbench.errors import WorkbenchError
-from workbench.figures import changes, comparison
+from workbench.figures import results
 from workbench.recognition.losses import LOSSES
 
 BANDS = ("many", "medium", "few", "all")
@@ -25,15 +26,15 @@ def made_results(values: dict[str, float]) -> pd.DataFrame:
 
 
 def test_every_loss_has_a_title_of_its_own():
-    assert set(comparison.LOSS_TITLES) == set(LOSSES)
+    assert set(results.LOSS_TITLES) == set(LOSSES)
     choices = [
         {"vilhub_scale": scale, "relmix": rule} for scale in (0.0, 1.0) for rule in ("none", "clean", "upstream")
     ]
-    titles = {comparison.training_title(loss, **choice) for loss in LOSSES for choice in choices}
+    titles = {results.training_title(loss, **choice) for loss in LOSSES for choice in choices}
     assert len(titles) == len(LOSSES) * len(choices)
-    assert comparison.training_title("ce", vilhub_scale=9.0, relmix="clean") == "CE + VilHub + RelMix"
+    assert results.training_title("ce", vilhub_scale=9.0, relmix="clean") == "CE + VilHub + RelMix"
     with pytest.raises(WorkbenchError, match="'cee' is not known"):
-        comparison.training_title("cee")
+        results.training_title("cee")
 
 
 def test_validation_table_shows_what_was_chosen_and_nothing_else():
@@ -42,14 +43,14 @@ def test_validation_table_shows_what_was_chosen_and_nothing_else():
     tau = {"relation": 0.25, "object": 2.0, "subject": 1.0}
     stages = {"CE": trained, "adjusted": {"tau": tau}, "tuned": trained | {"learning_rate": 1e-4, "weight_share": 0.5}}
     stages = {title: SimpleNamespace(metrics=metrics | accuracies) for title, metrics in stages.items()}
-    chosen = comparison.validation_table(stages).filter(like="chosen")
+    chosen = results.validation_table(stages).filter(like="chosen")
     assert chosen.loc["CE"].tolist() == ["", "3", "", ""]
     assert chosen.loc["adjusted"].tolist() == ["", "", "", "1 0.25 2"]
     assert chosen.loc["tuned"].tolist() == ["0.0001", "3", "0.5", ""]
 
 
 def test_results_table_keeps_order_and_columns():
-    table = comparison.results_table(made_results({"WCE": 2.0, "CE": 1.0}), "exact")
+    table = results.results_table(made_results({"WCE": 2.0, "CE": 1.0}), "exact")
     assert table.index.tolist() == ["WCE", "CE"]
     assert table.shape == (2, 9)
 
@@ -57,7 +58,7 @@ def test_results_table_keeps_order_and_columns():
 @pytest.mark.parametrize(("ours", "word"), [(9.0, "raises"), (1.0, "does not raise"), (5.0, "does not raise")])
 def test_verdict_says_what_happened(ours, word):
     results = made_results({"CE": 5.0, "WCE": 6.0, "CE + DiffAugment": ours})
-    text = comparison.verdict(results, baseline="CE", method="CE + DiffAugment")
+    text = results.verdict(results, baseline="CE", method="CE + DiffAugment")
     assert word in text
     assert "WCE" in text
     assert ("above" in text.replace("not above", "")) == (ours > 6.0)
@@ -66,10 +67,10 @@ def test_verdict_says_what_happened(ours, word):
 def test_an_empty_band_survives():
     results = made_results({"CE": 5.0, "CE + DiffAugment": 7.0})
     results.loc[results["band"] == "few", "accuracy"] = np.nan
-    metrics = comparison.headline_metrics(results, baseline="CE", architecture="reltransformer")
+    metrics = results.headline_metrics(results, baseline="CE", architecture="reltransformer")
     assert metrics["architecture"] == "reltransformer"
     assert metrics["variants"]["CE"]["exact combined few"] is None
-    assert comparison.results_table(results, "exact").shape == (2, 9)
+    assert results.results_table(results, "exact").shape == (2, 9)
 
 
 def test_changed_rows_are_half_fixed_half_broken():

@@ -95,7 +95,7 @@ def test_per_class_change_shows_points_of_each_class():
         "role": ["subject", "subject", "relation"], "name": ["a", "b", "on"], "band": ["many", "few", "many"],
         "n_train": [9, 1, 5], "n_test": [3, 3, 3], "before": [50.0, 0.0, 10.0], "after": [40.0, 30.0, 10.0],
     })  # fmt: skip
-    figure = results.per_class_change(change)
+    figure = results.per_class_figure(change)
     assert sorted(value for trace in figure.data for value in trace.y) == [-10.0, 0.0, 30.0]
 
 

@@ -71,19 +71,18 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
 
 
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):
-    assert main(["browse", "run"]) == 2
-    assert "Did you mean 'runs'" in capsys.readouterr().err
+    assert main(["browse", "maps"]) == 2
+    assert "Did you mean 'map'" in capsys.readouterr().err
     monkeypatch.setitem(browsing.OPENINGS, "toy", browsing.Opening("Toy", lambda run, data, images: Toy()))
     (toy_project / "data" / "runs" / "trial").mkdir(parents=True)
     write_json(toy_project / "reports" / "older" / "run.json", {})
     assert main(["browse", "toy", "--run", "trail"]) == 2
     told = capsys.readouterr().err
     assert "Did you mean 'trial'" in told and "older, trial" in told
-    assert main(["browse", "runs", "--run", "../x"]) == 2 and "../x" in capsys.readouterr().err
+    assert main(["browse", "map", "--run", "../x"]) == 2 and "../x" in capsys.readouterr().err
     for port in ("-1", "70000"):
-        assert (
-            main(["browse", "runs", "--no-browser", "--port", port]) == 2 and f"port {port}" in capsys.readouterr().err
-        )
+        assert main(["browse", "map", "--run", "trial", "--no-browser", "--port", port]) == 2
+        assert f"port {port}" in capsys.readouterr().err
     assert browsing.known_run("older").name == "older"
     assert list(browsing.asked_openings([])) == list(browsing.OPENINGS)
 
@@ -92,8 +91,8 @@ def test_options_have_their_defaults(tmp_path):
     parsed = build_parser().parse_args(["browse"])
     assert (parsed.browsers, parsed.run, parsed.data, parsed.images) == ([], None, "", None)
     assert (parsed.port, parsed.theme, parsed.no_browser) == (8866, "light", False)
-    parsed = build_parser().parse_args(["browse", "runs", "--images", str(tmp_path), "--theme", "dark"])
-    assert (parsed.browsers, parsed.images, parsed.theme) == (["runs"], tmp_path, "dark")
+    parsed = build_parser().parse_args(["browse", "map", "--images", str(tmp_path), "--theme", "dark"])
+    assert (parsed.browsers, parsed.images, parsed.theme) == (["map"], tmp_path, "dark")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch,
 
 def test_the_notebook_is_the_same_for_every_request_and_runs(toy_project, tmp_path, monkeypatch):
     path = write_notebook(tmp_path)
-    request = {"browsers": ["runs"], "run": "'); 1 / 0", "data": "", "images": "", "root": str(toy_project)}
+    request = {"browsers": ["map"], "run": "'); 1 / 0", "data": "", "images": "", "root": str(toy_project)}
     write_json(tmp_path / "request.json", request | {"run": "toy"})
     notebook = nbformat.read(path, as_version=4)
     assert [cell.source for cell in notebook.cells] == [CELL] and "toy" not in path.read_text()
@@ -126,9 +125,10 @@ def test_the_notebook_is_the_same_for_every_request_and_runs(toy_project, tmp_pa
 
 @pytest.fixture
 def served(toy_project, tmp_path):
-    """``workbench browse runs`` as a process, and its address."""
+    """``workbench browse map`` as a process, and its address."""
+    (toy_project / "data" / "runs" / "demo").mkdir(parents=True)
     (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-m", "workbench", "browse", "runs", "--port", "0", "--no-browser"]
+    command = [sys.executable, "-m", "workbench", "browse", "map", "--port", "0", "--no-browser"]
     variables = dict(os.environ) | {"TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process, process.stdout.readline().strip()
@@ -161,7 +161,7 @@ def test_nothing_is_answered_without_the_token_and_nothing_remains(served, tmp_p
     assert status(f"{host}/api/kernels/{KERNEL}", jar, Host="elsewhere.example") == 403
 
     port = host.rpartition(":")[2]
-    assert main(["browse", "runs", "--port", port, "--no-browser"]) == 2
+    assert main(["browse", "map", "--port", port, "--no-browser"]) == 2
     told = capsys.readouterr().err
     assert f"port {port}" in told and "--port" in told
 

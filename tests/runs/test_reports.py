@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.runs.report_tables import told
+from workbench.figures.pages import told
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
 
 HOSTILE = "</script><script>document.title='attacked'</script>"

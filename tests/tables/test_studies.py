@@ -10,8 +10,7 @@ from scipy import stats
 
 from workbench.diffusion import rivals
 from workbench.errors import WorkbenchError
-from workbench.figures import trade_off
-from workbench.tables import claims, printed, reproduced
+from workbench.tables import claims, printed, reproduced, trade_off
 from workbench.tables import results as table_results
 from workbench.tables.intervals import paired_interval
 from workbench.tables.paper import CLASSES, COLUMNS, TABLES

@@ -18,9 +18,9 @@ from workbench.browsers.map_points import MapPoints
 from workbench.browsers.map_state import MapState
 from workbench.browsers.paging import Paging
 from workbench.browsers.panel import Panel, Shown, error_html
+from workbench.browsers.scene_drawing import blank_note
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.errors import WorkbenchError
-from workbench.figures.scene_drawing import blank_note
-from workbench.figures.thumbnails import Thumbnails
 from workbench.progress import headless
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -6,8 +6,14 @@ import numpy as np
 
 from workbench.browsers.map_points import SOURCES, MapPoints
 from workbench.errors import WorkbenchError
-from workbench.figures.figure_text import plain_text
-from workbench.figures.palette import BAND_COLOURS, CLASS_COLOURS, OTHER_COLOUR, RIGHT_WRONG_COLOURS, SOURCE_COLOURS
+from workbench.figures.style import (
+    BAND_COLOURS,
+    CLASS_COLOURS,
+    OTHER_COLOUR,
+    RIGHT_WRONG_COLOURS,
+    SOURCE_COLOURS,
+    plain_text,
+)
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 

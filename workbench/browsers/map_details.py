@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from workbench.browsers.map_neighbours import RealNeighbours
 from workbench.browsers.map_points import MapPoints
-from workbench.figures.scene_drawing import scene_of, scene_of_boxes, scene_svg
-from workbench.figures.thumbnails import Thumbnails
+from workbench.browsers.scene_drawing import scene_of, scene_of_boxes, scene_svg
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES
 

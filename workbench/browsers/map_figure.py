@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from workbench.browsers.map_colours import MOST_GROUPS, Group
 from workbench.browsers.map_points import MapPoints
-from workbench.figures.palette import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
+from workbench.figures.style import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
 
 HEIGHT_PX = 620
 REAL_SIZE_PX, GENERATED_SIZE_PX = 3, 5

@@ -14,7 +14,7 @@ from workbench.browsers.paging import Paging
 from workbench.browsers.templates import render
 from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import HEADLINE_METRICS
-from workbench.runs.report_tables import told
+from workbench.figures.pages import told
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 

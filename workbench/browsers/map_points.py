@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.figures.figure_text import plain_texts
+from workbench.figures.style import plain_texts
 from workbench.language.captions import captions_of
 from workbench.scenes.bands import BANDS, band_places, count_classes
 from workbench.scenes.relations import distinct_triplets

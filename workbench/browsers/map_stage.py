@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.errors import WorkbenchError
-from workbench.figures.examples import equal_rows
+from workbench.figures.fidelity import equal_rows
 from workbench.files import atomic_path
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track

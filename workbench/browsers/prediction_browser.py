@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.browsers import prediction_page as page
+from workbench.browsers.changes import changed_rows
 from workbench.browsers.paging import Paging
 from workbench.browsers.panel import Shown
 from workbench.browsers.prediction_filters import RowOrder, filter_counts, matching
@@ -17,9 +18,8 @@ from workbench.browsers.prediction_pair import PredictionPair, Predictions, clas
 from workbench.browsers.prediction_state import PredictionState
 from workbench.browsers.prediction_tiles import PredictedSplit
 from workbench.browsers.static_twin import sheet_html
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.errors import WorkbenchError
-from workbench.figures.changes import changed_rows
-from workbench.figures.thumbnails import Thumbnails
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

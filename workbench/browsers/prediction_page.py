@@ -15,8 +15,8 @@ from workbench.browsers.prediction_state import (
     PredictionState,
 )
 from workbench.browsers.prediction_tiles import PredictedSplit, prediction_tile
+from workbench.browsers.scene_drawing import blank_note
 from workbench.browsers.templates import render
-from workbench.figures.scene_drawing import blank_note
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from workbench.browsers.changes import EVALUATE_AGAIN, change_masks, read_predictions
 from workbench.errors import WorkbenchError
-from workbench.figures.changes import EVALUATE_AGAIN, change_masks, read_predictions
 from workbench.scenes.bands import Counts, band_of_class, band_places
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.browsers.prediction_pair import PredictionPair, Predictions
-from workbench.figures.scene_drawing import scene_of, scene_svg
-from workbench.figures.thumbnails import Thumbnails
+from workbench.browsers.scene_drawing import scene_of, scene_svg
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

@@ -6,8 +6,8 @@ from base64 import b64encode
 from typing import Protocol
 
 from workbench.browsers.templates import stylesheet
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.errors import WorkbenchError
-from workbench.figures.thumbnails import Thumbnails
 
 _REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
 _PICTURE = re.compile(r'data-picture="([0-9a-f]+)"')

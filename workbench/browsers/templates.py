@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.figures.page_templates import environment
+from workbench.figures.pages import environment
 
 FOLDER = Path(__file__).parent
 

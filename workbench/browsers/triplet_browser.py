@@ -10,13 +10,13 @@ import pandas as pd
 
 from workbench.browsers.paging import Paging
 from workbench.browsers.panel import Shown
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage
 from workbench.browsers.triplet_query import Matches, facets, search
 from workbench.browsers.triplet_state import TripletState
 from workbench.browsers.triplet_tiles import TripletSources, triplet_table
 from workbench.errors import WorkbenchError
-from workbench.figures.thumbnails import Thumbnails
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.triplet_lists import write_triplet_list
 from workbench.scenes.vocabulary import ROLES

@@ -12,12 +12,12 @@ from markupsafe import Markup
 from workbench.browsers.nearest_triplets import nearest_triplets
 from workbench.browsers.paging import Paging
 from workbench.browsers.rank_frequency_bars import class_bars
+from workbench.browsers.scene_drawing import blank_note, scene_of, scene_svg
 from workbench.browsers.templates import render
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_query import Matches
 from workbench.browsers.triplet_state import TripletState
 from workbench.browsers.triplet_tiles import TripletSources, origin_of, parts, seed_drawings, tile
-from workbench.figures.scene_drawing import blank_note, scene_of, scene_svg
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 

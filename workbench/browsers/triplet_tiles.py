@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from workbench.browsers.scene_drawing import scene_of, scene_of_boxes, scene_svg
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.browsers.triplet_index import TripletIndex
-from workbench.figures.scene_drawing import scene_of, scene_of_boxes, scene_svg
-from workbench.figures.thumbnails import Thumbnails
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES

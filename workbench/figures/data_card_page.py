@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.figures.page_templates import own_style, rendered, write_page_text
-from workbench.figures.palette import BAND_COLOURS
-from workbench.runs.report_tables import told
+from workbench.figures.pages import own_style, rendered, told, write_page_text
+from workbench.figures.style import BAND_COLOURS
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.bands import BANDS
 from workbench.scenes.problems import Problem, format_report

@@ -1,20 +1,25 @@
 """Figures of fidelity: generated features beside their floor and the simple baselines."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.figure_text import names_axis, plain_text, plain_texts
-from workbench.figures.palette import (
+from workbench.figures.style import (
     FLOOR_COLOUR,
     FONT_SIZE_PX,
     GUIDE_COLOUR,
     SMALL_FONT_PX,
     SOURCE_COLOURS,
     figure,
+    names_axis,
+    plain_text,
+    plain_texts,
     use_workbench_style,
 )
+from workbench.randomness import generator
 
 HEADLINE_METRICS = {
     "frechet_pca": "Frechet distance, PCA-256 ↓",
@@ -86,3 +91,18 @@ def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
     picture.update_xaxes(title="real rows")
     picture.update_yaxes(title="generated rows")
     return picture.update_layout(title=f"{real.shape[1]:,} dimensions of the union feature", height=430, margin_t=100)
+
+
+def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """As many random generated rows as real ones, at most ``most``: (rows of generated, rows of real), ascending."""
+    count = min(n_generated, n_real, most)
+    draws = (generator(seed, "equal rows", kind).permutation(n)[:count] for kind, n in
+             (("generated", n_generated), ("real", n_real)))  # fmt: skip
+    generated, real = (np.sort(draw) for draw in draws)
+    return generated, real
+
+
+def norms(path: Path) -> dict[str, np.ndarray]:
+    """The norms that `fidelity_study` wrote, by sample set."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -7,15 +7,19 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.figure_text import names_axis, plain_text, plain_texts
-from workbench.figures.palette import (
+from workbench.figures.style import (
     BAND_COLOURS,
     DIVERGING_SCALE,
     SEQUENTIAL_SCALE,
     SOURCE_COLOURS,
     figure,
+    names_axis,
+    plain_text,
+    plain_texts,
     use_workbench_style,
 )
+from workbench.randomness import generator
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.ndarray) -> go.Figure:
@@ -121,3 +125,48 @@ def _name_matrix(values: np.ndarray, names: Sequence[str], **heatmap: object) ->
 def _transparent(colour: str, opacity: float = 0.2) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def augmented_examples(
+    augmented: pd.DataFrame, relations: pd.DataFrame, vocabulary: Vocabulary, similarity, *, rows: int, seed: int
+) -> pd.DataFrame:
+    """Random augmented triplets with the training triplet they come from and the path through WordNet."""
+    chosen = np.sort(generator(seed, "augmented examples").permutation(len(augmented))[:rows])
+    lines = []
+    for row in augmented.iloc[chosen].itertuples():
+        source = relations.iloc[row.source_row]
+        new_class = row.subject if row.replaced == "subject" else row.object
+        lines.append({
+            "because of": f"{row.because} ({row.band})",
+            "in train": vocabulary.caption(*(int(source[role]) for role in ROLES)),
+            "augmented": vocabulary.caption(row.subject, row.relation, row.object),
+            "replaced": row.replaced,
+            "LCH": round(float(row.lch), 3),
+            "path": ", ".join(similarity.path(int(row.replaced_class), int(new_class))),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entropy: np.ndarray) -> dict[str, float]:
+    """Headline numbers of notebook 02 from an open triplets folder, the similarities, and entropies of originals."""
+    augmented, captions = triplets.augmented, triplets.captions
+    original = captions["original"].to_numpy()
+    metrics = {
+        "original captions": int(original.sum()),
+        "augmented triplets": len(augmented),
+        "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
+        "object names without a noun synset": len(similarity.without_synset),
+        "hardness centres": len(triplets.hardness.centres),
+        "median entropy of original captions, nats": float(np.median(entropy)),
+    }
+    for band in ("medium", "few"):
+        metrics[f"augmented for {band}"] = int((augmented["band"] == band).sum())
+        tail = set(np.flatnonzero(relation_band == band))
+        reached = tail & set(augmented["relation"])
+        metrics[f"{band} relations reached, share"] = len(reached) / len(tail) if tail else float("nan")
+    return metrics
+
+
+def some_rows(n: int, *, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` of ``n`` row numbers, drawn by ``seed``, ascending."""
+    return np.sort(generator(seed, "some rows").permutation(n)[:most])

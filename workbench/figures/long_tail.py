@@ -1,14 +1,16 @@
 """Figures of the long tail: how often each class occurs, and which triplets exist."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.figure_text import names_axis, plain_texts
-from workbench.figures.palette import BAND_COLOURS, SEQUENTIAL_SCALE, use_workbench_style
+from workbench.figures.style import BAND_COLOURS, SEQUENTIAL_SCALE, names_axis, plain_texts, use_workbench_style
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.relations import RelationTables
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 def class_table(counts: Counts, vocabulary: Vocabulary) -> pd.DataFrame:
@@ -86,3 +88,39 @@ def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 
     figure.update_xaxes(title="relation, by frequency", tickangle=-45, **names_axis(columns))
     title = f"{filled:.0%} of the subject-relation cells have an example"
     return figure.update_layout(title=title, height=180 + 18 * len(subjects), margin={"t": 70, "b": 150, "l": 130})
+
+
+def split_table(tables: Mapping[str, RelationTables], vocabulary: Vocabulary) -> pd.DataFrame:
+    """One row per split: images, relations, distinct triplets, those train lacks, and classes without an example."""
+    seen, rows = _triplets(tables["train"]), {}
+    for split, table in tables.items():
+        distinct = _triplets(table)
+        rows[split] = {
+            "images": len(table.images),
+            "relations": len(table.relations),
+            "distinct triplets": len(distinct),
+            "unseen triplets": len(distinct.difference(seen)),
+            "subject classes absent": len(vocabulary.objects) - table.relations["subject"].nunique(),
+            "object classes absent": len(vocabulary.objects) - table.relations["object"].nunique(),
+            "relation classes absent": len(vocabulary.relations) - table.relations["relation"].nunique(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _triplets(table: RelationTables) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table.relations[list(ROLES)].drop_duplicates())
+
+
+def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, float]:
+    """Headline numbers of notebook 01 from `class_table` and `split_table`."""
+    metrics: dict[str, float] = {}
+    for kind, here in classes.groupby("kind"):
+        seen = here.loc[here["count"] > 0, "count"]
+        metrics[f"{kind} classes"] = len(here)
+        metrics[f"{kind} imbalance (most / fewest)"] = float(seen.max() / seen.min())
+        metrics[f"{kind} examples of the rarest class"] = int(seen.min())
+    for split, row in splits.iterrows():
+        metrics[f"{split} relations"] = int(row["relations"])
+    if "test" in splits.index:
+        metrics["unseen triplets in test"] = int(splits.loc["test", "unseen triplets"])
+    return metrics

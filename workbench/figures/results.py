@@ -1,18 +1,190 @@
-"""Figures of recognition: per-class change and bands, before and after DiffAugment."""
+"""Recognisers side by side: results by band, change of every class, headline numbers, and the figures of them."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.figure_text import plain_text, plain_texts
-from workbench.figures.palette import BAND_COLOURS, SERIES_COLOURS, SMALL_FONT_PX, use_workbench_style
+from workbench.errors import WorkbenchError
+from workbench.figures.style import (
+    BAND_COLOURS,
+    SERIES_COLOURS,
+    SMALL_FONT_PX,
+    plain_text,
+    plain_texts,
+    use_workbench_style,
+)
 from workbench.scenes.bands import BANDS
+from workbench.scenes.vocabulary import ROLES
 
+LOSS_TITLES = {
+    "ce": "CE",
+    "wce": "WCE",
+    "logit_adjusted": "logit adjustment",
+    "focal": "focal loss",
+    "focal_upstream": "focal loss as upstream codes it",
+    "weighted_focal": "weighted focal loss",
+    "weighted_focal_upstream": "weighted focal loss as upstream codes it",
+    "equalization": "equalization loss",
+    "equalization_upstream": "equalization loss as upstream codes it",
+}
+COLUMN_ROLES = ("subject/object", "relation", "combined")
+COLUMNS = [(role, band) for role in COLUMN_ROLES[:2] for band in (*BANDS, "all")] + [("combined", "all")]
+POINTS_OF_A_TIE = 0.05
 MOST_LEVEL_NUMBERS = 3
 _HOVER_COLUMNS = ["name", "n_train", "n_test", "before", "after"]
 
 
-def per_class_change(change: pd.DataFrame) -> go.Figure:
+class EvaluatedStage(Protocol):
+    """A stage with the files of ``evaluate_recogniser``."""
+
+    metrics: dict[str, Any]
+
+    def __truediv__(self, name: str): ...
+
+
+def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
+    """What a training's objective is called in tables, for example "CE + VilHub + RelMix"."""
+    if loss not in LOSS_TITLES:
+        raise WorkbenchError(f"loss {loss!r} is not known. Choose one of: {', '.join(LOSS_TITLES)}.")
+    mixed = {"none": [], "clean": ["RelMix"]}.get(relmix, [f"RelMix ({relmix})"])
+    return " + ".join([LOSS_TITLES[loss], *(["VilHub"] if vilhub_scale else []), *mixed])
+
+
+def summaries(evaluations: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
+    """The summaries of all evaluations in one table with the further column training."""
+    tables = [pd.read_parquet(stage / "summary.parquet").assign(training=title) for title, stage in evaluations.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def results_table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The paper's columns, one row per training, percent; ``metric`` is exact or synset."""
+    here = results[results["metric"] == metric]
+    table = here.pivot_table(index="training", columns=["role", "band"], values="accuracy", sort=False, dropna=False)
+    table = table.reindex(index=list(dict.fromkeys(here["training"])), columns=pd.MultiIndex.from_tuples(COLUMNS))
+    classes = here.groupby(["role", "band"])["n_classes"].first()
+    # Each role of the pair has its own classes; the paper prints how many a column averages over.
+    table.columns = pd.MultiIndex.from_tuples(
+        [(role, band, f"{int(classes.get((role, band), 0))} classes") for role, band in table.columns],
+        names=[f"{metric} match, %", "band", ""],
+    )
+    return table
+
+
+def band_rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows for `band_bars`: training, role, band, accuracy."""
+    here = results[(results["metric"] == metric) & results["role"].isin(COLUMN_ROLES[:2])]
+    return here[["training", "role", "band", "accuracy"]]
+
+
+def class_changes(before: pd.DataFrame, after: pd.DataFrame, metric: str = "exact") -> pd.DataFrame:
+    """Accuracy of every class in two per-class tables (`per_class_table`), joined by role and name, percent.
+
+    Columns: role, name, band, n_train, n_test (of ``before``, or of ``after`` where only that has the class), before,
+    after, difference, only_in ("before" or "after" where the other vocabulary lacks the class, else ""). A class with
+    test rows in neither table is left out; of one that has none in one of them, that accuracy is nan. WorkbenchError
+    where a table lacks the metric.
+    """
+    accuracy, facts = f"accuracy_{metric}", ["band", "n_train", "n_test"]
+    for table, place in ((before, "before"), (after, "after")):
+        if accuracy not in table:
+            raise WorkbenchError(
+                f"the per-class table {place} has no column {accuracy}. Choose another metric, or evaluate again."
+            )
+    columns = ["role", "name", "class", *facts, accuracy]
+    joined = before[columns].merge(
+        after[columns], on=["role", "name"], how="outer", suffixes=("", "_after"), indicator="only_in"
+    )
+    joined["role_place"] = joined["role"].map(list(ROLES).index)
+    joined = joined.sort_values(["role_place", "class", "class_after"])
+    joined = joined[(joined["n_test"] > 0) | (joined["n_test_after"] > 0)]
+    for name in facts:
+        joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_after"])
+    joined = joined.astype({"n_train": "int64", "n_test": "int64"})
+    joined = joined.rename(columns={accuracy: "before", f"{accuracy}_after": "after"})
+    joined["difference"] = joined["after"] - joined["before"]
+    sides = {"left_only": "before", "right_only": "after", "both": ""}
+    joined["only_in"] = [sides[side] for side in joined["only_in"]]
+    shown = ["role", "name", *facts, "before", "after", "difference", "only_in"]
+    return joined[shown].reset_index(drop=True)
+
+
+def per_class_change(evaluations: Mapping[str, EvaluatedStage], *, before: str, after: str) -> pd.DataFrame:
+    """Exact accuracy of every class present in test: role, name, band, n_train, n_test, before, after (percent)."""
+    first, second = (pd.read_parquet(evaluations[title] / "per_class.parquet") for title in (before, after))
+    changes = class_changes(first, second)
+    known = changes[(changes["only_in"] == "") & (changes["n_test"] > 0) & (changes["n_train"] > 0)]
+    return known[["role", "name", "band", "n_train", "n_test", "before", "after"]]
+
+
+def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
+    """What was chosen on validation and the accuracy there, one row per training; what one does not choose is ""."""
+    wanted = {
+        "learning_rate": "chosen learning rate",
+        "best_epoch": "chosen epoch",
+        "weight_share": "chosen share of the tuned weights",
+        "tau": "chosen tau, S R O",
+        "validation_subject_object": "validation S/O, %",
+        "validation_relation": "validation R, %",
+        "validation_combined": "validation Combined, %",
+        "seconds": "seconds",
+    }
+    rows = {title: {wanted[k]: stage.metrics.get(k) for k in wanted} for title, stage in recognisers.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    for name in [title for title in table if title.startswith("chosen")]:
+        table[name] = table[name].map(_choice)
+    return table
+
+
+def _choice(value: Any) -> str:
+    """A number, or one for each role, as text."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{value[role]:g}" for role in ROLES)
+    return "" if pd.isna(value) else f"{value:g}"
+
+
+def headline_metrics(results: pd.DataFrame, *, baseline: str, architecture: str = "lsvru") -> dict[str, Any]:
+    """All numbers of all trainings, percent: headline, baseline, variants {training: {"exact combined all": ...}}.
+
+    ``architecture`` is that of all trainings; notebook 06 needs it to tell which of the paper's systems they are.
+    """
+    variants: dict[str, dict[str, float | None]] = {}
+    for row in results.itertuples():
+        name = f"{row.metric} {row.role} {row.band}"
+        variants.setdefault(row.training, {})[name] = None if pd.isna(row.accuracy) else float(row.accuracy)
+    headline = {
+        f"{training}: Combined, exact, %": numbers["exact combined all"] for training, numbers in variants.items()
+    }
+    return {"headline": headline, "architecture": architecture, "baseline": baseline, "variants": variants}
+
+
+def headline_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Combined, S/O and R over all classes and Combined over few and many, exact match, one row per training."""
+    wanted = [(role, "all") for role in COLUMN_ROLES] + [("combined", "many"), ("combined", "few")]
+    here = results[results["metric"] == "exact"]
+    table = here.pivot_table(index="training", columns=["role", "band"], values="accuracy", sort=False, dropna=False)
+    return table.reindex(index=list(dict.fromkeys(here["training"])), columns=pd.MultiIndex.from_tuples(wanted))
+
+
+def verdict(results: pd.DataFrame, *, baseline: str, method: str) -> str:
+    """Two sentences: what the method changes against its baseline, and against the best row without it."""
+    table = headline_table(results)
+    gain = table.loc[method] - table.loc[baseline]
+    without = [title for title in table.index if "DiffAugment" not in title]
+    best = table.loc[without, ("combined", "all")].idxmax()
+    beyond = table.loc[method, ("combined", "all")] - table.loc[best, ("combined", "all")]
+    direction = "raises" if gain["combined", "all"] > POINTS_OF_A_TIE else "does not raise"
+    first = (
+        f"{method} {direction} Combined against {baseline}: {gain['combined', 'all']:+.2f} points "
+        f"(few {gain['combined', 'few']:+.2f}, many {gain['combined', 'many']:+.2f})."
+    )
+    place = "above" if beyond > POINTS_OF_A_TIE else "not above"
+    return f"{first} It is {place} the best row without generated features, {best} ({beyond:+.2f} points). One seed."
+
+
+def per_class_figure(change: pd.DataFrame) -> go.Figure:
     """Accuracy after minus before for every class, sorted by train frequency.
 
     ``change`` has columns role, name, band, n_train, n_test, before, after (percent); one panel per role.

@@ -1,4 +1,4 @@
-"""Loss curves, live while a notebook trains and as a figure afterwards."""
+"""Trainings: loss curves, live while a notebook trains and as a figure afterwards, and their headline numbers."""
 
 import itertools
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.figures.figure_text import plain_text
-from workbench.figures.palette import LOSS_COLOURS, SERIES_COLOURS, figure
+from workbench.figures.style import LOSS_COLOURS, SERIES_COLOURS, figure, plain_text
 from workbench.progress import headless
+from workbench.regions.feature_store import FeatureStore
 
 LONGEST_TITLE = 100
 SECONDS_BETWEEN_DRAWINGS = 2.0
@@ -75,3 +75,36 @@ class LiveLoss:
             self._display = display(drawing, display_id=True)
         else:
             self._display.update(drawing)
+
+
+def flat_metrics(**stages: dict) -> dict[str, float]:
+    """The plain numbers of several stages' metrics in one table, each named after its stage."""
+    return {
+        f"{stage} {key}".replace("_", " "): value
+        for stage, metrics in stages.items()
+        for key, value in metrics.items()
+        if isinstance(value, int | float)
+    }
+
+
+def feature_metrics(features: dict, detector: dict, embeddings, store: FeatureStore) -> dict[str, float]:
+    """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one store."""
+    metrics = {"feature dimension": store.dimension, "text dimension": embeddings.dimension}
+    metrics |= {f"extraction {key}": value for key, value in features.items() if isinstance(value, int | float)}
+    metrics["unreadable images"] = len(features.get("unreadable_images", []))
+    return metrics | {f"encoder {key}": value for key, value in detector.items() if isinstance(value, int | float)}
+
+
+def checkpoint_summary(checkpoint) -> pd.Series:
+    """What a denoiser's checkpoint holds besides its weights, for people."""
+    identity, config = checkpoint.identity, checkpoint.config
+    centres = identity.hardness_centres
+    facts = {
+        "parameters": f"{checkpoint.model.parameter_count():,}",
+        "classes": f"{len(identity.objects):,} objects, {len(identity.relations):,} relations",
+        "feature": f"{config.feature_dimension:,} dimensions, {identity.support}, from {identity.encoder}",
+        "condition": f"{config.layout}, text of {config.text_dimension:,} dimensions from {identity.text_encoder}",
+        "hardness": "off" if centres is None else f"{len(centres):,} centres",
+        "regions": ", ".join(identity.regions),
+    }
+    return pd.Series(facts, name="value")

@@ -10,13 +10,13 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json
 from workbench.paths import lists_folder, reports_folder, runs_folder
 from workbench.runs.opening import features_of, pictures_of
+from workbench.runs.run_records import run_names
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
     from workbench.browsers.map_browser import FeatureMap
     from workbench.browsers.panel import Shown
     from workbench.browsers.prediction_browser import PredictionBrowser
-    from workbench.browsers.runs_board import RunsBoard
     from workbench.browsers.triplet_browser import TripletBrowser
 
 
@@ -121,20 +121,12 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     )  # fmt: skip
 
 
-def runs_board(root: Path | None = None) -> "RunsBoard":
-    """All runs of the project, two of them side by side."""
-    from workbench.browsers.runs_board import RunsBoard
-
-    return RunsBoard(reports_folder(root), runs_folder(root))
-
-
 @dataclass(frozen=True)
 class Opening:
     """A browser of ``workbench browse``: its tab's ``title``, and how it is opened for (run, data, picture folder)."""
 
     title: str
     open: Callable[[Run, str, str], "Shown"]
-    needs_run: bool = True
 
 
 # By the name that the command line knows; in the order of the tabs.
@@ -142,7 +134,6 @@ OPENINGS: dict[str, Opening] = {
     "triplets": Opening("Triplets", triplet_browser),
     "predictions": Opening("Predictions", prediction_browser),
     "map": Opening("Feature map", feature_map),
-    "runs": Opening("Runs", lambda run, data, image_folder: runs_board(run.root), needs_run=False),
 }
 
 
@@ -156,8 +147,6 @@ def asked_openings(names: list[str]) -> dict[str, Opening]:
 
 def known_run(name: str, root: Path | None = None) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    from workbench.browsers.run_records import run_names
-
     run, known = Run.open(name, root), run_names(reports_folder(root), runs_folder(root))
     if name not in known:
         raise WorkbenchError(unknown("run", name, known))

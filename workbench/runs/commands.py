@@ -115,7 +115,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def runs(arguments: argparse.Namespace) -> int:
     """``workbench runs``."""
-    from workbench.browsers.run_records import reported_runs
+    from workbench.runs.run_records import reported_runs
 
     records = reported_runs(reports_folder())
     if not records:
@@ -141,10 +141,8 @@ def browse(arguments: argparse.Namespace) -> int:
 
     openings = asked_openings(arguments.browsers)
     # Data that no run has used yet is browsed under a run of its name, which then holds its index.
-    named = arguments.run or not arguments.data
-    needed = named and any(opening.needs_run for opening in openings.values())
     name = arguments.run or arguments.data or "demo"
-    run = known_run(name) if needed else Run.open(name)
+    run = known_run(name) if arguments.run or not arguments.data else Run.open(name)
     request = {"browsers": list(openings), "run": run.name, "root": str(project_root())}
     request["data"] = arguments.data or recorded_parameter(run, "data")
     request["images"] = str(arguments.images or recorded_parameter(run, "image_folder"))

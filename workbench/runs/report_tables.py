@@ -1,30 +1,14 @@
 """The tables of a report's index pages, from the record of a run and its headline numbers."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from workbench.spelling import spelt
+from workbench.figures.pages import told
+from workbench.runs.run_records import HEADLINE, RunRecord, headline_numbers
 
-if TYPE_CHECKING:
-    from workbench.browsers.run_records import RunRecord
-
-HEADLINE = "headline"
 _LONGEST_OPEN_TABLE = 24
 _RUNS_HEADLINES = 3
-
-
-def told(value: Any) -> str:
-    """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return spelt(str(value))
 
 
 def page_link(*parts: str) -> str:
@@ -58,12 +42,6 @@ def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             tables.append(_table(notebook, 2, []) if any(map(_is_table, rest.values())) else None)
             tables += _nested_tables(rest, notebook)
     return [table for table in tables if table is not None]
-
-
-def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the notebooks of a run put under "headline": label to value, in their order."""
-    found = [numbers.get(HEADLINE) for numbers in metrics.values()]
-    return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
 
 
 def _nested_tables(numbers: dict[str, Any], title: str) -> list[dict[str, Any]]:
@@ -118,7 +96,7 @@ def notebooks_table(record: dict[str, Any], executed: list[str]) -> dict[str, An
     return _table("Notebooks", 2, rows, ["notebook", "state", "time", "peak memory, MB", "error"]) | {"folded": False}
 
 
-def runs_table(records: Iterable["RunRecord"]) -> dict[str, Any]:
+def runs_table(records: Iterable[RunRecord]) -> dict[str, Any]:
     """One row a run: state, notebooks done, time, and the first of its headline numbers, or what cannot be read."""
     rows = []
     for record in records:

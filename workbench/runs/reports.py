@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from workbench.browsers.run_records import reported_runs
 from workbench.errors import WorkbenchError
-from workbench.figures.page_templates import own_style, rendered, write_page_text
+from workbench.figures.pages import own_style, rendered, write_page_text
 from workbench.files import read_json
 from workbench.runs.notebook_format import import_nbformat
 from workbench.runs.report_tables import (
@@ -20,6 +19,7 @@ from workbench.runs.report_tables import (
     runs_table,
     seconds_text,
 )
+from workbench.runs.run_records import reported_runs
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 PLOTLY_FILE = "plotly.min.js"
@@ -164,7 +164,7 @@ def _json_in_script(value: Any) -> str:
 
 
 def _plotly_config() -> dict[str, Any]:
-    from workbench.figures.palette import PLOTLY_CONFIG
+    from workbench.figures.style import PLOTLY_CONFIG
 
     # No share button, and no server for the code behind it to name.
     return {**PLOTLY_CONFIG, "showSendToCloud": False, "displaylogo": False, "plotlyServerURL": ""}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.figures.palette import GROUP_COLOURS
+from workbench.figures.style import GROUP_COLOURS
 from workbench.scenes.bands import BANDS
 from workbench.tables.claims import ONE_SEED, UNDECIDED
 from workbench.tables.paper import TABLES, PaperRow, PaperTable

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.figures.comparison import LOSS_TITLES
-from workbench.figures.palette import GROUP_COLOURS
+from workbench.figures.results import LOSS_TITLES
+from workbench.figures.style import GROUP_COLOURS
 from workbench.files import read_json
 from workbench.tables.intervals import interval, paired_interval
 from workbench.tables.paper import LSVRU, RELTRANSFORMER

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from workbench.figures.thumbnails import Thumbnails
+from workbench.browsers.thumbnails import Thumbnails
 from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES
 

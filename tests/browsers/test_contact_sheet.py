@@ -5,8 +5,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from workbench.figures.images import Tile, text_line, tiles_html
-from workbench.figures.scene_drawing import Scene
+from workbench.browsers.contact_sheet import Tile, text_line, tiles_html
+from workbench.browsers.scene_drawing import Scene
 
 
 def made_tile(name="", lines=("line",)) -> Tile:

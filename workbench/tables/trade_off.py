@@ -6,8 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.figure_text import plain_text
-from workbench.figures.palette import GROUP_COLOURS, GUIDE_COLOUR, SMALL_FONT_PX, use_workbench_style
+from workbench.figures.style import GROUP_COLOURS, GUIDE_COLOUR, SMALL_FONT_PX, plain_text, use_workbench_style
 from workbench.tables.results import TableResults
 
 ROLES = ("combined", "relation")

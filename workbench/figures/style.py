@@ -1,10 +1,15 @@
-"""Colours with a fixed meaning, and the one look of every figure.
+"""Colours with a fixed meaning, the one look of every figure, and text of data as plotly shows it.
 
 The colours are Okabe and Ito's, which stay apart under the common colour vision deficiencies.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import plotly.graph_objects as go
 import plotly.io as pio
+
+from workbench.spelling import spelt
 
 BAND_COLOURS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
 ROLE_COLOURS = {"subject": "#0072B2", "relation": "#E69F00", "object": "#CC79A7"}
@@ -44,6 +49,10 @@ GROUNDS = {"light": ("white", "#222222", "#EBF0F8"), "dark": ("#111111", "#E6E9E
 FONT_SIZE_PX = 13
 SMALL_FONT_PX = 12  # nothing is written smaller
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+LONGEST_NAME = 60  # characters; a longer one would push the figure off the page
+LONGEST_TICK = 32
+# Plotly knows no other names of entities than these and decodes numbers; between two $ it would look for a formula.
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 
 def use_workbench_style() -> None:
@@ -71,3 +80,33 @@ def figure(**layout: object) -> go.Figure:
     """An empty figure in the workbench's style with room for title and legend."""
     use_workbench_style()
     return go.Figure(layout={"template": "workbench", "height": 420, "margin": {"t": 100}} | layout)
+
+
+def plain_text(text: str, longest: int | None = LONGEST_NAME) -> str:
+    """``text`` as plotly shows it letter by letter, on one line, at most ``longest`` characters of it.
+
+    For titles, names of traces, hover texts and annotations; to be called once on each text. In a hover template it
+    belongs into ``text`` or ``customdata``, since the template has a language of its own.
+    """
+    return spelt(str(text), longest).translate(_ESCAPES)
+
+
+def plain_texts(texts: Iterable[str], longest: int | None = LONGEST_NAME) -> list[str]:
+    """`plain_text` of each."""
+    return [plain_text(text, longest) for text in texts]
+
+
+def names_axis(names: Iterable[str]) -> dict[str, Any]:
+    """What an axis of class names needs besides a trace whose x or y is ``plain_texts(names, None)``.
+
+    The whole names keep apart what the shortened labels would merge, and names such as "7" or "2020-01-01" are
+    neither numbers nor dates.
+    """
+    names = list(names)
+    return {
+        "type": "category",
+        "tickmode": "array",
+        "tickvals": plain_texts(names, None),
+        "ticktext": plain_texts(names, LONGEST_TICK),
+        "tickfont_size": SMALL_FONT_PX,
+    }

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workbench.browsers import thumbnails
+from workbench.browsers.thumbnails import LONGEST_SIDE_PX, Thumbnails, picture_path
 from workbench.errors import WorkbenchError
-from workbench.figures import thumbnails
-from workbench.figures.thumbnails import LONGEST_SIDE_PX, Thumbnails, picture_path
 
 
 @pytest.fixture

@@ -6,10 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from workbench.files import atomic_path
-from workbench.runs.report_tables import told
-from workbench.spelling import spelt_lines
+from workbench.spelling import spelt, spelt_lines
 
 _HERE = Path(__file__).parent
+
+
+def told(value: Any) -> str:
+    """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return spelt(str(value))
 
 
 def write_page_text(path: Path, text: str) -> None:
