@@ -57,20 +57,20 @@ def test_results_table_keeps_order_and_columns():
 
 @pytest.mark.parametrize(("ours", "word"), [(9.0, "raises"), (1.0, "does not raise"), (5.0, "does not raise")])
 def test_verdict_says_what_happened(ours, word):
-    results = made_results({"CE": 5.0, "WCE": 6.0, "CE + DiffAugment": ours})
-    text = results.verdict(results, baseline="CE", method="CE + DiffAugment")
+    summaries = made_results({"CE": 5.0, "WCE": 6.0, "CE + DiffAugment": ours})
+    text = results.verdict(summaries, baseline="CE", method="CE + DiffAugment")
     assert word in text
     assert "WCE" in text
     assert ("above" in text.replace("not above", "")) == (ours > 6.0)
 
 
 def test_an_empty_band_survives():
-    results = made_results({"CE": 5.0, "CE + DiffAugment": 7.0})
-    results.loc[results["band"] == "few", "accuracy"] = np.nan
-    metrics = results.headline_metrics(results, baseline="CE", architecture="reltransformer")
+    summaries = made_results({"CE": 5.0, "CE + DiffAugment": 7.0})
+    summaries.loc[summaries["band"] == "few", "accuracy"] = np.nan
+    metrics = results.headline_metrics(summaries, baseline="CE", architecture="reltransformer")
     assert metrics["architecture"] == "reltransformer"
     assert metrics["variants"]["CE"]["exact combined few"] is None
-    assert results.results_table(results, "exact").shape == (2, 9)
+    assert results.results_table(summaries, "exact").shape == (2, 9)
 
 
 def test_changed_rows_are_half_fixed_half_broken():
