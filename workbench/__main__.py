@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   workbench features import FOLDER --name NAME   bring features of your own
   workbench data check FOLDER                    all problems of an annotation folder
   workbench data add gqa-lt --root data/raw      a downloaded data set, its data card
-  workbench plan --profile gqa-lt --gpus 4       bytes, operations, hours, before anything runs
+  workbench plan --profile gqa-lt                bytes, parameters, operations, before anything runs
   workbench browse map --theme dark              the browsers by themselves, in the browser of this machine
 """
 
@@ -212,12 +212,9 @@ def _add_recogniser(commands) -> None:
 
 
 def _add_plan(commands) -> None:
-    plan = _command(commands, "plan", "plan", "print bytes, operations and hours of a profile before anything runs")
+    plan = _command(commands, "plan", "plan", "print a profile's bytes, parameters and operations before anything runs")
     plan.add_argument("--profile", default="gqa-lt", help="a file of notebooks/params/ (default: gqa-lt)")
     plan.add_argument("--run", help="name of the run (default: the profile's)")
-    plan.add_argument("--machine", default="h100", help="which GPU, or cpu for this machine's (default: h100)")
-    plan.add_argument("--gpus", type=int, default=1, metavar="N")
-    plan.add_argument("--workers", type=int, default=8, metavar="N", help="processes that decode pictures (default: 8)")
     plan.add_argument("--json", action="store_true", help="print JSON")
     _add_overrides(plan)
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,18 +77,12 @@ def tables(arguments: argparse.Namespace) -> int:
 
 def plan(arguments: argparse.Namespace) -> int:
     """``workbench plan``."""
-    from workbench.runs.cost_plan import plan_costs
+    from workbench.runs.plan import plan_resources, plan_text
+    from workbench.runs.profiles import make_plan
 
-    costs = plan_costs(
-        arguments.profile,
-        run=arguments.run,
-        parameters=parameter_texts(arguments.parameters),
-        files=arguments.files,
-        machine=arguments.machine,
-        gpus=arguments.gpus,
-        workers=arguments.workers,
-    )
-    print(json.dumps(costs.as_json(), indent=1) if arguments.json else costs.text())
+    parameters, files = parameter_texts(arguments.parameters), arguments.files
+    planned = plan_resources(make_plan(arguments.profile, arguments.run, None, parameters, files))
+    print(json.dumps(asdict(planned), indent=1) if arguments.json else plan_text(planned))
     return 0
 
 

@@ -1,0 +1,289 @@
+"""What a profile writes and computes, before anything runs: bytes of files, parameters and operations of networks.
+
+Rows are counted in tables that are there, else taken from the profile's section ``size``. Networks are built as the
+notebooks' configs say, on torch's meta device, which has shapes and no numbers; ``torch.utils.flop_counter`` counts
+products, convolutions and attention, a multiplication and an addition as two operations.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from workbench.configuration import configured, flat
+from workbench.errors import WorkbenchError
+from workbench.files import read_json
+from workbench.paths import imported_folder, project_root, runs_folder
+from workbench.runs.profiles import Plan, PlannedNotebook, size_section
+from workbench.scenes.annotations import SPLITS
+from workbench.scenes.relations import MANIFESTS
+from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
+
+TABLES = ("images", "boxes", "relations")
+STATED = (*TABLES, "object_classes", "relation_classes", "distinct_triplets")
+# An image of the drawn scenes, as counted in the profile demo, and their classes.
+DRAWN = {"images": 1.0, "boxes": 4.7, "relations": 5.3, "distinct_triplets": 0.8}
+DRAWN_CLASSES = {"object_classes": 108, "relation_classes": 25}
+# Bytes of a number, of a row of a parquet table, of a caption, of a relation's predictions.
+HALF, SINGLE, TABLE_ROW, CAPTION, PREDICTION = 2, 4, 24, 40, 190
+WORD_DIMENSION = 300  # of a file of word vectors
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """Rows of each table by split, numbers of classes, distinct triplets of train, and where the numbers come from.
+
+    ``dimension`` of features that are there, 0 where none are; ``box_features``: whether boxes have their own.
+    """
+
+    images: dict[str, int]
+    boxes: dict[str, int]
+    relations: dict[str, int]
+    object_classes: int
+    relation_classes: int
+    distinct_triplets: int
+    source: str
+    dimension: int = 0
+    box_features: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no data set can have."""
+        for table in TABLES:
+            splits = getattr(self, table)
+            if not {"train"} <= set(splits) <= set(SPLITS) or min(splits.values()) < 1:
+                raise WorkbenchError(f"{table} is {splits}; expected whole numbers above 0 of train, val and test.")
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Parameters of a network, and operations of one row (an image, a region, a relation) in use and in training."""
+
+    parameters: int
+    forward: float
+    training: float
+
+
+@dataclass(frozen=True)
+class ResourcePlan:
+    """``files``: bytes by what is written; ``networks``: sizes by what computes."""
+
+    profile: str
+    data: DataSize
+    files: dict[str, float]
+    networks: dict[str, NetworkSize]
+
+
+def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
+    """The bytes, parameters and operations of the notebooks of ``plan``; the data need not be here."""
+    root = project_root(root)
+    notebooks = {notebook.name[:2]: notebook for notebook in plan.notebooks}
+    first, triplets = (_values(notebooks.get(number)) for number in ("00", "02"))
+    name = next((n.values["data"] for n in plan.notebooks if n.values.get("data")), "")
+    folders = [imported_folder(root) / name] if name else []
+    folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
+    data = data_size(plan.profile, folders, size_section(plan.profile, root), first)
+    text = _text_dimension(first.get("clip_model", ""), [folder / "text" for folder in folders])
+    networks: dict[str, NetworkSize] = {}
+    dimension = data.dimension
+    if first:
+        dimension, networks = _encoder(first)
+    centroids = triplets.get("n_centres", 0)
+    samples = triplets.get("medium_quota", 0) + triplets.get("few_quota", 0)
+    regions = sum(data.boxes.values()) + sum(data.relations.values())
+    captions = data.distinct_triplets + samples
+    files = {
+        f"features ({regions:,} regions of {dimension})": regions * (HALF * dimension + TABLE_ROW),
+        "text (class names)": SINGLE * text * (data.object_classes + data.relation_classes),
+        f"triplets ({captions:,} captions)": captions * (SINGLE * text + CAPTION),
+    }
+    if "03" in notebooks:
+        networks["denoiser, a row"] = _denoiser(notebooks["03"], dimension, text, centroids)
+        files["denoiser, with its average"] = 2 * SINGLE * networks["denoiser, a row"].parameters
+        drawn = samples * (3 if _values(notebooks["03"]).get("entity_features") == "generated" else 1)
+        files[f"generated features ({drawn:,} rows)"] = drawn * (HALF * dimension + TABLE_ROW)
+    if "05" in notebooks:
+        networks["recogniser, a relation"] = _recogniser(notebooks["05"], data, dimension, text)
+        files["one recogniser"] = SINGLE * networks["recogniser, a relation"].parameters
+        files["predictions of one recogniser"] = PREDICTION * data.relations.get("test", 0)
+    return ResourcePlan(plan.profile, data, files, networks)
+
+
+def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any], values: Mapping[str, Any]) -> DataSize:
+    """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``, else what is drawn."""
+    for folder in folders:
+        if _manifest(folder / "train") and (folder / OBJECTS_FILE).is_file():
+            return _counted(folder)
+    if stated:
+        return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
+    images = {split: values[f"{split}_images"] for split in SPLITS if values.get(f"{split}_images")}
+    if images and not values.get("annotations_folder"):
+        rows = {table: {split: round(DRAWN[table] * n) for split, n in images.items()} for table in TABLES}
+        distinct = round(DRAWN["distinct_triplets"] * images["train"])
+        return DataSize(**rows, **DRAWN_CLASSES, distinct_triplets=distinct, source="the scenes that will be drawn")
+    raise WorkbenchError(
+        f"profile {profile!r}: its data are not here and it does not say how large they are. Add them (workbench data "
+        f"add, workbench features import), or give the profile a section 'size:' with {', '.join(STATED)}."
+    )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
+    return read_json(path) if path else {}
+
+
+def _counted(folder: Path) -> DataSize:
+    import pandas as pd
+
+    manifests = {split: found for split in SPLITS if (found := _manifest(folder / split))}
+    vocabulary = Vocabulary.read(folder)
+    rows = {table: {split: int(found["rows"][table]) for split, found in manifests.items()} for table in TABLES}
+    train = pd.read_parquet(folder / "train" / "relations.parquet", columns=list(ROLES))
+    return DataSize(
+        **rows, object_classes=len(vocabulary.objects), relation_classes=len(vocabulary.relations),
+        distinct_triplets=len(train.drop_duplicates()), source=f"counted in {folder}",
+        dimension=int(manifests["train"].get("dimension", 0)),
+        box_features=manifests["train"].get("entity_region", "box") == "box",
+    )  # fmt: skip
+
+
+def _values(notebook: PlannedNotebook | None) -> dict[str, Any]:
+    """A notebook's values by name, those of its configs by the name of their field."""
+    if notebook is None:
+        return {}
+    values = {name: notebook.declared[name].all_values(value) for name, value in notebook.values.items()}
+    return {name.rpartition(".")[2]: value for name, value in flat(values).items()} | values
+
+
+def _config(config_class: type, notebook: PlannedNotebook) -> Any:
+    """The config of that class that a notebook makes: of one parameter, or of those called like its fields."""
+    for name, parameter in notebook.declared.items():
+        if parameter.config_class is config_class:
+            return configured(config_class, notebook.values[name])
+    known = {field.name for field in fields(config_class)}
+    return configured(config_class, {k: v for k, v in notebook.values.items() if k in known and v != ""})
+
+
+def _text_dimension(model: str, folders: list[Path]) -> int:
+    from workbench.language.text_embedding import MANIFEST
+    from workbench.language.text_tower import DRAWN_TOWER
+
+    found = next((folder / MANIFEST for folder in folders if (folder / MANIFEST).is_file()), None)
+    if found:
+        return int(read_json(found)["dimension"])
+    if not model:
+        return int(read_json(DRAWN_TOWER)["embed_dim"])
+    import open_clip
+
+    config = open_clip.get_model_config(model)
+    if config is None:
+        raise WorkbenchError(f"open_clip knows no model {model!r}; `open_clip.list_models()` has the names.")
+    return config["embed_dim"]
+
+
+def _encoder(values: Mapping[str, Any]) -> tuple[int, dict[str, NetworkSize]]:
+    """The length of a feature, and the encoder's sizes on a 3 : 4 image and on one of its regions."""
+    from workbench.regions.encoder import BINS, EncoderConfig, RegionEncoder
+
+    width, short_side = values["width"], values["short_side"]
+    with torch.device("meta"):
+        encoder = RegionEncoder(width)
+        image = torch.empty(1, 3, short_side, round(short_side * 4 / 3))
+        region = torch.empty(1, encoder.convs[-2].out_channels * BINS * BINS)
+    return EncoderConfig(width=width).dimension, {
+        "region encoder, an image": network_size(encoder.convs, lambda: encoder.convs(image), 1),
+        "region encoder, a region": network_size(encoder.heads, lambda: encoder.heads(region), 1),
+    }
+
+
+def _denoiser(notebook: PlannedNotebook, dimension: int, text_dimension: int, centroids: int) -> NetworkSize:
+    from workbench.diffusion.denoiser_kinds import build_denoiser
+    from workbench.diffusion.diffusion_config import DiffusionConfig
+    from workbench.diffusion.token_bank import TokenBatch
+
+    config = _config(DiffusionConfig, notebook).network_config(
+        feature_dimension=dimension,
+        text_dimension=text_dimension,
+        n_centres=centroids if _values(notebook).get("hardness", True) else 0,
+    )
+    with torch.device("meta"):
+        model = build_denoiser(config)
+        slots = len(config.slot_dimensions)
+        numbers = torch.zeros(ROWS, slots, dtype=torch.long)
+        vectors = [torch.empty(ROWS, size) for size in config.slot_dimensions]
+        tokens = TokenBatch(torch.zeros(slots, dtype=torch.long), vectors, numbers)
+        noisy, level = torch.empty(ROWS, dimension), torch.empty(ROWS)
+    return network_size(model, lambda: model(noisy, model.modulation(level), model.encode(tokens), numbers[:, 0]), ROWS)
+
+
+def _recogniser(notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
+    """Of a relation in a batch, whose relations share the embedding of the class names."""
+    from workbench.recognition.config import RecogniserConfig
+    from workbench.recognition.heads import FROM_DATA, empty_head, read_config
+    from workbench.recognition.scene_tokens import Scenes
+
+    config = _config(RecogniserConfig, notebook)
+    words = WORD_DIMENSION if config.word_vectors else text_dimension
+    of_data = (dimension, words, data.object_classes, data.relation_classes, not data.box_features)
+    given = dict(zip(FROM_DATA, of_data, strict=True))
+    with torch.device("meta"):
+        head = empty_head(read_config(config.architecture, given | {"hidden": config.hidden} | config.sizes))
+    # Heads cast by device and lay scenes out by their lengths, for which the meta device will not do.
+    head = head.to_empty(device="cpu")
+
+    def of(rows: int) -> NetworkSize:
+        scenes = None
+        if head.reads_scenes:
+            lengths = torch.full((rows // ROWS,), ROWS)
+            scenes = Scenes(torch.zeros(rows, 3 * dimension), lengths, torch.arange(rows) // ROWS)
+        features = [torch.zeros(rows, dimension) for _ in range(3)]
+        return network_size(head, lambda: sum(part.square().mean() for part in head(*features, scenes)), rows)
+
+    once, twice = of(ROWS), of(2 * ROWS)
+
+    def of_a_row(name: str) -> float:
+        # The second time has as many rows more, and the same class names.
+        shared = 2 * ROWS * (getattr(once, name) - getattr(twice, name))
+        return getattr(once, name) - shared / ROWS + shared / config.batch_size
+
+    return NetworkSize(once.parameters, of_a_row("forward"), of_a_row("training"))
+
+
+def network_size(network: nn.Module, forward: Callable[[], Tensor], rows: int) -> NetworkSize:
+    """Parameters, and the operations of ``forward`` on ``rows`` rows by the row: alone, and with its backward pass."""
+    with FlopCounterMode(display=False) as counter:
+        loss = forward().square().mean()
+        alone = counter.get_total_flops()
+        loss.backward()
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkSize(parameters, alone / rows, counter.get_total_flops() / rows)
+
+
+def plan_text(plan: ResourcePlan) -> str:
+    """The plan as tables for people."""
+    data = plan.data
+    rows = ", ".join(f"{' / '.join(f'{n:,}' for n in getattr(data, table).values())} {table}" for table in TABLES)
+    lines = [
+        f"profile {plan.profile}",
+        f"data: {rows}, {data.object_classes:,} object and {data.relation_classes:,} relation classes, "
+        f"{data.distinct_triplets:,} distinct triplets ({data.source})",
+        "",
+        f"{'written':<52} {'bytes':>10}",
+        *(f"{name:<52} {_short(size)}B" for name, size in plan.files.items()),
+        f"{'all of these':<52} {_short(sum(plan.files.values()))}B",
+        "",
+        f"{'network':<28} {'parameters':>12} {'weights':>10} {'operations':>11} {'in training':>12}",
+    ]
+    for name, size in plan.networks.items():
+        operations = f"{_short(size.forward)} {_short(size.training)}"
+        lines.append(f"{name:<28} {size.parameters:>12,} {_short(SINGLE * size.parameters)}B {operations}")
+    return "\n".join([*lines, "", "AdamW keeps four times the weights while it trains, the denoiser five times."])
+
+
+def _short(number: float) -> str:
+    power = next((power for power in range(5) if number < 999.5 * 1000**power), 5)
+    return f"{number / 1000**power:8.3g} {' kMGTP'[power]}"
