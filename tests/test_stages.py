@@ -1,9 +1,10 @@
 """Stages: built once for equal parameters and inputs, refused for others, never half there."""
 
 import errno
+import functools
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -127,35 +128,86 @@ def test_replacing_keeps_the_old_until_the_new_is_whole(run, build, monkeypatch,
     if how == "environment":
         monkeypatch.setenv("WORKBENCH_REPLACE", "1")
 
-    def fail(folder, rows):
-        raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError):
-        run.stage("counts", fail, replace=how == "argument", rows=4)
+    with pytest.raises(RuntimeError), monkeypatch.context() as patch:
+        patch.setattr(Builder, "__call__", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no")))
+        run.stage("counts", build, replace=how == "argument", rows=4)
     assert run.find("counts") == old
     new = run.stage("counts", build, replace=how == "argument", rows=4)
     assert new.parameters == {"rows": 4} and run.find("counts") == new
     assert not [path for path in new.folder.parent.iterdir() if path.name.endswith((".outgoing", ".partial"))]
 
 
-def test_replacing_leaves_equal_results_alone(run, build):
+def test_replacing_by_a_call_builds_always_and_by_the_environment_what_differs(run, build, monkeypatch):
     run.stage("counts", build, rows=3)
     run.stage("counts", build, replace=True, rows=3)
-    assert len(build.calls) == 1
+    assert len(build.calls) == 2
+    for order in ("1", "strict"):
+        monkeypatch.setenv("WORKBENCH_REPLACE", order)
+        run.stage("counts", build, rows=3)
+    assert len(build.calls) == 2
+
+
+def test_two_builders_never_share_a_result(run):
+    def first(folder, rows):
+        return {"who": "first"}
+
+    def second(folder, rows):
+        return {"who": "second"}
+
+    run.stage("counts", first, rows=3)
+    with pytest.raises(WorkbenchError, match=r"builder: '.*first' -> '.*second'"):
+        run.stage("counts", second, rows=3)
+    assert run.stage("counts", second, replace=True, rows=3).metrics == {"who": "second"}
+
+
+def test_a_result_of_an_older_version_is_refused_until_it_is_replaced(run, build, monkeypatch):
+    stage = run.stage("counts", build, rows=3)
+    manifest = json.loads((stage / "manifest.json").read_text())
+    (stage / "manifest.json").write_text(
+        json.dumps({k: v for k, v in manifest.items() if k not in ("builder", "code")})
+    )
+    for call in (lambda: run.stage("counts", build, rows=3), lambda: run.find("counts")):
+        with pytest.raises(WorkbenchError, match=r"older version of the workbench.*Build it again") as refused:
+            call()
+        assert len(str(refused.value).splitlines()) == 1
+    monkeypatch.setenv("WORKBENCH_REPLACE", "1")
+    assert run.stage("counts", build, rows=3).metrics["calls"] == 2
+
+
+def test_what_a_partial_gives_counts_and_what_watches_does_not(run, build):
+    class Watch:
+        WITHOUT_INFLUENCE = True
+
+    stage = run.stage("counts", functools.partial(build, rows=3, watch=Watch()), lr=0.5)
+    assert stage.parameters == {"rows": 3, "lr": 0.5} and "watch" in build.calls[0][1]
+    assert run.stage("counts", functools.partial(build, lr=0.5), rows=3, watch=Watch()) == stage
+
+
+def test_a_field_without_influence_is_not_recorded_and_code_is_by_its_name(run, build):
+    @dataclass(frozen=True)
+    class Config:
+        kind: object
+        workers: int = field(default=1, metadata={"influence": False})
+
+    stage = run.stage("counts", build, config=Config(dict, 2))
+    assert stage.parameters == {"config": {"kind": "builtins:dict"}}
+    assert run.stage("counts", build, config=Config(dict, 3)) == stage
 
 
 def test_an_unfinished_attempt_goes_on_if_equal_and_is_removed_if_not(run):
-    def stop(folder, rows):
+    def build(folder, rows):
+        calls = run.root / "calls"
+        calls.write_text(f"{calls.read_text()}." if calls.exists() else ".")
+        found = (folder / "checkpoint").exists()
         (folder / "checkpoint").write_text(str(rows))
-        raise RuntimeError("stopped")
-
-    def look(folder, rows):
-        return {"found": (folder / "checkpoint").exists()}
+        if len(calls.read_text()) % 2:
+            raise RuntimeError("stopped")
+        return {"found": found}
 
     for asked, found in [(3, True), (4, False)]:
         with pytest.raises(RuntimeError):
-            run.stage(f"counts{asked}", stop, rows=3)
-        assert run.stage(f"counts{asked}", look, rows=asked).metrics == {"found": found}
+            run.stage(f"counts{asked}", build, rows=3)
+        assert run.stage(f"counts{asked}", build, rows=asked).metrics == {"found": found}
 
 
 def test_a_kill_between_the_last_steps_loses_nothing(run, build):

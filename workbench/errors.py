@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+
 
 class WorkbenchError(ValueError):
     """An error that names the file or record, what was expected, and the remedy.

@@ -8,17 +8,36 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.fingerprint import changed_code
 from workbench.identity import differences, versions, without_nan
 from workbench.memory import release_memory
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
 _SECONDS_BETWEEN_LOOKS = 0.2
+_MODULES_SHOWN = 4
+
+
+class Replace(StrEnum):
+    """When a complete result gives way to a new one, which is in its place once it is whole."""
+
+    NEVER = ""
+    CODE = "strict"  # its code, or that of its inputs, has changed
+    CHANGED = "1"  # its parameters, its code or its inputs have changed
+    ALWAYS = "always"
+
+    @classmethod
+    def asked(cls, replace: "bool | Replace") -> "Replace":
+        """What a call asks for, or else the environment of the process (``workbench run --replace``, ``--strict``)."""
+        if isinstance(replace, bool):
+            return cls.ALWAYS if replace else cls(os.environ.get(REPLACE_VARIABLE, ""))
+        return replace
 
 
 def built_folder(
@@ -27,7 +46,7 @@ def built_folder(
     *,
     label: str,
     request: dict[str, Any],
-    replace: bool = False,
+    replace: Replace = Replace.NEVER,
 ) -> dict[str, Any]:
     """The manifest of ``folder``, which ``build`` fills unless it is complete for the same ``request``.
 
@@ -41,11 +60,12 @@ def built_folder(
     label
         What the folder holds, for messages.
     request
-        Described ``parameters`` and whatever else the manifest shall hold.
+        ``builder``, ``code`` (digests by name), described ``parameters``, and whatever else the manifest shall hold.
     replace
-        Whether a complete folder of another request gives way, once the new one is complete.
+        When a complete folder of another request gives way, once the new one is complete.
 
-    Raises WorkbenchError when the folder is complete for another request, or the disk is full.
+    Raises WorkbenchError when the folder is complete for other parameters or by another builder, or the disk is full.
+    Where the code alone has changed the stored result is shown, with a line that says so.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
@@ -53,15 +73,11 @@ def built_folder(
         if _is_empty(folder):  # schedulers make the folders of their outputs before a job begins
             folder.rmdir()
         _finish_interrupted_swap(folder)
-        stored = stored_manifest(folder)
-        if stored is not None:
-            changed = differences(stored["parameters"], request["parameters"])
-            if not changed:
-                print(f"{label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
+        if replace not in (Replace.ALWAYS, Replace.CHANGED) or _is_current(folder):
+            stored = stored_manifest(folder)
+            if stored is not None and _is_kept(stored, request, folder, label, replace):
                 return stored
-            if not (replace or os.environ.get(REPLACE_VARIABLE) == "1"):
-                raise WorkbenchError(_refusal(folder, label, changed))
-        partial = _begin(folder, label, request)
+        partial = _begin(folder, label, request, replace)
         manifest = _build(partial, build, label, request)
         _publish(partial, folder)
         print(f"{label}: built in {manifest['seconds']:.1f} s")
@@ -86,32 +102,80 @@ def partial_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
+def _is_current(folder: Path) -> bool:
+    """Whether a folder may be compared; what an older version made may only be replaced."""
+    return not (folder / MANIFEST).is_file() or "code" in read_json(folder / MANIFEST)
+
+
 def _checked(path: Path) -> dict[str, Any]:
     manifest = read_json(path)
-    lacking = {"parameters", "seconds", "finished"} - (manifest.keys() if isinstance(manifest, dict) else set())
-    if lacking:
+    keys = manifest.keys() if isinstance(manifest, dict) else set()
+    if lacking := {"parameters", "seconds", "finished"} - keys:
         raise WorkbenchError(f"{path}: lacks {', '.join(sorted(lacking))}. Remove the folder and build it again.")
+    if not {"builder", "code"} <= keys:
+        raise WorkbenchError(
+            f"{path.parent}: an older version of the workbench made this result. Build it again: with --replace, or "
+            "under another run name."
+        )
     return manifest
 
 
-def _refusal(folder: Path, label: str, changed: list[str]) -> str:
-    lines = "\n".join(f"  {line}" for line in changed)
-    return (
-        f"{label} is complete, but for other parameters (stored -> asked):\n{lines}\n"
-        f"Run with --replace to build it anew, or give another run or variant name. Stored in {folder}."
-    )
+def _is_kept(stored: dict[str, Any], request: dict[str, Any], folder: Path, label: str, replace: Replace) -> bool:
+    """Whether the stored result is the answer; says that it is loaded, and what code has changed since."""
+    changed, code = _changes(stored, request)
+    if replace is Replace.ALWAYS or (replace is Replace.CHANGED and (changed or code)):
+        return False
+    by_code = all(name == "builder" or name.endswith(".identity") for name in changed)
+    if replace is Replace.CODE and by_code and (changed or code):
+        print(f"{label}: building again, its code has changed ({_shortened(code) or '; '.join(changed)})")
+        return False
+    if changed:
+        lines = "\n".join(f"  {name}: {change}" for name, change in changed.items())
+        raise WorkbenchError(
+            f"{label} is complete, but for other parameters (stored -> asked):\n{lines}\n"
+            f"Run with --replace to build it again, or give another run or variant name. Stored in {folder}."
+        )
+    print(f"{label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
+    if code:
+        commit = (stored.get("versions") or {}).get("commit")
+        print(
+            f"! {label}: the code has changed since{f' commit {commit[:12]}' if commit else ''} made this result: "
+            f"{_shortened(code)}. Build it again with replace=True, or workbench run --replace or --strict."
+        )
+    return True
 
 
-def _begin(folder: Path, label: str, request: dict[str, Any]) -> Path:
-    """The partial folder, with its work kept where it was begun for the same request."""
+def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """What differs: the builder and parameters, by name, and the code, one text a module."""
+    before, after = ({"builder": r["builder"], **r["parameters"]} for r in (stored, request))
+    return differences(before, after), changed_code(stored["code"], request["code"])
+
+
+def _shortened(code: list[str]) -> str:
+    more = f"; and {len(code) - _MODULES_SHOWN} more modules" if len(code) > _MODULES_SHOWN else ""
+    return "; ".join(code[:_MODULES_SHOWN]) + more
+
+
+def _begin(folder: Path, label: str, request: dict[str, Any], replace: Replace) -> Path:
+    """The partial folder, with its work kept where it was begun for the same request.
+
+    Begun by other code, it may be neither resumed nor thrown away: WorkbenchError unless ``replace`` decides.
+    """
     partial = partial_folder(folder)
     begun = next((partial / name for name in (MANIFEST, REQUEST) if (partial / name).is_file()), None)
-    if begun is not None:
-        changed = differences(read_json(begun)["parameters"], request["parameters"])
-        if not changed:
-            print(f"{label}: going on where an earlier attempt stopped")
+    before = read_json(begun) if begun is not None else {}
+    if "code" in before:
+        changed, code = _changes(before, request)
+        if not changed and not code:
+            print(f"{label}: resuming where an earlier attempt stopped")
             return partial
-        print(f"{label}: an unfinished attempt with other parameters is removed ({'; '.join(changed)})")
+        if not changed and replace is Replace.NEVER:
+            raise WorkbenchError(
+                f"{label}: an unfinished attempt was made by other code ({_shortened(code)}). Undo the change to "
+                f"resume it, or run with --replace or --strict to begin again. It is kept in {partial}."
+            )
+        why = [f"{name}: {change}" for name, change in changed.items()] or code
+        print(f"{label}: an unfinished attempt with other parameters or code is removed ({'; '.join(why)})")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)

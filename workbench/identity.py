@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import hashlib
-import inspect
 import json
 import math
 import os
 import platform
 import subprocess
+import types
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from workbench.files import sha256_of_file
 
 # Recorded, but a result may not depend on them, so another value is no reason to build again.
 # Where and how fast, not what: a result does not depend on these beyond the order of sums.
-WITHOUT_INFLUENCE = ("accumulation", "checkpoint_seconds", "device", "tracker", "workers")
+NAMES_WITHOUT_INFLUENCE = ("accumulation", "checkpoint_seconds", "device", "tracker", "workers")
 LARGE_FOLDER_BYTES = 512 * 2**20
 # A stage stands under this key in a manifest, a file or folder under the other.
 STAGE_KEY, PATH_KEY = "stage", "path"
@@ -30,32 +30,41 @@ _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip
 
 
 def described(value: Any, place: str = "value") -> Any:
-    """``value`` as JSON; stages and paths become {"stage" or "path": where, "identity": sha256}.
+    """``value`` as JSON; stages and paths become {"stage" or "path": where, "identity": sha256}, code its name.
 
-    Raises WorkbenchError for what is neither JSON, NumPy scalar, dataclass, function, path nor stage; ``place`` names
-    it.
+    Dataclasses become dicts, without the fields whose metadata has ``influence=False`` and those that hold what
+    `has_influence` denies. Raises WorkbenchError for what cannot be recorded; ``place`` names it.
     """
     if hasattr(value, "identity") and hasattr(value, "folder"):
         return {STAGE_KEY: value.label, "identity": value.identity}
     if isinstance(value, Path):
         return {PATH_KEY: str(value), "identity": identity_of_path(value, place)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return described({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, place)
+        counting = [f.name for f in dataclasses.fields(value) if f.metadata.get("influence", True)]
+        return described({name: getattr(value, name) for name in counting}, place)
     if isinstance(value, dict):
-        return {str(key): described(item, f"{place}.{key}") for key, item in value.items()}
+        return {str(key): described(item, f"{place}.{key}") for key, item in value.items() if has_influence(item)}
     if isinstance(value, list | tuple):
         return [described(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, functools.partial):
+        return described({"code": value.func, "arguments": value.args, **value.keywords}, place)
+    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
+        return f"{value.__module__}:{value.__qualname__}"
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if inspect.isfunction(value):
-        return {"function": f"{value.__module__}:{value.__qualname__}"}
     raise WorkbenchError(
-        f"{place}: a {type(value).__name__} cannot be recorded. Pass numbers, texts, lists, stages or paths."
+        f"{place}: a {type(value).__name__} cannot be recorded. Pass numbers, texts, lists, config dataclasses, "
+        "functions, classes, stages or paths."
     )
+
+
+def has_influence(value: Any) -> bool:
+    """Whether a result can depend on ``value``; its class says ``WITHOUT_INFLUENCE = True`` where it cannot."""
+    return getattr(type(value), "WITHOUT_INFLUENCE", False) is not True
 
 
 def identity_of_path(path: Path, place: str = "path") -> str:
@@ -81,7 +90,7 @@ def sha256_of_json(value: Any) -> str:
 
 def influences(parameters: dict[str, Any]) -> dict[str, Any]:
     """The part of described ``parameters`` that a result depends on: without where it is made and how fast."""
-    return {name: _without_place(value) for name, value in parameters.items() if name not in WITHOUT_INFLUENCE}
+    return {name: _without_place(value) for name, value in parameters.items() if name not in NAMES_WITHOUT_INFLUENCE}
 
 
 def _without_place(value: Any) -> Any:
@@ -94,15 +103,15 @@ def _without_place(value: Any) -> Any:
     return value
 
 
-def differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """One line a parameter that differs: ``epochs: 10 -> 20``; empty when results would be the same."""
+def differences(stored: dict[str, Any], asked: dict[str, Any]) -> dict[str, str]:
+    """Name to ``10 -> 20`` of each of the described parameters that differs; empty when results would be the same."""
     stored, asked = flat(influences(stored)), flat(influences(asked))
-    lines = []
+    found = {}
     for name in sorted(stored.keys() | asked.keys()):
         before, after = stored.get(name, "(absent)"), asked.get(name, "(absent)")
         if before != after or type(before) is not type(after):
-            lines.append(f"{name}: {_shown(name, before)} -> {_shown(name, after)}")
-    return lines
+            found[name] = f"{_shown(name, before)} -> {_shown(name, after)}"
+    return found
 
 
 def _shown(name: str, value: Any) -> str:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0

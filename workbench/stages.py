@@ -1,5 +1,6 @@
 """Runs and their stages: a result is a folder with a manifest, made once and found again by its parameters."""
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -9,12 +10,16 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.folders import MANIFEST, built_folder, partial_folder, stored_manifest
-from workbench.identity import described, influences, sha256_of_json, without_nan
+from workbench.fingerprint import builder_name, fingerprint
+from workbench.folders import MANIFEST, Replace, built_folder, partial_folder, stored_manifest
+from workbench.identity import described, has_influence, influences, sha256_of_json, without_nan
 from workbench.launching import shared_by_processes
+from workbench.loaded_code import check_loaded
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED = "metrics", "imported"
+# No result depends on the code that keeps results.
+WITHOUT_INFLUENCE = True
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,8 @@ class Stage:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the parameters and the inputs' identities: equal on every machine, free of places and times."""
-        return _identity(self.manifest.get("stage", self.folder.parent.name), self.parameters)
+        """SHA-256 of builder, code, parameters and inputs' identities: the same on every machine and at all times."""
+        return _identity(self.manifest)
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -82,15 +87,16 @@ class Run:
         build: Callable[..., dict[str, Any] | None],
         /,
         variant: str = "default",
-        replace: bool = False,
+        replace: bool | Replace = False,
         **parameters: Any,
     ) -> Stage:
         """The stage, built by ``build(folder, **parameters)`` unless it is complete for equal parameters and inputs.
 
         Parameters that are stages reach ``build`` as paths and are recorded by identity; paths of other files and
-        folders are recorded by content. ``build`` writes into ``folder``, resumes from what it finds there, and
-        returns metrics. Other parameters than the stored ones are refused unless ``replace``, then the old folder
-        goes once the new one is complete. Equal ones are never built again: remove the folder to force it.
+        folders are recorded by content, config dataclasses field by field. ``build`` writes into ``folder``, resumes
+        from what it finds there, and returns metrics. Other parameters than the stored ones, or another builder, are
+        refused. Where only the code has changed that ``build`` runs through, the stored result is loaded and a line
+        says what changed. ``replace`` builds the stage again whatever is stored, or as `Replace` says.
         """
         place = {"stage": stage_name, "variant": variant, "run": self.name}
         return _made(self._place(stage_name, variant), f"{stage_name}/{variant}", place, build, replace, parameters)
@@ -155,7 +161,7 @@ def import_stage(
     build: Callable[..., dict[str, Any] | None],
     *,
     root: Path | None = None,
-    replace: bool = False,
+    replace: bool | Replace = False,
     **parameters: Any,
 ) -> Stage:
     """Features from elsewhere as a stage that belongs to no run, ``data/imported/<name>``; else as ``Run.stage``."""
@@ -164,21 +170,40 @@ def import_stage(
 
 
 def _made(
-    folder: Path, label: str, place: dict[str, str], build: Callable, replace: bool, parameters: dict[str, Any]
+    folder: Path,
+    label: str,
+    place: dict[str, str],
+    build: Callable,
+    replace: bool | Replace,
+    parameters: dict[str, Any],
 ) -> Stage:
-    recorded = {key: described(value, f"{label}: parameter {key}") for key, value in parameters.items()}
+    while isinstance(build, functools.partial):
+        # What a partial gives counts like any other parameter.
+        build, parameters = build.func, {**build.keywords, **parameters}
+    counting = {key: value for key, value in parameters.items() if has_influence(value)}
+    recorded = {key: described(value, f"{label}: parameter {key}") for key, value in counting.items()}
     request = place | {"parameters": recorded, "inputs": _inputs(parameters)}
-    request["identity"] = _identity(place["stage"], recorded)
     given = {key: _as_paths(value) for key, value in parameters.items()}
-    shared = shared_by_processes(build)
+    request |= {"builder": builder_name(build), "code": fingerprint(build, [given[key] for key in counting])}
+    request["identity"] = _identity(request)
+
+    def build_now(partial: Path) -> dict[str, Any] | None:
+        check_loaded(request["code"])
+        return shared_by_processes(build)(partial, **given)
+
     built = built_folder(
-        folder, lambda partial: shared(partial, **given), label=label, request=request, replace=replace
+        folder,
+        build_now,
+        label=label,
+        request=request,
+        replace=Replace.asked(replace),
     )
     return Stage(folder, built)
 
 
-def _identity(stage: str, recorded: dict[str, Any]) -> str:
-    return sha256_of_json({"stage": stage, "parameters": influences(recorded)})
+def _identity(manifest: dict[str, Any]) -> str:
+    parts = {name: manifest[name] for name in ("stage", "builder", "code")}
+    return sha256_of_json(parts | {"parameters": influences(manifest["parameters"])})
 
 
 def _inputs(value: Any) -> dict[str, str]:

@@ -9,6 +9,8 @@ from types import FrameType
 
 from workbench.errors import WorkbenchError
 
+WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+
 SECONDS_BETWEEN_LOOKS = 0.2
 
 

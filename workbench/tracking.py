@@ -8,6 +8,8 @@ from types import TracebackType
 
 from workbench.errors import WorkbenchError
 
+WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+
 # What to install for a tracker, by its name.
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
 TRACKERS = ("", *PACKAGES)

@@ -56,6 +56,8 @@ class LiveLoss:
     Headless runs draw nothing here: the finished figure follows in the next cell.
     """
 
+    WITHOUT_INFLUENCE = True
+
     def __init__(self, title: str):
         self.title = title
         self.rows: list[dict] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json
+from workbench.folders import Replace
 from workbench.paths import lists_folder, reports_folder, runs_folder
 from workbench.runs.opening import features_of, pictures_of
 from workbench.runs.run_records import run_names
@@ -32,7 +33,7 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     features = features_of(run, data)
     triplets = _found(run, "triplets")
     given = {} if triplets is None else {"triplets": triplets, "max_senses": triplets.parameters["max_senses"]}
-    index = run.stage("triplet_index", write_triplet_index, replace=True, features=features, **given)
+    index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
     return TripletBrowser(
         TripletIndex.open(index.folder), RelationTables.open(features / "train"),
         images=pictures_of(run, data, image_folder), lists_folder=lists_folder(run.root),

@@ -6,7 +6,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.folders import MANIFEST
+from workbench.folders import MANIFEST, Replace
 from workbench.identity import PATH_KEY, STAGE_KEY
 from workbench.paths import checkout_module, imported_folder, reports_folder
 from workbench.spelling import spelt, spelt_lines
@@ -36,7 +36,7 @@ def add_data(arguments: argparse.Namespace) -> int:
     stage = import_stage(
         name,
         add_with_text,
-        replace=arguments.replace,
+        replace=Replace.CHANGED if arguments.replace else False,
         data_set=arguments.dataset,
         source=arguments.root,
         image_folder=arguments.images,
@@ -66,7 +66,7 @@ def simulate_data(arguments: argparse.Namespace) -> int:
     stage = import_stage(
         arguments.name or f"simulated-{arguments.like}",
         simulation.simulate,
-        replace=arguments.replace,
+        replace=Replace.CHANGED if arguments.replace else False,
         vocabulary=arguments.vocabulary,
         config=config,
     )
@@ -131,7 +131,12 @@ def import_features(arguments: argparse.Namespace) -> int:
     """``workbench features import``."""
     from workbench.runs.importing import import_with_text
 
-    stage = import_stage(arguments.name, import_with_text, replace=arguments.replace, source=arguments.folder)
+    stage = import_stage(
+        arguments.name,
+        import_with_text,
+        replace=Replace.CHANGED if arguments.replace else False,
+        source=arguments.folder,
+    )
     print_numbers(stage.metrics)
     print(f"in {stage.folder}")
     return 0

@@ -1,0 +1,223 @@
+"""The code that a stage runs through: a digest of every definition that its builder reaches.
+
+Code is parsed, never run, so comments, docstrings, annotations and formatting do not count. From the builder all names
+are followed that lead to code of the project or of the user: modules that are no installed packages, and functions and
+classes of a notebook's cells. Of a registry only the entries count that the parameters or the code name.
+"""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.parsed_code import (
+    WITHOUT_INFLUENCE,
+    Definition,
+    Module,
+    defined_name,
+    imported_value,
+    is_own,
+    live_definition,
+    parsed_module,
+    sha256_of_text,
+)
+from workbench.registry import Registry
+
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+
+
+def fingerprint(builder: Callable, values: Any = None) -> dict[str, str]:
+    """Digest of each definition that ``builder`` reaches, by ``module:name``.
+
+    ``values`` are what it is called with: functions, classes and dataclasses among them are followed too, and texts
+    that name an entry of a registry or, as ``module:name``, something that can be imported.
+    """
+    walk = _Walk()
+    walk.follow_value(builder)
+    walk.follow_value(values)
+    walk.finish()
+    return dict(sorted(walk.digests.items()))
+
+
+def changed_code(stored: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    """One text a module: ``workbench.diffusion.denoiser: Mlp, Block``; empty where nothing changed."""
+    names = sorted(name for name in stored.keys() | asked.keys() if stored.get(name) != asked.get(name))
+    by_module: dict[str, list[str]] = {}
+    for name in names:
+        module, _, definition = name.partition(":")
+        by_module.setdefault(module, []).append(definition)
+    return [f"{module}: {', '.join(definitions)}" for module, definitions in by_module.items()]
+
+
+def builder_name(builder: Callable) -> str:
+    """``module:qualname`` of a function, of what a partial wraps, or of a callable object's class."""
+    while isinstance(builder, functools.partial):
+        builder = builder.func
+    named = builder if hasattr(builder, "__qualname__") else type(builder)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A registry, and how to follow what it was made with: which entries count is known when all texts are."""
+
+    registry: Registry
+    follow_all: Callable[[], None]
+
+
+class _Walk:
+    """Follows names from definition to definition; a queue, because chains of calls are longer than Python's stack."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._seen: set[Any] = set()
+        self._texts: set[str] = set()
+        self._registries: list[_Reached] = []
+
+    def finish(self) -> None:
+        """Follow all that waits; entries of registries last, again and again, since entries name further ones."""
+        self._drain()
+        known = -1
+        while known != len(self._seen):
+            known = len(self._seen)
+            for found in self._registries:
+                chosen = [name for name in found.registry if name in self._texts]
+                for name in chosen:
+                    self.follow_value(found.registry[name])
+                if not chosen:
+                    found.follow_all()
+            for text in [text for text in self._texts if defined_name(text)]:
+                self._follow_name(*defined_name(text))
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._waiting:
+            self._waiting.pop()()
+
+    def follow_value(self, value: Any) -> None:
+        """Follow a function, a class, or what a container, a partial, a method, a dataclass or an object holds."""
+        if isinstance(value, str):
+            self._texts.add(value)
+        elif isinstance(value, Mapping):
+            self._follow_all(value.values())
+        elif isinstance(value, list | tuple | set | frozenset):
+            self._follow_all(value)
+        elif isinstance(value, functools.partial):
+            self._follow_all((value.func, value.args, value.keywords))
+        elif isinstance(value, types.MethodType):
+            self._follow_all((value.__func__, type(value.__self__)))
+        elif isinstance(value, types.FunctionType | type):
+            self._follow_definition(value)
+        elif isinstance(value, types.ModuleType):
+            self._waiting.append(lambda: self._follow_member(value.__name__, ()))
+        elif not isinstance(value, Registry) and not getattr(type(value), WITHOUT_INFLUENCE, False):
+            self._follow_definition(type(value))
+            if is_dataclass(value):
+                self._follow_all(getattr(value, field.name) for field in fields(value))
+
+    def _follow_all(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self.follow_value(value)
+
+    def _follow_definition(self, thing: Any) -> None:
+        """A function or class: by its name where its module defines it at the top, else from its own source."""
+        thing = inspect.unwrap(thing)
+        module, name = thing.__module__, thing.__qualname__.split(".")[0]
+        if module is None or not is_own(module) or getattr(thing, WITHOUT_INFLUENCE, False) is True:
+            return
+        parsed = parsed_module(module)
+        if parsed is not None and name in parsed.definitions and "<" not in thing.__qualname__:
+            self._follow_name(module, name)
+        elif thing not in self._seen:
+            self._seen.add(thing)
+            definition, names = live_definition(thing)
+            self.digests[f"{module}:{thing.__qualname__}"] = definition.digest
+            self._texts |= definition.texts
+            for chain in definition.chains:
+                self._follow_live(definition, chain, names, module)
+
+    def _follow_live(self, definition: Definition, chain: tuple[str, ...], names: Mapping, module: str) -> None:
+        """What a name means in a cell or a nested function: another definition, or a constant that counts itself."""
+        if chain[0] in definition.imports:
+            self._follow_import(definition.imports[chain[0]], chain[1:])
+        elif chain[0] in names:
+            value = names[chain[0]]
+            if isinstance(value, types.ModuleType):
+                self._waiting.append(lambda: self._follow_member(value.__name__, chain[1:]))
+            elif isinstance(value, Registry):
+                self._registries.append(_Reached(value, lambda: None))
+            elif isinstance(value, _CONSTANTS) or _is_plain(value):
+                self.digests[f"{module}:{chain[0]}"] = sha256_of_text(repr(value))
+                self.follow_value(value)
+            else:
+                self._waiting.append(lambda: self.follow_value(value))
+
+    def _follow_name(self, module: str, name: str) -> None:
+        """The definition ``name`` of a module, where the module is ours and knows the name."""
+        key = f"{module}:{name}"
+        if key in self._seen or not is_own(module):
+            return
+        self._seen.add(key)
+        parsed = parsed_module(module)
+        if parsed is None or parsed.without_influence:
+            return
+        if name in parsed.definitions:
+            definition = parsed.definition(name)
+            registry = imported_value(module, name) if definition.makes_registry else None
+            if isinstance(registry, Registry):
+                self._registries.append(_Reached(registry, lambda: self._follow_chains(parsed, definition)))
+                return
+            if definition.without_influence:
+                return
+            self.digests[key] = definition.digest
+            self._texts |= definition.texts
+            self._waiting.append(lambda: self._follow_chains(parsed, definition))
+        elif name in parsed.imports:
+            self._follow_import(parsed.imports[name], ())
+        elif parsed_module(key.replace(":", ".")):
+            self._waiting.append(lambda: self._follow_member(f"{module}.{name}", ()))
+        elif "__getattr__" in parsed.definitions:
+            self._follow_name(module, "__getattr__")
+
+    def _follow_chains(self, parsed: Module, definition: Definition) -> None:
+        for chain in definition.chains:
+            imported = definition.imports.get(chain[0]) or parsed.imports.get(chain[0])
+            if imported:
+                self._follow_import(imported, chain[1:])
+            elif chain[0] in parsed.definitions:
+                self._follow_name(parsed.name, chain[0])
+
+    def _follow_import(self, imported: tuple[str, str], rest: tuple[str, ...]) -> None:
+        module, name = imported
+        if name:
+            submodule = f"{module}.{name}"
+            if is_own(module) and parsed_module(submodule):
+                self._follow_member(submodule, rest)
+            else:
+                self._follow_name(module, name)
+        else:
+            self._follow_member(module, rest)
+
+    def _follow_member(self, module: str, rest: tuple[str, ...]) -> None:
+        """``module.a.b``: the submodule or definition ``a``; a module that is passed on by itself counts as a whole."""
+        if not is_own(module):
+            return
+        while rest and parsed_module(f"{module}.{rest[0]}"):
+            module, rest = f"{module}.{rest[0]}", rest[1:]
+        parsed = parsed_module(module)
+        if parsed is not None:
+            for name in rest[:1] or list(parsed.definitions):
+                self._follow_name(module, name)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a container holds constants alone, so that its text says all of it."""
+    if isinstance(value, dict):
+        return all(_is_plain(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, (*_CONSTANTS, Path))

@@ -1,0 +1,295 @@
+"""Python code as its syntax tree: what a module defines and imports, and which names a definition uses."""
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import linecache
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
+OWN_PACKAGES = ("workbench", "drawn_scenes")
+_CELL = re.compile("ipykernel|^<ipython")
+_INSTALLED = ("site-packages", "dist-packages")
+_NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+# What a tree holds besides the code itself, and what only newer versions of Python write into it.
+_LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns"}
+Imported = tuple[str, str]  # module and name; the name is empty for the module itself
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Statements that define one name, and what they use: chains of names (``a.b`` as ("a", "b")), imports, texts."""
+
+    digest: str
+    chains: frozenset[tuple[str, ...]]
+    imports: dict[str, Imported]
+    texts: frozenset[str]
+    makes_registry: bool = False
+    without_influence: bool = False
+
+    @classmethod
+    def of(cls, nodes: list[ast.AST]) -> "Definition":
+        """The definition that ``nodes`` make together."""
+        found = [child for node in nodes for child in ast.walk(node)]
+        calls = [node.value for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)]
+        marks = [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
+        return cls(
+            digest=sha256_of_text("\n".join(code_text(node) for node in nodes)),
+            chains=frozenset(chain for node in nodes for chain in _chains(node)),
+            imports={name: target for child in found for name, target in imports_of(child, "").items()},
+            texts=frozenset(c.value for c in found if isinstance(c, ast.Constant) and isinstance(c.value, str)),
+            makes_registry=any(isinstance(c, ast.Call) and "Registry" in ast.unparse(c.func) for c in calls),
+            without_influence=any(map(_is_mark, marks)),
+        )
+
+
+class Module:
+    """A parsed module: the statements that define each name at its top, and its imports."""
+
+    def __init__(self, name: str, source: str, is_package: bool):
+        self.name = name
+        self.definitions: dict[str, list[ast.AST]] = {}
+        self.imports: dict[str, Imported] = {}
+        package = name if is_package else name.rpartition(".")[0]
+        body = ast.parse(source).body
+        for statement in _top_statements(body):
+            self.imports |= imports_of(statement, package)
+            for defined in _defined_names(statement):
+                self.definitions.setdefault(defined, []).append(statement)
+        self.without_influence = any(map(_is_mark, body))
+        self._known: dict[str, Definition] = {}
+
+    def definition(self, name: str) -> Definition:
+        """What defines ``name``."""
+        if name not in self._known:
+            self._known[name] = Definition.of(self.definitions[name])
+        return self._known[name]
+
+
+def is_own(module: str) -> bool:
+    """Whether a module is the project's or the user's: neither Python's own nor an installed package."""
+    return _own_place(module.partition(".")[0]) is not None
+
+
+def parsed_module(name: str) -> Module | None:
+    """The module as its file is now; None where there is no such module of ours, or it has no source."""
+    path = _source_path(name)
+    if path is None:
+        return None
+    try:
+        state = path.stat()
+        return _parsed(name, path, state.st_mtime_ns, state.st_size)
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+
+
+@functools.lru_cache(maxsize=2048)
+def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
+    return Module(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
+
+
+@functools.cache
+def _own_place(top: str) -> Path | None:
+    """The folder or file of a top-level package or module of ours; a cell's ``__main__`` has an empty one."""
+    if top == "__main__":
+        return Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if top in sys.stdlib_module_names:
+        return None
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        return Path() if top in sys.modules else None  # made in memory: by a test, or a tool that runs code
+    places = list(spec.submodule_search_locations or []) or [spec.origin or ""]
+    if top not in OWN_PACKAGES and any(part in _INSTALLED for part in Path(places[0]).parts):
+        return None
+    return Path(places[0])
+
+
+@functools.lru_cache(maxsize=8192)
+def _source_path(name: str) -> Path | None:
+    top, *parts = name.split(".")
+    place = _own_place(top)
+    if place is None or not place.name:
+        return None
+    if place.suffix == ".py":
+        return None if parts else place
+    inner = place.joinpath(*parts)
+    found = (path for path in (inner / "__init__.py", inner.with_name(f"{inner.name}.py")) if path.is_file())
+    return next(found, None)
+
+
+def imported_value(module: str, name: str) -> Any:
+    """What ``name`` is in a module, which is imported for it."""
+    return getattr(importlib.import_module(module), name, None)
+
+
+def defined_name(text: str) -> tuple[str, str] | None:
+    """Module and top name of a text like ``package.module:Name``, where it names a module of ours."""
+    if not _NAME_TEXT.fullmatch(text):
+        return None
+    module, _, name = text.partition(":")
+    return (module, name.split(".")[0]) if is_own(module) and _source_path(module) else None
+
+
+def live_definition(thing: Any) -> tuple[Definition, Mapping[str, Any]]:
+    """The definition of a function or class of a cell, a lambda or a nested function, and the names it sees.
+
+    Where there is no source, what the function was compiled to stands for it.
+    """
+    names = dict(vars(sys.modules[thing.__module__])) if thing.__module__ in sys.modules else {}
+    if isinstance(thing, type):
+        nodes = _class_nodes(thing)
+        if nodes:
+            return Definition.of(nodes), names
+        return Definition(sha256_of_text(thing.__qualname__), frozenset(), {}, frozenset()), names
+    names = dict(thing.__globals__)
+    cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
+    names |= {name: cell.cell_contents for name, cell in cells if not _is_empty(cell)}
+    nodes = _function_nodes(thing.__code__)
+    if nodes:
+        return Definition.of(nodes), names
+    code = thing.__code__
+    text = repr((code.co_code, [c for c in code.co_consts if not isinstance(c, types.CodeType)], code.co_names))
+    return Definition(sha256_of_text(text), frozenset((n,) for n in code.co_names), {}, frozenset()), names
+
+
+def _function_nodes(code: types.CodeType) -> list[ast.AST]:
+    """The function or lambda in its cell's or file's tree that begins where ``code`` does."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    found = [node for node in _walked(code.co_filename) if isinstance(node, kinds)]
+    named = [node for node in found if getattr(node, "name", "<lambda>") == code.co_name]
+    there = [node for node in named if _first_line(node) == code.co_firstlineno]
+    if len(there) < 2:
+        return there
+    columns = {position[2] for position in code.co_positions()}  # several lambdas in a line
+    return [node for node in there if isinstance(node, ast.Lambda) and node.body.col_offset in columns] or there
+
+
+def _class_nodes(thing: type) -> list[ast.AST]:
+    """The class in the file of its methods, or, where it has none, in the last cell that defines its name."""
+    functions = [inspect.unwrap(value) for value in vars(thing).values() if inspect.isfunction(value)]
+    files = [function.__code__.co_filename for function in functions if function.__module__ == thing.__module__]
+    if thing.__module__ == "__main__":
+        files += [name for name in reversed(list(linecache.cache)) if _CELL.search(name)]
+    elif path := getattr(sys.modules.get(thing.__module__), "__file__", None):
+        files.append(path)
+    for file in dict.fromkeys(files):
+        found = [node for node in _walked(file) if isinstance(node, ast.ClassDef) and node.name == thing.__name__]
+        if found:
+            return found[-1:]
+    return []
+
+
+def _walked(file: str) -> Iterator[ast.AST]:
+    try:
+        yield from ast.walk(_tree("".join(linecache.getlines(file))))
+    except SyntaxError:
+        return
+
+
+@functools.lru_cache(maxsize=256)
+def _tree(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+def _first_line(node: Any) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+
+
+def _is_empty(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def _top_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module and of its ``if``, ``try`` and ``with`` blocks."""
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If | ast.Try | ast.With):
+            yield from _top_statements(statement.body)
+            yield from _top_statements(getattr(statement, "orelse", []))
+            for handler in getattr(statement, "handlers", []):
+                yield from _top_statements(handler.body)
+
+
+def _defined_names(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for node in (node for target in targets for node in ast.walk(target)):
+            if isinstance(node, ast.Name):
+                yield node.id
+
+
+def imports_of(node: ast.AST, package: str) -> dict[str, Imported]:
+    """What an import statement binds; empty for any other node. ``package`` is where relative ones start."""
+    if isinstance(node, ast.Import):
+        # Without "as", ``import a.b`` binds a.
+        bound = {alias.asname or alias.name.split(".")[0]: alias for alias in node.names}
+        return {name: (alias.name if alias.asname else name, "") for name, alias in bound.items()}
+    if not isinstance(node, ast.ImportFrom):
+        return {}
+    above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    module = ".".join([*above, *([node.module] if node.module else [])])
+    return {alias.asname or alias.name: (module, alias.name) for alias in node.names}
+
+
+def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Every name that is used, with its attributes: ``a.b.c`` once, not ``a`` and ``a.b`` besides."""
+    attributes: list[str] = []
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        attributes.append(inner.attr)
+        inner = inner.value
+    if isinstance(inner, ast.Name):
+        yield (inner.id, *reversed(attributes))
+    else:
+        for child in ast.iter_child_nodes(inner):
+            yield from _chains(child)
+
+
+def _is_mark(statement: ast.stmt) -> bool:
+    """Whether a statement is ``WITHOUT_INFLUENCE = True``, which says that no result depends on what it stands in."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return any(isinstance(target, ast.Name) and target.id == WITHOUT_INFLUENCE for target in targets)
+
+
+def code_text(node: Any) -> str:
+    """A tree as text that is the same for every version of Python, without docstrings and annotations of functions."""
+    if isinstance(node, list):
+        return f"[{','.join(map(code_text, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = []
+    for name, value in ast.iter_fields(node):
+        if value is None or value == [] or (name in _LEFT_OUT and not isinstance(node, ast.AnnAssign)):
+            continue
+        if name == "body" and isinstance(value, list) and _is_docstring(value[0]):
+            value = value[1:]
+        parts.append(f"{name}={code_text(value)}")
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def sha256_of_text(text: str) -> str:
+    """The first 16 hexadecimal digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
