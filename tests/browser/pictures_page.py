@@ -1,9 +1,9 @@
 """A small page for the panel, run in a kernel: pictures to search, page through and pick, and ways to fail."""
 
-from workbench.browsers.paging import Paging
+from workbench.browsers.widgets import Paging
 from workbench.browsers.panel import Shown
-from workbench.browsers.templates import FOLDER, environment
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.widgets import FOLDER, environment
+from workbench.browsers.drawing import Thumbnails
 from workbench.errors import WorkbenchError
 from workbench.stages import Run
 
@@ -11,7 +11,7 @@ SOURCE = """{% import "controls.html.j2" as controls %}
 {% if part == "grid" %}<div class="wb-tiles">{% for name, token in tiles %}
 <div class="wb-tile" data-event="pick" data-value="{{ name }}" tabindex="0" role="button"
   aria-selected="{{ "true" if name in picked else "false" }}"><svg viewBox="0 0 10 10">
-{% if token %}<image width="10" height="10" data-picture="{{ token }}"/>{% endif %}
+{% if token %}<image width="10" height="10" data-image="{{ token }}"/>{% endif %}
 </svg><p>{{ name }}</p></div>
 {% endfor %}</div>{{ controls.pager(what="pictures", **pages) }}
 {% else %}<div class="wb-bar">{{ controls.search("search", text, "name") }}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from workbench.browsers.confusion import confusion, tail_first
+from workbench.browsers.prediction_page import confusion, tail_first
 
 
 def test_an_example_counted_by_hand():

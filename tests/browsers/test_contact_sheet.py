@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from workbench.browsers.contact_sheet import Tile, text_line, tiles_html
-from workbench.browsers.scene_drawing import Scene
+from workbench.browsers.drawing import Scene
 
 
 def made_tile(name="", lines=("line",)) -> Tile:
@@ -16,14 +16,14 @@ def made_tile(name="", lines=("line",)) -> Tile:
 def test_picture_is_embedded_and_nothing_is_fetched(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
     page = tiles_html([made_tile("a.jpg")], tmp_path)
-    assert "data:image/jpeg;base64," in page and "data-picture" not in page
+    assert "data:image/jpeg;base64," in page and "data-image" not in page
     assert not re.search(r"https?://", page)
 
 
 def test_a_picture_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     page = tiles_html([made_tile("a.jpg")], tmp_path)
-    assert "a.jpg: the picture cannot be read" in page
+    assert "a.jpg: the image cannot be read" in page
 
 
 def test_blank_canvas_is_said_once():

@@ -2,24 +2,26 @@
 
 import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
 from workbench.browsers import map_browser, map_stage
-from workbench.browsers.map_colours import MOST_CLASSES, MOST_GROUPS, colour_choices
-from workbench.browsers.map_lasso import inside_lasso, lasso_corners
-from workbench.browsers.map_layout import joint_layout, real_components
-from workbench.browsers.map_neighbours import RealNeighbours
-from workbench.browsers.map_page import FIDELITY_METRICS
+from workbench.browsers.map_figure import MOST_CLASSES, MOST_GROUPS, colour_choices
+from workbench.browsers.map_page import FIDELITY_METRICS, PointPage
+from workbench.browsers.map_points import inside_lasso, lasso_corners, nearest_real_rows
+from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.features import FeaturesFolder
 from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -79,7 +81,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def fits():
-    """The number of rows of every layout that was fitted. UMAP itself is compiled for half a minute: test_figures."""
+    """The number of rows of every layout that was fitted. UMAP itself is compiled for half a minute."""
     rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(map_stage, "joint_layout", lambda reduced, **_: rows.append(len(reduced)) or reduced[:, :2])
@@ -104,15 +106,12 @@ def fidelity_table() -> pd.DataFrame:
 
 def open_map(made, stage, **options) -> map_browser.FeatureMap:
     folder, metrics = stage
-    store = FeatureStore.open(made / "features" / "train")
-    vocabulary = Vocabulary.read(made / "features")
+    features = FeaturesFolder.open(made / "features")
     given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
-    points = given.pop("points", None)
-    return map_browser.FeatureMap(
-        pd.read_parquet(folder / map_stage.POINTS) if points is None else points, given.pop("store", store),
-        given.pop("generated", GeneratedFeatures.open(made / "generated", store)), vocabulary,
-        count_classes(store.relations, vocabulary), **given,
-    )  # fmt: skip
+    features.train = given.pop("store", features.train)
+    generated = GeneratedFeatures.open(made / "generated", FeatureStore.open(made / "features" / "train"))
+    points = given.pop("points", pd.read_parquet(folder / map_stage.POINTS))
+    return map_browser.FeatureMap(points, features, generated, **given)
 
 
 def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(made, stage):
@@ -165,31 +164,25 @@ def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(made, tmp_path,
         map_stage.write_feature_map(tmp_path, **inputs(made), rows=20, seed=0)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 1 << 30])
 @pytest.mark.parametrize("rows", [6, 100, REAL])
-def test_neighbours_are_scikit_learns_one_for_each_picture(made, monkeypatch, kept_bytes, rows):
-    from sklearn.neighbors import NearestNeighbors
-
-    monkeypatch.setattr("workbench.browsers.map_neighbours.ROWS_PER_BLOCK", 32)
-    monkeypatch.setattr("workbench.browsers.map_neighbours.CANDIDATES", 2)
+def test_neighbours_are_scikit_learns_one_for_each_image(made, monkeypatch, rows):
+    monkeypatch.setattr("workbench.browsers.map_points.CANDIDATES", 2)
     store = FeatureStore.open(made / "features" / "train")
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
-    near, images = RealNeighbours(store, chosen, kept_bytes), store.relations["image"].to_numpy()
+    images = store.relations["image"].to_numpy()
     reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))
     for query in np.random.default_rng(1).standard_normal((4, DIMENSION)).astype(np.float32):
         distances, order = (found[0] for found in reference.kneighbors(query[None]))
         _, first = np.unique(images[chosen[order]], return_index=True)
         expected = np.sort(first)[:5]
-        found, found_distances = near.nearest(query)
+        found, found_distances = nearest_real_rows(store, chosen, query, block=32)
         assert found.tolist() == chosen[order[expected]].tolist()
         assert np.allclose(found_distances, distances[expected], atol=1e-4)
-    with pytest.raises(WorkbenchError, match="dimensions"):
-        near.nearest(np.zeros(3, dtype=np.float32))
 
 
 def test_a_copied_feature_is_at_distance_zero(made):
     store = FeatureStore.open(made / "features" / "train")
-    rows, distances = RealNeighbours(store, np.arange(REAL)).nearest(store.union([17])[0])
+    rows, distances = nearest_real_rows(store, np.arange(REAL), store.union([17])[0])
     assert (rows[0], distances[0]) == (17, 0.0)
 
 
@@ -215,7 +208,7 @@ def test_every_colour_shows_every_point_once_with_counts_in_the_legend(made, sta
 
 
 def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(made, stage):
-    with pytest.raises(WorkbenchError, match="coloured by"):
+    with pytest.raises(WorkbenchError, match="right or wrong' is not known"):
         open_map(made, stage).set(colour_by="relation right or wrong")
     asked = []
 
@@ -365,15 +358,14 @@ def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(ma
     browser = open_map(made, stage)
     figure = browser.widget().children[1]
     from_page(figure, "plotly_click", [(1, 7)])
-    assert browser.state.point == 67
+    assert browser.state.point == 67, browser.regions()["problem"]
     real = browser.points.row[~browser.points.generated]
     store = FeatureStore.open(made / "features" / "train")
     query = GeneratedFeatures.open(made / "generated", store).union([browser.points.row[67]])[0]
-    expected, _ = RealNeighbours(store, real).nearest(query)
-    details = browser._details
-    assert [one.row for one in details.neighbours] == expected.tolist()
-    assert [role for role, _ in details.seeds] == ["subject", "object"]
+    expected, _ = nearest_real_rows(store, real, query)
     shown = browser.regions()["point"]
+    assert re.findall(r"train row (\d+)", shown) == [str(row) for row in expected]
+    assert re.findall(r"initialisation of the (\w+)", shown) == ["subject", "object"]
     assert html.escape(str(browser.points.captions[67])) in shown
     assert shown.count("<svg") == 7
     assert "<script>" not in shown
@@ -388,7 +380,7 @@ def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(made, stage, m
     def broken(*_):
         raise WorkbenchError("the disk <is> gone.")
 
-    monkeypatch.setattr(map_browser, "point_details", broken)
+    monkeypatch.setattr(PointPage, "html", broken)
     from_page(figure, "plotly_click", [(0, 2)])
     assert "the disk &lt;is&gt; gone." in browser.regions()["problem"]
     assert browser.state.point is None
@@ -420,8 +412,8 @@ def test_the_static_map_is_a_figure_and_numbers_without_controls(made, stage, mo
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [({"colour_by": "mood"}, "coloured by"), ({"opacity": 3}, "opacity"), ({"opacity": "x"}, "opacity"),
-     ({"colours": 1}, "has no"), ({"point": 120}, "no point"), ({"point": "x"}, "no point"),
+    [({"colour_by": "mood"}, "colour 'mood' is not known"), ({"opacity": 3}, "opacity"), ({"opacity": "x"}, "opacity"),
+     ({"colours": 1}, "has no"), ({"point": 120}, "no point"), ({"point": "x"}, "numbers"),
      ({"selected": [1, 500]}, "no point"), ({"selected": ["a"]}, "numbers"), ({"sources": ["made"]}, "sources"),
      ({"classes": ["dog"]}, "coloured by"), ({"colour_by": "object class", "classes": ["unicorn"]}, "unicorn"),
      ({"colour_by": "object class", "classes": OBJECTS[:8]}, f"at most {MOST_CLASSES}")],
@@ -442,16 +434,15 @@ def test_a_map_of_other_features_is_refused(made, stage, tmp_path):
         open_map(made, stage, map_metrics=metrics | {"encoder": "another"})
     with pytest.raises(WorkbenchError, match="dimension"):
         open_map(made, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
-    with pytest.raises(WorkbenchError, match="class"):
+    with pytest.raises(WorkbenchError, match="as on the map"):
         open_map(made, stage, store=write_store(tmp_path / "other", REAL, seed=5))
-    with pytest.raises(WorkbenchError, match="rows, but the map shows row"):
+    with pytest.raises(WorkbenchError, match="9 real rows, of which"):
         open_map(made, stage, store=write_store(tmp_path / "short", 9, seed=0))
     with pytest.raises(WorkbenchError, match="entropy"):
         open_map(made, stage, points=points.drop(columns="entropy"))
-    with pytest.raises(WorkbenchError, match="relation_band"):
-        open_map(made, stage, points=points.assign(relation_band="rare"))
 
 
+@pytest.mark.slow
 def test_joint_map_keeps_clusters_together():
     rng = np.random.default_rng(4)
     centres = 20 * np.eye(3, 12)[np.repeat(np.arange(3), 20)]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from workbench.browsers.map_recognition import right_or_wrong
+from workbench.browsers.map_points import right_or_wrong
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors

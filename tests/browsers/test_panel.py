@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.browsers.panel import Panel, Shown
-from workbench.browsers.scene_drawing import Scene, scene_svg
-from workbench.browsers.static_twin import static_html
-from workbench.browsers.templates import FOLDER, render, stylesheet
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.drawing import Scene, Thumbnails, scene_svg
+from workbench.browsers.panel import Panel, Shown, static_html
+from workbench.browsers.widgets import FOLDER, render, stylesheet
 from workbench.errors import WorkbenchError
 from workbench.figures import style
 from workbench.figures.pages import environment
@@ -19,14 +17,14 @@ from workbench.figures.pages import environment
 class Counter(Shown):
     """A page that counts clicks beside a picture."""
 
-    frame = '<p data-region="count"></p><div data-region="picture"></div><div class="wb-live" data-region="bar"></div>'
+    frame = '<p data-region="count"></p><div data-region="image"></div><div class="wb-live" data-region="bar"></div>'
 
-    def __init__(self, pictures=None, name=""):
-        self.pictures, self.name, self.count = pictures or Thumbnails(None), name, 0
+    def __init__(self, thumbnails=None, name=""):
+        self.thumbnails, self.name, self.count = thumbnails or Thumbnails(None), name, 0
 
     def regions(self):
         scene = Scene(self.name, 40, 30, np.array([1, 2, 10, 12.0]), np.array([5, 0, 20, 8.0]))
-        return {"count": f"{self.count}", "picture": scene_svg(scene, self.pictures), "bar": "<button>more</button>"}
+        return {"count": f"{self.count}", "image": scene_svg(scene, self.thumbnails), "bar": "<button>more</button>"}
 
     def handle(self, event, value):
         if event == "refused":
@@ -55,10 +53,10 @@ def talk(monkeypatch):
 
 def test_all_regions_come_first_and_then_only_those_that_changed(talk):
     tell, _, _ = talk(Counter())
-    assert set(tell("ready")["regions"]) == {"count", "picture", "bar", "error"}
+    assert set(tell("ready")["regions"]) == {"count", "image", "bar", "error"}
     assert tell("event", name="add", value="2")["regions"] == {"count": "2"}
     assert tell("event", name="add", value="0") == {"kind": "regions", "regions": {}, "answer": True}
-    assert set(tell("ready")["regions"]) == {"count", "picture", "bar", "error"}  # the page was loaded again
+    assert set(tell("ready")["regions"]) == {"count", "image", "bar", "error"}  # the page was loaded again
 
 
 def test_an_error_is_shown_escaped_and_goes_away_with_the_next_act(talk):
@@ -84,7 +82,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
     pictures = Thumbnails(tmp_path)
     tell, said, _ = talk(Counter(pictures, "a.jpg"))
     good, bad = pictures.token("a.jpg"), pictures.token("b.jpg")
-    message = tell("pictures", tokens=[bad, good])
+    message = tell("images", tokens=[bad, good])
     assert message["tokens"] == [good] and list(message["failures"]) == [bad]
     assert said[-1][1][0].startswith(b"\xff\xd8")
 
@@ -92,7 +90,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
 def test_twin_holds_the_picture_and_no_token(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
     twin = static_html(Counter(Thumbnails(tmp_path), "a.jpg"))
-    assert "data:image/jpeg;base64," in twin and "data-picture" not in twin and '<p data-region="count">0</p>' in twin
+    assert "data:image/jpeg;base64," in twin and "data-image" not in twin and '<p data-region="count">0</p>' in twin
 
 
 def test_headless_runs_show_the_twin_alone(monkeypatch):
@@ -129,4 +127,4 @@ def test_css_has_the_palette_and_no_small_letters():
     for name, colour in re.findall(r"--wb-([a-z]+): (#[0-9A-F]{6});", css):
         assert meant[name] == colour, name
     assert all(float(size) >= 12 for size in re.findall(r"font(?:-size)?:[^;]*?([\d.]+)px", css))
-    assert "wb-error" in render("error.html.j2", told="x", trace="")
+    assert "wb-error" in render("error.html.j2", text="x", trace="")

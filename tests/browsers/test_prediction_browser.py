@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from workbench.browsers import changes
-from workbench.browsers.prediction_browser import PredictionBrowser
-from workbench.browsers.prediction_pair import PLACES
-from workbench.browsers.prediction_state import ROLE_CHOICES, WHAT_CHOICES
-from workbench.browsers.prediction_tiles import change_word
+from workbench.browsers.prediction_browser import PredictionBrowser, changed_rows
+from workbench.browsers.prediction_page import change_word
+from workbench.browsers.prediction_pair import PLACES, ROLE_CHOICES, WHAT_CHOICES, read_predictions
 from workbench.errors import WorkbenchError
 from workbench.recognition.evaluation import TOP, prediction_table
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
@@ -75,7 +73,7 @@ def browser_of(made: SimpleNamespace, **options) -> PredictionBrowser:
 
 def matching_slowly(made: SimpleNamespace, state) -> set[int]:
     """The rows that match, one after the other."""
-    before, after = (changes.read_predictions(made.predictions[title]) for title in (state.before, state.after))
+    before, after = (read_predictions(made.predictions[title]) for title in (state.before, state.after))
     matching = set()
     for row in range(len(made.tables)):
         was, now = before.loc[row], after.loc[row]
@@ -164,7 +162,7 @@ def test_selection_agrees_with_the_tables_of_predictions(made):
     browser.set(what="fixed", role="object")
     selection = browser.selection.set_index("row")
     for suffix, title in (("before", "plain"), ("after", "augmented")):
-        table = changes.read_predictions(data.predictions[title]).loc[selection.index]
+        table = read_predictions(data.predictions[title]).loc[selection.index]
         for role in ROLES:
             names = np.array(data.vocabulary.names(role))
             assert selection[role].tolist() == names[table[role]].tolist()
@@ -180,7 +178,7 @@ def test_orders(made):
     assert sorted(drawn) == list(range(ROWS)) and drawn != sorted(drawn)
     for seed in (3, 4):
         assert (browser_of(data, seed=seed).selection["row"].tolist() == drawn) == (seed == 3)
-    after = changes.read_predictions(data.predictions["augmented"])
+    after = read_predictions(data.predictions["augmented"])
     for role, of_role in (("any", "relation"), ("object", "object")):
         browser.set(role=role, sort="surest")
         assert (np.diff(after.loc[browser.selection["row"], f"{of_role}_probability1"]) <= 0).all()
@@ -350,10 +348,10 @@ def test_the_twin_shows_as_many_fixed_as_broken_rows(made):
     assert page.count('class="wb-tile"') == 6
     assert "What happened from plain to augmented" in page and 'data-event="' not in page
     assert "boxes on a blank canvas" in page
-    before, after = (changes.read_predictions(data.predictions[title]) for title in TITLES[:2])
+    before, after = (read_predictions(data.predictions[title]) for title in TITLES[:2])
     before, correct = before.sort_index(), [f"{role}_correct" for role in ROLES]
     was, now = (table.loc[before.index, correct].to_numpy(dtype=bool) for table in (before, after))
-    chosen = before.iloc[changes.changed_rows(was, now, most=6, seed=0)]
+    chosen = before.iloc[changed_rows(was, now, most=6, seed=0)]
     shown = re.findall(r'wb-prediction-name">([^<]+)</span>', page)
     captions = [" ".join(shown[place : place + 3]) for place in range(0, len(shown), 3)]
     expected = [html.escape(data.vocabulary.caption(*row)) for row in chosen[list(ROLES)].to_numpy().tolist()]
@@ -369,14 +367,14 @@ def test_pictures_come_by_token_and_lie_in_the_twin(made, tmp_path):
         Image.new("RGB", (40, 30)).save(tmp_path / name)
     browser = browser_of(data, images=tmp_path)
     grid, twin = browser.regions()["grid"], browser.view()
-    assert grid.count("data-picture=") == 6 and "base64" not in grid and "blank canvas" not in grid
+    assert grid.count("data-image=") == 6 and "base64" not in grid and "blank canvas" not in grid
     assert twin.count("data:image/jpeg;base64,") == twin.count('class="wb-tile"') > 0
 
 
 def test_the_table_of_changes_is_the_one_of_changes(made):
     data = made()
     browser = browser_of(data)
-    before, after = (changes.read_predictions(data.predictions[title]) for title in TITLES[:2])
+    before, after = (read_predictions(data.predictions[title]) for title in TITLES[:2])
     after = after.loc[before.index]
     rows = browser.regions()["counts"].split("<tbody>")[1].split("<tr>")[1:]
     for role, row in zip(ROLES, rows, strict=True):
@@ -396,8 +394,8 @@ def test_the_table_of_changes_is_the_one_of_changes(made):
     ({"true_class": "beside"}, "no relation class 'beside'"),
     ({"true_class": 4}, "no relation class 4; expected 0 to 3"),
     ({"cell": (0,)}, "expected a true class and"),
-    ({"page": "two"}, "page 'two' is no number"),
-    ({"compact": "yes"}, "expected True or False"),
+    ({"page": "two"}, "page 'two' is not known; expected int"),
+    ({"compact": "yes"}, "expected bool"),
 ])  # fmt: skip
 def test_unknown_choices_change_nothing(made, changed, message):
     browser = browser_of(made(rows=10))
@@ -420,12 +418,12 @@ def rewritten(folder: Path, change) -> None:
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda table: table.assign(row=table["row"] + 5), "augmented: predictions of row .*has rows 0 to"),
-    (lambda table: table.assign(row=0), "augmented: row 0 is predicted more than once"),
-    (lambda table: table.assign(subject_top1=99), "augmented: row 0 has subject_top1 99, expected a class from 0 to 8"),
-    (lambda table: table.assign(relation=(table["relation"] + 1) % 4), "the true relation of row 0 is class"),
-    (lambda table: table.assign(object=-1), "augmented: row 0 has object -1, expected a class from 0 to 8"),
-    (lambda table: table[table["row"] != 7], "plain and .*augmented predict different rows.*row 7 is in .*plain alone"),
-    (lambda table: table[:0], "augmented: predictions of no row"),
+    (lambda table: table.assign(row=0), "augmented: predictions of row 0, expected each row once"),
+    (lambda table: table.assign(subject_top1=99), "augmented: row 0 .* taken for class 99; expected .* from 0 to 8"),
+    (lambda table: table.assign(relation=(table["relation"] + 1) % 4), "augmented: row 0 has the true relation class"),
+    (lambda table: table.assign(object=-1), "augmented: row 0 has the true object class -1"),
+    (lambda table: table[table["row"] != 7], "plain and .*augmented predict different rows.*row 7 is in one alone"),
+    (lambda table: table[:0], "augmented: no predictions"),
     (lambda table: table.drop(columns="object_top1"), "predictions.parquet: not a readable table"),
 ])  # fmt: skip
 def test_predictions_of_another_split_or_vocabulary_are_refused(made, change, message):
@@ -451,5 +449,5 @@ def test_missing_predictions_and_counts_of_another_vocabulary_are_named(made, tm
 
 def test_only_the_columns_asked_for_are_read(made):
     folder = made(rows=5).predictions["plain"]
-    assert changes.read_predictions(folder, ["object_top1"]).columns.tolist() == ["row", "object_top1"]
-    assert changes.read_predictions(folder).shape[1] == 1 + 3 * (3 + 2 * TOP)
+    assert read_predictions(folder, ["object_top1"]).columns.tolist() == ["row", "object_top1"]
+    assert read_predictions(folder).shape[1] == 1 + 3 * (3 + 2 * TOP)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.browsers import thumbnails
-from workbench.browsers.thumbnails import LONGEST_SIDE_PX, Thumbnails, picture_path
+from workbench.browsers import drawing
+from workbench.browsers.drawing import LONGEST_SIDE_PX, Thumbnails, image_path
 from workbench.errors import WorkbenchError
 
 
@@ -49,17 +49,17 @@ def test_nothing_is_read_before_it_is_asked_for(folder):
     (folder / "broken.jpg").write_bytes(b"no picture")
     shown = Thumbnails(folder)
     token = shown.token("broken.jpg")
-    with pytest.raises(WorkbenchError, match=r"broken\.jpg: the picture cannot be read"):
+    with pytest.raises(WorkbenchError, match=r"broken\.jpg: the image cannot be read"):
         shown.jpeg(token)
 
 
 def test_a_token_that_no_page_has_shown_is_refused(folder):
-    with pytest.raises(WorkbenchError, match="no picture"):
+    with pytest.raises(WorkbenchError, match="no image"):
         Thumbnails(folder).jpeg("../../etc/passwd")
 
 
 def test_the_oldest_are_dropped_beyond_the_limit_and_read_again(folder, monkeypatch):
-    monkeypatch.setattr(thumbnails, "KEPT_BYTES", 1)
+    monkeypatch.setattr(drawing, "KEPT_BYTES", 1)
     shown = Thumbnails(folder)
     first, second = shown.token("a.png"), shown.token("b.jpg")
     before = shown.jpeg(first)
@@ -70,10 +70,10 @@ def test_the_oldest_are_dropped_beyond_the_limit_and_read_again(folder, monkeypa
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../b.jpg"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
     with pytest.raises(WorkbenchError, match="leads outside"):
-        picture_path(tmp_path / "images", name)
+        image_path(tmp_path / "images", name)
 
 
 def test_missing_pictures_are_none(tmp_path):
-    assert picture_path(tmp_path, "absent.jpg") is None
-    assert picture_path(None, "a.jpg") is None
+    assert image_path(tmp_path, "absent.jpg") is None
+    assert image_path(None, "a.jpg") is None
     assert Thumbnails(None).token("a.jpg") is None

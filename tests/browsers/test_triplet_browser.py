@@ -81,7 +81,7 @@ def test_an_augmented_tile_tells_where_it_comes_from(browser):
     browser.handle("open", str(browser.matches.index[0]))
     detail = browser.regions()["detail"]
     assert "seed, subject" in detail and "seed, object" in detail and "Nearest triplets" in detail
-    assert detail.count("data-picture") >= 3
+    assert detail.count("data-image") >= 3
 
 
 def test_the_way_through_wordnet_is_shown(browser):
@@ -104,7 +104,7 @@ def test_examples_of_a_triplet_are_paged(browser):
     browser.handle("open", str(place))
     seen = []
     for _ in range(-(-browser.index["count"][place] // 4)):
-        seen += re.findall(r'data-picture="(\w+)"', browser.regions()["detail"].split("<h4>")[0])
+        seen += re.findall(r'data-image="(\w+)"', browser.regions()["detail"].split("<h4>")[0])
         browser.handle("examples", "next")
     assert len(seen) == browser.index["count"][place]
 
@@ -114,8 +114,8 @@ def test_tiles_show_the_region_alone_and_the_page_stays(browser):
     whole = browser.regions()["grid"]
     browser.handle("crop", "")
     cut = browser.regions()["grid"]
-    assert browser.state.page == 2 and whole.count("data-picture") == cut.count("data-picture") == 5
-    assert not set(re.findall(r'data-picture="(\w+)"', whole)) & set(re.findall(r'data-picture="(\w+)"', cut))
+    assert browser.state.page == 2 and whole.count("data-image") == cut.count("data-image") == 5
+    assert not set(re.findall(r'data-image="(\w+)"', whole)) & set(re.findall(r'data-image="(\w+)"', cut))
 
 
 def test_ticked_triplets_are_a_table_and_a_list_for_notebook_02(browser):
@@ -185,7 +185,7 @@ def test_without_pictures_and_triplets_it_still_shows_boxes_and_says_so_once(bro
     write_triplet_index(tmp_path / "index", features=browsed / "features")
     bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), RelationTables.open(browsed / "features" / "train"))
     page = "".join(bare.regions().values())
-    assert page.count("blank canvas") == 1 and "data-picture" not in page and 'data-event="origin"' not in page
+    assert page.count("blank canvas") == 1 and "data-image" not in page and 'data-event="origin"' not in page
     assert 'value="lch"' not in page and "Save for notebook" not in page
 
 

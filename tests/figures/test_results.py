@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.browsers import changes
+from workbench.browsers.prediction_browser import changed_rows
 from workbench.errors import WorkbenchError
 from workbench.figures import results
 from workbench.recognition.losses import LOSSES
@@ -84,7 +84,7 @@ def test_changed_rows_are_half_fixed_half_broken():
             table[f"{role}_correct"] = table[role] == table[f"{role}_predicted"]
         tables.append(table.set_index("row", drop=False))
     was, now = (table[[f"{role}_correct" for role in ("subject", "relation", "object")]].to_numpy() for table in tables)
-    chosen = changes.changed_rows(was, now, most=10, seed=0)
+    chosen = changed_rows(was, now, most=10, seed=0)
     assert len(set(chosen.tolist())) == len(chosen) == 10
     better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
     assert (better & ~worse)[chosen[:5]].all() and (worse & ~better)[chosen[5:]].all()

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.figures.pages import told
+from workbench.figures.pages import formatted
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
 
 HOSTILE = "</script><script>document.title='attacked'</script>"
@@ -190,7 +190,7 @@ def test_a_broken_notebook_is_named(tmp_path):
     [(None, "–"), (True, "yes"), (1234567, "1,234,567"), (0.12345, "0.1235"), (54321.9, "54,322"), ("a", "a")],
 )
 def test_numbers_are_told_as_people_read_them(value, text):
-    assert told(value) == text
+    assert formatted(value) == text
 
 
 def test_a_browser_draws_every_figure(tmp_path):

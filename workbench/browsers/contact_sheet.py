@@ -1,4 +1,4 @@
-"""Contact sheets: tiles of pictures with their boxes, as HTML that needs nothing outside itself."""
+"""Contact sheets: tiles of images with their boxes, as HTML that needs nothing outside itself."""
 
 import html
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.browsers.scene_drawing import Scene, blank_note, scene_of, scene_svg
-from workbench.browsers.static_twin import sheet_html
-from workbench.browsers.templates import render
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.drawing import Scene, Thumbnails, blank_note, scene_of, scene_svg
+from workbench.browsers.panel import sheet_html
+from workbench.browsers.widgets import render
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class
@@ -22,18 +21,18 @@ MOST_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture to show; ``lines`` are HTML already escaped by `text_line` or Markup."""
+    """One image to show; ``lines`` are HTML already escaped by `text_line` or Markup."""
 
     scene: Scene
     lines: tuple[str, ...]
 
 
 def tiles_html(tiles: list[Tile], image_folder: Path | None) -> str:
-    """A grid of tiles under the legend of the boxes; where there are no pictures it is said once."""
-    pictures = Thumbnails(image_folder)
-    drawn = [(scene_svg(tile.scene, pictures), tile.lines) for tile in tiles]
-    sheet = render("contact_sheet.html.j2", tiles=drawn, note=blank_note(pictures))
-    return sheet_html(sheet, pictures)
+    """A grid of tiles under the legend of the boxes; where there are no images it is said once."""
+    thumbnails = Thumbnails(image_folder)
+    drawn = [(scene_svg(tile.scene, thumbnails), tile.lines) for tile in tiles]
+    sheet = render("contact_sheet.html.j2", tiles=drawn, note=blank_note(thumbnails))
+    return sheet_html(sheet, thumbnails)
 
 
 def text_line(text: str) -> str:
@@ -69,7 +68,7 @@ def _band_tile(tables: RelationTables, vocabulary: Vocabulary, counts: Counts, b
 def neighbour_tiles(
     store: FeatureStore, vocabulary: Vocabulary, *, queries: int, neighbours: int, seed: int
 ) -> list[Tile]:
-    """Groups of tiles: a random relation, then its nearest neighbours from other pictures."""
+    """Groups of tiles: a random relation, then its nearest neighbours from other images."""
     rows = generator(seed, "neighbours").permutation(len(store))[:MOST_ROWS]
     features, images = store.union(rows), store.relations["image"].to_numpy()[rows]
     tiles = []

@@ -3,33 +3,24 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from workbench.browsers import map_page as page
-from workbench.browsers.map_colours import BY_CLASS, BY_RIGHT, Group, colour_choices, groups
-from workbench.browsers.map_details import PointDetails, point_details
-from workbench.browsers.map_figure import MapCanvas, map_figure
-from workbench.browsers.map_lasso import inside_lasso, lasso_corners
-from workbench.browsers.map_neighbours import RealNeighbours
-from workbench.browsers.map_points import MapPoints
-from workbench.browsers.map_state import MapState
-from workbench.browsers.paging import Paging
+from workbench.browsers.drawing import Thumbnails
+from workbench.browsers.map_figure import BY_CLASS, BY_RIGHT, Group, MapCanvas, colour_choices, groups, map_figure
+from workbench.browsers.map_page import MapState, PointPage
+from workbench.browsers.map_points import MapPoints, inside_lasso, lasso_corners
 from workbench.browsers.panel import Panel, Shown, error_html
-from workbench.browsers.scene_drawing import blank_note
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.progress import headless
-from workbench.scenes.bands import Counts
-from workbench.scenes.vocabulary import ROLES, Vocabulary
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from workbench.regions.feature_store import FeatureStore
-    from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder
+from workbench.regions.generated_features import GeneratedFeatures
+from workbench.scenes.vocabulary import ROLES
 
 ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")
 REDRAWN = ("colour_by", "sources", "classes")
@@ -38,19 +29,17 @@ REDRAWN = ("colour_by", "sources", "classes")
 class FeatureMap(Shown):
     """Real and generated union features on one map, and everything needed to doubt it.
 
-    ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``store`` and ``generated``: what it
-    was made of; ``images``: the folder of the pictures, if any; ``fidelity``: the table of the stage ``fidelity``;
-    ``right``: gives (N,) bool by role for the points (`map_recognition.right_or_wrong` with its folders filled in),
+    ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``features`` and ``generated``: what
+    it was made of; ``images``: their folder, if any; ``fidelity``: the table of the stage ``fidelity``;
+    ``right``: gives (N,) bool by role for the points (`map_points.right_or_wrong` with its folders filled in),
     called when somebody asks for that colour. WorkbenchError where points and features do not belong together.
     """
 
     def __init__(
         self,
         points: pd.DataFrame,
-        store: "FeatureStore",
-        generated: "GeneratedFeatures",
-        vocabulary: Vocabulary,
-        counts: Counts,
+        features: FeaturesFolder,
+        generated: GeneratedFeatures,
         *,
         images: Path | None = None,
         fidelity: pd.DataFrame | None = None,
@@ -58,12 +47,11 @@ class FeatureMap(Shown):
         right: Callable[[pd.DataFrame], dict[str, np.ndarray]] | None = None,
     ):
         page.require_fidelity(fidelity)
-        self.points = MapPoints(points, store, generated, vocabulary, map_metrics)
-        self.pictures, self.state = Thumbnails(images), MapState()
-        self._store, self._generated, self._counts = store, generated, counts
+        self.points = MapPoints(points, features.train, generated, features.vocabulary, map_metrics)
+        self.thumbnails, self.state = Thumbnails(images), MapState()
+        self._point_page = PointPage(self.points, features.train, generated, features.counts, self.thumbnails)
         self._fidelity, self._metrics, self._ask_right = fidelity, map_metrics, right
-        self._details: PointDetails | None = None
-        self._problem = ""
+        self._point, self._problem = self._point_page.html(None), ""
         self._canvas: MapCanvas | None = None
         self._panels: list[Panel] = []
         self.frame = page.frame("above") + page.frame("below")
@@ -76,7 +64,7 @@ class FeatureMap(Shown):
     @property
     def selection(self) -> pd.DataFrame:
         """The lassoed points: the rows of the table of points, with their captions; empty without a lasso."""
-        selected = np.empty(0, dtype=np.int64) if self.state.selected is None else self.state.selected
+        selected = self.state.selection
         return self.points.table.iloc[selected].assign(caption=self.points.captions[selected])
 
     def set(self, **changes: Any) -> None:
@@ -111,7 +99,7 @@ class FeatureMap(Shown):
         self._change(acts[event]())
         self.shown_again()
 
-    def figure(self) -> "go.Figure":
+    def figure(self) -> go.Figure:
         """The map in its present state as a plain figure."""
         return map_figure(self.points, self._groups(self.state), self.state.opacity, self._title())
 
@@ -122,7 +110,8 @@ class FeatureMap(Shown):
         if self._canvas is None:
             self._canvas = MapCanvas(
                 self.points, self._groups(self.state), self.state.opacity, self._title(),
-                on_click=self._clicked, on_deselect=self._deselected,
+                on_click=lambda number: self._from_figure({"point": number}),
+                on_deselect=lambda: self._from_figure({"selected": None}),
             )  # fmt: skip
             self._canvas.mark(self.state.selected)
             self._panels = [Panel(_Part(self, name, regions)) for name, regions in (("above", ABOVE), ("below", BELOW))]
@@ -138,7 +127,7 @@ class FeatureMap(Shown):
             "controls": lambda: page.controls(self.state, self.points, self.choices),
             "numbers": lambda: page.numbers(self._fidelity, self._metrics),
             "problem": lambda: self._problem,
-            "point": lambda: page.point(self._details, blank_note(self.pictures)),
+            "point": lambda: self._point,
             "selection": lambda: page.selection(self.state, self.points),
         }
         return made[name]()
@@ -149,7 +138,7 @@ class FeatureMap(Shown):
             panel.refresh()
 
     def _ipython_display_(self) -> None:
-        """Live where somebody sits; else the figure and, below it, the numbers: two outputs, which reports keep."""
+        """Live in JupyterLab; in a headless run the figure, and below it the numbers: a report keeps both outputs."""
         from IPython.display import HTML, display
 
         if headless():
@@ -165,7 +154,7 @@ class FeatureMap(Shown):
         )
         drawn = self._groups(state) if any(name in changes for name in REDRAWN) else None
         if state.point != self.state.point:
-            self._details = None if state.point is None else self._details_of(state.point)
+            self._point = self._point_page.html(state.point)
         self.state, self._problem = state, ""
         if self._canvas is None:
             return
@@ -190,14 +179,6 @@ class FeatureMap(Shown):
             raise WorkbenchError(f"right or wrong has shapes {shapes}; expected ({len(self.points)},) for each role.")
         return right
 
-    @cached_property
-    def _near(self) -> RealNeighbours:
-        return RealNeighbours(self._store, self.points.row[~self.points.generated])
-
-    def _details_of(self, number: int) -> PointDetails:
-        near = self._near if self.points.generated[number] else None
-        return point_details(number, self.points, self._store, self._generated, self._counts, near, self.pictures)
-
     def _lassoed(self, corners: str | None) -> np.ndarray:
         """Numbers of the points that are shown and lie in the lasso."""
         shown = np.concatenate([np.empty(0, dtype=np.int64), *(g.points for g in self._groups(self.state))])
@@ -212,23 +193,16 @@ class FeatureMap(Shown):
         return tuple(names[own] for own in (kept if toggled in shown else (*shown, toggled)))
 
     def _paging(self) -> Paging:
-        selected = self.state.selected
-        return Paging(0 if selected is None else len(selected), page.ROWS_PER_PAGE, self.state.page)
+        return Paging(len(self.state.selection), page.ROWS_PER_PAGE, self.state.page)
 
     def _title(self) -> str:
         real, made = int((~self.points.generated).sum()), int(self.points.generated.sum())
         return f"{real:,} real rows (small dots), {made:,} generated ones (large)"
 
-    def _clicked(self, number: int) -> None:
-        self._from_figure({"point": number})
-
-    def _deselected(self) -> None:
-        self._from_figure({"selected": None})
-
     def _from_figure(self, changes: dict[str, Any]) -> None:
         try:
             self._change(changes)
-        except Exception as error:  # the figure's callbacks run where nobody reads: it is told below the map
+        except Exception as error:  # what a callback of the figure raises is not seen: it stands below the map
             self._problem = error_html(error)
         self.shown_again()
 
@@ -238,7 +212,7 @@ class _Part:
 
     def __init__(self, browser: FeatureMap, name: str, regions: tuple[str, ...]):
         self._browser, self._regions = browser, regions
-        self.frame, self.pictures = page.frame(name), browser.pictures
+        self.frame, self.thumbnails = page.frame(name), browser.thumbnails
 
     def regions(self) -> dict[str, str]:
         return {name: self._browser.region(name) for name in self._regions}

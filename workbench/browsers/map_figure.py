@@ -1,16 +1,39 @@
-"""A feature map as a plotly figure, and the live canvas that changes colours without being drawn anew."""
+"""A feature map as a plotly figure: what its colours can mean, and the live canvas that changes them in place."""
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from workbench.browsers.map_colours import MOST_GROUPS, Group
-from workbench.browsers.map_points import MapPoints
-from workbench.figures.style import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
+from workbench.browsers.map_points import SOURCES, MapPoints
+from workbench.errors import WorkbenchError
+from workbench.figures.style import (
+    BAND_COLOURS,
+    CLASS_COLOURS,
+    FONT_SIZE_PX,
+    GROUNDS,
+    OTHER_COLOUR,
+    PLOTLY_CONFIG,
+    RIGHT_WRONG_COLOURS,
+    SEQUENTIAL_SCALE,
+    SOURCE_COLOURS,
+    figure,
+    plain_text,
+)
+from workbench.scenes.bands import BANDS
+from workbench.scenes.vocabulary import ROLES
 
+MOST_CLASSES = len(CLASS_COLOURS)
+CLASSES_AT_FIRST = 5
+MOST_GROUPS = MOST_CLASSES + 1
+
+BY_SOURCE, BY_HARDNESS = "source", "hardness"
+BY_BAND = {f"{role} band": role for role in ROLES}
+BY_CLASS = {f"{role} class": role for role in ROLES}
+BY_RIGHT = {f"{role} right or wrong": role for role in ROLES}
 HEIGHT_PX = 620
 REAL_SIZE_PX, GENERATED_SIZE_PX = 3, 5
 # Captions at the pointer are text for every point: beyond this many a click tells instead.
@@ -20,15 +43,97 @@ HOVER_TEXT = "%{text}<extra>%{fullData.name}</extra>"
 HOVER_NUMBER = "point %{customdata}<extra>%{fullData.name}</extra>"
 
 
+@dataclass(frozen=True)
+class Group:
+    """Points of one colour: ``points`` (n,) numbers, real ones first; ``label`` is ready for plotly, with the count.
+
+    ``values`` (n,) float32 takes the place of the colour where that is continuous.
+    """
+
+    label: str
+    points: np.ndarray
+    colour: str = OTHER_COLOUR
+    values: np.ndarray | None = None
+
+
+def colour_choices(with_right: bool) -> list[str]:
+    """All that the points can be coloured by; right or wrong where predictions can be had."""
+    return [BY_SOURCE, *BY_BAND, *BY_CLASS, BY_HARDNESS, *(BY_RIGHT if with_right else ())]
+
+
+def frequent_classes(points: MapPoints, role: str, most: int = CLASSES_AT_FIRST) -> tuple[int, ...]:
+    """The classes of a role with the most points, the most frequent first."""
+    counts = np.bincount(points.classes[role])
+    order = np.argsort(-counts, kind="stable")[:most]
+    return tuple(int(number) for number in order if counts[number])
+
+
+def groups(
+    points: MapPoints,
+    colour_by: str,
+    sources: tuple[str, ...],
+    *,
+    classes: tuple[int, ...] = (),
+    right: dict[str, np.ndarray] | None = None,
+) -> list[Group]:
+    """The groups of all points of ``sources``, at most MOST_GROUPS, in the order in which they are drawn.
+
+    ``classes`` are those told apart where a class colours, at most MOST_CLASSES; ``right`` gives (N,) bool by role.
+    """
+    shown = np.zeros(len(points), dtype=bool)
+    for source in sources:
+        shown |= points.of_source(source)
+    if colour_by == BY_HARDNESS:
+        here = _drawn(points, shown)
+        label = _label("entropy of the caption's hardness", here)
+        return [Group(label, here, values=points.entropy[here])]
+    return [
+        Group(_label(name, here), here, colour)
+        for name, colour, mask in _masks(points, colour_by, classes, right)
+        if len(here := _drawn(points, shown & mask))
+    ]
+
+
+def _masks(points: MapPoints, colour_by: str, classes: tuple[int, ...], right: dict[str, np.ndarray] | None):
+    if colour_by == BY_SOURCE:
+        return [(source, SOURCE_COLOURS[source], points.of_source(source)) for source in SOURCES]
+    if colour_by in BY_BAND:
+        bands = points.bands[BY_BAND[colour_by]]
+        return [(band, BAND_COLOURS[band], bands == code) for code, band in enumerate(BANDS)]
+    if colour_by in BY_RIGHT:
+        own = right[BY_RIGHT[colour_by]]
+        return [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
+    if colour_by in BY_CLASS:
+        ids, names = points.classes[BY_CLASS[colour_by]], points.vocabulary.names(BY_CLASS[colour_by])
+        chosen = [
+            (names[number], colour, ids == number) for number, colour in zip(classes, CLASS_COLOURS, strict=False)
+        ]
+        # The others lie beneath: they are the ground that the chosen ones are seen against.
+        return [("other classes", OTHER_COLOUR, ~np.isin(ids, classes[:MOST_CLASSES])), *chosen]
+    raise WorkbenchError(
+        f"a map cannot be coloured by {colour_by!r}. Choose one of: {', '.join(colour_choices(True))}."
+    )
+
+
+def _drawn(points: MapPoints, mask: np.ndarray) -> np.ndarray:
+    """The points of a mask in the order they are drawn: generated ones, fewer and larger, on top."""
+    here = np.flatnonzero(mask)
+    return here[np.argsort(points.generated[here], kind="stable")]
+
+
+def _label(name: str, points: np.ndarray) -> str:
+    return f"{plain_text(name)} ({len(points):,})"
+
+
 def map_figure(points: MapPoints, groups: list[Group], opacity: float, title: str) -> go.Figure:
     """The map with one WebGL trace for each group; the axes have no unit, so they have no numbers."""
-    picture = _empty(points, title)
-    picture.add_traces([go.Scattergl(_trace(points, group, opacity)) for group in groups])
-    return picture
+    chart = _empty(points, title)
+    chart.add_traces([go.Scattergl(_trace(points, group, opacity)) for group in groups])
+    return chart
 
 
 class _LiveFigure(go.FigureWidget):
-    """A figure widget that gives its present traces to a page that is loaded anew, where plotly's gives its first."""
+    """A figure widget that gives its present traces to a page that is loaded again, where plotly's gives its first."""
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         if key is None and getattr(self, "_data_objs", None):
@@ -38,10 +143,10 @@ class _LiveFigure(go.FigureWidget):
 
 
 class MapCanvas:
-    """The live figure: ``widget`` holds a trace for each group that there can be, filled anew when the colours change.
+    """The live figure: ``widget`` holds a trace for each group that there can be, filled again when the colours change.
 
     ``on_click`` gets a point's number; ``on_deselect`` is called when a double click lifts the selection. Lassos are
-    drawn by panel_figure.js: plotly's own marks all points anew at every move of the mouse.
+    drawn by panel_figure.js: plotly's own marks all points again at every move of the mouse.
     """
 
     def __init__(
@@ -139,16 +244,16 @@ def _places(points: np.ndarray, selected: np.ndarray | None) -> np.ndarray | Non
 
 
 def _empty(points: MapPoints, title: str) -> go.Figure:
-    picture = figure(height=HEIGHT_PX, title=title, dragmode="lasso", hovermode="closest", uirevision="map")
-    for axis, update in enumerate((picture.update_xaxes, picture.update_yaxes)):
+    chart = figure(height=HEIGHT_PX, title=title, dragmode="lasso", hovermode="closest", uirevision="map")
+    for axis, update in enumerate((chart.update_xaxes, chart.update_yaxes)):
         low, high = _range(points.xy[:, axis])
         update(showticklabels=False, title="", zeroline=False, range=[low, high])
     # One scale for both; where the window's shape does not fit, the frame shrinks and not the map inside it.
-    picture.update_xaxes(constrain="domain")
-    picture.update_yaxes(constrain="domain", scaleanchor="x")
+    chart.update_xaxes(constrain="domain")
+    chart.update_yaxes(constrain="domain", scaleanchor="x")
     # Markers of constant size in the legend, whatever their size in the map.
     legend = {"itemsizing": "constant", "font": {"size": FONT_SIZE_PX}}
-    return picture.update_layout(legend=legend, margin={"l": 20, "b": 20})
+    return chart.update_layout(legend=legend, margin={"l": 20, "b": 20})
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -1,12 +1,14 @@
 """The stage ``feature_map``: real and generated union features laid out in one fit, and how far to trust the layout."""
 
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
 
-from workbench.browsers.map_layout import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import equal_rows
 from workbench.files import atomic_path
@@ -21,6 +23,8 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 POINTS = "points.parquet"
 ROWS_PER_BLOCK = 4096
+PCA_DIMENSIONS = 50
+EPOCHS = 200
 MOST_PCA_ROWS = 20_000
 MOST_TRUST_ROWS = 2_000
 FEWEST_ROWS = 5
@@ -124,8 +128,6 @@ def _reduced(
 def _trustworthiness(
     store: FeatureStore, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
 ) -> tuple[float, int]:
-    from sklearn.manifold import trustworthiness
-
     some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
     chosen = points.iloc[some]
     real = (chosen["source"] == "real").to_numpy()
@@ -134,3 +136,26 @@ def _trustworthiness(
     features = np.concatenate([store.union(rows[real]), samples.union(rows[~real])])  # (n, D)
     nearest = min(neighbours, (len(some) - 1) // 2)
     return float(trustworthiness(features, chosen[["x", "y"]].to_numpy(), n_neighbors=nearest)), len(some)
+
+
+def real_components(real: np.ndarray, *, seed: int) -> PCA:
+    """The first 50 principal components of ``real`` (N, D), or as many as there are.
+
+    Fitted on real rows alone, so that odd generated rows cannot claim the axes for themselves.
+    """
+    return PCA(min(PCA_DIMENSIONS, real.shape[1], len(real) - 1), random_state=seed).fit(real)
+
+
+def joint_layout(
+    reduced: np.ndarray, *, seed: int, neighbours: int = 15, epochs: int = EPOCHS, show: bool = False
+) -> np.ndarray:
+    """Coordinates (N, 2) float32 of all rows (N, d) from one UMAP fit; ``show`` prints how far it has come."""
+    from umap import UMAP  # two seconds, and a JIT compiler
+
+    layout = UMAP(
+        n_neighbors=min(neighbours, len(reduced) - 1), random_state=seed, n_jobs=1, init="pca", n_epochs=epochs,
+        verbose=show, tqdm_kwds={"disable": True},
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_jobs value")
+        return layout.fit_transform(reduced).astype(np.float32)

@@ -1,8 +1,8 @@
 // Shows the regions of a page that Python renders, and tells Python what the user does. See panel.py.
 const TYPING_PAUSE_MS = 150;
 const BUSY_AFTER_MS = 600;
-const PICTURES_AT_ONCE = 4;
-const MOST_PICTURES = 400;
+const IMAGES_AT_ONCE = 4;
+const MOST_IMAGES = 400;
 const SUPPRESS = "data-lm-suppress-shortcuts";
 const KEYS = { ArrowLeft: "previous", PageUp: "previous", ArrowRight: "next", PageDown: "next", Home: "first", End: "last" };
 
@@ -142,32 +142,32 @@ function render({ model, el }) {
     }
   }
 
-  // ---- pictures: asked for once they are in the page, a few at a time, kept while they are among the last
-  const pictures = new Map();
+  // ---- images: asked for once they are in the page, a few at a time, kept while they are among the last
+  const images = new Map();
   let asked = [];
 
-  function showPictures() {
-    for (const image of root.querySelectorAll("image[data-picture]:not([href])")) {
-      const address = pictures.get(image.dataset.picture);
+  function showImages() {
+    for (const image of root.querySelectorAll("image[data-image]:not([href])")) {
+      const address = images.get(image.dataset.image);
       if (address) image.setAttribute("href", address);
     }
-    askForPictures();
+    askForImages();
   }
 
-  function askForPictures() {
+  function askForImages() {
     if (asked.length) return;
     const wanted = new Set();
-    for (const image of root.querySelectorAll("image[data-picture]:not([href]):not([data-failed])")) wanted.add(image.dataset.picture);
-    asked = [...wanted].slice(0, PICTURES_AT_ONCE);
-    if (asked.length) send({ kind: "pictures", tokens: asked });
+    for (const image of root.querySelectorAll("image[data-image]:not([href]):not([data-failed])")) wanted.add(image.dataset.image);
+    asked = [...wanted].slice(0, IMAGES_AT_ONCE);
+    if (asked.length) send({ kind: "images", tokens: asked });
   }
 
-  function receivePictures(tokens, failures, buffers) {
+  function receiveImages(tokens, failures, buffers) {
     tokens.forEach((token, place) => {
-      pictures.set(token, URL.createObjectURL(new Blob([buffers[place]], { type: "image/jpeg" })));
+      images.set(token, URL.createObjectURL(new Blob([buffers[place]], { type: "image/jpeg" })));
     });
     for (const [token, problem] of Object.entries(failures)) {
-      for (const image of root.querySelectorAll(`image[data-picture="${CSS.escape(token)}"]:not([data-failed])`)) {
+      for (const image of root.querySelectorAll(`image[data-image="${CSS.escape(token)}"]:not([data-failed])`)) {
         image.dataset.failed = "true";
         const note = document.createElement("p");
         note.className = "wb-problem";
@@ -175,15 +175,15 @@ function render({ model, el }) {
         image.closest(".wb-scene").after(note);
       }
     }
-    const shown = new Set([...root.querySelectorAll("image[data-picture]")].map((image) => image.dataset.picture));
-    for (const [token, address] of pictures) {
-      if (pictures.size <= MOST_PICTURES) break;
+    const shown = new Set([...root.querySelectorAll("image[data-image]")].map((image) => image.dataset.image));
+    for (const [token, address] of images) {
+      if (images.size <= MOST_IMAGES) break;
       if (shown.has(token)) continue;
       URL.revokeObjectURL(address);
-      pictures.delete(token);
+      images.delete(token);
     }
     asked = [];
-    showPictures();
+    showImages();
   }
 
   function receive(message, buffers) {
@@ -192,10 +192,10 @@ function render({ model, el }) {
         const region = root.querySelector(`[data-region="${CSS.escape(name)}"]`);
         if (region) replace(region, html);
       }
-      showPictures();
+      showImages();
       if (message.answer) answered();
-    } else if (message.kind === "pictures") {
-      receivePictures(message.tokens, message.failures, buffers);
+    } else if (message.kind === "images") {
+      receiveImages(message.tokens, message.failures, buffers);
     }
   }
 
@@ -209,7 +209,7 @@ function render({ model, el }) {
     leaveFigure();
     model.off("msg:custom", receive);
     window.removeEventListener("keydown", keepKeys, true);
-    for (const address of pictures.values()) URL.revokeObjectURL(address);
+    for (const address of images.values()) URL.revokeObjectURL(address);
   };
 }
 

@@ -1,20 +1,44 @@
-"""The one widget behind all browsers: regions of HTML rendered in Python, events and lazy pictures in the page.
+"""The one widget behind all browsers: regions of HTML rendered in Python, events and lazy images in the page.
 
 Why not a widget for each button: a page of twelve tiles would be a hundred models, each with messages of its own, and
 its static twin would have to be written a second time. Here the twin is the same HTML without its controls.
 """
 
+import html
+import re
 import traceback
+from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anywidget
 import traitlets
 
-from workbench.browsers.static_twin import Page, static_html
-from workbench.browsers.templates import FOLDER, render
+from workbench.browsers.drawing import Thumbnails
+from workbench.browsers.widgets import FOLDER, render, stylesheet
 from workbench.errors import WorkbenchError
 from workbench.progress import headless
+
+_REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
+_IMAGE = re.compile(r'data-image="([0-9a-f]+)"')
+
+
+class Page(Protocol):
+    """What a panel shows, and its twin.
+
+    ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region. ``regions()``: their HTML by name
+    for the present state. ``handle(event, value)``: one act of the user changes the state. ``thumbnails``: where the
+    tokens of ``<image data-image="TOKEN">`` lead.
+    """
+
+    frame: str
+    thumbnails: Thumbnails | None
+
+    def regions(self) -> dict[str, str]:
+        """The HTML of every region."""
+
+    def handle(self, event: str, value: str | None) -> None:
+        """Carry out one act of the user; WorkbenchError where it cannot be."""
 
 
 class Panel(anywidget.AnyWidget):
@@ -43,14 +67,14 @@ class Panel(anywidget.AnyWidget):
             self._answer(lambda: None)
         elif message.get("kind") == "event":
             self._answer(lambda: self._page.handle(message["name"], message.get("value")))
-        elif message.get("kind") == "pictures":
-            self._send_pictures([str(token) for token in message["tokens"]])
+        elif message.get("kind") == "images":
+            self._send_images([str(token) for token in message["tokens"]])
 
     def _answer(self, act: Callable[[], None]) -> None:
         try:
             act()
             regions = self._page.regions() | {"error": ""}
-        except Exception as error:  # nobody reads a kernel's log: whatever happened is told where the user looks
+        except Exception as error:  # a kernel's log is not read: the error is shown in the panel
             regions = {"error": error_html(error)}
         self._send_changed(regions, answer=True)
 
@@ -59,19 +83,19 @@ class Panel(anywidget.AnyWidget):
         self._shown |= changed
         self.send({"kind": "regions", "regions": changed, "answer": answer})
 
-    def _send_pictures(self, tokens: list[str]) -> None:
+    def _send_images(self, tokens: list[str]) -> None:
         read, failures = {}, {}
         for token in tokens:
             try:
-                if self._page.pictures is not None:
-                    read[token] = self._page.pictures.jpeg(token)
+                if self._page.thumbnails is not None:
+                    read[token] = self._page.thumbnails.jpeg(token)
             except WorkbenchError as error:
                 failures[token] = str(error)
-        self.send({"kind": "pictures", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
+        self.send({"kind": "images", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
 
 
 class Shown:
-    """How a browser, which is a page, appears in a notebook: live where somebody sits, else as its static twin.
+    """How a browser, which is a page, appears in a notebook: live in JupyterLab, as its static twin in a headless run.
 
     The twin travels with the live widget too: a page made of the saved notebook shows it.
     """
@@ -94,7 +118,7 @@ class Shown:
         return self.panel
 
     def shown_again(self) -> None:
-        """Show a state that was changed from Python, where anybody looks."""
+        """Show a state that was changed from Python."""
         if self._panel is not None:
             self._panel.refresh()
 
@@ -108,8 +132,33 @@ class Shown:
 
 
 def error_html(error: Exception) -> str:
-    """An error as the panel tells it: our own by its text alone, others with where they happened."""
+    """An error as the panel shows it: our own by its text alone, others with where they happened."""
     ours = isinstance(error, WorkbenchError)
     trace = "" if ours else "".join(traceback.format_exception(error))
-    told = str(error) if ours else f"{type(error).__name__}: {error}"
-    return render("error.html.j2", told=told, trace=trace)
+    text = str(error) if ours else f"{type(error).__name__}: {error}"
+    return render("error.html.j2", text=text, trace=trace)
+
+
+def static_html(page: Page) -> str:
+    """The page's present state by itself: without what has the class ``wb-live``, images inside."""
+    regions = page.regions()
+    body = _REGION.sub(lambda found: f"{found[1]}{regions.get(found[3], '')}{found[4]}", page.frame)
+    return sheet_html(body, page.thumbnails)
+
+
+def sheet_html(body: str, thumbnails: Thumbnails | None) -> str:
+    """HTML in the browsers' style, with the images that its tokens name; those that cannot be read are named below."""
+    problems: list[str] = []
+    body = body.replace(' tabindex="0" role="button"', "")
+    if thumbnails is not None:
+        body = _IMAGE.sub(lambda found: _embedded(found[1], thumbnails, problems), body)
+    notes = "".join(f'<p class="wb-problem">{html.escape(problem)}</p>' for problem in dict.fromkeys(problems))
+    return f'<style>{stylesheet()}</style><div class="wb wb-static">{body}{notes}</div>'
+
+
+def _embedded(token: str, thumbnails: Thumbnails, problems: list[str]) -> str:
+    try:
+        return f'href="data:image/jpeg;base64,{b64encode(thumbnails.jpeg(token)).decode()}"'
+    except WorkbenchError as error:
+        problems.append(str(error))
+        return 'data-failed="true"'

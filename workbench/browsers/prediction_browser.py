@@ -1,48 +1,50 @@
-"""Two recognisers side by side on test pictures: what was fixed, what was broken, and who takes whose rows."""
+"""Two recognisers side by side on test images: what was fixed, what was broken, and who takes whose rows."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import astuple, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.browsers import prediction_page as page
-from workbench.browsers.changes import changed_rows
-from workbench.browsers.paging import Paging
-from workbench.browsers.panel import Shown
-from workbench.browsers.prediction_filters import RowOrder, filter_counts, matching
-from workbench.browsers.prediction_pair import PredictionPair, Predictions, class_bands
-from workbench.browsers.prediction_state import PredictionState
-from workbench.browsers.prediction_tiles import PredictedSplit
-from workbench.browsers.static_twin import sheet_html
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.drawing import Thumbnails
+from workbench.browsers.panel import Shown, sheet_html
+from workbench.browsers.prediction_pair import (
+    PredictionPair,
+    Predictions,
+    PredictionState,
+    class_bands,
+    filter_counts,
+    matching,
+    row_order,
+)
+from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
+from workbench.randomness import generator
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import Counts
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-
-if TYPE_CHECKING:
-    from workbench.regions.feature_store import FeatureStore
-    from workbench.scenes.relations import RelationTables
 
 PAIRS_KEPT = 4  # at most 30 MB each at 450,000 test rows
 _PLAIN = ("before", "after", "role", "what", "sort")
 
 
 class PredictionBrowser(Shown):
-    """Test pictures with the predictions of two recognisers (the paper's Figure 2), and their confusions.
+    """Test images with the predictions of two recognisers (the paper's Figure 2), and their confusions.
 
     ``tables``: the test split; ``counts``: of train; ``predictions``: title to the folder of an evaluation of that
-    split, read when first chosen; ``before`` and ``after``: the titles to start with; ``images``: the picture folder,
+    split, read when first chosen; ``before`` and ``after``: the titles to start with; ``images``: their folder,
     or None. Bands are those over all classes. ``seed`` draws the random order. WorkbenchError where predictions belong
     to another split or vocabulary, or where two recognisers have different rows.
     """
 
     def __init__(
         self,
-        tables: "RelationTables | FeatureStore",
+        tables: RelationTables | FeatureStore,
         vocabulary: Vocabulary,
         counts: Counts,
         predictions: Mapping[str, Any],
@@ -52,9 +54,9 @@ class PredictionBrowser(Shown):
         after: str,
         seed: int = 0,
     ):
-        self.pictures = Thumbnails(images)
+        self.thumbnails = Thumbnails(images)
         self.frame = page.frame_html()
-        self._split = PredictedSplit(tables, vocabulary, counts, class_bands(counts, vocabulary), self.pictures)
+        self._split = page.PredictedSplit(tables, vocabulary, counts, class_bands(counts, vocabulary), self.thumbnails)
         self._folders = {title: Path(folder) for title, folder in predictions.items()}
         self._seed = seed
         self._predictions = lru_cache(maxsize=None)(self._read)
@@ -134,7 +136,7 @@ class PredictionBrowser(Shown):
         titles = list(self._folders)
         return {
             "controls": self._keep("controls", choices, lambda: page.controls_html(state, titles, counts())),
-            "classes": self._keep("classes", choices, lambda: page.classes_html(split, state, counts())),
+            "classes": self._keep("classes", choices, lambda: page.classes_html(split, state, counts()["classes"])),
             "grid": page.grid_html(split, pair, state, self._positions()),
             "confusion": self._keep("confusion", confused, lambda: page.confusion_html(split, pair, state)),
             "counts": self._keep("counts", (state.before, state.after), lambda: page.counts_html(pair, state)),
@@ -158,12 +160,12 @@ class PredictionBrowser(Shown):
             page.counts_html(pair, state)
             + page.grid_html(split, pair, state, positions, live=False, heading=heading)
             + page.confusion_html(split, pair, state, live=False),
-            self.pictures,
+            self.thumbnails,
         )
 
     @property
     def _pair(self) -> PredictionPair:
-        return self._compared(self._state.before, self._state.after)[0]
+        return self._compared(self._state.before, self._state.after)
 
     def _change(self, **changes: Any) -> None:
         state = self._state.changed(self._split.vocabulary, self._folders, **changes)
@@ -172,9 +174,14 @@ class PredictionBrowser(Shown):
 
     def _positions(self) -> np.ndarray:
         state = self._state
-        pair, order = self._compared(state.before, state.after)
-        key = astuple(replace(state, page=1, confusion_page=1, compact=False))
-        return self._keep("positions", key, lambda: order.sorted(matching(pair, state), state))
+        pair, role, counts = self._pair, state.class_role, self._split.counts
+
+        def positions() -> np.ndarray:
+            order = self._keep("order", order_key, lambda: row_order(pair, state.sort, role, counts, self._seed))
+            return order[matching(pair, state)[order]]
+
+        order_key = (state.before, state.after, state.sort, role)
+        return self._keep("positions", astuple(replace(state, page=1, confusion_page=1, compact=False)), positions)
 
     def _keep(self, name: str, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` returns, or what it returned last time where the key is the same."""
@@ -185,10 +192,8 @@ class PredictionBrowser(Shown):
     def _read(self, title: str) -> Predictions:
         return Predictions(self._folders[title], self._split.tables, self._split.vocabulary)
 
-    def _compare(self, before: str, after: str) -> tuple[PredictionPair, RowOrder]:
-        pair = PredictionPair(self._predictions(before), self._predictions(after), self._split.bands)
-        train_counts = {role: self._split.counts.of_role(role) for role in ROLES}
-        return pair, RowOrder(pair, train_counts, self._seed)
+    def _compare(self, before: str, after: str) -> PredictionPair:
+        return PredictionPair(self._predictions(before), self._predictions(after), self._split.bands)
 
 
 def _ids(event: str, value: str, number: int) -> tuple[int, ...]:
@@ -196,3 +201,15 @@ def _ids(event: str, value: str, number: int) -> tuple[int, ...]:
     if len(parts) != number or not all(part.isascii() and part.isdigit() for part in parts):
         raise WorkbenchError(f"{event} {value!r} is not known; expected {number} class numbers. Reload the page.")
     return tuple(int(part) for part in parts)
+
+
+def changed_rows(was: np.ndarray, now: np.ndarray, *, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` positions drawn by ``seed``, half fixed and half broken in at least one role (the fixed first).
+
+    ``was`` and ``now`` (n, 3) bool: right before and after, by role. A row that is both is neither.
+    """
+    better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
+    fixed, broken = np.flatnonzero(better & ~worse), np.flatnonzero(worse & ~better)
+    half = most // 2
+    draw = generator(seed, "changed predictions")
+    return np.concatenate([draw.permutation(fixed)[: most - half], draw.permutation(broken)[:half]])

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.paging import Paging
+from workbench.browsers.drawing import Thumbnails
 from workbench.browsers.panel import Shown
-from workbench.browsers.thumbnails import Thumbnails
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage
 from workbench.browsers.triplet_query import Matches, facets, search
 from workbench.browsers.triplet_state import TripletState
 from workbench.browsers.triplet_tiles import TripletSources, triplet_table
+from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.triplet_lists import write_triplet_list
@@ -74,8 +74,8 @@ class TripletBrowser(Shown):
                 f"{len(tables):,}. Build the stage triplet_index again."
             )
         self.index, self.lists_folder, self.seed = index, lists_folder, seed
-        self.pictures = Thumbnails(images)
-        sources = TripletSources(tables, self.pictures, augmented, seeds)
+        self.thumbnails = Thumbnails(images)
+        sources = TripletSources(tables, self.thumbnails, augmented, seeds)
         self._page = TripletPage(index, sources, page_size, embeddings, can_save=lists_folder is not None)
         self._state, self._said, self._list_name = TripletState(), "", "implausible"
         self._ticked: dict[int, None] = {}  # in the order of ticking

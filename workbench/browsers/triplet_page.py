@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from workbench.browsers.drawing import blank_note, scene_of, scene_svg
 from workbench.browsers.nearest_triplets import nearest_triplets
-from workbench.browsers.paging import Paging
 from workbench.browsers.rank_frequency_bars import class_bars
-from workbench.browsers.scene_drawing import blank_note, scene_of, scene_svg
-from workbench.browsers.templates import render
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_query import Matches
 from workbench.browsers.triplet_state import TripletState
 from workbench.browsers.triplet_tiles import TripletSources, origin_of, parts, seed_drawings, tile
+from workbench.browsers.widgets import Paging, render
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 
@@ -53,9 +52,9 @@ class TripletPage:
                               has_augmented=self.index.augmented_total > 0, **shared),
             "menus": self._menus(tuple(state.classes.get(role, "") for role in ROLES)),
             "chart": self._chart(state),
-            "status": render("triplet_status.html.j2", note=blank_note(self.sources.pictures), **shared),
+            "status": render("triplet_status.html.j2", note=blank_note(self.sources.thumbnails), **shared),
             "grid": render("triplet_grid.html.j2", tiles=tiles, columns=len(self.index), **shared),
-            "pager": render("triplet_pager.html.j2", paging=paging.told()),
+            "pager": render("triplet_pager.html.j2", paging=paging.values()),
             "picked": render("triplet_picked.html.j2", said=said, list_name=list_name, can_save=self.can_save,
                              most=MOST_SELECTED_AT_ONCE, **shared),
             "detail": "" if state.opened is None else self._detail(state.opened, state.examples_page),
@@ -119,7 +118,7 @@ class TripletPage:
             "triplet_detail.html.j2", caption=index.caption(place),
             parts=[[part["role"], part["name"], part["band"], f"{part['count']:,}"] for part in parts(index, place)],
             examples=[self._scene(row) for row in paging.of(examples)], count=len(examples), rows=len(rows),
-            origins=self._origins(paging.of(rows)), paging=paging.told(), hardness=float(index["hardness"][place]),
+            origins=self._origins(paging.of(rows)), paging=paging.values(), hardness=float(index["hardness"][place]),
             near=[(int(at), index.caption(int(at)), row) for at, row in near.iterrows()],
         )  # fmt: skip
 
@@ -132,7 +131,7 @@ class TripletPage:
         return origins
 
     def _scene(self, row: int) -> Markup:
-        return scene_svg(scene_of(self.sources.tables, int(row)), self.sources.pictures)
+        return scene_svg(scene_of(self.sources.tables, int(row)), self.sources.thumbnails)
 
 
 def _bar_text(bar: dict[str, Any], names: Sequence[str]) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.choices import class_id, require_fields, require_one_of
 from workbench.browsers.triplet_query import ORIGINS, SORTS, TripletQuery
+from workbench.browsers.widgets import class_id, require_fields, require_one_of
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary

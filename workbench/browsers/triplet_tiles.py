@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from workbench.browsers.scene_drawing import scene_of, scene_of_boxes, scene_svg
-from workbench.browsers.thumbnails import Thumbnails
+from workbench.browsers.drawing import Thumbnails, scene_of, scene_of_boxes, scene_svg
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import RelationTables
@@ -25,7 +24,7 @@ class TripletSources:
     """
 
     tables: RelationTables
-    pictures: Thumbnails
+    thumbnails: Thumbnails
     augmented: pd.DataFrame | None = None
     seeds: pd.DataFrame | None = None
 
@@ -44,7 +43,7 @@ def tile(index: TripletIndex, sources: TripletSources, place: int, *, crop: bool
         "augmented": len(rows),
         "hardness": float(index["hardness"][place]),
         "origin": origin,
-        "drawing": scene_svg(scene_of(sources.tables, shown), sources.pictures, crop=crop),
+        "drawing": scene_svg(scene_of(sources.tables, shown), sources.thumbnails, crop=crop),
     }
 
 
@@ -92,7 +91,7 @@ def seed_drawings(sources: TripletSources, augmented_row: int, crop: bool = True
     seed = sources.seeds.iloc[int(found[0])]
     scenes = scene_of_boxes(sources.tables, int(seed["subject_box"]), int(seed["object_box"]))
     return [
-        (role, scene_svg(scene, sources.pictures, crop=crop, roles=()))
+        (role, scene_svg(scene, sources.thumbnails, crop=crop, roles=()))
         for role, scene in zip(("subject", "object"), scenes, strict=True)
     ]
 

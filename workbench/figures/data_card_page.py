@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.figures.pages import own_style, rendered, told, write_page_text
+from workbench.figures.pages import formatted, own_style, rendered, write_page_text
 from workbench.figures.style import BAND_COLOURS
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.bands import BANDS
@@ -56,9 +56,12 @@ def write_data_card(
 
 def _facts(card: Mapping[str, Any]) -> list[str]:
     classes = card["classes"]
-    facts = [f"{told(classes['objects']['number'])} object classes"]
-    facts.append(f"{told(classes['relations']['number'])} relation classes")
-    return [*facts, *(f"{told(numbers['relations'])} {split} relations" for split, numbers in _splits(card).items())]
+    facts = [f"{formatted(classes['objects']['number'])} object classes"]
+    facts.append(f"{formatted(classes['relations']['number'])} relation classes")
+    return [
+        *facts,
+        *(f"{formatted(numbers['relations'])} {split} relations" for split, numbers in _splits(card).items()),
+    ]
 
 
 def _splits(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -117,10 +120,10 @@ def _chart(kind: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
         curves.append({"colour": BAND_COLOURS[band], "points": " ".join(f"{a},{b}" for a, b in points)})
         first = stop
     lines = [{"x1": _LEFT, "x2": _WIDTH - _MARGIN, "y1": y(tick), "y2": y(tick)} for tick in _decades(most)]
-    labels = [{"x": _LEFT - 6, "y": y(tick) + 4, "anchor": "end", "text": told(tick)} for tick in _decades(most)]
+    labels = [{"x": _LEFT - 6, "y": y(tick) + 4, "anchor": "end", "text": formatted(tick)} for tick in _decades(most)]
     below = _HEIGHT - _BOTTOM
     lines += [{"x1": x(tick), "x2": x(tick), "y1": below, "y2": below + 5} for tick in _decades(ranks)]
-    labels += [{"x": x(tick), "y": below + 20, "anchor": "middle", "text": told(tick)} for tick in _decades(ranks)]
+    labels += [{"x": x(tick), "y": below + 20, "anchor": "middle", "text": formatted(tick)} for tick in _decades(ranks)]
     title = f"Train rows of {kind} by rank"
     size = {"width": _WIDTH, "height": _HEIGHT}
     return {"title": title, "lines": lines, "labels": labels, "curves": curves, "legend": BAND_COLOURS} | size

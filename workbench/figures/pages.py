@@ -11,7 +11,7 @@ from workbench.spelling import spelt, spelt_lines
 _HERE = Path(__file__).parent
 
 
-def told(value: Any) -> str:
+def formatted(value: Any) -> str:
     """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
     if value is None:
         return "–"
@@ -42,7 +42,7 @@ def own_style() -> str:
 
 @functools.cache
 def environment(folder: Path) -> Any:
-    """Jinja's environment of the templates in ``folder``: all text is escaped and spelt; filters told, thousands."""
+    """Jinja's environment of the templates in ``folder``: all text is escaped, invisible letters too."""
     import jinja2
     from markupsafe import Markup
 
@@ -55,7 +55,7 @@ def environment(folder: Path) -> Any:
         undefined=jinja2.StrictUndefined, finalize=finalize,
     )  # fmt: skip
     made.filters |= {
-        "told": told,
+        "formatted": formatted,
         "thousands": lambda number: f"{int(number):,}",
         "percent": lambda share: f"{100 * share:.1f} %",
         "tojson_text": lambda value: json.dumps(value, ensure_ascii=False),

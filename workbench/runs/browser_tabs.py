@@ -23,7 +23,7 @@ def asked_tabs() -> "ipywidgets.Tab":
     The file has ``browsers`` (names), ``run``, ``data``, ``images`` and ``root``.
     """
     request = read_json(Path(os.environ[REQUEST_VARIABLE]))
-    run = Run.open(request["run"], root=Path(request["root"]))
+    run = Run.open(request["run"], Path(request["root"]))
 
     def opener(opening: Any) -> Callable[[], "Shown"]:
         return lambda: opening.open(run, request["data"], request["images"])
@@ -72,7 +72,7 @@ class _Message:
 
 def _notice(title: str) -> Any:
     from workbench.browsers.panel import Panel
-    from workbench.browsers.templates import render
+    from workbench.browsers.widgets import render
 
     remedy = "This takes seconds; of a large data set a minute, once."
     text = render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)

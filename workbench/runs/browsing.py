@@ -99,16 +99,14 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     import pandas as pd
 
     from workbench.browsers.map_browser import FeatureMap
-    from workbench.browsers.map_recognition import right_or_wrong
+    from workbench.browsers.map_points import right_or_wrong
     from workbench.browsers.map_stage import POINTS
     from workbench.diffusion.fidelity_study import REPORT
-    from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.features import FeaturesFolder
     from workbench.regions.generated_features import GeneratedFeatures
-    from workbench.scenes.bands import count_classes
-    from workbench.scenes.vocabulary import Vocabulary
 
-    stage, generated, features = run.find("feature_map"), run.find("generated"), features_of(run, data)
-    vocabulary, train = Vocabulary.read(features.folder), FeatureStore.open(features / "train")
+    stage, generated = run.find("feature_map"), run.find("generated")
+    features = FeaturesFolder.open(features_of(run, data).folder)
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
@@ -116,9 +114,8 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
         recogniser = run.find("recogniser", _without_generated(trained))
         right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
     return FeatureMap(
-        pd.read_parquet(stage / POINTS), train, GeneratedFeatures.open(generated.folder, train), vocabulary,
-        count_classes(train.relations, vocabulary), images=pictures_of(run, data, image_folder), fidelity=fidelity,
-        map_metrics=stage.metrics, right=right,
+        pd.read_parquet(stage / POINTS), features, GeneratedFeatures.open(generated.folder, features.train),
+        images=pictures_of(run, data, image_folder), fidelity=fidelity, map_metrics=stage.metrics, right=right,
     )  # fmt: skip
 
 
@@ -148,7 +145,7 @@ def asked_openings(names: list[str]) -> dict[str, Opening]:
 
 def known_run(name: str, root: Path | None = None) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    run, known = Run.open(name, root=root), run_names(reports_folder(root), runs_folder(root))
+    run, known = Run.open(name, root), run_names(reports_folder(root), runs_folder(root))
     if name not in known:
         raise WorkbenchError(unknown("run", name, known))
     return run

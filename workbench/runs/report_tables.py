@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from workbench.figures.pages import told
+from workbench.figures.pages import formatted
 from workbench.runs.run_records import HEADLINE, RunRecord, headline_numbers
 
 _LONGEST_OPEN_TABLE = 24
@@ -25,7 +25,7 @@ def seconds_text(seconds: float) -> str:
 
 def moment_text(moment: str | None) -> str:
     """An ISO time in UTC, to the minute."""
-    return f"{moment[:16].replace('T', ' ')} UTC" if moment else told(None)
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else formatted(None)
 
 
 def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def _matrix(title: str, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _short(value: Any) -> Any:
     """A list as its length when it is long: an index is read, not searched."""
     if isinstance(value, list):
-        return ", ".join(map(told, value)) if len(value) <= 8 else f"{len(value):,} values"
+        return ", ".join(map(formatted, value)) if len(value) <= 8 else f"{len(value):,} values"
     return value
 
 
@@ -100,7 +100,7 @@ def runs_table(records: Iterable[RunRecord]) -> dict[str, Any]:
     """One row a run: state, notebooks done, time, and the first of its headline numbers, or what cannot be read."""
     rows = []
     for record in records:
-        headline = [f"{name} {told(value)}" for name, value in list(record.headline.items())[:_RUNS_HEADLINES]]
+        headline = [f"{name} {formatted(value)}" for name, value in list(record.headline.items())[:_RUNS_HEADLINES]]
         rows.append(
             [
                 {"text": record.name, "link": page_link(record.name, "index.html")},

@@ -34,14 +34,11 @@ class TablePlan:
 
     def run(self, seed: int) -> Run:
         """The run that holds the stages of a seed."""
-        return Run.open(f"{self.profile}-tables-seed{seed}", root=self.root)
+        return Run.open(f"{self.profile}-tables-seed{seed}", self.root)
 
     def data(self) -> dict[str, Any]:
         """The stages "features" and "text" that all rows start from."""
-        run, data = (
-            Run.open(self.settings.get("features_run") or self.profile, root=self.root),
-            self.settings.get("data"),
-        )
+        run, data = Run.open(self.settings.get("features_run") or self.profile, self.root), self.settings.get("data")
         return {"features": features_of(run, data or ""), "text": text_of(run, data or "")}
 
     def build(self, seed: int, key: str) -> Stage:
