@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from tests.scale.simulation import default_names
-from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
+from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_query import TripletQuery, facets, search
 from workbench.errors import WorkbenchError
+from workbench.language.captions import captions_of
 from workbench.randomness import generator
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
@@ -95,7 +96,8 @@ def _peer(index: TripletIndex) -> sqlite3.Connection:
     peer = sqlite3.connect(":memory:")
     names = ("caption", "count", *_BAND_COLUMNS)
     peer.execute(f"CREATE TABLE triplets (place INTEGER PRIMARY KEY, {', '.join(names)})")
-    captions = [f" {caption} " for caption in index.captions.to_pylist()]  # one LIKE then finds the start of a word
+    captions = captions_of(index.triplets(np.arange(len(index))), index.vocabulary)
+    captions = [f" {folded(caption)} " for caption in captions]  # one LIKE then finds the start of a word
     values = [captions, *(index[name].tolist() for name in names[1:])]
     peer.executemany(
         f"INSERT INTO triplets VALUES (?{', ?' * len(names)})", zip(range(len(index)), *values, strict=True)

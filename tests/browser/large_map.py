@@ -33,4 +33,5 @@ def made_map(each: int) -> FeatureMap:
     )
     metrics = {"rows_of_each": each, "neighbours": 15, "seed": 0, "trustworthiness": 0.9, "components": 50}
     metrics |= {"trustworthiness_points": 2000, "variance_share": 0.9}
-    return FeatureMap(table, real, generated, vocabulary, counts, map_metrics=metrics)
+    features = SimpleNamespace(train=real, vocabulary=vocabulary, counts=counts)
+    return FeatureMap(table, features, generated, map_metrics=metrics)

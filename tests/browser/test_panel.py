@@ -1,11 +1,11 @@
-"""The panel in JupyterLab: events, focus, keys, pictures and errors, with a page made for it."""
+"""The panel in JupyterLab: events, focus, keys, images and errors, with a page made for it."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).with_name("pictures_page.py").read_text(encoding="utf-8")
+SOURCE = Path(__file__).with_name("images_page.py").read_text(encoding="utf-8")
 PICTURES = """[...document.querySelectorAll('.wb .wb-tile image')]
     .every(one => one.getAttribute('href')?.startsWith('blob:'))"""
 pytestmark = pytest.mark.browser
@@ -65,7 +65,7 @@ def test_typing_keeps_focus_and_caret_while_the_field_is_drawn_anew(notebook, pa
 def test_fast_typing_loses_no_letter(notebook, panel):
     panel.locator("input[type=search]").click()
     notebook.page.keyboard.type("train_00003.jpg", delay=15)
-    page_told(panel, "1–1 of 1 pictures")
+    page_told(panel, "1–1 of 1 images")
     assert tiles(panel) == ["train_00003.jpg"]
 
 
@@ -110,9 +110,9 @@ def test_letters_on_a_tile_do_no_harm_to_the_notebook(notebook, panel):
     notebook.page.keyboard.press("Escape")
 
 
-def test_pictures_of_every_page_appear(notebook, panel):
+def test_images_of_every_page_appear(notebook, panel):
     panel.locator("input[type=search]").fill("jpg")
-    page_told(panel, "of 150 pictures")
+    page_told(panel, "of 150 images")
     panel.locator(".wb-tile").first.focus()
     for number in (1, 2, 3):
         page_told(panel, f"page {number} of")
@@ -148,7 +148,7 @@ def test_a_change_from_python_is_shown_in_every_view(open_notebook):
     notebook = open_notebook("panel_twice", SOURCE, "page", "page.handle('search', 'test_00001'); page.shown_again()")
     notebook.run_all()
     for view in (notebook.widget(0), notebook.widget(1)):
-        page_told(view, "1–1 of 1 pictures")
+        page_told(view, "1–1 of 1 images")
     notebook.widget(1).locator('[data-event="clear"]').click()
     for view in (notebook.widget(0), notebook.widget(1)):
         page_told(view, "page 1 of")
@@ -157,12 +157,12 @@ def test_a_change_from_python_is_shown_in_every_view(open_notebook):
 def test_a_reloaded_page_shows_the_kernel_s_state(opened):
     panel = opened.widget()
     panel.locator("input[type=search]").fill("test_00002")
-    page_told(panel, "1–1 of 1 pictures")
+    page_told(panel, "1–1 of 1 images")
     opened.page.keyboard.press("Control+s")
     opened.page.wait_for_timeout(1000)
     opened.load()
     panel = opened.widget()
-    page_told(panel, "1–1 of 1 pictures")
+    page_told(panel, "1–1 of 1 images")
     assert panel.locator("input[type=search]").input_value() == "test_00002"
     opened.page.wait_for_function("document.querySelector('.wb .wb-tile image')?.getAttribute('href')")
     opened.assert_quiet()

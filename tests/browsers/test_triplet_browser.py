@@ -8,23 +8,27 @@ import pytest
 
 from workbench.browsers.triplet_browser import TripletBrowser
 from workbench.browsers.triplet_index import TripletIndex
-from workbench.browsers.triplet_page import SORT_TEXTS
+from workbench.browsers.triplet_page import SORT_TEXTS, TripletSources
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.triplet_lists import read_triplet_list
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
 @pytest.fixture
 def browser(browsed, tmp_path):
+    names = Vocabulary.read(browsed / "features").objects
     triplets = read_triplets(browsed / "triplets")
     augmented = len(triplets.augmented)
     seeds = pd.DataFrame({"augmented_row": range(augmented), "subject_box": 3, "object_box": 10})
     return TripletBrowser(
-        TripletIndex.open(browsed / "index"), RelationTables.open(browsed / "features" / "train"),
-        images=browsed / "images", augmented=triplets.augmented, seeds=seeds, embeddings=triplets.caption_embeddings,
-        lists_folder=tmp_path / "lists", page_size=5,
+        TripletIndex.open(browsed / "index"),
+        TripletSources(
+            RelationTables.open(browsed / "features" / "train"), triplets.augmented, triplets.caption_embeddings,
+            path=lambda old, new: [names[old], "thing", names[new]], seeds=seeds,
+        ),
+        images=browsed / "images", lists_folder=tmp_path / "lists", page_size=5,
     )  # fmt: skip
 
 
@@ -80,14 +84,14 @@ def test_an_augmented_tile_tells_where_it_comes_from(browser):
     assert f"<s>{old}</s>" in tile.replace("&lt;", "<") and f"LCH {augmented['lch']:.3f}" in tile
     browser.handle("open", str(browser.matches.index[0]))
     detail = browser.regions()["detail"]
-    assert "seed, subject" in detail and "seed, object" in detail and "Nearest triplets" in detail
+    assert "initialisation, subject" in detail and "initialisation, object" in detail and "Nearest triplets" in detail
     assert detail.count("data-image") >= 3
 
 
 def test_the_way_through_wordnet_is_shown(browser):
     browser.set(origin="augmented")
     shown = " ".join(tiles(browser))
-    assert re.search(r"LCH \d\.\d{3}: [^<]+, [^<]+<", shown)
+    assert re.search(r"LCH \d\.\d{3}: [^<]+, thing, [^<]+<", shown)
 
 
 def test_nearest_triplets_open_by_a_click(browser):
@@ -183,7 +187,8 @@ def test_without_pictures_and_triplets_it_still_shows_boxes_and_says_so_once(bro
     from workbench.browsers.triplet_index import write_triplet_index
 
     write_triplet_index(tmp_path / "index", features=browsed / "features")
-    bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), RelationTables.open(browsed / "features" / "train"))
+    tables = RelationTables.open(browsed / "features" / "train")
+    bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), TripletSources(tables))
     page = "".join(bare.regions().values())
     assert page.count("blank canvas") == 1 and "data-image" not in page and 'data-event="origin"' not in page
     assert 'value="lch"' not in page and "Save for notebook" not in page
@@ -193,4 +198,4 @@ def test_an_index_of_other_relations_is_refused(browsed):
     tables = RelationTables.open(browsed / "features" / "train")
     fewer = RelationTables(tables.folder, tables.images, tables.boxes, tables.relations.iloc[:-1])
     with pytest.raises(WorkbenchError, match="Build the stage triplet_index again"):
-        TripletBrowser(TripletIndex.open(browsed / "index"), fewer)
+        TripletBrowser(TripletIndex.open(browsed / "index"), TripletSources(fewer))

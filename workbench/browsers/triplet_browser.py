@@ -1,6 +1,6 @@
 """TripletBrowser: all triplets of training and augmentation, searched, filtered, looked at, and picked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,11 @@ import pandas as pd
 from workbench.browsers.drawing import Thumbnails
 from workbench.browsers.panel import Shown
 from workbench.browsers.triplet_index import TripletIndex
-from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage
-from workbench.browsers.triplet_query import Matches, facets, search
-from workbench.browsers.triplet_state import TripletState
-from workbench.browsers.triplet_tiles import TripletSources, triplet_table
+from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage, TripletSources
+from workbench.browsers.triplet_query import Matches, TripletState, facets, search
 from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
-from workbench.scenes.relations import RelationTables
+from workbench.scenes.bands import BANDS
 from workbench.scenes.triplet_lists import write_triplet_list
 from workbench.scenes.vocabulary import ROLES
 
@@ -31,13 +29,10 @@ class TripletBrowser(Shown):
     ----------
     index
         The stage ``triplet_index``.
-    tables
-        The training split that the index was made from.
+    sources
+        The training split that the index was made from, and what else is known of its triplets.
     images
-        Folder of the pictures; None shows boxes on a blank canvas.
-    augmented, seeds, embeddings
-        augmented.parquet and caption_embeddings.npy of the stage ``triplets`` that the index was made from, and
-        generated.parquet of the stage ``generated``, as far as they are there.
+        Folder of the images; None shows boxes on a blank canvas.
     lists_folder
         Where selections are saved.
     page_size, seed
@@ -57,26 +52,22 @@ class TripletBrowser(Shown):
     def __init__(
         self,
         index: TripletIndex,
-        tables: RelationTables,
+        sources: TripletSources,
         *,
         images: Path | None = None,
-        augmented: pd.DataFrame | None = None,
-        seeds: pd.DataFrame | None = None,
-        embeddings: np.ndarray | None = None,
         lists_folder: Path | None = None,
         page_size: int = 12,
         seed: int = 0,
         **filters: Any,
     ):
-        if index.relations_total != len(tables):
+        if index.relations_total != len(sources.tables):
             raise WorkbenchError(
-                f"{index.folder}: made from {index.relations_total:,} relations, but {tables.folder} has "
-                f"{len(tables):,}. Build the stage triplet_index again."
+                f"{index.folder}: made from {index.relations_total:,} relations, but {sources.tables.folder} has "
+                f"{len(sources.tables):,}. Build the stage triplet_index again."
             )
         self.index, self.lists_folder, self.seed = index, lists_folder, seed
         self.thumbnails = Thumbnails(images)
-        sources = TripletSources(tables, self.thumbnails, augmented, seeds)
-        self._page = TripletPage(index, sources, page_size, embeddings, can_save=lists_folder is not None)
+        self._page = TripletPage(index, sources, self.thumbnails, page_size, can_save=lists_folder is not None)
         self._state, self._said, self._list_name = TripletState(), "", "implausible"
         self._ticked: dict[int, None] = {}  # in the order of ticking
         self._answered: tuple[Any, Any] = (None, None)
@@ -232,3 +223,16 @@ class TripletBrowser(Shown):
             query = self._state.query(self._page.bars(self._state.chart), self.seed, self._ticked_places)
             self._answered = (key, (search(self.index, query), facets(self.index, query)))
         return self._answered[1]
+
+
+def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
+    """The triplets at ``places`` for the next cell: names, ids, bands, counts, LCH and hardness, one row each."""
+    places = np.asarray(places, dtype=np.int64)
+    ids = index.triplets(places)
+    columns: Mapping[str, Any] = {
+        role: np.array(index.vocabulary.names(role), dtype=object)[ids[:, at]] for at, role in enumerate(ROLES)
+    }
+    columns |= {f"{role}_class": ids[:, at] for at, role in enumerate(ROLES)}
+    columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
+    columns |= {name: index[name][places] for name in ("count", "augmented", "lch", "hardness")}
+    return pd.DataFrame(columns, index=pd.Index(places, name="place"))

@@ -1,10 +1,13 @@
-"""The stage ``triplet_index``: every distinct triplet of training and augmentation once, in files that are mapped.
+"""The stage ``triplet_index``: every distinct triplet of training and augmentation once, with its rows in both.
 
-A browser searches 450,000 distinct triplets where training has 3.4 million relations. Each is one row of an
-uncompressed Arrow file, in the order of (subject, relation, object); the rows of training and of augmentation that it
-stands for are slices of two arrays of row numbers.
+A browser searches 450,000 distinct triplets where training has 3.4 million relations. Each is one row of a table, in
+the order of (subject, relation, object); the rows of training and of augmentation that it stands for are slices of two
+arrays of row numbers.
 """
 
+import re
+import unicodedata
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -13,25 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from workbench.browsers.caption_text import folded
-from workbench.browsers.triplet_index_writing import (
-    CAPTION,
-    COLUMNS,
-    GROUPS,
-    PATHS,
-    TABLE,
-    write_triplet_index,
-)
 from workbench.errors import WorkbenchError
+from workbench.files import atomic_path
+from workbench.language.triplets import AugmentedTriplets, read_triplets
+from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.bands import Counts
-from workbench.scenes.relations import triplet_keys
+from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
+from workbench.scenes.relations import RelationTables, distinct_keys, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-__all__ = ["SORTS", "TripletIndex", "write_triplet_index"]
-
+TABLE, ROWS = "triplets.parquet", "rows.npz"
+COLUMNS = (*ROLES, "count", "augmented", "lch", "hardness", *(f"{role}_band" for role in ROLES), "name_rank")
+# Whose row numbers a triplet leads to: the training relations, and the table of augmented triplets.
+GROUPS = ("examples", "augmented")
 # What triplets may be ordered by: the column, and whether its highest value comes first.
 SORTS = {
     "frequency": ("count", True),
@@ -42,41 +40,77 @@ SORTS = {
     "name": ("name_rank", False),
     "random": (None, False),
 }
+ROWS_PER_PART = 8192
 MOST_KEPT = 64  # arrays of one value a triplet
 AGAIN = "Delete the folder and build the stage triplet_index again."
+
+
+def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None = None) -> dict:
+    """Stage builder: index the distinct triplets of training, and of augmentation where there is one.
+
+    ``features``: a folder with objects.json, predicates.json and the tables of train; ``triplets``: the folder of the
+    stage ``triplets``. Writes triplets.parquet (columns as in ``TripletIndex``), rows.npz, and the names. Returns
+    counts. WorkbenchError where ``triplets`` belongs to other features.
+    """
+    vocabulary, train = Vocabulary.read(features), RelationTables.open(Path(features) / "train").relations
+    stage = None if triplets is None else read_triplets(triplets)
+    augmented = stage.augmented if stage else pd.DataFrame({role: np.empty(0, dtype=np.int64) for role in ROLES})
+    groups = {"examples": _GroupedRows.of(train), "augmented": _GroupedRows.of(augmented)}
+    keys = distinct_keys(np.concatenate([group.keys for group in groups.values()]))
+    first = {name: group.first_of(keys) for name, group in groups.items()}
+    unknown = np.full(len(keys), np.nan)
+    table = _class_columns(keys, vocabulary, count_classes(train, vocabulary)) | {
+        "count": np.diff(first["examples"]).astype(np.int32),
+        "augmented": np.diff(first["augmented"]).astype(np.int32),
+        "lch": _highest(augmented["lch"].to_numpy(), groups["augmented"], keys) if stage else unknown,
+        "hardness": _entropy(stage, keys, Path(triplets)) if stage and triplets else unknown,
+    }
+    with atomic_path(Path(folder) / ROWS) as temporary:
+        rows = {f"{name}_rows": group.rows for name, group in groups.items()}
+        with temporary.open("wb") as file:
+            np.savez(file, **rows, **{f"{name}_first": values for name, values in first.items()})
+    with atomic_path(Path(folder) / TABLE) as temporary:
+        pd.DataFrame({name: table[name] for name in COLUMNS}).to_parquet(temporary, index=False)
+    vocabulary.write(folder)
+    return {
+        "triplets": len(keys),
+        "original_triplets": int((table["count"] > 0).sum()),
+        "augmented_triplets": int((table["augmented"] > 0).sum()),
+        "relations": len(train),
+        "augmented_rows": len(augmented),
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class TripletIndex:
     """Distinct triplets by ascending (subject, relation, object); a *place* is a position among them.
 
-    ``columns``: arrays (n,) mapped from disk, also as ``index[name]``: subject, relation, object (class ids, int16 or
-    int32), count (int32, training relations), augmented (int32, augmented rows), lch (float64, highest of its augmented
-    rows) and hardness (float64, entropy of the hardness vector in nats), both nan where unknown, subject_band,
-    relation_band, object_band (int8, positions in BANDS), name_rank (int32, by folded caption). ``captions`` (n,):
-    the captions without case and accents.
+    ``columns``: arrays (n,), also as ``index[name]``: subject, relation, object (class ids, int32), count (int32,
+    training relations), augmented (int32, augmented rows), lch (float64, highest of its augmented rows) and hardness
+    (float64, entropy of the hardness vector in nats), both nan where unknown, subject_band, relation_band, object_band
+    (int8, positions in BANDS), name_rank (int32, by folded caption).
     """
 
     folder: Path
     vocabulary: Vocabulary
     columns: dict[str, np.ndarray]
-    captions: pa.StringArray
     rows: dict[str, np.ndarray]
     first: dict[str, np.ndarray]
     _kept: OrderedDict = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "TripletIndex":
-        """Map a finished folder; WorkbenchError where a file is missing, unreadable or does not fit the others."""
+        """Read a finished folder; WorkbenchError where a file is missing or unreadable."""
         folder = Path(folder)
-        table = _mapped_table(folder / TABLE)
-        columns = {name: table[name].combine_chunks().to_numpy(zero_copy_only=True) for name in COLUMNS}
-        rows = {group: _mapped_array(folder / f"{group}_rows.npy") for group in GROUPS}
-        first = {group: _mapped_array(folder / f"{group}_first.npy") for group in GROUPS}
-        for group in GROUPS:
-            if len(first[group]) != len(table) + 1 or first[group][-1] != len(rows[group]):
-                raise WorkbenchError(f"{folder}: {group}_first.npy does not fit the other files. {AGAIN}")
-        return cls(folder, Vocabulary.read(folder), columns, table[CAPTION].combine_chunks(), rows, first)
+        try:
+            table = pd.read_parquet(folder / TABLE, columns=list(COLUMNS))
+            with np.load(folder / ROWS, allow_pickle=False) as arrays:
+                rows = {group: arrays[f"{group}_rows"] for group in GROUPS}
+                first = {group: arrays[f"{group}_first"] for group in GROUPS}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise WorkbenchError(f"{folder}: {TABLE} or {ROWS} cannot be read ({error}). {AGAIN}") from error
+        columns = {name: table[name].to_numpy() for name in COLUMNS}
+        return cls(folder, Vocabulary.read(folder), columns, rows, first)
 
     def __len__(self) -> int:
         return len(self.columns["subject"])
@@ -102,21 +136,13 @@ class TripletIndex:
         """Ascending row numbers (augmented,) in augmented.parquet."""
         return self._rows("augmented", place)
 
-    def triplets(self, places: np.ndarray) -> np.ndarray:
+    def triplets(self, places: np.ndarray | int) -> np.ndarray:
         """Class ids (m, 3) int64 of the triplets at ``places`` (m,)."""
         return np.stack([self[role][places] for role in ROLES], axis=-1).astype(np.int64)
 
     def caption(self, place: int) -> str:
         """The caption of one triplet as the class names are written."""
-        return self.vocabulary.caption(*(int(self[role][self._checked(place)]) for role in ROLES))
-
-    def places(self, triplets: np.ndarray) -> np.ndarray:
-        """Place (m,) int64 of each of the triplets (m, 3) of class ids, -1 for one that is not here."""
-        wanted = triplet_keys(*np.asarray(triplets).reshape(-1, 3).T)
-        if not len(self):
-            return np.full(len(wanted), -1)
-        place = np.minimum(np.searchsorted(self._keys, wanted), len(self) - 1)
-        return np.where(self._keys[place] == wanted, place, -1)
+        return self.vocabulary.caption(*self.triplets(self._checked(place)).tolist())
 
     @cached_property
     def counts(self) -> Counts:
@@ -126,10 +152,6 @@ class TripletIndex:
             size = len(self.vocabulary.names(role))
             tally[role] = np.bincount(self[role], weights=self["count"], minlength=size).astype(np.int64)
         return Counts(tally["subject"] + tally["object"], tally["relation"], tally["subject"], tally["object"])
-
-    def wordnet_path(self, old: int, new: int) -> str:
-        """The lemmas from a replaced class to the new one, "cake, baked goods, cookie"; empty where unknown."""
-        return self._paths.get((old, new), "")
 
     @cached_property
     def folded_names(self) -> dict[str, tuple[str, ...]]:
@@ -150,9 +172,9 @@ class TripletIndex:
         return self._kept[key]
 
     def _ordered(self, sort: str, seed: int) -> np.ndarray:
-        if sort == "random":
-            return generator(seed, "triplet order").permutation(len(self))
         column, descending = SORTS[sort]
+        if column is None:
+            return generator(seed, "triplet order").permutation(len(self))
         values = self[column]
         return np.argsort(-values if descending else values, kind="stable")  # nan comes last either way
 
@@ -165,31 +187,62 @@ class TripletIndex:
             raise WorkbenchError(f"{self.folder}: there is no triplet {place}; expected 0 to {len(self) - 1}.")
         return place
 
-    @cached_property
-    def _paths(self) -> dict[tuple[int, int], str]:
-        if not (self.folder / PATHS).is_file():  # nothing was augmented
-            return {}
-        ways = pd.read_parquet(self.folder / PATHS)
-        return dict(zip(zip(ways["old"].tolist(), ways["new"].tolist(), strict=True), ways["path"], strict=True))
 
-    @cached_property
-    def _keys(self) -> np.ndarray:
-        return triplet_keys(*(self[role] for role in ROLES))
+def folded(text: str) -> str:
+    """Text without case, accents and repeated spaces."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")
+    return re.sub(r"\s+", " ", plain.casefold()).strip()
 
 
-def _mapped_table(path: Path) -> pa.Table:
-    try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise WorkbenchError(f"{path}: cannot be read ({error}). {AGAIN}") from error
-    missing = {*COLUMNS, CAPTION} - set(table.column_names)
-    if missing:
-        raise WorkbenchError(f"{path}: the columns {', '.join(sorted(missing))} are missing. {AGAIN}")
-    return table
+@dataclass(frozen=True, eq=False)
+class _GroupedRows:
+    """A table's row numbers ``rows`` (N,) by triplet; ``keys`` (m,) ascending, that start at ``starts`` (m,)."""
+
+    rows: np.ndarray
+    keys: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> "_GroupedRows":
+        key_of_row = triplet_keys(*(table[role].to_numpy() for role in ROLES))
+        rows = np.argsort(key_of_row, kind="stable")
+        ordered = key_of_row[rows]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        return cls(rows.astype(np.int32 if len(rows) < 1 << 31 else np.int64), ordered[starts], starts)
+
+    def first_of(self, keys: np.ndarray) -> np.ndarray:
+        """Where the rows of each of the ascending ``keys`` (n,) start, and the end of the last: (n + 1,) int64."""
+        bounds = np.append(self.starts, len(self.rows))
+        return np.append(bounds[np.searchsorted(self.keys, keys)], len(self.rows))
 
 
-def _mapped_array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{path}: cannot be read ({error}). {AGAIN}") from error
+def _class_columns(keys: np.ndarray, vocabulary: Vocabulary, counts: Counts) -> dict[str, np.ndarray]:
+    """The columns that follow from the classes of each triplet: ids, bands, and the rank of the caption."""
+    ids = dict(zip(ROLES, triplets_of_keys(keys).T.astype(np.int32), strict=True))
+    names = [np.array([folded(name) for name in vocabulary.names(role)], dtype=object)[ids[role]] for role in ROLES]
+    captions = pd.Series(names[0] + " " + names[1] + " " + names[2], dtype=object)
+    bands = {f"{role}_band": band_places(band_of_class(counts.of_role(role)))[ids[role]] for role in ROLES}
+    return ids | bands | {"name_rank": captions.rank(method="first").to_numpy().astype(np.int32) - 1}
+
+
+def _highest(lch: np.ndarray, group: _GroupedRows, keys: np.ndarray) -> np.ndarray:
+    """The highest LCH (n,) float64 of the augmented rows of each triplet, nan without one."""
+    highest = np.full(len(keys), np.nan)
+    if len(group.keys):
+        highest[np.searchsorted(keys, group.keys)] = np.fmax.reduceat(lch[group.rows], group.starts)
+    return highest
+
+
+def _entropy(stage: AugmentedTriplets, keys: np.ndarray, folder: Path) -> np.ndarray:
+    """Entropy in nats (n,) float64 of each triplet's hardness vector (DiffAugment, section 3.4)."""
+    if not np.array_equal(triplet_keys(*(stage.captions[role].to_numpy() for role in ROLES)), keys):
+        raise WorkbenchError(
+            f"{folder / 'captions.parquet'}: expected the {len(keys):,} distinct triplets of these features and their "
+            f"augmentation, found {len(stage.captions):,} others. Give the features that the triplets were made from."
+        )
+    entropy = np.empty(len(keys))
+    for start in track(range(0, len(keys), ROWS_PER_PART), "Hardness of captions"):
+        part = slice(start, start + ROWS_PER_PART)
+        entropy[part] = stage.hardness.entropy(stage.caption_embeddings[part])
+    return entropy

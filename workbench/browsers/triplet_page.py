@@ -1,5 +1,7 @@
 """The TripletBrowser's HTML: toggles with counts, the rank-frequency bars, tiles, and one triplet in detail."""
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -9,24 +11,40 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from workbench.browsers.drawing import blank_note, scene_of, scene_svg
-from workbench.browsers.nearest_triplets import nearest_triplets
-from workbench.browsers.rank_frequency_bars import class_bars
+from workbench.browsers.drawing import Thumbnails, blank_note, scene_of, scene_of_boxes, scene_svg
 from workbench.browsers.triplet_index import TripletIndex
-from workbench.browsers.triplet_query import Matches
-from workbench.browsers.triplet_state import TripletState
-from workbench.browsers.triplet_tiles import TripletSources, origin_of, parts, seed_drawings, tile
+from workbench.browsers.triplet_query import Matches, TripletState
 from workbench.browsers.widgets import Paging, render
-from workbench.scenes.bands import BANDS
+from workbench.errors import WorkbenchError
+from workbench.scenes.bands import BANDS, Counts, band_of_class
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES
 
 EXAMPLES_PER_PAGE = 4
 MOST_SELECTED_AT_ONCE = 100_000
 NAMES_IN_A_BAR = 4
+MOST_BARS, LEAST_BARS = 40, len(BANDS) + 1
 SORT_TEXTS = {
     "frequency": "most frequent first", "rarity": "rarest first", "hardness": "hardest first", "ease": "easiest first",
     "lch": "most similar word first (LCH)", "name": "by name", "random": "shuffled",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TripletSources:
+    """What a triplet's images, neighbours and origin are read from, as far as it is there.
+
+    ``tables``: the training split. ``augmented`` and ``embeddings``: augmented.parquet and caption embeddings of the
+    stage ``triplets`` that the index was made from. ``path``: gives the words between two object classes, as
+    ``ClassSimilarity.path``. ``seeds``: generated.parquet of the stage ``generated``, whose columns augmented_row,
+    subject_box and object_box name the boxes that a generated row started from.
+    """
+
+    tables: RelationTables
+    augmented: pd.DataFrame | None = None
+    embeddings: np.ndarray | None = None
+    path: Callable[[int, int], Sequence[str]] | None = None
+    seeds: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +53,8 @@ class TripletPage:
 
     index: TripletIndex
     sources: TripletSources
+    thumbnails: Thumbnails
     page_size: int
-    embeddings: np.ndarray | None
     can_save: bool
 
     def regions(
@@ -44,7 +62,7 @@ class TripletPage:
     ) -> dict[str, str]:
         """HTML of all regions; ``said`` answers the last act, ``list_name`` stands in the field of the list."""
         paging = Paging(matches.triplets, self.page_size, state.page)
-        tiles = [tile(self.index, self.sources, int(place), crop=state.crop) for place in paging.of(matches.places)]
+        tiles = [self._tile(int(place), state.crop) for place in paging.of(matches.places)]
         shared = {"state": state, "ticked": ticked, "matches": matches}
         return {
             "search": render("triplet_search.html.j2", sorts=self._sorts, **shared),
@@ -52,7 +70,7 @@ class TripletPage:
                               has_augmented=self.index.augmented_total > 0, **shared),
             "menus": self._menus(tuple(state.classes.get(role, "") for role in ROLES)),
             "chart": self._chart(state),
-            "status": render("triplet_status.html.j2", note=blank_note(self.sources.thumbnails), **shared),
+            "status": render("triplet_status.html.j2", note=blank_note(self.thumbnails), **shared),
             "grid": render("triplet_grid.html.j2", tiles=tiles, columns=len(self.index), **shared),
             "pager": render("triplet_pager.html.j2", paging=paging.values()),
             "picked": render("triplet_picked.html.j2", said=said, list_name=list_name, can_save=self.can_save,
@@ -83,55 +101,171 @@ class TripletPage:
     @cached_property
     def _menus(self) -> Callable[[tuple], str]:
         """The menus for classes chosen by role: thousands of options, made again only for another choice."""
-
-        def made(chosen: tuple) -> str:
-            classes = dict(zip(ROLES, chosen, strict=True))
-            return render("triplet_menus.html.j2", options=self._class_options, classes=classes, roles=ROLES)
-
-        return lru_cache(maxsize=8)(made)
-
-    @cached_property
-    def _class_options(self) -> dict[str, list[tuple[str, str]]]:
         options = {}
         for role in ROLES:
             names, counts = self.index.vocabulary.names(role), self.index.counts.labels_of_role(role)
             by_name = sorted(range(len(names)), key=lambda number, names=names: names[number].casefold())
             options[role] = [(str(number), f"{names[number]} ({counts[number]:,})") for number in by_name]
-        return options
+
+        def made(chosen: tuple) -> str:
+            classes = dict(zip(ROLES, chosen, strict=True))
+            return render("triplet_menus.html.j2", options=options, classes=classes, roles=ROLES)
+
+        return lru_cache(maxsize=8)(made)
 
     def _chart(self, state: TripletState) -> str:
         bars, names = self._bars[state.chart], self.index.vocabulary.names(state.chart)
         # A logarithmic axis; a class without an example has no height.
         heights = 100 * np.log1p(bars["most_count"].to_numpy()) / np.log1p(max(int(bars["most_count"].max()), 1))
         drawn = [
-            row | {"height": float(height), "told": _bar_text(row, names)}
+            row | {"height": float(height), "text": _bar_text(row, names)}
             for row, height in zip(bars.to_dict("records"), heights, strict=True)
         ]
         groups = {band: int(bars.loc[bars["band"] == band, "classes"].map(len).sum()) for band in BANDS}
         return render("triplet_chart.html.j2", bars=drawn, groups=groups, roles=ROLES, state=state)
 
+    def _tile(self, place: int, crop: bool) -> dict[str, Any]:
+        examples, rows = self.index.examples(place), self.index.augmented_rows(place)
+        origin = self._origin(int(rows[0])) if len(rows) and not len(examples) else None
+        # Not always the first: an image often shows several triplets, and would be seen for each of them.
+        shown = origin["source_row"] if origin else int(examples[place % len(examples)])
+        return {
+            "place": place,
+            "caption": self.index.caption(place),
+            "parts": self._parts(place),
+            "count": int(self.index["count"][place]),
+            "augmented": len(rows),
+            "hardness": float(self.index["hardness"][place]),
+            "origin": origin,
+            "drawing": self._scene(shown, crop),
+        }
+
+    def _parts(self, place: int) -> list[dict[str, Any]]:
+        """Name, band and training count of the three classes."""
+        index = self.index
+        return [
+            {
+                "role": role,
+                "name": index.vocabulary.names(role)[number],
+                "band": BANDS[int(index[f"{role}_band"][place])],
+                "count": int(index.counts.of_role(role)[number]),
+            }
+            for role, number in zip(ROLES, index.triplets(place), strict=True)
+        ]
+
+    def _origin(self, row: int) -> dict[str, Any]:
+        """Where an augmented row comes from: the training triplet, the replaced word, its LCH, the way in WordNet."""
+        vocabulary, augmented = self.index.vocabulary, self.sources.augmented.iloc[row]
+        source_row, replaced = int(augmented["source_row"]), str(augmented["replaced"])
+        source = self.sources.tables.relations.iloc[source_row]
+        old, new = int(augmented["replaced_class"]), int(augmented[replaced])
+        return {
+            "source_row": source_row,
+            "source": vocabulary.caption(*(int(source[role]) for role in ROLES)),
+            "replaced": replaced,
+            "old": vocabulary.objects[old],
+            "new": vocabulary.objects[new],
+            "lch": float(augmented["lch"]),
+            "path": ", ".join(self.sources.path(old, new)) if self.sources.path else "",
+            "band": str(augmented["band"]),
+            "because": str(augmented["because"]),
+        }
+
     def _detail(self, place: int, wanted: int) -> str:
         index, paging = self.index, self.examples_paging(place, wanted)
         examples, rows = index.examples(place), index.augmented_rows(place)
-        near = nearest_triplets(index, place, self.embeddings)
+        near = nearest_triplets(index, place, self.sources.embeddings)
+        origins = [self._origin(row) | {"seeds": self._seeds(row)} for row in map(int, paging.of(rows))]
         return render(
             "triplet_detail.html.j2", caption=index.caption(place),
-            parts=[[part["role"], part["name"], part["band"], f"{part['count']:,}"] for part in parts(index, place)],
-            examples=[self._scene(row) for row in paging.of(examples)], count=len(examples), rows=len(rows),
-            origins=self._origins(paging.of(rows)), paging=paging.values(), hardness=float(index["hardness"][place]),
+            parts=[[part["role"], part["name"], part["band"], f"{part['count']:,}"] for part in self._parts(place)],
+            examples=[self._scene(int(row)) for row in paging.of(examples)], count=len(examples), rows=len(rows),
+            origins=[origin | {"drawing": self._scene(origin["source_row"])} for origin in origins],
+            paging=paging.values(), hardness=float(index["hardness"][place]),
             near=[(int(at), index.caption(int(at)), row) for at, row in near.iterrows()],
         )  # fmt: skip
 
-    def _origins(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        origins = []
-        for row in map(int, rows):
-            origin = origin_of(self.index, self.sources, row)
-            drawn = {"drawing": self._scene(origin["source_row"]), "seeds": seed_drawings(self.sources, row)}
-            origins.append(origin | drawn)
-        return origins
+    def _seeds(self, augmented_row: int) -> list[tuple[str, Markup]]:
+        """The boxes that the generated feature of an augmented row started from; none where it has none."""
+        seeds = self.sources.seeds
+        found = [] if seeds is None else np.flatnonzero(seeds["augmented_row"].to_numpy() == augmented_row)
+        if seeds is None or not len(found):
+            return []
+        seed = seeds.iloc[int(found[0])]
+        scenes = scene_of_boxes(self.sources.tables, int(seed["subject_box"]), int(seed["object_box"]))
+        drawings = (scene_svg(scene, self.thumbnails, crop=True, roles=()) for scene in scenes)
+        return list(zip(("subject", "object"), drawings, strict=True))
 
-    def _scene(self, row: int) -> Markup:
-        return scene_svg(scene_of(self.sources.tables, int(row)), self.sources.thumbnails)
+    def _scene(self, row: int, crop: bool = False) -> Markup:
+        return scene_svg(scene_of(self.sources.tables, row), self.thumbnails, crop=crop)
+
+
+def nearest_triplets(
+    index: TripletIndex, place: int, embeddings: np.ndarray | None = None, most: int = 5
+) -> pd.DataFrame:
+    """At most ``most`` training triplets that share two of the three classes with the one at ``place``.
+
+    Ranked by the cosine of their caption embeddings, where ``embeddings`` (n, T) of all places are given (those of
+    captions.parquet; only the rows needed are read), else by count. Columns subject, relation, object (class ids),
+    count, similarity (cosine, nan without embeddings); the index is the place.
+    """
+    equal = np.stack([index[role] == own for role, own in zip(ROLES, index.triplets(place), strict=True)])  # (3, n)
+    found = np.flatnonzero((equal.sum(axis=0) == 2) & (index["count"] > 0))
+    similarity = np.full(len(found), np.nan)
+    if embeddings is not None:
+        if len(embeddings) != len(index):
+            raise WorkbenchError(
+                f"{index.folder}: {len(index):,} triplets but {len(embeddings):,} caption embeddings. "
+                "Give the embeddings of the stage triplets that the index was built from."
+            )
+        own, others = (np.asarray(embeddings[at], dtype=np.float64) for at in (place, found))
+        lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(own)
+        np.divide(others @ own, lengths, out=similarity, where=lengths > 0)
+    count = index["count"][found]
+    best = np.lexsort((found, -count, -np.nan_to_num(similarity, nan=-np.inf)))[:most]
+    table = dict(zip(ROLES, index.triplets(found[best]).T, strict=True))
+    table |= {"count": count[best], "similarity": similarity[best]}
+    return pd.DataFrame(table, index=pd.Index(found[best], name="place"))
+
+
+def class_bars(counts: Counts, role: str, most: int = MOST_BARS) -> pd.DataFrame:
+    """The rank-frequency chart of a role's classes as at most ``most`` bars, from the most to the least frequent.
+
+    A bar is one class while there are at most ``most``; else it holds ranks that grow geometrically and stay within one
+    band. Columns first_rank, last_rank (1-based, inclusive), classes (tuple of class ids by rank), band, most_count,
+    fewest_count (of the counts that rank classes, ``Counts.of_role``). WorkbenchError for ``most`` below 4.
+    """
+    if most < LEAST_BARS:
+        raise WorkbenchError(f"{most} bars were asked for; expected {LEAST_BARS} or more.")
+    occurrences = np.asarray(counts.of_role(role))
+    classes = len(occurrences)
+    by_rank = np.argsort(-occurrences, kind="stable")
+    band = band_of_class(occurrences)[by_rank]
+    borders = [*(np.flatnonzero(band[1:] != band[:-1]) + 1).tolist(), classes]
+    growth, edges = 1.01, list(range(classes + 1))
+    while len(edges) > most + 1:  # the finest bins that are few enough
+        edges, growth = _edges(borders, growth), 1 + (growth - 1) * 1.03
+    bars = [
+        {
+            "first_rank": first + 1,
+            "last_rank": stop,
+            "classes": tuple(by_rank[first:stop].tolist()),
+            "band": str(band[first]),
+            "most_count": int(occurrences[by_rank[first]]),
+            "fewest_count": int(occurrences[by_rank[stop - 1]]),
+        }
+        for first, stop in itertools.pairwise(edges)
+    ]
+    return pd.DataFrame(bars)
+
+
+def _edges(borders: Sequence[int], growth: float) -> list[int]:
+    """Ranks 0 to ``borders[-1]``, each ``growth`` times the one before and at least 1 more, stopping at each border."""
+    edges = [0]
+    for border in borders:
+        while edges[-1] < border:
+            edges.append(min(max(edges[-1] + 1, math.floor(edges[-1] * growth)), border))
+    return edges
 
 
 def _bar_text(bar: dict[str, Any], names: Sequence[str]) -> str:
@@ -141,6 +275,5 @@ def _bar_text(bar: dict[str, Any], names: Sequence[str]) -> str:
     shown = ", ".join(names[number] for number in bar["classes"][:NAMES_IN_A_BAR])
     more = ", …" if len(bar["classes"]) > NAMES_IN_A_BAR else ""
     most, fewest = bar["most_count"], bar["fewest_count"]
-    return f"{ranks}: {shown}{more}; " + (
-        f"{most:,} in train" if most == fewest else f"{most:,} to {fewest:,} in train"
-    )
+    counts = f"{most:,}" if most == fewest else f"{most:,} to {fewest:,}"
+    return f"{ranks}: {shown}{more}; {counts} in train"

@@ -1,21 +1,31 @@
-"""What a person looks for among the distinct triplets, what fits, and what each toggle would show."""
+"""What a person looks for among the distinct triplets, what fits, and what each toggle would show.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+A caption is "subject relation object", so what a person types is looked for in two thousand class names instead of half
+a million captions; a phrase may also run over the borders of its names.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from workbench.browsers.caption_text import needles, occurrences
-from workbench.browsers.triplet_index import SORTS, TripletIndex
+from workbench.browsers.triplet_index import SORTS, TripletIndex, folded
+from workbench.browsers.widgets import class_id, require_fields, require_one_of
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 # Origins by whether a triplet has training examples and augmented rows: bit 0 and bit 1 of its code.
 ORIGINS = {"any": (1, 2, 3), "original": (1, 3), "augmented": (2, 3)}
 ORIGIN = "origin"
 _SHAPE = (len(BANDS), len(BANDS), len(BANDS), 4)  # of the toggles: band of each role, origin code
+# An underscore separates words as a space does.
+_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
+_PHRASE_OR_WORD = re.compile(r'"(?P<phrase>[^"]*)(?P<closed>"|$)|(?P<word>[^\s"]+)')
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +47,12 @@ class TripletQuery:
     ids: np.ndarray | None = None
 
     def __post_init__(self):
-        _require("role", [*self.bands, *self.classes], ROLES)
-        _require("band", [band for bands in self.bands.values() for band in bands], BANDS)
-        _require("origin", [self.origin], ORIGINS)
-        _require("sort", [self.sort], SORTS)
+        for role in (*self.bands, *self.classes):
+            require_one_of("role", role, ROLES)
+        for band in (band for bands in self.bands.values() for band in bands):
+            require_one_of("band", band, BANDS)
+        require_one_of("origin", self.origin, ORIGINS)
+        require_one_of("sort", self.sort, SORTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +69,80 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+@dataclass(frozen=True)
+class TripletState:
+    """The filters, the order, and what is open.
+
+    ``bands``: role to the bands that are switched on, none means all. ``classes``: role to one class id. ``chart``: the
+    role of the rank-frequency chart, ``bar`` the number of its bar that was clicked. ``crop``: tiles show the union
+    region alone. ``opened``: a triplet's place.
+    """
+
+    search: str = ""
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+    origin: str = "any"
+    sort: str = "frequency"
+    chart: str = "relation"
+    bar: int | None = None
+    only_selected: bool = False
+    crop: bool = False
+    page: int = 1
+    opened: int | None = None
+    examples_page: int = 1
+
+    def changed(self, vocabulary: Vocabulary, bars: int, /, **changes: Any) -> "TripletState":
+        """The state with ``changes``; other filters start at page 1 again. WorkbenchError for a name or value unknown.
+
+        ``classes`` may hold names in place of ids; ``bars``: how many bars the chart has.
+        """
+        require_fields("the TripletBrowser", changes, TripletState)
+        if "bands" in changes:
+            for role, band in ((role, band) for role, bands in changes["bands"].items() for band in bands):
+                require_one_of("role", role, ROLES)
+                require_one_of("band", band, BANDS)
+            given = {role: set(bands) for role, bands in changes["bands"].items() if bands}
+            changes["bands"] = {role: tuple(band for band in BANDS if band in given[role]) for role in given}
+        if "classes" in changes:
+            for role in changes["classes"]:
+                require_one_of("role", role, ROLES)
+            given = {role: value for role, value in changes["classes"].items() if value is not None}
+            changes["classes"] = {role: class_id(vocabulary, role, value) for role, value in given.items()}
+        require_one_of("origin", changes.get("origin", self.origin), ORIGINS)
+        require_one_of("sort", changes.get("sort", self.sort), SORTS)
+        require_one_of("chart", changes.get("chart", self.chart), ROLES)
+        if changes.get("chart", self.chart) != self.chart:
+            changes.setdefault("bar", None)
+        bar = changes.get("bar")
+        if bar is not None and not 0 <= bar < bars:
+            raise WorkbenchError(f"the chart has no bar {bar}; it has 0 to {bars - 1}.")
+        if not changes.keys() <= {"page", "opened", "examples_page", "crop"}:
+            changes.setdefault("page", 1)
+        if "opened" in changes:
+            changes.setdefault("examples_page", 1)
+        return replace(self, **changes)
+
+    def query(self, bars: pd.DataFrame, seed: int, selected: np.ndarray) -> TripletQuery:
+        """The query over an index: what the clicked bar holds counts beside the menus; ``selected``: ticked places."""
+        classes = {role: (number,) for role, number in self.classes.items()}
+        ids = selected if self.only_selected else None
+        if self.bar is not None:
+            clicked, own = tuple(bars["classes"].iloc[self.bar]), self.classes.get(self.chart)
+            if own is None:
+                classes[self.chart] = clicked
+            elif own not in clicked:
+                ids = np.zeros(0, dtype=np.int64)  # no triplet has a class of the menu and one of the bar
+        return TripletQuery(
+            text=self.search, bands=self.bands, classes=classes, origin=self.origin, sort=self.sort, seed=seed, ids=ids
+        )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether anything is filtered out."""
+        kept = ("sort", "chart", "crop", "page", "opened", "examples_page")
+        return self != replace(TripletState(), **{name: getattr(self, name) for name in kept})
 
 
 def search(index: TripletIndex, query: TripletQuery) -> Matches:
@@ -107,7 +193,9 @@ def _without_toggles(index: TripletIndex, query: TripletQuery) -> np.ndarray:
         if len(classes):
             fits &= _fits_classes(index, role, tuple(map(int, classes)))
     if query.ids is not None:
-        fits &= _at_places(index, np.asarray(query.ids, dtype=np.int64))
+        places = np.asarray(query.ids, dtype=np.int64)
+        _require_inside("triplet", places, len(index))
+        fits &= np.isin(np.arange(len(index)), places)
     return fits
 
 
@@ -130,22 +218,77 @@ def _fits_classes(index: TripletIndex, role: str, classes: tuple[int, ...]) -> n
     return index.kept(("classes", role, classes), lambda: chosen[index[role]])
 
 
-def _at_places(index: TripletIndex, places: np.ndarray) -> np.ndarray:
-    _require_inside("triplet", places, len(index))
-    here = np.zeros(len(index), dtype=bool)
-    here[places] = True
-    return here
-
-
-def _require(kind: str, values: list[str], known) -> None:
-    for value in values:
-        if value not in known:
-            raise WorkbenchError(f"the query has {kind} {value!r}; expected one of {', '.join(known)}.")
-
-
 def _require_inside(kind: str, numbers: np.ndarray, size: int) -> None:
     wrong = numbers[(numbers < 0) | (numbers >= size)]
     if len(wrong):
         raise WorkbenchError(
             f"the query has {kind} {wrong[0]}; expected 0 to {size - 1}. It belongs to another index: choose again."
         )
+
+
+@dataclass(frozen=True)
+class Needle:
+    """Folded text that a caption must have, from the start of a word on; a ``whole`` one also ends with a word."""
+
+    text: str
+    whole: bool
+
+    @property
+    def start(self) -> str:
+        """The expression of what may stand before it."""
+        return _NO_LETTER_BEFORE if self.text[0].isalnum() else ""
+
+    @property
+    def end(self) -> str:
+        """The expression of what may stand after it."""
+        return _NO_LETTER_AFTER if self.whole and self.text[-1].isalnum() else ""
+
+
+def needles(text: str) -> tuple[Needle, ...]:
+    """The words of a search text, and its quoted phrases, each once; a quotation still open need not end a word."""
+    found: dict[Needle, None] = {}
+    for match in _PHRASE_OR_WORD.finditer(text):
+        phrase = match["phrase"] is not None
+        if plain := folded(match["phrase"] if phrase else match["word"]):
+            found[Needle(plain, phrase and bool(match["closed"]))] = None
+    return tuple(found)
+
+
+def occurrences(needle: Needle, names: Mapping[str, Sequence[str]], ids: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(n,) bool: which captions have the needle; ``names``: folded class names of each role, ``ids``: (n,) of each."""
+    literal = re.escape(needle.text)
+    found = np.zeros(len(ids["subject"]), dtype=bool)
+    for role in ROLES:
+        _add(found, ids, {role: _matching(f"{needle.start}{literal}{needle.end}", names[role])})
+    words = needle.text.split(" ")
+    for cut in range(1, len(words)):
+        before, after = " ".join(words[:cut]), " ".join(words[cut:])
+        for left, right in (("subject", "relation"), ("relation", "object")):
+            ends, begins = _ending(needle, before, names[left]), _beginning(needle, after, names[right])
+            _add(found, ids, {left: ends, right: begins})
+        for second in range(cut + 1, len(words)):
+            whole = np.array([name == " ".join(words[cut:second]) for name in names["relation"]])
+            if whole.any():
+                ends = _ending(needle, before, names["subject"])
+                begins = _beginning(needle, " ".join(words[second:]), names["object"])
+                _add(found, ids, {"subject": ends, "relation": whole, "object": begins})
+    return found
+
+
+def _add(found: np.ndarray, ids: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray]) -> None:
+    """Mark in ``found`` (n,) the captions whose class fits in every role of ``classes`` (role to (K,) bool)."""
+    if all(fits.any() for fits in classes.values()):
+        found |= np.logical_and.reduce([fits[ids[role]] for role, fits in classes.items()])
+
+
+def _ending(needle: Needle, text: str, names: Iterable[str]) -> np.ndarray:
+    return _matching(rf"{needle.start}{re.escape(text)}\Z", names)
+
+
+def _beginning(needle: Needle, text: str, names: Iterable[str]) -> np.ndarray:
+    return _matching(rf"\A{re.escape(text)}{needle.end}", names)
+
+
+def _matching(pattern: str, names: Iterable[str]) -> np.ndarray:
+    search = re.compile(pattern).search
+    return np.array([search(name) is not None for name in names], dtype=bool)

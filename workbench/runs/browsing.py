@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.browsers.panel import Shown
     from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.browsers.triplet_browser import TripletBrowser
+    from workbench.browsers.triplet_page import TripletSources
 
 
 def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters: Any) -> "TripletBrowser":
@@ -28,16 +29,14 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     """
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
-    from workbench.scenes.relations import RelationTables
 
     features = features_of(run, data)
     triplets = _found(run, "triplets")
-    given = {} if triplets is None else {"triplets": triplets, "max_senses": triplets.parameters["max_senses"]}
+    given = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
     return TripletBrowser(
-        TripletIndex.open(index.folder), RelationTables.open(features / "train"),
-        images=pictures_of(run, data, image_folder), lists_folder=lists_folder(run.root),
-        **({} if triplets is None else _augmentation(run, triplets)), **filters,
+        TripletIndex.open(index.folder), _triplet_sources(run, features, triplets),
+        images=pictures_of(run, data, image_folder), lists_folder=lists_folder(run.root), **filters,
     )  # fmt: skip
 
 
@@ -45,16 +44,27 @@ def _found(run: Run, stage: str) -> Stage | None:
     return run.find(stage) if "default" in run.variants(stage) else None
 
 
-def _augmentation(run: Run, triplets: Stage) -> dict[str, Any]:
-    """What the browser shows of augmented triplets; the seed boxes only where they were drawn for these triplets."""
+def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "TripletSources":
+    """What the browser shows of triplets; the boxes of generated features only where they are of these triplets."""
     import pandas as pd
 
+    from workbench.browsers.triplet_page import TripletSources
+    from workbench.language.similarity import class_similarity
     from workbench.language.triplets import read_triplets
+    from workbench.scenes.relations import RelationTables
+    from workbench.scenes.vocabulary import Vocabulary
 
+    tables = RelationTables.open(features / "train")
+    if triplets is None:
+        return TripletSources(tables)
     stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
         seeds = pd.read_parquet(generated / "generated.parquet")
-    return {"augmented": stage.augmented, "embeddings": stage.caption_embeddings, "seeds": seeds}
+    objects, max_senses = Vocabulary.read(features.folder).objects, triplets.parameters["max_senses"]
+    similarity = cache(lambda: class_similarity(objects, max_senses=max_senses))
+    return TripletSources(
+        tables, stage.augmented, stage.caption_embeddings, lambda old, new: similarity().path(old, new), seeds
+    )
 
 
 def prediction_browser(

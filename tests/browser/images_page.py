@@ -1,9 +1,8 @@
-"""A small page for the panel, run in a kernel: pictures to search, page through and pick, and ways to fail."""
+"""A small page for the panel, run in a kernel: images to search, page through and pick, and ways to fail."""
 
-from workbench.browsers.widgets import Paging
-from workbench.browsers.panel import Shown
-from workbench.browsers.widgets import FOLDER, environment
 from workbench.browsers.drawing import Thumbnails
+from workbench.browsers.panel import Shown
+from workbench.browsers.widgets import FOLDER, Paging, environment
 from workbench.errors import WorkbenchError
 from workbench.stages import Run
 
@@ -13,7 +12,7 @@ SOURCE = """{% import "controls.html.j2" as controls %}
   aria-selected="{{ "true" if name in picked else "false" }}"><svg viewBox="0 0 10 10">
 {% if token %}<image width="10" height="10" data-image="{{ token }}"/>{% endif %}
 </svg><p>{{ name }}</p></div>
-{% endfor %}</div>{{ controls.pager(what="pictures", **pages) }}
+{% endfor %}</div>{{ controls.pager(what="images", **pages) }}
 {% else %}<div class="wb-bar">{{ controls.search("search", text, "name") }}
 {{ controls.chip("clear", "", "<b>clear</b>", found) }}{{ controls.button("fail", "ours", "refuse") }}
 {{ controls.button("fail", "other", "fail") }}
@@ -21,12 +20,12 @@ SOURCE = """{% import "controls.html.j2" as controls %}
 """
 
 
-class PicturesPage(Shown):
+class ImagesPage(Shown):
     frame = '<div data-region="bar"></div><div data-region="grid"></div>'
 
     def __init__(self, folder):
         self.names = [*(path.name for path in folder.glob("*.jpg")), "<script>window.injected = true</script>"]
-        self.pictures = Thumbnails(folder)
+        self.thumbnails = Thumbnails(folder)
         self.text, self.order, self.page, self.picked, self.events = "", "up", 1, [], []
 
     def found(self):
@@ -35,10 +34,10 @@ class PicturesPage(Shown):
     def regions(self):
         found, template = self.found(), environment(FOLDER).from_string(SOURCE)
         paging = Paging(len(found), 6, self.page)
-        tiles = [(name, self.pictures.token(name)) for name in paging.of(found)]
+        tiles = [(name, self.thumbnails.token(name)) for name in paging.of(found)]
         return {
             "bar": template.render(part="bar", text=self.text, found=len(found), order=self.order),
-            "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging.told()),
+            "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging.values()),
         }
 
     def handle(self, event, value):
@@ -59,5 +58,5 @@ class PicturesPage(Shown):
             raise ValueError("not foreseen")
 
 
-page = PicturesPage(Run.open("smoke").find("scenes") / "images")
+page = ImagesPage(Run.open("smoke").find("scenes") / "images")
 page  # noqa: B018 - the notebook shows it
