@@ -14,6 +14,7 @@ _EXAMPLES = """examples:
   workbench run                                  the main job: drawn scenes, all notebooks, a report
   workbench run --profile smoke --run trial      the same in miniature, under another name
   workbench run --only 03 05 -p epochs=20        two notebooks with another value
+  workbench run -p diffusion.width=384           a field of a notebook's config
   workbench run --profile vg-clip --dry-run      show every parameter and stop
   workbench repeat --seeds 0 1 2 3 4             five seeds, intervals, paired differences
   workbench tables --jobs 2                      the paper's Tables 1 to 6 beside ours, five seeds
@@ -83,7 +84,7 @@ def _add_tables(commands) -> None:
     tables.add_argument("--profile", default="demo", help="a profile with a section 'tables' (default: demo)")
     tables.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
     tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
-    tables.add_argument("--replace", action="store_true", help="build stages anew whose parameters differ")
+    _add_replacing(tables)
     tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
     instead = tables.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="list the rows and stop")
@@ -101,10 +102,16 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--processes", type=int, metavar="N", help="processes that share extraction, training, sampling (one a GPU)"
     )
     _add_overrides(command)
-    command.add_argument(
-        "--replace",
-        action="store_true",
-        help="build stages anew whose parameters differ from the stored ones (equal ones are always kept)",
+    _add_replacing(command)
+
+
+def _add_replacing(command: argparse.ArgumentParser) -> None:
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--replace", action="store_true", help="build stages again whose parameters or code differ from the stored ones"
+    )
+    how.add_argument(
+        "--strict", action="store_true", help="build stages again whose code has changed, instead of only saying so"
     )
 
 

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.folders import only_one
+from workbench.folders import Replace, only_one
 from workbench.runs import notebooks
 from workbench.runs.notebooks import NotebookFailed, environment, renew_report, run_profile
 
@@ -52,7 +52,7 @@ def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_fai
 
     with pytest.raises(NotebookFailed, match=r"01_count: counts/default is complete.*\n.*seed: 4 -> 5"):
         run_profile("toy", only=["01"], parameters={"seed": 5})
-    run_profile("toy", only=["01"], parameters={"seed": 5}, replace=True)
+    run_profile("toy", only=["01"], parameters={"seed": 5}, replace=Replace.CHANGED)
     assert (toy_project / "built.log").read_text() == "counts\ncounts\n"
     assert nbformat.read(folder / "01_count.ipynb", 4).metadata.papermill.parameters["seed"] == 5
 
@@ -149,7 +149,7 @@ def test_sigterm_ends_a_run_cleanly(toy_project, wait, told):
 def test_the_environment_of_a_notebook(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
-    variables = environment(tmp_path, replace=True)
+    variables = environment(tmp_path, replace=Replace.CHANGED)
     assert variables["WORKBENCH_HEADLESS"] == "1" and variables["TQDM_MININTERVAL"] == "30"
     assert variables["WORKBENCH_REPLACE"] == "1" and "WORKBENCH_REPLACE" not in environment(tmp_path)
     assert int(variables["OMP_NUM_THREADS"]) >= 1 and variables["MKL_NUM_THREADS"] == "1"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.errors import WorkbenchError
-from workbench.folders import REPLACE_VARIABLE
+from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.launching import PROCESSES_VARIABLE
 from workbench.paths import checkout_module, notebooks_folder, project_root, reports_folder
 from workbench.runs.notebooks import live_environment, renew_report, run_profile
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         run=arguments.run,
         only=arguments.only,
         parameters=parameter_texts(arguments.parameters),
-        replace=arguments.replace,
+        replace=asked_replace(arguments),
         dry_run=arguments.dry_run,
         files=arguments.files,
     )
@@ -42,7 +42,7 @@ def repeat(arguments: argparse.Namespace) -> int:
         run=arguments.run,
         only=arguments.only,
         parameters=parameter_texts(arguments.parameters),
-        replace=arguments.replace,
+        replace=asked_replace(arguments),
         files=arguments.files,
     )
     print(f"{repeats_text(path)}\n\nwritten to {path}")
@@ -54,8 +54,8 @@ def tables(arguments: argparse.Namespace) -> int:
     from workbench.tables.making import gather_tables, make_tables
     from workbench.tables.plan import table_plan
 
-    if arguments.replace:
-        os.environ[REPLACE_VARIABLE] = "1"  # the workers inherit it
+    if asked_replace(arguments):
+        os.environ[REPLACE_VARIABLE] = asked_replace(arguments).value  # the workers inherit it
     if arguments.list:
         for key, system in table_plan(arguments.profile).grid.systems.items():
             print(f"{key:<44} {system.title}")
@@ -89,6 +89,11 @@ def plan(arguments: argparse.Namespace) -> int:
 def _share(processes: int | None) -> None:
     if processes is not None:
         os.environ[PROCESSES_VARIABLE] = str(processes)  # the notebooks inherit it
+
+
+def asked_replace(arguments: argparse.Namespace) -> Replace:
+    """What ``--replace`` and ``--strict`` ask for."""
+    return Replace.CHANGED if arguments.replace else Replace.CODE if arguments.strict else Replace.NEVER
 
 
 def parameter_texts(given: list[str]) -> dict[str, str]:

@@ -1,12 +1,8 @@
-"""Run notebooks headless, in order, each in its own process, and keep the record of it."""
+"""Run notebooks headless, in order, each in a kernel of its own, and keep the record of it."""
 
+import dataclasses
 import importlib.util
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +10,15 @@ from typing import Any
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
-from workbench.folders import REPLACE_VARIABLE, only_one
+from workbench.folders import REPLACE_VARIABLE, Replace, only_one
 from workbench.identity import available_cores, versions
 from workbench.paths import HOME_VARIABLE, project_root, reports_folder
-from workbench.runs.execution import DEAD_KERNEL, DONE
+from workbench.runs.execution import DEAD_KERNEL, DONE, STOPPED, execute
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
 from workbench.stages import Run
-from workbench.stopping import Stopped, stop_on_sigterm, waited_for
+from workbench.stopping import Stopped
 
-STOPPED = Stopped.exit_code
+DEAD_KERNEL_CODE = 138
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -39,7 +35,7 @@ def run_profile(
     run: str | None = None,
     only: list[str] | None = None,
     parameters: dict[str, Any] | None = None,
-    replace: bool = False,
+    replace: Replace = Replace.NEVER,
     dry_run: bool = False,
     files: list[Path] | None = None,
     root: Path | None = None,
@@ -48,8 +44,8 @@ def run_profile(
 
     Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call goes on
     from there because finished stages are loaded. ``only`` limits the notebooks, ``parameters`` and ``files`` are
-    laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` lets stages of other parameters give
-    way, ``dry_run`` prints the resolved parameters and stops.
+    laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` says which stored stages give way,
+    ``dry_run`` prints the resolved parameters and stops.
     """
     root = project_root(root)
     plan = make_plan(profile, run, only, parameters, files, root)
@@ -58,11 +54,11 @@ def run_profile(
         print(plan_text(plan, folder))
         return folder
     with only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False):
-        record = _opened_record(folder / "run.json", plan)
+        record, variables = _opened_record(folder / "run.json", plan), environment(root, replace)
         try:
             for number, notebook in enumerate(plan.notebooks, start=1):
                 print(f"[{number}/{len(plan.notebooks)}] {notebook.name}", flush=True)
-                _run_one(notebook, plan, folder, record, root, replace)
+                _run_one(notebook, folder, record, variables)
         finally:
             _close_record(folder / "run.json", record)
             print(f"report: {renew_report(plan.run, root)}", flush=True)
@@ -91,86 +87,24 @@ def plan_text(plan: Plan, folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _run_one(notebook: PlannedNotebook, plan: Plan, folder: Path, record: dict, root: Path, replace: bool) -> None:
+def _run_one(notebook: PlannedNotebook, folder: Path, record: dict, variables: dict[str, str]) -> None:
     entry = record["notebooks"][notebook.name]
     entry |= {"status": "running", "parameters": notebook.values, "error": None}
     write_json(folder / "run.json", record)
     output, started = folder / f"{notebook.name}.ipynb", time.monotonic()
-    entry["status"] = "stopped"  # what stays if this process is interrupted
-    code, result = execute(notebook.source, output, notebook.overrides, root, replace)
-    entry |= {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": result.get("peak_memory_mb")}
-    entry["status"] = {DONE: "done", DEAD_KERNEL: "dead kernel", STOPPED: "stopped"}.get(code, "failed")
-    entry["error"] = None if code == DONE else error_text(code, result.get("error"))
+    entry["status"] = STOPPED  # what stays if this process is interrupted
+    outcome = execute(notebook.source, output, notebook.overrides, variables)
+    entry |= dataclasses.asdict(outcome) | {"seconds": round(time.monotonic() - started, 1)}
     write_json(folder / "run.json", record)
-    if code != DONE:
+    if outcome.status != DONE:
         again = f"The executed notebook is {output}. What was finished is kept; run the same command again to continue."
-        raise NotebookFailed(
-            f"{notebook.name}: {entry['error']}\n{again}", code if code in (DEAD_KERNEL, STOPPED) else 1
-        )
-    print(f"      {entry['seconds']:.1f} s, at most {entry['peak_memory_mb']:,} MB", flush=True)
+        code = {DEAD_KERNEL: DEAD_KERNEL_CODE, STOPPED: Stopped.exit_code}.get(outcome.status, 1)
+        raise NotebookFailed(f"{notebook.name}: {outcome.error}\n{again}", code)
+    print(f"      {entry['seconds']:.1f} s, at most {outcome.peak_memory_mb:,} MB", flush=True)
 
 
-def error_text(code: int, error: dict[str, Any] | None) -> str:
-    """What a person needs of a failure: our own message alone, the end of the traceback of any other error."""
-    if code == STOPPED and (error is None or error["type"] not in ("Stopped", WorkbenchError.__name__)):
-        return "was asked to stop (SIGTERM)."
-    if code == DEAD_KERNEL:
-        return "the kernel died without an error of its own: out of memory? Smaller batches or a smaller profile help."
-    if error is None:
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-        return f"the notebook's process {how}; its own message stands above."
-    if error["type"] in (WorkbenchError.__name__, Stopped.__name__):
-        return error["text"]
-    where = f" in cell {error['cell']}" if error["cell"] is not None else ""
-    return f"{error['type']}{where}: {error['text']}\n" + "\n".join(f"  {line}" for line in error["traceback"])
-
-
-def execute(
-    source: Path, output: Path, parameters: dict[str, Any], root: Path, replace: bool = False
-) -> tuple[int, dict[str, Any]]:
-    """Execute one notebook in a process of its own; returns its exit status and ``{"error", "peak_memory_mb"}``.
-
-    ``output`` is written after every cell, also when the notebook fails. The peak is that of the largest process.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wb-") as folder:
-        result = Path(folder) / "result.json"
-        request = {"source": str(source), "output": str(output), "parameters": parameters, "result": str(result)}
-        (Path(folder) / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "workbench.runs.execution", str(Path(folder) / "request.json")]
-        messages = Path(folder) / "messages.txt"
-        with open(messages, "wb") as stderr:
-            # A session of its own: Ctrl-C reaches the runner alone, which passes it on once.
-            child = subprocess.Popen(command, env=environment(root, replace), stderr=stderr, start_new_session=True)
-            try:
-                code = _waited(child)
-            except BaseException:
-                _end(child)
-                raise
-        if code == DEAD_KERNEL or (code != DONE and not result.is_file()):
-            print(messages.read_text(errors="replace"), file=sys.stderr)
-        return code, read_json(result) if result.is_file() else {}
-
-
-def _waited(child: subprocess.Popen) -> int:
-    """The child's exit status; STOPPED where SIGTERM came meanwhile, which is passed on once."""
-    with stop_on_sigterm() as stop:
-        code = waited_for(child, stop)
-    return STOPPED if stop.asked and code != DONE else code
-
-
-def _end(child: subprocess.Popen) -> None:
-    """Let the child close its kernel, by force if it will not."""
-    child.send_signal(signal.SIGINT)
-    try:
-        child.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-def environment(root: Path, replace: bool = False) -> dict[str, str]:
-    """The environment of a notebook's process: headless, quiet bars, this project, all cores and no more."""
+def environment(root: Path, replace: Replace = Replace.NEVER) -> dict[str, str]:
+    """The environment of a notebook's kernel: headless, quiet bars, this project, all cores and no more."""
     variables = dict(os.environ)
     variables |= {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30", HOME_VARIABLE: str(root)}
     variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -181,7 +115,7 @@ def environment(root: Path, replace: bool = False) -> dict[str, str]:
     variables.setdefault("GOMP_SPINCOUNT", "0")
     variables.pop(REPLACE_VARIABLE, None)
     if replace:
-        variables[REPLACE_VARIABLE] = "1"
+        variables[REPLACE_VARIABLE] = replace.value
     package_parent = str(Path(__file__).resolve().parents[2])
     if not _installed():
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))

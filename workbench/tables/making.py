@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from workbench.errors import WorkbenchError, unknown
+from workbench.folders import Replace
 from workbench.identity import available_cores
 from workbench.paths import reports_folder
 from workbench.runs.notebooks import renew_report, run_profile
@@ -78,7 +79,7 @@ def _folder(plan: TablePlan) -> Path:
 def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str]) -> None:
     folder = _folder(plan)
     path = collect_tables(plan, seeds, folder / TABLES_FILE, failures)
-    run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=True,
+    run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=Replace.CHANGED,
                 parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
     # The page is sent around alone: it carries the library of its figure.
     renew_report(folder.name, plan.root, inline_plotly=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.paths import project_root
-from workbench.runs.opening import features_of, from_project, text_of
 from workbench.runs.profiles import tables_section
 from workbench.stages import Run, Stage
 from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Task
@@ -38,8 +37,9 @@ class TablePlan:
 
     def data(self) -> dict[str, Any]:
         """The stages "features" and "text" that all rows start from."""
-        run, data = Run.open(self.settings.get("features_run") or self.profile, self.root), self.settings.get("data")
-        return {"features": features_of(run, data or ""), "text": text_of(run, data or "")}
+        name = self.settings.get("features_run") or self.profile
+        run = Run.open(name, data=self.settings.get("data") or "", root=self.root)
+        return {"features": run.features, "text": run.text}
 
     def build(self, seed: int, key: str) -> Stage:
         """Build one task, or load it; its inputs must be complete."""
@@ -58,7 +58,7 @@ class TablePlan:
         given = shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
         # A file of word vectors is named from the project's folder, wherever the command runs.
         words = given.get("word_vectors")
-        return given | {"word_vectors": from_project(self.run(seed), words)} if words else given
+        return given | {"word_vectors": self.run(seed).path(words)} if words else given
 
 
 def _one_thread() -> None:
