@@ -88,7 +88,7 @@ def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str])
 def _prepare_data(plan: TablePlan) -> None:
     """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
     name = plan.settings.get("features_run") or plan.profile
-    run = Run.open(name, plan.root)
+    run = Run.open(name, root=plan.root)
     if not plan.settings.get("data") and not (run.variants("features") and run.variants("text")):
         run_profile(plan.profile, run=name, only=["00"], root=plan.root)
     plan.data()

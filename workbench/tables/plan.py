@@ -33,7 +33,7 @@ class TablePlan:
 
     def run(self, seed: int) -> Run:
         """The run that holds the stages of a seed."""
-        return Run.open(f"{self.profile}-tables-seed{seed}", self.root)
+        return Run.open(f"{self.profile}-tables-seed{seed}", root=self.root)
 
     def data(self) -> dict[str, Any]:
         """The stages "features" and "text" that all rows start from."""
