@@ -210,6 +210,20 @@ def test_an_unfinished_attempt_goes_on_if_equal_and_is_removed_if_not(run):
         assert run.stage(f"counts{asked}", build, rows=asked).metrics == {"found": found}
 
 
+def test_what_was_removed_is_built_again_and_the_rest_kept(run, capsys):
+    def build(folder, rows):
+        made = [name for name in ("train", "val") if not (folder / name).exists()]
+        for name in made:
+            (folder / name).mkdir()
+        return {"made": made}
+
+    stage = run.stage("features", build, rows=3)
+    (stage / "val").rmdir()
+    assert run.stage("features", build, rows=3).metrics == {"made": ["val"]}
+    assert "val is gone and will be built again" in capsys.readouterr().out
+    assert run.stage("features", build, rows=3).metrics == {"made": ["val"]}
+
+
 def test_a_kill_between_the_last_steps_loses_nothing(run, build):
     stage = run.stage("counts", build, rows=3)
     partial, outgoing = stage.folder.with_name(".default.partial"), stage.folder.with_name(".default.outgoing")

@@ -198,10 +198,9 @@ def _add_features(commands) -> None:
     bring.add_argument("--name", required=True, help="name for the profile's features parameter")
     bring.add_argument("--replace", action="store_true", help="take the place of other features of that name")
     check = _data_command(
-        features, "check", "check_features", "compare every shard with its checksum; status 1 on damage"
+        features, "check", "check_features", "compare every file with its checksum; status 1 on damage"
     )
     check.add_argument("name", help="a run with features, or imported features")
-    check.add_argument("--remake", action="store_true", help="make the damaged shards again, and only those")
     _data_command(features, "list", "list_features", "list the imported features")
 
 

@@ -65,7 +65,8 @@ def built_folder(
         When a complete folder of another request gives way, once the new one is complete.
 
     Raises WorkbenchError when the folder is complete for other parameters or by another builder, or the disk is full.
-    Where the code alone has changed the stored result is shown, with a line that says so.
+    Where one of its files or folders was removed, ``build`` is called again with what is left. Where the code alone has
+    changed the stored result is shown, with a line that says so.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
@@ -135,6 +136,11 @@ def _is_kept(stored: dict[str, Any], request: dict[str, Any], folder: Path, labe
             f"{label} is complete, but for other parameters (stored -> asked):\n{lines}\n"
             f"Run with --replace to build it again, or give another run or variant name. Stored in {folder}."
         )
+    missing = [name for name in stored.get("entries", ()) if not (folder / name).exists()]
+    if missing:
+        print(f"{label}: {', '.join(missing)} is gone and will be built again")
+        _reopen(folder, {name: stored[name] for name in request if name in stored})
+        return False
     print(f"{label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
     if code:
         commit = (stored.get("versions") or {}).get("commit")
@@ -154,6 +160,15 @@ def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str,
 def _shortened(code: list[str]) -> str:
     more = f"; and {len(code) - _MODULES_SHOWN} more modules" if len(code) > _MODULES_SHOWN else ""
     return "; ".join(code[:_MODULES_SHOWN]) + more
+
+
+def _reopen(folder: Path, request: dict[str, Any]) -> None:
+    """Make a complete folder an unfinished one, which its builder resumes."""
+    partial = partial_folder(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    write_json(folder / REQUEST, request)
+    folder.rename(partial)
+    (partial / MANIFEST).unlink()
 
 
 def _begin(folder: Path, label: str, request: dict[str, Any], replace: Replace) -> Path:
@@ -192,6 +207,7 @@ def _build(partial: Path, build: Callable[[Path], dict | None], label: str, requ
         metrics = build(partial)
         release_memory()
         manifest = request | {
+            "entries": sorted(path.name for path in partial.iterdir() if path.name != REQUEST),
             "metrics": without_nan(metrics or {}),
             "versions": versions(),
             "seconds": round(time.monotonic() - started, 3),

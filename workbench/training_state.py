@@ -125,9 +125,13 @@ class TrainingState:
         self.best, self.summed_from = facts["best"], facts["summed_from"]
 
     def _restore_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         values: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             number, key = name.split(".", 1)
+            if tensor.shape == parameters[int(number)].shape:
+                # In the memory order of the weight (channels last, say), as the fused optimiser takes both.
+                tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
             values.setdefault(int(number), {})[key] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": values, "param_groups": groups})

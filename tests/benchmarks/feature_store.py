@@ -16,7 +16,8 @@ from workbench.errors import WorkbenchError
 from workbench.paths import project_root
 from workbench.randomness import generator
 from workbench.regions.block_order import BlockOrder
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.window_reader import WindowReader
 
 _GIGABYTES = 3.0

@@ -20,7 +20,8 @@ from workbench.figures.style import GROUNDS
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.features import FeaturesFolder
 from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import BANDS, band_of_class, count_classes

@@ -14,7 +14,8 @@ from workbench.recognition.evaluation import evaluate_recogniser
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.training import train_recogniser
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

@@ -4,7 +4,7 @@ import pytest
 
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
-from workbench.regions.feature_store import FeatureStoreWriter
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.vocabulary import Vocabulary
 
 OBJECTS = ("cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple", "orange")

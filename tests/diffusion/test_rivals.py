@@ -132,7 +132,7 @@ def test_the_store_is_read_by_rows(small_features):
 def test_rectified_features_are_cut_at_zero(small_features, tmp_path, rival):
     inputs = small_features | {"features": tmp_path / "features"}
     shutil.copytree(small_features["features"], inputs["features"])
-    manifest = inputs["features"] / "train" / "bank.json"
+    manifest = inputs["features"] / "train" / "features.json"
     manifest.write_text(manifest.read_text().replace('"signed"', '"rectified"'))
     generate(small_features, tmp_path / "signed", rival)
     generate(inputs, tmp_path / "rectified", rival)

@@ -9,7 +9,8 @@ import pytest
 
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.generated_features import finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 

@@ -100,7 +100,7 @@ def test_batch_size_does_not_change_predictions(small_data, trained, monkeypatch
 def test_features_of_another_encoder_are_refused(small_data, trained, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
-    manifest = features / "test" / "bank.json"
+    manifest = features / "test" / "features.json"
     manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
     with pytest.raises(WorkbenchError, match=r"test: features of the encoder 'another'"):
         evaluate_recogniser(tmp_path / "result", recogniser=trained, features=features)

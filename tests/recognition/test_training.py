@@ -117,7 +117,7 @@ def test_features_that_are_not_finite_are_named(small_data, tmp_path):
 def test_splits_of_two_encoders_are_refused(small_data, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
-    manifest = features / "val" / "bank.json"
+    manifest = features / "val" / "features.json"
     manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
     with pytest.raises(WorkbenchError, match=r"val.*'another'"):
         train(tmp_path / "run", replace(small_data, features=features))

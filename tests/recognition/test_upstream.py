@@ -187,7 +187,7 @@ def test_the_command_refuses_features_that_the_head_cannot_read(small_data, tmp_
     assert command(small_data.features, checkpoint, words, tmp_path / "out", "lsvru") == 2
     assert "dimension 12, but the recogniser reads 6" in capsys.readouterr().err
     rectified = shutil.copytree(small_data.features, tmp_path / "rectified")
-    manifest = rectified / "train" / "bank.json"
+    manifest = rectified / "train" / "features.json"
     manifest.write_text(manifest.read_text().replace('"signed"', '"rectified"'))
     assert command(rectified, checkpoint, words, tmp_path / "out", "lsvru") == 2
     assert "fc7 before its last ReLU" in capsys.readouterr().err

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.regions import shard_files
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore, damaged_files
+from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.range_writer import RangeWriter
 
-BOXES, UNIONS = "box_features-00000.npy", "union_features-00000.npy"
+BOXES, UNIONS = "box_features.npy", "union_features.npy"
 
 
 class RandomSplit:
@@ -86,19 +87,19 @@ def test_unions_stand_in_for_boxes(tmp_path):
     assert (store.entity_region, store.support) == ("union", "rectified")
 
 
-@pytest.mark.parametrize(("seed", "rows_per_shard"), [(0, 7), (1, 3), (2, 40), (3, None)])
-def test_a_killed_writer_continues_to_the_same_bytes(tmp_path, seed, rows_per_shard):
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_writer_resumes_to_the_same_bytes(tmp_path, seed):
     split, random = RandomSplit(seed, 40, 60), np.random.default_rng(seed)
-    cut = {"rows_per_shard": rows_per_shard}
-    whole = split.write(tmp_path / "whole", **cut)
-    writer = split.writer(tmp_path / "killed", **cut)
+    whole = split.write(tmp_path / "whole")
+    writer = split.writer(tmp_path / "killed")
     while writer.done_boxes < 40 or writer.done_unions < 60:
         writer.write_boxes(writer.done_boxes, split.box_features[writer.done_boxes :][: random.integers(1, 9)])
         writer.write_unions(writer.done_unions, split.union_features[writer.done_unions :][: random.integers(1, 9)])
         if random.random() < 0.7:
             writer.flush()
-        del writer  # killed: marks that were not flushed are lost
-        writer = split.writer(tmp_path / "killed", **cut)
+        with open(tmp_path / "killed" / "progress-0.jsonl", "a") as notes:  # killed in the midst of a note
+            notes.write('{"rows": {"union_features": [[0, 60')
+        writer = split.writer(tmp_path / "killed")
     with pytest.raises(WorkbenchError, match="unfinished"):
         FeatureStore.open(tmp_path / "killed")
     writer.finish()
@@ -114,7 +115,7 @@ def test_marks_stop_at_gaps(tmp_path):
         writer.write_unions(start, split.union_features[start : start + 3])
     writer.flush()
     assert writer.done_unions == 0
-    with pytest.raises(WorkbenchError, match="0 of 9 rows of boxes"):
+    with pytest.raises(WorkbenchError, match="0 of 9 rows of box_features"):
         writer.finish()
     writer.write_unions(0, split.union_features[:3])
     writer.flush()
@@ -125,12 +126,12 @@ def test_an_unfinished_folder_of_something_else_is_refused(tmp_path):
     writer = RandomSplit(0).writer(tmp_path)
     writer.flush()
     for change in ({"encoder": "test/2"}, {"dimension": 7}, {"images": RandomSplit(0).images.assign(width=1)}):
-        with pytest.raises(WorkbenchError, match="other annotations, dimension or encoder"):
+        with pytest.raises(WorkbenchError, match="begun with other inputs or settings"):
             RandomSplit(0).writer(tmp_path, **change)
     writer.write_unions(0, RandomSplit(0).union_features[:3])
     writer.flush()
     (tmp_path / UNIONS).unlink()
-    with pytest.raises(WorkbenchError, match="cannot be continued"):
+    with pytest.raises(WorkbenchError, match="missing, or not a readable array"):
         RandomSplit(0).writer(tmp_path)
 
 
@@ -146,7 +147,7 @@ def test_what_float16_cannot_hold_is_not_written(tmp_path, value):
     writer = split.writer(tmp_path)
     features = split.union_features.astype(np.float32)
     features[4, 2] = value
-    with pytest.raises(WorkbenchError, match="unions row 4 is not finite"):
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4 is not finite"):
         writer.write_unions(0, features)
     writer.flush()
     assert writer.done_unions == 0
@@ -170,13 +171,13 @@ def test_the_first_non_finite_row_is_named(tmp_path):
     features = np.load(tmp_path / UNIONS, mmap_mode="r+")
     features[[4500, 4700]] = np.nan
     features.flush()
-    with pytest.raises(WorkbenchError, match=r"union_features-00000\.npy: row 4500 \(image [38] [ab]\.jpg\)"):
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4500 is not finite"):
         FeatureStore.open(tmp_path).check_finite()
 
 
 def spoil_manifest(**changes):
     def spoil(folder):
-        path = folder / "bank.json"
+        path = folder / "features.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     return spoil
@@ -201,21 +202,20 @@ def replace_table(name, change):
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
-        (lambda folder: (folder / "bank.json").unlink(), "unfinished"),
-        (lambda folder: (folder / "bank.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "bank.json").write_text("[]"), "'dimension' is missing"),
+        (lambda folder: (folder / "features.json").unlink(), "unfinished"),
+        (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "features.json").write_text("[]"), "'dimension' is missing"),
         (spoil_manifest(dimension="6"), "'dimension' is missing or not int"),
-        (spoil_manifest(rows={"images": 2}), "'boxes'"),
-        (spoil_manifest(support="positive"), "support 'positive'"),
-        (spoil_manifest(dimension=7), r"shape is \((14|9), 6\), expected \((14|9), 7\)"),
-        (lambda folder: (folder / BOXES).unlink(), r"box_features-00000\.npy: the file is missing"),
+        (spoil_manifest(dimension=7), r"float16 \((14|9), 6\), expected float16 \((14|9), 7\)"),
+        (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: missing, or not a readable array"),
+        (lambda folder: (folder / "features.json").rename(folder / "bank.json"), "written by an earlier version"),
         (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
         (truncate(UNIONS), "cut short"),
-        (truncate(UNIONS, 0), "cut short"),
+        (truncate(UNIONS, 0), "not a readable array"),
         (truncate("boxes.parquet"), "not a readable table"),
-        (replace_array(UNIONS, lambda a: a[:-1]), r"shape is \(13, 6\)"),
-        (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32, expected float16"),
-        (replace_array(UNIONS, lambda a: a.astype(object)), "object, expected float16"),
+        (replace_array(UNIONS, lambda a: a[:-1]), r"float16 \(13, 6\), expected"),
+        (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
+        (replace_array(UNIONS, lambda a: a.astype(object)), "object .*, expected float16"),
         (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
         (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
         (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
@@ -229,65 +229,56 @@ def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     assert str(tmp_path) in str(raised.value)
 
 
-def test_a_store_of_whole_files_without_shards_is_read(tmp_path):
-    split = RandomSplit(0)
-    split.write(tmp_path)
-    for name in (BOXES, UNIONS):
-        (tmp_path / name).rename(tmp_path / name.replace("-00000", ""))
-    manifest = json.loads((tmp_path / "bank.json").read_text())
-    del manifest["shards"]
-    (tmp_path / "bank.json").write_text(json.dumps(manifest))
+def test_damaged_files_are_told_by_their_checksums(tmp_path):
+    folder = RandomSplit(0).write(tmp_path / "val")
+    RandomSplit(1).write(tmp_path / "test")
+    recorded = json.loads((folder / "features.json").read_text())["arrays"]
+    for name, array in recorded.items():
+        assert array["sha256"] == hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest()
+    assert list(damaged_files(tmp_path)) == []
+    content = (folder / UNIONS).read_bytes()
+    (folder / UNIONS).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    truncate(BOXES)(tmp_path / "test")
+    first, second = damaged_files(tmp_path)
+    assert str(folder / UNIONS) in first and str(tmp_path / "test" / BOXES) in second
+    assert all("Delete the folder of this split and run the stage again." in line for line in (first, second))
+    with pytest.raises(WorkbenchError, match="no finished features"):
+        list(damaged_files(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("left_out", [set(), {0}, {2, 4}])
+def test_rows_of_images_left_out_are_holes(tmp_path, left_out):
+    split, random = RandomSplit(3, 40, 60), np.random.default_rng(3)
+    split.images = pd.DataFrame({"image_id": range(5), "file_name": list("abcde"), "width": 60, "height": 50})
+    split.boxes["image"] = np.sort(random.integers(0, 5, 40))
+    split.relations["image"] = np.sort(random.integers(0, 5, 60))
+    for end in ("subject_box", "object_box"):  # boxes of the same image
+        for image in range(5):
+            own = split.relations["image"] == image
+            split.relations.loc[own, end] = random.choice(np.flatnonzero(split.boxes["image"] == image), own.sum())
+    writer = split.writer(tmp_path)
+    kept_boxes, kept = (~table["image"].isin(left_out).to_numpy() for table in (split.boxes, split.relations))
+    for row in np.flatnonzero(kept_boxes):
+        writer.write_boxes(row, split.box_features[row : row + 1])
+    for row in np.flatnonzero(kept):
+        writer.write_unions(row, split.union_features[row : row + 1])
+    writer.finish(left_out, noted="a fact")
     store = FeatureStore.open(tmp_path)
-    np.testing.assert_array_equal(store.union([3, 0]), split.union_features[[3, 0]])
-    np.testing.assert_array_equal(store.box(np.arange(9)), split.box_features)
-    assert store.verify() == []
-    truncate("union_features.npy")(tmp_path)
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy.*cut short"):
-        FeatureStore.open(tmp_path)
+    assert store.facts["noted"] == "a fact" and store.verify() == []
+    assert len(store.images) == 5 - len(left_out) and len(store) == kept.sum()
+    np.testing.assert_array_equal(store.union(np.arange(len(store))), split.union_features[kept])
+    np.testing.assert_array_equal(store.box(np.arange(len(store.boxes))), split.box_features[kept_boxes])
+    for role in ("subject", "object"):
+        theirs = split.box_features[split.relations[f"{role}_box"].to_numpy()[kept]]
+        np.testing.assert_array_equal(getattr(store, role)(np.arange(len(store))), theirs)
+    names = store.images["file_name"].to_numpy()[store.relations["image"]]
+    assert (names == split.images["file_name"].to_numpy()[split.relations["image"][kept]]).all()
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        ({"file": "../union_features-00000.npy"}, "a name in this folder"),
-        ({"file": "/etc/union.npy"}, "a name in this folder"),
-        ({"file": "union_features-00000.txt"}, "a name in this folder"),
-        ({"rows": "14"}, "expected a list of file"),
-        ({"sha256": 5}, "expected a list of file"),
-        ({"rows": 13}, "have 13 rows, expected 14"),
-    ],
-)
-def test_a_manifest_with_wrong_shards_is_refused(tmp_path, change, found):
-    manifest = json.loads((RandomSplit(0).write(tmp_path) / "bank.json").read_text())
-    manifest["shards"]["unions"][0] |= change
-    (tmp_path / "bank.json").write_text(json.dumps(manifest))
-    with pytest.raises(WorkbenchError, match=found):
-        FeatureStore.open(tmp_path)
-
-
-@pytest.mark.parametrize("rows_per_shard", [1, 3, 5, 100])
-def test_each_shard_has_its_rows_and_its_checksum(tmp_path, rows_per_shard):
-    split = RandomSplit(0)
-    store = FeatureStore.open(split.write(tmp_path, rows_per_shard=rows_per_shard))
-    assert store.verify() == []
-    shards = json.loads((tmp_path / "bank.json").read_text())["shards"]
-    for kind, features in (("boxes", split.box_features), ("unions", split.union_features)):
-        start = 0
-        for entry in shards[kind]:
-            stored = np.load(tmp_path / entry["file"])
-            np.testing.assert_array_equal(stored, features[start : start + rows_per_shard])
-            assert entry["sha256"] == hashlib.sha256((tmp_path / entry["file"]).read_bytes()).hexdigest()
-            start += entry["rows"]
-        assert start == len(features)
-    np.testing.assert_array_equal(store.union([13, 0, 7], np.float16), split.union_features[[13, 0, 7]])
-    last = tmp_path / shards["unions"][-1]["file"]
-    last.write_bytes(last.read_bytes()[:-1] + b"!")
-    assert store.verify() == [last.name]
-
-
-def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path):
+def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path, monkeypatch):
     split = RandomSplit(0, 9, 300_000, 64)  # 38 MB of unions
-    writer = split.writer(tmp_path, sparse=True, rows_per_shard=100_000)
+    monkeypatch.setattr(FeatureStoreWriter, "sparse", True)
+    writer = split.writer(tmp_path)
     writer.write_unions(250_000, split.union_features[:10])
     writer.finish()
     store = FeatureStore.open(tmp_path)
@@ -309,42 +300,28 @@ def test_the_expected_encoder_and_dimension(tmp_path):
         FeatureStore.open(tmp_path / "nowhere")
 
 
-def full_disk(*_):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-
-def test_a_disk_that_is_full_at_the_start_of_a_shard(tmp_path, monkeypatch):
     split = RandomSplit(0)
-    writer = split.writer(tmp_path, rows_per_shard=5)
-    writer.write_unions(0, split.union_features[:5])
-    writer.flush()
     with monkeypatch.context() as patch:
-        patch.setattr(shard_files, "_reserve", full_disk)
-        with pytest.raises(WorkbenchError, match=r"union_features-00001\.npy: the disk is full"):
-            writer.write_unions(5, split.union_features[5:])
-    assert not (tmp_path / "union_features-00001.npy").exists()
-    writer = split.writer(tmp_path, rows_per_shard=5)
-    writer.write_unions(writer.done_unions, split.union_features[5:])
-    writer.write_boxes(0, split.box_features)
-    writer.finish()
+        patch.setattr(os, "posix_fallocate", full_disk)
+        with pytest.raises(WorkbenchError, match=r"box_features\.npy: the disk is full"):
+            split.writer(tmp_path)
+    assert not list(tmp_path.glob("*.npy"))
+    split.write(tmp_path)
     np.testing.assert_array_equal(FeatureStore.open(tmp_path).union(np.arange(14)), split.union_features)
 
 
-def test_a_disk_that_fills_up_keeps_what_was_finished(tmp_path, monkeypatch):
-    split = RandomSplit(0)
-    writer = split.writer(tmp_path)
-    writer.write_unions(0, split.union_features[:5])
-    writer.flush()
-    writer.write_unions(5, split.union_features[5:])
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full_disk)
-        with pytest.raises(WorkbenchError, match="disk is full"):
-            writer.flush()
-    assert split.writer(tmp_path).done_unions == 5
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve blocks")
-def test_the_disk_space_is_reserved_at_once(tmp_path):
-    split = RandomSplit(0, 9, 4000, 64)
-    split.writer(tmp_path).write_unions(3999, split.union_features[:1])
-    assert (tmp_path / UNIONS).stat().st_blocks * 512 >= 4000 * 64 * 2
+def test_missing_ranges_are_what_was_not_flushed(tmp_path):
+    for flushed, missing in (([], [(0, 4), (4, 8), (8, 10)]), ([(0, 4), (8, 10)], [(4, 8)]), ([(0, 5), (5, 10)], [])):
+        writer = RangeWriter(tmp_path / str(flushed), {"made": (10, 3)}, {"seed": 1})
+        for start, stop in flushed:
+            writer.write("made", start, np.full((stop - start, 3), start))
+        writer.flush(note=1)
+        writer.write("made", 0, np.zeros((10, 3)))  # lost
+        again = RangeWriter(tmp_path / str(flushed), {"made": (10, 3)}, {"seed": 1})
+        assert again.missing("made", 4) == missing and again.notes[0]["note"] == 1
+        with pytest.raises(WorkbenchError, match="other inputs or settings"):
+            RangeWriter(tmp_path / str(flushed), {"made": (10, 3)}, {"seed": 2})

@@ -7,7 +7,8 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.regions import imported
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.imported import import_features
 from workbench.scenes.vocabulary import Vocabulary
 

@@ -8,7 +8,8 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore, FeatureStoreWriter
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
@@ -19,6 +20,12 @@ VERSIONS = 4
 ROWS_PER_CHUNK = 2048
 ROWS_PER_FLUSH = 1 << 17
 CLASS_SHARE = 0.7  # standard deviation of the class part of a feature; the noise makes the sum's 1
+
+
+class SparseWriter(FeatureStoreWriter):
+    """A writer of features of full size that take no place on the disk."""
+
+    sparse = True
 
 
 class SimulatedFeatures:
@@ -92,18 +99,16 @@ def _write_store(
 ) -> dict[str, int]:
     rows = {"boxes": len(tables.boxes), "unions": len(tables.relations)}
     encoder = features.encoder + (" holes" if sparse else "")
-    if (folder / "bank.json").is_file():
+    if (folder / "features.json").is_file():
         FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
         return rows
-    writer = FeatureStoreWriter(
+    writer = (SparseWriter if sparse else FeatureStoreWriter)(
         folder,
         images=tables.images,
         boxes=tables.boxes,
         relations=tables.relations,
         dimension=features.dimension,
         encoder=encoder,
-        support="signed",
-        sparse=sparse,
     )
     if not sparse:
         _write_boxes(writer, tables, features)

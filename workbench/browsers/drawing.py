@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from workbench.errors import WorkbenchError
 from workbench.files import file_inside
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.picture_files import FAULTS
+from workbench.regions.images import FAULTS
 from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES

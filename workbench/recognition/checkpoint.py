@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.heads import architecture_of, empty_head, read_config
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.regions.feature_store_manifest import ENTITY_REGIONS, SUPPORTS
+from workbench.regions.feature_store import ENTITY_REGIONS, SUPPORTS
 from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"

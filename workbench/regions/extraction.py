@@ -1,109 +1,235 @@
-"""Region features of annotated pictures: every box and every union once, into a feature store per split."""
+"""Region features of annotated images: every box and every union once, into a feature store for each split."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
 
 from workbench.devices import chosen_device
+from workbench.errors import WorkbenchError
+from workbench.files import file_inside
 from workbench.processes import Processes
-from workbench.regions.detector_checkpoint import open_detector
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.picture_loading import decoding_workers
-from workbench.regions.region_features import RegionNetwork, feature_precision
-from workbench.regions.split_extraction import (
-    ExtractionSettings,
-    SplitExtraction,
-    is_finished,
-    remove_records,
-    split_summary,
-)
-from workbench.scenes.annotations import SPLITS, read_annotations, splits_of
+from workbench.progress import track
+from workbench.regions.config import ExtractionConfig
+from workbench.regions.encoders import RegionEncoder, checked_features, chosen_encoder
+from workbench.regions.feature_store import MANIFEST, FeatureStore
+from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.images import UnreadableImage, decoded, decoding_threads
+from workbench.scenes.annotations import SPLITS, Annotations, read_annotations, splits_of
 from workbench.scenes.upstream_files import copy_synset_tables
-from workbench.stopping import stop_on_sigterm
+from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
-# Of GQA-LT's pictures these have about 256 MB of unions at 4096 dimensions.
-IMAGES_PER_SHARD = 800
+# A flush waits for the disk, which a GPU's batches would feel.
+SECONDS_BETWEEN_FLUSHES = 5.0
+IMAGES_LOOKED_FOR = 64
 
 
 def extract_features(
     folder: Path,
     *,
     scenes: Path,
-    detector: Path,
-    splits: tuple[str, ...] = SPLITS,
+    detector: Path | None = None,
     image_folder: Path | None = None,
-    imagenet: bool = False,
-    short_side: int | None = None,
-    longest_side: int | None = None,
-    batch_images: int = 32,
-    device: str = "auto",
-    workers: int | None = None,
-    images_per_shard: int = IMAGES_PER_SHARD,
-    precision: str = "auto",
-) -> dict:
+    config: ExtractionConfig | None = None,
+) -> dict[str, Any]:
     """Write a features folder: the vocabulary and one feature store per split that ``scenes`` has; train is required.
 
     ``scenes`` is an annotation folder in the LTVRR layout, ``detector`` a checkpoint (or a folder with
-    ``detector.safetensors``). Features are fc7 before its ReLU, float16; ``precision`` "auto" computes them in float32
-    on a CPU and in bfloat16 on a GPU, "float32", "bfloat16" and "float16" everywhere. ``workers`` processes decode
-    pictures, threads of this one for 0; None chooses. Neither changes a bit with it, nor does the number of processes
-    that share the work (``Processes``); the batch size changes nothing beyond float16's rounding.
+    ``detector.safetensors``) for the encoders that need one. The number of processes that share the work
+    (``Processes``) changes no bit, the batch size nothing beyond float16's rounding.
 
-    A picture that cannot be read is left out with its relations and named in the summary under ``unreadable_images``.
+    An image that cannot be read is left out with its relations and named in the summary under ``unreadable_images``.
     One of another size than annotated is used as it is, with the boxes as they are annotated, in its own pixels, and
-    named under ``images_of_unexpected_size``. A killed run continues where it stopped, to the same bytes; SIGTERM ends
+    named under ``images_of_unexpected_size``. A killed run resumes where it stopped, to the same bytes; SIGTERM ends
     the run after the current batch by ``Stopped``. A full disk is a WorkbenchError, and what was finished stays.
     """
-    started = time.monotonic()
-    folder, processes, chosen = Path(folder), Processes.current(), chosen_device(device)
-    settings = ExtractionSettings(batch_images, images_per_shard, feature_precision(chosen, precision))
-    network = open_network(detector, imagenet=imagenet, short_side=short_side, longest_side=longest_side, device=chosen)
-    if workers is None:
-        workers = decoding_workers(chosen, processes.count)
-    present = [split for split in splits if split == SPLITS[0] or split in splits_of(scenes)]
-    finished = {split for split in present if is_finished(folder / split)}
+    started, config = time.monotonic(), config or ExtractionConfig()
+    folder, processes = Path(folder), Processes.current()
+    encoder = chosen_encoder(config, None if detector is None else Path(detector))
+    present = [split for split in config.splits if split == SPLITS[0] or split in splits_of(scenes)]
+    finished = {split for split in present if (folder / split / MANIFEST).exists()}
     processes.wait()  # so that all have seen the same
     summaries = {}
     with stop_on_sigterm() as stop:
         for split in present:
             annotations = read_annotations(scenes, split, image_folder)
             if split not in finished:
-                work = SplitExtraction(
-                    *(folder / split, annotations, network, settings), stop=stop, processes=processes, workers=workers
-                )
-                work.make_store()
+                _extract_split(folder / split, annotations, encoder, config, stop)
             if processes.main:
                 annotations.vocabulary.write(folder)
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
-                remove_records(folder / split)
-            summaries[split] = split_summary(_opened_store(folder / split, network), annotations)
+            store = FeatureStore.open(folder / split, encoder.identity, encoder.dimension)
+            summaries[split] = _summary(store, annotations)
     processes.wait()  # a caller may move the folder now
     return {
-        "encoder": network.identity,
-        "dimension": network.encoder.dimension,
-        "ignored_checkpoint_keys": list(network.ignored_keys),
+        "encoder": encoder.identity,
+        "dimension": encoder.dimension,
         "unreadable_images": [name for summary in summaries.values() for name in summary["unreadable_images"]],
         "splits": summaries,
         "seconds": time.monotonic() - started,
     }
 
 
-def open_network(
-    detector: Path,
-    *,
-    imagenet: bool = False,
-    short_side: int | None = None,
-    longest_side: int | None = None,
-    device: torch.device,
-) -> RegionNetwork:
-    """The detector's region encoder on ``device``; sides that are given replace the checkpoint's."""
-    preparation = {"short_side": short_side, "longest_side": longest_side}
-    preparation = {name: value for name, value in preparation.items() if value is not None}
-    encoder, coverage = open_detector(detector, imagenet=imagenet, **preparation)
-    identity = encoder.identity
-    return RegionNetwork(encoder.to(device, memory_format=torch.channels_last), identity, coverage.ignored)
+def _extract_split(
+    folder: Path, annotations: Annotations, encoder: RegionEncoder, config: ExtractionConfig, stop: StopRequest
+) -> None:
+    """Compute a split's features, resuming what a killed run left; each process takes every so many-th batch."""
+    _require_images(annotations)
+    work = _SplitExtraction(folder, annotations, encoder)
+    ranges, processes = work.writer.ranges, work.writer.ranges.processes
+    batches = _batches(len(annotations.images), config.batch_images)
+    own = [batch for batch in batches[processes.rank :: processes.count] if not work.done(batch)]
+    threads = config.threads or decoding_threads(chosen_device(config.device), processes.count)
+
+    def paths_of(batch: range) -> list[Path]:
+        return [annotations.image_path(image) for image in batch]
+
+    reading = decoded(own, paths_of, threads)
+    for batch, images in track(reading, f"region features, {annotations.split}", len(own)):
+        work.encode(batch, paths_of(batch), images)
+        if work.seconds_since_flush() > SECONDS_BETWEEN_FLUSHES or stop.asked:
+            work.flush()
+        _raise_if_stopped(stop, folder)
+    work.flush()
+    ranges.wait_for_all(lambda: all(map(work.done, batches)), lambda: _raise_if_stopped(stop, folder))
+    work.finish()
 
 
-def _opened_store(folder: Path, network: RegionNetwork) -> FeatureStore:
-    return FeatureStore.open(folder, expect_dimension=network.encoder.dimension, expect_encoder=network.identity)
+class _SplitExtraction:
+    """The features of one split on their way into the store ``folder``.
+
+    Beside the rows, a note of the writer says which ``images`` (ranges) they belong to, which of these were
+    ``unreadable`` (row number and reason) and which had another size than annotated (``resized``).
+    """
+
+    def __init__(self, folder: Path, annotations: Annotations, encoder: RegionEncoder):
+        self.annotations, self.encoder = annotations, encoder
+        self.writer = FeatureStoreWriter(
+            folder,
+            images=annotations.images,
+            boxes=annotations.boxes,
+            relations=annotations.relations,
+            dimension=encoder.dimension,
+            encoder=encoder.identity,
+            support=encoder.support,
+        )
+        images = np.arange(len(annotations.images) + 1)
+        # Both tables are in image order, so an image's rows are one run.
+        self._first_box = np.searchsorted(annotations.boxes["image"].to_numpy(), images)
+        self._first_union = np.searchsorted(annotations.relations["image"].to_numpy(), images)
+        self._boxes, self._unions = annotations.boxes_xyxy(), annotations.unions_xyxy()
+        self._sizes = annotations.images[["height", "width"]].to_numpy()
+        self._new_note()
+
+    def done(self, batch: range) -> bool:
+        """Whether the features of a batch of images are on disk, or noted as impossible."""
+        notes = self.writer.ranges.notes
+        if len(notes) != self._notes_seen:
+            self._notes_seen = len(notes)
+            done = np.zeros(len(self._sizes), dtype=bool)
+            for start, stop in (part for note in notes for part in note.get("images", [])):
+                done[start:stop] = True
+            self._done = done
+        return bool(self._done[batch.start : batch.stop].all())
+
+    _notes_seen = -1
+
+    def encode(self, batch: range, paths: Sequence[Path], images: Sequence[np.ndarray | UnreadableImage]) -> None:
+        """Compute and write the features of a batch of images."""
+        usable = {}
+        for number, path, image in zip(batch, paths, images, strict=True):
+            if isinstance(image, UnreadableImage):
+                self._note["unreadable"].append([number, image.reason])
+            elif reason := self.encoder.refusal(*image.shape[:2]):
+                self._note["unreadable"].append([number, reason])
+            else:
+                usable[number] = (path, image)
+                if tuple(image.shape[:2]) != tuple(self._sizes[number]):
+                    self._note["resized"].append(number)
+        with_boxes = {number: found for number, found in usable.items() if len(self._regions(number))}
+        if with_boxes:
+            boxes = [self._regions(number) for number in with_boxes]
+            features = self.encoder.encode([image for _, image in with_boxes.values()], boxes)
+            for (number, (path, _)), own, rows in zip(with_boxes.items(), boxes, features, strict=True):
+                self._write(number, checked_features(self.encoder, rows, len(own), path), path)
+        self._note["images"].append([batch.start, batch.stop])
+
+    def flush(self) -> None:
+        """Bring what was written to the disk and note it."""
+        if self._note["images"]:
+            self.writer.flush(**self._note)
+        self._new_note()
+
+    def seconds_since_flush(self) -> float:
+        """How long ago that was."""
+        return time.monotonic() - self._flushed
+
+    def finish(self) -> None:
+        """Write the manifest; WorkbenchError where no image with relations could be read."""
+        notes = self.writer.ranges.notes
+        unreadable = dict(sorted((number, why) for note in notes for number, why in note.get("unreadable", [])))
+        if self.annotations.relations["image"].isin(list(unreadable)).all():
+            self.writer.ranges.remove_notes()
+            raise WorkbenchError(_no_images(self.annotations))
+        names = self.annotations.images["file_name"].tolist()
+        resized = sorted(number for note in notes for number in note.get("resized", []))
+        self.writer.finish(
+            left_out=unreadable.keys(),
+            unreadable_images=[{"file_name": names[number], "reason": reason} for number, reason in unreadable.items()],
+            images_of_unexpected_size=[names[number] for number in resized],
+        )
+
+    def _regions(self, image: int) -> np.ndarray:
+        """The boxes of an image, then the union boxes of its relations, (n, 4) float32."""
+        boxes = self._boxes[self._first_box[image] : self._first_box[image + 1]]
+        return np.concatenate([boxes, self._unions[self._first_union[image] : self._first_union[image + 1]]])
+
+    def _write(self, image: int, features: np.ndarray, path: Path) -> None:
+        boxes = self._first_box[image + 1] - self._first_box[image]
+        try:
+            self.writer.write_boxes(int(self._first_box[image]), features[:boxes])
+            self.writer.write_unions(int(self._first_union[image]), features[boxes:])
+        except WorkbenchError as error:
+            raise WorkbenchError(f"{path}: {error}") from error
+
+    def _new_note(self) -> None:
+        self._note: dict[str, list] = {"images": [], "unreadable": [], "resized": []}
+        self._flushed = time.monotonic()
+
+
+def _batches(images: int, batch_images: int) -> list[range]:
+    return [range(start, min(start + batch_images, images)) for start in range(0, images, batch_images)]
+
+
+def _raise_if_stopped(stop: StopRequest, folder: Path) -> None:
+    if stop.asked:
+        raise Stopped(f"{folder}: stopped. What was finished is kept; the same command resumes it.")
+
+
+def _require_images(annotations: Annotations) -> None:
+    """A wrong folder is found out before the disk is filled with files for features."""
+    sample = np.unique(np.linspace(0, len(annotations.images) - 1, IMAGES_LOOKED_FOR).astype(int))
+    names = annotations.images["file_name"].iloc[sample]
+    if not any(file_inside(annotations.image_folder, name) for name in names):
+        raise WorkbenchError(_no_images(annotations))
+
+
+def _no_images(annotations: Annotations) -> str:
+    return (
+        f"{annotations.image_folder}: no image with relations of split {annotations.split!r} "
+        f"({len(annotations.images)} images) can be read. Give the folder that holds the images."
+    )
+
+
+def _summary(store: FeatureStore, annotations: Annotations) -> dict[str, Any]:
+    """Counts of a finished store, and its images that are left out or of another size than annotated."""
+    return {
+        "images": len(store.images),
+        "boxes": len(store.boxes),
+        "relations": len(store.relations),
+        "relations_left_out": len(annotations.relations) - len(store.relations),
+        "unreadable_images": store.facts.get("unreadable_images", []),
+        "images_of_unexpected_size": store.facts.get("images_of_unexpected_size", []),
+    }

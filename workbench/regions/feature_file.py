@@ -119,7 +119,9 @@ class FeatureFile:
     def _stored(self, distinct: np.ndarray) -> np.ndarray:
         """Rows (n, D) float16 of ascending distinct row numbers; neighbours are read together."""
         stored = np.empty((len(distinct), self.dimension), dtype="<f2")
-        content = memoryview(stored).cast("B") if stored.size else b""
+        if not stored.size:
+            return stored
+        content = memoryview(stored).cast("B")
         begins = np.flatnonzero(np.diff(distinct, prepend=-2) != 1).tolist()
         for begin, end in zip(begins, [*begins[1:], len(distinct)], strict=True):
             into = content[begin * self._bytes_per_row : end * self._bytes_per_row]

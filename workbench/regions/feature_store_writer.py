@@ -1,5 +1,7 @@
-"""Writing a feature store: in pieces, in any order, across kills."""
+"""Writing a feature store: in pieces, in any order, by several processes, across kills."""
 
+import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -7,34 +9,22 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json, sha256_of_file, write_json
-from workbench.progress import track
-from workbench.regions.feature_store_manifest import (
-    ENTITY_REGIONS,
-    MANIFEST,
-    TABLE_OF_KIND,
-    described_store,
-    identity_of,
-    kinds_of,
-    write_manifest,
-    write_tables,
-)
-from workbench.regions.shard_files import BYTES_PER_SHARD, FILE_NAMES, ShardFile, halved
+from workbench.files import atomic_path, sha256_of_file, write_json
+from workbench.regions.feature_store import ARRAYS, ENTITY_REGIONS, MANIFEST, SUPPORTS
+from workbench.regions.range_writer import RangeWriter
 from workbench.scenes.relations import TABLES
-
-__all__ = ["ENTITY_REGIONS", "FeatureStoreWriter"]
-
-PROGRESS = "progress.json"
 
 
 class FeatureStoreWriter:
-    """Writes one split's store; an unfinished folder made with the same arguments is continued.
+    """Writes one split's store; an unfinished folder made with the same arguments is resumed.
 
     ``done_boxes`` and ``done_unions`` are how many leading rows are safely on disk: a caller that writes in order
-    continues there. They advance with ``flush`` (call it every now and then) and only over rows without a gap. A shard
-    has ``rows_per_shard`` rows, about 256 MB unless given. With ``sparse`` rows may stay unwritten: they are holes that
-    take no place on the disk and read as zeros, and no checksums are computed.
+    resumes there. They advance with ``flush`` (call it every now and then) and only over rows without a gap. Several
+    processes may write, each other rows; all of them call ``__init__`` and ``finish``.
     """
+
+    # Rows may stay unwritten: they take no place on the disk and read as zeros, and no checksums are computed.
+    sparse = False
 
     def __init__(
         self,
@@ -47,160 +37,110 @@ class FeatureStoreWriter:
         encoder: str,
         support: str = "signed",
         entity_region: str = "box",
-        rows_per_shard: int | None = None,
-        sparse: bool = False,
     ):
+        if support not in SUPPORTS or entity_region not in ENTITY_REGIONS:
+            raise ValueError(f"support {support!r} or entity_region {entity_region!r} is not known")
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / MANIFEST).exists():
+            raise WorkbenchError(f"{self.folder}: already finished. Open it, or delete the folder to make it again.")
         self._tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
-        self._manifest = described_store(
-            self._tables, dimension=dimension, encoder=encoder, support=support, entity_region=entity_region
-        )
-        self._rows_per_shard = rows_per_shard or max(1, BYTES_PER_SHARD // (2 * dimension))
-        self._sparse = sparse
-        cut = {"rows_per_shard": self._rows_per_shard, "sparse": sparse}
-        self._identity = identity_of(self._manifest | cut, self._tables)
-        self._done = {"boxes": 0, "unions": 0}
-        self._begin()
-        self._written = dict(self._done)
-        self._ahead: dict[str, dict[int, int]] = {"boxes": {}, "unions": {}}
-        self._shards = {kind: self._shards_of(kind) for kind in kinds_of(self._manifest)}
+        self._facts: dict[str, Any] = {
+            "dimension": int(dimension),
+            "encoder": encoder,
+            "support": support,
+            "entity_region": entity_region,
+        }
+        arrays = ARRAYS if entity_region == "box" else {"union_features": "relations"}
+        shapes = {name: (len(self._tables[table]), int(dimension)) for name, table in arrays.items()}
+        identity = self._facts | {"tables": _digest(self._tables)}
+        self.ranges = RangeWriter(self.folder, shapes, identity, sparse=self.sparse)
 
     @property
     def done_boxes(self) -> int:
         """Leading rows of the box features that are safely on disk."""
-        return self._done["boxes"]
+        return self.ranges.leading("box_features")
 
     @property
     def done_unions(self) -> int:
         """Leading rows of the union features that are safely on disk."""
-        return self._done["unions"]
+        return self.ranges.leading("union_features")
 
     def write_boxes(self, start: int, features: np.ndarray) -> None:
         """Write box features (n, D) from row ``start``; WorkbenchError where a value is not finite in float16."""
-        if "boxes" not in self._shards:
+        if "box_features" not in self.ranges.arrays:
             raise ValueError('entity_region is "union": there are no box features')
-        self._write("boxes", start, features)
+        self.ranges.write("box_features", start, features)
 
     def write_unions(self, start: int, features: np.ndarray) -> None:
         """Write union features (n, D) from row ``start``; WorkbenchError where a value is not finite in float16."""
-        self._write("unions", start, features)
+        self.ranges.write("union_features", start, features)
 
-    def flush(self) -> None:
-        """Bring what was written to the disk, then advance the marks."""
-        for shards in self._shards.values():
-            shards.flush()
-        self._done = dict(self._written)
-        write_json(self.folder / PROGRESS, {**self._done, "identity": self._identity})
+    def flush(self, **note: Any) -> None:
+        """Bring what was written to the disk and note it, with ``note`` (JSON values) in ``ranges.notes``."""
+        self.ranges.flush(**note)
 
-    def finish(self) -> None:
-        """Flush, compute the checksums and write the manifest; WorkbenchError while rows are missing."""
+    def finish(self, left_out: Collection[int] = (), **facts: Any) -> None:
+        """Compute the checksums and write the tables and the manifest; WorkbenchError while rows are missing.
+
+        Images ``left_out`` (row numbers) have no rows in the finished tables; ``facts`` (JSON) go into the manifest.
+        """
         self.flush()
-        for kind, shards in self._shards.items():
-            if self._done[kind] != shards.rows and not self._sparse:
-                raise WorkbenchError(
-                    f"{self.folder}: {self._done[kind]:,} of {shards.rows:,} rows of {kind} are written. "
-                    "Run the same command again to continue."
-                )
-        entries = {kind: shards.entries() for kind, shards in self._shards.items()}
-        write_manifest(self.folder, self._manifest | {"shards": entries})
-        (self.folder / PROGRESS).unlink(missing_ok=True)
-
-    def _begin(self) -> None:
-        """Continue an unfinished folder of the same identity, or start it."""
-        progress = self.folder / PROGRESS
-        if (self.folder / MANIFEST).exists():
-            raise WorkbenchError(f"{self.folder}: already finished. Open it, or delete the folder to make it again.")
-        if not progress.exists():
-            write_tables(self.folder, self._tables)
-            return
-        found = read_json(progress)
-        if found["identity"] != self._identity:
-            raise WorkbenchError(
-                f"{self.folder}: holds unfinished features of other annotations, dimension or encoder. "
-                "Delete the folder and run the command again."
-            )
-        self._done = {kind: int(found[kind]) for kind in self._done}
-
-    def _shards_of(self, kind: str) -> "_Shards":
-        shape = (len(self._tables[TABLE_OF_KIND[kind]]), self._manifest["dimension"])
-        return _Shards(self.folder, kind, shape, self._rows_per_shard, self._done[kind], self._sparse)
-
-    def _write(self, kind: str, start: int, features: np.ndarray) -> None:
-        shape, features = (self._shards[kind].rows, self._manifest["dimension"]), np.asarray(features)
-        stop = start + len(features)
-        if features.ndim != 2 or features.shape[1] != shape[1] or start < 0 or stop > shape[0]:
-            raise ValueError(f"rows {start} to {stop} of shape {features.shape} do not fit {kind} {shape}")
-        half = halved(features, f"{self.folder}: {kind}", start)
-        self._shards[kind].write(start, half)
-        self._ahead[kind][start] = max(stop, self._ahead[kind].get(start, 0))
-        self._advance(kind)
-
-    def _advance(self, kind: str) -> None:
-        ahead, reached = self._ahead[kind], self._written[kind]
-        for start in sorted(ahead):
-            if start > reached:
-                break
-            reached = max(reached, ahead.pop(start))
-        self._written[kind] = reached
-
-
-class _Shards:
-    """The files of one kind of features; ``done`` leading rows are in them already."""
-
-    def __init__(self, folder: Path, kind: str, shape: tuple[int, int], rows_per_shard: int, done: int, sparse: bool):
-        self.rows, self.dimension = shape
-        self._folder, self._kind, self._sparse, self._done = folder, kind, sparse, done
-        self._starts = range(0, self.rows, rows_per_shard)
-        self._begun: set[int] = set()
-        self._open: dict[int, ShardFile] = {}
-        for number in range(sum(start < done for start in self._starts)):
-            self._file(number).close()  # opening has found out a file that is missing or another
-        self._open.clear()
-
-    def write(self, start: int, half: np.ndarray) -> None:
-        """Write rows (n, D) float16 from row ``start`` into the shards that they belong to."""
-        while len(half):
-            number = start // self._starts.step
-            first = start - self._starts[number]
-            count = min(len(half), self._starts.step - first)
-            self._file(number).write(first, half[:count])
-            start, half = start + count, half[count:]
-
-    def flush(self) -> None:
-        """Bring what was written to the disk."""
-        for file in self._open.values():
-            file.sync()
-            file.close()
-        self._open.clear()
-
-    def entries(self) -> list[dict[str, Any]]:
-        """The manifest's lines of all shards, with their checksums; reads every byte."""
-        if self._sparse:
-            for number in range(len(self._starts)):
-                self._file(number)
-            self.flush()
-        return [
-            {
-                "file": self._path(number).name,
-                "rows": self._rows_of(number),
-                "sha256": None if self._sparse else sha256_of_file(self._path(number)),
+        processes = self.ranges.processes
+        processes.wait()
+        if processes.main:
+            holes = {name: _holes(self._tables[ARRAYS[name]], left_out) for name in self.ranges.arrays}
+            if not self.sparse:
+                self._require_all_rows(holes)
+            tables = without_images(self._tables, left_out)
+            for name, table in tables.items():
+                with atomic_path(self.folder / f"{name}.parquet") as temporary:
+                    table.to_parquet(temporary, index=False)
+            arrays = {
+                name: {"rows": shape[0], "sha256": None if self.sparse else sha256_of_file(self.ranges.path(name))}
+                for name, shape in self.ranges.arrays.items()
             }
-            for number in track(range(len(self._starts)), f"checksums of {self._kind}")
-        ]
+            rows = {name: len(table) for name, table in tables.items()}
+            described = self._facts | {"rows": rows, "arrays": arrays, "holes": holes}
+            write_json(self.folder / MANIFEST, facts | described)
+            self.ranges.remove_notes()
+        processes.wait()
 
-    def _file(self, number: int) -> ShardFile:
-        if number not in self._open:
-            # What lies beyond the marks is written again.
-            new = number not in self._begun and self._starts[number] >= self._done
-            self._open[number] = ShardFile(
-                self._path(number), self._rows_of(number), self.dimension, new=new, sparse=self._sparse
-            )
-            self._begun.add(number)
-        return self._open[number]
+    def _require_all_rows(self, holes: dict[str, list[tuple[int, int]]]) -> None:
+        for name, (rows, _) in self.ranges.arrays.items():
+            written = np.zeros(rows, dtype=bool)
+            for start, stop in [*self.ranges.done(name), *holes[name]]:
+                written[start:stop] = True
+            if not written.all():
+                raise WorkbenchError(
+                    f"{self.folder}: {written.sum():,} of {rows:,} rows of {name} are written. "
+                    "Run the same command again to resume."
+                )
 
-    def _path(self, number: int) -> Path:
-        return self._folder / FILE_NAMES[self._kind].format(number)
 
-    def _rows_of(self, number: int) -> int:
-        return min(self._starts.step, self.rows - self._starts[number])
+def without_images(tables: dict[str, pd.DataFrame], left_out: Collection[int]) -> dict[str, pd.DataFrame]:
+    """The three tables without some images (row numbers), their boxes and their relations; rows are renumbered."""
+    if not left_out:
+        return tables
+    images, boxes, relations = (tables[name] for name in TABLES)
+    out = np.isin(np.arange(len(images)), list(left_out))
+    kept_boxes, kept_relations = ~out[boxes["image"]], ~out[relations["image"]]
+    new_image, new_box = np.cumsum(~out) - 1, np.cumsum(kept_boxes) - 1
+    boxes, relations = boxes[kept_boxes].reset_index(drop=True), relations[kept_relations].reset_index(drop=True)
+    boxes = boxes.assign(image=new_image[boxes["image"]])
+    ends = {end: new_box[relations[end]] for end in ("subject_box", "object_box")}
+    relations = relations.assign(image=new_image[relations["image"]], **ends)
+    return dict(zip(TABLES, (images[~out].reset_index(drop=True), boxes, relations), strict=True))
+
+
+def _holes(table: pd.DataFrame, left_out: Collection[int]) -> list[tuple[int, int]]:
+    """Ranges of rows (start, stop) of a table that belong to images left out."""
+    inside = np.isin(table["image"].to_numpy(), list(left_out))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _digest(tables: dict[str, pd.DataFrame]) -> str:
+    digest = hashlib.sha256()
+    for name in TABLES:
+        digest.update(pd.util.hash_pandas_object(tables[name], index=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -13,9 +13,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, sha256_of_file, write_json
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_manifest import MANIFEST as STORE_MANIFEST
-from workbench.regions.feature_store_manifest import SUPPORTS
+from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
+from workbench.regions.feature_store import SUPPORTS, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.imported_rows import ROWS_PER_CHUNK, SplitRows, read_rows
 from workbench.regions.imported_tables import tables_of_rows

@@ -50,10 +50,12 @@ class RangeWriter:
     def write(self, name: str, start: int, features: np.ndarray) -> None:
         """Write features (n, D) from row ``start``; WorkbenchError where a value is not finite in float16."""
         self._files[name].write(start, features)
-        self._pending[name].append((start, start + len(features)))
+        self._pending[name].append((int(start), int(start) + len(features)))
 
     def flush(self, **note: Any) -> None:
         """Bring what was written to the disk, then note it, with ``note`` (JSON values) beside it."""
+        if not note and not any(self._pending.values()):
+            return
         for name, ranges in self._pending.items():
             if ranges:
                 self._files[name].sync()

@@ -1,13 +1,11 @@
 """What the commands ``data``, ``features`` and ``recogniser`` do; each returns an exit status."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.folders import MANIFEST, Replace
-from workbench.identity import PATH_KEY, STAGE_KEY
 from workbench.paths import checkout_module, imported_folder, reports_folder
 from workbench.spelling import spelt, spelt_lines
 from workbench.stages import Run, Stage, import_stage
@@ -76,43 +74,19 @@ def simulate_data(arguments: argparse.Namespace) -> int:
 
 
 def check_features(arguments: argparse.Namespace) -> int:
-    """``workbench features check``: status 1 while a shard is damaged; ``--remake`` makes such shards again alone."""
-    from workbench.regions.feature_store_repair import damaged_shards, remake_shards
+    """``workbench features check``: status 1 while a file is damaged."""
+    from workbench.regions.feature_store import damaged_files
 
     stage = _features_stage(arguments.name)
-    damaged = {split: names for split, names in damaged_shards(stage.folder).items() if names}
-    for split, names in damaged.items():
-        for name in names:
-            print(f"{stage.folder / split / name}: missing, or not what its checksum in bank.json says")
-    if not damaged:
-        print(f"{stage.folder}: every shard has its checksum")
-    elif arguments.remake:
-        other = remake_shards(stage.folder, damaged, **_parameters_again(stage, arguments.name))
-        print(f"made again: {sum(map(len, damaged.values()))} shard(s)")
-        for name in (name for names in other.values() for name in names):
-            print(f"{name}: other bytes than before; what was computed from them should be computed again")
-    else:
-        print(f"make them again: workbench features check {arguments.name} --remake")
-    return int(bool(damaged) and not arguments.remake)
+    damaged = list(damaged_files(stage.folder))
+    print("\n".join(damaged) or f"{stage.folder}: every file has its checksum")
+    return int(bool(damaged))
 
 
 def _features_stage(name: str) -> Stage:
     """The features of a run, or those imported under that name."""
     run = Run.open(name)
     return run.find("features") if run.variants("features") else run.imported(name)
-
-
-def _parameters_again(stage: Stage, run: str) -> dict[str, Any]:
-    """What the features were made with, as their builder takes it."""
-    if "detector" not in stage.parameters:
-        raise WorkbenchError(f"{stage.folder}: these features were not made here. Import them again, with --replace.")
-    given: dict[str, Any] = {}
-    for name, value in stage.parameters.items():
-        if isinstance(value, dict):
-            is_stage = STAGE_KEY in value
-            value = Run.open(run).find(*value[STAGE_KEY].split("/")).folder if is_stage else Path(value[PATH_KEY])
-        given[name] = value
-    return given
 
 
 def draw_data(arguments: argparse.Namespace) -> int:

@@ -187,14 +187,14 @@ def _text_dimension(model: str, folders: list[Path]) -> int:
 
 def _encoder(values: Mapping[str, Any]) -> tuple[int, dict[str, NetworkSize]]:
     """The length of a feature, and the encoder's sizes on a 3 : 4 image and on one of its regions."""
-    from workbench.regions.encoder import BINS, EncoderConfig, RegionEncoder
+    from workbench.regions.vgg import BINS, VGGConfig, VGGNetwork
 
     width, short_side = values["width"], values["short_side"]
     with torch.device("meta"):
-        encoder = RegionEncoder(width)
+        encoder = VGGNetwork(width)
         image = torch.empty(1, 3, short_side, round(short_side * 4 / 3))
         region = torch.empty(1, encoder.convs[-2].out_channels * BINS * BINS)
-    return EncoderConfig(width=width).dimension, {
+    return VGGConfig(width=width).dimension, {
         "region encoder, an image": network_size(encoder.convs, lambda: encoder.convs(image), 1),
         "region encoder, a region": network_size(encoder.heads, lambda: encoder.heads(region), 1),
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from workbench.scenes.annotations import Annotations
 
 TABLES = ("images", "boxes", "relations")
-MANIFESTS = ("bank.json", "tables.json")
+MANIFESTS = ("features.json", "tables.json")
 COLUMNS = {
     "images": ("image_id", "file_name", "width", "height"),
     "boxes": ("image", *BOX_COLUMNS, "object_class"),

@@ -1,120 +1,105 @@
 import itertools
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.regions import pretraining
-from workbench.regions.box_sampling import (
-    BoxDraws,
+from workbench.regions import detector
+from workbench.regions.config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
+from workbench.regions.detector import DetectorInTraining, frequent_classes, pretrain_detector, score_boxes
+from workbench.regions.detector_batches import (
+    Examples,
     background_boxes,
     colour_changed,
     flipped,
     iou,
     jittered,
-    sample_picture_boxes,
+    training_boxes,
 )
-from workbench.regions.detector_checkpoint import open_detector
-from workbench.regions.detector_training import DetectorInTraining, score_boxes
-from workbench.regions.encoder import RegionEncoder
-from workbench.regions.pretraining import frequent_classes, pretrain_detector
+from workbench.regions.vgg import VGGNetwork
+from workbench.regions.vgg_checkpoint import open_detector
 from workbench.scenes.annotations import read_annotations
+from workbench.training import TrainingConfig, TrainingEdge, read_log
 
-SMALL = {
-    "width": 1 / 32,
-    "classes": 3,
-    "short_side": 64,
-    "batch_images": 4,
-    "epochs": 6,
-    "seed": 3,
-    "learning_rate": 5e-3,
-}
+TRAINING = replace(DETECTOR_TRAINING, learning_rate=5e-3)
+SMALL = DetectorConfig(width=1 / 32, classes=3, short_side=64, batch_images=4, epochs=6, seed=3, training=TRAINING)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, small_scenes):
     folder = tmp_path_factory.mktemp("detector")
-    return folder, pretrain_detector(folder, scenes=small_scenes, **SMALL)
-
-
-def log_of(folder):
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return folder, pretrain_detector(folder, scenes=small_scenes, config=SMALL)
 
 
 def test_the_loss_falls_and_the_detector_learns(trained):
     folder, metrics = trained
-    log = log_of(folder)
+    log = read_log(folder)
     losses = [line["loss"] for line in log]
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
     assert [line["step"] for line in log] == list(range(1, len(log) + 1))
     assert all(later["seconds"] >= sooner["seconds"] for sooner, later in itertools.pairwise(log))
     assert metrics["val_boxes"] > 0 and 0 <= metrics["val_class_mean_accuracy"] <= 1
     assert metrics["val_top1_accuracy"] > metrics["val_most_frequent_class_share"]
-    assert not (folder / "checkpoint.pt").exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["detector.safetensors", "log.jsonl"]
 
 
 def test_the_detector_file_says_what_it_was_trained_on(trained, small_scenes):
     folder, metrics = trained
-    encoder, report = open_detector(folder)
+    network, report = open_detector(folder)
     names, labels = frequent_classes(read_annotations(small_scenes, "train"), 3)
     assert report.details["classes"] == names == metrics["classes"] and sorted(labels)[-3:] == [1, 2, 3]
     assert report.ignored == ("Box_Outs.cls_score.bias", "Box_Outs.cls_score.weight")
-    assert encoder.config.short_side == 64 and encoder.dimension == 128
+    assert network.config.short_side == 64 and network.dimension == 128
 
 
-@pytest.mark.parametrize("epochs_before_kill", [1, 4, 6])
-def test_a_killed_training_ends_with_the_same_weights(tmp_path, trained, small_scenes, monkeypatch, epochs_before_kill):
-    save = pretraining._Run.save
-
-    def save_then_die(self, epochs_done):
-        save(self, epochs_done)
-        if epochs_done == epochs_before_kill:
-            with open(self.folder / "log.jsonl", "a") as log:
-                log.write('{"step": 999}\n')  # a line of the epoch that was lost
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, trained, small_scenes):
+    def die(line):
+        if line["step"] == 17:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pretraining._Run, "save", save_then_die)
-        pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
-    pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
+    edge = TrainingEdge(checkpoint_seconds=0.0, on_log=die)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_detector(tmp_path, scenes=small_scenes, config=SMALL, edge=edge)
+    metrics = pretrain_detector(tmp_path, scenes=small_scenes, config=SMALL)
     assert open_detector(tmp_path)[0].identity == open_detector(trained[0])[0].identity
-    assert [line["loss"] for line in log_of(tmp_path)] == [line["loss"] for line in log_of(trained[0])]
+    assert [line["loss"] for line in read_log(tmp_path)] == [line["loss"] for line in read_log(trained[0])]
+    assert metrics | {"seconds": 0} == trained[1] | {"seconds": 0}
 
 
-def test_a_finished_folder_is_kept_and_other_settings_are_refused(trained, small_scenes):
-    folder, metrics = trained
-    before = (folder / "detector.safetensors").read_bytes()
-    assert pretrain_detector(folder, scenes=small_scenes, **SMALL) == metrics
-    assert (folder / "detector.safetensors").read_bytes() == before
-    with pytest.raises(WorkbenchError, match="epochs: 6 there, 5 asked"):
-        pretrain_detector(folder, scenes=small_scenes, **(SMALL | {"epochs": 5}))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"training": TrainingConfig(steps=5)}, "follow from epochs"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(WorkbenchError, match=message):
+        DetectorConfig(**changes)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(tmp_path, small_scenes, monkeypatch):
-    step = pretraining._Run._step
-
-    def broken(self, images, boxes, labels):
-        if self.step == self.steps_per_epoch + 1:
-            images[0] = np.nan
-        return step(self, images, boxes, labels)
-
-    monkeypatch.setattr(pretraining._Run, "_step", broken)
-    with pytest.raises(WorkbenchError, match=r"loss is nan at step"):
-        pretrain_detector(tmp_path, scenes=small_scenes, **SMALL)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epochs_done"] == 1
+def test_parts_of_a_step_share_its_images(small_scenes):
+    annotations = read_annotations(small_scenes, "train")
+    examples = Examples(annotations, frequent_classes(annotations, 3)[1], 4)
+    batches = detector._Batches(examples, SMALL)
+    for step in (0, 5, 7):
+        whole, parts = batches(step, 0, 1), [batches(step, part, 2) for part in range(2)]
+        assert len(whole.bgr) == sum(len(part.bgr) for part in parts) or len(whole.bgr) == 1
+        assert all(len(part.boxes) == len(part.labels) == len(part.bgr) for part in parts)
 
 
-def test_scenes_without_pictures_are_refused(tmp_path, small_scenes):
-    with pytest.raises(WorkbenchError, match="no readable picture"):
-        pretrain_detector(tmp_path / "out", scenes=small_scenes, image_folder=tmp_path, **SMALL)
+def test_scenes_without_images_are_refused(tmp_path, small_scenes):
+    with pytest.raises(WorkbenchError, match="no readable image"):
+        pretrain_detector(tmp_path / "out", scenes=small_scenes, image_folder=tmp_path, config=SMALL)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_folding_the_normalisations_changes_nothing(seed):
     torch.manual_seed(seed)
-    encoder = RegionEncoder(1 / 32)
+    encoder = VGGNetwork(1 / 32)
     network = DetectorInTraining(encoder, classes=4, dropout=0.5)
     for module in network.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
@@ -144,22 +129,22 @@ def test_training_boxes_keep_their_promises(seed):
     background = background_boxes(rng, annotated, 4, shape)
     assert len(background) <= 4 and (iou(background, annotated) < 0.3).all()
     labels = np.array([1, -1, 3, -1, 2, -1])
-    boxes, chosen = sample_picture_boxes(rng, annotated, labels, BoxDraws(copies=3, background=2), shape)
+    boxes, chosen = training_boxes(rng, annotated, labels, BoxConfig(copies=3, background=2), shape)
     assert (chosen > 0).sum() == 9 and -1 not in chosen and boxes.dtype == np.float32
-    outside = sample_picture_boxes(rng, annotated * 4 - 60, labels, BoxDraws(jitter=0.5), shape)[0]
+    outside = training_boxes(rng, annotated * 4 - 60, labels, BoxConfig(jitter=0.5), shape)[0]
     for found in (boxes, outside):
         assert (found[:, :2] >= 0).all() and (found[:, 2:] <= (89, 59)).all() and (found[:, 2:] > found[:, :2]).all()
 
 
 def test_flips_mirror_pixels_and_boxes_alike():
-    picture = np.arange(7 * 9).reshape(7, 9)
+    image = np.arange(7 * 9).reshape(7, 9)
     box = np.array([[2, 1, 5, 4]])
     x1, y1, x2, y2 = flipped(box, 9)[0]
-    assert np.array_equal(picture[:, ::-1][y1 : y2 + 1, x1 : x2 + 1], picture[1:5, 2:6][:, ::-1])
+    assert np.array_equal(image[:, ::-1][y1 : y2 + 1, x1 : x2 + 1], image[1:5, 2:6][:, ::-1])
     assert np.array_equal(flipped(flipped(box, 9), 9), box)
 
 
-def test_colour_changes_are_bounded_and_differ_between_pictures():
+def test_colour_changes_are_bounded_and_differ_between_images():
     changed = colour_changed(np.random.default_rng(0), np.full((8, 4, 4, 3), 100, dtype=np.uint8), 0.15)
     assert changed.dtype == np.float32 and (np.abs(changed - 100) <= 15 + 128 * 0.15 + 1e-3).all()
     assert len(np.unique(changed[:, 0, 0, 0])) == 8

@@ -1,6 +1,5 @@
 """Detector checkpoints: LTVRR's key layout, torchvision's ImageNet file, and our own safetensors."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from workbench.checkpoints import read_tensors, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
-from workbench.regions.encoder import (
+from workbench.regions.vgg import (
     DIMENSION_AT_FULL_WIDTH,
     LTVRR_PREFIXES,
     TORCHVISION_PREFIXES,
-    EncoderConfig,
-    RegionEncoder,
+    VGGConfig,
+    VGGNetwork,
     rename_keys,
 )
 
-FORMAT = "workbench region detector 1"
+FORMAT = "workbench region detector 2"
+_REMEDY = "Pre-train a detector again, or give an LTVRR checkpoint (.pth)."
 LAYOUTS = ("ltvrr", "imagenet", "workbench")
 # What a detector has beyond the encoder: its proposals and its own outputs (reference 2.8).
 IGNORED_PREFIXES = {
@@ -51,23 +49,13 @@ class CoverageReport:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def load_detector(path: Path, encoder: RegionEncoder, *, imagenet: bool = False) -> CoverageReport:
-    """Load a detector's weights into ``encoder``; anything short of full coverage is refused.
+def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple[VGGNetwork, CoverageReport]:
+    """A network in evaluation mode made for the checkpoint, and what was loaded; anything short of all is refused.
 
-    ``path`` is a file of our own (``.safetensors``), an LTVRR detector (a dict with the key ``model``, reference
-    2.8), or with ``imagenet`` a local file of torchvision's VGG-16. Raises a WorkbenchError that lists all
-    missing, unknown and misshapen keys; the encoder is left untouched then.
-    """
-    path = Path(path)
-    return _load(path, encoder, *_read(path, imagenet))
-
-
-def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple[RegionEncoder, CoverageReport]:
-    """An encoder in evaluation mode made for the checkpoint, and what was loaded.
-
-    ``path`` is a checkpoint or a folder that holds ``detector.safetensors``. The width comes from the file, and so
-    does the preparation of pictures where the file knows it; ``preparation`` (short_side, longest_side,
-    channel_means) replaces it.
+    ``path`` is a file of our own (``.safetensors``), a folder that holds ``detector.safetensors``, an LTVRR detector (a
+    dict with the key ``model``, reference 2.8), or with ``imagenet`` a local file of torchvision's VGG-16. The width
+    comes from the file, and so does the preparation of images where the file knows it; ``preparation`` (short_side,
+    longest_side, channel_means) replaces it. A WorkbenchError lists all keys that are missing, extra or misshapen.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,46 +63,31 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple
     state, layout, details = _read(path, imagenet)
     config = details.get("config") or {"width": _width(path, state, layout)}
     with torch.device("meta"):  # random weights would take memory and time, and somebody else's random numbers
-        encoder = RegionEncoder(**(config | preparation))
+        encoder = VGGNetwork(**(config | preparation))
     report = _load(path, encoder, state, layout, details)
     return encoder.eval(), report
 
 
 def save_detector(
-    path: Path, encoder: RegionEncoder, *, classes: list[str] | None = None, details: Mapping | None = None, extra=None
+    path: Path, network: VGGNetwork, *, details: Mapping[str, Any] | None = None, extra: Mapping | None = None
 ) -> None:
-    """Write ``encoder`` as safetensors under LTVRR's key names, atomically.
+    """Write ``network`` as safetensors under LTVRR's key names, atomically.
 
-    ``classes`` are the pre-training class names and ``details`` further JSON values for the metadata; ``extra``
-    holds further tensors, for example ``Box_Outs.cls_score.weight``.
+    ``details`` are JSON values for the metadata, among them ``classes``, the pre-training class names; ``extra`` holds
+    further tensors, for example ``Box_Outs.cls_score.weight``.
     """
-    tensors = {
-        key: weight.detach().to("cpu").contiguous() for key, weight in (encoder.layout_state() | (extra or {})).items()
-    }
-    record = {**(details or {}), "config": encoder.config.as_dict(), "classes": list(classes or [])}
-    with atomic_path(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata={"format": FORMAT, "details": json.dumps(record, sort_keys=True)})
-
-
-def read_details(path: Path) -> dict[str, Any]:
-    """The metadata of a file written by ``save_detector``, without reading its tensors."""
-    with _open_safetensors(Path(path)) as file:
-        return _details(Path(path), file.metadata())
-
-
-def read_extra(path: Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Further tensors of a file written by ``save_detector``."""
-    with _open_safetensors(Path(path)) as file:
-        return {name: file.get_tensor(name) for name in names}
+    facts = {**(details or {}), "format": FORMAT, "config": network.config.as_dict()}
+    save_tensors(path, network.layout_state() | (extra or {}), facts)
 
 
 def _read(path: Path, imagenet: bool) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     if not path.is_file():
         raise WorkbenchError(f"{path}: the detector checkpoint is missing. Give the path of an existing file.")
     if path.suffix == ".safetensors":
-        with _open_safetensors(path) as file:
-            details = _details(path, file.metadata())
-            return {key: file.get_tensor(key) for key in file.keys()}, "workbench", details  # noqa: SIM118
+        state, facts = read_tensors(path, _REMEDY)
+        if facts.get("format") != FORMAT:
+            raise WorkbenchError(f"{path}: its format is {facts.get('format')!r}, expected {FORMAT!r}. {_REMEDY}")
+        return state, "workbench", facts
     content = _load_pickled_tensors(path)
     if imagenet:
         return _tensors(path, content), "imagenet", {}
@@ -128,19 +101,25 @@ def _read(path: Path, imagenet: bool) -> tuple[dict[str, Tensor], str, dict[str,
 
 
 def _load(
-    path: Path, encoder: RegionEncoder, state: dict[str, Tensor], layout: str, details: dict[str, Any]
+    path: Path, encoder: VGGNetwork, state: dict[str, Tensor], layout: str, details: dict[str, Any]
 ) -> CoverageReport:
     ignored = tuple(sorted(key for key in state if key.startswith(IGNORED_PREFIXES[layout])))
     given = {key: weight for key, weight in state.items() if key not in set(ignored)}
     prefixes = TORCHVISION_PREFIXES if layout == "imagenet" else LTVRR_PREFIXES
     expected = rename_keys(encoder.state_dict(), prefixes)
-    _refuse_gaps(path, given, expected)
+    faults = weight_faults({key: tuple(weight.shape) for key, weight in expected.items()}, given)
+    if faults:
+        listed = "\n  ".join(faults)
+        raise WorkbenchError(
+            f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  {listed}"
+            "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
+        )
     weights = rename_keys(given, {theirs: ours for ours, theirs in prefixes.items()})
     weights = {key: weight.to(torch.float32) for key, weight in weights.items()}
     if layout == "imagenet":
         weights["convs.0.weight"] = _fold_imagenet_preprocessing(weights["convs.0.weight"])
         config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
-        encoder.config = EncoderConfig(**config)
+        encoder.config = VGGConfig(**config)
     encoder.load_state_dict(weights, assign=next(encoder.parameters()).is_meta)
     return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
 
@@ -157,24 +136,6 @@ def _load_pickled_tensors(path: Path) -> Any:
         ) from error
 
 
-def _open_safetensors(path: Path):
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise WorkbenchError(
-            f"{path}: not a whole safetensors file ({error}). It is missing or truncated; write or copy it again."
-        ) from error
-
-
-def _details(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    if not metadata or metadata.get("format") != FORMAT:
-        raise WorkbenchError(
-            f"{path}: expected a detector of this workbench (metadata format {FORMAT!r}). Pre-train one, or give an "
-            "LTVRR checkpoint (.pth)."
-        )
-    return json.loads(metadata["details"])
-
-
 def _tensors(path: Path, state: Any) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
         raise WorkbenchError(f"{path}: expected a mapping from names to tensors. Give a detector checkpoint.")
@@ -188,22 +149,6 @@ def _width(path: Path, state: Mapping[str, Tensor], layout: str) -> float:
             f"{path}: has no {key!r}, so the width of the encoder is unknown. Is it a VGG-16 detector?"
         )
     return len(state[key]) / DIMENSION_AT_FULL_WIDTH
-
-
-def _refuse_gaps(path: Path, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    problems = [f"missing: {key} {tuple(expected[key].shape)}" for key in sorted(expected.keys() - given.keys())]
-    problems += [f"unknown: {key} {tuple(given[key].shape)}" for key in sorted(given.keys() - expected.keys())]
-    problems += [
-        f"misshapen: {key} is {tuple(given[key].shape)}, expected {tuple(expected[key].shape)}"
-        for key in sorted(expected.keys() & given.keys())
-        if given[key].shape != expected[key].shape
-    ]
-    if problems:
-        raise WorkbenchError(
-            f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  "
-            + "\n  ".join(problems)
-            + "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
-        )
 
 
 def _fold_imagenet_preprocessing(weight: Tensor) -> Tensor:

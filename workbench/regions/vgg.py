@@ -1,9 +1,10 @@
-"""The region encoder: VGG-16 to conv5_3, RoIAlign 7x7, fc6 and fc7, as in LSVRU's Fast R-CNN."""
+"""VGG-16 to conv5_3, RoIAlign 7x7, fc6 and fc7, as in LSVRU's Fast R-CNN, and how images are prepared for it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
@@ -23,11 +24,11 @@ TORCHVISION_PREFIXES = {"convs.": "features.", "heads.": "classifier."}
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class VGGConfig:
     """What a region encoder needs besides its weights.
 
     ``width`` scales all channels and the feature dimension; ``short_side`` and ``longest_side`` (pixels)
-    and ``channel_means`` (blue, green, red, 0 to 255) say how pictures are prepared.
+    and ``channel_means`` (blue, green, red, 0 to 255) say how images are prepared.
     """
 
     width: float = 1.0
@@ -48,12 +49,12 @@ class EncoderConfig:
         return round(DIMENSION_AT_FULL_WIDTH * self.width)
 
     def as_dict(self) -> dict:
-        """The fields as plain JSON values; ``EncoderConfig(**value)`` takes them back."""
+        """The fields as plain JSON values; ``VGGConfig(**value)`` takes them back."""
         return asdict(self)
 
 
-class RegionEncoder(nn.Module):
-    """Features of boxes in pictures, taken before fc7's ReLU, so they are signed.
+class VGGNetwork(nn.Module):
+    """Features of boxes in images, taken before fc7's ReLU, so they are signed.
 
     At ``width`` 1 the layers are those of ``torchvision.models.vgg16`` without its last max-pool and without
     its classification layer. Reference 2.1-2.3 (LTVRR: VGG16.py, NO_FC7_RELU).
@@ -61,7 +62,7 @@ class RegionEncoder(nn.Module):
 
     def __init__(self, width: float = 1.0, **preparation):
         super().__init__()
-        self.config = EncoderConfig(width=width, **preparation)
+        self.config = VGGConfig(width=width, **preparation)
         self.convs = _convolutions(width)
         channels = self.convs[-2].out_channels
         dimension = self.config.dimension
@@ -74,7 +75,7 @@ class RegionEncoder(nn.Module):
         self.apply(_kaiming)
 
     @classmethod
-    def from_config(cls, config: EncoderConfig) -> "RegionEncoder":
+    def from_config(cls, config: VGGConfig) -> "VGGNetwork":
         """An encoder with random weights for ``config``."""
         return cls(**config.as_dict())
 
@@ -86,8 +87,8 @@ class RegionEncoder(nn.Module):
     def forward(self, images: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
         """Features of ``boxes``, one matmul over all boxes of the batch.
 
-        ``images`` (B, 3, H, W) float, prepared by ``pictures.prepare``; ``boxes`` either B tensors (n_i, 4)
-        x1, y1, x2, y2 or one (n, 5) with the picture's number first, in pixels of the resized picture.
+        ``images`` (B, 3, H, W) float, prepared by ``prepare``; ``boxes`` either B tensors (n_i, 4)
+        x1, y1, x2, y2 or one (n, 5) with the image's number first, in pixels of the resized image.
         Returns (n, D), in the order of the boxes.
         """
         return self.heads(self.pooled(self.convs(images), boxes))
@@ -106,7 +107,7 @@ class RegionEncoder(nn.Module):
 
     @property
     def identity(self) -> str:
-        """Architecture, preparation of pictures, and a hash of the weights, in one line.
+        """Architecture, preparation of images, and a hash of the weights, in one line.
 
         Two stores whose encoders have equal identities hold comparable features.
         """
@@ -120,6 +121,59 @@ class RegionEncoder(nn.Module):
             f"vgg16-roialign{BINS}-fc7 width={config.width:g} short_side={config.short_side} "
             f"longest_side={config.longest_side} means_bgr={means} weights_sha256={digest.hexdigest()[:32]}"
         )
+
+
+def resize_scale(height: int, width: int, short_side: int, longest_side: int) -> float:
+    """Factor that brings the shorter side to ``short_side`` unless the longer one would pass ``longest_side``."""
+    shorter, longer = min(height, width), max(height, width)
+    scale = short_side / shorter
+    if round(scale * longer) > longest_side:
+        scale = longest_side / longer
+    return scale
+
+
+def resized_shape(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width after resizing, halves rounded to even as OpenCV does."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def prepare(bgr: np.ndarray | Tensor, config: VGGConfig) -> tuple[Tensor, float]:
+    """Subtract the channel means, then resize bilinearly without antialiasing (reference 1.5).
+
+    ``bgr`` (B, H, W, 3), blue, green, red, 0 to 255, uint8 or float32; returns (B, 3, h, w) float32 in channels-last
+    memory, and the scale. Sample positions follow the scale and not the rounded size, which is what OpenCV does when
+    it is given factors (blob.py).
+    """
+    bgr = torch.as_tensor(bgr)
+    height, width = bgr.shape[1:3]
+    means = torch.tensor(config.channel_means, dtype=torch.float32, device=bgr.device)
+    images = (bgr.to(torch.float32) - means).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W), channels last
+    scale = resize_scale(height, width, config.short_side, config.longest_side)
+    if scale != 1:
+        shape = list(resized_shape(height, width, scale))
+        # torch.nn.functional.interpolate takes either a size or a factor; the operator beneath takes both.
+        images = torch.ops.aten.upsample_bilinear2d(images, shape, False, scale, scale)
+    return images, scale
+
+
+def scaled_boxes(box_xyxy: np.ndarray | Tensor, scale: float) -> Tensor:
+    """Boxes in pixels of the resized image: each coordinate times the scale, with no +1 (reference 2.2)."""
+    return torch.as_tensor(box_xyxy, dtype=torch.float32) * scale
+
+
+def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels: int | None = None) -> list[np.ndarray]:
+    """Indices of images in batches whose images have one shape, in a fixed order.
+
+    ``shapes`` (height, width) for each image; a batch has at most ``most`` images and, beyond the first,
+    at most ``pixels`` pixels together.
+    """
+    table = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
+    batches = []
+    for height, width in np.unique(table, axis=0):
+        members = np.flatnonzero((table == (height, width)).all(axis=1))
+        size = most if pixels is None else int(np.clip(pixels // (height * width), 1, most))
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    return batches
 
 
 def rename_keys(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

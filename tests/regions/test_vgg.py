@@ -5,8 +5,17 @@ import torchvision
 from torchvision.ops import roi_align
 
 from workbench.errors import WorkbenchError
-from workbench.regions.encoder import EncoderConfig, RegionEncoder
-from workbench.regions.roi_pooling import pooled_regions
+from workbench.regions.detector import pooled_regions
+from workbench.regions.vgg import (
+    CHANNEL_MEANS_BGR,
+    VGGConfig,
+    VGGNetwork,
+    batches_of_equal_shape,
+    prepare,
+    resize_scale,
+    resized_shape,
+    scaled_boxes,
+)
 
 
 def naive_roi_align(feature_map, box, bins, scale):
@@ -52,7 +61,7 @@ def test_pooling_equals_a_naive_roi_align(shape):
     feature_map = torch.tensor(rng.normal(size=(1, *shape)), dtype=torch.float32)
     boxes = random_boxes(rng, 6, height * 16, width * 16)
     expected = np.stack([naive_roi_align(feature_map[0].double().numpy(), box, 7, 1 / 16) for box in boxes])
-    encoder = RegionEncoder(1 / 64)
+    encoder = VGGNetwork(1 / 64)
     assert np.allclose(encoder.pooled(feature_map, [boxes]).view(-1, channels, 7, 7), expected, atol=2e-5)
     assert np.allclose(pooled_regions(feature_map, [boxes], 7, 1 / 16), expected, atol=2e-5)
 
@@ -71,7 +80,7 @@ def test_pooling_as_matrix_products_has_the_gradient_of_the_operator(seed):
 
 def test_at_full_width_the_layers_are_those_of_torchvision():
     with torch.device("meta"):
-        ours = RegionEncoder(1.0)
+        ours = VGGNetwork(1.0)
         theirs = torchvision.models.vgg16(weights=None, init_weights=False)
     shapes = {
         key.replace("convs.", "features."): value.shape for key, value in ours.convs.state_dict(prefix="convs.").items()
@@ -85,7 +94,7 @@ def test_at_full_width_the_layers_are_those_of_torchvision():
 
 @pytest.mark.parametrize("width", [1 / 64, 0.05, 1 / 8, 0.3])
 def test_width_scales_channels_and_dimension(width):
-    encoder = RegionEncoder(width)
+    encoder = VGGNetwork(width)
     assert encoder.dimension == round(4096 * width) == encoder.heads[3].out_features
     channels = [layer.out_channels for layer in encoder.convs if isinstance(layer, torch.nn.Conv2d)]
     assert channels == [max(1, round(c * width)) for c in [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6]
@@ -93,7 +102,7 @@ def test_width_scales_channels_and_dimension(width):
 
 def test_features_are_signed_and_follow_the_order_of_the_boxes():
     torch.manual_seed(0)
-    encoder = RegionEncoder(1 / 32).eval()
+    encoder = VGGNetwork(1 / 32).eval()
     images = torch.randn(3, 3, 64, 96) * 60
     boxes = [random_boxes(np.random.default_rng(count), count, 64, 96) for count in (2, 4, 1)]
     with torch.no_grad():
@@ -108,20 +117,87 @@ def test_features_are_signed_and_follow_the_order_of_the_boxes():
 
 
 def test_identity_names_the_weights_and_the_preparation():
-    encoder = RegionEncoder(1 / 64, short_side=160)
-    same = RegionEncoder.from_config(encoder.config)
+    encoder = VGGNetwork(1 / 64, short_side=160)
+    same = VGGNetwork.from_config(encoder.config)
     same.load_state_dict(encoder.state_dict())
     assert same.identity == encoder.identity and "short_side=160" in encoder.identity
     with torch.no_grad():
         same.convs[0].bias[0] += 1e-3
     assert same.identity != encoder.identity
-    other = RegionEncoder(1 / 64, short_side=161)
+    other = VGGNetwork(1 / 64, short_side=161)
     other.load_state_dict(encoder.state_dict())
     assert other.identity != encoder.identity
 
 
 def test_impossible_configurations_are_refused():
-    assert EncoderConfig(**EncoderConfig(0.5).as_dict()) == EncoderConfig(0.5)
+    assert VGGConfig(**VGGConfig(0.5).as_dict()) == VGGConfig(0.5)
     for wrong in ({"width": 0}, {"short_side": 900, "longest_side": 800}, {"channel_means": (1, 2)}):
         with pytest.raises(WorkbenchError, match="short_side <= longest_side"):
-            EncoderConfig(**wrong)
+            VGGConfig(**wrong)
+
+
+def numpy_bilinear(image, scale):
+    """(H, W, C) resized with half-pixel centres and clamped borders, no antialiasing."""
+    height, width = image.shape[:2]
+
+    def axis(size):
+        place = (np.arange(round(size * scale)) + 0.5) / scale - 0.5
+        place = np.clip(place, 0, size - 1)
+        low = np.floor(place).astype(int)
+        return low, np.minimum(low + 1, size - 1), place - low
+
+    top, bottom, a = axis(height)
+    left, right, b = axis(width)
+    a, b = a[:, None, None], b[None, :, None]
+    upper = image[top][:, left] * (1 - b) + image[top][:, right] * b
+    lower = image[bottom][:, left] * (1 - b) + image[bottom][:, right] * b
+    return upper * (1 - a) + lower * a
+
+
+@pytest.mark.parametrize("shape", [(11, 17), (37, 23), (50, 50), (13, 200)])
+@pytest.mark.parametrize("short_side", [16, 29, 64])
+def test_preparing_equals_an_independent_bilinear_resize(shape, short_side):
+    config = VGGConfig(0.1, short_side=short_side, longest_side=150)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    images, scale = prepare(pictures, config)
+    assert scale == resize_scale(*shape, short_side, 150)
+    for image, picture in zip(images, pictures, strict=True):
+        expected = numpy_bilinear(picture.astype(np.float64) - CHANNEL_MEANS_BGR, scale)
+        assert np.allclose(image.permute(1, 2, 0), expected, atol=2e-3)
+    assert images.shape[2:] == resized_shape(*shape, scale)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shape"),
+    [
+        (600, 800, (800, 1067)),
+        (375, 500, (800, 1067)),
+        (500, 375, (1067, 800)),
+        (300, 900, (444, 1333)),
+        (800, 800, (800, 800)),
+    ],
+)
+def test_scaling_rule_of_the_reference(height, width, shape):
+    scale = resize_scale(height, width, 800, 1333)
+    assert resized_shape(height, width, scale) == shape
+
+
+def test_the_longest_side_limits_only_what_would_round_above_it():
+    assert resize_scale(100, 166, 800, 1333) == 8  # 1328
+    assert resize_scale(1000, 1666, 800, 1333) == 0.8  # 1332.8 rounds to 1333
+    assert resize_scale(1000, 1667, 800, 1333) == 1333 / 1667  # 1333.6 rounds to 1334
+
+
+def test_boxes_are_scaled_without_adding_one():
+    assert scaled_boxes(np.array([[0, 3, 9, 4]], dtype=np.float32), 2.5).tolist() == [[0, 7.5, 22.5, 10]]
+
+
+def test_batches_hold_images_of_one_shape():
+    plan = batches_of_equal_shape([(30, 40), (20, 20), (30, 40), (20, 20), (30, 40)], 2)
+    assert [batch.tolist() for batch in plan] == [[1, 3], [0, 2], [4]]
+    assert [len(batch) for batch in batches_of_equal_shape([(10, 10)] * 5, 4, pixels=250)] == [2, 2, 1]
+
+
+def test_channels_last_memory():
+    images, _ = prepare(np.zeros((2, 8, 8, 3), dtype=np.uint8), VGGConfig(0.1, short_side=8))
+    assert images.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from workbench.errors import WorkbenchError
+from workbench.regions.images import ImageCache, UnreadableImage, decoded, decoding_threads, read_image
+
+RANDOM = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+# What turns the stored pixels upright, by the number of the EXIF note.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+def test_pictures_are_turned_upright(tmp_path, orientation, kind):
+    note = Image.Exif()
+    note[0x0112] = orientation
+    path = tmp_path / f"picture.{kind}"
+    Image.fromarray(RANDOM).save(path, exif=note, **({"lossless": True} if kind == "webp" else {}))
+    expected = UPRIGHT[orientation](RANDOM)
+    assert np.array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.tiff"])
+def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, name):
+    levels = np.random.default_rng(5).integers(0, 1 << 16, (9, 7), dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / name)
+    expected = np.repeat((levels >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    assert np.array_equal(read_image(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "F"])
+def test_every_mode_gives_three_channels(tmp_path, mode):
+    path = tmp_path / ("picture.png" if mode in ("1", "L", "LA", "P", "RGBA") else "picture.tiff")
+    try:
+        Image.fromarray(RANDOM).convert(mode).save(path)
+    except (OSError, ValueError):
+        pytest.skip("Pillow does not write this mode")
+    picture = read_image(path)
+    assert picture.shape == (9, 7, 3) and picture.dtype == np.uint8
+    if mode in ("L", "LA"):
+        grey = np.asarray(Image.fromarray(RANDOM).convert("L"))
+        assert np.array_equal(picture, np.repeat(grey[:, :, None], 3, axis=2))
+
+
+def test_a_palette_with_a_transparent_colour(tmp_path):
+    palette = Image.fromarray(RANDOM).quantize(8)
+    palette.save(tmp_path / "picture.png", transparency=3)
+    assert np.array_equal(read_image(tmp_path / "picture.png"), np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "WEBP"])
+def test_damaged_files_are_values_not_exceptions(tmp_path, kind, seed):
+    random = np.random.default_rng(seed)
+    Image.fromarray(RANDOM).save(tmp_path / "whole", kind)
+    for _ in range(30):
+        content = bytearray((tmp_path / "whole").read_bytes())
+        for place in random.integers(0, len(content), 4):
+            content[place] = random.integers(256)
+        path = tmp_path / "damaged"
+        path.write_bytes(content[: random.integers(1, 2 * len(content))])
+        assert isinstance(read_image(path), np.ndarray | UnreadableImage)
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    assert read_image(tmp_path / "none.jpg") == UnreadableImage("none.jpg", "the file is missing")
+
+
+def write_broken_images(folder):
+    Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / "whole.jpg")
+    data = (folder / "whole.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(data[: len(data) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not a image")
+    Image.open(folder / "whole.jpg").save(folder / "whole.png")
+    data = (folder / "whole.png").read_bytes()
+    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
+    (folder / "damaged.png").write_bytes(data[:100] + bytes(64) + data[164:])
+    return ["truncated.jpg", "empty.jpg", "text.jpg", "truncated.png", "damaged.png", "missing.jpg"]
+
+
+def test_unreadable_images_are_values_not_exceptions(tmp_path):
+    for name in write_broken_images(tmp_path):
+        image = read_image(tmp_path / name)
+        assert isinstance(image, UnreadableImage) and image.file_name == name and image.reason
+
+
+@pytest.mark.parametrize("bytes_kept", [0, 4_000, 1 << 30])
+def test_a_cache_gives_the_same_images_whatever_it_keeps(tmp_path, bytes_kept):
+    rng = np.random.default_rng(3)
+    pixels = [rng.integers(0, 255, (*shape, 3), dtype=np.uint8) for shape in [(30, 40), (20, 20), (30, 40)]]
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    cache = ImageCache([tmp_path / f"{n}.png" for n in range(3)], "reading", bytes_kept)
+    assert cache.shapes == [(30, 40), (20, 20), (30, 40)]
+    assert np.array_equal(cache.read([2, 0]), np.stack([pixels[2], pixels[0]]))
+
+
+def test_a_cache_notes_failures_and_refuses_an_image_that_vanished(tmp_path):
+    names = write_broken_images(tmp_path)
+    cache = ImageCache([tmp_path / "whole.jpg", *(tmp_path / name for name in names)], "reading", bytes_kept=0)
+    assert cache.shapes[0] == (64, 64) and [item.file_name for item in cache.shapes[1:]] == names
+    (tmp_path / "whole.jpg").unlink()
+    with pytest.raises(WorkbenchError, match=r"whole\.jpg.*missing"):
+        cache.read([0])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_images_are_decoded_a_few_batches_ahead_and_in_order(tmp_path, threads):
+    for number in range(12):
+        Image.fromarray(np.full((4, 5, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "7.png").write_text("no image")
+    asked = []
+
+    def batches():
+        for start in range(0, 12, 2):
+            asked.append(start)
+            yield range(start, start + 2)
+
+    for place, (batch, images) in enumerate(decoded(batches(), lambda b: [tmp_path / f"{n}.png" for n in b], threads)):
+        assert len(asked) <= place + 4
+        for number, image in zip(batch, images, strict=True):
+            assert isinstance(image, UnreadableImage) if number == 7 else (image == number).all()
+    assert asked == list(range(0, 12, 2))
+    assert decoding_threads(torch.device("cpu")) == 2 <= decoding_threads(torch.device("cuda")) <= 8

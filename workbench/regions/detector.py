@@ -1,0 +1,242 @@
+"""Pre-training of the region encoder: classification of annotated boxes of the most frequent classes only."""
+
+import itertools
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import roi_align
+
+from workbench.progress import track
+from workbench.randomness import derived_seed, generator
+from workbench.regions.config import DetectorConfig
+from workbench.regions.detector_batches import BACKGROUND, Examples, ImageBatch, randomly_changed
+from workbench.regions.vgg import BINS, STRIDE, VGGNetwork
+from workbench.regions.vgg_checkpoint import save_detector
+from workbench.scenes.annotations import Annotations, read_annotations
+from workbench.scenes.bands import count_classes
+from workbench.training import TrainingEdge, forget_state, train
+
+DETECTOR_FILE = "detector.safetensors"
+# conv2_1: at full resolution the normalisations of conv1 cost as much as all others and help little.
+FIRST_NORMALISED = 5
+LINES_OF_LOG = 400
+
+
+def pretrain_detector(
+    folder: Path,
+    *,
+    scenes: Path,
+    image_folder: Path | None = None,
+    config: DetectorConfig | None = None,
+    edge: TrainingEdge | None = None,
+) -> dict[str, Any]:
+    """Train a Fast R-CNN style box classifier from scratch and write ``detector.safetensors`` and ``log.jsonl``.
+
+    Only boxes of the most frequent object classes of the train split are examples, and random boxes are background, as
+    VG's 150-class detector knows a fraction of GQA's 1,703 classes. A killed run resumes to the same weights.
+    """
+    config, folder = config or DetectorConfig(), Path(folder)
+    annotations = read_annotations(scenes, "train", image_folder)
+    names, label_of_class = frequent_classes(annotations, config.classes)
+    torch.manual_seed(derived_seed(config.seed, "detector initialisation"))
+    vgg = VGGNetwork(config.width, short_side=config.short_side, longest_side=config.longest_side)
+    network = DetectorInTraining(vgg, len(names), config.dropout).to(memory_format=torch.channels_last)
+    examples = Examples(annotations, label_of_class, config.batch_images)
+    batches = _Batches(examples, config)
+    steps = config.epochs * batches.per_epoch
+    training = replace(config.training, steps=steps, seed=config.seed, warm_up_steps=round(config.warm_up * steps))
+    edge = replace(edge or TrainingEdge(), name="the detector")
+    trained = train(_Objective(network), batches, folder, training, log_every=max(1, steps // LINES_OF_LOG), edge=edge)
+    network.fold()
+    metrics = {
+        "classes": names,
+        "epochs": config.epochs,
+        "seconds": trained.seconds,
+        "final_loss": float(np.mean([line["loss"] for line in trained.log[-len(trained.log) // config.epochs :]])),
+        "unreadable_images": [vars(image) for image in examples.unreadable],
+    } | _accuracy(vgg, network.cls_score, read_annotations(scenes, "val", image_folder), label_of_class)
+    save_detector(
+        folder / DETECTOR_FILE,
+        vgg,
+        details={"classes": names, "pretraining": asdict(config), "metrics": metrics},
+        extra={f"Box_Outs.cls_score.{key}": value for key, value in network.cls_score.state_dict().items()},
+    )
+    forget_state(folder)
+    return metrics
+
+
+def frequent_classes(annotations: Annotations, classes: int) -> tuple[list[str], np.ndarray]:
+    """Names of the most frequent object classes (as subject or object), and each class's label.
+
+    Labels (C,) int64: 1 and up in order of falling frequency, -1 for classes that are not learned.
+    """
+    counts = count_classes(annotations.relations, annotations.vocabulary).objects
+    order = np.argsort(-counts, kind="stable")[:classes]
+    order = order[counts[order] > 0]
+    labels = np.full(len(counts), -1, dtype=np.int64)
+    labels[order] = np.arange(1, len(order) + 1)
+    return [annotations.vocabulary.objects[index] for index in order], labels
+
+
+class DetectorInTraining(nn.Module):
+    """A region encoder with a normalisation after nearly every layer, and a classifier on top.
+
+    VGG-16 has no normalisation layers and learns slowly from scratch without them. A normalisation that follows a
+    linear layer is itself linear at evaluation, so ``fold`` can write both into the encoder's layer: the result has
+    exactly VGG-16's layers. Shares its layers with ``vgg``.
+    """
+
+    def __init__(self, vgg: VGGNetwork, classes: int, dropout: float):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for place, layer in enumerate(vgg.convs):
+            layers.append(layer)
+            if isinstance(layer, nn.Conv2d) and place >= FIRST_NORMALISED:
+                layers.append(nn.BatchNorm2d(layer.out_channels))
+        self.config = vgg.config
+        self.convs = nn.Sequential(*layers)
+        self.fc6, self.fc7 = vgg.heads[0], vgg.heads[3]
+        self.norm6, self.norm7 = nn.BatchNorm1d(vgg.dimension), nn.BatchNorm1d(vgg.dimension)
+        self.dropout = nn.Dropout(dropout)
+        self.cls_score = nn.Linear(vgg.dimension, classes + 1)
+        nn.init.normal_(self.cls_score.weight, std=0.01)
+        nn.init.zeros_(self.cls_score.bias)
+
+    def forward(self, images: Tensor, boxes: list[Tensor]) -> Tensor:
+        """Logits (n, classes + 1), background first."""
+        pooled = pooled_regions(self.convs(images), boxes, BINS, 1 / STRIDE).flatten(1)  # (n, C * 49)
+        hidden = self.dropout(torch.relu(self.norm6(self.fc6(pooled))))
+        features = self.norm7(self.fc7(hidden))  # (n, D), signed
+        return self.cls_score(torch.relu(features))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Write the normalisations, as they act at evaluation, into the encoder's layers."""
+        pairs = [(self.fc6, self.norm6), (self.fc7, self.norm7)]
+        pairs += [(layer, norm) for layer, norm in itertools.pairwise(self.convs) if isinstance(norm, nn.BatchNorm2d)]
+        for layer, norm in pairs:
+            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            layer.weight.mul_(gain.view(-1, *[1] * (layer.weight.dim() - 1)))
+            layer.bias.copy_((layer.bias - norm.running_mean) * gain + norm.bias)
+
+
+class _Objective(nn.Module):
+    """The mean cross-entropy of a batch's boxes."""
+
+    def __init__(self, network: DetectorInTraining):
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: ImageBatch, step: int) -> dict[str, Tensor]:
+        images, boxes, labels = batch.tensors(self.network.config, self.network.fc6.weight.device)
+        return {"cross_entropy": functional.cross_entropy(self.network(images, boxes).float(), labels)}
+
+
+class _Batches:
+    """The images of a step with their training boxes, a function of (seed, step)."""
+
+    def __init__(self, examples: Examples, config: DetectorConfig):
+        self._examples, self._config = examples, config
+        self._epoch, self._plan = -1, []
+
+    @cached_property
+    def per_epoch(self) -> int:
+        """Steps of an epoch: shapes are cut into batches each by itself, so that every epoch has as many."""
+        return len(self._examples.plan())
+
+    def __call__(self, step: int, part: int, parts: int) -> ImageBatch:
+        """One of ``parts`` shares of the step's images."""
+        epoch, number = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._plan = self._examples.plan(generator(self._config.seed, "detector order", epoch))
+            self._epoch = epoch
+        # The last batch of a shape may have fewer images than there are shares.
+        images = (
+            np.array_split(self._plan[number], parts)[part] if len(self._plan[number]) >= parts else self._plan[number]
+        )
+        rng = generator(self._config.seed, "detector boxes", step, part)
+        return randomly_changed(rng, self._examples.read(images), self._config.boxes)
+
+
+def pooled_regions(feature_map: Tensor, boxes: list[Tensor], bins: int, spatial_scale: float) -> Tensor:
+    """RoIAlign as two small matrix products: torchvision's numbers (reference 2.2), several times faster on a CPU.
+
+    ``feature_map`` (B, C, h, w); ``boxes`` B tensors (n_i, 4) xyxy in pixels of the image, which ``spatial_scale``
+    brings to the map. Returns (n, C, bins, bins), equal to ``torchvision.ops.roi_align`` with ``sampling_ratio=-1,
+    aligned=False``. On a GPU it is that operator.
+    """
+    if feature_map.device.type != "cpu":
+        return roi_align(feature_map, boxes, bins, spatial_scale, sampling_ratio=-1, aligned=False)
+    xyxy = torch.cat(list(boxes)) * spatial_scale  # (n, 4), map units
+    height, width = feature_map.shape[2:]
+    # A cell's value is a mean over a grid of bilinear samples, so its weights are an outer product of rows and columns.
+    columns = _sample_weights(xyxy[:, 0], xyxy[:, 2], bins, width).to(feature_map.dtype)  # (n, bins, w)
+    rows = _sample_weights(xyxy[:, 1], xyxy[:, 3], bins, height).to(feature_map.dtype)  # (n, bins, h)
+    counts = [len(own) for own in boxes]
+    pooled = [_weighted(*own) for own in zip(feature_map, rows.split(counts), columns.split(counts), strict=True)]
+    return torch.cat(pooled).permute(0, 3, 1, 2)  # (n, bins, bins, C) -> (n, C, bins, bins)
+
+
+def _weighted(feature_map: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    channels, height, width = feature_map.shape
+    count, bins = rows.shape[:2]
+    by_row = feature_map.permute(1, 2, 0).reshape(height, width * channels)
+    strips = rows.reshape(count * bins, height) @ by_row  # (n * bins, w * C)
+    return columns.unsqueeze(1) @ strips.view(count, bins, width, channels)  # (n, bins, bins, C)
+
+
+def _sample_weights(low: Tensor, high: Tensor, bins: int, size: int) -> Tensor:
+    """Weight (n, bins, size) of each map position in each bin, along one axis.
+
+    ``low`` and ``high`` (n,) in map units. A box is at least one position long; a bin has ceil(length / bins)
+    equally spaced samples; a sample beyond the map by more than one position counts as zero, a nearer one is moved
+    to the border.
+    """
+    length = (high - low).clamp(min=1.0)
+    samples = torch.ceil(length / bins)  # (n,)
+    most = int(samples.max()) if len(samples) else 0
+    number = torch.arange(most, dtype=low.dtype)
+    offset = (number + 0.5) / samples[:, None]  # (n, most), in bins
+    bin_start = torch.arange(bins, dtype=low.dtype)
+    place = low[:, None, None] + (bin_start[:, None] + offset[:, None, :]) * (length / bins)[:, None, None]
+    counts = (number < samples[:, None])[:, None, :] & (place >= -1) & (place <= size)
+    place = place.clamp(0, size - 1)  # (n, bins, most)
+    positions = torch.arange(size, dtype=low.dtype)
+    near = (1 - (place[..., None] - positions).abs()).clamp(min=0)  # (n, bins, most, size)
+    return (near * counts[..., None]).sum(dim=2) / samples[:, None, None]
+
+
+def score_boxes(vgg: VGGNetwork, cls_score: nn.Linear, images: Tensor, boxes: list[Tensor]) -> Tensor:
+    """Logits (n, classes + 1) of a folded detector."""
+    return cls_score(torch.relu(vgg(images, boxes)))
+
+
+@torch.inference_mode()
+def _accuracy(vgg: VGGNetwork, cls_score: nn.Linear, val: Annotations, label_of_class: np.ndarray) -> dict[str, Any]:
+    """Top-1 accuracy of the folded detector on annotated boxes of the learned classes, background left out."""
+    device = next(vgg.parameters()).device
+    vgg.eval()
+    examples = Examples(val, label_of_class, batch_images=32)
+    hits, truth = [], []
+    for images in track(examples.plan(), "validating the detector"):
+        batch = examples.read(images)
+        learned = [own > BACKGROUND for own in batch.labels]
+        for values in (batch.boxes, batch.labels):
+            values[:] = [own[use] for own, use in zip(values, learned, strict=True)]
+        prepared, boxes, labels = batch.tensors(vgg.config, device)
+        predicted = 1 + score_boxes(vgg, cls_score, prepared, boxes)[:, 1:].argmax(dim=1)
+        truth.append(labels.cpu().numpy())
+        hits.append((predicted == labels).cpu().numpy())
+    hit, label = np.concatenate(hits), np.concatenate(truth)
+    return {
+        "val_boxes": len(label),
+        "val_top1_accuracy": float(hit.mean()),
+        "val_class_mean_accuracy": float(np.mean([hit[label == one].mean() for one in np.unique(label)])),
+        "val_most_frequent_class_share": float(np.bincount(label).max() / len(label)),
+    }

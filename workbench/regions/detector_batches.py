@@ -1,0 +1,156 @@
+"""Batches for the detector's pre-training: images of one shape with boxes and labels, changed at random."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.errors import WorkbenchError
+from workbench.regions.config import BoxConfig
+from workbench.regions.images import ImageCache, UnreadableImage
+from workbench.regions.vgg import VGGConfig, batches_of_equal_shape, prepare, scaled_boxes
+from workbench.scenes.annotations import Annotations
+
+BACKGROUND = 0
+BACKGROUND_IOU = 0.3
+CANDIDATES_PER_BACKGROUND_BOX = 8
+SMALLEST_SIDE = 4.0
+
+
+@dataclass
+class ImageBatch:
+    """Images (B, H, W, 3) of one shape, blue, green, red, and for each its boxes (n_i, 4) xyxy and labels (n_i,)."""
+
+    bgr: np.ndarray
+    boxes: list[np.ndarray]
+    labels: list[np.ndarray]
+
+    def tensors(self, config: VGGConfig, device: torch.device) -> tuple[Tensor, list[Tensor], Tensor]:
+        """What the network takes: images (B, 3, h, w), scaled boxes of each image, labels of all boxes (n,)."""
+        images, scale = prepare(torch.from_numpy(self.bgr).to(device), config)
+        boxes = [scaled_boxes(xyxy, scale).to(device) for xyxy in self.boxes]
+        return images, boxes, torch.from_numpy(np.concatenate(self.labels)).to(device)
+
+
+class Examples:
+    """The readable images of a split that have a box of a learned class, with all their boxes and labels."""
+
+    def __init__(self, annotations: Annotations, label_of_class: np.ndarray, batch_images: int):
+        self.batch_images = batch_images
+        paths = [annotations.image_path(index) for index in range(len(annotations.images))]
+        self._images = ImageCache(paths, f"reading {annotations.split} images")
+        shapes = self._images.shapes
+        self.unreadable = [shape for shape in shapes if isinstance(shape, UnreadableImage)]
+        labels = label_of_class[annotations.boxes["object_class"].to_numpy()]
+        start = np.searchsorted(annotations.boxes["image"].to_numpy(), np.arange(1, len(shapes)))
+        self._boxes = np.split(annotations.boxes_xyxy().astype(np.float64), start)
+        self._labels = np.split(labels, start)
+        readable = np.array([not isinstance(shape, UnreadableImage) for shape in shapes])
+        self.images = np.flatnonzero(readable & [(own > BACKGROUND).any() for own in self._labels])
+        if not len(self.images):
+            raise WorkbenchError(
+                f"{annotations.image_folder}: no readable image of split {annotations.split!r} has a box of a class "
+                "to be learned. Give the folder that holds the images, or more classes."
+            )
+
+    def plan(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+        """Batches of one epoch: images of one shape, shuffled where there is a generator."""
+        images = self.images if rng is None else rng.permutation(self.images)
+        shapes = [self._images.shapes[index] for index in images]
+        batches = [images[members] for members in batches_of_equal_shape(shapes, self.batch_images)]
+        return batches if rng is None else [batches[place] for place in rng.permutation(len(batches))]
+
+    def read(self, images: np.ndarray) -> ImageBatch:
+        """The images of one batch, unchanged, with all annotated boxes."""
+        bgr = self._images.read(images)[..., ::-1]
+        return ImageBatch(
+            np.ascontiguousarray(bgr), [self._boxes[i] for i in images], [self._labels[i] for i in images]
+        )
+
+
+def randomly_changed(rng: np.random.Generator, batch: ImageBatch, config: BoxConfig) -> ImageBatch:
+    """Half of the images mirrored, all with other colours, and training boxes drawn around the annotated ones."""
+    shape = batch.bgr.shape[1:3]
+    mirrored = rng.random(len(batch.bgr)) < 0.5
+    bgr = colour_changed(rng, batch.bgr, config.colour)
+    bgr[mirrored] = bgr[mirrored, :, ::-1]
+    boxes, labels = [], []
+    for annotated, own, mirror in zip(batch.boxes, batch.labels, mirrored, strict=True):
+        around = flipped(annotated, shape[1]) if mirror else annotated
+        for drawn, values in zip((boxes, labels), training_boxes(rng, around, own, config, shape), strict=True):
+            drawn.append(values)
+    return ImageBatch(bgr, boxes, labels)
+
+
+def jittered(rng: np.random.Generator, box_xyxy: np.ndarray, jitter: float, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes (n, 4) with each side moved independently, kept inside the image of ``shape`` (height, width)."""
+    sides = np.maximum(box_xyxy[:, 2:] - box_xyxy[:, :2], 1.0)
+    moved = box_xyxy + rng.uniform(-jitter, jitter, box_xyxy.shape) * np.tile(sides, 2)
+    return _inside(moved, shape)
+
+
+def background_boxes(
+    rng: np.random.Generator, annotated_xyxy: np.ndarray, count: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Up to ``count`` random boxes (n, 4) with little overlap with any annotated box; fewer where there is no room."""
+    height, width = shape
+    tried = count * CANDIDATES_PER_BACKGROUND_BOX
+    centres = rng.uniform(0, 1, (tried, 2)) * (width, height)
+    halves = rng.uniform(0.05, 0.25, (tried, 2)) * (width, height)
+    candidates = _inside(np.concatenate([centres - halves, centres + halves], axis=1), shape)
+    if len(annotated_xyxy):
+        candidates = candidates[iou(candidates, annotated_xyxy).max(axis=1) < BACKGROUND_IOU]
+    return candidates[:count]
+
+
+def iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """Intersection over union of inclusive boxes, (n, 4) and (m, 4) to (n, m)."""
+    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
+    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
+    shared = np.prod(np.maximum(high - low + 1, 0), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1) for boxes in (first_xyxy, second_xyxy)]
+    return shared / (areas[0][:, None] + areas[1][None, :] - shared)
+
+
+def flipped(box_xyxy: np.ndarray, width: int) -> np.ndarray:
+    """Boxes of the mirrored image: x1' = width - x2 - 1 (reference 1.5)."""
+    return np.stack([width - 1 - box_xyxy[:, 2], box_xyxy[:, 1], width - 1 - box_xyxy[:, 0], box_xyxy[:, 3]], axis=1)
+
+
+def training_boxes(
+    rng: np.random.Generator,
+    box_xyxy: np.ndarray,
+    labels: np.ndarray,
+    config: BoxConfig,
+    shape: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training boxes (n, 4) float32 and labels (n,) of one image.
+
+    ``box_xyxy`` all annotated boxes, ``labels`` their labels: 0 background, 1 and up the classes, -1 for a box of a
+    class that is not learned, which is neither an example nor background.
+    """
+    learned = np.repeat(np.flatnonzero(labels > BACKGROUND), config.copies)
+    objects = jittered(rng, box_xyxy[learned], config.jitter, shape)
+    background = background_boxes(rng, box_xyxy, config.background, shape)
+    boxes = np.concatenate([objects, background]).astype(np.float32)
+    return boxes, np.concatenate([labels[learned], np.full(len(background), BACKGROUND)])
+
+
+def colour_changed(rng: np.random.Generator, images: np.ndarray, colour: float) -> np.ndarray:
+    """Images (B, H, W, 3) with a random gain and offset for each image and channel, float32 in 0 to 255."""
+    count = len(images)
+    gain = (1 + rng.uniform(-colour, colour, (count, 1, 1, 3))).astype(np.float32)
+    offset = (128 * rng.uniform(-colour, colour, (count, 1, 1, 1))).astype(np.float32)
+    changed = images * gain
+    changed += offset
+    return np.clip(changed, 0, 255, out=changed)
+
+
+def _inside(box_xyxy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    height, width = shape
+    limits = np.array([width - 1, height - 1], dtype=np.float64)
+    # Annotated boxes may reach outside or be thin; a training box needs some pixels of the image.
+    low = np.clip(box_xyxy[:, :2], 0, np.maximum(limits - SMALLEST_SIDE, 0))
+    high = np.minimum(np.maximum(box_xyxy[:, 2:], low + SMALLEST_SIDE), limits)
+    return np.concatenate([low, high], axis=1)

@@ -1,0 +1,186 @@
+"""Region encoders: what turns boxes of an image into features, and the registry in which new ones are put."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.devices import chosen_device
+from workbench.errors import WorkbenchError
+from workbench.regions.config import ExtractionConfig
+from workbench.regions.vgg import (
+    STRIDE,
+    VGGNetwork,
+    batches_of_equal_shape,
+    prepare,
+    resize_scale,
+    resized_shape,
+    scaled_boxes,
+)
+from workbench.regions.vgg_checkpoint import open_detector
+from workbench.registry import Registry
+
+# Keeps conv1_2 of a batch near 1 GB at width 1; smaller widths have room for more.
+PIXELS_PER_BATCH = 4_000_000
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class RegionEncoder:
+    """What turns boxes of an image into features. A new one derives from this, or has ``name``, ``dimension`` and
+    ``__call__`` like it.
+
+    ``name`` tells it from all others (say what weights it has): features of two encoders are never mixed. ``support``
+    is "rectified" where no number is ever negative, as after a ReLU, else "signed".
+    """
+
+    name: str
+    dimension: int
+    support: str = "signed"
+
+    def __call__(self, image: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Features (n, D) float32 of the boxes of one image.
+
+        ``image`` (H, W, 3) uint8, red, green, blue; ``boxes_xyxy`` (n, 4) float32, x1, y1, x2, y2 in its pixels with
+        both corners inside, though an annotated box may reach out of the image or be a pixel wide.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it encodes boxes: define __call__.")
+
+    @property
+    def identity(self) -> str:
+        """What is recorded beside the features: the name, and a hash of the weights of a torch module."""
+        return f"{self.name} weights_sha256={weights_digest(self)}" if isinstance(self, nn.Module) else self.name
+
+    def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Features of the boxes of several images; where one product over all of them is faster, define it too."""
+        return [self(image, own) for image, own in zip(images, boxes_xyxy, strict=True)]
+
+    def refusal(self, height: int, width: int) -> str:
+        """Why it has no use for an image of this size, which is left out then; empty where it has."""
+        return ""
+
+
+Maker = Callable[[Path | None, ExtractionConfig, torch.device], RegionEncoder]
+# Name to an encoder, its class, or a function that makes one for (detector's checkpoint or None, config, device).
+ENCODERS: Registry[RegionEncoder | type[RegionEncoder] | Maker] = Registry("encoder")
+
+
+def chosen_encoder(config: ExtractionConfig, detector: Path | None = None) -> RegionEncoder:
+    """The encoder that ``config.encoder`` names or is; WorkbenchError where it is none."""
+    found = ENCODERS.resolve(config.encoder)
+    if isinstance(found, type):
+        found = found()
+    elif callable(found) and not hasattr(found, "dimension"):
+        found = found(detector, config, chosen_device(config.device))
+    if isinstance(found, RegionEncoder):
+        return found
+    if not (callable(found) and hasattr(found, "dimension") and hasattr(found, "name")):
+        raise WorkbenchError(
+            f"encoder {config.encoder!r}: expected an object with name, dimension and __call__(image, boxes_xyxy), its "
+            "class, or a function of (detector, config, device) that returns one; see docs/own-encoder.md."
+        )
+    return _Wrapped(found)
+
+
+def checked_features(encoder: RegionEncoder, features: np.ndarray, boxes: int, image: Path) -> np.ndarray:
+    """Features as they came; WorkbenchError where an encoder returned another shape than (boxes, dimension)."""
+    if np.shape(features) != (boxes, encoder.dimension):
+        raise WorkbenchError(
+            f"{image}: the encoder {encoder.name!r} returned features of shape {np.shape(features)}, "
+            f"expected {(boxes, encoder.dimension)}."
+        )
+    return features
+
+
+class _Wrapped(RegionEncoder):
+    """An encoder that does not derive from `RegionEncoder`."""
+
+    def __init__(self, encoder: Any):
+        self._encoder, self.name, self.dimension = encoder, str(encoder.name), int(encoder.dimension)
+        self.support = getattr(encoder, "support", "signed")
+
+    def __call__(self, image: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
+        return self._encoder(image, boxes_xyxy)
+
+    @property
+    def identity(self) -> str:
+        if isinstance(self._encoder, nn.Module):
+            return f"{self.name} weights_sha256={weights_digest(self._encoder)}"
+        return getattr(self._encoder, "identity", self.name)
+
+
+class VGGEncoder(RegionEncoder):
+    """VGG-16 Fast R-CNN: fc7 before its ReLU of each box, one product over all boxes of images of one shape."""
+
+    def __init__(self, network: VGGNetwork, config: ExtractionConfig, device: torch.device):
+        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.name, self.dimension = "vgg16", network.dimension
+        self._identity = network.identity  # takes a second to compute
+        self._device, self._batch_images = device, config.batch_images
+        precision = config.precision
+        if precision == "auto":
+            precision = "float32" if device.type == "cpu" else "bfloat16"
+        self._dtype = PRECISIONS[precision]
+
+    @property
+    def identity(self) -> str:
+        """Architecture, preparation of images, and a hash of the weights."""
+        return self._identity
+
+    def __call__(self, image: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Features (n, D) float32 of the boxes of one image."""
+        return self.encode([image], [boxes_xyxy])[0]
+
+    def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Images of one shape after resizing go together; equal boxes of an image are computed once."""
+        prepared, scales = zip(*map(self._prepared, images), strict=True)
+        features: list[np.ndarray] = [np.empty(0)] * len(images)
+        pixels = int(PIXELS_PER_BATCH / self.network.config.width)
+        for members in batches_of_equal_shape([image.shape[2:] for image in prepared], self._batch_images, pixels):
+            own = [np.unique(boxes_xyxy[member], axis=0, return_inverse=True) for member in members]
+            scaled = [scaled_boxes(xyxy, scales[m]).to(self._device) for m, (xyxy, _) in zip(members, own, strict=True)]
+            rows = self._features(torch.cat([prepared[member] for member in members]), scaled)
+            split = np.split(rows, np.cumsum([len(xyxy) for xyxy in scaled])[:-1])
+            for member, distinct, (_, place) in zip(members, split, own, strict=True):
+                features[member] = distinct[place.reshape(-1)]
+        return features
+
+    def refusal(self, height: int, width: int) -> str:
+        """An image that is narrower than one position of the feature map after resizing."""
+        config = self.network.config
+        shape = resized_shape(height, width, resize_scale(height, width, config.short_side, config.longest_side))
+        if min(shape) >= STRIDE:
+            return ""
+        return f"{height} x {width} pixels are {shape[0]} x {shape[1]} for the network: too narrow"
+
+    def _prepared(self, image: np.ndarray) -> tuple[Tensor, float]:
+        bgr = torch.as_tensor(image).to(self._device, non_blocking=True).flip(-1)
+        return prepare(bgr[None], self.network.config)
+
+    def _features(self, images: Tensor, boxes: list[Tensor]) -> np.ndarray:
+        half = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=half):
+            return self.network(images, boxes).float().cpu().numpy()  # (n, D)
+
+
+@ENCODERS.register("vgg16")
+def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device) -> VGGEncoder:
+    """The region encoder of a detector's checkpoint; sides that are given replace the checkpoint's."""
+    if detector is None:
+        raise WorkbenchError("the encoder 'vgg16' needs a detector: pre-train one, or give the path of a checkpoint.")
+    sides = {"short_side": config.short_side, "longest_side": config.longest_side}
+    sides = {name: value for name, value in sides.items() if value is not None}
+    network, _ = open_detector(detector, imagenet=config.imagenet, **sides)
+    return VGGEncoder(network, config, device)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """32 hexadecimal digits of a SHA-256 of a module's weights and their names."""
+    digest = hashlib.sha256()
+    for key, weight in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy())
+    return digest.hexdigest()[:32]

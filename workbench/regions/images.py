@@ -1,0 +1,127 @@
+"""Image files: decoding them, and decoding many a little ahead of their use."""
+
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from workbench.errors import WorkbenchError
+from workbench.progress import track
+
+BATCHES_AHEAD = 3
+THREADS = 2
+MOST_THREADS = 8
+BYTES_KEPT = 1 << 30
+# Pillow's decoders raise all of these for broken files; what they have in common is that the file is at fault.
+FAULTS = (
+    *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
+    *(KeyError, IndexError, TypeError, OverflowError, struct.error, zlib.error),
+)
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that could not be decoded whole, or that an encoder has no use for, and why."""
+
+    file_name: str
+    reason: str
+
+
+def read_image(path: Path) -> np.ndarray | UnreadableImage:
+    """Decode an image to (H, W, 3) uint8, red, green, blue.
+
+    A missing, truncated or foreign file comes back as an ``UnreadableImage``. The decoder is Pillow, turned upright by
+    the EXIF note as OpenCV does; a JPEG's pixels can differ from OpenCV's by a few grey levels where the two are built
+    on different JPEG libraries. Grey levels are repeated, of 16 bits the upper eight are taken, transparency is
+    ignored; of a file of several images it is the first.
+    """
+    try:
+        with Image.open(path) as file:
+            return _rgb(ImageOps.exif_transpose(file))
+    except FAULTS as error:
+        reason = "the file is missing" if isinstance(error, FileNotFoundError) else str(error)
+        return UnreadableImage(Path(path).name, reason or type(error).__name__)
+
+
+def decoding_threads(device: torch.device, processes: int = 1) -> int:
+    """How many threads decode images for one of ``processes`` that compute.
+
+    A GPU asks for more images than two threads can decode; on a CPU the network takes a hundred times as long as the
+    decoder, which would only take its cores away.
+    """
+    if device.type == "cpu":
+        return THREADS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(np.clip(cores // processes, THREADS, MOST_THREADS))
+
+
+def decoded(
+    batches: Iterable[Batch], paths_of: Callable[[Batch], Sequence[Path]], threads: int
+) -> Iterator[tuple[Batch, list[np.ndarray | UnreadableImage]]]:
+    """Each batch with its decoded images, in the order of ``batches``, which is read a few batches ahead."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+        ahead: deque[tuple[Batch, list[Future]]] = deque()
+        for batch in batches:
+            ahead.append((batch, [pool.submit(read_image, path) for path in paths_of(batch)]))
+            if len(ahead) > BATCHES_AHEAD:
+                yield _results(ahead.popleft())
+        while ahead:
+            yield _results(ahead.popleft())
+
+
+class ImageCache:
+    """The images of ``paths``, decoded when asked for, of which as many are kept as fit in ``bytes_kept``.
+
+    ``shapes`` has each one's height and width, or why it cannot be read: all of them are decoded once at the start.
+    """
+
+    def __init__(self, paths: Sequence[Path], description: str, bytes_kept: int = BYTES_KEPT):
+        self.paths = [Path(path) for path in paths]
+        self._room, self._kept = bytes_kept, {}
+        with ThreadPoolExecutor(THREADS) as pool:
+            images = track(pool.map(read_image, self.paths), description, len(self.paths))
+            self.shapes = [self._noted(index, image) for index, image in enumerate(images)]
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Images (B, H, W, 3) uint8 of one shape; WorkbenchError for one that cannot be read (any more)."""
+        return np.stack([self._kept[index] if index in self._kept else self._again(index) for index in indices])
+
+    def _noted(self, index: int, image: np.ndarray | UnreadableImage) -> tuple[int, int] | UnreadableImage:
+        if isinstance(image, UnreadableImage):
+            return image
+        if image.nbytes <= self._room:
+            self._room -= image.nbytes
+            self._kept[index] = image
+        return image.shape[:2]
+
+    def _again(self, index: int) -> np.ndarray:
+        image = read_image(self.paths[index])
+        if isinstance(image, UnreadableImage):
+            raise WorkbenchError(
+                f"{self.paths[index]}: the image cannot be read ({image.reason}). Restore it and run again."
+            )
+        return image
+
+
+def _results(pending: tuple[Batch, list[Future]]) -> tuple[Batch, list[np.ndarray | UnreadableImage]]:
+    batch, images = pending
+    return batch, [image.result() for image in images]
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would clip 16 bits at 255.
+        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
