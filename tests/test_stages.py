@@ -267,7 +267,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run, build):
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b"])
 def test_names_that_are_no_folders_are_refused(run, build, name):
-    for call in (lambda: Run.open(name, run.root), lambda: run.stage(name, build), lambda: run.find("a", name)):
+    for call in (lambda: Run.open(name, root=run.root), lambda: run.stage(name, build), lambda: run.find("a", name)):
         with pytest.raises(WorkbenchError, match="name"):
             call()
 
@@ -302,3 +302,25 @@ def test_imported_features_are_a_stage_of_no_run(run, build, tmp_path):
     (source / "rows.npz").write_bytes(b"2")
     with pytest.raises(WorkbenchError, match="--replace"):
         import_stage("clip", build, root=run.root, source=source)
+
+
+def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
+    root = run.root
+    imported = import_stage("vrd", build, root=root)
+    assert not run.folder.exists()
+    opened = Run.open("trial", data="vrd", images="data/raw/images", root=root)
+    assert Run.open("trial", root=root) == opened and (opened.data, run.data) == ("vrd", "")
+    assert opened.features == imported and opened.text == imported / "text"
+    assert opened.images == root / "data/raw/images" and opened.path("/elsewhere") == Path("/elsewhere")
+    with pytest.raises(WorkbenchError, match="works on the data 'vrd', not on 'gqa'"):
+        Run.open("trial", data="gqa", root=root)
+
+
+def test_images_of_imported_data_are_where_its_source_says(run, build):
+    imported = import_stage("vrd", build, root=run.root)
+    opened = Run.open("trial", data="vrd", root=run.root)
+    assert opened.images is None
+    (imported / "source.json").write_text('{"images": "/data/images"}')
+    assert opened.images == Path("/data/images")
+    scenes = Run.open("other", root=run.root).stage("scenes", build)
+    assert Run.open("other", root=run.root).images == scenes / "images"

@@ -11,13 +11,13 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
-from workbench.folders import MANIFEST, Replace, built_folder, partial_folder, stored_manifest
+from workbench.folders import MANIFEST, REPLACE_VARIABLE, Replace, built_folder, partial_folder, stored_manifest
 from workbench.identity import described, has_influence, influences, sha256_of_json, without_nan
 from workbench.launching import shared_by_processes
 from workbench.loaded_code import check_loaded
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
-METRICS, IMPORTED = "metrics", "imported"
+METRICS, IMPORTED, INPUTS, SOURCE = "metrics", "imported", "inputs.json", "source.json"
 # No result depends on the code that keeps results.
 WITHOUT_INFLUENCE = True
 
@@ -66,20 +66,62 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's artefacts, ``data/runs/<name>/<stage>/<variant>/`` under the project's root."""
+    """One run's artefacts, ``data/runs/<name>/<stage>/<variant>/`` under the project's root, and what it works on.
+
+    ``data`` is the name of imported features or an added data set, empty where the run makes its own; ``image_folder``
+    is where its images are, empty where they lie with its scenes or data.
+    """
 
     name: str
     root: Path
+    data: str = ""
+    image_folder: str = ""
 
     @classmethod
-    def open(cls, name: str, root: Path | None = None) -> "Run":
-        """The run called ``name``; nothing is created until a stage is."""
-        return cls(checked_name("run", name), project_root(root))
+    def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
+        """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once."""
+        run = cls(checked_name("run", name), project_root(root))
+        record = run.folder / INPUTS
+        kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
+        if data and kept["data"] not in ("", data) and not os.environ.get(REPLACE_VARIABLE):
+            raise WorkbenchError(
+                f"run {name!r} works on the data {kept['data']!r}, not on {data!r}. Open another run for it, or run "
+                "with --replace."
+            )
+        asked = {"data": data or kept["data"], "images": str(images) or kept["images"]}
+        if asked != kept:
+            write_json(record, asked)
+        return cls(run.name, run.root, asked["data"], asked["images"])
 
     @property
     def folder(self) -> Path:
         """The folder of all its stages."""
         return runs_folder(self.root) / self.name
+
+    @property
+    def features(self) -> Stage:
+        """The features that the run works on: imported, added with a data set, or its own."""
+        return self.imported(self.data) if self.data else self.find("features")
+
+    @property
+    def text(self) -> Stage | Path:
+        """The folder of text vectors of the classes of `features`."""
+        return self.imported(self.data) / "text" if self.data else self.find("text")
+
+    @property
+    def images(self) -> Path | None:
+        """The folder of the images, None where there are none."""
+        if self.image_folder:
+            return self.path(self.image_folder)
+        if not self.data:
+            return self.find("scenes") / "images"
+        source = self.imported(self.data) / SOURCE
+        found = read_json(source).get("images") if source.is_file() else None
+        return Path(found) if found else None
+
+    def path(self, text: str) -> Path:
+        """A path as a parameter gives it: relative ones start at the project's folder, wherever the kernel runs."""
+        return self.root / Path(text).expanduser()
 
     def stage(
         self,

@@ -174,7 +174,7 @@ def test_nothing_is_answered_without_the_token_and_nothing_remains(served, tmp_p
 
 def test_what_a_run_was_given_is_looked_at_again(tmp_path):
     (tmp_path / "notebooks").mkdir()
-    run = Run.open("r", tmp_path)
+    run = Run.open("r", root=tmp_path)
     assert recorded_parameter(run, "data") == ""
     notebooks = {"00_a": {"parameters": {"seed": 0}}, "01_b": {"parameters": {"data": "vrd", "seed": 0}}}
     write_json(tmp_path / "reports" / "r" / "run.json", {"notebooks": notebooks})

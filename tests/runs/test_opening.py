@@ -8,7 +8,7 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.runs.importing import import_with_text
-from workbench.runs.opening import chosen_lists, features_of, from_project, opening_line, pictures_of, text_of
+from workbench.runs.opening import chosen_lists, opening_line
 from workbench.stages import Run, import_stage
 
 
@@ -37,11 +37,11 @@ def write_source(folder, rng, dimension=6, text=True):
 def test_imported_features_have_a_text_vector_for_every_class(project):
     source = write_source(project / "source", np.random.default_rng(0))
     import_stage("mine", import_with_text, root=project, source=source)
-    run = Run.open("r", project)
-    text = TextEmbeddings.open(text_of(run, "mine"))
+    run = Run.open("r", data="mine", root=project)
+    text = TextEmbeddings.open(run.text)
     assert text.objects.shape == (3, 6) and text.relations.shape == (2, 6) and text.learned_relations
-    assert features_of(run, "mine").metrics["relations"] == {"train": 8, "val": 8, "test": 8}
-    assert pictures_of(run, "mine") is None
+    assert run.features.metrics["relations"] == {"train": 8, "val": 8, "test": 8}
+    assert run.images is None
 
 
 def test_imported_features_without_any_text_import_all_the_same(project):
@@ -51,23 +51,16 @@ def test_imported_features_without_any_text_import_all_the_same(project):
 
 
 def test_what_is_missing_is_named_with_its_command(project):
-    run = Run.open("r", project)
     with pytest.raises(WorkbenchError, match="workbench features import"):
-        features_of(run, "absent")
-
-
-def test_relative_paths_start_at_the_project(project):
-    run = Run.open("r", project)
-    assert from_project(run, "data/raw") == project / "data" / "raw"
-    assert from_project(run, "/elsewhere").as_posix() == "/elsewhere"
+        _ = Run.open("r", data="absent", root=project).features
 
 
 def test_opening_line_names_run_and_versions(project):
-    assert "run 'r'" in opening_line(Run.open("r", project))
+    assert "run 'r'" in opening_line(Run.open("r", root=project))
 
 
 def test_lists_are_found_by_name_or_path_and_only_where_named(project):
-    run = Run.open("r", project)
+    run = Run.open("r", root=project)
     saved = project / "data" / "lists" / "odd.csv"
     saved.parent.mkdir(parents=True)
     saved.write_text("subject,relation,object\n")

@@ -23,7 +23,7 @@ def asked_tabs() -> "ipywidgets.Tab":
     The file has ``browsers`` (names), ``run``, ``data``, ``images`` and ``root``.
     """
     request = read_json(Path(os.environ[REQUEST_VARIABLE]))
-    run = Run.open(request["run"], Path(request["root"]))
+    run = Run.open(request["run"], root=Path(request["root"]))
 
     def opener(opening: Any) -> Callable[[], "Shown"]:
         return lambda: opening.open(run, request["data"], request["images"])

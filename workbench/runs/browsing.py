@@ -155,7 +155,7 @@ def asked_openings(names: list[str]) -> dict[str, Opening]:
 
 def known_run(name: str, root: Path | None = None) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    run, known = Run.open(name, root), run_names(reports_folder(root), runs_folder(root))
+    run, known = Run.open(name, root=root), run_names(reports_folder(root), runs_folder(root))
     if name not in known:
         raise WorkbenchError(unknown("run", name, known))
     return run

@@ -73,7 +73,7 @@ def renew_report(run: str, root: Path | None = None, inline_plotly: bool = False
     if not (folder / "run.json").is_file():
         known = sorted(path.parent.name for path in folder.parent.glob("*/run.json"))
         raise WorkbenchError(f"{folder}: {unknown('run', run, known)}")
-    write_json(folder / "metrics.json", Run.open(run, root).metrics())
+    write_json(folder / "metrics.json", Run.open(run, root=root).metrics())
     page = write_report(folder, inline_plotly)
     write_overview(folder.parent)
     return page

@@ -1,33 +1,31 @@
-"""What every notebook does first: find its inputs, and say in one line what it runs on."""
+"""What every notebook does first: say in one line what it runs on, and find the lists of triplets that it was given."""
 
 import platform
 from pathlib import Path
 
 import workbench
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
 from workbench.paths import lists_folder
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.relations import RelationTables
 from workbench.stages import Run, Stage
 
-SOURCE_FILE = "source.json"
-
 
 def opening_line(run: Run) -> str:
-    """Versions, device and run folder in one line."""
+    """Versions, device, run folder and data in one line."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    data = f", data {run.data!r}" if run.data else ""
     return (
         f"workbench {workbench.__version__}, Python {platform.python_version()}, torch {torch.__version__} "
-        f"on {device}; run {run.name!r} in {run.folder.relative_to(run.root)}"
+        f"on {device}; run {run.name!r} in {run.folder.relative_to(run.root)}{data}"
     )
 
 
 def features_of(run: Run, data: str) -> Stage:
-    """The features imported, or the data set added, under ``data``; where that is empty, the run's own features."""
-    return run.imported(data) if data else run.find("features")
+    """As ``run.features``, of other data where a name is given."""
+    return run.imported(data) if data else run.features
 
 
 def tables_of(features: Stage) -> dict[str, RelationTables]:
@@ -36,19 +34,13 @@ def tables_of(features: Stage) -> dict[str, RelationTables]:
 
 
 def text_of(run: Run, data: str) -> Stage | Path:
-    """The text folder that belongs to `features_of`."""
-    return run.imported(data) / "text" if data else run.find("text")
+    """As ``run.text``, of other data where a name is given."""
+    return run.imported(data) / "text" if data else run.text
 
 
 def pictures_of(run: Run, data: str, image_folder: str = "") -> Path | None:
-    """The folder of the pictures; None where there are none."""
-    if image_folder:
-        return from_project(run, image_folder)
-    if not data:
-        return run.find("scenes") / "images"
-    source = run.imported(data) / SOURCE_FILE
-    found = read_json(source).get("images") if source.is_file() else None
-    return Path(found) if found else None
+    """As ``run.images``, of other data or another folder where one is given."""
+    return Run(run.name, run.root, data or run.data, image_folder or run.image_folder).images
 
 
 def chosen_lists(run: Run, *, include: str = "", exclude: str = "") -> dict[str, Path]:
@@ -62,7 +54,7 @@ def chosen_lists(run: Run, *, include: str = "", exclude: str = "") -> dict[str,
 
 def _list_path(run: Run, parameter: str, name: str) -> Path:
     folder = lists_folder(run.root)
-    path = from_project(run, name) if name.endswith(".csv") else folder / f"{name}.csv"
+    path = run.path(name) if name.endswith(".csv") else folder / f"{name}.csv"
     if not path.is_file():
         have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
         raise WorkbenchError(
@@ -73,5 +65,5 @@ def _list_path(run: Run, parameter: str, name: str) -> Path:
 
 
 def from_project(run: Run, path: str) -> Path:
-    """A path as a parameter gives it: relative ones start at the project's folder, wherever the kernel runs."""
-    return run.root / Path(path).expanduser()
+    """As ``run.path``."""
+    return run.path(path)
