@@ -49,11 +49,11 @@ def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, eva
     for role in ROLES:
         assert np.array_equal(table[role], test.relations[role])
         assert np.array_equal(table[f"{role}_predicted"], found[role])
-        assert metrics[f"exact_{role}_all"] == pytest.approx(
+        assert metrics[f"exact {role} all"] == pytest.approx(
             100 * balanced_accuracy_score(test.relations[role], found[role])
         )
     json.dumps(metrics, allow_nan=False)
-    assert metrics["rows"] == 150 and metrics["exact_combined_all"] > 30
+    assert metrics["rows"] == 150 and metrics["exact combined all"] > 30
     summary = pd.read_parquet(folder / "summary.parquet")
     assert set(summary["metric"]) == {"exact", "synset"} and len(summary) == 2 * 5 * 4
 

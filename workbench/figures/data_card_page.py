@@ -75,7 +75,7 @@ def _splits_table(card: Mapping[str, Any]) -> dict[str, Any]:
     note = ""
     if card["left_right"]:
         names = ", ".join(map(spelt, card["left_right"]))
-        note = f"A mirrored picture turns these relations false: {names}. Training must not flip it unchanged."
+        note = f"A mirrored image turns these relations false: {names}. Training must not flip it unchanged."
     return {"title": "Splits", "note": note, "columns": ["", *splits], "rows": rows}
 
 

@@ -42,55 +42,55 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
     titles = plain_texts(metrics.values())
-    picture = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.34 / rows)
+    chart = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=0.34 / rows)
     colours, names = [SOURCE_COLOURS.get(name, FLOOR_COLOUR) for name in report.index], plain_texts(report.index, None)
     for number, metric in enumerate(metrics):
         values = report[metric].astype(float)
-        picture.add_bar(
+        chart.add_bar(
             x=names, y=values, marker_color=colours, showlegend=False,
             text=[f"{value:.3g}" for value in values], textposition="outside", textfont_size=SMALL_FONT_PX,
             textangle=0, constraintext="none", cliponaxis=False,
             row=number // columns + 1, col=number % columns + 1,
         )  # fmt: skip
-    picture.update_annotations(font_size=FONT_SIZE_PX)
-    picture.update_xaxes(tickangle=-30, **names_axis(report.index))
-    return picture.update_layout(
+    chart.update_annotations(font_size=FONT_SIZE_PX)
+    chart.update_xaxes(tickangle=-30, **names_axis(report.index))
+    return chart.update_layout(
         title="Generated features beside their floor and two simple baselines", height=110 + 300 * rows, margin_b=110
     )
 
 
 def norm_distribution(norms: dict[str, np.ndarray]) -> go.Figure:
     """Histogram of the Euclidean norms of each sample set; ``norms`` maps a name to (n,) values."""
-    picture = figure(barmode="overlay")
+    chart = figure(barmode="overlay")
     for name, values in norms.items():
-        picture.add_histogram(
+        chart.add_histogram(
             x=values, histnorm="probability", nbinsx=60, opacity=0.55, name=f"{plain_text(name)} ({len(values):,})",
             marker_color=SOURCE_COLOURS.get(name, FLOOR_COLOUR),
         )  # fmt: skip
-    picture.update_xaxes(title="Euclidean norm of the feature")
-    picture.update_yaxes(title="share of rows")
-    return picture.update_layout(title="Norms of real and generated union features")
+    chart.update_xaxes(title="Euclidean norm of the feature")
+    chart.update_yaxes(title="share of rows")
+    return chart.update_layout(title="Norms of real and generated union features")
 
 
 def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
     """Mean and standard deviation of each dimension, real against generated; both (n, D)."""
     use_workbench_style()
-    picture = make_subplots(1, 2, subplot_titles=["mean", "standard deviation"], horizontal_spacing=0.12)
+    chart = make_subplots(1, 2, subplot_titles=["mean", "standard deviation"], horizontal_spacing=0.12)
     for column, statistic in enumerate((np.mean, np.std), start=1):
         x, y = statistic(real, axis=0), statistic(generated, axis=0)
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
-        picture.add_scattergl(
+        chart.add_scattergl(
             x=x, y=y, mode="markers", marker={"size": 4, "color": SOURCE_COLOURS["generated"], "opacity": 0.5},
             showlegend=False, hovertemplate="%{pointNumber}: real %{x:.3g}, generated %{y:.3g}<extra></extra>",
             row=1, col=column,
         )  # fmt: skip
-        picture.add_scatter(
+        chart.add_scatter(
             x=[low, high], y=[low, high], mode="lines", line={"color": GUIDE_COLOUR, "dash": "dash"}, showlegend=False,
             hoverinfo="skip", row=1, col=column,
         )  # fmt: skip
-    picture.update_xaxes(title="real rows")
-    picture.update_yaxes(title="generated rows")
-    return picture.update_layout(title=f"{real.shape[1]:,} dimensions of the union feature", height=430, margin_t=100)
+    chart.update_xaxes(title="real rows")
+    chart.update_yaxes(title="generated rows")
+    return chart.update_layout(title=f"{real.shape[1]:,} dimensions of the union feature", height=430, margin_t=100)
 
 
 def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

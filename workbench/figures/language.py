@@ -30,9 +30,7 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     """
     use_workbench_style()
     N, K = hardness.shape  # captions, centres
-    picture = make_subplots(
-        1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centres, sorted", "entropy"]
-    )
+    chart = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centres, sorted", "entropy"])
     for name, rows in (("original", original), ("augmented", ~original)):
         if not rows.any():
             continue
@@ -40,23 +38,23 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
         low, middle, high = np.quantile(ordered, [0.05, 0.5, 0.95], axis=0)
         centre = np.arange(1, K + 1)
         colour = SOURCE_COLOURS[name]
-        picture.add_scatter(x=centre, y=high, line_width=0, showlegend=False, hoverinfo="skip", row=1, col=1)
-        picture.add_scatter(
+        chart.add_scatter(x=centre, y=high, line_width=0, showlegend=False, hoverinfo="skip", row=1, col=1)
+        chart.add_scatter(
             x=centre, y=low, line_width=0, fill="tonexty", fillcolor=_transparent(colour), showlegend=False,
             hoverinfo="skip", row=1, col=1,
         )  # fmt: skip
-        picture.add_scatter(
+        chart.add_scatter(
             x=centre, y=middle, line_color=colour, name=f"{name} ({int(rows.sum()):,})", legendgroup=name, row=1, col=1
         )
-        picture.add_histogram(
+        chart.add_histogram(
             x=np.log(K) - entropy[rows], histnorm="probability", marker_color=colour, opacity=0.6, nbinsx=50,
             legendgroup=name, showlegend=False, row=1, col=2,
         )  # fmt: skip
-    picture.update_xaxes(title="centre, nearest first", row=1, col=1)
-    picture.update_yaxes(title="distance / mean distance", row=1, col=1)
-    picture.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
-    picture.update_yaxes(title="share of captions", row=1, col=2)
-    return picture.update_layout(
+    chart.update_xaxes(title="centre, nearest first", row=1, col=1)
+    chart.update_yaxes(title="distance / mean distance", row=1, col=1)
+    chart.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
+    chart.update_yaxes(title="share of captions", row=1, col=2)
+    return chart.update_layout(
         title=f"Hardness of {N:,} captions against {K:,} centres", barmode="overlay", height=440, margin_t=130,
         legend_y=1.1,
     )  # fmt: skip
@@ -69,16 +67,16 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     """
     order = augmented[role].value_counts().index[:most]
     shown = [names[c] for c in order]
-    picture = figure(barmode="stack", height=420)
+    chart = figure(barmode="stack", height=420)
     for band in ("medium", "few"):
         here = augmented.loc[augmented["band"] == band, role].value_counts()
-        picture.add_bar(
+        chart.add_bar(
             x=plain_texts(shown, None), y=[int(here.get(c, 0)) for c in order], marker_color=BAND_COLOURS[band],
             name=f"{band} ({int((augmented['band'] == band).sum()):,})",
         )  # fmt: skip
-    picture.update_xaxes(tickangle=-45, **names_axis(shown))
-    picture.update_yaxes(title="augmented triplets")
-    return picture.update_layout(title=f"Augmented triplets by {plain_text(role)} class", margin_b=130)
+    chart.update_xaxes(tickangle=-45, **names_axis(shown))
+    chart.update_yaxes(title="augmented triplets")
+    return chart.update_layout(title=f"Augmented triplets by {plain_text(role)} class", margin_b=130)
 
 
 def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
@@ -88,11 +86,11 @@ def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarr
     """
     shown = lch[np.ix_(classes, classes)].astype(float)
     shown[~(shown >= threshold)] = np.nan
-    picture = _name_matrix(
+    chart = _name_matrix(
         shown, [names[c] for c in classes], hovertemplate="%{y}, %{x}: LCH %{z:.2f}<extra></extra>",
         colorscale=SEQUENTIAL_SCALE, colorbar_title="LCH",
     )  # fmt: skip
-    return picture.update_layout(
+    return chart.update_layout(
         title=f"Which classes may replace each other (LCH at least {threshold})", margin={"t": 70, "b": 130, "l": 130}
     )
 
@@ -104,11 +102,11 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
     chosen = vectors[:most].astype(float)
     order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
     chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order]
-    picture = _name_matrix(
+    chart = _name_matrix(
         chosen @ chosen.T, labels, hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
         colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine",
     )  # fmt: skip
-    return picture.update_layout(
+    return chart.update_layout(
         title=f"Text vectors of the {len(labels)} most frequent classes", margin={"t": 70, "b": 130, "l": 130}
     )
 
@@ -116,10 +114,10 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
 def _name_matrix(values: np.ndarray, names: Sequence[str], **heatmap: object) -> go.Figure:
     """A heatmap of ``values`` (n, n) with the same names on both axes, the first in the upper left corner."""
     labels, axis = plain_texts(names, None), names_axis(names)
-    picture = figure(height=200 + 13 * len(labels))
-    picture.add_heatmap(z=values, x=labels, y=labels, **heatmap)
-    picture.update_yaxes(autorange="reversed", **axis)
-    return picture.update_xaxes(tickangle=-45, **axis)
+    chart = figure(height=200 + 13 * len(labels))
+    chart.add_heatmap(z=values, x=labels, y=labels, **heatmap)
+    chart.update_yaxes(autorange="reversed", **axis)
+    return chart.update_xaxes(tickangle=-45, **axis)
 
 
 def _transparent(colour: str, opacity: float = 0.2) -> str:

@@ -16,6 +16,7 @@ from workbench.figures.style import (
     plain_texts,
     use_workbench_style,
 )
+from workbench.recognition.accuracy import named_numbers
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 
@@ -150,10 +151,7 @@ def headline_metrics(results: pd.DataFrame, *, baseline: str, architecture: str 
 
     ``architecture`` is that of all trainings; notebook 06 needs it to tell which of the paper's systems they are.
     """
-    variants: dict[str, dict[str, float | None]] = {}
-    for row in results.itertuples():
-        name = f"{row.metric} {row.role} {row.band}"
-        variants.setdefault(row.training, {})[name] = None if pd.isna(row.accuracy) else float(row.accuracy)
+    variants = {str(name): named_numbers(here) for name, here in results.groupby("training", sort=False)}
     headline = {
         f"{training}: Combined, exact, %": numbers["exact combined all"] for training, numbers in variants.items()
     }
@@ -191,7 +189,7 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
     """
     use_workbench_style()
     roles = [role for role in ("subject", "object", "relation") if role in set(change["role"])]
-    picture = make_subplots(len(roles), 1, subplot_titles=roles, vertical_spacing=0.12)
+    chart = make_subplots(len(roles), 1, subplot_titles=roles, vertical_spacing=0.12)
     numbers, in_legend = change["band"].value_counts(), set[str]()
     for row, role in enumerate(roles, start=1):
         here = change[change["role"] == role].sort_values(["n_train", "name"], ascending=[False, True])
@@ -200,7 +198,7 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
             part = here[here["band"] == band]
             if part.empty:
                 continue
-            picture.add_bar(
+            chart.add_bar(
                 x=part["position"], y=part["points"], marker_color=BAND_COLOURS[band],
                 name=f"{band} ({numbers[band]:,})", legendgroup=band, showlegend=band not in in_legend,
                 customdata=part.assign(name=plain_texts(part["name"]))[_HOVER_COLUMNS].to_numpy(),
@@ -209,9 +207,9 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
                 row=row, col=1,
             )  # fmt: skip
             in_legend.add(band)
-        picture.update_yaxes(title="points", row=row, col=1)
-    picture.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
-    return picture.update_layout(
+        chart.update_yaxes(title="points", row=row, col=1)
+    chart.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
+    return chart.update_layout(
         title="Change of per-class accuracy by DiffAugment, percentage points", height=130 + 240 * len(roles),
         margin_t=130, bargap=0.1, legend={"y": 1 + 24 / (240 * len(roles))},
     )  # fmt: skip
@@ -224,7 +222,7 @@ def band_bars(results: pd.DataFrame) -> go.Figure:
     """
     use_workbench_style()
     roles = ("subject/object", "relation")
-    picture = make_subplots(1, 2, subplot_titles=roles, shared_yaxes=True, horizontal_spacing=0.05)
+    chart = make_subplots(1, 2, subplot_titles=roles, shared_yaxes=True, horizontal_spacing=0.05)
     trainings = list(dict.fromkeys(results["training"]))
     # Many bars are narrower than their numbers, which stand upright there rather than small.
     angle = 0 if len(trainings) <= MOST_LEVEL_NUMBERS else -90
@@ -232,7 +230,7 @@ def band_bars(results: pd.DataFrame) -> go.Figure:
         for number, training in enumerate(trainings):
             here = results[(results["training"] == training) & (results["role"] == role)].set_index("band")
             here = here.reindex([*BANDS, "all"])
-            picture.add_bar(
+            chart.add_bar(
                 x=here.index, y=here["accuracy"], name=plain_text(training), legendgroup=training,
                 showlegend=column == 1, marker_color=SERIES_COLOURS[number % len(SERIES_COLOURS)], row=1, col=column,
                 text=[f"{value:.1f}" for value in here["accuracy"]], textposition="outside", cliponaxis=False,
@@ -240,8 +238,8 @@ def band_bars(results: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
     highest = results["accuracy"].max()
     if angle and highest > 0:
-        picture.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
-    picture.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
-    return picture.update_layout(
+        chart.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
+    chart.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
+    return chart.update_layout(
         title="Accuracy by band on test", height=460, margin_t=130, barmode="group", legend_y=1.1
     )

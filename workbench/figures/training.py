@@ -22,32 +22,32 @@ def read_log(path: Path) -> pd.DataFrame:
 
 def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figure:
     """Training and held-out loss against the step; ``log`` has columns step, loss and maybe held_out_loss."""
-    picture = figure()
+    chart = figure()
     for column, colour in LOSS_COLOURS.items():
         if column not in log:
             continue
         here = log.dropna(subset=[column])
-        picture.add_scatter(
+        chart.add_scatter(
             x=here["step"], y=here[column], name=column.replace("_", " ").replace("held out", "held-out"),
             mode="lines+markers" if len(here) < 60 else "lines", line_color=colour,
         )  # fmt: skip
-    picture.update_xaxes(title="step")
-    picture.update_yaxes(title=plain_text(y_title))
-    return picture.update_layout(title=plain_text(title, LONGEST_TITLE))
+    chart.update_xaxes(title="step")
+    chart.update_yaxes(title=plain_text(y_title))
+    return chart.update_layout(title=plain_text(title, LONGEST_TITLE))
 
 
 def training_curves(recognisers: dict) -> go.Figure:
     """Validation Combined by epoch for each training; values are stages with a log.jsonl."""
-    picture = figure()
+    chart = figure()
     for (title, stage), colour in zip(recognisers.items(), itertools.cycle(SERIES_COLOURS)):
         log = read_log(stage / "log.jsonl")
-        picture.add_scatter(
+        chart.add_scatter(
             x=log["epoch"], y=log["validation_combined"], name=plain_text(title), mode="lines+markers",
             line_color=colour,
         )  # fmt: skip
-    picture.update_xaxes(title="epoch")
-    picture.update_yaxes(title="validation Combined, %")
-    return picture.update_layout(title="Training on real features")
+    chart.update_xaxes(title="epoch")
+    chart.update_yaxes(title="validation Combined, %")
+    return chart.update_layout(title="Training on real features")
 
 
 class LiveLoss:

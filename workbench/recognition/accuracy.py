@@ -97,6 +97,19 @@ def headline(summary: pd.DataFrame, metric: str = "exact") -> dict[str, float]:
     return {role: float(value) for role, value in zip(here["role"], here["accuracy"], strict=True)}
 
 
+def number_name(metric: str, role: str, band: str) -> str:
+    """What a number of a summary is called wherever it stands alone: "exact subject/object few"."""
+    return f"{metric} {role} {band}"
+
+
+def named_numbers(summary: pd.DataFrame) -> dict[str, float | None]:
+    """The accuracies of a summary by `number_name`; None for a band without classes, whose accuracy is nan."""
+    return {
+        number_name(row.metric, row.role, row.band): None if np.isnan(row.accuracy) else float(row.accuracy)
+        for row in summary.itertuples()
+    }
+
+
 def combined_accuracy(
     truth: dict[str, np.ndarray], predicted: dict[str, np.ndarray], counts: Counts, only_trained: bool = False
 ) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pandas as pd
 from workbench.devices import chosen_device
 from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
-from workbench.recognition.accuracy import accuracy_per_example, per_class_table, summary_table
+from workbench.recognition.accuracy import accuracy_per_example, named_numbers, per_class_table, summary_table
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.stored_features import FeatureRows, check_classes
@@ -39,7 +39,7 @@ def evaluate_recogniser(
     (`read_synsets`); the result names the source. ``band_rule`` and ``only_trained`` as in `per_class_table` and
     `summary_table`.
     Writes per_class.parquet, summary.parquet, predictions.parquet (`prediction_table`) and the LTVRR result csv
-    into ``folder``; returns the summary as flat numbers, for example "exact_subject_object_few"; a band without
+    into ``folder``; returns the summary as flat numbers, for example "exact subject/object few"; a band without
     classes is None there.
     """
     folder, features = Path(folder), Path(features)
@@ -118,14 +118,11 @@ def class_synset_ids(vocabulary: Vocabulary, synsets: SynsetTable) -> dict[str, 
 
 
 def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
-    """The summary with one key per number, "metric_role_band"; counts of classes and of those left out beside it."""
-    numbers: dict[str, Any] = {}
+    """The summary by `accuracy.number_name`; the numbers of classes and of those left out beside it."""
+    numbers: dict[str, Any] = dict(named_numbers(summary))
     for entry in summary.itertuples():
-        role = entry.role.replace("/", "_")
-        value = None if np.isnan(entry.accuracy) else float(entry.accuracy)
-        numbers[f"{entry.metric}_{role}_{entry.band}"] = value
         if entry.band == "all" and entry.metric == "exact" and entry.role in ROLES:
-            numbers[f"classes_{role}"] = int(entry.n_classes)
-            numbers[f"classes_left_out_{role}"] = int(entry.n_left_out)
+            numbers[f"classes_{entry.role}"] = int(entry.n_classes)
+            numbers[f"classes_left_out_{entry.role}"] = int(entry.n_left_out)
     hits = pd.DataFrame({role: predictions[f"{role}_correct"] for role in ROLES})
     return numbers | {f"per_example_{role}": value for role, value in accuracy_per_example(hits).items()}

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.accuracy import METRICS, SUMMARY_ROLES
+from workbench.recognition.accuracy import METRICS, SUMMARY_ROLES, number_name
 from workbench.scenes.bands import BANDS
 
 VALUE_NAMES = frozenset(
-    f"{metric} {role} {band}" for metric in METRICS for role in SUMMARY_ROLES for band in (*BANDS, "all")
+    number_name(metric, role, band) for metric in METRICS for role in SUMMARY_ROLES for band in (*BANDS, "all")
 )
 REMEDY = "Run: make tables."
 
