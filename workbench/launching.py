@@ -1,25 +1,32 @@
 """Building one stage in several processes, one a GPU, from within a notebook or a program.
 
 A notebook's kernel is one process. Where ``WORKBENCH_PROCESSES`` asks for more, the stages that can share their work
-are built by processes that ``torch.distributed.run`` starts, and the notebook waits for the folder.
+are built by processes that ``torch.distributed.run`` starts, and the notebook waits for the folder. Each of them is
+``python -m workbench.launching REQUEST.json``, which may as well be started by hand under ``torchrun`` or ``accelerate
+launch`` on several machines; the answer is written beside the request, one a process.
 """
 
+import dataclasses
 import functools
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import traceback
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
+from workbench.files import read_json, write_json
+from workbench.identity import available_cores, has_influence, without_nan
 from workbench.stopping import Stopped, StopRequest, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
-PATH_KEY = "__path__"
+PATH, CODE, CONFIG = "__path__", "__code__", "__config__"
 SHARED_STAGES = frozenset(
     {
         "workbench.regions.extraction:extract_features",
@@ -33,34 +40,26 @@ SHARED_STAGES = frozenset(
 _LAST_LINES = 15
 
 
-def asked_processes() -> int:
-    """How many processes shall share a stage's work; WorkbenchError where the variable is no number above 0."""
+def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict | None]:
+    """``build`` itself, or where several processes are asked for and it can share its work, a builder that starts them.
+
+    The started processes cannot call back into this one: what watches a training here is left out, and what it would
+    have shown stands in the stage's log.
+    """
+    count, name = _asked_processes(), f"{getattr(build, '__module__', '')}:{getattr(build, '__qualname__', '')}"
+    if count == 1 or name not in SHARED_STAGES or "WORLD_SIZE" in os.environ:
+        return build
+    return functools.partial(_build_in_processes, name, count)
+
+
+def _asked_processes() -> int:
     text = os.environ.get(PROCESSES_VARIABLE, "1") or "1"
     if not text.isdigit() or int(text) < 1:
         raise WorkbenchError(f"{PROCESSES_VARIABLE}={text}: expected a whole number above 0.")
     return int(text)
 
 
-def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict | None]:
-    """``build`` itself, or where several processes are asked for and it can share its work, a builder that starts them.
-
-    The started processes cannot call back into this one: callbacks of a ``functools.partial`` are left out, and what
-    they would have shown stands in the stage's log.
-    """
-    count, inner = asked_processes(), build
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    name = f"{getattr(inner, '__module__', '')}:{getattr(inner, '__qualname__', '')}"
-    if count == 1 or name not in SHARED_STAGES or "WORLD_SIZE" in os.environ:
-        return build
-
-    def launched(folder: Path, **parameters: Any) -> dict | None:
-        return build_in_processes(name, folder, _without_callbacks(build) | parameters, count)
-
-    return launched
-
-
-def build_in_processes(name: str, folder: Path, parameters: dict[str, Any], count: int) -> dict | None:
+def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) -> dict | None:
     """Call the builder ``module:function`` in ``count`` processes; returns what the first of them returned.
 
     SIGTERM is passed on, so that each saves its state. Raises the processes' own WorkbenchError or Stopped.
@@ -69,12 +68,14 @@ def build_in_processes(name: str, folder: Path, parameters: dict[str, Any], coun
         request = {"build": name, "folder": str(folder), "parameters": as_json(parameters)}
         (Path(place) / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        command += ["-m", "workbench.stage_process", str(Path(place) / "request.json")]
+        command += ["-m", "workbench.launching", str(Path(place) / "request.json")]
         messages = Path(place) / "messages.txt"
+        # The launcher gives each process one thread unless told otherwise; the cores are shared evenly here.
+        threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // count)), PROCESSES_VARIABLE: "1"}
         with open(messages, "wb") as stderr, stop_on_sigterm() as stop:
-            code = _watched(subprocess.Popen(command, env=_environment(count), stderr=stderr), stop)
+            code = _watched(subprocess.Popen(command, env=os.environ | threads, stderr=stderr), stop)
         answers = [read_json(path) for path in sorted(Path(place).glob("answer-*.json"))]
-        told = "\n".join(messages.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+        last = "\n".join(messages.read_text(errors="replace").splitlines()[-_LAST_LINES:])
     for answer in answers:
         if answer["error"] is not None:
             kinds = {"Stopped": Stopped, "WorkbenchError": WorkbenchError}
@@ -82,33 +83,9 @@ def build_in_processes(name: str, folder: Path, parameters: dict[str, Any], coun
     if code or not answers:
         raise WorkbenchError(
             f"{folder}: one of the {count} processes that share this stage ended with status {code}. What was finished "
-            f"is kept; run the same command again to continue.\n{told}"
+            f"is kept; run the same command again to continue.\n{last}"
         )
     return answers[0]["metrics"]
-
-
-def as_json(value: Any) -> Any:
-    """Parameters as JSON, in which a path stays a path."""
-    if isinstance(value, Path):
-        return {PATH_KEY: str(value)}
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def from_json(value: Any) -> Any:
-    """The inverse of ``as_json``; tuples come back as lists."""
-    if isinstance(value, dict):
-        return Path(value[PATH_KEY]) if PATH_KEY in value else {key: from_json(item) for key, item in value.items()}
-    return [from_json(item) for item in value] if isinstance(value, list) else value
-
-
-def _without_callbacks(build: Callable) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    while isinstance(build, functools.partial):
-        found = {key: value for key, value in build.keywords.items() if not callable(value)} | found
-        build = build.func
-    return found
 
 
 def _watched(child: subprocess.Popen, stop: StopRequest) -> int:
@@ -120,9 +97,60 @@ def _watched(child: subprocess.Popen, stop: StopRequest) -> int:
         raise
 
 
-def _environment(count: int) -> dict[str, str]:
-    # The launcher gives each process one thread unless told otherwise; the cores are shared evenly here.
-    from workbench.identity import available_cores
+def as_json(value: Any) -> Any:
+    """Parameters as JSON, in which paths, config dataclasses and code of modules stay what they are."""
+    if not has_influence(value) and not dataclasses.is_dataclass(value):
+        return None  # what watches here
+    if isinstance(value, Path):
+        return {PATH: str(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {CONFIG: as_json(type(value)), "fields": fields}
+    if isinstance(value, type | types.FunctionType):
+        if value.__module__ == "__main__" or "<" in value.__qualname__:
+            raise WorkbenchError(
+                f"{value.__qualname__}: several processes cannot share what a notebook's cell defines. Move it to a "
+                "module beside the notebook and import it, or run without --processes."
+            )
+        return {CODE: f"{value.__module__}:{value.__qualname__}"}
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
-    threads = str(max(1, available_cores() // count))
-    return os.environ | {"OMP_NUM_THREADS": threads, PROCESSES_VARIABLE: "1"}
+
+def from_json(value: Any) -> Any:
+    """The inverse of ``as_json``; lists in a config come back as tuples."""
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if PATH in value:
+        return Path(value[PATH])
+    if CODE in value:
+        module, _, name = value[CODE].partition(":")
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    if CONFIG in value:
+        fields = {name: from_json(item) for name, item in value["fields"].items()}
+        return from_json(value[CONFIG])(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+    return {key: from_json(item) for key, item in value.items()}
+
+
+def main(request_path: str) -> int:
+    """Build the stage of the request together with the other processes; returns the exit status."""
+    request = read_json(Path(request_path))
+    rank = int(os.environ.get("RANK", "0"))
+    if rank:  # the first process speaks for all
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    answer: dict[str, Any] = {"metrics": None, "error": None}
+    try:
+        build = from_json({CODE: request["build"]})
+        answer["metrics"] = without_nan(build(Path(request["folder"]), **from_json(request["parameters"])))
+    except Exception as error:
+        ours = isinstance(error, WorkbenchError)
+        answer["error"] = {"type": type(error).__name__, "text": str(error) if ours else traceback.format_exc()}
+    write_json(Path(request_path).with_name(f"answer-{rank:05d}.json"), answer)
+    return int(answer["error"] is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
