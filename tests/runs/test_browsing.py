@@ -19,9 +19,8 @@ from workbench.browsers.panel import Panel
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs import browsing
-from workbench.runs.browser_tabs import REQUEST_VARIABLE, browser_tabs
-from workbench.runs.browsing import recorded_parameter
-from workbench.runs.standalone import ADDRESS, CELL, write_notebook
+from workbench.runs.browsing import browser_tabs
+from workbench.runs.standalone import ADDRESS, write_notebook
 from workbench.stages import Run
 
 KERNEL = "12345678-1234-1234-1234-123456789abc"
@@ -73,7 +72,7 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):
     assert main(["browse", "maps"]) == 2
     assert "Did you mean 'map'" in capsys.readouterr().err
-    monkeypatch.setitem(browsing.OPENINGS, "toy", browsing.Opening("Toy", lambda run, data, images: Toy()))
+    monkeypatch.setitem(browsing.OPENINGS, "toy", browsing.Opening("Toy", lambda run: Toy()))
     (toy_project / "data" / "runs" / "trial").mkdir(parents=True)
     write_json(toy_project / "reports" / "older" / "run.json", {})
     assert main(["browse", "toy", "--run", "trail"]) == 2
@@ -106,18 +105,14 @@ def test_options_have_their_defaults(tmp_path):
 def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch, given, run, data):
     (toy_project / "data" / "runs" / "toy").mkdir(parents=True)
     asked = []
-    monkeypatch.setattr("workbench.runs.standalone.serve", lambda request, **options: asked.append(request))
+    monkeypatch.setattr("workbench.runs.standalone.serve", lambda *given, **options: asked.append(given))
     assert main(["browse", "triplets", *given]) == 0
-    assert (asked[0]["run"], asked[0]["data"], asked[0]["browsers"]) == (run, data, ["triplets"])
+    assert asked == [(["triplets"], Run.open(run))] and asked[0][1].data == data
 
 
-def test_the_notebook_is_the_same_for_every_request_and_runs(toy_project, tmp_path, monkeypatch):
-    path = write_notebook(tmp_path)
-    request = {"browsers": ["map"], "run": "'); 1 / 0", "data": "", "images": "", "root": str(toy_project)}
-    write_json(tmp_path / "request.json", request | {"run": "toy"})
-    notebook = nbformat.read(path, as_version=4)
-    assert [cell.source for cell in notebook.cells] == [CELL] and "toy" not in path.read_text()
-    monkeypatch.setenv(REQUEST_VARIABLE, str(tmp_path / "request.json"))
+@pytest.mark.slow
+def test_the_notebook_of_a_visit_shows_the_browsers(toy_project, tmp_path, monkeypatch):
+    notebook = nbformat.read(write_notebook(tmp_path, ["map"], Run.open("toy")), as_version=4)
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     assert "application/vnd.jupyter.widget-view+json" in notebook.cells[0].outputs[0]["data"]
@@ -144,6 +139,7 @@ def status(address, opener=None, **headers):
         return refused.code
 
 
+@pytest.mark.slow
 def test_nothing_is_answered_without_the_token_and_nothing_remains(served, tmp_path, capsys):
     process, address = served
     host, token = re.fullmatch(rf"(http://{re.escape(ADDRESS)}:\d+)/\?token=(\S{{32,}})", address).groups()
@@ -170,12 +166,3 @@ def test_nothing_is_answered_without_the_token_and_nothing_remains(served, tmp_p
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0 and "Traceback" not in errors
     assert not [path for path in Path(tmp_path / "tmp").iterdir() if path.name.startswith("wb-browse")]
-
-
-def test_what_a_run_was_given_is_looked_at_again(tmp_path):
-    (tmp_path / "notebooks").mkdir()
-    run = Run.open("r", root=tmp_path)
-    assert recorded_parameter(run, "data") == ""
-    notebooks = {"00_a": {"parameters": {"seed": 0}}, "01_b": {"parameters": {"data": "vrd", "seed": 0}}}
-    write_json(tmp_path / "reports" / "r" / "run.json", {"notebooks": notebooks})
-    assert recorded_parameter(run, "data") == "vrd" and recorded_parameter(run, "image_folder") == ""

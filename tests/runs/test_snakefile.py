@@ -19,7 +19,7 @@ import yaml
 
 from workbench.__main__ import build_parser, main
 from workbench.errors import WorkbenchError
-from workbench.runs.importing import import_with_text
+from workbench.runs.imports import import_with_text
 from workbench.runs.profiles import profile_names, tables_section
 from workbench.stages import Run, import_stage
 

@@ -1,4 +1,4 @@
-"""The browsers of a run: each finds the stages it needs by the run's name and opens on them."""
+"""The browsers of a run: each finds the stages it needs and opens on them; or all on one page, a tab each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError, unknown
-from workbench.files import read_json
 from workbench.folders import Replace
 from workbench.paths import lists_folder, reports_folder, runs_folder
 from workbench.runs.opening import features_of, pictures_of
@@ -15,6 +14,8 @@ from workbench.runs.run_records import run_names
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
+    import ipywidgets
+
     from workbench.browsers.map_browser import FeatureMap
     from workbench.browsers.panel import Shown
     from workbench.browsers.prediction_browser import PredictionBrowser
@@ -131,10 +132,10 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
 
 @dataclass(frozen=True)
 class Opening:
-    """A browser of ``workbench browse``: its tab's ``title``, and how it is opened for (run, data, picture folder)."""
+    """A browser of ``workbench browse``: its tab's ``title``, and how it is opened for a run."""
 
     title: str
-    open: Callable[[Run, str, str], "Shown"]
+    open: Callable[[Run], "Shown"]
 
 
 # By the name that the command line knows; in the order of the tabs.
@@ -161,9 +162,64 @@ def known_run(name: str, root: Path | None = None) -> Run:
     return run
 
 
-def recorded_parameter(run: Run, name: str) -> str:
-    """The text that the run's notebooks were last given for a parameter, "" where none was: what to look at again."""
-    path = reports_folder(run.root) / run.name / "run.json"
-    notebooks = read_json(path).get("notebooks", {}) if path.is_file() else {}
-    given = (entry.get("parameters", {}).get(name) for entry in notebooks.values())
-    return next((value for value in given if isinstance(value, str) and value), "")
+def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
+    """A tab for each of the browsers called ``names``, on the run called ``run_name``."""
+    run = Run.open(run_name)
+    return browser_tabs({o.title: partial(o.open, run) for o in asked_openings(names).values()})
+
+
+def browser_tabs(openers: Mapping[str, Callable[[], "Shown"]]) -> "ipywidgets.Tab":
+    """A tab for each title; its browser is opened when somebody first sees the tab.
+
+    In place of a browser that cannot be opened its tab says what is missing; the others are not concerned.
+    """
+    import ipywidgets
+
+    boxes = [ipywidgets.VBox([_notice(title)]) for title in openers]
+    tabs = ipywidgets.Tab(children=boxes, titles=list(openers))
+    waiting = dict(enumerate(openers.values()))
+
+    def open_shown(_: Any = None) -> None:
+        opener = waiting.pop(tabs.selected_index, None)
+        if opener is not None:
+            boxes[tabs.selected_index].children = (_widget(opener),)
+
+    tabs.selected_index = 0
+    tabs.observe(open_shown, "selected_index")
+    # The first one too waits until the page is there, so that what takes seconds is not waited for before an empty one.
+    boxes[0].children[0].on_msg(lambda *_: open_shown())
+    return tabs
+
+
+class _Message:
+    """A page of one message."""
+
+    frame = '<div data-region="message"></div>'
+    pictures = None
+
+    def __init__(self, html: str):
+        self._html = html
+
+    def regions(self) -> dict[str, str]:
+        return {"message": self._html}
+
+    def handle(self, event: str, value: str | None) -> None:
+        raise NotImplementedError(f"a message has no event {event!r}")
+
+
+def _notice(title: str) -> Any:
+    from workbench.browsers.panel import Panel
+    from workbench.browsers.widgets import render
+
+    remedy = "This takes seconds; of a large data set a minute, once."
+    text = render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)
+    return Panel(_Message(text))
+
+
+def _widget(opener: Callable[[], "Shown"]) -> Any:
+    from workbench.browsers.panel import Panel, error_html
+
+    try:
+        return opener().widget()
+    except Exception as error:  # told where the browser would be; nobody reads the kernel's log
+        return Panel(_Message(error_html(error)))

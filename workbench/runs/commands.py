@@ -135,18 +135,17 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def browse(arguments: argparse.Namespace) -> int:
     """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
-    from workbench.runs.browsing import asked_openings, known_run, recorded_parameter
+    from workbench.runs.browsing import asked_openings, known_run
     from workbench.runs.standalone import serve
     from workbench.stages import Run
 
     openings = asked_openings(arguments.browsers)
     # Data that no run has used yet is browsed under a run of its name, which then holds its index.
-    name = arguments.run or arguments.data or "demo"
-    run = known_run(name) if arguments.run or not arguments.data else Run.open(name)
-    request = {"browsers": list(openings), "run": run.name, "root": str(project_root())}
-    request["data"] = arguments.data or recorded_parameter(run, "data")
-    request["images"] = str(arguments.images or recorded_parameter(run, "image_folder"))
-    serve(request, port=arguments.port, theme=arguments.theme, open_browser=not arguments.no_browser)
+    if arguments.run or not arguments.data:
+        known_run(arguments.run or "demo")
+    name, images = arguments.run or arguments.data or "demo", str(arguments.images or "")
+    run = Run.open(name, data=arguments.data, images=images)
+    serve(list(openings), run, port=arguments.port, theme=arguments.theme, open_browser=not arguments.no_browser)
     return 0
 
 

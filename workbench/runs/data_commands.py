@@ -23,7 +23,7 @@ def check_data(arguments: argparse.Namespace) -> int:
 def add_data(arguments: argparse.Namespace) -> int:
     """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
     from workbench.figures.data_card_page import write_data_card
-    from workbench.runs.adding import add_with_text
+    from workbench.runs.imports import add_with_text
     from workbench.scenes.data_sets import look_for
 
     found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
@@ -103,7 +103,7 @@ def draw_data(arguments: argparse.Namespace) -> int:
 
 def import_features(arguments: argparse.Namespace) -> int:
     """``workbench features import``."""
-    from workbench.runs.importing import import_with_text
+    from workbench.runs.imports import import_with_text
 
     stage = import_stage(
         arguments.name,

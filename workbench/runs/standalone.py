@@ -1,6 +1,5 @@
 """The browsers on their own: a page for this machine alone, served by Voilà, that needs the token of its address."""
 
-import contextlib
 import inspect
 import os
 import secrets
@@ -8,19 +7,17 @@ import socket
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import write_json
-from workbench.runs.browser_tabs import REQUEST_VARIABLE
+from workbench.runs.execution import environment_of, kernel_transport
 from workbench.runs.notebooks import live_environment
+from workbench.stages import Run
 
 ADDRESS = "127.0.0.1"
 # What the page needs of JupyterLab's extensions: widgets, and those of our own.
 EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
-CELL = "from workbench.runs.browser_tabs import asked_tabs\n\nasked_tabs()"
 REFUSAL = "Open the address that `workbench browse` printed; it ends in ?token=..."
 # The page may ask nothing of any other machine, whatever is in it; fonts, pictures and workers come from itself.
 POLICY = "; ".join(
@@ -36,22 +33,28 @@ _IDLE_SECONDS = 600
 _LAST_PORT = 65_535
 
 
-def serve(request: dict[str, Any], *, port: int, theme: str = "light", open_browser: bool = True) -> None:
-    """Serve the browsers of ``request`` (see `asked_tabs`) until Ctrl+C; prints the address, which has a token.
+def serve(browsers: list[str], run: Run, *, port: int, theme: str = "light", open_browser: bool = True) -> None:
+    """Serve ``browsers`` of ``run`` until Ctrl+C; prints the address, which has a token.
 
     ``port`` 0 takes any that is free. WorkbenchError where the port is taken. Each visit has a Python process of its
     own, with this interpreter, that ends with the page.
     """
     sockets, token = _bound(port), secrets.token_urlsafe(24)
-    with tempfile.TemporaryDirectory(prefix="wb-browse-") as folder, _variables(Path(folder), request):
-        notebook = write_notebook(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="wb-browse-") as folder, environment_of(_variables(folder, run)):
         server = _server_class()(
-            sockets=sockets, port=sockets[0].getsockname()[1],
-            notebook_path=str(notebook), root_dir=folder, connection_dir_root=folder, token=token, ip=ADDRESS,
-            open_browser=open_browser, config_file_paths=[], log_level="ERROR",
+            sockets=sockets,
+            port=sockets[0].getsockname()[1],
+            notebook_path=str(write_notebook(Path(folder), browsers, run)),
+            root_dir=folder,
+            connection_dir_root=folder,
+            token=token,
+            ip=ADDRESS,
+            open_browser=open_browser,
+            config_file_paths=[],
+            log_level="ERROR",
             config=_configuration(theme, folder),
             tornado_settings=_settings(),
-        )  # fmt: skip
+        )
         server.initialize([])
         server.start()
 
@@ -70,12 +73,13 @@ def _bound(port: int) -> list[socket.socket]:
         raise WorkbenchError(f"port {port} cannot be used ({error.strerror}). {remedy}") from error
 
 
-def write_notebook(folder: Path) -> Path:
-    """The notebook that Voilà runs: one cell, the same for every request, which is read from a file."""
+def write_notebook(folder: Path, browsers: list[str], run: Run) -> Path:
+    """The notebook that Voilà runs: one cell that shows the browsers."""
     from workbench.runs.notebook_format import import_nbformat
 
     nbformat = import_nbformat()
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    source = f"from workbench.runs.browsing import run_tabs\n\nrun_tabs({browsers!r}, {run.name!r})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     notebook.metadata |= {
         "title": "Workbench",
         "kernelspec": {"name": "python3", "language": "python", "display_name": "Python"},
@@ -85,29 +89,16 @@ def write_notebook(folder: Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def _variables(folder: Path, request: dict[str, Any]) -> Iterator[None]:
-    """Within the block this process has the environment that its kernels shall inherit, and Voilà finds our page."""
-    before = dict(os.environ)
-    write_json(folder / "request.json", request)
-    variables = live_environment(Path(request["root"])) | {REQUEST_VARIABLE: str(folder / "request.json")}
+def _variables(folder: str, run: Run) -> dict[str, str]:
+    """The environment that the kernels shall inherit, in which Voilà finds our page."""
     places = [str(_HERE / "standalone_page"), os.environ.get("JUPYTER_PATH", "")]
-    variables["JUPYTER_PATH"] = os.pathsep.join(filter(None, places))
     # Private and short: sockets lie there, and a home folder that cannot be written is no obstacle.
-    variables["JUPYTER_RUNTIME_DIR"] = str(folder)
-    try:
-        os.environ.clear()
-        os.environ.update(variables)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    jupyter = {"JUPYTER_PATH": os.pathsep.join(filter(None, places)), "JUPYTER_RUNTIME_DIR": folder}
+    return live_environment(run.root) | jupyter
 
 
 def _configuration(theme: str, folder: str) -> Any:
     from traitlets.config import Config
-
-    from workbench.runs.execution import kernel_transport
 
     configuration = Config(
         {

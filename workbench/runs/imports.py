@@ -1,4 +1,4 @@
-"""Adding a real data set: its tables, its data card, and a text vector for every class name where that can be had."""
+"""Data from elsewhere as stages: a data set, or features, with a text vector for every class where there can be."""
 
 from pathlib import Path
 from typing import Any
@@ -61,3 +61,19 @@ def _vectors_of(path: Path, names: tuple[str, ...]) -> np.ndarray:
             f"{path}: expected a list of {len(names)} vectors, one for each class name, found {found}."
         )
     return np.array(vectors, dtype=np.float32)
+
+
+def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
+    """Import ``source`` into ``folder`` and learn a stand-in for each relation that brings no text vector.
+
+    Without object vectors there is no text at all: the notebooks then say what is missing. Returns the counts of
+    both steps.
+    """
+    from workbench.language.learned_relations import complete_text_folder
+    from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.imported import import_features
+
+    metrics = import_features(folder, source=source)
+    if (folder / "text").is_dir():
+        metrics["text"] = complete_text_folder(folder / "text", FeatureStore.open(folder / "train"))
+    return metrics
