@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from workbench.browsers.triplet_index import write_triplet_index
+from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
@@ -41,7 +42,7 @@ def browsed(tmp_path_factory) -> Path:
     write_relation_tables(folder / "features" / "train", annotations)
     vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=vocabulary, encoder="test vectors", **vectors)
-    write_triplets(folder / "triplets", features=folder / "features", text=folder / "text", medium_quota=40,
-                   few_quota=60, n_centres=5)  # fmt: skip
+    write_triplets(folder / "triplets", features=folder / "features", text=folder / "text",
+                   config=AugmentationConfig(medium_quota=40, few_quota=60, centroids=5))  # fmt: skip
     write_triplet_index(folder / "index", features=folder / "features", triplets=folder / "triplets")
     return folder

@@ -18,6 +18,7 @@ from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
 from workbench.files import save_array
+from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore
@@ -67,8 +68,9 @@ def made(tmp_path_factory):
     random = np.random.default_rng(7)
     vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
     write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text", **vectors)
-    write_triplets(root / "triplets", features=root / "features", text=root / "text", n_centres=5, medium_quota=60,
-                   few_quota=60, threshold=1.2, allow_existing=True)  # fmt: skip
+    write_triplets(root / "triplets", features=root / "features", text=root / "text",
+                   config=AugmentationConfig(medium_quota=60, few_quota=60, threshold=1.2, allow_existing=True,
+                                             centroids=5))  # fmt: skip
     augmented = pd.read_parquet(root / "triplets" / "augmented.parquet")
     rows = np.arange(GENERATED) % len(augmented)
     boxes = {f"{role}_box": random.integers(0, 2 * REAL, GENERATED) for role in ("subject", "object")}

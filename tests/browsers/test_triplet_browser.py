@@ -77,11 +77,11 @@ def test_a_clicked_bar_filters_and_a_second_click_lets_go(browser):
 
 
 def test_an_augmented_tile_tells_where_it_comes_from(browser):
-    browser.set(origin="augmented", sort="lch")
+    browser.set(origin="augmented", sort="similarity")
     augmented = browser._page.sources.augmented.iloc[browser.index.augmented_rows(int(browser.matches.index[0]))[0]]
     tile = tiles(browser)[0]
     old = browser.index.vocabulary.objects[augmented["replaced_class"]]
-    assert f"<s>{old}</s>" in tile.replace("&lt;", "<") and f"LCH {augmented['lch']:.3f}" in tile
+    assert f"<s>{old}</s>" in tile.replace("&lt;", "<") and f"similarity {augmented['similarity']:.3f}" in tile
     browser.handle("open", str(browser.matches.index[0]))
     detail = browser.regions()["detail"]
     assert "initialisation, subject" in detail and "initialisation, object" in detail and "Nearest triplets" in detail
@@ -91,7 +91,7 @@ def test_an_augmented_tile_tells_where_it_comes_from(browser):
 def test_the_way_through_wordnet_is_shown(browser):
     browser.set(origin="augmented")
     shown = " ".join(tiles(browser))
-    assert re.search(r"LCH \d\.\d{3}: [^<]+, thing, [^<]+<", shown)
+    assert re.search(r"similarity \d\.\d{3}: [^<]+, thing, [^<]+<", shown)
 
 
 def test_nearest_triplets_open_by_a_click(browser):
@@ -191,7 +191,7 @@ def test_without_pictures_and_triplets_it_still_shows_boxes_and_says_so_once(bro
     bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), TripletSources(tables))
     page = "".join(bare.regions().values())
     assert page.count("blank canvas") == 1 and "data-image" not in page and 'data-event="origin"' not in page
-    assert 'value="lch"' not in page and "Save for notebook" not in page
+    assert 'value="similarity"' not in page and "Save for notebook" not in page
 
 
 def test_an_index_of_other_relations_is_refused(browsed):

@@ -8,6 +8,7 @@ from workbench.browsers.triplet_index import SORTS, TripletIndex, folded, write_
 from workbench.browsers.triplet_page import class_bars, nearest_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.captions import captions_of
+from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
@@ -43,8 +44,8 @@ def stages(tmp_path_factory):
     random = np.random.default_rng(5)
     vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=vocabulary, encoder="test vectors", **vectors)
-    quotas = {"medium_quota": 40, "few_quota": 60, "n_centres": 5}
-    write_triplets(folder / "triplets", features=features, text=folder / "text", allow_existing=True, **quotas)
+    config = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, allow_existing=True)
+    write_triplets(folder / "triplets", features=features, text=folder / "text", config=config)
     write_triplet_index(folder / "index", features=features, triplets=folder / "triplets")
     return folder
 
@@ -61,7 +62,7 @@ def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
         np.testing.assert_array_equal(index.examples(place), expected[triplet])
         assert index["count"][place] == len(expected[triplet]) and not len(index.augmented_rows(place))
     assert told["triplets"] == len(index) and told["relations"] == index.relations_total == rows
-    assert np.isnan(index["lch"]).all() and np.isnan(index["hardness"]).all() and not index.augmented_total
+    assert np.isnan(index["similarity"]).all() and np.isnan(index["hardness"]).all() and not index.augmented_total
     counts = count_classes(relations, vocabulary)
     for role in ROLES:
         bands = np.array(BANDS)[index[f"{role}_band"]]
@@ -69,12 +70,12 @@ def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
         np.testing.assert_array_equal(index.counts.labels_of_role(role), counts.labels_of_role(role))
 
 
-def test_augmented_rows_lch_and_hardness_are_those_of_the_stage_triplets(stages):
+def test_augmented_rows_similarity_and_hardness_are_those_of_the_stage_triplets(stages):
     index, augmented = TripletIndex.open(stages / "index"), pd.read_parquet(stages / "triplets" / "augmented.parquet")
     captions = pd.read_parquet(stages / "triplets" / "captions.parquet")
     embeddings = np.load(stages / "triplets" / "caption_embeddings.npy").astype(np.float64)
     with np.load(stages / "triplets" / "hardness.npz") as arrays:
-        distances = np.linalg.norm(embeddings[:, None] - arrays["centres"], axis=2)
+        distances = np.linalg.norm(embeddings[:, None] - arrays["centroids"], axis=2)
     shares = distances / distances.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(index["hardness"], -(shares * np.log(shares)).sum(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(index.triplets(np.arange(len(index))), captions[ROLE_LIST].to_numpy())
@@ -83,7 +84,9 @@ def test_augmented_rows_lch_and_hardness_are_those_of_the_stage_triplets(stages)
     for place, triplet in enumerate(map(tuple, index.triplets(np.arange(len(index))).tolist())):
         rows = groups.groups.get(triplet, [])
         np.testing.assert_array_equal(index.augmented_rows(place), rows)
-        np.testing.assert_equal(index["lch"][place], augmented["lch"][rows].max() if len(rows) else np.nan)
+        np.testing.assert_equal(
+            index["similarity"][place], augmented["similarity"][rows].max() if len(rows) else np.nan
+        )
     assert index["augmented"].sum() == index.augmented_total == len(augmented)
 
 
@@ -99,7 +102,7 @@ def test_places_orders_and_captions(stages):
     for sort, sign in (("frequency", -1), ("rarity", 1)):
         expected = np.lexsort((np.arange(len(index)), sign * index["count"]))
         np.testing.assert_array_equal(index.order(sort), expected)
-    for sort, column, sign in (("hardness", "hardness", -1), ("ease", "hardness", 1), ("lch", "lch", -1)):
+    for sort, column, sign in (("hardness", "hardness", -1), ("ease", "hardness", 1), ("similarity", "similarity", -1)):
         known = sign * index[column][index.order(sort)]
         count = np.isfinite(known).sum()
         assert (np.diff(known[:count]) >= 0).all() and np.isnan(known[count:]).all()

@@ -40,9 +40,9 @@ def make_index(folder, rows, seed):
     n = len(index)
     augmented = random.integers(0, 3, n).astype(np.int32)
     count = np.where((augmented > 0) & (random.random(n) < 0.5), 0, index["count"]).astype(np.int32)
-    lch = np.where(augmented > 0, random.choice([1.5, 2.26, 2.9], n), np.nan)
+    similarity = np.where(augmented > 0, random.choice([1.5, 2.26, 2.9], n), np.nan)
     hardness = np.round(random.random(n), 1)
-    index.columns.update(count=count, augmented=augmented, lch=lch, hardness=hardness)
+    index.columns.update(count=count, augmented=augmented, similarity=similarity, hardness=hardness)
     naive = pd.DataFrame(dict(index.columns))
     naive["caption"] = [plain(text) for text in captions_of(index.triplets(np.arange(n)), vocabulary)]
     return index, naive

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store_writer import FeatureStoreWriter
@@ -74,6 +75,6 @@ def union_features(tmp_path_factory):
 
 def write_stages(folder, entity_region):
     inputs = write_features(folder / "features", entity_region)
-    quotas = {"medium_quota": 40, "few_quota": 60}
-    write_triplets(folder / "triplets", **inputs, **quotas, n_centres=5, seed=1)
+    config = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, seed=1)
+    write_triplets(folder / "triplets", **inputs, config=config)
     return inputs | {"triplets": folder / "triplets"}

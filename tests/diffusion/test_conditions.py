@@ -6,8 +6,8 @@ from workbench.diffusion import vector_rows
 from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
 from workbench.diffusion.token_bank import TokenBank
 from workbench.errors import WorkbenchError
-from workbench.language.hardness import HardnessModel
-from workbench.language.triplets import AugmentedTriplets, read_triplets
+from workbench.language.hardness import HardnessCentroids
+from workbench.language.triplets import AugmentedTriplets
 
 
 class Text:
@@ -26,7 +26,7 @@ class Text:
         return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
 
 
-HARDNESS = HardnessModel(np.random.default_rng(7).standard_normal((3, 6)))
+HARDNESS = HardnessCentroids(np.random.default_rng(7).standard_normal((3, 6)))
 
 
 def random_triplets(n, text, seed=0):
@@ -120,7 +120,7 @@ def test_rows_that_are_not_held_give_the_same_batches(monkeypatch, layout):
     index = np.concatenate([tables[0][1], len(tables[0][0]) + tables[1][1]])
     wanted = TokenBank(table, layout=layout, hardness=True)
     monkeypatch.setattr(vector_rows, "LARGEST_HELD_BYTES", 0)
-    monkeypatch.setattr(HardnessModel, "hardness", None)  # hardness is computed for the batches alone
+    monkeypatch.setattr(HardnessCentroids, "hardness", None)  # hardness is computed for the batches alone
     lazy = TokenBank(table.rows(np.arange(len(table))), layout=layout, hardness=True)
     assert all(isinstance(vectors, np.ndarray) for vectors in wanted.vectors)
     assert isinstance(lazy.vectors[-1], vector_rows.LazyRows) and lazy.vectors[-1].shape == wanted.vectors[-1].shape
@@ -146,17 +146,3 @@ def test_tokens_and_table_round_trip():
     present = np.random.default_rng(1).random((5, 4)) < 0.7
     table = ConditionTable.from_tokens(tokens, present)
     np.testing.assert_array_equal(table.tokens, np.where(present[..., None], tokens, 0))
-
-
-def test_a_missing_or_unfitting_triplet_folder_is_named(tmp_path):
-    with pytest.raises(WorkbenchError, match=r"augmented.parquet.*notebook 02"):
-        read_triplets(tmp_path)
-    for name in ("augmented", "captions"):
-        pd.DataFrame({"subject": [0, 1]}).to_parquet(tmp_path / f"{name}.parquet")
-    np.save(tmp_path / "caption_embeddings.npy", np.zeros((3, 2), dtype=np.float32))
-    np.savez(tmp_path / "hardness.npz", centres=np.zeros((1, 2)))
-    with pytest.raises(WorkbenchError, match="2 captions but 3"):
-        read_triplets(tmp_path)
-    (tmp_path / "caption_embeddings.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(WorkbenchError, match="cannot be read"):
-        read_triplets(tmp_path)

@@ -17,7 +17,7 @@ from workbench.diffusion.vector_rows import (
     stacked,
     tensor,
 )
-from workbench.language.hardness import HardnessModel
+from workbench.language.hardness import HardnessCentroids
 
 
 def drawn(rows, dimension=5, seed=0):
@@ -29,7 +29,7 @@ def lazy_and_whole(n):
     first, second = drawn(n), drawn(n + 3, seed=1)
     both = np.concatenate([first, second])
     picked = np.random.default_rng(2).integers(0, len(both), 2 * n)
-    model = HardnessModel(drawn(4, seed=3).astype(np.float64))
+    model = HardnessCentroids(drawn(4, seed=3).astype(np.float64))
     yield StackedRows([first, second]), both
     yield stacked(StackedRows([first]), second.astype(np.float16)), np.concatenate([first, second.astype(np.float16)])
     yield ChosenRows(StackedRows([first, second]), picked), both[picked]
@@ -70,7 +70,7 @@ def test_rows_are_indexed_as_an_array_is(n, monkeypatch):
 def test_hardness_on_a_device_is_exact_for_captions_that_sit_on_a_centre():
     captions = drawn(300, 64)
     captions /= np.linalg.norm(captions, axis=1, keepdims=True)
-    model = HardnessModel(captions[:40].astype(np.float64))
+    model = HardnessCentroids(captions[:40].astype(np.float64))
     rows, exact = HardnessRows(captions, model), model.hardness(captions)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = rows.tensor(np.arange(300), "cpu")
@@ -78,7 +78,7 @@ def test_hardness_on_a_device_is_exact_for_captions_that_sit_on_a_centre():
     assert (np.abs(found.numpy() - exact) / exact.std(axis=0)).max() < 1e-4
     # The last bits of a product depend on how many rows it has.
     np.testing.assert_allclose(rows.tensor(np.array([5]), "cpu")[0], found[5], atol=1e-4 * exact.std(), rtol=0)
-    alone = HardnessRows(captions[:1], HardnessModel(captions[:1].astype(np.float64)))
+    alone = HardnessRows(captions[:1], HardnessCentroids(captions[:1].astype(np.float64)))
     assert alone.tensor(np.array([0]), "cpu").tolist() == [[1.0]]
 
 

@@ -5,7 +5,8 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.language import candidates
 from workbench.language.augmentation import augment_triplets
-from workbench.language.drawing_order import place_within
+from workbench.language.config import AugmentationConfig
+from workbench.language.sampling_order import place_within
 from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.scenes.bands import Counts, band_of_class, count_classes
 from workbench.scenes.vocabulary import Vocabulary
@@ -15,7 +16,7 @@ NOUNS = [
     "banana", "car", "bus", "truck", "chair", "table", "sofa", "man", "woman", "boy", "girl", "hat", "shirt", "tree",
     "flower", "house", "tower", "pikachu", "bicycle",
 ]  # fmt: skip
-QUOTAS = {"medium": 50, "few": 70}
+QUOTAS = {"medium_quota": 50, "few_quota": 70}
 
 
 def drawn(seed: int, rows: int = 400, classes: int = 30, relations: int = 10):
@@ -43,13 +44,18 @@ def legal_by_the_paper(table, counts, similarity, bands, threshold):
         for new in range(len(entity)):
             if not counts.objects[new]:
                 continue
-            if new != o and similarity.lch[o, new] >= threshold:
+            if new != o and similarity.values[o, new] >= threshold:
                 for cause in [kind[r]] * (kind[r] in bands) + [entity[s]] * (entity[s] in bands):
                     found.setdefault((s, r, new), set()).add(cause)
-            if new != s and similarity.lch[s, new] >= threshold:
+            if new != s and similarity.values[s, new] >= threshold:
                 for cause in [kind[r]] * (kind[r] in bands) + [entity[o]] * (entity[o] in bands):
                     found.setdefault((new, r, o), set()).add(cause)
     return {triplet: "few" if "few" in causes else "medium" for triplet, causes in found.items()}
+
+
+def augmented_triplets(table, vocabulary, counts, similarity, include=None, exclude=None, **settings):
+    config = AugmentationConfig(**{**QUOTAS, "seed": 0, "balance": "class", **settings})
+    return augment_triplets(table, vocabulary, counts, similarity, config, include=include, exclude=exclude)
 
 
 def triplets(table) -> set:
@@ -60,11 +66,11 @@ def triplets(table) -> set:
 @pytest.mark.parametrize("balance", ["role", "class", "triplet"])
 def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
     table, vocabulary, counts, similarity = drawn(seed, rows=150 + 100 * seed, classes=14 + 3 * seed)
-    augmented = augment_triplets(table, vocabulary, counts, similarity, quotas=QUOTAS, seed=seed, balance=balance)
+    augmented = augmented_triplets(table, vocabulary, counts, similarity, seed=seed, balance=balance)
     legal = legal_by_the_paper(table, counts, similarity, ("medium", "few"), 2.26)
     entity, kind = band_of_class(counts.objects), band_of_class(counts.relations)
     existing, report = triplets(table), augmented.attrs["augmentation"]["bands"]
-    for band, quota in QUOTAS.items():
+    for band, quota in (("medium", 50), ("few", 70)):
         new = {triplet for triplet, its in legal.items() if its == band and triplet not in existing}
         assert report[band]["distinct"] == len(new)
         rows = augmented[augmented["band"] == band]
@@ -77,7 +83,7 @@ def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
         kept = {"subject", "relation", "object"} - {row.replaced}
         assert all(source[role] == getattr(row, role) for role in kept)
         assert source[row.replaced] == row.replaced_class != getattr(row, row.replaced)
-        assert row.lch == similarity.lch[row.replaced_class, getattr(row, row.replaced)] >= 2.26
+        assert row.similarity == similarity.values[row.replaced_class, getattr(row, row.replaced)] >= 2.26
         assert counts.objects[getattr(row, row.replaced)] > 0
         assert row.because != row.replaced
         assert (kind if row.because == "relation" else entity)[getattr(row, row.because)] == row.band
@@ -85,18 +91,18 @@ def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
 
 def test_same_seed_same_rows_and_chunks_do_not_matter(monkeypatch):
     arguments = drawn(3)
-    first = augment_triplets(*arguments, quotas=QUOTAS, seed=1)
+    first = augmented_triplets(*arguments, seed=1)
     monkeypatch.setattr(candidates, "CELLS_PER_CHUNK", 64)
-    pd.testing.assert_frame_equal(first, augment_triplets(*arguments, quotas=QUOTAS, seed=1))
-    assert not first.equals(augment_triplets(*arguments, quotas=QUOTAS, seed=2))
+    pd.testing.assert_frame_equal(first, augmented_triplets(*arguments, seed=1))
+    assert not first.equals(augmented_triplets(*arguments, seed=2))
 
 
 @pytest.mark.parametrize("balance", ["role", "class"])
 def test_a_quota_is_the_beginning_of_a_larger_one(balance):
     arguments = drawn(4, rows=900)
-    whole = augment_triplets(*arguments, quotas={"medium": 3000, "few": 3000}, seed=1, balance=balance)
+    whole = augmented_triplets(*arguments, medium_quota=3000, few_quota=3000, seed=1, balance=balance)
     for quota in (1, 7, 60, 400):
-        some = augment_triplets(*arguments, quotas={"medium": quota, "few": quota}, seed=1, balance=balance)
+        some = augmented_triplets(*arguments, medium_quota=quota, few_quota=quota, seed=1, balance=balance)
         for band in ("medium", "few"):
             columns = ["subject", "relation", "object", "because"]
             first, all_of_band = (table.loc[table["band"] == band, columns].to_numpy() for table in (some, whole))
@@ -105,7 +111,7 @@ def test_a_quota_is_the_beginning_of_a_larger_one(balance):
 
 def test_one_band_alone_is_drawn_as_beside_the_other():
     arguments = drawn(2)
-    few = augment_triplets(*arguments, bands=["few"], quotas={"few": 40, "medium": 9}, seed=0)
+    few = augmented_triplets(*arguments, bands=["few"], medium_quota=9, few_quota=40)
     assert set(few["band"]) == {"few"} and len(few) == 40
 
 
@@ -113,7 +119,7 @@ def test_a_class_that_training_lacks_never_comes_in():
     table, vocabulary, counts, similarity = drawn(0)
     lost = int(np.argmin(counts.objects))
     keep = table[(table["subject"] != lost) & (table["object"] != lost)].reset_index(drop=True)
-    augmented = augment_triplets(keep, vocabulary, count_classes(keep, vocabulary), similarity, quotas=QUOTAS, seed=0)
+    augmented = augmented_triplets(keep, vocabulary, count_classes(keep, vocabulary), similarity)
     assert lost not in set(augmented["subject"]) | set(augmented["object"])
 
 
@@ -121,27 +127,23 @@ def test_a_class_without_a_synset_is_kept_but_never_replaced():
     vocabulary = Vocabulary(("pikachu", "spoon", "fork", "knife", "man"), ("on",))
     table = pd.DataFrame({"subject": [0, 1, 4], "relation": [0, 0, 0], "object": [1, 0, 0]})
     similarity = class_similarity(vocabulary.objects)
-    augmented = augment_triplets(
+    augmented = augmented_triplets(
         table,
         vocabulary,
         Counts(np.array([1, 2, 2, 2, 99]), np.array([3])),
         similarity,
         bands=["few"],
-        quotas={"few": 6},
+        few_quota=6,
         seed=0,
     )
-    assert augmented.attrs["augmentation"]["without_synset"] == ["pikachu"]
+    assert similarity.unknown == ["pikachu"]
     assert 0 not in set(augmented["replaced_class"])
     assert triplets(augmented) == {(0, 0, 2), (2, 0, 0)}
 
 
 def flat_similarity(names) -> ClassSimilarity:
-    """All classes two edges apart."""
-    n = len(names)
-    distance = np.where(np.eye(n, dtype=bool), 0, 2).astype(np.uint8)
-    node = np.arange(n, dtype=np.int32)
-    edges = np.stack([node, np.full(n, n, dtype=np.int32)], axis=1)
-    return ClassSimilarity(tuple(names), distance, node, node, np.array(names), np.array([*names, "top"]), edges, 19)
+    """All classes as alike as two edges make them."""
+    return ClassSimilarity(tuple(names), np.full((len(names), len(names)), 2.5))
 
 
 def test_classes_share_the_quota_evenly_whatever_their_sources():
@@ -157,10 +159,10 @@ def test_classes_share_the_quota_evenly_whatever_their_sources():
     # 320 of the 400 classes are few, but only the 80 others occur.
     counts = Counts(np.r_[np.full(80, 9), np.zeros(320, dtype=int)], np.array([1, 60, 99]))
     arguments = (table, Vocabulary(names, ("a", "b", "c")), counts)
-    chosen = {"bands": ["few"], "quotas": {"few": 200}, "seed": 0}
-    even = augment_triplets(*arguments, flat_similarity(names), **chosen)
+    chosen = {"bands": ["few"], "few_quota": 200, "seed": 0}
+    even = augmented_triplets(*arguments, flat_similarity(names), **chosen)
     assert np.bincount(even["relation"]).tolist() == [100, 100]
-    uniform = augment_triplets(*arguments, flat_similarity(names), balance="triplet", **chosen)
+    uniform = augmented_triplets(*arguments, flat_similarity(names), balance="triplet", **chosen)
     assert np.bincount(uniform["relation"])[0] < 30
 
 
@@ -168,8 +170,8 @@ def test_repeats_draw_fresh_sources():
     vocabulary = Vocabulary(("a", "b", "c", "d"), ("on",))
     table = pd.DataFrame({"subject": [3] * 8, "relation": [0] * 8, "object": [0, 0, 0, 1, 1, 1, 3, 3]})
     counts = Counts(np.array([5, 5, 5, 1]), np.array([8]))
-    augmented = augment_triplets(
-        table, vocabulary, counts, flat_similarity("abcd"), bands=["few"], quotas={"few": 200}, seed=0
+    augmented = augmented_triplets(
+        table, vocabulary, counts, flat_similarity("abcd"), bands=["few"], few_quota=200, seed=0
     )
     new = augmented[(augmented["subject"] == 3) & (augmented["object"] == 2)]
     assert set(new["source_row"]) == set(range(8))
@@ -179,44 +181,42 @@ def test_repeats_draw_fresh_sources():
 
 def test_include_exclude_and_existing():
     arguments = drawn(4)
-    free = augment_triplets(*arguments, quotas={"medium": 0, "few": 10_000}, seed=0)
+    free = augmented_triplets(*arguments, medium_quota=0, few_quota=10_000)
     veto = free.drop_duplicates(["subject", "relation", "object"]).iloc[::2]
-    rest = augment_triplets(*arguments, quotas=QUOTAS, seed=0, exclude=veto)
+    rest = augmented_triplets(*arguments, exclude=veto)
     assert not triplets(rest) & triplets(veto)
-    only = augment_triplets(*arguments, quotas=QUOTAS, seed=0, include=veto)
+    only = augmented_triplets(*arguments, include=veto)
     assert triplets(only) <= triplets(veto) and set(only["band"]) == {"few"}
     assert not triplets(free) & triplets(arguments[0])
-    more = augment_triplets(*arguments, quotas={"medium": 0, "few": 10_000}, seed=0, allow_existing=True)
+    more = augmented_triplets(*arguments, medium_quota=0, few_quota=10_000, allow_existing=True)
     assert triplets(more) & triplets(arguments[0])
 
 
 def test_an_empty_augmentation_says_why():
     table, vocabulary, counts, similarity = drawn(1)
-    with pytest.raises(WorkbenchError, match=r"LCH of \d\.\d+, the threshold is 9.*Set it to"):
-        augment_triplets(table, vocabulary, counts, similarity, threshold=9, quotas=QUOTAS, seed=0)
+    with pytest.raises(WorkbenchError, match=r"similarity of \d\.\d+, the threshold is 9.*Set it to"):
+        augmented_triplets(table, vocabulary, counts, similarity, threshold=9)
     with pytest.raises(WorkbenchError, match="training relations are empty"):
-        augment_triplets(table[:0], vocabulary, counts, similarity, quotas=QUOTAS, seed=0)
+        augmented_triplets(table[:0], vocabulary, counts, similarity)
     with pytest.raises(WorkbenchError, match="allow_existing"):
         nothing = table[:0][["subject", "relation", "object"]]
-        augment_triplets(table, vocabulary, counts, similarity, quotas=QUOTAS, seed=0, include=nothing)
+        augmented_triplets(table, vocabulary, counts, similarity, include=nothing)
     head = int(np.argmax(counts.objects)), int(np.argmax(counts.relations))
     frequent = pd.DataFrame({"subject": [head[0]], "relation": [head[1]], "object": [head[0]]})
     with pytest.raises(WorkbenchError, match="Ask for more bands"):
-        augment_triplets(frequent, vocabulary, counts, similarity, quotas=QUOTAS, seed=0)
+        augmented_triplets(frequent, vocabulary, counts, similarity)
     unknown = Vocabulary(("qqq", "zzzz", "xyzzy"), vocabulary.relations)
     few = pd.DataFrame({"subject": [0, 1], "relation": [0, 0], "object": [2, 0]})
-    with pytest.raises(WorkbenchError, match=r"has a noun synset.*qqq, zzzz, xyzzy"):
-        augment_triplets(
-            few, unknown, count_classes(few, unknown), class_similarity(unknown.objects), quotas=QUOTAS, seed=0
-        )
+    with pytest.raises(WorkbenchError, match=r"can be compared.*qqq, zzzz, xyzzy"):
+        augmented_triplets(few, unknown, count_classes(few, unknown), class_similarity(unknown.objects), seed=0)
 
 
 def test_the_suggested_threshold_gives_rows():
     table, vocabulary, counts, similarity = drawn(1)
     with pytest.raises(WorkbenchError) as error:
-        augment_triplets(table, vocabulary, counts, similarity, threshold=9, quotas=QUOTAS, seed=0)
+        augmented_triplets(table, vocabulary, counts, similarity, threshold=9)
     suggested = float(str(error.value).split("Set it to ")[1].split(" ")[0])
-    assert len(augment_triplets(table, vocabulary, counts, similarity, threshold=suggested, quotas=QUOTAS, seed=0))
+    assert len(augmented_triplets(table, vocabulary, counts, similarity, threshold=suggested))
 
 
 @pytest.mark.parametrize(
@@ -224,9 +224,8 @@ def test_the_suggested_threshold_gives_rows():
     [
         ({"bands": ["rare"]}, "bands are"),
         ({"bands": []}, "bands are"),
-        ({"quotas": {"few": 3}}, "no number of rows .* 'medium'"),
-        ({"quotas": {"few": 3, "medium": -1}}, "no number of rows"),
-        ({"quotas": {"few": 3, "medium": 1, "med": 1}}, "expected bands"),
+        ({"few_quota": -1}, "few_quota is -1"),
+        ({"max_senses": 0}, "max_senses is 0"),
         ({"balance": "row"}, "balance is 'row'"),
         ({"exclude": pd.DataFrame({"subject": [0], "relation": [999], "object": [0]})}, "exclude, row 0.*999"),
         ({"include": pd.DataFrame({"subject": [0]})}, "include: no column"),
@@ -235,21 +234,19 @@ def test_the_suggested_threshold_gives_rows():
 )
 def test_bad_arguments_are_named(change, message):
     with pytest.raises(WorkbenchError, match=message):
-        augment_triplets(*drawn(1), **({"quotas": QUOTAS, "seed": 0} | change))
+        augmented_triplets(*drawn(1), **change)
 
 
 def test_other_vocabulary_counts_or_ids_are_refused():
     table, vocabulary, counts, similarity = drawn(1)
     other = Vocabulary(vocabulary.objects[::-1], vocabulary.relations)
     with pytest.raises(WorkbenchError, match="class_similarity"):
-        augment_triplets(table, other, counts, similarity, quotas=QUOTAS, seed=0)
+        augmented_triplets(table, other, counts, similarity)
     with pytest.raises(WorkbenchError, match="counts are of"):
-        augment_triplets(
-            table, vocabulary, Counts(counts.objects[1:], counts.relations), similarity, quotas=QUOTAS, seed=0
-        )
+        augmented_triplets(table, vocabulary, Counts(counts.objects[1:], counts.relations), similarity, seed=0)
     wrong = table.assign(object=table["object"].where(table.index != 7, 1000))
     with pytest.raises(WorkbenchError, match="row 7, column 'object': class id 1000"):
-        augment_triplets(wrong, vocabulary, counts, similarity, quotas=QUOTAS, seed=0)
+        augmented_triplets(wrong, vocabulary, counts, similarity)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

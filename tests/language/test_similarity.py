@@ -2,12 +2,14 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language.noun_database import pack_nouns
-from workbench.language.similarity import ClassSimilarity, class_similarity, noun_hierarchy, similarity_of_senses
+from workbench.language.similarity import class_similarity, load_similarity, read_similarity_table
 from workbench.language.wordnet import noun_senses, open_wordnet, unpack_nouns
+from workbench.language.wordnet_similarity import noun_hierarchy, similarity_of_senses, wordnet_similarity
 
 # A noun to its hypernyms ("@") and instance hypernyms ("@i"). "mule" has two parents of different depth, "bank" is in
 # two places, "nowhere" is a root of its own.
@@ -66,25 +68,21 @@ def best_of_nltk(first: list, second: list) -> float:
 @pytest.mark.parametrize("max_senses", [1, 2])
 def test_toy_values_are_nltks(toy, max_senses):
     names = [*dict(TOY), "horses", "zebra"]
-    similarity = class_similarity(names, max_senses, toy)
+    similarity = wordnet_similarity(names, max_senses, toy)
     senses = [noun_senses(name, toy, max_senses)[1] for name in names]
     expected = [[best_of_nltk(a, b) for b in senses] for a in senses]
-    np.testing.assert_array_equal(similarity.lch, expected)
-    assert similarity.without_synset == ["zebra"]
+    np.testing.assert_array_equal(similarity.values, expected)
+    assert similarity.unknown == ["zebra"]
     assert similarity.depth == toy._max_depth["n", False] == 4
 
 
 def test_toy_paths(toy):
     names = ["mule", "rocinante", "bank", "donkey", "nowhere", "zebra", "horses"]
-    similarity = class_similarity(names, 2, toy)
+    similarity = wordnet_similarity(names, 2, toy)
     assert similarity.path(0, 1) == ["mule", "horse", "rocinante"]
     assert similarity.path(2, 3) == ["bank", "animal", "donkey"]  # over the second sense
-    assert similarity.sense_pair(2, 3) == ("bank.n.02", "donkey.n.01")
     assert similarity.path(0, 0) == ["mule"] and similarity.path(6, 1) == ["horse", "rocinante"]
     assert similarity.path(0, 4) == similarity.path(0, 5) == similarity.path(5, 5) == []
-    assert similarity.senses(2) == ["bank.n.01", "bank.n.02"] and similarity.sense(5) is None
-    assert similarity.neighbours(0, -1.0).tolist()[:2] == [3, 6]
-    assert 4 not in similarity.neighbours(0, -1.0) and 0 not in similarity.neighbours(0, -1.0)
 
 
 def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
@@ -92,15 +90,15 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
     lemmas = sorted(name for name in wordnet.all_lemma_names("n") if "." not in name)
     names = [lemmas[place].replace("_", " ") for place in random.integers(len(lemmas), size=300)]
     names += ["dog", "dogs", "animal", "entity", "Einstein", "bank", "glasses", "cookies", "t shirt", "no such noun"]
-    similarity = class_similarity(names, 4, wordnet)
+    similarity = wordnet_similarity(names, 4, wordnet)
     senses = [noun_senses(name, wordnet, 4)[1] for name in names]
     pairs = random.integers(len(names), size=(300, 2)).tolist()
     pairs += [(i, int(j)) for i in range(300, 310) for j in random.integers(290, 310, size=10)]
-    ours = [similarity.lch[i, j] for i, j in pairs]
+    ours = [similarity.values[i, j] for i, j in pairs]
     np.testing.assert_array_equal(ours, [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
-    np.testing.assert_array_equal(similarity.lch, similarity.lch.T)
+    np.testing.assert_array_equal(similarity.values, similarity.values.T)
     for i, j in pairs[:100]:
-        if not np.isnan(similarity.lch[i, j]):
+        if not np.isnan(similarity.values[i, j]):
             assert len(similarity.path(i, j)) == similarity.distance[i, j] + 1
 
 
@@ -123,47 +121,47 @@ def test_values_agree_with_wordnet_similarity_up_to_its_depth(wordnet, real_data
     similarity = similarity_of_senses(names, [[synset[name]] for name in names], wordnet)
     place = {name: i for i, name in enumerate(names)}
     for first, second, lch, path, _ in nouns:
-        ours = similarity.lch[place[first], place[second]]
+        ours = similarity.values[place[first], place[second]]
         assert ours + math.log(20 / 19) == pytest.approx(float(lch), abs=6e-5)  # theirs counts a depth of 20
         assert 1 / (similarity.distance[place[first], place[second]] + 1) == pytest.approx(float(path), abs=6e-5)
 
 
 def test_the_papers_threshold_admits_two_edges(wordnet):
     names = ["cake", "baked goods", "cookie", "spoon", "fork", "cutlery", "dog", "cat"]
-    similarity = class_similarity(names, wordnet=wordnet)
-    np.testing.assert_array_equal(similarity.lch >= 2.26, similarity.distance <= 2)
+    similarity = wordnet_similarity(names, wordnet=wordnet)
+    np.testing.assert_array_equal(similarity.values >= 2.26, similarity.distance <= 2)
     assert similarity.path(3, 4) == ["spoon", "cutlery", "fork"]
     assert similarity.path(6, 7) == ["dog", "canine", "carnivore", "feline", "cat"]
-    assert class_similarity(["cake", "cookie"], 3, wordnet).path(0, 1) == ["cake", "cookie"]
+    assert wordnet_similarity(["cake", "cookie"], 3, wordnet).path(0, 1) == ["cake", "cookie"]
 
 
 @pytest.mark.parametrize("names", [[], ["qqq"], ["dog"], ["qqq", "zzzz", "dog"]])
 def test_small_and_unknown_vocabularies(wordnet, names):
-    similarity = class_similarity(names, wordnet=wordnet)
-    assert similarity.lch.shape == (len(names), len(names))
-    assert similarity.without_synset == [name for name in names if name != "dog"]
-    assert np.isnan(similarity.lch).sum() == len(names) ** 2 - names.count("dog")
+    similarity = wordnet_similarity(names, wordnet=wordnet)
+    assert similarity.values.shape == (len(names), len(names))
+    assert similarity.unknown == [name for name in names if name != "dog"]
+    assert np.isnan(similarity.values).sum() == len(names) ** 2 - names.count("dog")
 
 
 def test_saved_and_loaded_again(wordnet, tmp_path):
-    similarity = class_similarity(["dog", "cat", "qqq", "hot dog"], wordnet=wordnet)
+    similarity = wordnet_similarity(["dog", "cat", "qqq", "hot dog"], wordnet=wordnet)
     similarity.save(tmp_path / "similarity.npz")
-    loaded = ClassSimilarity.load(tmp_path / "similarity.npz")
+    loaded = load_similarity(tmp_path / "similarity.npz")
     assert loaded.names == similarity.names and loaded.depth == similarity.depth
-    np.testing.assert_array_equal(loaded.lch, similarity.lch)
-    assert loaded.path(0, 3) == similarity.path(0, 3) and loaded.without_synset == ["qqq"]
+    np.testing.assert_array_equal(loaded.values, similarity.values)
+    assert loaded.path(0, 3) == similarity.path(0, 3) and loaded.unknown == ["qqq"]
 
 
 def test_bad_input_is_named(wordnet, tmp_path):
     with pytest.raises(WorkbenchError, match="max_senses is 0"):
-        class_similarity(["dog"], 0, wordnet)
+        wordnet_similarity(["dog"], 0, wordnet)
     with pytest.raises(WorkbenchError, match="class 1 has no name"):
-        class_similarity(["dog", " "], wordnet=wordnet)
-    class_similarity(["dog"], wordnet=wordnet).save(tmp_path / "whole.npz")
+        wordnet_similarity(["dog", " "], wordnet=wordnet)
+    wordnet_similarity(["dog"], wordnet=wordnet).save(tmp_path / "whole.npz")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
     for name in ("cut.npz", "absent.npz"):
         with pytest.raises(WorkbenchError, match=f"{name}: not a class similarity"):
-            ClassSimilarity.load(tmp_path / name)
+            load_similarity(tmp_path / name)
 
 
 def test_a_cycle_is_refused(tmp_path):
@@ -174,3 +172,45 @@ def test_a_cycle_is_refused(tmp_path):
 
     with pytest.raises(WorkbenchError, match="cycle"):
         noun_hierarchy(Reader())
+
+
+NAMES = ("dog", "cat", "cup")
+
+
+def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
+    rows = pd.DataFrame(
+        [("dog", "cat", 0.9), ("cat", "cup", 0.2), ("cup", "cat", 0.1)], columns=["first", "second", "similarity"]
+    )
+    rows.to_csv(tmp_path / "pairs.csv", index=False)
+    rows.to_parquet(tmp_path / "pairs.parquet")
+    expected = [[np.nan, 0.9, np.nan], [0.9, np.nan, 0.2], [np.nan, 0.1, np.nan]]
+    for name in ("pairs.csv", "pairs.parquet"):
+        found = class_similarity(NAMES, tmp_path / name)
+        np.testing.assert_array_equal(found.values, expected)
+    found.save(tmp_path / "stored.npz")
+    other_order = ("cup", "dog", "bird", "cat")
+    again = read_similarity_table(tmp_path / "stored.npz", other_order)
+    assert again.values[1, 3] == 0.9 and again.values[0, 3] == 0.1 and again.unknown == ["bird"]
+    assert load_similarity(tmp_path / "stored.npz").names == NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("first,second,similarity\ndog,dgo,1\n", "row 0: 'dgo' is not an object class.*'dog'"),
+        ("a,b\n1,2\n", "first, second, similarity"),
+        ("first,second,similarity\ndog,cat,much\n", "not a table of class pairs"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_named(tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(WorkbenchError, match=message):
+        class_similarity(NAMES, tmp_path / "pairs.csv")
+
+
+def test_a_function_must_give_one_number_for_each_pair():
+    np.testing.assert_array_equal(class_similarity(NAMES, lambda names: np.eye(3)).values, np.eye(3))
+    with pytest.raises(WorkbenchError, match=r"\(2, 2\); expected \(3, 3\)"):
+        class_similarity(NAMES, lambda names: np.eye(2))
+    with pytest.raises(WorkbenchError, match=r"similarity 'lhc' is not known\. Did you mean 'lch'"):
+        class_similarity(NAMES, "lhc")

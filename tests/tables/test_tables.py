@@ -161,7 +161,7 @@ def small_project(tmp_path_factory):
     notebook = ROOT / "notebooks" / "06_reproduce_tables.ipynb"
     nbformat.write(nbformat.read(notebook, 4), root / "notebooks" / notebook.name)
     section = tables_section("smoke", ROOT) | {"data": "made-up", "architectures": ["lsvru"]}
-    section["triplets"] = {"medium_quota": 30, "few_quota": 30, "n_centres": 5, "threshold": 1.5}
+    section["triplets"] = {"medium_quota": 30, "few_quota": 30, "centroids": 5, "threshold": 1.5}
     profile = {"run": "small", "notebooks": ["06_reproduce_tables"], "tables": section}
     (root / "notebooks" / "params" / "small.yml").write_text(yaml.safe_dump(profile))
     environment = os.environ | {"WORKBENCH_HOME": str(root)}

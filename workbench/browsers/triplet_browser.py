@@ -226,7 +226,7 @@ class TripletBrowser(Shown):
 
 
 def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
-    """The triplets at ``places`` for the next cell: names, ids, bands, counts, LCH and hardness, one row each."""
+    """The triplets at ``places`` for the next cell: names, ids, bands, counts, similarity, hardness."""
     places = np.asarray(places, dtype=np.int64)
     ids = index.triplets(places)
     columns: Mapping[str, Any] = {
@@ -234,5 +234,5 @@ def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
     }
     columns |= {f"{role}_class": ids[:, at] for at, role in enumerate(ROLES)}
     columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
-    columns |= {name: index[name][places] for name in ("count", "augmented", "lch", "hardness")}
+    columns |= {name: index[name][places] for name in ("count", "augmented", "similarity", "hardness")}
     return pd.DataFrame(columns, index=pd.Index(places, name="place"))

@@ -27,7 +27,7 @@ from workbench.scenes.relations import RelationTables, distinct_keys, triplet_ke
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TABLE, ROWS = "triplets.parquet", "rows.npz"
-COLUMNS = (*ROLES, "count", "augmented", "lch", "hardness", *(f"{role}_band" for role in ROLES), "name_rank")
+COLUMNS = (*ROLES, "count", "augmented", "similarity", "hardness", *(f"{role}_band" for role in ROLES), "name_rank")
 # Whose row numbers a triplet leads to: the training relations, and the table of augmented triplets.
 GROUPS = ("examples", "augmented")
 # What triplets may be ordered by: the column, and whether its highest value comes first.
@@ -36,7 +36,7 @@ SORTS = {
     "rarity": ("count", False),
     "hardness": ("hardness", True),
     "ease": ("hardness", False),
-    "lch": ("lch", True),
+    "similarity": ("similarity", True),
     "name": ("name_rank", False),
     "random": (None, False),
 }
@@ -62,7 +62,7 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
     table = _class_columns(keys, vocabulary, count_classes(train, vocabulary)) | {
         "count": np.diff(first["examples"]).astype(np.int32),
         "augmented": np.diff(first["augmented"]).astype(np.int32),
-        "lch": _highest(augmented["lch"].to_numpy(), groups["augmented"], keys) if stage else unknown,
+        "similarity": _highest(augmented["similarity"].to_numpy(), groups["augmented"], keys) if stage else unknown,
         "hardness": _entropy(stage, keys, Path(triplets)) if stage and triplets else unknown,
     }
     with atomic_path(Path(folder) / ROWS) as temporary:
@@ -86,9 +86,9 @@ class TripletIndex:
     """Distinct triplets by ascending (subject, relation, object); a *place* is a position among them.
 
     ``columns``: arrays (n,), also as ``index[name]``: subject, relation, object (class ids, int32), count (int32,
-    training relations), augmented (int32, augmented rows), lch (float64, highest of its augmented rows) and hardness
-    (float64, entropy of the hardness vector in nats), both nan where unknown, subject_band, relation_band, object_band
-    (int8, positions in BANDS), name_rank (int32, by folded caption).
+    training relations), augmented (int32, augmented rows), similarity (float64, highest of its augmented rows) and
+    hardness (float64, entropy of the hardness vector in nats), both nan where unknown, subject_band, relation_band,
+    object_band (int8, positions in BANDS), name_rank (int32, by folded caption).
     """
 
     folder: Path
@@ -226,11 +226,11 @@ def _class_columns(keys: np.ndarray, vocabulary: Vocabulary, counts: Counts) -> 
     return ids | bands | {"name_rank": captions.rank(method="first").to_numpy().astype(np.int32) - 1}
 
 
-def _highest(lch: np.ndarray, group: _GroupedRows, keys: np.ndarray) -> np.ndarray:
-    """The highest LCH (n,) float64 of the augmented rows of each triplet, nan without one."""
+def _highest(similarity: np.ndarray, group: _GroupedRows, keys: np.ndarray) -> np.ndarray:
+    """The highest similarity (n,) float64 of the augmented rows of each triplet, nan without one."""
     highest = np.full(len(keys), np.nan)
     if len(group.keys):
-        highest[np.searchsorted(keys, group.keys)] = np.fmax.reduceat(lch[group.rows], group.starts)
+        highest[np.searchsorted(keys, group.keys)] = np.fmax.reduceat(similarity[group.rows], group.starts)
     return highest
 
 

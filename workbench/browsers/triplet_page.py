@@ -26,7 +26,7 @@ NAMES_IN_A_BAR = 4
 MOST_BARS, LEAST_BARS = 40, len(BANDS) + 1
 SORT_TEXTS = {
     "frequency": "most frequent first", "rarity": "rarest first", "hardness": "hardest first", "ease": "easiest first",
-    "lch": "most similar word first (LCH)", "name": "by name", "random": "shuffled",
+    "similarity": "most similar word first", "name": "by name", "random": "shuffled",
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ class TripletSources:
 
     ``tables``: the training split. ``augmented`` and ``embeddings``: augmented.parquet and caption embeddings of the
     stage ``triplets`` that the index was made from. ``path``: gives the words between two object classes, as
-    ``ClassSimilarity.path``. ``seeds``: generated.parquet of the stage ``generated``, whose columns augmented_row,
+    ``Similarity.path``. ``seeds``: generated.parquet of the stage ``generated``, whose columns augmented_row,
     subject_box and object_box name the boxes that a generated row started from.
     """
 
@@ -93,8 +93,8 @@ class TripletPage:
 
     @cached_property
     def _sorts(self) -> list[tuple[str, str]]:
-        """The orders that this index can give: hardness and LCH only where they are known."""
-        unknown = {"lch"} if not self.index.augmented_total else set()
+        """The orders that this index can give: hardness and similarity only where they are known."""
+        unknown = {"similarity"} if not self.index.augmented_total else set()
         unknown |= {"hardness", "ease"} if np.isnan(self.index["hardness"]).all() else set()
         return [(sort, text) for sort, text in SORT_TEXTS.items() if sort not in unknown]
 
@@ -154,7 +154,7 @@ class TripletPage:
         ]
 
     def _origin(self, row: int) -> dict[str, Any]:
-        """Where an augmented row comes from: the training triplet, the replaced word, its LCH, the way in WordNet."""
+        """Where an augmented row comes from: the training triplet, the replaced word, its similarity and path."""
         vocabulary, augmented = self.index.vocabulary, self.sources.augmented.iloc[row]
         source_row, replaced = int(augmented["source_row"]), str(augmented["replaced"])
         source = self.sources.tables.relations.iloc[source_row]
@@ -165,7 +165,7 @@ class TripletPage:
             "replaced": replaced,
             "old": vocabulary.objects[old],
             "new": vocabulary.objects[new],
-            "lch": float(augmented["lch"]),
+            "similarity": float(augmented["similarity"]),
             "path": ", ".join(self.sources.path(old, new)) if self.sources.path else "",
             "band": str(augmented["band"]),
             "because": str(augmented["because"]),

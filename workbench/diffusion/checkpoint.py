@@ -147,11 +147,11 @@ class DenoiserCheckpoint:
 
     def hardness_model(self):
         """The hardness model of its centres, or None where the denoiser has no hardness."""
-        from workbench.language.hardness import HardnessModel
+        from workbench.language.hardness import HardnessCentroids
 
         if not self.config.hardness or self.identity.hardness_centres is None:
             return None
-        return HardnessModel(self.identity.hardness_centres)
+        return HardnessCentroids(self.identity.hardness_centres)
 
     def triplet_ids(self, triplets: Sequence[Sequence[str | int]]) -> pd.DataFrame:
         """Class ids of triplets given by names or ids; WorkbenchError for a name the denoiser does not know."""

@@ -18,7 +18,7 @@ from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from workbench.language.hardness import HardnessModel
+    from workbench.language.hardness import HardnessCentroids
     from workbench.language.text_embedding import TextEmbeddings
 
 SLOTS = ("subject", "relation", "object", "caption")
@@ -92,7 +92,7 @@ class ConditionTable:
 def condition_table(
     text: "TextEmbeddings",
     triplets: pd.DataFrame,
-    hardness_model: "HardnessModel | None" = None,
+    hardness_model: "HardnessCentroids | None" = None,
     *,
     captions: AugmentedTriplets | None = None,
 ) -> tuple[ConditionTable, np.ndarray]:
@@ -120,7 +120,7 @@ def condition_table(
 
 
 def entity_condition_table(
-    text: "TextEmbeddings", object_classes: np.ndarray, hardness_model: "HardnessModel | None" = None
+    text: "TextEmbeddings", object_classes: np.ndarray, hardness_model: "HardnessCentroids | None" = None
 ) -> tuple[ConditionTable, np.ndarray]:
     """Conditions of box regions: the class name is the caption, the other three tokens are absent.
 

@@ -180,7 +180,7 @@ def _identity(vocabulary, store, text, hardness_model, entities: bool) -> Denois
         regions=("union", "box") if entities else ("union",),
         object_text=text.objects,
         relation_text=text.relations,
-        hardness_centres=None if hardness_model is None else hardness_model.centres,
+        hardness_centres=None if hardness_model is None else hardness_model.centroids,
     )
 
 

@@ -10,7 +10,7 @@ from workbench.diffusion.conditions import ConditionTable, condition_table, enti
 from workbench.language.triplets import AugmentedTriplets
 
 if TYPE_CHECKING:
-    from workbench.language.hardness import HardnessModel
+    from workbench.language.hardness import HardnessCentroids
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.feature_store import FeatureStore
 
@@ -62,7 +62,7 @@ class StoreFeatures:
 def region_rows(
     store: "FeatureStore",
     text: "TextEmbeddings",
-    hardness_model: "HardnessModel | None",
+    hardness_model: "HardnessCentroids | None",
     captions: AugmentedTriplets,
     *,
     entities: bool,

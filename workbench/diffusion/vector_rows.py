@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from workbench.language.hardness import HardnessModel
+    from workbench.language.hardness import HardnessCentroids
 
 ROWS_PER_CHUNK = 8192
 # Up to this size a matrix is held as an array: indexing is then a single copy.
@@ -107,8 +107,8 @@ class ChosenRows(LazyRows):
 class HardnessRows(LazyRows):
     """The hardness vectors (n, K) of ``embeddings`` (n, T) under a model (DiffAugment, section 3.4)."""
 
-    def __init__(self, embeddings: Rows, model: "HardnessModel"):
-        super().__init__(len(embeddings), len(model.centres))
+    def __init__(self, embeddings: Rows, model: "HardnessCentroids"):
+        super().__init__(len(embeddings), len(model.centroids))
         self.embeddings, self.model = embeddings, model
         self._centres: dict[str, torch.Tensor] = {}
 
@@ -126,7 +126,7 @@ class HardnessRows(LazyRows):
 
         embeddings = tensor(self.embeddings, rows, device).double()
         if str(device) not in self._centres:
-            self._centres[str(device)] = torch.from_numpy(self.model.centres).double().to(device)
+            self._centres[str(device)] = torch.from_numpy(self.model.centroids).double().to(device)
         centres = self._centres[str(device)]
         squared = torch.addmm(centres.square().sum(1)[None], embeddings, centres.T, alpha=-2.0)  # (m, K)
         squared += embeddings.square().sum(1, keepdim=True)

@@ -29,8 +29,10 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     Left: the sorted entries times K, median and 5 to 95 % of the captions. Right: the entropies below ln K.
     """
     use_workbench_style()
-    N, K = hardness.shape  # captions, centres
-    chart = make_subplots(1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centres, sorted", "entropy"])
+    N, K = hardness.shape  # captions, centroids
+    chart = make_subplots(
+        1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centroids, sorted", "entropy"]
+    )
     for name, rows in (("original", original), ("augmented", ~original)):
         if not rows.any():
             continue
@@ -55,7 +57,7 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     chart.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
     chart.update_yaxes(title="share of captions", row=1, col=2)
     return chart.update_layout(
-        title=f"Hardness of {N:,} captions against {K:,} centres", barmode="overlay", height=440, margin_t=130,
+        title=f"Hardness of {N:,} captions against {K:,} centroids", barmode="overlay", height=440, margin_t=130,
         legend_y=1.1,
     )  # fmt: skip
 
@@ -79,19 +81,20 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     return chart.update_layout(title=f"Augmented triplets by {plain_text(role)} class", margin_b=130)
 
 
-def similarity_matrix(lch: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
-    """LCH similarity of the given classes; cells below the threshold are left out.
+def similarity_matrix(values: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
+    """Similarity of the given classes; cells below the threshold are left out.
 
-    ``lch`` (C, C), NaN where a name has no noun synset; ``classes`` the class ids to show, in order.
+    ``values`` (C, C), NaN where nothing is known; ``classes`` the class ids to show, in order.
     """
-    shown = lch[np.ix_(classes, classes)].astype(float)
+    shown = values[np.ix_(classes, classes)].astype(float)
     shown[~(shown >= threshold)] = np.nan
     chart = _name_matrix(
-        shown, [names[c] for c in classes], hovertemplate="%{y}, %{x}: LCH %{z:.2f}<extra></extra>",
-        colorscale=SEQUENTIAL_SCALE, colorbar_title="LCH",
+        shown, [names[c] for c in classes], hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
+        colorscale=SEQUENTIAL_SCALE, colorbar_title="similarity",
     )  # fmt: skip
     return chart.update_layout(
-        title=f"Which classes may replace each other (LCH at least {threshold})", margin={"t": 70, "b": 130, "l": 130}
+        title=f"Which classes may replace each other (similarity at least {threshold})",
+        margin={"t": 70, "b": 130, "l": 130},
     )
 
 
@@ -139,7 +142,7 @@ def augmented_examples(
             "in train": vocabulary.caption(*(int(source[role]) for role in ROLES)),
             "augmented": vocabulary.caption(row.subject, row.relation, row.object),
             "replaced": row.replaced,
-            "LCH": round(float(row.lch), 3),
+            "similarity": round(float(row.similarity), 3),
             "path": ", ".join(similarity.path(int(row.replaced_class), int(new_class))),
         })  # fmt: skip
     return pd.DataFrame(lines)
@@ -153,8 +156,8 @@ def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entrop
         "original captions": int(original.sum()),
         "augmented triplets": len(augmented),
         "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
-        "object names without a noun synset": len(similarity.without_synset),
-        "hardness centres": len(triplets.hardness.centres),
+        "object names that cannot be compared": len(similarity.unknown),
+        "hardness centroids": len(triplets.hardness.centroids),
         "median entropy of original captions, nats": float(np.median(entropy)),
     }
     for band in ("medium", "few"):

@@ -7,15 +7,12 @@ section 4.1). An augmented triplet is "few" if a class that made it tail is few,
 of their own (48,000 each in section 4.1).
 
 The paper leaves open how the quotas are drawn. Here distinct triplets are drawn, and only when all of a band are used
-does the next round repeat them, each repetition with a fresh source. ``balance="class"`` cycles over the tail classes
-(one subject, relation or object class after another gives its next triplet), so that a class with many sources does
-not crowd out the rest; ``balance="role"`` does so within each role and takes the roles in turn, since relation classes
-are far fewer than object classes; ``balance="triplet"`` draws distinct triplets uniformly. Triplets that training has
-already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
+does the next round repeat them, each repetition with a fresh source. Classes or roles take turns (see
+`workbench.language.sampling_order`), so that a class with many sources does not crowd out the rest. Triplets that
+training has already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
 """
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,68 +20,61 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.language.candidates import Candidates, TrainTriplets, find_candidates
-from workbench.language.drawing_order import BALANCES, Causes, drawing_order
-from workbench.language.similarity import ClassSimilarity
+from workbench.language.config import AugmentationConfig
+from workbench.language.sampling_order import Causes, sampling_order
+from workbench.language.similarity import Similarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import distinct_keys, in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-
-PAPER_THRESHOLD = 2.26
-PAPER_QUOTAS = {"medium": 48_000, "few": 48_000}
 
 
 def augment_triplets(
     relations: pd.DataFrame,
     vocabulary: Vocabulary,
     counts: Counts,
-    similarity: ClassSimilarity,
+    similarity: Similarity,
+    config: AugmentationConfig,
     *,
-    bands: Iterable[str] = ("medium", "few"),
-    threshold: float = PAPER_THRESHOLD,
-    quotas: Mapping[str, int] = PAPER_QUOTAS,
-    seed: int,
-    balance: str = "class",
-    allow_existing: bool = False,
     include: pd.DataFrame | None = None,
     exclude: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Draw augmented triplets from the training relations (columns subject, relation, object: class ids).
 
-    ``quotas``: rows for each band of ``bands``. ``include`` and ``exclude``: tables of triplets (class ids) that alone
-    may be drawn, or may not. Returns one row per augmented triplet, bands in the order of ``bands``: subject, relation,
-    object (int64, the new triplet); source_row (int64, row number in ``relations``); replaced ("subject" or "object");
-    replaced_class (int64, the class that stood there); lch (float64, of both classes); band; because (the role whose
-    tail class made the source tail). ``frame.attrs["augmentation"]`` counts, by band, the distinct triplets and the
-    rows, and lists the classes without a synset. Same arguments, same rows. WorkbenchError where nothing can be drawn.
+    ``include`` and ``exclude``: tables of triplets (class ids) that alone may be drawn, or may not. Returns one row per
+    augmented triplet, bands in the order of ``config.bands``: subject, relation, object (int64, the new triplet);
+    source_row (int64, row number in ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class
+    that stood there); similarity (float64, of both classes); band; because (the role whose tail class made the source
+    tail). ``frame.attrs["augmentation"]`` counts the distinct triplets and the rows of each band. Same arguments, same
+    rows. WorkbenchError where nothing can be drawn.
     """
-    tail = _Tail.of(counts, tuple(bands))
-    _check(vocabulary, counts, similarity, tail.bands, quotas, balance)
+    tail = _Tail.of(counts, config.bands)
+    _check(vocabulary, counts, similarity)
     train = TrainTriplets.of(relations, len(vocabulary.objects), len(vocabulary.relations))
-    similar = similar_classes(similarity, counts, threshold)
+    similar = similar_classes(similarity, counts, config.threshold)
     candidates = find_candidates(train, similar, tail.objects, tail.relations)
     found = len(candidates)
-    candidates = _restrict(candidates, train, allow_existing, include, exclude)
+    candidates = _restrict(candidates, train, config.allow_existing, include, exclude)
     if not len(candidates):
-        raise WorkbenchError(_why_empty(train, tail, counts, similarity, threshold, found))
+        raise WorkbenchError(_why_empty(train, tail, counts, similarity, config.threshold, found))
     band = candidate_bands(candidates, tail)
     tables, report = [], {}
-    for name in tail.bands:
-        rows = _draw_band(candidates, train, similar, tail, band == name, name, int(quotas[name]), seed, balance)
+    for name in config.bands:
+        rows = _draw_band(candidates, train, similar, tail, np.flatnonzero(band == name), name, config)
         tables.append(rows)
-        report[name] = {"distinct": int((band == name).sum()), "quota": int(quotas[name]), "rows": len(rows)}
+        report[name] = {"distinct": int((band == name).sum()), "quota": config.quota(name), "rows": len(rows)}
     table = pd.concat(tables, ignore_index=True)
     new_class = np.where(table["replaced"] == "subject", table["subject"], table["object"])
-    table["lch"] = similarity.lch[table["replaced_class"].to_numpy(), new_class]
-    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "lch", "band", "because"]]
-    table.attrs["augmentation"] = {"bands": report, "without_synset": similarity.without_synset}
+    table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
+    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "band", "because"]]
+    table.attrs["augmentation"] = {"bands": report}
     return table
 
 
-def similar_classes(similarity: ClassSimilarity, counts: Counts, threshold: float) -> np.ndarray:
+def similar_classes(similarity: Similarity, counts: Counts, threshold: float) -> np.ndarray:
     """(C, C) bool: whether the column's class may replace the row's (similar, another class, known to training)."""
-    with np.errstate(invalid="ignore"):  # nan: no noun synset, never similar
-        similar = similarity.lch >= threshold
+    with np.errstate(invalid="ignore"):  # nan: nothing is known, never similar
+        similar = similarity.values >= threshold
     np.fill_diagonal(similar, False)
     return similar & (counts.objects > 0)[None, :]
 
@@ -110,8 +100,6 @@ class _Tail:
 
     @classmethod
     def of(cls, counts: Counts, bands: tuple[str, ...]) -> "_Tail":
-        if not bands or len(set(bands)) != len(bands) or not set(bands) <= set(BANDS):
-            raise WorkbenchError(f"bands are {list(bands)}; expected distinct ones of {list(BANDS)}.")
         rarest_first = tuple(band for band in reversed(BANDS) if band in bands)
 
         def rank(occurrences: np.ndarray) -> np.ndarray:
@@ -135,13 +123,22 @@ class _Tail:
         return self.relation_rank if role == "relation" else self.object_rank
 
 
-def _draw_band(candidates, train, similar, tail, chosen, band, quota, seed, balance) -> pd.DataFrame:
-    """``quota`` rows of one band: rounds over its distinct candidates, each row with a source drawn for it."""
-    places = np.flatnonzero(chosen)
-    random = generator(seed, "augmented triplets", band)
-    order, because = _draw_order(candidates, places, tail.rarest_first.index(band), tail, random, balance, quota)
-    rounds = np.arange(quota if len(order) else 0) % max(1, len(order))
-    place, because = order[rounds], because[rounds]
+def _draw_band(
+    candidates: Candidates,
+    train: TrainTriplets,
+    similar: np.ndarray,
+    tail: _Tail,
+    places: np.ndarray,
+    band: str,
+    config: AugmentationConfig,
+) -> pd.DataFrame:
+    """A quota of rows of one band, whose candidates are at ``places``: rounds over them, each row with its source."""
+    random = generator(config.seed, "augmented triplets", band)
+    quota = config.quota(band)
+    causes = _causes(candidates, places, tail, tail.rarest_first.index(band))
+    item, because = sampling_order(causes, random, config.balance, quota)
+    rounds = np.arange(quota if len(item) else 0) % max(1, len(item))
+    place, because = places[item][rounds], because[rounds]
     replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
     return pd.DataFrame(
         {
@@ -155,8 +152,8 @@ def _draw_band(candidates, train, similar, tail, chosen, band, quota, seed, bala
     )
 
 
-def _draw_order(candidates, places, rank, tail, random, balance, quota) -> tuple[np.ndarray, np.ndarray]:
-    """The band's candidates in the order of drawing, each with the role (place in ROLES) that makes it tail."""
+def _causes(candidates: Candidates, places: np.ndarray, tail: _Tail, rank: int) -> Causes:
+    """Why the candidates at ``places`` are tail of this rank: once for each role whose class makes them so."""
     item, cause, role_of = [], [], []
     classes_of_role = max(len(tail.object_rank), len(tail.relation_rank))
     narrow = np.min_scalar_type(len(ROLES) * classes_of_role)  # NumPy sorts 16-bit numbers by counting
@@ -166,12 +163,16 @@ def _draw_order(candidates, places, rank, tail, random, balance, quota) -> tuple
         item.append(here)
         cause.append((number * classes_of_role + classes[here]).astype(narrow))
         role_of.append(np.full(len(here), number, dtype=np.uint8))
-    causes = Causes(*map(np.concatenate, (item, cause, role_of)))
-    item, role_of = drawing_order(causes, random, balance, quota)
-    return places[item], role_of
+    return Causes(*map(np.concatenate, (item, cause, role_of)))
 
 
-def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates:
+def _restrict(
+    candidates: Candidates,
+    train: TrainTriplets,
+    allow_existing: bool,
+    include: pd.DataFrame | None,
+    exclude: pd.DataFrame | None,
+) -> Candidates:
     keep = np.ones(len(candidates), dtype=bool)
     if not allow_existing:
         keep &= ~in_sorted(candidates.key, train.key)
@@ -182,7 +183,7 @@ def _restrict(candidates, train, allow_existing, include, exclude) -> Candidates
     return candidates.where(keep)
 
 
-def _check(vocabulary, counts, similarity, bands, quotas, balance) -> None:
+def _check(vocabulary: Vocabulary, counts: Counts, similarity: Similarity) -> None:
     if tuple(similarity.names) != tuple(vocabulary.objects):
         raise WorkbenchError(
             f"the similarity is of {len(similarity.names)} other names than the vocabulary's {len(vocabulary.objects)} "
@@ -193,16 +194,11 @@ def _check(vocabulary, counts, similarity, bands, quotas, balance) -> None:
             f"the counts are of {len(counts.objects)} object and {len(counts.relations)} relation classes, the "
             f"vocabulary has {len(vocabulary.objects)} and {len(vocabulary.relations)}; count this data set's classes."
         )
-    for band in bands:
-        if band not in quotas or int(quotas[band]) < 0:
-            raise WorkbenchError(f"quotas has no number of rows (0 or more) for the band {band!r}: {dict(quotas)}.")
-    if unknown := sorted(set(quotas) - set(BANDS)):
-        raise WorkbenchError(f"quotas names {unknown}; expected bands out of {list(BANDS)}.")
-    if balance not in BALANCES:
-        raise WorkbenchError(f"balance is {balance!r}; expected one of {list(BALANCES)}.")
 
 
-def _why_empty(train, tail, counts, similarity, threshold, found) -> str:
+def _why_empty(
+    train: TrainTriplets, tail: _Tail, counts: Counts, similarity: Similarity, threshold: float, found: int
+) -> str:
     """Which condition left nothing, and the nearest remedy."""
     start = "no augmented triplet remains: "
     if not len(train):
@@ -218,14 +214,15 @@ def _why_empty(train, tail, counts, similarity, threshold, found) -> str:
     by_relation = tail.relations[train.relation]
     objects = train.object[by_relation | tail.objects[train.subject]]
     ends = np.unique(np.concatenate([objects, train.subject[by_relation | tail.objects[train.object]]]))
-    lch = np.where(np.arange(len(similarity.names)) == ends[:, None], np.nan, similarity.lch[ends])  # (ends, C)
-    nearest = np.fmax.reduce(lch[:, counts.objects > 0], axis=None, initial=-np.inf)
+    itself = np.arange(len(similarity.names)) == ends[:, None]
+    values = np.where(itself, np.nan, similarity.values[ends])  # (ends, C)
+    nearest = np.fmax.reduce(values[:, counts.objects > 0], axis=None, initial=-np.inf)
     if np.isneginf(nearest):
         return start + (
-            f"none of the {len(ends)} classes that may be replaced has a noun synset and another class to compare with "
-            f"(without: {', '.join(similarity.without_synset[:10])}). Use names that WordNet has or ask for more bands."
+            f"none of the {len(ends)} classes that may be replaced can be compared with another class (unknown: "
+            f"{', '.join(similarity.unknown[:10])}). Use names that WordNet has or ask for more bands."
         )
     return start + (
-        f"the most similar classes for the bands {list(tail.bands)} have an LCH of {nearest:.3f}, the threshold is "
-        f"{threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."
+        f"the most similar classes for the bands {list(tail.bands)} have a similarity of {nearest:.3f}, the threshold "
+        f"is {threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."
     )

@@ -1,8 +1,10 @@
 """The distinct augmented triplets that a training set allows, found without a loop over its rows.
 
-Whether a candidate is tail, and by which roles, can be read off the candidate itself: the role that was replaced is
-never the one that made its source tail. So candidates carry only which end was replaced in some source, and sources
-are looked up for those candidates alone that are drawn.
+What is found is what a plain loop over all triplets, ends and classes finds (the tests hold both side by side); sets of
+triplets are ascending arrays of ``triplet_keys``, so that millions of relations take seconds. Whether a candidate is
+tail, and by which roles, can be read off the candidate itself: the role that was replaced is never the one that made
+its source tail. So candidates carry only which end was replaced in some source, and sources are looked up for those
+candidates alone that are drawn.
 """
 
 from dataclasses import dataclass
@@ -88,7 +90,7 @@ class Candidates:
         ``place`` (m,): numbers of candidates; ``because`` (m,): 0, 1, 2 for a tail subject, relation, object. Returns
         (m,) replaced end (0 subject, 1 object), (m,) replaced class, (m,) row number in the training relations.
         """
-        share = random.random((2, len(place)))
+        share = random.random((2, len(place)))  # which of the sources, and which of its rows
         replaced = np.empty(len(place), dtype=np.int64)
         source = np.empty(len(place), dtype=np.int64)
         mirror = _Mirror.of(train)
@@ -103,21 +105,31 @@ class Candidates:
         replaced_class = np.where(replaced == SUBJECT, train.subject[source], train.object[source])
         return replaced, replaced_class, row
 
-    def _choose(self, train, mirror, similar, place, because, share) -> tuple[np.ndarray, np.ndarray]:
+    def _choose(
+        self, train: TrainTriplets, mirror: "_Mirror", similar: np.ndarray, place: np.ndarray,
+        because: np.ndarray, share: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """The replaced end and the source triplet of each candidate, that at ``share`` in [0, 1) of its sources."""
         s, r, o = self.subject[place], self.relation[place], self.object[place]
-        # Sources with another object: the run of triplets (s, r, .). With another subject: the run of (., r, o).
+        # Sources with another object are among the triplets (s, r, any), which stand side by side in ``train``. A
+        # candidate that is tail because of its object has none: there the object must have stayed.
         low, high = _runs(train.key, s, r)
         which, member = _expand(low, np.where(because == 2, low, high))
         fits = similar[train.object[member], o[which]]
-        items, ends, sources = [which[fits]], [np.full(fits.sum(), OBJECT)], [member[fits]]
+        candidate, source = which[fits], member[fits]
+        end = np.full(len(candidate), OBJECT)
+        # Sources with another subject are among (any, r, o), which stand side by side in the mirror; none of them where
+        # the subject makes the candidate tail.
         low, high = _runs(mirror.key, r, o)
         which, member = _expand(low, np.where(because == 0, low, high))
         member = mirror.triplet[member]
         fits = similar[train.subject[member], s[which]]
-        items, ends, sources = [*items, which[fits]], [*ends, np.full(fits.sum(), SUBJECT)], [*sources, member[fits]]
-        item, end, source = np.concatenate(items), np.concatenate(ends), np.concatenate(sources)
-        grouped = np.argsort(item, kind="stable")
-        sizes = np.bincount(item, minlength=len(place))
+        candidate = np.concatenate([candidate, which[fits]])
+        source = np.concatenate([source, member[fits]])
+        end = np.concatenate([end, np.full(len(candidate) - len(end), SUBJECT)])
+        # Group the sources by candidate; of a group of n the one at floor(share * n) is taken. No group is empty.
+        grouped = np.argsort(candidate, kind="stable")
+        sizes = np.bincount(candidate, minlength=len(place))
         pick = grouped[np.cumsum(sizes) - sizes + (share * sizes).astype(np.int64)]
         return end[pick], source[pick]
 
@@ -129,6 +141,7 @@ def find_candidates(
     by_relation = tail_relations[train.relation]
     new_object = np.flatnonzero(by_relation | tail_objects[train.subject])
     new_subject = np.flatnonzero(by_relation | tail_objects[train.object])
+    # A class is the lowest bits of a key as the object, and the highest as the subject.
     key_of_object = _replaced_keys(train, similar, new_object, train.object, 1)
     key_of_subject = _replaced_keys(train, similar, new_subject, train.subject, 1 << 2 * BITS_PER_CLASS)
     key = distinct_keys(np.concatenate([key_of_object, key_of_subject]))
@@ -150,8 +163,11 @@ class _Mirror:
         return cls(key[order], order)
 
 
-def _replaced_keys(train, similar, triplets, replaced, weight) -> np.ndarray:
+def _replaced_keys(
+    train: TrainTriplets, similar: np.ndarray, triplets: np.ndarray, replaced: np.ndarray, weight: int
+) -> np.ndarray:
     """Distinct keys (n,) of ``triplets`` with one end (of ``weight`` in the key) replaced by each similar class."""
+    # The replacements of class c are new[first[c]:first[c + 1]].
     old, new = np.nonzero(similar)
     first = np.searchsorted(old, np.arange(train.n_objects + 1))
     kept = [np.empty(0, dtype=np.int64)]
@@ -163,6 +179,7 @@ def _replaced_keys(train, similar, triplets, replaced, weight) -> np.ndarray:
 
 
 def _cuts(sizes: np.ndarray) -> np.ndarray:
+    """Where to cut items of these sizes so that the pieces have at most about CELLS_PER_CHUNK together."""
     return np.flatnonzero(np.diff(np.cumsum(sizes) // CELLS_PER_CHUNK, prepend=0))
 
 

@@ -1,4 +1,4 @@
-"""Hardness of a caption: its normalised distances to the cluster centres of all original captions."""
+"""Hardness of a caption: its normalised distances to the cluster centroids of all original captions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ from workbench.files import atomic_path
 from workbench.randomness import derived_seed, generator
 
 ROWS_PER_CHUNK = 4096
-# Above this many distances an exact Lloyd iteration takes seconds, so centres come from mini-batches in float32; above
-# this many numbers float64 and its sorted copy are what takes memory.
+# Above this many distances an exact Lloyd iteration takes seconds, so centroids come from mini-batches in float32;
+# above this many numbers float64 and its sorted copy are what takes memory.
 EXACT_DISTANCES = 20_000_000
 EXACT_NUMBERS = 40_000_000
 ROWS_PER_MINI_BATCH = 8192
 
 
 @dataclass(frozen=True)
-class HardnessModel:
-    """K cluster centres (K, T) float64 in the space of the caption embeddings."""
+class HardnessCentroids:
+    """K cluster centroids (K, T) float64 in the space of the caption embeddings."""
 
-    centres: np.ndarray
+    centroids: np.ndarray
 
     def hardness(self, embeddings: np.ndarray) -> np.ndarray:
         """The hardness vectors (n, K) float32 of n captions; each row sums to 1.
 
-        Euclidean distances to all centres, L1-normalised (DiffAugment, section 3.4), in float64 and in chunks.
+        Euclidean distances to all centroids, L1-normalised (DiffAugment, section 3.4), in float64 and in chunks.
         Entries all lie near 1/K: whoever feeds them to a network must standardise them first.
         """
-        hardness = np.empty((len(embeddings), len(self.centres)), dtype=np.float32)
+        hardness = np.empty((len(embeddings), len(self.centroids)), dtype=np.float32)
         for rows, shares in self._normalised_distances(embeddings):
             hardness[rows] = shares
         return hardness
 
     def entropy(self, embeddings: np.ndarray) -> np.ndarray:
-        """Entropy in nats (n,) float64 of each hardness vector; at most log K, for a caption far from every centre."""
+        """Entropy in nats (n,) float64 of each hardness vector; at most log K, for a caption far from all centroids."""
         entropy = np.empty(len(embeddings))
         for rows, shares in self._normalised_distances(embeddings):
             entropy[rows] = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
@@ -45,104 +45,100 @@ class HardnessModel:
     def save(self, path: Path) -> None:
         """Write the centres as npz, without pickling."""
         with atomic_path(path) as temporary:
-            np.savez(temporary, centres=self.centres)
+            np.savez(temporary, centroids=self.centroids)
 
     @classmethod
-    def load(cls, path: Path) -> "HardnessModel":
+    def load(cls, path: Path) -> "HardnessCentroids":
         """Read what ``save`` wrote; WorkbenchError where it is missing or truncated."""
         import zipfile
 
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                centres = arrays["centres"]
+                centroids = arrays["centroids"]
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise WorkbenchError(f"{path}: not a hardness model ({error}). Fit it again.") from error
-        return cls(centres)
+            raise WorkbenchError(f"{path}: not hardness centroids ({error}). Run notebook 02 again.") from error
+        return cls(centroids)
 
     def _normalised_distances(self, embeddings: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of rows, each with its hardness vectors (m, K) float64; ``embeddings`` may be memory-mapped."""
         from sklearn.metrics.pairwise import euclidean_distances
 
-        if embeddings.ndim != 2 or embeddings.shape[1] != self.centres.shape[1]:
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.centroids.shape[1]:
             raise WorkbenchError(
-                f"The hardness model has centres of {self.centres.shape[1]} numbers, the captions have shape "
-                f"{embeddings.shape}. Use captions of the encoder that the model was fitted on, or fit it again."
+                f"The hardness centroids are of {self.centroids.shape[1]} numbers, the captions have shape "
+                f"{embeddings.shape}. Use captions of the encoder that the centroids were fitted on, or fit them again."
             )
         for start in range(0, len(embeddings), ROWS_PER_CHUNK):
             rows = slice(start, start + ROWS_PER_CHUNK)
             chunk = np.asarray(embeddings[rows], dtype=np.float64)
             _require_finite(chunk, np.arange(start, start + len(chunk)))
-            distances = euclidean_distances(chunk, self.centres)
+            distances = euclidean_distances(chunk, self.centroids)
             total = distances.sum(axis=1, keepdims=True)
-            # With one centre a caption may sit exactly on it; the only vector that sums to 1 is then even.
-            yield rows, np.where(total > 0, distances / np.where(total > 0, total, 1.0), 1.0 / len(self.centres))
+            # With one centroid a caption may sit exactly on it; the only vector that sums to 1 is then even.
+            yield rows, np.where(total > 0, distances / np.where(total > 0, total, 1.0), 1.0 / len(self.centroids))
 
 
 def fit_hardness(
     caption_embeddings: np.ndarray,
-    n_centres: int,
+    centroids: int,
     seed: int,
     *,
-    weights: np.ndarray | None = None,
     rows: np.ndarray | None = None,
-) -> HardnessModel:
-    """K-means centres of the embeddings (n, T) of all original captions (DiffAugment, section 3.4).
+) -> HardnessCentroids:
+    """K-means centroids of the embeddings (n, T) of all original captions (DiffAugment, section 3.4).
 
     ``caption_embeddings`` may be memory-mapped and of float16; ``rows`` (n,) are those to fit to, where not all are.
-    Repeated rows count once, so that a frequent triplet weighs as much as a rare one; ``weights`` (n,), for example
-    counts, changes that. Exact K-means in float64 for few distances, mini-batches in float32 for many. WorkbenchError
-    where there are fewer distinct captions than centres.
+    Repeated rows count once, so that a frequent triplet weighs as much as a rare one. Exact K-means in float64 for few
+    distances, mini-batches in float32 for many. WorkbenchError where there are fewer distinct captions than centroids.
     """
     rows = np.arange(len(caption_embeddings)) if rows is None else np.asarray(rows)
-    first, group = _distinct_rows(caption_embeddings, rows)
-    require_centres(n_centres, len(first))
-    weight = None if weights is None else np.bincount(group, weights=weights, minlength=len(first))
+    first = _distinct_rows(caption_embeddings, rows)
+    require_enough_captions(centroids, len(first))
     small = len(first) * caption_embeddings.shape[1] <= EXACT_NUMBERS
-    if small and len(first) * n_centres <= EXACT_DISTANCES:
-        centres = _exact_centres(caption_embeddings[first], weight, n_centres, derived_seed(seed, "hardness") % 2**32)
+    if small and len(first) * centroids <= EXACT_DISTANCES:
+        found = _exact_centroids(caption_embeddings[first], centroids, derived_seed(seed, "hardness") % 2**32)
     else:
-        centres = _mini_batch_centres(_float32_rows(caption_embeddings, first), weight, n_centres, seed)
-    return HardnessModel(centres.astype(np.float64))
+        found = _mini_batch_centroids(_float32_rows(caption_embeddings, first), centroids, seed)
+    return HardnessCentroids(found.astype(np.float64))
 
 
-def _exact_centres(embeddings: np.ndarray, weight: np.ndarray | None, n_centres: int, random_state: int) -> np.ndarray:
+def _exact_centroids(embeddings: np.ndarray, centroids: int, random_state: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    # In ascending order of the embeddings, so that the centres do not depend on the order of the captions.
-    distinct, order = np.unique(embeddings.astype(np.float64), axis=0, return_index=True)
-    clusters = KMeans(n_centres, random_state=random_state, n_init=1)
-    return clusters.fit(distinct, sample_weight=None if weight is None else weight[order]).cluster_centers_
+    # In ascending order of the embeddings, so that the centroids do not depend on the order of the captions.
+    distinct = np.unique(embeddings.astype(np.float64), axis=0)
+    clusters = KMeans(centroids, random_state=random_state, n_init=1)
+    return clusters.fit(distinct).cluster_centers_
 
 
-def _mini_batch_centres(embeddings: np.ndarray, weight: np.ndarray | None, n_centres: int, seed: int) -> np.ndarray:
+def _mini_batch_centroids(embeddings: np.ndarray, centroids: int, seed: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 
     random_state = derived_seed(seed, "hardness") % 2**32
-    per_batch = min(len(embeddings), max(ROWS_PER_MINI_BATCH, 4 * n_centres))
+    per_batch = min(len(embeddings), max(ROWS_PER_MINI_BATCH, 4 * centroids))
     sample = np.sort(generator(seed, "hardness sample").choice(len(embeddings), per_batch, replace=False))
-    # In float64, since float32 would be converted anew for every centre, which takes ten times as long.
+    # In float64, since float32 would be converted again for every centroid, which takes ten times as long.
     start, _ = kmeans_plusplus(
-        embeddings[sample].astype(np.float64), n_centres, random_state=random_state,
-        sample_weight=None if weight is None else weight[sample],
+        embeddings[sample].astype(np.float64), centroids, random_state=random_state,
     )  # fmt: skip
     clusters = MiniBatchKMeans(
-        n_centres, init=start.astype(np.float32), random_state=random_state, n_init=1, batch_size=per_batch,
+        centroids, init=start.astype(np.float32), random_state=random_state, n_init=1, batch_size=per_batch,
         compute_labels=False,
     )  # fmt: skip
-    return clusters.fit(embeddings, sample_weight=weight).cluster_centers_
+    return clusters.fit(embeddings).cluster_centers_
 
 
-def require_centres(n_centres: int, captions: int) -> None:
-    """WorkbenchError unless there are at least as many distinct captions as centres."""
-    if not 1 <= n_centres <= captions:
+def require_enough_captions(centroids: int, captions: int) -> None:
+    """WorkbenchError unless there are at least as many distinct captions as centroids."""
+    if not 1 <= centroids <= captions:
         raise WorkbenchError(
-            f"{n_centres} hardness centres were asked for, but there are {captions} distinct captions. "
-            f"Choose between 1 and {captions} centres."
+            f"{centroids} hardness centroids were asked for, but there are {captions} distinct captions. "
+            f"Choose between 1 and {captions} centroids."
         )
 
 
-def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first of ``rows`` (n,) with each vector, in their order (m,), and the number of its vector for each (n,).
+def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The first of ``rows`` (n,) with each vector, in their order (m,).
 
     Vectors are told apart by a 64-bit hash: two of a million different ones share it with a chance of 1 in 10 million,
     and then one caption counts for two.
@@ -155,11 +151,7 @@ def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray
         bits = (chunk + np.float32(0.0)).view(np.uint32)  # -0.0 equals 0.0
         mixed = bits * factors
         hashes[start : start + len(chunk)] = (mixed ^ mixed >> np.uint64(32)).sum(axis=1, dtype=np.uint64)
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    number = np.empty(len(first), dtype=np.int64)
-    number[order] = np.arange(len(first))
-    return rows[first[order]], number[group]
+    return rows[np.sort(np.unique(hashes, return_index=True)[1])]
 
 
 def _float32_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,258 +1,142 @@
-"""Leacock-Chodorow similarity of all pairs of class names at once, with exactly NLTK's values.
+"""How alike object classes are: what decides which class may take another's place in an augmented triplet.
 
-NLTK compares two senses by LCH = -ln((d + 1) / (2 * depth)), d the fewest edges over a common ancestor (hypernyms and
-instance hypernyms), depth 19 for the nouns of WordNet 3.0. Two classes are as similar as their most similar senses.
-The shortest path between any senses of two classes runs over an ancestor that minimises the sum of the two classes'
-own distances to it, so one table (classes x ancestors) gives all pairs, without a loop over pairs of senses.
+``SIMILARITIES`` has those with a name: "lch" of WordNet. A table of class pairs, or any function of the class names
+that returns a (classes, classes) array, can stand in its place; see ``docs/own-similarity.md``.
 """
 
-import functools
-import math
+import difflib
 import zipfile
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.language.wordnet import noun_senses, open_wordnet
+from workbench.language.wordnet_similarity import WordNetSimilarity, wordnet_similarity
+from workbench.registry import Registry
 
-UNREACHED = np.uint8(255)
-LARGEST_DEPTH = 100  # distances must fit into uint8; WordNet's chains are about 20 deep
-CELLS_PER_CHUNK = 16 << 20
+SIMILARITIES: Registry[Callable[..., Any]] = Registry("similarity", {"lch": wordnet_similarity})
+PAIR_COLUMNS = ["first", "second", "similarity"]
+
+
+class Similarity(Protocol):
+    """Similarity of C classes: ``values`` (C, C) float64, of a class (row) and what may replace it (column).
+
+    It is nan where nothing is known. `path` explains a pair to people.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def values(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def unknown(self) -> list[str]: ...  # noqa: D102
+
+    def path(self, i: int, j: int) -> list[str]: ...  # noqa: D102
+
+    def save(self, path: Path) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
 class ClassSimilarity:
-    """Similarity of C class names, with the part of WordNet that explains it.
-
-    ``distance`` (C, C) uint8: fewest edges between any two senses, 255 where a name has no noun synset.
-    ``sense_class``, ``sense_node`` (S,) int32: the class and the node of each sense, in order of class and rank.
-    ``sense_name`` (S,) str: the synset's name in NLTK. ``node_lemma`` (V,) str: first lemma of each ancestor.
-    ``edges`` (E, 2) int32: node and hypernym. ``depth``: depth of the noun hierarchy as NLTK computes it.
-    """
+    """Similarity given as numbers alone, by a table or a function."""
 
     names: tuple[str, ...]
-    distance: np.ndarray
-    sense_class: np.ndarray
-    sense_node: np.ndarray
-    sense_name: np.ndarray
-    node_lemma: np.ndarray
-    edges: np.ndarray
-    depth: int
-
-    @functools.cached_property
-    def lch(self) -> np.ndarray:
-        """(C, C) float64, bit for bit NLTK's ``lch_similarity`` of the best sense pair; nan without a noun synset."""
-        table = np.full(256, np.nan)
-        table[: 2 * LARGEST_DEPTH] = [-math.log((d + 1) / (2.0 * self.depth)) for d in range(2 * LARGEST_DEPTH)]
-        return table[self.distance]
+    values: np.ndarray
 
     @property
-    def without_synset(self) -> list[str]:
-        """The names that have no noun synset, in order of class."""
-        known = np.isin(np.arange(len(self.names)), self.sense_class)
-        return [name for name, has in zip(self.names, known, strict=True) if not has]
-
-    def senses(self, i: int) -> list[str]:
-        """Names of the senses considered for class ``i``, most frequent first, for example "cake.n.03"."""
-        return self.sense_name[self.sense_class == i].tolist()
-
-    def sense(self, i: int) -> str | None:
-        """Name of the most frequent sense of class ``i``; None where it has no noun synset."""
-        return next(iter(self.senses(i)), None)
-
-    def sense_pair(self, i: int, j: int) -> tuple[str, str] | None:
-        """Names of the most similar senses of two classes (ties: the more frequent senses); None without a synset."""
-        best = self._best_pair(i, j)
-        return None if best is None else (str(self.sense_name[best[0]]), str(self.sense_name[best[1]]))
+    def unknown(self) -> list[str]:
+        """The names that can be compared with no other."""
+        others = np.where(np.eye(len(self.names), dtype=bool), np.nan, self.values)
+        return [name for name, nothing in zip(self.names, np.isnan(others).all(axis=1), strict=True) if nothing]
 
     def path(self, i: int, j: int) -> list[str]:
-        """Lemmas along the shortest path from class ``i`` to ``j``, for people: cake, baked goods, cookie.
-
-        Its length is the number of edges plus one; it is empty where a class has no noun synset.
-        """
-        best = self._best_pair(i, j)
-        if best is None:
-            return []
-        up, down = self._climb(int(self.sense_node[best[0]])), self._climb(int(self.sense_node[best[1]]))
-        top = min(up.keys() & down.keys(), key=lambda node: (up[node][0] + down[node][0], up[node][0], node))
-        nodes = [*reversed(_walk(up, top)), *_walk(down, top)[1:]]
-        return [str(self.node_lemma[node]).replace("_", " ") for node in nodes]
-
-    def neighbours(self, i: int, threshold: float) -> np.ndarray:
-        """Ids (n,) int64 of the other classes with LCH of at least ``threshold`` to class ``i``, nearest first."""
-        near = np.flatnonzero(self.lch[i] >= threshold)
-        near = near[near != i]
-        return near[np.argsort(self.distance[i, near], kind="stable")]
+        """Nothing: numbers do not explain themselves."""
+        return []
 
     def save(self, path: Path) -> None:
-        """Write everything to an ``.npz`` file, without pickling."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        """Write names and values to an ``.npz`` file, without pickling."""
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, names=np.array(self.names, dtype=str), depth=self.depth, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "ClassSimilarity":
-        """Read what :meth:`save` wrote; WorkbenchError where the file is something else or cut short."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _ARRAYS}
-                return cls(names=tuple(file["names"].tolist()), depth=int(file["depth"]), **arrays)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise WorkbenchError(f"{path}: not a class similarity ({error}). Compute it again.") from error
-
-    def _best_pair(self, i: int, j: int) -> tuple[int, int] | None:
-        if self.distance[i, j] == UNREACHED:
-            return None
-        own, others = np.flatnonzero(self.sense_class == i), np.flatnonzero(self.sense_class == j)
-        climbs = {sense: self._climb(int(self.sense_node[sense])) for sense in {*own.tolist(), *others.tolist()}}
-
-        def order(pair: tuple[int, int]) -> tuple[int, int, int]:
-            up, down = climbs[pair[0]], climbs[pair[1]]
-            edges = min((up[node][0] + down[node][0] for node in up.keys() & down.keys()), default=int(UNREACHED))
-            return edges, pair[0] - int(own[0]) + pair[1] - int(others[0]), pair[0]
-
-        return min(((a, b) for a in own.tolist() for b in others.tolist()), key=order)
-
-    def _climb(self, node: int) -> dict[int, tuple[int, int]]:
-        """Each ancestor's distance from ``node``, and the node below it on a shortest way."""
-        return _climb(node, self._hypernyms)
-
-    @functools.cached_property
-    def _hypernyms(self) -> list[list[int]]:
-        hypernyms: list[list[int]] = [[] for _ in self.node_lemma]
-        for node, hypernym in self.edges.tolist():
-            hypernyms[node].append(hypernym)
-        return hypernyms
+            np.savez_compressed(temporary, names=np.array(self.names, dtype=str), values=self.values)
 
 
-_ARRAYS = ("distance", "sense_class", "sense_node", "sense_name", "node_lemma", "edges")
+def class_similarity(
+    names: Sequence[str], choice: str | Path | Callable[..., Any] = "lch", *, max_senses: int = 4
+) -> Similarity:
+    """The similarity of class names by ``choice`` (see ``AugmentationConfig.similarity``).
 
-
-def class_similarity(names: Sequence[str], max_senses: int = 4, wordnet=None) -> ClassSimilarity:
-    """Similarity of all pairs of class names over the first ``max_senses`` noun senses of each.
-
-    ``wordnet``: NLTK's reader, by default the shipped nouns. Names without a noun synset are listed in
-    ``without_synset`` and have nan everywhere. WorkbenchError for ``max_senses`` below 1 or a name that is empty.
+    WorkbenchError for an unknown choice, a table that names other classes, or a function that returns something else
+    than one number for each pair.
     """
     names = tuple(names)
-    if max_senses < 1:
-        raise WorkbenchError(f"max_senses is {max_senses}; expected at least one sense for each class name.")
-    if empty := [place for place, name in enumerate(names) if not isinstance(name, str) or not name.strip()]:
-        raise WorkbenchError(f"class {empty[0]} has no name ({names[empty[0]]!r}); expected a word. Name every class.")
-    reader = open_wordnet() if wordnet is None else wordnet
-    return similarity_of_senses(names, [noun_senses(name, reader, max_senses)[1] for name in names], reader)
+    if isinstance(choice, Path):
+        return read_similarity_table(choice, names)
+    function = SIMILARITIES.resolve(choice)
+    if function is wordnet_similarity:
+        return wordnet_similarity(names, max_senses)
+    result = function(names)
+    if hasattr(result, "values") and hasattr(result, "path"):
+        return result
+    values = np.asarray(result, dtype=np.float64)
+    if values.shape != (len(names), len(names)):
+        raise WorkbenchError(
+            f"similarity {getattr(function, '__name__', choice)!r} returned an array of shape {values.shape}; expected "
+            f"{(len(names), len(names))}, one number for each pair of the names that it was given."
+        )
+    return ClassSimilarity(names, values)
 
 
-def similarity_of_senses(names: Sequence[str], senses: Sequence[Sequence], wordnet) -> ClassSimilarity:
-    """The same for senses chosen by hand: ``senses`` holds, for each name, noun synsets of the reader ``wordnet``."""
-    offsets, owners = [s.offset() for found in senses for s in found], [i for i, f in enumerate(senses) for _ in f]
-    hierarchy = noun_hierarchy(wordnet)
-    start = np.array([hierarchy.node_of_offset[offset] for offset in offsets], dtype=np.int32)
-    rows, ancestors, steps = _ancestor_distances(start, np.array(owners, dtype=np.int32), hierarchy.hypernyms)
-    used = np.unique(ancestors)
-    edges = [(node, hypernym) for node in used.tolist() for hypernym in hierarchy.hypernyms[node]]
-    return ClassSimilarity(
-        names=tuple(names),
-        distance=_class_distances(len(names), rows, ancestors, steps),
-        sense_class=np.array(owners, dtype=np.int32),
-        sense_node=np.searchsorted(used, start).astype(np.int32),
-        sense_name=np.array([s.name() for found in senses for s in found], dtype=str),
-        node_lemma=np.array([hierarchy.lemmas[node] for node in used.tolist()], dtype=str),
-        edges=np.searchsorted(used, np.array(edges, dtype=np.int64).reshape(-1, 2)).astype(np.int32),
-        depth=hierarchy.depth,
-    )
+def read_similarity_table(path: Path, names: Sequence[str]) -> ClassSimilarity:
+    """A table of class pairs for the classes ``names``; pairs that it lacks are not alike.
+
+    CSV and Parquet have the columns first, second and similarity: how well the second takes the first's place, and the
+    first the second's where no row says otherwise. An ``.npz`` has ``names`` (C,) and ``values`` (C, C).
+    """
+    path, names = Path(path), tuple(names)
+    if path.suffix == ".npz":
+        stored = load_similarity(path)
+        place = _places(path, stored.names, names)
+        values = np.full((len(names), len(names)), np.nan)
+        values[np.ix_(place, place)] = stored.values
+        return ClassSimilarity(names, values)
+    try:
+        table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+        pairs = table[PAIR_COLUMNS].astype({"similarity": float})
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkbenchError(
+            f"{path}: not a table of class pairs ({error}). Expected CSV or Parquet with the columns "
+            f"{', '.join(PAIR_COLUMNS)}, the last of numbers."
+        ) from error
+    first, second = (_places(path, pairs[column], names) for column in PAIR_COLUMNS[:2])
+    values = np.full((len(names), len(names)), np.nan)
+    values[second, first] = pairs["similarity"]
+    values[first, second] = pairs["similarity"]
+    return ClassSimilarity(names, values)
 
 
-@dataclass(frozen=True, eq=False)
-class NounHierarchy:
-    """All nouns of a WordNet: first lemma and hypernyms by node, node by byte offset, and the greatest depth."""
-
-    lemmas: list[str]
-    hypernyms: list[list[int]]
-    node_of_offset: dict[int, int]
-    depth: int
-
-
-@functools.lru_cache(maxsize=4)
-def noun_hierarchy(reader) -> NounHierarchy:
-    """Read the hypernyms of every noun from ``data.noun`` in one pass; making NLTK's objects takes 20 times as long."""
-    with reader.open("data.noun") as file:
-        lines = [line.split("|", 1)[0].split() for line in file.read().splitlines() if line[:1] not in ("", " ")]
-    node_of_offset = {int(fields[0]): node for node, fields in enumerate(lines)}
-    hypernyms = []
-    for fields in lines:
-        first = 5 + 2 * int(fields[3], 16)
-        found = [int(fields[at + 1]) for at in range(first, len(fields) - 3, 4) if fields[at] in ("@", "@i")]
-        hypernyms.append([node_of_offset[offset] for offset in dict.fromkeys(found)])
-    return NounHierarchy([fields[4] for fields in lines], hypernyms, node_of_offset, _greatest_depth(hypernyms))
+def load_similarity(path: Path) -> Similarity:
+    """Read what a similarity's ``save`` wrote; WorkbenchError where the file is something else or cut short."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "values" not in file:
+                return WordNetSimilarity.from_arrays(file)
+            return ClassSimilarity(tuple(file["names"].tolist()), file["values"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise WorkbenchError(f"{path}: not a class similarity ({error}). Compute it again.") from error
 
 
-def _greatest_depth(hypernyms: list[list[int]]) -> int:
-    edges = np.array([(node, above) for node, found in enumerate(hypernyms) for above in found], dtype=np.int64)
-    depth = np.zeros(len(hypernyms), dtype=np.int64)
-    for _ in range(LARGEST_DEPTH):
-        deeper = depth.copy()
-        if len(edges):
-            np.maximum.at(deeper, edges[:, 0], depth[edges[:, 1]] + 1)
-        if np.array_equal(deeper, depth):
-            return int(depth.max(initial=0))
-        depth = deeper
-    raise WorkbenchError(f"WordNet's nouns are more than {LARGEST_DEPTH} deep: a cycle. Use an unchanged WordNet.")
-
-
-def _ancestor_distances(
-    start: np.ndarray, owners: np.ndarray, hypernyms: list[list[int]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sparse table (class, ancestor, fewest edges from any sense of the class), a sense being its own ancestor."""
-    classes, nodes, steps = [], [], []
-    by_class: dict[int, list[int]] = {}
-    for node, owner in zip(start.tolist(), owners.tolist(), strict=True):
-        by_class.setdefault(owner, []).append(node)
-    for owner, own in by_class.items():
-        reached = _climb(own, hypernyms)
-        classes += [owner] * len(reached)
-        nodes += reached
-        steps += [distance for distance, _ in reached.values()]
-    return np.array(classes, dtype=np.int64), np.array(nodes, dtype=np.int64), np.array(steps, dtype=np.uint8)
-
-
-def _class_distances(classes: int, rows: np.ndarray, ancestors: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(C, C) uint8: the minimum over common ancestors of the sum of both distances; 255 where there is none."""
-    distance = np.full((classes, classes), UNREACHED, dtype=np.uint8)
-    order = np.lexsort((rows, ancestors))
-    rows, ancestors, steps = rows[order], ancestors[order], steps[order]
-    bounds = np.flatnonzero(np.r_[True, ancestors[1:] != ancestors[:-1], True]) if len(rows) else np.array([0])
-    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        below, step = rows[first:last], steps[first:last]  # the classes under one ancestor
-        chunk = max(1, CELLS_PER_CHUNK // len(below))
-        for at in range(0, len(below), chunk):
-            cells = np.ix_(below[at : at + chunk], below)
-            distance[cells] = np.minimum(distance[cells], step[at : at + chunk, None] + step[None, :])
-    return distance
-
-
-def _climb(start: int | Iterable[int], hypernyms: list[list[int]]) -> dict[int, tuple[int, int]]:
-    """Breadth first upwards: each ancestor's distance from the nearest start, and the node below it on the way."""
-    starts = [start] if isinstance(start, int) else start
-    reached = {node: (0, node) for node in starts}
-    queue = deque(reached)
-    while queue:
-        node = queue.popleft()
-        for above in hypernyms[node]:
-            if above not in reached:
-                reached[above] = (reached[node][0] + 1, node)
-                queue.append(above)
-    return reached
-
-
-def _walk(climbed: dict[int, tuple[int, int]], node: int) -> list[int]:
-    """From ``node`` down to where the climb started, both included."""
-    nodes = [node]
-    while climbed[nodes[-1]][0]:
-        nodes.append(climbed[nodes[-1]][1])
-    return nodes
+def _places(path: Path, asked: Sequence[str], names: tuple[str, ...]) -> np.ndarray:
+    place = {name: number for number, name in enumerate(names)}
+    for row, name in enumerate(asked):
+        if name not in place:
+            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)
+            raise WorkbenchError(
+                f"{path}, row {row}: {name!r} is not an object class of this data set, expected one such as "
+                f"{near[0] if near else 'none'!r}. Leave such rows out, or spell the name as the data set does."
+            )
+    return np.array([place[name] for name in asked], dtype=np.int64)

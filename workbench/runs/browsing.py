@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,8 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
     import pandas as pd
 
     from workbench.browsers.triplet_page import TripletSources
-    from workbench.language.similarity import class_similarity
     from workbench.language.triplets import read_triplets
     from workbench.scenes.relations import RelationTables
-    from workbench.scenes.vocabulary import Vocabulary
 
     tables = RelationTables.open(features / "train")
     if triplets is None:
@@ -61,10 +59,9 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
     stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
         seeds = pd.read_parquet(generated / "generated.parquet")
-    objects, max_senses = Vocabulary.read(features.folder).objects, triplets.parameters["max_senses"]
-    similarity = cache(lambda: class_similarity(objects, max_senses=max_senses))
+    # Read when a replacement is first shown: the browser opens without it.
     return TripletSources(
-        tables, stage.augmented, stage.caption_embeddings, lambda old, new: similarity().path(old, new), seeds
+        tables, stage.augmented, stage.caption_embeddings, lambda old, new: stage.similarity.path(old, new), seeds
     )
 
 

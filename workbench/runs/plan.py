@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from workbench.configuration import configured, flat
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
+from workbench.language.config import AugmentationConfig
 from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.runs.profiles import Plan, PlannedNotebook, size_section
 from workbench.scenes.annotations import SPLITS
@@ -92,8 +93,9 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     dimension = data.dimension
     if first:
         dimension, networks = _encoder(first)
-    centroids = triplets.get("n_centres", 0)
-    samples = triplets.get("medium_quota", 0) + triplets.get("few_quota", 0)
+    augmentation = configured(AugmentationConfig, triplets.get("augmentation")) if triplets else None
+    centroids = augmentation.centroids if augmentation else 0
+    samples = augmentation.medium_quota + augmentation.few_quota if augmentation else 0
     regions = sum(data.boxes.values()) + sum(data.relations.values())
     captions = data.distinct_triplets + samples
     files = {

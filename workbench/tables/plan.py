@@ -2,11 +2,13 @@
 
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
 from workbench.paths import project_root
 from workbench.runs.profiles import tables_section
@@ -54,6 +56,8 @@ class TablePlan:
 
     def _parameters(self, task: Task, builder: Callable, seed: int) -> dict[str, Any]:
         taken = inspect.signature(builder).parameters
+        if "config" in taken:
+            return {"config": configured(config_of(builder), task.parameters, task.key, seed=seed)}
         shared = {name: self.settings[name] for name in EVERYWHERE if name in self.settings and name in taken}
         given = shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
         # A file of word vectors is named from the project's folder, wherever the command runs.
@@ -103,9 +107,17 @@ def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
     return getattr(importlib.import_module(module), name)
 
 
+def config_of(builder: Callable) -> type:
+    """The dataclass that a builder takes as ``config``."""
+    return typing.get_type_hints(builder)["config"]
+
+
 def _check(task: Task, profile: str) -> None:
     """Refuse a parameter that the builder does not take, and a text where it takes a number."""
     taken = inspect.signature(builder_of(task)).parameters
+    if "config" in taken:
+        configured(config_of(builder_of(task)), task.parameters, f"profile {profile!r}, tables, {task.key}")
+        return
     for name, value in task.parameters.items():
         if name not in taken:
             raise WorkbenchError(f"profile {profile!r}, tables, {task.key}: {unknown('parameter', name, list(taken))}")

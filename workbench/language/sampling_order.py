@@ -1,12 +1,15 @@
-"""In which order the candidates of a band are drawn, so that tail classes, or roles, take turns."""
+"""In which order the candidates of a band are sampled, so that tail classes, or roles, take turns.
+
+``"class"`` cycles over the tail classes: one subject, relation or object class after another gives its next triplet.
+``"role"`` does so within each role and takes the roles in turn, since relation classes are far fewer than object
+classes. ``"triplet"`` draws distinct triplets uniformly.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from workbench.scenes.vocabulary import ROLES
-
-BALANCES = ("role", "class", "triplet")
 
 
 class Causes(NamedTuple):
@@ -20,13 +23,12 @@ class Causes(NamedTuple):
     role: np.ndarray
 
 
-def drawing_order(
+def sampling_order(
     causes: Causes, random: np.random.Generator, balance: str, quota: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct candidates (m,) in the order of drawing, and for each the role (m,) that it is drawn for.
+    """Distinct candidates (m,) in the order of sampling, and for each the role (m,) that it is drawn for.
 
-    "class" cycles over the tail classes, "role" does so within each role and takes the roles in turn, "triplet" draws
-    uniformly. All candidates, or at least the first ``quota``, which do not depend on it.
+    All candidates, or at least the first ``quota``, which do not depend on it.
     """
     shuffled = random.permutation(len(causes.item))
     item, cause, role_of = (part[shuffled] for part in causes)

@@ -1,0 +1,154 @@
+import inspect
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.language import triplets as stage
+from workbench.language.config import AugmentationConfig
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets, write_triplets
+from workbench.scenes.relations import RelationTables
+from workbench.scenes.triplet_lists import write_triplet_list
+from workbench.scenes.vocabulary import Vocabulary
+
+ROLES = ["subject", "relation", "object"]
+CONFIG = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, seed=7)
+
+
+@pytest.fixture(scope="module")
+def stored(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("triplets")
+    json.dumps(write_triplets(folder, **inputs, config=CONFIG))
+    return read_triplets(folder)
+
+
+def ids(table) -> set:
+    return set(map(tuple, table[ROLES].to_numpy().tolist()))
+
+
+def test_captions_are_the_distinct_triplets_and_align_with_their_embeddings(inputs, stored):
+    train, text = RelationTables.open(inputs["features"] / "train").relations, TextEmbeddings.open(inputs["text"])
+    assert ids(stored.captions) == ids(train) | ids(stored.augmented)
+    assert not stored.captions.duplicated(ROLES).any()
+    assert ids(stored.captions[stored.captions["original"]]) == ids(train)
+    expected = text.triplets(*stored.captions[ROLES].to_numpy().T)
+    np.testing.assert_allclose(stored.caption_embeddings, expected, rtol=1e-6)
+    assert stored.hardness.centroids.shape == (5, 6) and stored.augmented["band"].isin(["medium", "few"]).all()
+    rows = stored.caption_rows(stored.augmented[ROLES].to_numpy())
+    np.testing.assert_array_equal(stored.captions[ROLES].to_numpy()[rows], stored.augmented[ROLES].to_numpy())
+    assert stored.caption_rows(np.array([[11, 3, 11]])).tolist() == [-1]
+
+
+def test_the_similarity_that_chose_is_stored_beside_the_triplets(stored):
+    for row in stored.augmented.itertuples():
+        new = getattr(row, row.replaced)
+        assert row.similarity == stored.similarity.values[row.replaced_class, new] >= 2.26
+        assert len(stored.similarity.path(row.replaced_class, new)) in (2, 3)
+
+
+def test_the_same_seed_writes_the_same_rows(inputs, stored, tmp_path):
+    write_triplets(tmp_path, **inputs, config=CONFIG)
+    again = read_triplets(tmp_path)
+    assert stored.augmented.equals(again.augmented)
+    np.testing.assert_array_equal(stored.hardness.centroids, again.hardness.centroids)
+
+
+def test_more_centroids_than_captions_and_an_empty_augmentation_are_named(inputs, tmp_path):
+    with pytest.raises(WorkbenchError, match="5000 hardness centroids"):
+        write_triplets(tmp_path / "a", **inputs, config=AugmentationConfig(medium_quota=9, few_quota=9, centroids=5000))
+    with pytest.raises(WorkbenchError, match="the threshold is 9"):
+        write_triplets(tmp_path / "b", **inputs, config=AugmentationConfig(centroids=4, threshold=9.0))
+
+
+def test_a_killed_embedding_of_captions_resumes_where_it_stopped(inputs, stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "ROWS_PER_PART", 20)
+    embed, done = TextEmbeddings.triplets, []
+
+    def embed_some(self, *ids, **options):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(len(ids[0]))
+        return embed(self, *ids, **options)
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(TextEmbeddings, "triplets", embed_some)
+        write_triplets(tmp_path, **inputs, config=CONFIG)
+    assert not (tmp_path / "caption_embeddings.npy").exists()
+    # Of other captions nothing is kept.
+    others = stored.captions[::-1].reset_index(drop=True)
+    expected = TextEmbeddings.open(inputs["text"]).triplets(*others[ROLES].to_numpy().T)
+    (tmp_path / "others").mkdir()
+    for path in tmp_path.glob(".caption*"):
+        (tmp_path / "others" / path.name).write_bytes(path.read_bytes())
+    found = stage.embedded_captions(tmp_path / "others", others, TextEmbeddings.open(inputs["text"]))
+    np.testing.assert_array_equal(found, expected)
+    done.clear()
+    monkeypatch.setattr(TextEmbeddings, "triplets", lambda *a, **k: done.append(len(a[1])) or embed(*a, **k))
+    write_triplets(tmp_path, **inputs, config=CONFIG)
+    assert sum(done) == len(stored.captions) - 2 * 20
+    np.testing.assert_array_equal(read_triplets(tmp_path).caption_embeddings, stored.caption_embeddings)
+    assert not list(tmp_path.glob(".caption*"))
+
+
+def test_large_embeddings_are_stored_in_half_precision(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "LARGEST_FLOAT32_BYTES", 0)
+    write_triplets(tmp_path, **inputs, config=CONFIG)
+    half = read_triplets(tmp_path)
+    assert half.caption_embeddings.dtype == np.float16 and isinstance(half.caption_embeddings, np.memmap)
+    exact = TextEmbeddings.open(inputs["text"]).triplets(*half.captions[ROLES].to_numpy().T)
+    np.testing.assert_allclose(half.caption_embeddings, exact, atol=5e-4)
+    found = half.hardness.hardness(half.caption_embeddings)
+    np.testing.assert_allclose(half.hardness.hardness(exact), found, atol=1e-3)
+
+
+def test_lists_say_what_alone_is_drawn_and_what_is_not(inputs, stored, tmp_path):
+    chosen, path = sorted(ids(stored.augmented))[::2], tmp_path / "list.csv"
+    write_triplet_list(path, chosen, Vocabulary.read(inputs["features"]))
+    for name in ("include", "exclude"):
+        write_triplets(tmp_path / name, **inputs, config=CONFIG, **{name: path})
+        drawn = ids(read_triplets(tmp_path / name).augmented)
+        assert drawn <= set(chosen) if name == "include" else drawn.isdisjoint(chosen)
+    with pytest.raises(WorkbenchError, match=f"candidates exist.*include: {len(chosen)} triplets in .*list.csv"):
+        write_triplets(tmp_path / "none", **inputs, config=CONFIG, include=path, exclude=path)
+
+
+def test_a_missing_or_unfitting_folder_is_named(tmp_path):
+    with pytest.raises(WorkbenchError, match=r"augmented.parquet.*notebook 02"):
+        read_triplets(tmp_path)
+    for name in ("augmented", "captions"):
+        pd.DataFrame({"subject": [0, 1]}).to_parquet(tmp_path / f"{name}.parquet")
+    np.save(tmp_path / "caption_embeddings.npy", np.zeros((3, 2), dtype=np.float32))
+    for name in ("hardness", "similarity"):
+        np.savez(tmp_path / f"{name}.npz", centroids=np.zeros((1, 2)))
+    with pytest.raises(WorkbenchError, match="2 captions but 3"):
+        read_triplets(tmp_path)
+    (tmp_path / "caption_embeddings.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(WorkbenchError, match="cannot be read"):
+        read_triplets(tmp_path)
+
+
+def letters_in_common(names):
+    return [[len(set(a) & set(b)) / len(set(a) | set(b)) for b in names] for a in names]
+
+
+@pytest.mark.parametrize("choice", ["function", "table", "import"])
+def test_a_similarity_of_ones_own(inputs, tmp_path, choice, monkeypatch):
+    """A function, a table and an import path that say the same draw the same triplets."""
+    names = Vocabulary.read(inputs["features"]).objects
+    values = np.array(letters_in_common(names))
+    pairs = [(a, b, values[i, j]) for i, a in enumerate(names) for j, b in enumerate(names) if i < j]
+    pd.DataFrame(pairs, columns=["first", "second", "similarity"]).to_csv(tmp_path / "pairs.csv", index=False)
+    (tmp_path / "mine.py").write_text(inspect.getsource(letters_in_common))
+    monkeypatch.syspath_prepend(tmp_path)
+    given = {"function": letters_in_common, "table": str(tmp_path / "pairs.csv"), "import": "mine:letters_in_common"}[
+        choice
+    ]
+    config = AugmentationConfig(similarity=given, threshold=0.4, medium_quota=30, few_quota=30, centroids=5)
+    write_triplets(tmp_path / "triplets", **inputs, config=config)
+    found = read_triplets(tmp_path / "triplets")
+    for row in found.augmented.itertuples():
+        assert row.similarity == values[row.replaced_class, getattr(row, row.replaced)] >= 0.4
+    assert found.similarity.path(0, 1) == [] and len(found.augmented) == 60

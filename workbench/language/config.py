@@ -1,0 +1,70 @@
+"""What can be set when text is embedded, a tower is trained and triplets are augmented."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+
+TAIL_BANDS = ("medium", "few")
+BALANCES = ("role", "class", "triplet")
+TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Which triplets are augmented, how many are drawn, and how their hardness is measured.
+
+    Parameters
+    ----------
+    bands
+        Bands whose classes count as tail.
+    medium_quota, few_quota
+        Augmented triplets for each band; the paper takes 48,000 (section 4.1).
+    similarity
+        Which classes are alike: a name of ``language.similarity.SIMILARITIES``, a table of class pairs (CSV, Parquet
+        or npz), "module:function", or a function of the class names that returns a (classes, classes) array.
+    threshold
+        Least similarity of a class and its replacement; the paper takes 2.26 of LCH.
+    max_senses
+        WordNet senses considered for each class name, where the similarity is "lch".
+    balance
+        Who takes turns in filling a quota: "class", "role" (classes within each role, and the roles in turn), or
+        "triplet" (nobody: distinct triplets are drawn uniformly).
+    allow_existing
+        Whether triplets that training has already may be drawn.
+    centroids
+        K-means centroids of the original captions that hardness is measured by (section 3.4); the paper takes 1200.
+    """
+
+    bands: tuple[str, ...] = TAIL_BANDS
+    medium_quota: int = 48_000
+    few_quota: int = 48_000
+    similarity: str | Path | Callable[..., Any] = "lch"
+    threshold: float = 2.26
+    max_senses: int = 4
+    balance: str = "role"
+    allow_existing: bool = False
+    centroids: int = 1200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", tuple(self.bands))
+        if not self.bands or len(set(self.bands)) != len(self.bands) or not set(self.bands) <= set(TAIL_BANDS):
+            raise WorkbenchError(f"bands are {list(self.bands)}; expected distinct ones of {list(TAIL_BANDS)}.")
+        if isinstance(self.similarity, str) and self.similarity.endswith(TABLES_OF_PAIRS):
+            # A path, so that the stage's record holds what is in the table.
+            object.__setattr__(self, "similarity", Path(self.similarity))
+        if self.balance not in BALANCES:
+            raise WorkbenchError(f"balance is {self.balance!r}; expected one of {list(BALANCES)}.")
+        for name in ("medium_quota", "few_quota"):
+            if getattr(self, name) < 0:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        for name in ("max_senses", "centroids"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected at least 1.")
+
+    def quota(self, band: str) -> int:
+        """How many augmented triplets a band gets."""
+        return self.medium_quota if band == "medium" else self.few_quota
