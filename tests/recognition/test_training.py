@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(small_dat
 def test_features_that_are_not_finite_are_named(small_data, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
-    path = features / "train" / "union_features-00000.npy"
+    path = features / "train" / "union_features.npy"
     union = np.load(path)
     union[17, 3] = np.inf
     save_array(path, union)
