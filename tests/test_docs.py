@@ -101,7 +101,7 @@ def test_an_own_part_takes_few_lines(page):
 @pytest.mark.parametrize("line", command_lines())
 def test_command_lines_parse(line, monkeypatch):
     monkeypatch.setattr(command_line, "_folder", Path)
-    assert command_line.build_parser().parse_args(shlex.split(line)).command
+    assert command_line.build_parser().parse_args(shlex.split(line, comments=True)).command
 
 
 def test_every_command_is_in_the_table():

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     *(".ci", "data", "docs", "notebooks", "reports", "tests", "workbench"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
-    *("Makefile", "Snakefile", "environment.yml", "pyproject.toml"),
+    *("Makefile", "environment.yml", "pyproject.toml"),
     *(".gitignore", ".gitattributes", ".pre-commit-config.yaml"),
 }
 # What each room may import besides itself and the leaf modules of the package's root.

@@ -83,12 +83,13 @@ def _add_tables(commands) -> None:
     tables = _command(commands, "tables", "tables", "fill the paper's tables for several seeds, and write their page")
     tables.add_argument("--profile", default="demo", help="a profile with a section 'tables' (default: demo)")
     tables.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="SEED", help="default: 0 to 4")
-    tables.add_argument("--jobs", type=int, default=0, help="processes that share the cores (default: one a core)")
+    where = tables.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=int, default=0, help="processes (default: one a GPU, without a GPU one a core)")
+    where.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler whose workers are used")
     _add_replacing(tables)
     tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
     instead = tables.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="list the rows and stop")
-    instead.add_argument("--task", metavar="STAGE/VARIANT", help="build this one task, its inputs being there")
     instead.add_argument(
         "--collect", action="store_true", help="write the page from finished rows alone; status 1 where one is missing"
     )

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 import threading
+import weakref
 from collections.abc import Iterator
 from types import FrameType
 
@@ -21,13 +22,23 @@ class Stopped(WorkbenchError):
 
 
 class StopRequest:
-    """``asked`` turns true when SIGTERM arrives."""
+    """``asked`` turns true when SIGTERM arrives, or with `ask_to_stop`."""
 
     def __init__(self) -> None:
         self.asked = False
+        _REQUESTS.add(self)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+
+_REQUESTS: weakref.WeakSet[StopRequest] = weakref.WeakSet()
+
+
+def ask_to_stop() -> None:
+    """Stop the long work of this process as SIGTERM does, in whatever thread it runs."""
+    for request in list(_REQUESTS):
+        request.asked = True
 
 
 @contextlib.contextmanager

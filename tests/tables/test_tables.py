@@ -1,11 +1,9 @@
 """The grid of the tables: its shape, the queue that works through it, and what a failing row does."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +11,9 @@ import yaml
 
 from workbench.errors import WorkbenchError
 from workbench.runs.profiles import profile_names, tables_section
+from workbench.runs.tables import table_plan
 from workbench.tables.grid import Grid, Task
 from workbench.tables.paper import TABLES
-from workbench.tables.plan import table_plan
-from workbench.tables.queue import TaskQueue
 from workbench.tables.rows import paper_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,53 +85,6 @@ def test_a_profile_without_tables_says_so(tmp_path):
     (tmp_path / "notebooks" / "params" / "trial.yml").write_text("run: trial\n")
     with pytest.raises(WorkbenchError, match="has no section 'tables:'"):
         table_plan("trial", tmp_path)
-
-
-WORK = """
-import os, signal, time
-from pathlib import Path
-from workbench.tables.queue import Outcome
-
-def pretend(folder, seed, key):
-    if key == "deadly":
-        os.kill(os.getpid(), signal.SIGKILL)
-    (folder / f"{seed}-{key}").write_text(str(time.monotonic()))
-    return Outcome(0.0, "it is broken" if key == "broken" else "", "")
-"""
-
-
-@pytest.fixture
-def worked(tmp_path, monkeypatch):
-    """Works through jobs in processes that are started anew, with a module that they can import."""
-    (tmp_path / "module").mkdir()
-    (tmp_path / "module" / "pretended_work.py").write_text(WORK)
-    monkeypatch.syspath_prepend(tmp_path / "module")
-    folder, outcomes = tmp_path / "done", {}
-    folder.mkdir()
-
-    def work(needs, processes=2):
-        pretend = importlib.import_module("pretended_work").pretend
-        jobs = {(0, key): [(0, other) for other in others] for key, others in needs.items()}
-        queue = TaskQueue(jobs, partial(pretend, folder), processes)
-        queue.run(lambda job, outcome, finished: outcomes.setdefault(job[1], finished))
-        return queue.failures, outcomes, folder
-
-    yield work
-    sys.modules.pop("pretended_work", None)
-
-
-def test_jobs_wait_for_what_they_need_and_a_failure_stays_with_its_rows(worked):
-    failures, _, folder = worked({"a": [], "broken": ["a"], "after": ["broken"], "last": ["after"], "b": ["a"]})
-    assert failures[0, "broken"] == "it is broken"
-    assert "needs broken, which failed: it is broken" in failures[0, "after"] and (0, "last") in failures
-    assert sorted(path.name for path in folder.iterdir()) == ["0-a", "0-b", "0-broken"]
-    assert float((folder / "0-a").read_text()) < float((folder / "0-b").read_text())
-
-
-def test_a_worker_that_dies_takes_no_other_job_with_it(worked):
-    failures, outcomes, _ = worked({"a": [], "deadly": [], "b": [], "c": ["deadly"], "d": ["a", "b"]})
-    assert set(failures) == {(0, "deadly"), (0, "c")} and "out of memory" in failures[0, "deadly"]
-    assert set(outcomes) == {"a", "b", "d", "deadly"}
 
 
 @pytest.fixture(scope="module")
@@ -215,14 +165,6 @@ def test_rows_of_other_settings_are_not_shown_as_todays(small_project):
     record = json.loads((root / "reports/small-tables/tables.json").read_text())["systems"]
     assert "epochs: 1 -> 2" in record["lsvru_ce_so"]["stale"]["0"] and not record["lsvru_ce_so"]["values"]
     assert set(record["lsvru_ce"]["values"]) == {"0"}
-
-
-def test_a_single_task_can_be_built_alone(small_project):
-    _, run = small_project
-    done = run("tables", "--profile", "small", "--seeds", "5", "--task", "recogniser/lsvru_ce")
-    assert done.returncode == 0 and "recogniser/lsvru_ce: built" in done.stdout
-    done = run("tables", "--profile", "small", "--seeds", "5", "--task", "recogniser/lsvru_cee")
-    assert done.returncode == 2 and "lsvru_cee" in done.stderr
 
 
 def test_rows_of_unknown_names_are_refused(small_project):

@@ -51,28 +51,22 @@ def repeat(arguments: argparse.Namespace) -> int:
 
 def tables(arguments: argparse.Namespace) -> int:
     """``workbench tables``: status 1 where a row failed or, with ``--collect``, is missing."""
-    from workbench.tables.making import gather_tables, make_tables
-    from workbench.tables.plan import table_plan
+    from workbench.runs.tables import gather_tables, make_tables, table_plan
 
+    profile, seeds, rows = arguments.profile, arguments.seeds, arguments.only or ()
     if asked_replace(arguments):
         os.environ[REPLACE_VARIABLE] = asked_replace(arguments).value  # the workers inherit it
     if arguments.list:
-        for key, system in table_plan(arguments.profile).grid.systems.items():
+        for key, system in table_plan(profile).grid.systems.items():
             print(f"{key:<44} {system.title}")
         return 0
-    if arguments.task:
-        for seed in arguments.seeds:
-            table_plan(arguments.profile).build(seed, arguments.task)
-        return 0
     if arguments.collect:
-        _, gaps = gather_tables(arguments.profile, arguments.seeds, systems=arguments.only or ())
-        for (seed, key), reason in gaps.items():
-            print(f"seed {seed}, {key}: {reason}", file=sys.stderr)
-        return int(bool(gaps))
-    _, failures = make_tables(arguments.profile, arguments.seeds, jobs=arguments.jobs, systems=arguments.only or ())
-    for (seed, key), reason in failures.items():
-        print(f"seed {seed}, {key} failed: {reason}", file=sys.stderr)
-    return int(bool(failures))
+        _, gaps = gather_tables(profile, seeds, rows=rows)
+    else:
+        _, gaps = make_tables(profile, seeds, rows=rows, jobs=arguments.jobs, scheduler=arguments.scheduler)
+    for (seed, key), reason in gaps.items():
+        print(f"seed {seed}, {key}: {reason}", file=sys.stderr)
+    return int(bool(gaps))
 
 
 def plan(arguments: argparse.Namespace) -> int:

@@ -14,9 +14,9 @@ from workbench.files import read_json, write_json
 from workbench.folders import REPLACE_VARIABLE
 from workbench.identity import versions
 from workbench.stages import Run
+from workbench.tables.engine import Job
 from workbench.tables.grid import System
 from workbench.tables.plan import TablePlan
-from workbench.tables.queue import Job
 
 FAILURES_FILE = "failures.json"
 SYSTEM_FIELDS = ("title", "architecture", "training", "group", "generated", "baseline", "curve", "source")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Job = tuple[int, str]  # seed, key of the task
 BUILDERS = {
     "triplets": "workbench.language.triplets:write_triplets",
     "diffusion": "workbench.diffusion.training:train_diffusion",

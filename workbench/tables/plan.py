@@ -1,17 +1,15 @@
-"""What a profile says about the tables, and one task of the grid as a stage."""
+"""The grid of a profile's settings, checked, and one task of it as a stage."""
 
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
-from workbench.paths import project_root
-from workbench.runs.profiles import tables_section
+from workbench.registry import imported
 from workbench.stages import Run, Stage
 from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Task
 from workbench.tables.rows import paper_grid
@@ -33,11 +31,20 @@ class TablePlan:
     grid: Grid
     root: Path
 
+    @classmethod
+    def of(cls, profile: str, settings: Mapping[str, Any], root: Path) -> "TablePlan":
+        """The plan of a profile's section ``tables``; WorkbenchError for a name or value in it that is wrong."""
+        _check_settings(settings, f"profile {profile!r}, tables")
+        plan = cls(profile, settings, paper_grid(settings), root)
+        for task in plan.grid.tasks.values():
+            plan.parameters(task, seed=0)
+        return plan
+
     def run(self, seed: int) -> Run:
         """The run that holds the stages of a seed."""
         return Run.open(f"{self.profile}-tables-seed{seed}", root=self.root)
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, Stage | Path]:
         """The stages "features" and "text" that all rows start from."""
         name = self.settings.get("features_run") or self.profile
         run = Run.open(name, data=self.settings.get("data") or "", root=self.root)
@@ -45,52 +52,46 @@ class TablePlan:
 
     def build(self, seed: int, key: str) -> Stage:
         """Build one task, or load it; its inputs must be complete."""
-        if key not in self.grid.tasks:
-            raise WorkbenchError(unknown("task", key, list(self.grid.tasks)))
         task, run, data = self.grid.tasks[key], self.run(seed), self.data()
         inputs = {name: data[other] if other in data else run.find(*other.split("/"))
                   for name, other in task.inputs.items()}  # fmt: skip
-        builder = builder_of(task)
-        _one_thread()
-        return run.stage(task.stage, builder, variant=task.variant, **inputs, **self._parameters(task, builder, seed))
+        parameters = self.parameters(task, seed)
+        return run.stage(task.stage, builder_of(task), variant=task.variant, **inputs, **parameters)
 
-    def _parameters(self, task: Task, builder: Callable, seed: int) -> dict[str, Any]:
+    def alone(self, key: str) -> "TablePlan":
+        """The plan with this one task, which is all that a worker needs."""
+        return replace(self, grid=Grid({key: self.grid.tasks[key]}))
+
+    def parameters(self, task: Task, seed: int) -> dict[str, Any]:
+        """What the task's builder is given beside its inputs; WorkbenchError for what it does not take."""
+        place = f"profile {self.profile!r}, tables, {task.key}"
+        builder = builder_of(task)
         taken = inspect.signature(builder).parameters
+        shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
         if "config" in taken:
-            return {"config": configured(config_of(builder), task.parameters, task.key, seed=seed)}
-        shared = {name: self.settings[name] for name in EVERYWHERE if name in self.settings and name in taken}
-        given = shared | ({"seed": seed} if "seed" in taken else {}) | dict(task.parameters)
+            config_class = typing.get_type_hints(builder)["config"]
+            fields = config_class.__dataclass_fields__
+            given = {name: value for name, value in shared.items() if name in fields}
+            return {"config": configured(config_class, task.parameters, place, **given)}
+        _check(task.parameters, taken, place)
+        given = {name: value for name, value in shared.items() if name in taken} | dict(task.parameters)
         # A file of word vectors is named from the project's folder, wherever the command runs.
         words = given.get("word_vectors")
         return given | {"word_vectors": self.run(seed).path(words)} if words else given
 
 
-def _one_thread() -> None:
-    """As in `table_queue.quiet_workers`, for a task that is built alone."""
-    import torch
-
-    torch.set_num_threads(1)
+def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
+    """The function that builds a task's stage; imports what it needs."""
+    return imported(BUILDERS[task.builder], "builder")
 
 
-def table_plan(profile: str, root: Path | None = None) -> TablePlan:
-    """Read the section ``tables`` of a profile and check every name in it."""
-    root = project_root(root)
-    settings = tables_section(profile, root)
+def _check_settings(settings: Mapping[str, Any], place: str) -> None:
     for name in settings:
         if name not in SETTINGS:
-            raise WorkbenchError(f"profile {profile!r}, tables: {unknown('setting', name, SETTINGS)}")
+            raise WorkbenchError(f"{place}: {unknown('setting', name, SETTINGS)}")
     for name in ("start", "triplets", "vilhub_scale"):
         if name not in settings:
-            raise WorkbenchError(f"profile {profile!r}, tables: {name!r} is missing. Give it beside the others.")
-    _check_choices(settings, profile)
-    grid = paper_grid(settings)
-    for task in grid.tasks.values():
-        _check(task, profile)
-    return TablePlan(profile, settings, grid, root)
-
-
-def _check_choices(settings: Mapping[str, Any], profile: str) -> None:
-    place = f"profile {profile!r}, tables"
+            raise WorkbenchError(f"{place}: {name!r} is missing. Give it beside the others.")
     choices = [("start", settings["start"], STARTS)]
     choices += [("architecture", name, TITLES) for name in settings.get("architectures") or []]
     for name, value, known in choices:
@@ -101,32 +102,15 @@ def _check_choices(settings: Mapping[str, Any], profile: str) -> None:
             raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
 
 
-def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
-    """The function that builds a task's stage; imports what it needs."""
-    module, name = BUILDERS[task.builder].split(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def config_of(builder: Callable) -> type:
-    """The dataclass that a builder takes as ``config``."""
-    return typing.get_type_hints(builder)["config"]
-
-
-def _check(task: Task, profile: str) -> None:
+def _check(parameters: Mapping[str, Any], taken: Mapping[str, inspect.Parameter], place: str) -> None:
     """Refuse a parameter that the builder does not take, and a text where it takes a number."""
-    taken = inspect.signature(builder_of(task)).parameters
-    if "config" in taken:
-        configured(config_of(builder_of(task)), task.parameters, f"profile {profile!r}, tables, {task.key}")
-        return
-    for name, value in task.parameters.items():
+    for name, value in parameters.items():
         if name not in taken:
-            raise WorkbenchError(f"profile {profile!r}, tables, {task.key}: {unknown('parameter', name, list(taken))}")
+            raise WorkbenchError(f"{place}: {unknown('parameter', name, list(taken))}")
         default = taken[name].default
         numbers = default if isinstance(default, tuple | list) else [default]
-        values = value if isinstance(value, list) else [value]
-        texts = [each for each in values if isinstance(each, str)]
+        texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
         if texts and all(isinstance(each, int | float) for each in numbers):
             raise WorkbenchError(
-                f"profile {profile!r}, tables, {task.key}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, "
-                "which YAML reads as a text)."
+                f"{place}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, which YAML reads as a text)."
             )

@@ -7,67 +7,74 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.folders import Replace
-from workbench.identity import available_cores
-from workbench.paths import reports_folder
+from workbench.paths import project_root, reports_folder
 from workbench.runs.notebooks import renew_report, run_profile
+from workbench.runs.profiles import tables_section
 from workbench.stages import Run
 from workbench.tables.collection import collect_tables, keep_failures, missing_rows, stored_failures
-from workbench.tables.plan import TablePlan, table_plan
-from workbench.tables.queue import Job, Outcome, TaskQueue, built, quiet_workers
+from workbench.tables.engine import Job, Outcome, work_through
+from workbench.tables.plan import TablePlan
 
 TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
+
+
+def table_plan(profile: str, root: Path | None = None) -> TablePlan:
+    """The grid of a profile's section ``tables``, with every name and value checked."""
+    root = project_root(root)
+    return TablePlan.of(profile, tables_section(profile, root), root)
 
 
 def make_tables(
     profile: str,
     seeds: Sequence[int],
     *,
+    rows: Sequence[str] = (),
     jobs: int = 0,
-    systems: Sequence[str] = (),
+    scheduler: str = "",
     root: Path | None = None,
 ) -> tuple[Path, dict[Job, str]]:
     """Build every task that the rows need, write ``reports/<profile>-tables/tables.json`` and its page.
 
-    ``jobs`` processes share the cores (0: one a core). ``systems`` limits the rows. Finished tasks are loaded, so a
-    killed grid goes on where it stopped. Returns the page's folder and the failures by (seed, task); rows that failed
-    stand in the table with the reason.
+    ``rows`` limits the rows; ``jobs`` and ``scheduler`` are where they are built, see `engine.work_through`. Finished
+    tasks are loaded, so a killed grid resumes where it stopped. Returns the page's folder and the failures by
+    (seed, task); rows that failed stand in the table with the reason.
     """
-    plan, chosen = _asked(profile, seeds, systems, root)
+    plan, chosen = _asked(profile, seeds, rows, root)
     _prepare_data(plan)
-    needs = _needs(plan, chosen, seeds)
-    folder = _folder(plan)
-    processes = jobs or available_cores()
-    quiet_workers()
-    queue = TaskQueue(needs, partial(built, profile, plan.root), processes)
-    queue.run(_Reporter(len(needs), folder / LOG_FILE))
-    _write_page(plan, seeds, keep_failures(folder, queue.failures, needs))
-    return folder, queue.failures
+    needs, folder = _needs(plan, chosen, seeds), _folder(plan)
+    reporter = _Reporter(len(needs), folder / LOG_FILE)
+    failures = work_through(needs, partial(_build, plan), reporter, processes=jobs, scheduler=scheduler)
+    _write_page(plan, seeds, keep_failures(folder, failures, needs))
+    return folder, failures
+
+
+def _build(plan: TablePlan, job: Job) -> partial:
+    seed, key = job
+    return partial(plan.alone(key).build, seed, key)
 
 
 def gather_tables(
-    profile: str, seeds: Sequence[int], *, systems: Sequence[str] = (), root: Path | None = None
+    profile: str, seeds: Sequence[int], *, rows: Sequence[str] = (), root: Path | None = None
 ) -> tuple[Path, dict[Job, str]]:
-    """Write the same file and page from the rows that are finished, and build no stage; for other schedulers.
+    """Write the same file and page from the rows that are finished, and build no stage.
 
-    Returns the page's folder and, by (seed, task), the rows (all, or those of ``systems``) without values and why.
+    Returns the page's folder and, by (seed, task), the rows (all, or those of ``rows``) without values and why.
     """
-    plan, chosen = _asked(profile, seeds, systems, root)
+    plan, chosen = _asked(profile, seeds, rows, root)
     folder = _folder(plan)
     _write_page(plan, seeds, stored_failures(folder))
     return folder, missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
 
 
-def _asked(
-    profile: str, seeds: Sequence[int], systems: Sequence[str], root: Path | None
-) -> tuple[TablePlan, list[str]]:
+def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path | None) -> tuple[TablePlan, list[str]]:
     """The plan and the rows that are asked for, all where none is named, with seeds and names checked."""
     if len(set(seeds)) != len(seeds) or not seeds:
         raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
     plan = table_plan(profile, root)
-    for name in systems:
+    for name in rows:
         if name not in plan.grid.systems:
             raise WorkbenchError(unknown("row", name, list(plan.grid.systems)))
-    return plan, list(systems) or list(plan.grid.systems)
+    return plan, list(rows) or list(plan.grid.systems)
 
 
 def _folder(plan: TablePlan) -> Path:
@@ -87,17 +94,17 @@ def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str])
 
 def _prepare_data(plan: TablePlan) -> None:
     """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
-    name = plan.settings.get("features_run") or plan.profile
+    name, data = plan.settings.get("features_run") or plan.profile, plan.settings.get("data")
     run = Run.open(name, root=plan.root)
-    if not plan.settings.get("data") and not (run.variants("features") and run.variants("text")):
+    if not data and not (run.variants("features") and run.variants("text")):
         run_profile(plan.profile, run=name, only=["00"], root=plan.root)
     plan.data()
 
 
-def _needs(plan: TablePlan, systems: list[str], seeds: Sequence[int]) -> dict[Job, list[Job]]:
+def _needs(plan: TablePlan, rows: list[str], seeds: Sequence[int]) -> dict[Job, list[Job]]:
     """All jobs in an order in which each comes after its inputs, seed by seed."""
     tasks = plan.grid.tasks
-    keys = list(plan.grid.needed_for(systems))
+    keys = list(plan.grid.needed_for(rows))
     return {
         (seed, key): [(seed, other) for other in tasks[key].inputs.values() if other in tasks]
         for seed in seeds

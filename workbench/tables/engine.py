@@ -1,0 +1,194 @@
+"""Works through the jobs of a grid on Dask's workers, which stay warm: on this machine, or on a cluster's scheduler.
+
+Starting Python, torch and the workbench takes 5 s of processor time, which is more than most jobs take.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError, WorkerPlugin, get_worker, wait
+
+from workbench.errors import WorkbenchError
+from workbench.identity import available_cores
+from workbench.stopping import Stopped, ask_to_stop, stop_on_sigterm
+from workbench.tables.grid import Job
+
+DIED = "its process died without an error of its own: out of memory? Fewer --jobs or a smaller profile help."
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_WITHOUT_WORKERS = 60.0
+# However many workers there are, a job has one thread: the last bits of a product depend on the number of threads,
+# and rows of one table must not differ in it. Threads that spin while they wait halve the speed of other jobs.
+WORKER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "WORKBENCH_HEADLESS": "1",
+    "TQDM_MININTERVAL": "3600",
+}
+SCHEDULER_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 1,  # a job whose worker died is tried once more
+    "distributed.scheduler.worker-ttl": None,  # a worker may be silent for as long as a matrix product takes
+    "distributed.admin.tick.limit": "1 hour",
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
+
+
+class Outcome(NamedTuple):
+    """What became of a job: seconds, the reason of a failure or "", and everything that it printed."""
+
+    seconds: float
+    failure: str
+    printed: str
+
+
+def work_through(
+    needs: Mapping[Job, Sequence[Job]],
+    work: Callable[[Job], Callable[[], Any]],
+    on_outcome: Callable[[Job, Outcome, int], None],
+    *,
+    processes: int = 0,
+    scheduler: str = "",
+) -> dict[Job, str]:
+    """Build every job once the jobs that it needs are built; returns the reasons of those that failed.
+
+    Parameters
+    ----------
+    needs
+        The jobs, each after those that it needs. A job whose needs failed fails with their reason; others go on.
+    work
+        ``work(job)()`` builds a job in a worker; its module must be importable there.
+    on_outcome
+        ``on_outcome(job, outcome, finished so far)`` after each job that was tried.
+    processes
+        Workers on this machine; 0: one a GPU, without a GPU one a core. One job at a time in each.
+    scheduler
+        Address of a Dask scheduler whose workers are used instead; workers may join and leave.
+
+    SIGTERM asks the running jobs to save their state and raises ``Stopped`` once they have.
+    """
+    waiting, running, done, failures, stopped = list(needs), {}, set(), {}, False
+    with _client(processes, scheduler) as client, stop_on_sigterm() as stop:
+        alive = time.monotonic()
+        while (waiting and not stop.asked) or running:
+            workers = sum(client.nthreads().values())
+            alive = time.monotonic() if workers or scheduler else alive
+            if time.monotonic() - alive > SECONDS_WITHOUT_WORKERS:
+                raise WorkbenchError("all workers have ended and none comes back. Is there memory for --jobs of them?")
+            if stop.asked:
+                client.run(ask_to_stop)
+            else:
+                _fail_without_needs(waiting, needs, failures)
+                ready = [job for job in waiting if done.issuperset(needs[job])]
+                # No more jobs than workers: the scheduler would blame a worker's death on all jobs that it was given.
+                for job in ready[: max(0, workers - len(running))]:
+                    running[client.submit(_outcome, work(job), key=f"{job}-{time.time_ns()}", pure=False)] = job
+                    waiting.remove(job)
+            for future in _finished(running):
+                job, outcome = running.pop(future), _outcome_of(future)
+                if outcome.failure and stop.asked:
+                    stopped = True
+                    continue
+                failures |= {job: outcome.failure} if outcome.failure else {}
+                done |= set() if outcome.failure else {job}
+                on_outcome(job, outcome, len(done) + len(failures))
+    if waiting or stopped:
+        raise Stopped("the tables were asked to stop. Run the same command again to resume them.")
+    return failures
+
+
+def _fail_without_needs(waiting: list[Job], needs: Mapping[Job, Sequence[Job]], failures: dict[Job, str]) -> None:
+    for job in list(waiting):
+        if failed := next((need for need in needs[job] if need in failures), None):
+            failures[job] = f"needs {failed[1]}, which failed: {failures[failed]}"
+            waiting.remove(job)
+
+
+def _finished(running: Mapping[Future, Job]) -> list[Future]:
+    if not running:
+        time.sleep(SECONDS_BETWEEN_LOOKS)  # until a worker joins
+        return []
+    with contextlib.suppress(TimeoutError):
+        return list(wait(list(running), timeout=SECONDS_BETWEEN_LOOKS, return_when="FIRST_COMPLETED").done)
+    return []
+
+
+def _outcome_of(future: Future) -> Outcome:
+    try:
+        return future.result()
+    except KilledWorker:
+        return Outcome(0.0, DIED, "")
+
+
+@contextlib.contextmanager
+def _client(processes: int, scheduler: str) -> Iterator[Client]:
+    before = dict(os.environ)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dask.config.set(SCHEDULER_SETTINGS))
+            if not scheduler:
+                os.environ.update(WORKER_ENVIRONMENT)  # before a worker's first import, so that it counts
+                # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
+                cluster = LocalCluster(
+                    n_workers=processes or _gpus() or available_cores(), threads_per_worker=1, memory_limit=0,
+                    host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL",
+                )  # fmt: skip
+                stack.enter_context(cluster)
+            client = stack.enter_context(Client(scheduler or cluster))
+            client.register_plugin(_StopWithState())
+            yield client
+    finally:
+        # Dask leaves its workers' variables behind, with which this process would compute on one thread.
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class _StopWithState(WorkerPlugin):
+    """A worker that is asked to end has its job save its state first; what is typed at the terminal is not for it."""
+
+    name = "workbench-stop"
+
+    def setup(self, worker: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: ask_to_stop())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def teardown(self, worker: Any) -> None:
+        ask_to_stop()
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _outcome(build: Callable[[], Any]) -> Outcome:
+    """Build in this worker; every error becomes an outcome, ours with its text, others with a traceback."""
+    _use_own_gpu()
+    started, printed = time.monotonic(), io.StringIO()
+    failure = ""
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            build()
+        except WorkbenchError as error:
+            failure = str(error)
+        except Exception as error:  # reported with its row; the other rows go on
+            failure = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+    return Outcome(time.monotonic() - started, failure, printed.getvalue())
+
+
+def _use_own_gpu() -> None:
+    """One thread, and each worker of this machine its GPU in turn; elsewhere a worker has the GPU that it was given."""
+    import torch
+
+    torch.set_num_threads(1)
+    name = get_worker().name
+    if torch.cuda.is_available() and isinstance(name, int):
+        torch.cuda.set_device(name % torch.cuda.device_count())
