@@ -64,7 +64,7 @@ def test_parameters_of_the_notebooks_reach_the_networks(overrides, parameters):
 def test_what_will_be_drawn_is_known():
     plan = plan_resources(make_plan("smoke"))
     assert plan.data.images == {"train": 80, "val": 30, "test": 40} and plan.data.object_classes == 108
-    larger = plan_resources(make_plan("smoke", parameters={"train_images": 800}))
+    larger = plan_resources(make_plan("smoke", parameters={"drawing.train_images": 800}))
     assert sum(larger.files.values()) > sum(plan.files.values())
 
 

@@ -74,6 +74,55 @@ def test_unknown_names_on_the_command_line_are_refused(toy_project, name):
         make_plan("toy", parameters={name: "1"})
 
 
+CONFIG = """from dataclasses import dataclass, field
+
+@dataclass(frozen=True)
+class Network:
+    width: int = 8
+
+@dataclass(frozen=True)
+class Training:
+    epochs: float = 1.0
+    network: Network = field(default_factory=Network)
+"""
+
+
+@pytest.fixture
+def config_project(toy_project, write_notebook):
+    """The toy project with a third notebook that has a config parameter."""
+    (toy_project / "notebooks" / "own_training.py").write_text(CONFIG)
+    cell = 'run_name: str = "a"\ntraining: Training = {"epochs": 2.0}'
+    cells = [("code", "from own_training import Training", None), ("code", cell, "parameters")]
+    write_notebook(toy_project / "notebooks" / "03_train.ipynb", cells)
+    return toy_project
+
+
+def test_fields_of_a_config_are_set_one_by_one(config_project, tmp_path):
+    extra = tmp_path / "extra.yml"
+    extra.write_text("03_train: {training: {network: {width: 16}}}\nshared: {seed: 1}\n")
+    plan = make_plan("toy", files=[extra], parameters={"03.training.epochs": "3", "seed": 2})
+    notebook = plan.notebooks[2]
+    assert notebook.overrides["training"] == {"epochs": 3.0, "network": {"width": 16}}
+    assert notebook.lines() == ["* run_name = 'toy'", "* training.epochs = 3.0", "* training.network.width = 16"]
+    assert values(make_plan("toy"))["03_train"]["training"] == {"epochs": 2.0}
+    plan = make_plan("toy", parameters={"training.network.width": "32"})
+    assert plan.notebooks[2].lines()[1:] == ["  training.epochs = 2.0", "* training.network.width = 32"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("training.epohcs", "unknown field 'epohcs'. Did you mean 'epochs'"),
+        ("trianing.epochs", "unknown parameter or notebook 'trianing'. Did you mean 'training'"),
+        ("epochs", "As a field of a config it is training.epochs"),
+        ("seed.more", "has no fields"),
+    ],
+)
+def test_what_is_no_field_is_refused_on_the_command_line(config_project, name, message):
+    with pytest.raises(WorkbenchError, match=message):
+        make_plan("toy", parameters={name: "1"})
+
+
 def test_every_notebook_must_take_the_runs_name(toy_project, write_notebook):
     write_notebook(toy_project / "notebooks" / "03_none.ipynb", [("code", "seed: int = 0", "parameters")])
     with pytest.raises(WorkbenchError, match="run_name"):

@@ -158,7 +158,7 @@ def _values(notebook: PlannedNotebook | None) -> dict[str, Any]:
     if notebook is None:
         return {}
     values = {name: notebook.declared[name].all_values(value) for name, value in notebook.values.items()}
-    return {name.rpartition(".")[2]: value for name, value in flat(values).items()} | values
+    return {name.rpartition(".")[2]: value for name, value in flat(values).items() if value is not None} | values
 
 
 def _config(config_class: type, notebook: PlannedNotebook) -> Any:

@@ -194,10 +194,18 @@ def _share(overrides: dict, declared: dict[str, dict[str, Parameter]], name: str
     takers = [stem for stem in declared if name in declared[stem]]
     if not takers or name == RUN_PARAMETER:
         all_names = dict.fromkeys(n for stem in declared for n in declared[stem] if n != RUN_PARAMETER)
-        hint = " The run's name is given by 'run:' or --run." if name == RUN_PARAMETER else ""
+        hint = " The run's name is given by 'run:' or --run." if name == RUN_PARAMETER else _field_hint(name, declared)
         raise WorkbenchError(f"{place}: {unknown('parameter', name, all_names)}{hint}")
     for stem in takers:
         _lay_over(overrides[stem], declared[stem][name], value, f"{place}: {name} (for {stem})")
+
+
+def _field_hint(name: str, declared: dict[str, dict[str, Parameter]]) -> str:
+    """Where a name that is no parameter is a field of a config."""
+    configs = [p for parameters in declared.values() for p in parameters.values() if p.config_class]
+    fields = dict.fromkeys(field for p in configs for field in flat({p.name: p.all_values(p.default)}))
+    found = [field for field in fields if field.endswith(f".{name}")]
+    return f" As a field of a config it is {' or '.join(found)}." if found else ""
 
 
 def _stem_of(name: str, declared: dict[str, dict[str, Parameter]], place: str) -> str:
