@@ -32,8 +32,9 @@ _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip
 def described(value: Any, place: str = "value") -> Any:
     """``value`` as JSON; stages and paths become {"stage" or "path": where, "identity": sha256}, code its name.
 
-    Dataclasses become dicts, without the fields whose metadata has ``influence=False`` and those that hold what
-    `has_influence` denies. Raises WorkbenchError for what cannot be recorded; ``place`` names it.
+    An object with an ``identity`` or a ``name`` becomes its class and that text. Dataclasses become dicts, without the
+    fields whose metadata has ``influence=False`` and those that hold what `has_influence` denies. Raises WorkbenchError
+    for what cannot be recorded; ``place`` names it.
     """
     if hasattr(value, "identity") and hasattr(value, "folder"):
         return {STAGE_KEY: value.label, "identity": value.identity}
@@ -50,6 +51,9 @@ def described(value: Any, place: str = "value") -> Any:
         return described({"code": value.func, "arguments": value.args, **value.keywords}, place)
     if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return f"{value.__module__}:{value.__qualname__}"
+    told = getattr(value, "identity", getattr(value, "name", None))
+    if isinstance(told, str):  # an object that says what it is, such as a region encoder
+        return f"{type(value).__module__}:{type(value).__qualname__} {told}"
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -15,17 +15,15 @@ import psutil
 from workbench.errors import WorkbenchError
 from workbench.paths import project_root
 from workbench.randomness import generator
-from workbench.regions.block_order import BlockOrder
+from workbench.regions.feature_rows import BYTES_PER_WINDOW, FeatureRows, StepFeatures
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.window_reader import WindowReader
 
 _GIGABYTES = 3.0
 _DIMENSION = 4096
 _BYTES_PER_ROW = 2 * _DIMENSION
 _ROWS_PER_BATCH = 1024
 _ROWS_PER_CHUNK = 2048
-_ROWS_PER_WINDOW = 32_768
 _MOST_SECONDS_AT_RANDOM = 15.0
 _BYTES_PER_READ = 8 << 20
 _SPARE_GIGABYTES = 2.0
@@ -58,7 +56,7 @@ def benchmark_feature_store(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
         "rows_per_second": rates["shuffled"],
         "gigabytes_per_second": rates["shuffled"] * _BYTES_PER_ROW / 1e9,
         "resident_growth_megabytes": shuffled[2],
-        "two_windows_megabytes": 2 * _ROWS_PER_WINDOW * _BYTES_PER_ROW / 1e6,
+        "two_windows_megabytes": 2 * BYTES_PER_WINDOW / 1e6,
         "sequential_gigabytes_per_second": rates["sequential"] * _BYTES_PER_ROW / 1e9,
         "random_rows_per_second": rates["random"],
         "ratio_to_random": rates["shuffled"] / rates["random"],
@@ -128,13 +126,12 @@ def _at_random(store: FeatureStore):
 
 
 def _block_shuffled(store: FeatureStore):
-    def read(rows: np.ndarray) -> np.ndarray:
-        return store.union(rows, np.float16)
-
-    with WindowReader(read, BlockOrder(0, rows=len(store), rows_per_window=_ROWS_PER_WINDOW)) as reader:
-        for start in range(0, len(store), _ROWS_PER_BATCH):
-            rows, values = reader.rows(start, min(_ROWS_PER_BATCH, len(store) - start))
-            _check(values, rows)
+    features = FeatureRows.of_relations(store, "benchmark", memory_gigabytes=0.0)
+    order = features.order(0, _ROWS_PER_BATCH, purpose="benchmark")
+    with StepFeatures(features, order.rows_of_step, _ROWS_PER_BATCH) as steps:
+        for step in range(len(store) // _ROWS_PER_BATCH):
+            rows = order.rows_of_step(step)
+            _check(steps.at(step)(rows)[0], rows)
             yield len(rows)
 
 

@@ -23,6 +23,7 @@ from workbench.regions.vgg import VGGNetwork, prepare, scaled_boxes
 from workbench.regions.vgg_checkpoint import open_detector, save_detector
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.stages import Run
 from workbench.stopping import Stopped
 
 SPLITS = ("train", "val", "test")
@@ -199,6 +200,18 @@ def test_an_encoder_of_ones_own_fills_a_store(tmp_path, small_scenes):
     assert np.allclose(store.union(rows)[:, :4], annotations.unions_xyxy(), rtol=1e-3)
     mean = read_image(annotations.image_path(store.boxes["image"].iloc[9])).mean()
     assert np.allclose(store.box([9]), [[*annotations.boxes_xyxy()[9], mean]], rtol=1e-3)
+
+
+def test_a_stage_is_known_by_the_encoder_that_is_given(tmp_path, small_scenes, capsys):
+    def features(encoder):
+        config = ExtractionConfig(encoder=encoder, splits=("train",))
+        return Run.open("own", tmp_path).stage("features", extract_features, scenes=small_scenes, config=config)
+
+    first, other = features(Corners()), Corners()
+    assert features(Corners()).folder == first.folder and "loaded" in capsys.readouterr().out
+    other.name = "other corners"
+    with pytest.raises(WorkbenchError, match=r"Corners corners' -> .*Corners other corners'"):
+        features(other)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.regions import feature_rows
 from workbench.regions.feature_rows import FeatureRows, HeldRows, StepFeatures
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
@@ -169,7 +168,6 @@ def test_what_is_in_memory_is_shuffled_as_a_whole(tmp_path, weighted):
 def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):
     write_store(tmp_path)
     store = FeatureStore.open(tmp_path)
-    monkeypatch.setattr(feature_rows, "ROWS_PER_CHUNK", 100)
     honest = store.union
     monkeypatch.setattr(store, "union", lambda rows, dtype: np.where(rows[:, None] == 251, np.nan, honest(rows, dtype)))
     with pytest.raises(WorkbenchError, match="train, row 251: the union feature"):

@@ -50,7 +50,6 @@ class RandomSplit:
 def test_rows_come_back_in_any_order(tmp_path, seed, boxes, relations, dimension):
     split = RandomSplit(seed, boxes, relations, dimension)
     store = FeatureStore.open(split.write(tmp_path))
-    store.check_finite()
     assert (len(store), store.dimension, store.encoder, store.support) == (relations, dimension, "test/1", "signed")
     random = np.random.default_rng(seed)
     rows = random.integers(0, relations, 50) if relations else np.empty(0, dtype=np.int64)
@@ -163,16 +162,6 @@ def test_pieces_that_do_not_fit_are_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match="do not fit"):
             writer.write_unions(start, features)
-
-
-def test_the_first_non_finite_row_is_named(tmp_path):
-    split = RandomSplit(0, 9, 5000)
-    split.write(tmp_path)
-    features = np.load(tmp_path / UNIONS, mmap_mode="r+")
-    features[[4500, 4700]] = np.nan
-    features.flush()
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4500 is not finite"):
-        FeatureStore.open(tmp_path).check_finite()
 
 
 def spoil_manifest(**changes):

@@ -17,10 +17,10 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
+from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import Features
 
-ROWS_PER_CHUNK = 4096
 # Two windows are in memory at a time, the one in use and the next.
 BYTES_PER_WINDOW = 256 << 20
 MEMORY_GIGABYTES = 2.0
@@ -201,24 +201,21 @@ def _hold_relations(features: Features, name: str, rows: np.ndarray) -> HeldRows
 
 
 def _hold_unions_and_boxes(store: FeatureStore, box_rows: np.ndarray, rows: np.ndarray) -> HeldRows:
-    def read(rows: np.ndarray, dtype: type) -> np.ndarray:
-        unions = int(np.searchsorted(rows, len(store)))  # ascending, so that the unions come first
-        boxes = box_rows[rows[unions:] - len(store)]
-        return np.concatenate([store.union(rows[:unions], dtype), store.box(boxes, dtype)])
-
-    return HeldRows(rows, (_checked(read, rows, f"{store.folder}, training row", "union or box"), None))
+    unions = int(np.searchsorted(rows, len(store)))  # ascending, so that the unions come first
+    boxes = box_rows[rows[unions:] - len(store)]
+    values = _checked(store.union, rows[:unions], f"{store.folder}, row", "union")
+    if len(boxes):
+        values = np.concatenate([values, _checked(store.box, boxes, f"{store.folder}, box row", "box")])
+    return HeldRows(rows, (values, None))
 
 
 def _checked(read: Callable[..., np.ndarray], rows: np.ndarray, where: str, region: str) -> np.ndarray:
-    """Features (n, D) float16 of rows, read in chunks; WorkbenchError where one is not finite."""
-    values = np.empty((len(rows), read(rows[:0], dtype=np.float16).shape[1]), dtype=np.float16)
-    for start in range(0, len(rows), ROWS_PER_CHUNK):
-        part = slice(start, start + ROWS_PER_CHUNK)
-        values[part] = read(rows[part], dtype=np.float16)
-        finite = np.isfinite(values[part]).all(axis=1)
-        if not finite.all():
-            raise WorkbenchError(
-                f"{where} {int(rows[part][~finite][0])}: the {region} feature holds values that are not finite. "
-                "Make the features again."
-            )
+    """Features (n, D) float16 of rows; WorkbenchError where one is not finite."""
+    values = read(rows, dtype=np.float16)
+    bad = rows_not_finite(values)
+    if len(bad):
+        raise WorkbenchError(
+            f"{where} {int(rows[bad[0]])}: the {region} feature holds values that are not finite. Make the features of "
+            "this row again."
+        )
     return values

@@ -99,17 +99,6 @@ class FeatureStore:
         files = {f"{name}.npy": digest for name, digest in recorded.items() if digest is not None}
         return [name for name, digest in files.items() if sha256_of_file(self.folder / name) != digest]
 
-    def check_finite(self) -> None:
-        """Read the store in chunks; WorkbenchError names the first row with a value that is not finite."""
-        for rows in {id(rows): rows for rows in (self._unions, self._boxes)}.values():
-            for start, chunk in rows.file.chunks():
-                bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
-                if len(bad):
-                    raise WorkbenchError(
-                        f"{rows.file.path}: row {start + int(bad[0])} is not finite; expected numbers. Delete this "
-                        "folder and make the features again; if the row stays, leave its image out."
-                    )
-
 
 class _Rows:
     """The rows of a table in its array: the same number, or behind the holes before it."""
