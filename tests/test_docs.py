@@ -47,7 +47,7 @@ def data(tmp_path_factory):
     random = np.random.default_rng(0)
     vectors = {kind: random.standard_normal((len(getattr(names, kind)), 12)) for kind in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=names, encoder="random", **vectors)
-    scenes = DrawnScenesConfig(train_images=8, val_images=2, test_images=2)
+    scenes = DrawnScenesConfig(train_images=3, val_images=1, test_images=1)
     draw_scenes(folder / "scenes", config=scenes, workers=1)
     return {"features": folder / "features", "text": folder / "text", "scenes": folder / "scenes"}
 
@@ -80,7 +80,15 @@ def registries():
         registry._entries.update(entries)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+SLOW = {"own-encoder"}
+
+
+def programs() -> list:
+    found = [page for page in PAGES if blocks(page, "python")]
+    return [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW)) for page in found]
+
+
+@pytest.mark.parametrize("page", programs())
 @pytest.mark.usefixtures("registries")
 def test_programs_run(page, data, kernel, tmp_path, monkeypatch):
     if page.stem == "own-encoder":

@@ -30,6 +30,12 @@ def test_the_conda_environment_is_the_twin_of_the_project():
     assert found == wanted
 
 
+def test_the_conda_environment_names_the_encoders_that_may_be_added():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "environment.yml").read_text()
+    assert all(f"- {requirement}" in text for requirement in project["optional-dependencies"]["encoders"])
+
+
 def test_hooks_and_ci_use_what_the_environment_has():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
