@@ -205,7 +205,7 @@ def test_an_encoder_of_ones_own_fills_a_store(tmp_path, small_scenes):
 def test_a_stage_is_known_by_the_encoder_that_is_given(tmp_path, small_scenes, capsys):
     def features(encoder):
         config = ExtractionConfig(encoder=encoder, splits=("train",))
-        return Run.open("own", tmp_path).stage("features", extract_features, scenes=small_scenes, config=config)
+        return Run.open("own", root=tmp_path).stage("features", extract_features, scenes=small_scenes, config=config)
 
     first, other = features(Corners()), Corners()
     assert features(Corners()).folder == first.folder and "loaded" in capsys.readouterr().out

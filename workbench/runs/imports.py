@@ -71,7 +71,7 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     """
     from workbench.language.learned_relations import complete_text_folder
     from workbench.regions.feature_store import FeatureStore
-    from workbench.regions.imported import import_features
+    from workbench.regions.import_features import import_features
 
     metrics = import_features(folder, source=source)
     if (folder / "text").is_dir():

@@ -1,6 +1,6 @@
 """Importing ready-made region features: npz rows and names in, a features folder out.
 
-The source folder holds ``train.npz``, ``val.npz``, ``test.npz`` (see ``workbench.regions.imported_rows``),
+The source folder holds ``train.npz``, ``val.npz``, ``test.npz`` (see ``workbench.regions.import_rows``),
 ``objects.json`` and ``predicates.json``; optionally ``objects_clip_text.npy`` (C, T) and ``predicates_clip_text.npy``
 (R, T; a relation without a vector is a row of NaN), and ``manifest.json`` with any of ``encoder``, ``text_encoder``
 and ``support``.
@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json, save_array, sha256_of_file, write_json
+from workbench.files import read_json, save_array, write_json
 from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
 from workbench.regions.feature_store import SUPPORTS, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.imported_rows import ROWS_PER_CHUNK, SplitRows, read_rows
-from workbench.regions.imported_tables import tables_of_rows
+from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
 from workbench.scenes.annotations import SPLITS
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-SOURCE_FILES = "source_files.json"
 SOURCE_MANIFEST = "manifest.json"
 OBJECT_TEXT, RELATION_TEXT = "objects_clip_text.npy", "predicates_clip_text.npy"
 
@@ -49,7 +47,6 @@ def import_features(folder: Path, *, source: Path) -> dict:
     _check_together(source, rows, problems)
     if any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(f"{source}: nothing was imported.\n{format_report(problems)}")
-    _claim(folder, source)
     vocabulary.write(folder)
     for split in SPLITS:
         _write_store(folder / split, rows[split], identity["encoder"], identity["support"])
@@ -153,20 +150,6 @@ def _check_together(source: Path, rows: dict[str, SplitRows | None], problems: l
                 remedy = "Keep an image in one split: what is trained on must not be tested on."
                 file = FileProblems(source / f"{split}.npz", problems)
                 file.warning("image in two splits", "image_id", found, "images of its own", remedy)
-
-
-def _claim(folder: Path, source: Path) -> None:
-    """Tie an unfinished folder to the source's bytes, so that a changed source is never mixed with the old one."""
-    names = [*(f"{split}.npz" for split in SPLITS), "objects.json", "predicates.json"]
-    names += [name for name in (OBJECT_TEXT, RELATION_TEXT, SOURCE_MANIFEST) if (source / name).exists()]
-    digests = {name: sha256_of_file(source / name) for name in names}
-    claim = folder / SOURCE_FILES
-    if claim.exists() and read_json(claim) != digests:
-        raise WorkbenchError(
-            f"{folder}: holds features imported from other files than {source} has now. "
-            "Delete the folder, or import under another name."
-        )
-    write_json(claim, digests)
 
 
 def _write_store(folder: Path, rows: SplitRows, encoder: str, support: str) -> None:
