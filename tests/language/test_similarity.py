@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.language.pack_nouns import pack_nouns
 from workbench.errors import WorkbenchError
-from workbench.language.noun_database import pack_nouns
 from workbench.language.similarity import class_similarity, load_similarity, read_similarity_table
 from workbench.language.wordnet import noun_senses, open_wordnet, unpack_nouns
 from workbench.language.wordnet_similarity import noun_hierarchy, similarity_of_senses, wordnet_similarity

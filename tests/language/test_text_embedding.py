@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from workbench.errors import WorkbenchError
 from workbench.language import caption_encoder
 from workbench.language.caption_encoder import CaptionEncoder
+from workbench.language.config import TextConfig
 from workbench.language.text_embedding import TextEmbeddings, embed_captions, embed_class_names, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -36,6 +37,10 @@ def published(tmp_path_factory):
     return model, folder
 
 
+def tiny(folder) -> TextConfig:
+    return TextConfig("Tiny-Test", "none", folder / "tiny.safetensors")
+
+
 @pytest.fixture
 def features(tmp_path):
     NAMES.write(tmp_path)
@@ -46,7 +51,7 @@ def features(tmp_path):
 def test_a_tower_embeds_as_open_clip_does(published, features, file):
     model, folder = published
     metrics = embed_class_names(
-        features / "text", vocabulary_folder=features, model="Tiny-Test", checkpoint=folder / file
+        features / "text", vocabulary_folder=features, config=TextConfig("Tiny-Test", checkpoint=folder / file)
     )
     assert metrics["dimension"] == 24
     text = TextEmbeddings.open(features / "text")
@@ -74,7 +79,7 @@ def test_quick_gelu_and_the_custom_text_layout_are_honoured():
 @pytest.mark.parametrize("rows_per_pass", [1, 3, 64])
 def test_the_batch_does_not_matter(published, rows_per_pass):
     _, folder = published
-    encoder = CaptionEncoder.from_open_clip("Tiny-Test", "none", folder / "tiny.safetensors")
+    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", folder / "tiny.safetensors"))
     captions = [f"{i} dogs to the left of the {'very ' * (i % 9)}red cup" for i in range(17)]
     together = encoder.embed(captions, rows_per_pass=rows_per_pass)
     alone = np.concatenate([encoder.embed([caption]) for caption in captions])
@@ -85,9 +90,7 @@ def test_the_batch_does_not_matter(published, rows_per_pass):
 
 def test_each_distinct_caption_is_computed_once(published, features, monkeypatch):
     _, folder = published
-    embed_class_names(
-        features / "text", vocabulary_folder=features, model="Tiny-Test", checkpoint=folder / "tiny.safetensors"
-    )
+    embed_class_names(features / "text", vocabulary_folder=features, config=tiny(folder))
     text = TextEmbeddings.open(features / "text")
     asked = []
     embed = CaptionEncoder.embed
@@ -101,9 +104,7 @@ def test_each_distinct_caption_is_computed_once(published, features, monkeypatch
 
 @pytest.mark.parametrize("calls", [1, 5, 40])
 def test_what_is_kept_and_what_is_not_kept_are_the_same_vectors(published, features, calls):
-    embed_class_names(
-        features / "text", vocabulary_folder=features, model="Tiny-Test", checkpoint=published[1] / "tiny.safetensors"
-    )
+    embed_class_names(features / "text", vocabulary_folder=features, config=tiny(published[1]))
     text, draw = TextEmbeddings.open(features / "text"), np.random.default_rng(calls)
     for _ in range(calls):
         ids = [draw.integers(0, count, 4) for count in (3, 2, 3)]
@@ -114,7 +115,7 @@ def test_what_is_kept_and_what_is_not_kept_are_the_same_vectors(published, featu
 
 def test_captions_of_many_lengths_are_embedded_in_their_order(published, monkeypatch):
     monkeypatch.setattr(caption_encoder, "CAPTIONS_PER_CHUNK", 13)
-    encoder = CaptionEncoder.from_open_clip("Tiny-Test", "none", published[1] / "tiny.safetensors")
+    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", published[1] / "tiny.safetensors"))
     lengths = np.random.default_rng(0).permutation(40)
     captions = [" ".join(["dog"] * (1 + length)) for length in lengths]
     with torch.no_grad():
@@ -128,7 +129,7 @@ def test_a_state_dict_of_openais_own_model_is_read_and_its_archive_is_refused(pu
     weights = {name: value.half() for name, value in model.state_dict().items()}
     sizes = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
     torch.save(weights | sizes, tmp_path / "weights.pt")
-    encoder = CaptionEncoder.from_open_clip("Tiny-Test", "none", tmp_path / "weights.pt")
+    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", tmp_path / "weights.pt"))
     with torch.no_grad():
         expected = model.encode_text(open_clip.tokenize(["a dog"]), normalize=True).numpy()
     np.testing.assert_allclose(encoder.embed(["a dog"]), expected, atol=2e-3)
@@ -136,7 +137,7 @@ def test_a_state_dict_of_openais_own_model_is_read_and_its_archive_is_refused(pu
         for name in ("constants.pkl", "data.pkl", "code/__torch__.py", "version"):
             archive.writestr(f"ViT-L-14/{name}", b"")
     with pytest.raises(WorkbenchError, match=r"TorchScript archive.*hf download timm/vit_large.*ViT-L-14_weights\.pt"):
-        CaptionEncoder.from_open_clip("Tiny-Test", "none", tmp_path / "ViT-L-14.pt")
+        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", tmp_path / "ViT-L-14.pt"))
 
 
 @pytest.mark.parametrize("dimension", [2, 50])
@@ -159,11 +160,11 @@ def test_what_is_missing_is_named_with_its_remedy(published, features):
     with pytest.raises(WorkbenchError, match=r"hf download .*download=True"):
         embed_class_names(features / "text", vocabulary_folder=features)
     with pytest.raises(WorkbenchError, match=r"absent\.safetensors"):
-        CaptionEncoder.from_open_clip("Tiny-Test", "openai", folder / "absent.safetensors")
+        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "openai", folder / "absent.safetensors"))
     with pytest.raises(WorkbenchError, match="no model 'ViT-X'"):
-        CaptionEncoder.from_open_clip("ViT-X", "openai")
+        CaptionEncoder.from_open_clip(TextConfig("ViT-X"))
     with pytest.raises(WorkbenchError, match="belongs to the model name"):
-        CaptionEncoder.from_open_clip("ViT-B-32", "openai", folder / "tiny.safetensors")
+        CaptionEncoder.from_open_clip(TextConfig("ViT-B-32", "openai", folder / "tiny.safetensors"))
     with pytest.raises(WorkbenchError, match=r"text\.json"):
         TextEmbeddings.open(features / "text")
 
@@ -173,7 +174,7 @@ def test_a_truncated_checkpoint_is_named(published, tmp_path, file):
     whole = (published[1] / file).read_bytes()
     (tmp_path / file).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(WorkbenchError, match=file):
-        CaptionEncoder.from_open_clip("Tiny-Test", "openai", tmp_path / file)
+        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "openai", tmp_path / file))
 
 
 def test_class_vectors_that_do_not_fit_are_refused(tmp_path):

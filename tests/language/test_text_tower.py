@@ -5,14 +5,20 @@ import torch
 
 from drawn_scenes.prepare import draw_free_crops
 from workbench.errors import WorkbenchError
-from workbench.language import contrastive_training, text_tower
 from workbench.language.caption_encoder import CaptionEncoder
-from workbench.language.contrastive_training import SharedCaptionLoss
+from workbench.language.config import TowerConfig
 from workbench.language.text_embedding import TextEmbeddings, embed_class_names
-from workbench.language.text_tower import train_drawn_tower, train_text_tower
+from workbench.language.text_tower import (
+    CaptionedCrops,
+    ContrastiveObjective,
+    SharedCaptionLoss,
+    train_drawn_tower,
+    train_text_tower,
+)
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.training import TrainingEdge, read_log
 
-CONFIG = {
+MODEL = {
     "embed_dim": 32,
     "quick_gelu": False,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
@@ -33,39 +39,38 @@ def coloured_crops(count, seed=0, size=32):
     return images.astype(np.uint8), [(f"{names[colour]} square",) for colour in which]
 
 
-def train(folder, *, crops=240, epochs=3, **options):
+def train(folder, *, crops=240, epochs=3, edge=None, **options):
     images, captions = coloured_crops(crops)
-    return train_text_tower(
-        folder, images=images, captions=captions, config=CONFIG, seed=1, epochs=epochs, batch=32, **options
-    )
+    config = TowerConfig(epochs=epochs, batch_size=32, seed=1)
+    crops = CaptionedCrops(images, captions, **options)
+    return train_text_tower(folder, crops=crops, config=config, model=MODEL, edge=edge)
 
 
 def test_the_right_caption_is_found_far_above_chance(tmp_path):
     metrics = train(tmp_path, epochs=8)
     assert metrics["all_chance_at_1"] == 0.25
     assert metrics["all_recall_at_1"] > 0.8
-    losses = np.genfromtxt(tmp_path / "losses.csv", delimiter=",", names=True)
-    assert losses["loss"][-5:].mean() < 0.7 * losses["loss"][0]
+    log = read_log(tmp_path)
+    assert log[-1]["step"] == 8 * 7 and log[-1]["loss"] < 0.9 * log[0]["loss"]
     vectors = CaptionEncoder.load(tmp_path).embed(["red square", "blue square"])
     assert vectors.shape == (2, 32)
+    assert not list(tmp_path.glob("training_state*"))
 
 
-def test_a_killed_training_goes_on_to_the_same_tower(tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_tower(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole")
-    step, calls = contrastive_training._step, []
+    forward, calls = ContrastiveObjective.forward, []
 
-    def killed(*arguments):
+    def killed(self, *arguments):
         calls.append(1)
         if len(calls) == 11:  # in the second epoch of seven steps
             raise KeyboardInterrupt
-        return step(*arguments)
+        return forward(self, *arguments)
 
-    monkeypatch.setattr(contrastive_training, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed")
-    monkeypatch.setattr(contrastive_training, "_step", step)
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(ContrastiveObjective, "forward", killed)
+        train(tmp_path / "killed", edge=TrainingEdge(checkpoint_seconds=0.0))
     assert train(tmp_path / "killed") == whole
-    assert (tmp_path / "killed/losses.csv").read_text() == (tmp_path / "whole/losses.csv").read_text()
 
 
 def test_rows_that_share_a_caption_are_positives_of_each_other():
@@ -81,40 +86,18 @@ def test_rows_that_share_a_caption_are_positives_of_each_other():
     torch.testing.assert_close(SharedCaptionLoss(shared)(image, text, torch.tensor(3.0)), expected / 2)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(tmp_path, monkeypatch):
-    step, calls = contrastive_training._step, []
-
-    def broken(*arguments):
-        calls.append(1)
-        return step(*arguments) if len(calls) < 10 else float("nan")
-
-    monkeypatch.setattr(contrastive_training, "_step", broken)
-    with pytest.raises(WorkbenchError, match="epoch 1, step 2"):
-        train(tmp_path)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epochs_done"] == 1
-
-
-def test_a_truncated_or_foreign_checkpoint_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_tower, "CHECKPOINT", "kept.pt")  # so that it is not cleared away
-    train(tmp_path, epochs=1)
-    with pytest.raises(WorkbenchError, match="other crops or settings"):
-        train(tmp_path, epochs=2)
-    whole = (tmp_path / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WorkbenchError, match="truncated checkpoint"):
-        train(tmp_path, epochs=1)
-
-
 def test_words_never_shown_and_captions_too_long_are_named(tmp_path):
-    train(tmp_path, epochs=1, other_texts=["umbrella"])
+    train(tmp_path, epochs=1, other_texts=("umbrella",))
     encoder = CaptionEncoder.load(tmp_path)
     assert np.isfinite(encoder.embed(["red umbrella"])).all()
     with pytest.raises(WorkbenchError, match="'giraffe' in the caption 'red giraffe'"):
         encoder.embed(["red giraffe"])
     with pytest.raises(WorkbenchError, match="context of 12"):
-        train(tmp_path / "long", other_texts=["very " * 20 + "red"])
+        train(tmp_path / "long", other_texts=("very " * 20 + "red",))
     with pytest.raises(WorkbenchError, match="3 images and 2 captions"):
-        train_text_tower(tmp_path, images=np.zeros((3, 8, 8, 3), np.uint8), captions=[("a",)] * 2, seed=0, epochs=1)
+        train_text_tower(
+            tmp_path, crops=CaptionedCrops(np.zeros((3, 8, 8, 3), np.uint8), [("a",)] * 2), config=TowerConfig()
+        )
 
 
 @pytest.fixture
@@ -124,7 +107,7 @@ def scenes(tmp_path):
 
 
 def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
-    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, crops=90, epochs=1, seed=0)
+    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, config=TowerConfig(90, 1))
     assert {"object_recall_at_1", "triplet_recall_at_1", "relation_recall_at_1"} <= metrics.keys()
     assert metrics["names_never_shown"] == [] and metrics["relation_chance_at_1"] == pytest.approx(1 / 3)
     embed_class_names(scenes / "text", vocabulary_folder=scenes, tower=scenes / "tower")
@@ -137,4 +120,4 @@ def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
 def test_a_class_that_cannot_be_drawn_is_named(scenes):
     Vocabulary(("dog", "quark"), ("near",)).write(scenes)
     with pytest.raises(WorkbenchError, match="'quark'"):
-        train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, crops=90, epochs=1, seed=0)
+        train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, config=TowerConfig(90, 1))

@@ -1,24 +1,27 @@
 """The text half of an open_clip model: from a checkpoint or a folder, from captions to unit vectors."""
 
 import inspect
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
 
 import numpy as np
 import open_clip
 import torch
 from open_clip.transformer import QuickGELU, TextTransformer
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
+from workbench.checkpoints import read_tensors, save_tensors
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, sha256_of_file, write_json
-from workbench.language.clip_weights import checkpoint_path, read_weights
+from workbench.files import sha256_of_file
+from workbench.language.config import TextConfig
 from workbench.progress import track
 
-CONFIG_FILE = "caption_encoder.json"
 WEIGHTS_FILE = "caption_encoder.safetensors"
 TEXT_WEIGHTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "cls_emb")
 # Rows of one pass of the tower. A CPU gains nothing from more; a GPU waits for the next pass with fewer.
@@ -27,6 +30,7 @@ ROWS_PER_STEP = 64
 TOKENS_PER_STEP = 8
 CAPTIONS_PER_CHUNK = 16384
 PASSES_WITHOUT_PROGRESS = 64
+UNREADABLE = (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 
 
 class CaptionEncoder:
@@ -46,34 +50,30 @@ class CaptionEncoder:
     @classmethod
     def load(cls, folder: Path) -> "CaptionEncoder":
         """Read an encoder that ``save`` wrote; WorkbenchError where a file is missing or truncated."""
-        config = read_json(Path(folder) / CONFIG_FILE)
-        return cls(config, read_weights(Path(folder) / WEIGHTS_FILE))
+        weights, config = read_tensors(Path(folder) / WEIGHTS_FILE, "Run notebook 00 again.")
+        return cls(config, weights)
 
     def save(self, folder: Path) -> None:
-        """Write the configuration as JSON and the weights as safetensors."""
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as temporary:
-            save_file({name: value.contiguous() for name, value in self.weights.items()}, temporary)
-        write_json(Path(folder) / CONFIG_FILE, self.config)
+        """Write weights and configuration as one checkpoint."""
+        save_tensors(Path(folder) / WEIGHTS_FILE, self.weights, self.config)
 
     @classmethod
-    def from_open_clip(
-        cls, model: str, pretrained: str, checkpoint: Path | None = None, *, download: bool = False
-    ) -> "CaptionEncoder":
+    def from_open_clip(cls, published: TextConfig) -> "CaptionEncoder":
         """The text tower of a published model, from a local checkpoint file (safetensors, or a torch state dict).
 
-        ``pretrained`` is open_clip's name of the weights; it decides the activation (OpenAI's use QuickGELU).
-        Without ``checkpoint`` the weights are fetched only where ``download`` is true.
+        Without a ``checkpoint`` the weights are fetched only where ``download`` is true.
         """
-        config = open_clip.get_model_config(model)
+        config = open_clip.get_model_config(published.model)
         if config is None:
             raise WorkbenchError(
-                f"open_clip knows no model {model!r}; `open_clip.list_models()` has the names, ViT-L-14 is the default."
+                f"open_clip knows no model {published.model!r}; `open_clip.list_models()` has the names, ViT-L-14 is "
+                "the default."
             )
-        published = open_clip.get_pretrained_cfg(model, pretrained)
-        path = checkpoint_path(model, pretrained, published, checkpoint, download)
-        config["quick_gelu"] = config.get("quick_gelu", False) or published.get("quick_gelu", False)
+        description = open_clip.get_pretrained_cfg(published.model, published.pretrained)
+        path = checkpoint_path(published, description)
+        config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
         weights = read_weights(path)
-        config["encoder"] = f"open_clip {model} {pretrained} {sha256_of_file(path)[:12]}"
+        config["encoder"] = f"open_clip {published.model} {published.pretrained} {sha256_of_file(path)[:12]}"
         config["token_ids"] = None
         return cls.from_clip_weights(config, weights, path)
 
@@ -195,3 +195,65 @@ class CaptionEncoder:
             return transformer(tokens)
         finally:
             transformer.attn_mask = whole_mask
+
+
+def checkpoint_path(published: TextConfig, description: dict) -> Path:
+    """The file of a model's weights: ``checkpoint``, or open_clip's, fetched where ``download`` is true.
+
+    ``description`` is open_clip's of the weights, empty where it has none. WorkbenchError with the command that gets
+    the file where nothing is to be downloaded.
+    """
+    if published.checkpoint is not None:
+        return Path(published.checkpoint)
+    if not description:
+        tags = open_clip.list_pretrained_tags_by_model(published.model)
+        raise WorkbenchError(
+            f"open_clip publishes no weights {published.pretrained!r} for {published.model}; it has "
+            f"{', '.join(tags) or 'none'}. Choose one, or give `checkpoint`."
+        )
+    if published.download:
+        return Path(open_clip.download_pretrained(description))
+    repository = description.get("hf_hub", "").strip("/") or "ORGANISATION/MODEL"
+    raise WorkbenchError(
+        f"The weights of {published.model} {published.pretrained} are not here and nothing is downloaded unasked. "
+        f"Either run `hf download {repository} open_clip_model.safetensors` and give that file as `checkpoint`, "
+        "or pass `download=True` to fetch it now."
+    )
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file or of a torch state dict, never through pickle (``weights_only``)."""
+    path = Path(path)
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: the checkpoint is missing. Correct the path, or write the file again.")
+    _refuse_torchscript(path)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise WorkbenchError(
+            f"{path}: not a readable checkpoint ({str(error)[:200]}). Expected safetensors or a torch state dict that "
+            "`torch.load(weights_only=True)` accepts; fetch or write the file again."
+        ) from error
+    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else None
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise WorkbenchError(f"{path}: expected a state dict of named tensors. Save the model's `state_dict()`.")
+    return weights
+
+
+def _refuse_torchscript(path: Path) -> None:
+    """WorkbenchError for a TorchScript archive, such as OpenAI's own ViT-L-14.pt: loading one runs code from it."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if not any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            return
+    written = path.with_name(f"{path.stem}_weights.pt")
+    raise WorkbenchError(
+        f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. The same "
+        "weights as plain tensors: `hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors` is "
+        "OpenAI's ViT-L-14. Or, if you trust this file, convert it once with `python -c \"import torch; "
+        f"torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), '{written}')\"`. Then give the new "
+        "file as `checkpoint`."
+    )

@@ -1,15 +1,65 @@
 """What can be set when text is embedded, a tower is trained and triplets are augmented."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.training_config import TrainingConfig
 
 TAIL_BANDS = ("medium", "few")
 BALANCES = ("role", "class", "triplet")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
+TOWER_WARM_UP_SHARE = 0.05
+TOWER_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.05, gradient_clip=1.0)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Which published open_clip model embeds names and captions.
+
+    Parameters
+    ----------
+    pretrained
+        open_clip's name of the weights; it decides the activation (OpenAI's use QuickGELU).
+    checkpoint
+        File with the weights: safetensors, or a torch state dict.
+    download
+        Whether to fetch the weights where there is no file.
+    """
+
+    model: str = "ViT-L-14"
+    pretrained: str = "openai"
+    checkpoint: Path | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """How the small tower is trained against crops.
+
+    ``crops`` is about how many crops are drawn, ``epochs`` the passes over them; the steps of ``training`` follow from
+    both, and its seed is ``seed``.
+    """
+
+    crops: int = 9000
+    epochs: int = 8
+    batch_size: int = 96
+    training: TrainingConfig = TOWER_TRAINING
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crops", "epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.training.steps or self.training.seed:
+            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+
+    def training_of(self, steps: int) -> TrainingConfig:
+        """The training over this many steps, the first twentieth of them warm-up."""
+        warm_up = self.training.warm_up_steps or max(1, round(TOWER_WARM_UP_SHARE * steps))
+        return replace(self.training, steps=steps, warm_up_steps=warm_up, seed=self.seed)
 
 
 @dataclass(frozen=True)

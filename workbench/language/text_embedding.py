@@ -8,8 +8,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
-from workbench.language.caption_store import CaptionStore
-from workbench.language.captions import distinct_captions
+from workbench.language.captions import CaptionStore, distinct_captions
+from workbench.language.config import TextConfig
 from workbench.scenes.relations import triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
@@ -132,29 +132,20 @@ def embed_captions(text: TextEmbeddings, captions: list[str]) -> np.ndarray:
 
 
 def embed_class_names(
-    folder: Path,
-    *,
-    vocabulary_folder: Path,
-    tower: Path | None = None,
-    model: str = "ViT-L-14",
-    pretrained: str = "openai",
-    checkpoint: Path | None = None,
-    download: bool = False,
+    folder: Path, *, vocabulary_folder: Path, tower: Path | None = None, config: TextConfig | None = None
 ) -> dict:
     """Write a text folder: the vector of every class name, and the tower to embed captions with later.
 
-    ``tower`` is a folder that holds a trained small tower (``text_tower.train_text_tower``); without it the
-    published ``model`` is read from ``checkpoint``, or fetched where ``download`` is true. Returns the counts.
+    ``tower`` is a folder that holds a trained small tower (``text_tower.train_text_tower``); without it the published
+    model of ``config`` is read. Returns the counts.
     """
     from workbench.language.caption_encoder import CaptionEncoder
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = Vocabulary.read(vocabulary_folder)
-    if tower is not None:
-        encoder = CaptionEncoder.load(tower)
-    else:
-        encoder = CaptionEncoder.from_open_clip(model, pretrained, checkpoint, download=download)
+    published = config or TextConfig()
+    encoder = CaptionEncoder.from_open_clip(published) if tower is None else CaptionEncoder.load(tower)
     encoder.save(folder)
     objects, relations = encoder.embed(list(vocabulary.objects)), encoder.embed(list(vocabulary.relations))
     return _write(folder, vocabulary, objects, relations, encoder.encoder, "open_clip")

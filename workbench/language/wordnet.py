@@ -19,14 +19,22 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
-from workbench.language.noun_database import DATABASE_FILES, lexnames_file, pack_nouns
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
 LICENCE = Path(__file__).parent / "data" / "LICENSE.wordnet"
 
+# NLTK opens all of these, some of them only to find them empty.
+DATABASE_FILES = (
+    "data.noun",
+    "index.noun",
+    "noun.exc",
+    "lexnames",
+    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
+    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
+    "cntlist.rev",
+    "index.sense",
+)
 LARGEST_FILE_BYTES = 64 << 20
-
-__all__ = ["name_forms", "noun_senses", "open_wordnet", "pack_nouns", "unpack_nouns"]
 
 
 def open_wordnet(folder: Path | None = None, cache: Path | None = None):
@@ -87,10 +95,7 @@ def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
     unpacking nor a new archive can leave a wrong database behind. Only the expected names are taken from the archive.
     """
     if not archive.is_file():
-        raise WorkbenchError(
-            f"{archive}: the shipped WordNet is missing. Install the package again, or pack it from WordNet 3.0 with "
-            "`python -m workbench.language.noun_database FOLDER_WITH_data.noun ARCHIVE`."
-        )
+        raise WorkbenchError(f"{archive}: the shipped WordNet is missing. Install the package again.")
     return _stage(f"nouns-{sha256_of_file(archive)[:12]}", cache, lambda target: _extract(archive, target))
 
 
@@ -119,16 +124,14 @@ def _installed(folder: Path, cache: Path | None) -> Path:
         return database.parents[1]
     state = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(database.iterdir()) if p.is_file()]
     digest = hashlib.sha256(repr((str(database), state)).encode()).hexdigest()[:12]
-    return _stage(f"installed-{digest}", cache, lambda target: _copy_and_complete(database, target))
+    return _stage(f"installed-{digest}", cache, lambda target: _copy_and_complete(database, target, cache))
 
 
-def _copy_and_complete(database: Path, target: Path) -> None:
-    # Debian's package lacks lexnames and index.sense; NLTK needs both to exist.
+def _copy_and_complete(database: Path, target: Path, cache: Path | None) -> None:
+    # Debian's package lacks lexnames and index.sense; NLTK needs both to exist, and the shipped ones serve.
+    shipped = unpack_nouns(cache) / "corpora" / "wordnet"
     for name in DATABASE_FILES:
-        if (database / name).is_file():
-            shutil.copyfile(database / name, target / name)
-        else:
-            (target / name).write_text(lexnames_file() if name == "lexnames" else "")
+        shutil.copyfile((database if (database / name).is_file() else shipped) / name, target / name)
 
 
 def _stage(name: str, cache: Path | None, fill) -> Path:

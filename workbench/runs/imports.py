@@ -7,9 +7,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
+from workbench.language.config import TextConfig
 from workbench.scenes.vocabulary import Vocabulary
-
-CLIP_MODEL = "ViT-L-14"
 
 
 def add_with_text(
@@ -35,8 +34,8 @@ def add_with_text(
         folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
     )
     if clip_checkpoint is not None or clip_download:
-        text = {"checkpoint": clip_checkpoint} if clip_checkpoint is not None else {"download": True}
-        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, model=CLIP_MODEL, **text)
+        config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
+        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
     elif all((vectors := read_json(folder / "source.json")["text"]).values()):
         metrics["text"] = _write_word_vectors(folder, {kind: Path(path) for kind, path in vectors.items()})
     return metrics

@@ -88,7 +88,7 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     folders = [imported_folder(root) / name] if name else []
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
     data = data_size(plan.profile, folders, size_section(plan.profile, root), first)
-    text = _text_dimension(first.get("clip_model", ""), [folder / "text" for folder in folders])
+    text = _text_dimension((first.get("clip") or {}).get("model", ""), [folder / "text" for folder in folders])
     networks: dict[str, NetworkSize] = {}
     dimension = data.dimension
     if first:

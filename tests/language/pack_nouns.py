@@ -1,6 +1,6 @@
-"""WordNet's database format: the nouns of an installed WordNet, packed to travel with the project.
+"""How the shipped nouns were packed from WordNet 3.0: its database format, without glosses.
 
-``python -m workbench.language.noun_database FOLDER ARCHIVE`` packs them again from WordNet's own files.
+``python -m tests.language.pack_nouns FOLDER ARCHIVE`` packs them again from WordNet's own files.
 """
 
 import io
@@ -11,18 +11,8 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.language.wordnet import DATABASE_FILES
 
-# NLTK opens all of these, some of them only to find them empty.
-DATABASE_FILES = (
-    "data.noun",
-    "index.noun",
-    "noun.exc",
-    "lexnames",
-    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
-    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
-    "cntlist.rev",
-    "index.sense",
-)
 LEXICOGRAPHER_FILES = [
     "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
     "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",
@@ -40,7 +30,7 @@ def pack_nouns(source: Path, target: Path) -> int:
     """Pack the nouns of a WordNet in Princeton's database format, without glosses, and return the bytes written.
 
     ``source`` holds ``data.noun``, ``index.noun`` and ``noun.exc`` (for example Debian's ``wordnet-base``). Hypernym
-    and instance-hypernym pointers stay, byte offsets are computed anew, the other parts of speech hold only the
+    and instance-hypernym pointers stay, byte offsets are computed again, the other parts of speech hold only the
     licence. The same source gives the same bytes.
     """
     files = noun_database(Path(source))
@@ -110,5 +100,5 @@ def _lines(path: Path) -> list[str]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m workbench.language.noun_database FOLDER_WITH_data.noun ARCHIVE")
+        sys.exit("usage: python -m tests.language.pack_nouns FOLDER_WITH_data.noun ARCHIVE")
     print(f"{pack_nouns(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")
