@@ -160,7 +160,7 @@ def open_shared_notebook(chromium, lab):
 def open_browser(open_shared_notebook):
     """A function that shows what a function of `runs.browsing` makes of the run; the next cell has an expression."""
 
-    def opened(function: str, expression: str, seconds: float = 120) -> NotebookPage:
+    def opened(function: str, expression: str, seconds: float = 300) -> NotebookPage:
         lines = ("from workbench.stages import Run", f"from workbench.runs.browsing import {function}",
                  f'browser = {function}(Run.open("smoke"))', "browser")  # fmt: skip
         notebook = open_shared_notebook(function, "\n".join(lines), expression)
@@ -194,27 +194,27 @@ def screenshot(request, tmp_path):
         element.evaluate("element => element.scrollIntoView({block: 'start'})")
         element.page.mouse.move(0, 0)
         element.page.wait_for_timeout(500)
-        picture = Image.open(io.BytesIO(element.screenshot(animations="disabled"))).convert("RGB")
+        image = Image.open(io.BytesIO(element.screenshot(animations="disabled"))).convert("RGB")
         element.page.set_viewport_size(WINDOW)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.png"
-        path.write_bytes(_small_png(picture.crop((0, 0, picture.width, min(picture.height, TALLEST_PX)))))
+        path.write_bytes(_small_png(image.crop((0, 0, image.width, min(image.height, TALLEST_PX)))))
         return path
 
     return taken
 
 
-def _small_png(picture: Image.Image) -> bytes:
+def _small_png(image: Image.Image) -> bytes:
     """The PNG with the most colours that is small enough; those with a meaning are kept as they are."""
     meant = [channel for colour in MEANT_COLOURS for channel in ImageColor.getrgb(colour)]
     for colours in (240, 120, 56, 24):
         palette = Image.new("P", (1, 1))
-        palette.putpalette(picture.quantize(colours).getpalette()[: 3 * colours] + meant)
+        palette.putpalette(image.quantize(colours).getpalette()[: 3 * colours] + meant)
         written = io.BytesIO()
-        picture.quantize(palette=palette, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+        image.quantize(palette=palette, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
         if written.tell() <= MOST_BYTES:
             return written.getvalue()
-    raise AssertionError(f"{picture.size}: too large for the repository")
+    raise AssertionError(f"{image.size}: too large for the repository")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 LEGIBILITY = Path(__file__).with_name("legibility.js").read_text(encoding="utf-8")
 MILLISECONDS = 60_000  # until a notebook or a widget is there; a busy machine is slow
-# JavaScript: whether all pictures of the grid have come.
-GRID_PICTURES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
+# JavaScript: whether all images of the grid have come.
+GRID_IMAGES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
 WINDOW = {"width": 1280, "height": 900}
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -98,7 +98,7 @@ class NotebookPage(WatchedPage):
             if label == labels[-1]:
                 item.click()
 
-    def run_all(self, seconds: float = 120) -> None:
+    def run_all(self, seconds: float = 300) -> None:
         """Run every cell and wait; a cell that failed fails the test with its traceback."""
         self.menu("Run", "Run All Cells")
         self._wait_for_cells(seconds)

@@ -8,8 +8,8 @@ import pytest
 
 from .pages import WINDOW, WatchedPage
 
-TABS = ("Triplets", "Predictions", "Feature map", "Runs")
-PICTURES = "[...document.querySelectorAll('.wb image')].every(one => one.hasAttribute('href'))"
+TABS = ("Triplets", "Predictions", "Feature map")
+IMAGES = "[...document.querySelectorAll('.wb image')].every(one => one.hasAttribute('href'))"
 pytestmark = pytest.mark.browser
 
 
@@ -35,7 +35,7 @@ def test_every_browser_opens_in_its_tab(browse):
         shown = browse.page.locator(".wb:visible")
         shown.locator("table, .wb-tile, .wb-error").first.wait_for(timeout=60_000)
         assert not shown.locator(".wb-error").all_inner_texts()
-        browse.page.wait_for_function(PICTURES)
+        browse.page.wait_for_function(IMAGES)
         browse.assert_legible()
     browse.page.get_by_role("tab", name="Triplets", exact=True).click()
     browse.page.locator(".wb:visible .wb-triplet-open").first.focus()

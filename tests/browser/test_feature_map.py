@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def notebook(open_browser):
-    return open_browser("feature_map", "len(browser.selection), sorted(set(browser.selection['source']))", 240)
+    return open_browser("feature_map", "len(browser.selection), sorted(set(browser.selection['source']))")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_click_on_a_generated_point_shows_its_nearest_real_rows(notebook, figu
             && performance.now()"""
         numbers.append(notebook.page.wait_for_function(done, arg=before, polling="raf").json_value() - begun)
     assert re.match(r"(Generated|Real) row", below.locator("h3").first.inner_text())
-    measured("FeatureMap, click to the pictures of a point", numbers)
+    measured("FeatureMap, click to the images of a point", numbers)
     below.get_by_text("nearest real rows of the map").wait_for()
     assert below.locator('[data-region="point"] image').count() >= 5
 

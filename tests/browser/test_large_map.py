@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize("each", [25_000, 100_000])
 def test_it_is_recoloured_and_lassoed(open_notebook, measured, each):
     notebook = open_notebook(f"large_map_{each}", SOURCE, f"browser = made_map({each})\nbrowser")
-    notebook.run_all(240)
+    notebook.run_all()
     page, total, colours = notebook.page, f"{2 * each:,} points", []
     figure = page.locator(".js-plotly-plot")
     figure.locator(".nsewdrag").first.wait_for(timeout=MILLISECONDS)

@@ -10,11 +10,11 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.parametrize(
     ("name", "panels"),
-    [("04_inspect_generated_features", 2), ("05_finetune_and_evaluate", 1), ("06_reproduce_tables", 1)],
+    [("04_inspect_generated_features", 2), ("05_finetune_and_evaluate", 1)],
 )
 def test_a_notebook_runs_and_its_browser_is_live(open_notebook, name, panels):
     notebook = open_notebook(name)
-    notebook.run_all(300)
+    notebook.run_all()
     notebook.widget().locator("[data-event]").first.wait_for()
     assert notebook.page.locator(".wb:not(.wb-static)").count() == panels
     notebook.assert_quiet()
@@ -22,7 +22,7 @@ def test_a_notebook_runs_and_its_browser_is_live(open_notebook, name, panels):
 
 def test_what_is_ticked_in_notebook_02_is_saved_as_a_list_for_it(open_notebook, project):
     notebook = open_notebook("02_build_augmented_triplets")
-    notebook.run_all(300)
+    notebook.run_all()
     browser = notebook.widget()
     browser.locator(".wb-tile").first.wait_for()
     captions = browser.locator(".wb-tile .wb-triplet-open").all()[:2]

@@ -1,10 +1,10 @@
-"""TripletBrowser in JupyterLab: search, chart, bands, keys, selection, and how fast pictures come."""
+"""TripletBrowser in JupyterLab: search, chart, bands, keys, selection, and how fast images come."""
 
 import re
 
 import pytest
 
-from .pages import GRID_PICTURES
+from .pages import GRID_IMAGES
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +70,7 @@ def test_a_bar_and_the_bands_filter_and_their_counts_are_true(notebook, browser)
     assert matches(browser) == told < everything
 
 
-def test_keys_page_and_pictures_come(notebook, browser, measured):
+def test_keys_page_and_images_come(notebook, browser, measured):
     first = captions(browser)
     browser.locator('[data-event="open"]').first.focus()
     notebook.page.keyboard.press("ArrowRight")
@@ -83,10 +83,10 @@ def test_keys_page_and_pictures_come(notebook, browser, measured):
     for page in range(2, 10):
         turned = f"document.querySelector('.wb [data-region=pager]').innerText.includes('page {page} of')"
         button = browser.locator('.wb-pager [data-value="next"]').first
-        numbers.append(notebook.milliseconds(button, f"{turned} && {GRID_PICTURES}"))
+        numbers.append(notebook.milliseconds(button, f"{turned} && {GRID_IMAGES}"))
         tiles.append(browser.locator(".wb-tile image").count())
     assert min(tiles) > 0
-    measured("TripletBrowser, click to a page of pictures", numbers)
+    measured("TripletBrowser, click to a page of images", numbers)
 
 
 def test_ticked_triplets_are_the_selection_of_the_next_cell(notebook, browser):
@@ -102,7 +102,7 @@ def test_ticked_triplets_are_the_selection_of_the_next_cell(notebook, browser):
     assert str(wanted) in " ".join(notebook.run_cell(1).split())
 
 
-def test_a_triplet_is_opened_with_its_pictures_and_closed(notebook, browser):
+def test_a_triplet_is_opened_with_its_images_and_closed(notebook, browser):
     browser.locator('[data-event="open"]').first.click()
     detail = browser.locator(".wb-triplet-detail")
     detail.get_by_text("Nearest triplets in train").wait_for()
@@ -118,7 +118,7 @@ def test_it_is_legible_in_both_themes(notebook, browser, screenshot):
     browser.locator(".wb-triplet-detail").wait_for()
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
-        notebook.page.wait_for_function(GRID_PICTURES)
+        notebook.page.wait_for_function(GRID_IMAGES)
         notebook.assert_legible()
         screenshot(f"triplet_browser_{theme.lower()}", browser)
     notebook.assert_quiet()
