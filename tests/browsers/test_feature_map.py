@@ -17,69 +17,14 @@ from workbench.browsers.map_points import inside_lasso, lasso_corners, nearest_r
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
-from workbench.files import save_array
-from workbench.language.config import AugmentationConfig
-from workbench.language.text_embedding import write_class_vectors
-from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.features import FeaturesFolder
-from workbench.regions.generated_features import GeneratedFeatures, finish_generated
+from workbench.regions.generated_features import GeneratedFeatures
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.stages import Run
 
-OBJECTS = ("<script>alert(1)</script>", "A & B", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple")
-RELATIONS = ("on", "<b>near</b>", "under $x$", "holding")
-DIMENSION, REAL, GENERATED = 16, 240, 150
-
-
-def write_store(folder, rows: int, seed: int, dimension: int = DIMENSION) -> FeatureStore:
-    random = np.random.default_rng(seed)
-    rate = 1 / np.arange(1, len(OBJECTS) + 1)
-    ends = random.choice(len(OBJECTS), (rows, 2), p=rate / rate.sum())
-    relations = pd.DataFrame({
-        "image": np.arange(rows) // 3, "subject_box": np.arange(rows), "object_box": rows + np.arange(rows),
-        "subject": ends[:, 0], "relation": random.choice(len(RELATIONS), rows, p=[0.6, 0.25, 0.1, 0.05]),
-        "object": ends[:, 1],
-    })  # fmt: skip
-    images = rows // 3 + 1
-    boxes = pd.DataFrame({"image": np.tile(relations["image"], 2), "object_class": ends.T.reshape(-1)})
-    for name, value in (("x1", 1), ("y1", 2), ("x2", 30), ("y2", 20)):
-        boxes[name] = np.float32(value)
-    writer = FeatureStoreWriter(
-        folder, relations=relations, boxes=boxes, dimension=dimension, encoder="made-up", support="signed",
-        images=pd.DataFrame({"image_id": np.arange(images), "file_name": [f"{k}.jpg" for k in range(images)],
-                             "width": 40, "height": 30}),
-    )  # fmt: skip
-    writer.write_boxes(0, random.standard_normal((2 * rows, dimension)))
-    writer.write_unions(0, random.standard_normal((rows, dimension)) + relations["relation"].to_numpy()[:, None])
-    writer.finish()
-    return FeatureStore.open(folder)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Folders of features, triplets and generated features; a map of them."""
-    root = tmp_path_factory.mktemp("map")
-    vocabulary = Vocabulary(OBJECTS, RELATIONS)
-    vocabulary.write(root / "features")
-    store = write_store(root / "features" / "train", REAL, seed=0)
-    random = np.random.default_rng(7)
-    vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
-    write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text", **vectors)
-    write_triplets(root / "triplets", features=root / "features", text=root / "text",
-                   config=AugmentationConfig(medium_quota=60, few_quota=60, threshold=1.2, allow_existing=True,
-                                             centroids=5))  # fmt: skip
-    augmented = pd.read_parquet(root / "triplets" / "augmented.parquet")
-    rows = np.arange(GENERATED) % len(augmented)
-    boxes = {f"{role}_box": random.integers(0, 2 * REAL, GENERATED) for role in ("subject", "object")}
-    table = augmented.iloc[rows].reset_index(drop=True).assign(**boxes)
-    (root / "generated").mkdir()
-    features = random.standard_normal((GENERATED, DIMENSION)) + table["relation"].to_numpy()[:, None]
-    save_array(root / "generated" / "union_features.npy", features.astype(np.float16))
-    finish_generated(root / "generated", table, store, "seed")
-    return root
+from .conftest import DIMENSION, OBJECTS, REAL, write_store
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,14 +37,14 @@ def fits():
 
 
 @pytest.fixture(scope="module")
-def stage(made, fits, tmp_path_factory):
+def stage(browsed, fits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stage")
-    metrics = map_stage.write_feature_map(folder, **inputs(made), rows=60, neighbours=8, seed=3)
+    metrics = map_stage.write_feature_map(folder, **inputs(browsed), rows=60, neighbours=8, seed=3)
     return folder, metrics
 
 
-def inputs(made) -> dict:
-    return {name: made / name for name in ("features", "generated", "triplets")}
+def inputs(browsed) -> dict:
+    return {name: browsed / name for name in ("features", "generated", "triplets")}
 
 
 def fidelity_table() -> pd.DataFrame:
@@ -107,29 +52,29 @@ def fidelity_table() -> pd.DataFrame:
     return pd.DataFrame(np.arange(2.0 * len(names)).reshape(2, -1), ["generated", "floor"], names)
 
 
-def open_map(made, stage, **options) -> map_browser.FeatureMap:
+def open_map(browsed, stage, **options) -> map_browser.FeatureMap:
     folder, metrics = stage
-    features = FeaturesFolder.open(made / "features")
+    features = FeaturesFolder.open(browsed / "features")
     given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
     features.train = given.pop("store", features.train)
-    generated = GeneratedFeatures.open(made / "generated", FeatureStore.open(made / "features" / "train"))
+    generated = GeneratedFeatures.open(browsed / "generated", FeatureStore.open(browsed / "features" / "train"))
     points = given.pop("points", pd.read_parquet(folder / map_stage.POINTS))
     return map_browser.FeatureMap(points, features, generated, **given)
 
 
-def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(made, stage):
+def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(browsed, stage):
     folder, metrics = stage
     points = pd.read_parquet(folder / map_stage.POINTS)
-    store = FeatureStore.open(made / "features" / "train")
+    store = FeatureStore.open(browsed / "features" / "train")
     assert points["source"].value_counts().to_dict() == {"real": 60, "generated": 60}
     for source, table in (
         ("real", store.relations),
-        ("generated", pd.read_parquet(made / "generated/generated.parquet")),
+        ("generated", pd.read_parquet(browsed / "generated/generated.parquet")),
     ):
         own = points[points["source"] == source]
         assert own["row"].is_unique
         assert (own[list(ROLES)].to_numpy() == table[list(ROLES)].to_numpy()[own["row"]]).all()
-    counts = count_classes(store.relations, Vocabulary.read(made / "features"))
+    counts = count_classes(store.relations, Vocabulary.read(browsed / "features"))
     for role in ROLES:
         assert (points[f"{role}_band"] == band_of_class(counts.of_role(role))[points[role]]).all()
     assert points["entropy"].between(0, np.log(5) + 1e-9).all()
@@ -138,24 +83,24 @@ def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(made
     assert 0 < metrics["variance_share"] <= 1 + 1e-6
 
 
-def test_smaller_blocks_change_nothing(made, stage, tmp_path, monkeypatch):
+def test_smaller_blocks_change_nothing(browsed, stage, tmp_path, monkeypatch):
     monkeypatch.setattr(map_stage, "ROWS_PER_BLOCK", 7)
-    map_stage.write_feature_map(tmp_path, **inputs(made), rows=60, neighbours=8, seed=3)
+    map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=60, neighbours=8, seed=3)
     first, second = (pd.read_parquet(folder / map_stage.POINTS) for folder in (stage[0], tmp_path))
     pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-5)
 
 
-def test_there_is_one_fit_of_both_sources_and_a_run_keeps_it(made, fits, tmp_path):
+def test_there_is_one_fit_of_both_sources_and_a_run_keeps_it(browsed, fits, tmp_path):
     run = Run.open("toy", root=tmp_path)
     fits.clear()
     for _ in range(2):
-        run.stage("feature_map", map_stage.write_feature_map, **inputs(made), rows=20, seed=0)
+        run.stage("feature_map", map_stage.write_feature_map, **inputs(browsed), rows=20, seed=0)
     assert fits == [40]
 
 
-def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(made, tmp_path, monkeypatch):
+def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_path, monkeypatch):
     with pytest.raises(WorkbenchError, match="shows nothing"):
-        map_stage.write_feature_map(tmp_path, **inputs(made), rows=2, seed=0)
+        map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=2, seed=0)
     read = map_stage.read_triplets
 
     def without_captions(folder):
@@ -164,13 +109,13 @@ def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(made, tmp_path,
 
     monkeypatch.setattr(map_stage, "read_triplets", without_captions)
     with pytest.raises(WorkbenchError, match=r"captions\.parquet"):
-        map_stage.write_feature_map(tmp_path, **inputs(made), rows=20, seed=0)
+        map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=20, seed=0)
 
 
 @pytest.mark.parametrize("rows", [6, 100, REAL])
-def test_neighbours_are_scikit_learns_one_for_each_image(made, monkeypatch, rows):
+def test_neighbours_are_scikit_learns_one_for_each_image(browsed, monkeypatch, rows):
     monkeypatch.setattr("workbench.browsers.map_points.CANDIDATES", 2)
-    store = FeatureStore.open(made / "features" / "train")
+    store = FeatureStore.open(browsed / "features" / "train")
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
     images = store.relations["image"].to_numpy()
     reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))
@@ -183,17 +128,17 @@ def test_neighbours_are_scikit_learns_one_for_each_image(made, monkeypatch, rows
         assert np.allclose(found_distances, distances[expected], atol=1e-4)
 
 
-def test_a_copied_feature_is_at_distance_zero(made):
-    store = FeatureStore.open(made / "features" / "train")
+def test_a_copied_feature_is_at_distance_zero(browsed):
+    store = FeatureStore.open(browsed / "features" / "train")
     rows, distances = nearest_real_rows(store, np.arange(REAL), store.union([17])[0])
     assert (rows[0], distances[0]) == (17, 0.0)
 
 
 @pytest.mark.parametrize("colour_by", colour_choices(True))
-def test_every_colour_shows_every_point_once_with_counts_in_the_legend(made, stage, colour_by):
+def test_every_colour_shows_every_point_once_with_counts_in_the_legend(browsed, stage, colour_by):
     random = np.random.default_rng(0)
     right = {role: random.random(120) < 0.5 for role in ROLES}
-    browser = open_map(made, stage, right=lambda points: right)
+    browser = open_map(browsed, stage, right=lambda points: right)
     browser.set(colour_by=colour_by)
     figure = browser.figure()
     assert isinstance(figure, go.Figure)
@@ -210,24 +155,24 @@ def test_every_colour_shows_every_point_once_with_counts_in_the_legend(made, sta
         assert shown == {band: int((column == band).sum()) for band in BANDS if (column == band).any()}
 
 
-def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(made, stage):
+def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(browsed, stage):
     with pytest.raises(WorkbenchError, match="right or wrong' is not known"):
-        open_map(made, stage).set(colour_by="relation right or wrong")
+        open_map(browsed, stage).set(colour_by="relation right or wrong")
     asked = []
 
     def right(points):
         asked.append(len(points))
         return {role: np.ones(len(points), dtype=bool) for role in ROLES}
 
-    browser = open_map(made, stage, right=right)
+    browser = open_map(browsed, stage, right=right)
     browser.set(colour_by="relation right or wrong")
     browser.set(colour_by="object right or wrong")
     assert asked == [120]
     assert [trace.name for trace in browser.figure().data] == ["right (120)"]
 
 
-def test_sources_and_classes_are_switched_by_events(made, stage):
-    browser = open_map(made, stage)
+def test_sources_and_classes_are_switched_by_events(browsed, stage):
+    browser = open_map(browsed, stage)
     browser.handle("source", "real")
     assert browser.state.sources == ("generated",)
     assert [trace.name for trace in browser.figure().data] == ["generated (60)"]
@@ -244,8 +189,8 @@ def test_sources_and_classes_are_switched_by_events(made, stage):
     assert "<script>" not in browser.view()
 
 
-def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(made, stage):
-    browser = open_map(made, stage)
+def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(browsed, stage):
+    browser = open_map(browsed, stage)
     browser.handle("theme", "dark")  # before there is a figure
     figure = browser.widget().children[1]
     for theme in ("dark", "light"):
@@ -256,8 +201,8 @@ def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(
     assert browser.figure().layout.template.layout.paper_bgcolor == "white"
 
 
-def test_widget_keeps_its_traces_when_colours_change(made, stage):
-    browser = open_map(made, stage)
+def test_widget_keeps_its_traces_when_colours_change(browsed, stage):
+    browser = open_map(browsed, stage)
     panels_and_figure = browser.widget().children
     figure, traces = panels_and_figure[1], panels_and_figure[1].data
     figure.update_layout(xaxis_range=[0, 1])  # as zooming does
@@ -290,8 +235,8 @@ def lasso_of(points: np.ndarray) -> str:
     return json.dumps([[float(x), float(y)] for x, y in ((left, low), (right, low), (right, high), (left, high))])
 
 
-def test_lasso_fills_selection_and_table_and_survives_new_colours(made, stage):
-    browser = open_map(made, stage)
+def test_lasso_fills_selection_and_table_and_survives_new_colours(browsed, stage):
+    browser = open_map(browsed, stage)
     figure, xy = browser.widget().children[1], browser.points.xy
     assert browser.selection.empty
     assert "Nothing is selected" in browser.regions()["selection"]
@@ -346,8 +291,8 @@ def test_a_lasso_that_is_none_is_refused(text):
         lasso_corners(text)
 
 
-def test_selection_is_paged_and_counted_by_source_and_band(made, stage):
-    browser = open_map(made, stage)
+def test_selection_is_paged_and_counted_by_source_and_band(browsed, stage):
+    browser = open_map(browsed, stage)
     browser.set(selected=range(25))
     assert browser.regions()["selection"].count('data-event="point"') == 10
     browser.handle("page", "last")
@@ -357,14 +302,14 @@ def test_selection_is_paged_and_counted_by_source_and_band(made, stage):
     assert all(f">{count}<" in text for count in bands)
 
 
-def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(made, stage):
-    browser = open_map(made, stage)
+def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(browsed, stage):
+    browser = open_map(browsed, stage)
     figure = browser.widget().children[1]
     from_page(figure, "plotly_click", [(1, 7)])
     assert browser.state.point == 67, browser.regions()["problem"]
     real = browser.points.row[~browser.points.generated]
-    store = FeatureStore.open(made / "features" / "train")
-    query = GeneratedFeatures.open(made / "generated", store).union([browser.points.row[67]])[0]
+    store = FeatureStore.open(browsed / "features" / "train")
+    query = GeneratedFeatures.open(browsed / "generated", store).union([browser.points.row[67]])[0]
     expected, _ = nearest_real_rows(store, real, query)
     shown = browser.regions()["point"]
     assert re.findall(r"train row (\d+)", shown) == [str(row) for row in expected]
@@ -376,8 +321,8 @@ def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(ma
     assert browser.regions()["point"].count("<svg") == 1
 
 
-def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(made, stage, monkeypatch):
-    browser = open_map(made, stage)
+def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(browsed, stage, monkeypatch):
+    browser = open_map(browsed, stage)
     figure = browser.widget().children[1]
 
     def broken(*_):
@@ -393,23 +338,23 @@ def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(made, stage, m
     assert browser.regions()["problem"] == ""
 
 
-def test_numbers_are_always_there_beside_their_floor(made, stage):
-    shown = open_map(made, stage).view()
+def test_numbers_are_always_there_beside_their_floor(browsed, stage):
+    shown = open_map(browsed, stage).view()
     table = fidelity_table()
     for name, title in FIDELITY_METRICS.items():
         assert title in shown
         assert all(f">{table.loc[row, name]:.4g}<" in shown for row in table.index)
     assert "one joint fit of 60 + 60 rows, seed 3, 8 neighbours" in shown
-    assert "No fidelity numbers" in open_map(made, stage, fidelity=None).view()
+    assert "No fidelity numbers" in open_map(browsed, stage, fidelity=None).view()
     with pytest.raises(WorkbenchError, match="recall"):
-        open_map(made, stage, fidelity=fidelity_table().drop(columns="recall"))
+        open_map(browsed, stage, fidelity=fidelity_table().drop(columns="recall"))
 
 
-def test_the_static_map_is_a_figure_and_numbers_without_controls(made, stage, monkeypatch):
+def test_the_static_map_is_a_figure_and_numbers_without_controls(browsed, stage, monkeypatch):
     shown = []
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     monkeypatch.setattr("IPython.display.display", lambda *things, **_: shown.extend(things))
-    open_map(made, stage)._ipython_display_()
+    open_map(browsed, stage)._ipython_display_()
     assert [type(thing).__name__ for thing in shown] == ["Figure", "HTML"]
 
 
@@ -421,28 +366,28 @@ def test_the_static_map_is_a_figure_and_numbers_without_controls(made, stage, mo
      ({"classes": ["dog"]}, "coloured by"), ({"colour_by": "object class", "classes": ["unicorn"]}, "unicorn"),
      ({"colour_by": "object class", "classes": OBJECTS[:8]}, f"at most {MOST_CLASSES}")],
 )  # fmt: skip
-def test_changes_that_make_no_sense_are_refused_and_change_nothing(made, stage, change, told):
-    browser = open_map(made, stage)
+def test_changes_that_make_no_sense_are_refused_and_change_nothing(browsed, stage, change, told):
+    browser = open_map(browsed, stage)
     before = browser.state
     with pytest.raises(WorkbenchError, match=told):
         browser.set(**change)
     assert browser.state is before
 
 
-def test_a_map_of_other_features_is_refused(made, stage, tmp_path):
+def test_a_map_of_other_features_is_refused(browsed, stage, tmp_path):
     metrics, points = stage[1], pd.read_parquet(stage[0] / map_stage.POINTS)
     with pytest.raises(WorkbenchError, match="dimension"):
-        open_map(made, stage, map_metrics=metrics | {"dimension": 99})
+        open_map(browsed, stage, map_metrics=metrics | {"dimension": 99})
     with pytest.raises(WorkbenchError, match="encoder"):
-        open_map(made, stage, map_metrics=metrics | {"encoder": "another"})
+        open_map(browsed, stage, map_metrics=metrics | {"encoder": "another"})
     with pytest.raises(WorkbenchError, match="dimension"):
-        open_map(made, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
+        open_map(browsed, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
     with pytest.raises(WorkbenchError, match="as on the map"):
-        open_map(made, stage, store=write_store(tmp_path / "other", REAL, seed=5))
+        open_map(browsed, stage, store=write_store(tmp_path / "other", REAL, seed=5))
     with pytest.raises(WorkbenchError, match="9 real rows, of which"):
-        open_map(made, stage, store=write_store(tmp_path / "short", 9, seed=0))
+        open_map(browsed, stage, store=write_store(tmp_path / "short", 9, seed=0))
     with pytest.raises(WorkbenchError, match="entropy"):
-        open_map(made, stage, points=points.drop(columns="entropy"))
+        open_map(browsed, stage, points=points.drop(columns="entropy"))
 
 
 @pytest.mark.slow

@@ -8,16 +8,13 @@ from workbench.browsers.triplet_index import SORTS, TripletIndex, folded, write_
 from workbench.browsers.triplet_page import class_bars, nearest_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.captions import captions_of
-from workbench.language.config import AugmentationConfig
-from workbench.language.text_embedding import write_class_vectors
-from workbench.language.triplets import write_triplets
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-OBJECTS = ("Cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "Café", "T-shirt", "<script>")
-RELATIONS = ("on", "next to", "under", "holding")
+from .conftest import VOCABULARY
+
 ROLE_LIST = list(ROLES)
 
 
@@ -31,28 +28,14 @@ def write_tables(folder, relations, vocabulary):
 
 
 def random_relations(rows, seed, vocabulary=None):
-    vocabulary, random = vocabulary or Vocabulary(OBJECTS, RELATIONS), np.random.default_rng(seed)
+    vocabulary, random = vocabulary or VOCABULARY, np.random.default_rng(seed)
     ids = {role: random.zipf(1.4, rows) % len(vocabulary.names(role)) for role in ROLES}
     return pd.DataFrame(ids, dtype=np.int64)
 
 
-@pytest.fixture(scope="session")
-def stages(tmp_path_factory):
-    """Folders features, triplets and index of a small long-tailed data set."""
-    folder, vocabulary = tmp_path_factory.mktemp("browsed"), Vocabulary(OBJECTS, RELATIONS)
-    features = write_tables(folder / "features", random_relations(250, 1), vocabulary)
-    random = np.random.default_rng(5)
-    vectors = {name: random.standard_normal((len(getattr(vocabulary, name)), 6)) for name in ("objects", "relations")}
-    write_class_vectors(folder / "text", vocabulary=vocabulary, encoder="test vectors", **vectors)
-    config = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, allow_existing=True)
-    write_triplets(folder / "triplets", features=features, text=folder / "text", config=config)
-    write_triplet_index(folder / "index", features=features, triplets=folder / "triplets")
-    return folder
-
-
 @pytest.mark.parametrize(("rows", "seed"), [(1, 0), (40, 1), (900, 2)])
 def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
-    vocabulary, relations = Vocabulary(OBJECTS, RELATIONS), random_relations(rows, seed)
+    vocabulary, relations = VOCABULARY, random_relations(rows, seed)
     told = write_triplet_index(tmp_path / "index", features=write_tables(tmp_path / "f", relations, vocabulary))
     json.dumps(told)
     index = TripletIndex.open(tmp_path / "index")
@@ -70,11 +53,11 @@ def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
         np.testing.assert_array_equal(index.counts.labels_of_role(role), counts.labels_of_role(role))
 
 
-def test_augmented_rows_similarity_and_hardness_are_those_of_the_stage_triplets(stages):
-    index, augmented = TripletIndex.open(stages / "index"), pd.read_parquet(stages / "triplets" / "augmented.parquet")
-    captions = pd.read_parquet(stages / "triplets" / "captions.parquet")
-    embeddings = np.load(stages / "triplets" / "caption_embeddings.npy").astype(np.float64)
-    with np.load(stages / "triplets" / "hardness.npz") as arrays:
+def test_augmented_rows_similarity_and_hardness_are_those_of_the_stage_triplets(browsed):
+    index, augmented = TripletIndex.open(browsed / "index"), pd.read_parquet(browsed / "triplets" / "augmented.parquet")
+    captions = pd.read_parquet(browsed / "triplets" / "captions.parquet")
+    embeddings = np.load(browsed / "triplets" / "caption_embeddings.npy").astype(np.float64)
+    with np.load(browsed / "triplets" / "hardness.npz") as arrays:
         distances = np.linalg.norm(embeddings[:, None] - arrays["centroids"], axis=2)
     shares = distances / distances.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(index["hardness"], -(shares * np.log(shares)).sum(axis=1), rtol=1e-6)
@@ -90,8 +73,8 @@ def test_augmented_rows_similarity_and_hardness_are_those_of_the_stage_triplets(
     assert index["augmented"].sum() == index.augmented_total == len(augmented)
 
 
-def test_places_orders_and_captions(stages):
-    index = TripletIndex.open(stages / "index")
+def test_places_orders_and_captions(browsed):
+    index = TripletIndex.open(browsed / "index")
     triplets = index.triplets(np.arange(len(index)))
     captions = captions_of(triplets, index.vocabulary)
     assert index.caption(3) == captions[3]
@@ -107,15 +90,15 @@ def test_places_orders_and_captions(stages):
         count = np.isfinite(known).sum()
         assert (np.diff(known[:count]) >= 0).all() and np.isnan(known[count:]).all()
     assert (index.order("random", 1) != index.order("random", 2)).any()
-    np.testing.assert_array_equal(index.order("random", 1), TripletIndex.open(stages / "index").order("random", 1))
+    np.testing.assert_array_equal(index.order("random", 1), TripletIndex.open(browsed / "index").order("random", 1))
     with pytest.raises(WorkbenchError, match="no triplet 100000"):
         index.examples(100000)
 
 
-def test_other_features_and_damaged_files_are_named(stages, tmp_path):
-    other = write_tables(tmp_path / "f", random_relations(30, 9), Vocabulary(OBJECTS, RELATIONS))
+def test_other_features_and_damaged_files_are_named(browsed, tmp_path):
+    other = write_tables(tmp_path / "f", random_relations(30, 9), VOCABULARY)
     with pytest.raises(WorkbenchError, match=r"captions\.parquet: expected the"):
-        write_triplet_index(tmp_path / "a", features=other, triplets=stages / "triplets")
+        write_triplet_index(tmp_path / "a", features=other, triplets=browsed / "triplets")
     write_triplet_index(tmp_path / "b", features=other)
     with pytest.raises(WorkbenchError, match=r"triplets\.parquet or rows\.npz cannot be read"):
         TripletIndex.open(tmp_path)
@@ -127,9 +110,9 @@ def test_other_features_and_damaged_files_are_named(stages, tmp_path):
         (tmp_path / "b" / name).write_bytes(whole)
 
 
-def test_nearest_triplets_share_two_classes_and_are_ranked(stages):
-    index = TripletIndex.open(stages / "index")
-    embeddings = np.load(stages / "triplets" / "caption_embeddings.npy", mmap_mode="r").astype(np.float16)
+def test_nearest_triplets_share_two_classes_and_are_ranked(browsed):
+    index = TripletIndex.open(browsed / "index")
+    embeddings = np.load(browsed / "triplets" / "caption_embeddings.npy", mmap_mode="r").astype(np.float16)
     unit = embeddings.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     triplets = index.triplets(np.arange(len(index)))
