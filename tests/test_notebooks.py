@@ -117,6 +117,7 @@ def manifests(root: Path) -> dict[str, float]:
     return {str(path): path.stat().st_mtime for path in (root / "data" / "runs").glob("*/*/*/manifest.json")}
 
 
+@pytest.mark.slow
 def test_smoke_run_leaves_a_whole_report(smoke_root):
     record = smoke_run(smoke_root)
     names = list(record["notebooks"])
@@ -133,6 +134,7 @@ def test_smoke_run_leaves_a_whole_report(smoke_root):
     assert any('class="figure"' in (folder / f"{name}.html").read_text() for name in names)
 
 
+@pytest.mark.slow
 def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
     """As "Run All" in JupyterLab does; the stages that the smoke run made are loaded and none is built twice."""
     before = manifests(smoke_root)

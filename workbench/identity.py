@@ -137,6 +137,7 @@ def without_nan(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+@functools.cache
 def versions() -> dict[str, Any]:
     """Versions of what computes, read without importing it."""
     found: dict[str, Any] = {"workbench": workbench.__version__, "python": platform.python_version()}

@@ -54,7 +54,7 @@ def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(t
     process.communicate()
     assert not (killed / "data/runs/trial/training/default").exists()
     again = start(killed, 0).communicate()[0]
-    assert "going on where an earlier attempt stopped" in again and again.endswith("42015\n")
+    assert "resuming where an earlier attempt stopped" in again and again.endswith("42015\n")
     one, two = (Run.open("trial", root=root).find("training") for root in (alone, killed))
     assert contents(one.folder) == contents(two.folder)
     assert one.identity == two.identity and one.metrics == two.metrics

@@ -57,6 +57,7 @@ def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_fai
     assert nbformat.read(folder / "01_count.ipynb", 4).metadata.papermill.parameters["seed"] == 5
 
 
+@pytest.mark.slow
 def test_a_dead_kernel_is_told_and_another_error_shows_its_place(toy_project):
     (toy_project / "notebooks" / "params" / "toy.yml").write_text("notebooks: [02_finish]\nrun: toy\n")
     with pytest.raises(NotebookFailed, match="out of memory") as failed:
@@ -105,6 +106,7 @@ def begun_run(project: Path, wait: str) -> tuple[subprocess.Popen, int]:
     return runner, int(pid_file.read_text())
 
 
+@pytest.mark.slow
 def test_a_killed_runner_takes_its_kernel_along(toy_project):
     runner, kernel = begun_run(toy_project, '    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")')
     deadline = time.monotonic() + 60
@@ -129,6 +131,7 @@ LOOP = """    from workbench.stopping import Stopped, stop_on_sigterm
     (folder / "rows.txt")"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wait", "told"),
     [
