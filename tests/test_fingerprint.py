@@ -326,3 +326,34 @@ def test_edited_code_that_the_kernel_has_not_loaded_anew_is_not_run(run, method)
     method("layers", "SCALE = 3", "SCALE = 4")
     with pytest.raises(WorkbenchError, match="edited after"):
         stage(run, replace=True)
+
+
+CELLS = [
+    "from dataclasses import dataclass\nfrom pathlib import Path\nfrom workbench.registry import Registry\n"
+    "from workbench.stages import Run\nrun, NETS = Run.open('cells', root=Path(ROOT)), Registry('net')",
+    "@dataclass(frozen=True)\nclass Sizes:\n    width: int = 3",
+    "@NETS.register('mine')\nclass Net:\n    # a comment\n    def size(self, sizes):\n        return sizes.width",
+    "def build(folder, net, sizes):\n    return {'n': NETS[net]().size(sizes)}",
+    "stage = run.stage('made', build, net='mine', sizes=Sizes()); print(stage.metrics)",
+    "@NETS.register('mine')\nclass Net:\n    # another\n    def size(self, sizes):\n        return sizes.width",
+    "_ = run.stage('made', build, net='mine', sizes=Sizes())",
+    "@NETS.register('mine')\nclass Net:\n    def size(self, sizes):\n        return 2 * sizes.width",
+    "_ = run.stage('made', build, net='mine', sizes=Sizes())",
+    "print(run.stage('made', build, net='mine', sizes=Sizes(), replace=True).metrics)",
+    "@dataclass(frozen=True)\nclass Sizes:\n    width: int = 4\n    depth = 1",
+    "_ = run.stage('made', build, net='mine', sizes=Sizes(3))",
+]
+
+
+@pytest.mark.slow
+def test_an_edited_cell_is_noticed_in_a_kernel(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [nbformat.v4.new_code_cell(source) for source in [f"ROOT = {str(tmp_path)!r}", *CELLS]]
+    notebook = NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=120, kernel_name="python3").execute()
+    printed = ["".join(output.text for output in cell.outputs) for cell in notebook.cells][5:]
+    assert "{'n': 3}" in printed[0] and "loaded" in printed[2] and "!" not in printed[2]
+    assert "the code has changed" in printed[4] and "__main__: Net" in printed[4]
+    assert "{'n': 6}" in printed[5]
+    assert "__main__: Sizes" in printed[7]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import own_style, rendered, write_page_text
 from workbench.files import read_json
@@ -81,7 +82,7 @@ def write_page(
         title=title or notebook.stem,
         run=record["run"],
         facts=_page_facts(record, entry),
-        parameters=entry.get("parameters") or {},
+        parameters=flat(entry.get("parameters") or {}),
         error=entry.get("error"),
         body=body,
         figures=figures,
