@@ -42,7 +42,7 @@ def write_small_scenes(folder: Path, images_per_split: dict[str, int], *, one_sh
 
 @pytest.fixture(scope="session")
 def small_scenes(tmp_path_factory) -> Path:
-    """Three splits of pictures of three shapes."""
+    """Three splits of images of three shapes."""
     return write_small_scenes(tmp_path_factory.mktemp("small") / "scenes", {"train": 23, "val": 7, "test": 5})
 
 

@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pandas as pd
@@ -281,52 +280,6 @@ def test_an_image_of_another_size_is_listed(tmp_path, new_small_scenes, detector
     Image.open(scenes / "images" / "train_001.jpg").resize((100, 64)).save(scenes / "images" / "train_001.jpg")
     summary = extracted(tmp_path / "features", scenes, detector, splits=("train",))
     assert summary["splits"]["train"]["images_of_unexpected_size"] == ["train_001.jpg"]
-
-
-def test_images_of_every_kind_are_used_as_they_decode(tmp_path, new_small_scenes, detector):
-    scenes = new_small_scenes({"train": 8}, one_shape=True)
-    on_its_side = Image.Exif()
-    on_its_side[0x0112] = 6
-    kinds = [
-        lambda picture, path: picture.convert("L").save(path),
-        lambda picture, path: picture.convert("CMYK").save(path),
-        lambda picture, path: picture.quantize(16).save(path, "PNG", transparency=2),
-        lambda picture, path: picture.convert("RGBA").save(path, "PNG"),
-        lambda picture, path: Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 256).save(
-            path, "PNG"
-        ),
-        lambda picture, path: picture.resize((64, 90)).save(path, exif=on_its_side),
-        lambda picture, path: picture.save(path, "WEBP", lossless=True),
-        save_with_a_late_note,
-    ]
-    for number, save in enumerate(kinds):
-        path = scenes / "images" / f"train_{number:03d}.jpg"
-        with Image.open(path) as picture:
-            picture.load()
-        save(picture, path)
-    summary = extracted(tmp_path / "features", scenes, detector)
-    assert summary["unreadable_images"] == []
-    assert summary["splits"]["train"]["images_of_unexpected_size"] == ["train_005.jpg", "train_007.jpg"]
-    encoder, annotations = open_detector(detector)[0], read_annotations(scenes, "train")
-    store = FeatureStore.open(tmp_path / "features" / "train")
-    for number in range(8):
-        bgr = bgr_of(annotations.image_path(number))
-        assert bgr.shape[1:3] == {5: (64, 90), 7: (90, 64)}.get(number, (64, 64))
-        rows = np.flatnonzero(store.boxes["image"] == number)
-        images, scale = prepare(bgr, encoder.config)
-        with torch.no_grad():
-            expected = encoder(images, [scaled_boxes(annotations.boxes_xyxy(rows), scale)]).numpy()
-        assert np.allclose(store.box(rows), expected, rtol=2e-3, atol=1e-2)
-
-
-def save_with_a_late_note(picture, path):
-    """A PNG whose EXIF note stands behind its pixels: the header's shape is not that of the upright picture."""
-    picture.resize((90, 64)).save(path, "PNG")
-    content = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
-    chunk = b"eXIf" + content
-    note = len(content).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-12] + note + whole[-12:])
 
 
 def test_finished_stores_of_another_encoder_are_refused(tmp_path, features, small_scenes, detector):

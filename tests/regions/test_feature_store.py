@@ -265,14 +265,14 @@ def test_rows_of_images_left_out_are_holes(tmp_path, left_out):
 
 
 def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path, monkeypatch):
-    split = RandomSplit(0, 9, 300_000, 64)  # 38 MB of unions
+    split = RandomSplit(0, 9, 100_000, 64)  # 13 MB of unions
     monkeypatch.setattr(FeatureStoreWriter, "sparse", True)
     writer = split.writer(tmp_path)
-    writer.write_unions(250_000, split.union_features[:10])
+    writer.write_unions(50_000, split.union_features[:10])
     writer.finish()
     store = FeatureStore.open(tmp_path)
-    np.testing.assert_array_equal(store.union(np.arange(250_000, 250_010)), split.union_features[:10])
-    assert not store.union([0, 249_999, 299_999]).any() and not store.box(np.arange(9)).any()
+    np.testing.assert_array_equal(store.union(np.arange(50_000, 50_010)), split.union_features[:10])
+    assert not store.union([0, 49_999, 99_999]).any() and not store.box(np.arange(9)).any()
     assert store.verify() == []
     taken = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.npy"))
     assert taken < 1_000_000

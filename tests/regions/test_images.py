@@ -22,16 +22,16 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
-def test_pictures_are_turned_upright(tmp_path, orientation, kind):
+def test_images_are_turned_upright(tmp_path, orientation, kind):
     note = Image.Exif()
     note[0x0112] = orientation
-    path = tmp_path / f"picture.{kind}"
+    path = tmp_path / f"image.{kind}"
     Image.fromarray(RANDOM).save(path, exif=note, **({"lossless": True} if kind == "webp" else {}))
     expected = UPRIGHT[orientation](RANDOM)
     assert np.array_equal(read_image(path), expected)
 
 
-@pytest.mark.parametrize("name", ["picture.png", "picture.tiff"])
+@pytest.mark.parametrize("name", ["image.png", "image.tiff"])
 def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, name):
     levels = np.random.default_rng(5).integers(0, 1 << 16, (9, 7), dtype=np.uint16)
     Image.fromarray(levels).save(tmp_path / name)
@@ -41,22 +41,22 @@ def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, name):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "F"])
 def test_every_mode_gives_three_channels(tmp_path, mode):
-    path = tmp_path / ("picture.png" if mode in ("1", "L", "LA", "P", "RGBA") else "picture.tiff")
+    path = tmp_path / ("image.png" if mode in ("1", "L", "LA", "P", "RGBA") else "image.tiff")
     try:
         Image.fromarray(RANDOM).convert(mode).save(path)
     except (OSError, ValueError):
         pytest.skip("Pillow does not write this mode")
-    picture = read_image(path)
-    assert picture.shape == (9, 7, 3) and picture.dtype == np.uint8
+    image = read_image(path)
+    assert image.shape == (9, 7, 3) and image.dtype == np.uint8
     if mode in ("L", "LA"):
         grey = np.asarray(Image.fromarray(RANDOM).convert("L"))
-        assert np.array_equal(picture, np.repeat(grey[:, :, None], 3, axis=2))
+        assert np.array_equal(image, np.repeat(grey[:, :, None], 3, axis=2))
 
 
 def test_a_palette_with_a_transparent_colour(tmp_path):
     palette = Image.fromarray(RANDOM).quantize(8)
-    palette.save(tmp_path / "picture.png", transparency=3)
-    assert np.array_equal(read_image(tmp_path / "picture.png"), np.asarray(palette.convert("RGB")))
+    palette.save(tmp_path / "image.png", transparency=3)
+    assert np.array_equal(read_image(tmp_path / "image.png"), np.asarray(palette.convert("RGB")))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -49,17 +49,17 @@ def test_features_of_a_checkpoint_are_those_of_torchvision(tmp_path, seed, width
     assert torch.equal(torch.random.get_rng_state(), random_before)
     assert len(report.loaded) == 30 and len(report.ignored) == 10
     random = np.random.default_rng(seed)
-    pictures = [random.integers(0, 256, (48, size, 3), dtype=np.uint8) for size in (60, 60, 80)]
-    corners = [random.uniform(0, 40, (5, 2)) for _ in pictures]
+    bgr_images = [random.integers(0, 256, (48, size, 3), dtype=np.uint8) for size in (60, 60, 80)]
+    corners = [random.uniform(0, 40, (5, 2)) for _ in bgr_images]
     boxes = [np.concatenate([low, low + random.uniform(1, 20, (5, 2))], axis=1).astype(np.float32) for low in corners]
     encoder = VGGEncoder(network, ExtractionConfig(), torch.device("cpu"))
-    found = encoder.encode([picture[..., ::-1].copy() for picture in pictures], boxes)
-    for picture, xyxy, features in zip(pictures, boxes, found, strict=True):
-        np.testing.assert_allclose(features, independent_features(state, picture, xyxy), rtol=1e-3, atol=1e-2)
+    found = encoder.encode([bgr[..., ::-1].copy() for bgr in bgr_images], boxes)
+    for bgr, xyxy, features in zip(bgr_images, boxes, found, strict=True):
+        np.testing.assert_allclose(features, independent_features(state, bgr, xyxy), rtol=1e-3, atol=1e-2)
 
 
-def independent_features(state, picture, xyxy):
-    """From the words of the reference, with torchvision's layers; pictures are twice enlarged."""
+def independent_features(state, bgr, xyxy):
+    """From the words of the reference, with torchvision's layers; bgr_images are twice enlarged."""
     widths = iter([len(state[f"Conv_Body.convs.{n}.bias"]) for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)])
     layers = torchvision.models.vgg.make_layers(
         [n if n == "M" else next(widths) for n in torchvision.models.vgg.cfgs["D"]]
@@ -67,7 +67,7 @@ def independent_features(state, picture, xyxy):
     body = {key.removeprefix("Conv_Body.convs."): v for key, v in state.items() if key.startswith("Conv_Body.")}
     layers.load_state_dict(body)
     means = torch.tensor([102.9801, 115.9465, 122.7717])
-    image = (torch.tensor(picture).float() - means).permute(2, 0, 1)[None].contiguous()
+    image = (torch.tensor(bgr).float() - means).permute(2, 0, 1)[None].contiguous()
     image = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
     rois = torch.cat([torch.zeros(len(xyxy), 1), 2 * torch.tensor(xyxy)], dim=1)
     with torch.no_grad():
@@ -155,7 +155,8 @@ def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
 def narrow_torchvision_vgg(seed=0):
     """torchvision's VGG with 1/64 of VGG-16's channels, so that a test is quick."""
     torch.manual_seed(seed)
-    model = torchvision.models.vgg16(weights=None, init_weights=False)
+    with torch.device("meta"):  # the wide layers are replaced
+        model = torchvision.models.vgg16(weights=None, init_weights=False)
     layout = [1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
     model.features = torchvision.models.vgg.make_layers(layout)
     model.classifier[0], model.classifier[3] = torch.nn.Linear(8 * 49, 64), torch.nn.Linear(64, 64)

@@ -91,15 +91,7 @@ class VGGNetwork(nn.Module):
         x1, y1, x2, y2 or one (n, 5) with the image's number first, in pixels of the resized image.
         Returns (n, D), in the order of the boxes.
         """
-        return self.heads(self.pooled(self.convs(images), boxes))
-
-    def pooled(self, feature_map: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
-        """RoIAlign with the adaptive number of samples and no half-pixel shift (reference 2.2).
-
-        ``feature_map`` (B, C, h, w); returns (n, C * 49).
-        """
-        bins = roi_align(feature_map, boxes, BINS, spatial_scale=1 / STRIDE, sampling_ratio=-1, aligned=False)
-        return bins.flatten(1)  # (n, C, 7, 7) -> (n, C * 49)
+        return self.heads(pooled_regions(self.convs(images), boxes))
 
     def layout_state(self) -> dict[str, Tensor]:
         """The weights under the key names of LTVRR's detector (reference 2.8)."""
@@ -121,6 +113,15 @@ class VGGNetwork(nn.Module):
             f"vgg16-roialign{BINS}-fc7 width={config.width:g} short_side={config.short_side} "
             f"longest_side={config.longest_side} means_bgr={means} weights_sha256={digest.hexdigest()[:32]}"
         )
+
+
+def pooled_regions(feature_map: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
+    """RoIAlign with the adaptive number of samples and no half-pixel shift (reference 2.2).
+
+    ``feature_map`` (B, C, h, w), ``boxes`` in pixels of the resized images; returns (n, C * 49).
+    """
+    bins = roi_align(feature_map, boxes, BINS, spatial_scale=1 / STRIDE, sampling_ratio=-1, aligned=False)
+    return bins.flatten(1)  # (n, C, 7, 7) -> (n, C * 49)
 
 
 def resize_scale(height: int, width: int, short_side: int, longest_side: int) -> float:
