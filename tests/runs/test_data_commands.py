@@ -58,6 +58,6 @@ def test_what_is_missing_is_named_with_its_place(toy_project, tmp_path, capsys):
 
 
 def test_a_simulated_data_set_opens_like_an_added_one(toy_project):
-    assert main(["data", "simulate", "--scale", "0.001", "--name", "small"]) == 0
+    assert main(["data", "simulate", "--scale", "0.002", "--name", "small"]) == 0
     stage = Run.open("trial").imported("small")
     assert stage.metrics["text"]["objects"] == 1702 and (stage / "train" / "tables.json").is_file()

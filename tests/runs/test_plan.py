@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.scale import simulate_annotations
+from tests.scale.annotations import simulate_annotations
 from workbench.errors import WorkbenchError
 from workbench.runs.plan import data_size, network_size, plan_resources, plan_text
 from workbench.runs.profiles import make_plan
@@ -85,11 +85,11 @@ def test_sizes_that_a_profile_states_are_checked():
 
 def test_data_that_are_here_are_counted(tmp_path):
     names = Vocabulary(tuple(f"o{n}" for n in range(1702)), tuple(f"r{n}" for n in range(310)))
-    simulate_annotations(tmp_path / "annotations", vocabulary=names, scale=0.001)
+    simulate_annotations(tmp_path / "annotations", vocabulary=names, scale=0.002)
     for split in ("train", "val"):
         write_relation_tables(tmp_path / "own" / split, read_annotations(tmp_path / "annotations", split))
     names.write(tmp_path / "own")
     found = data_size("mine", [tmp_path / "nowhere", tmp_path / "own"], STATED, {})
-    assert found.relations == {"train": 3400, "val": 140} and found.relation_classes == 310
+    assert found.relations == {"train": 6800, "val": 234} and found.relation_classes == 310
     train = read_annotations(tmp_path / "annotations", "train").relations[["subject", "relation", "object"]]
     assert found.distinct_triplets == len(np.unique(train.to_numpy(), axis=0))

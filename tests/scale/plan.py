@@ -1,28 +1,84 @@
-"""The plan of a simulated split: pictures, boxes with classes, relations; everything but the coordinates."""
+"""The plan of a simulated split: images, boxes with classes, relations; everything but the coordinates.
 
-from dataclasses import dataclass
+Classes lie in segments along a line, frequent ones in many places and rare ones in one. What is to be labelled is
+sorted by a latent position and takes the class of the segment on which it comes to lie: so neighbours share few
+classes, triplets repeat as real ones do, and each class of train gets exactly the examples that it should have.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tests.scale.classes import ClassLine, classes_of_boxes, classes_of_relations
-from tests.scale.frequencies import drawn_counts, long_tailed_counts
-from tests.scale.graphs import RelationGraphs, relation_graphs
-from tests.scale.sizes import SimulatedSize
+from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.scenes.annotations import SPLITS
+from workbench.scenes.relations import distinct_triplets
 
-RELATION_ENDS_PER_SEGMENT = 400  # of object classes: fewer make pictures more varied
+RELATIONS_SPREAD = 0.75  # standard deviation of the logarithm of relations an image
+BOXES_EXPONENT = 0.6  # boxes grow slower than relations: crowded images are related more densely
+BOXES_PER_SEGMENT = 80  # of the line of object classes: fewer make images more varied
 RELATIONS_PER_SEGMENT = 2000
-TOPIC_SPREAD = 2.0e-4  # how far a picture's boxes lie apart on the line of object classes, as a share of it
-PAIR_SPREAD = 1.0e-4  # the same for relations of one pair of object classes
-REPEATS_ROUNDS = 100
-SWAP_DISTANCE = 200
+TOPIC_SPREAD = 5.0e-4  # how far an image's boxes lie apart on the line of object classes, as a share of it
+PAIR_SPREAD = 2.0e-4  # the same for relations of one pair of object classes
+STEEPEST, HALVINGS = 60.0, 100
+
+
+@dataclass(frozen=True)
+class SimulatedSize:
+    """Images of each split, boxes and relations of train, classes, and how often train has the extreme ones.
+
+    The other splits have as many relations and boxes an image as train.
+    """
+
+    images: dict[str, int]
+    boxes: int
+    relations: int
+    object_classes: int
+    relation_classes: int
+    object_extremes: tuple[int, int]
+    relation_extremes: tuple[int, int]
+
+    def scaled(self, scale: float) -> "SimulatedSize":
+        """``scale`` times the images, relations and boxes; classes and the rarest classes' counts stay."""
+        if not 0 < scale <= 1:
+            raise WorkbenchError(f"scale {scale:g}: expected a number above 0, at most 1.")
+        return replace(
+            self,
+            images={split: max(1, round(scale * count)) for split, count in self.images.items()},
+            boxes=round(scale * self.boxes),
+            relations=round(scale * self.relations),
+            object_extremes=(max(1, round(scale * self.object_extremes[0])), self.object_extremes[1]),
+            relation_extremes=(max(1, round(scale * self.relation_extremes[0])), self.relation_extremes[1]),
+        )
+
+    def with_classes(self, objects: int, relations: int) -> "SimulatedSize":
+        """The same with other numbers of classes."""
+        return replace(self, object_classes=objects, relation_classes=relations)
+
+    def counts(self, boxes: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes of each object class (``boxes`` in all) and relations of each relation class in train, descending."""
+        objects = long_tailed_counts(self.object_classes, *self.object_extremes, boxes or self.boxes)
+        return objects, long_tailed_counts(self.relation_classes, *self.relation_extremes, self.relations)
+
+
+# Images, most and least frequent classes: DiffAugment, section 4.1, where 374,282 relations end at the most frequent
+# object; relations and boxes, not printed there, are the unions and boxes of a feature store of GQA-LT.
+SIZES = {
+    "gqa-lt": SimulatedSize(
+        images={"train": 72_580, "val": 2_573, "test": 7_722},
+        boxes=1_200_000,
+        relations=3_400_000,
+        object_classes=1_702,
+        relation_classes=310,
+        object_extremes=(66_050, 1),
+        relation_extremes=(1_692_068, 2),
+    )
+}
 
 
 @dataclass(frozen=True)
 class SplitPlan:
     """``image_of_box`` (B,) ascending, ``object_class`` (B,); ``image`` (N,) ascending, ``subject_box`` and
-    ``object_box`` (N,) rows of the boxes, ``relation`` (N,) classes; ``images``, the number of pictures.
+    ``object_box`` (N,) rows of the boxes, ``relation`` (N,) classes; ``images``, their number.
     """
 
     images: int
@@ -35,113 +91,108 @@ class SplitPlan:
 
     def distinct_triplets(self) -> int:
         """How many different (subject, relation, object) triplets of classes the split has."""
-        classes = int(self.object_class.max()) + 1
         subject, object_ = self.object_class[self.subject_box], self.object_class[self.object_box]
-        return len(np.unique((self.relation * classes + subject) * classes + object_))
+        return len(distinct_triplets(subject, self.relation, object_)[0])
 
 
-class SimulationPlan:
-    """What all splits share: class counts of train, and the lines of classes. A function of (size, seed)."""
-
-    def __init__(self, size: SimulatedSize, seed: int):
-        self.size, self.seed = size, seed
-        _, relations, _ = size.of_split("train")
-        extremes = size.most_frequent_object, size.least_frequent_object
-        self.object_counts = long_tailed_counts(size.object_classes, *extremes, 2 * relations)
-        extremes = size.most_frequent_relation, size.least_frequent_relation
-        self.relation_counts = long_tailed_counts(size.relation_classes, *extremes, relations)
-        self._object_line = ClassLine.drawn(
-            self._random("object line"), self.object_counts, 2 * relations // RELATION_ENDS_PER_SEGMENT
-        )
-        self._relation_line = ClassLine.drawn(
-            self._random("relation line"), self.relation_counts, relations // RELATIONS_PER_SEGMENT
-        )
-        self._of_subject = self._random("subjects").random(size.object_classes)
-        self._of_object = self._random("objects").random(size.object_classes)
-
-    def split(self, split: str) -> SplitPlan:
-        """The plan of one split; train has exactly the counts, the others are drawn from their distribution."""
-        if split not in SPLITS:
-            raise ValueError(f"split {split!r}: expected one of {SPLITS}")
-        random = self._random(split)
-        images, relations, boxes = self.size.of_split(split)
-        graphs = relation_graphs(random, images, relations, boxes)
-        objects, labels = self.object_counts, self.relation_counts
-        if split != "train":
-            objects, labels = drawn_counts(random, objects, 2 * relations), drawn_counts(random, labels, relations)
-        graphs, object_class = self._with_classes(random, graphs, objects)
-        relation = self._relations(random, graphs, object_class, labels)
-        return SplitPlan(images, graphs.image_of_box, object_class, graphs.image, *_ends(graphs), relation)
-
-    def _with_classes(
-        self, random: np.random.Generator, graphs: RelationGraphs, counts: np.ndarray
-    ) -> tuple[RelationGraphs, np.ndarray]:
-        ends = np.bincount(np.concatenate(_ends(graphs)), minlength=len(graphs.image_of_box))
-        topic = random.random(int(graphs.image[-1]) + 1)
-        position = topic[graphs.image_of_box] + TOPIC_SPREAD * random.standard_normal(len(ends))
-        object_class, lacking = classes_of_boxes(random, self._object_line, counts, position, ends)
-        return _with_lacking(random, graphs, object_class, lacking, head=int(np.argmax(counts)))
-
-    def _relations(
-        self, random: np.random.Generator, graphs: RelationGraphs, object_class: np.ndarray, counts: np.ndarray
-    ) -> np.ndarray:
-        subject, object_ = (object_class[boxes] for boxes in _ends(graphs))
-        position = (self._of_subject[subject] + self._of_object[object_]) % 1
-        order = np.argsort(position + PAIR_SPREAD * random.standard_normal(len(position)), kind="stable")
-        relation = classes_of_relations(self._relation_line, counts, order)
-        return _without_repeats(random, graphs, relation, order)
-
-    def _random(self, purpose: str) -> np.random.Generator:
-        return generator(self.seed, "simulated annotations", purpose)
+def plan_split(size: SimulatedSize, split: str, seed: int) -> SplitPlan:
+    """A function of (size, split, seed): train has exactly the counts, other splits are drawn from them."""
+    random = generator(seed, "simulated annotations", split)
+    images = size.images[split]
+    share = images / size.images["train"]
+    per_image = _numbers(random, images, max(images, round(share * size.relations)))
+    boxes_of = _boxes_of(per_image, share * size.boxes)
+    image_of_box = np.repeat(np.arange(images), boxes_of)
+    image, subject_box, object_box = _pairs(random, per_image, boxes_of)
+    exact = split == "train"
+    objects, relations = size.counts(len(image_of_box) if exact else 0)
+    topic = random.random(images)[image_of_box] + TOPIC_SPREAD * random.standard_normal(len(image_of_box))
+    object_class = _labels(generator(seed, "objects"), random, objects, topic, BOXES_PER_SEGMENT, exact)
+    of_subject, of_object = generator(seed, "pairs").random((2, size.object_classes))
+    position = (of_subject[object_class[subject_box]] + of_object[object_class[object_box]]) % 1
+    position += PAIR_SPREAD * random.standard_normal(len(position))
+    relation = _labels(generator(seed, "relations"), random, relations, position, RELATIONS_PER_SEGMENT, exact)
+    return SplitPlan(images, image_of_box, object_class, image, subject_box, object_box, relation)
 
 
-def _ends(graphs: RelationGraphs) -> tuple[np.ndarray, np.ndarray]:
-    return graphs.subject_box, graphs.object_box
+def long_tailed_counts(classes: int, most: int, least: int, total: int) -> np.ndarray:
+    """Counts (classes,) int64, descending, from about ``most`` to ``least``, that sum to ``total``.
 
-
-def _with_lacking(
-    random: np.random.Generator, graphs: RelationGraphs, object_class: np.ndarray, lacking: np.ndarray, head: int
-) -> tuple[RelationGraphs, np.ndarray]:
-    """Give some ends of the most frequent class a box of their own, of a class that lacks ends."""
-    ends = np.stack(_ends(graphs), axis=1).reshape(-1)  # (2 N,) subject, object, subject, ...
-    wanted = np.repeat(np.arange(len(lacking)), lacking)
-    chosen = random.permutation(np.flatnonzero(object_class[ends] == head))[: len(wanted)]
-    ends[chosen] = len(object_class) + np.arange(len(wanted))
-    object_class = np.concatenate([object_class, wanted])
-    image_of_box = np.concatenate([graphs.image_of_box, graphs.image[chosen // 2]])
-    used = np.bincount(ends, minlength=len(object_class)) > 0
-    rows = np.flatnonzero(used)
-    rows = rows[np.argsort(image_of_box[rows], kind="stable")]
-    new_row = np.empty(len(object_class), dtype=np.int64)
-    new_row[rows] = np.arange(len(rows))
-    ends = new_row[ends]
-    return RelationGraphs(image_of_box[rows], graphs.image, ends[0::2], ends[1::2]), object_class[rows]
-
-
-def _without_repeats(
-    random: np.random.Generator, graphs: RelationGraphs, relation: np.ndarray, order: np.ndarray
-) -> np.ndarray:
-    """``relation`` with labels swapped between neighbours of ``order`` until no pair carries one relation twice.
-
-    A few repeats may stay where a picture has one box pair for many relations.
+    The curve is the two-sided power law of ranks (Lavalette; Martinez-Mekler et al. 2009), c (K + 1 - k)^b / k^a: a
+    power law at the head and a cliff at the rare end, as closed vocabularies have. The extremes fix c and a + b, the
+    sum fixes a; where that would take the middle below ``least``, it stays there.
     """
-    pair = graphs.subject_box * len(graphs.image_of_box) + graphs.object_box
-    _, group, times = np.unique(pair, return_inverse=True, return_counts=True)
-    several = np.flatnonzero(times[group] > 1)
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    reach = SWAP_DISTANCE
-    for _ in range(REPEATS_ROUNDS):
-        key = group[several] * (int(relation.max()) + 1) + relation[several]
-        by_key = np.argsort(key, kind="stable")
-        again = several[by_key[1:][key[by_key[1:]] == key[by_key[:-1]]]]
-        if not len(again):
-            break
-        partners = order[(rank[again] + random.integers(-reach, reach + 1, len(again))) % len(order)]
-        for row, partner in zip(again.tolist(), partners.tolist(), strict=True):
-            relation[row], relation[partner] = relation[partner], relation[row]
-        # Only pairs that were touched can have a repeat now.
-        touched = group[np.concatenate([again, partners])]
-        several = np.flatnonzero(np.isin(group, touched[times[touched] > 1]))
-        reach = min(2 * reach, len(order))
-    return relation
+    flattest, steepest = 0.0, STEEPEST
+    largest, smallest = (int(_curve(classes, most, least, a).sum()) for a in (flattest, steepest))
+    if not smallest <= total <= largest:
+        raise WorkbenchError(
+            f"{classes} classes with {least:,} to {most:,} examples cannot have {total:,} in all; expected "
+            f"{smallest:,} to {largest:,}. Another scale gives another sum."
+        )
+    for _ in range(HALVINGS):
+        middle = (flattest + steepest) / 2
+        above = _curve(classes, most, least, middle).sum() > total
+        flattest, steepest = (middle, steepest) if above else (flattest, middle)
+    curve = _curve(classes, most, least, flattest)
+    # Rounding the running sum, not the values, keeps the total; a class may then exceed its predecessor by one.
+    counts = np.diff(np.round(np.cumsum(curve) * (total / curve.sum())).astype(np.int64), prepend=0)
+    return np.sort(counts)[::-1].copy()
+
+
+def _curve(classes: int, most: int, least: int, a: float) -> np.ndarray:
+    rank = np.arange(1, classes + 1)
+    b = np.log(most / least) / np.log(classes) - a
+    logarithm = b * np.log((classes + 1 - rank) / classes) - a * np.log(rank)
+    return np.maximum(least, most * np.exp(np.minimum(logarithm, 0)))
+
+
+def _numbers(random: np.random.Generator, images: int, total: int) -> np.ndarray:
+    """Relations of each image: at least one, log-normal, ``total`` in all."""
+    weights = np.exp(RELATIONS_SPREAD * random.standard_normal(images))
+    return 1 + random.multinomial(total - images, weights / weights.sum())
+
+
+def _boxes_of(per_image: np.ndarray, total: float) -> np.ndarray:
+    """Boxes of each image, about ``total``: enough for distinct pairs, no more than its relations can join."""
+    fewest, most = np.ceil(0.5 + np.sqrt(0.25 + per_image)).astype(np.int64), per_image + 1
+    shape, factor = per_image**BOXES_EXPONENT, 1.0
+    for _ in range(20):  # bounds change the sum, so scale and cut again
+        numbers = np.clip(np.round(factor * shape).astype(np.int64), fewest, most)
+        factor *= total / numbers.sum()
+    return numbers
+
+
+def _pairs(
+    random: np.random.Generator, per_image: np.ndarray, boxes_of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, subject box and object box of each relation: no pair twice in an image, every box in a pair."""
+    image = np.repeat(np.arange(len(per_image)), per_image)  # (N,)
+    place = np.arange(len(image)) - np.repeat(np.cumsum(per_image) - per_image, per_image)
+    here, first_box = boxes_of[image], (np.cumsum(boxes_of) - boxes_of)[image]
+    subject = place % here
+    object_ = (subject + 1 + place // here) % here  # each round of the boxes with another distance
+    swapped = (random.random(len(per_image)) < 0.5)[image]
+    return image, first_box + np.where(swapped, object_, subject), first_box + np.where(swapped, subject, object_)
+
+
+def _labels(
+    line: np.random.Generator,
+    random: np.random.Generator,
+    counts: np.ndarray,
+    position: np.ndarray,
+    per_segment: int,
+    exact: bool,
+) -> np.ndarray:
+    """A class for each ``position`` (n,): exactly ``counts`` (K,) of each, or drawn from their distribution."""
+    parts = np.maximum(1, counts // per_segment)
+    segments = line.permutation(np.repeat(np.arange(len(counts)), parts))
+    if not exact:
+        counts = random.multinomial(len(position), counts / counts.sum())
+    by_class = np.argsort(segments, kind="stable")
+    part = np.arange(len(segments)) - np.repeat(np.cumsum(parts) - parts, parts)
+    of_class, parts_of = counts[segments[by_class]], parts[segments[by_class]]
+    lengths = np.empty(len(segments), dtype=np.int64)
+    lengths[by_class] = of_class * (part + 1) // parts_of - of_class * part // parts_of
+    labels = np.empty(len(position), dtype=np.int64)
+    labels[np.argsort(position, kind="stable")] = np.repeat(segments, lengths)
+    return labels

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.scale import simulate_annotations
+from tests.scale.annotations import simulate_annotations
 from tests.scale.features import simulate_features
-from tests.scale.sizes import known_size
+from tests.scale.plan import SIZES
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
@@ -45,7 +45,7 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
     its tables, with features beside them where they have a dimension. ``vocabulary``: a folder of names, see
     ``read_names``; without it ``default_names``. Returns the counts. A killed call continues.
     """
-    folder, size = Path(folder), known_size(config.like)
+    folder, size = Path(folder), SIZES[config.like]
     names = read_names(vocabulary) if vocabulary else default_names(size.object_classes, size.relation_classes)
     annotations = folder / ANNOTATIONS
     summary = simulate_annotations(

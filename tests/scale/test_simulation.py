@@ -14,7 +14,7 @@ from workbench.scenes.vocabulary import Vocabulary
 
 
 def test_with_features_the_folder_is_laid_out_as_an_import(tmp_path):
-    summary = simulate(tmp_path / "data", config=SimulationConfig(scale=0.001, dimension=16, seed=5))
+    summary = simulate(tmp_path / "data", config=SimulationConfig(scale=0.002, dimension=16, seed=5))
     names = Vocabulary.read(tmp_path / "data")
     assert (len(names.objects), len(names.relations)) == (1702, 310)
     for split in ("train", "val", "test"):
@@ -29,7 +29,7 @@ def test_without_features_it_has_tables_and_the_given_names(tmp_path):
     (tmp_path / "names").mkdir()
     for file, listed in (("objects.txt", names.objects[::-1]), ("relations.txt", names.relations)):
         (tmp_path / "names" / file).write_text("\n".join(["<unk>", *listed]) + "\n")
-    simulate(tmp_path / "data", config=SimulationConfig(scale=0.001), vocabulary=tmp_path / "names")
+    simulate(tmp_path / "data", config=SimulationConfig(scale=0.002), vocabulary=tmp_path / "names")
     annotations = read_annotations(tmp_path / "data" / "annotations", "train")
     assert annotations.vocabulary.objects == names.objects[::-1]
     assert RelationTables.open(tmp_path / "data" / "train").relations.equals(annotations.relations)
