@@ -17,8 +17,8 @@ import workbench.__main__ as command_line
 from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 from tests.scale.annotations import simulate_annotations
 from tests.scale.features import simulate_features
+from tests.scale.simulation import default_names
 from workbench.registry import Registry
-from workbench.scenes.vocabulary import Vocabulary
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -41,8 +41,8 @@ def data(tmp_path_factory):
     from workbench.language.text_embedding import write_class_vectors
 
     folder = tmp_path_factory.mktemp("data")
-    names = Vocabulary(tuple(f"thing {n}" for n in range(1702)), tuple(f"relation {n}" for n in range(310)))
-    simulate_annotations(folder / "annotations", vocabulary=names, scale=0.002)
+    names = default_names(120, 30)
+    simulate_annotations(folder / "annotations", vocabulary=names, scale=0.001)
     simulate_features(folder / "features", annotations=folder / "annotations", dimension=16)
     random = np.random.default_rng(0)
     vectors = {kind: random.standard_normal((len(getattr(names, kind)), 12)) for kind in ("objects", "relations")}

@@ -1,6 +1,5 @@
 """Simulated feature stores: features of real size and dimension for annotations that have no pictures."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
-from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import Vocabulary
 
 DIMENSION = 4096
@@ -71,13 +69,11 @@ def simulate_features(
     dimension: int = DIMENSION,
     seed: int = 0,
     sparse: bool = False,
-    splits: Iterable[str] = SPLITS,
 ) -> dict[str, dict[str, int]]:
     """Write a signed store ``folder``/<split> for each split of the annotation folder, and the names beside them.
 
-    A folder ``annotations``/<split> with tables is read instead of the JSON, where there is one. ``sparse`` leaves the
-    features as holes, which read as zeros and take no disk. A killed call goes on where it was; finished stores stay.
-    Returns the rows of each store.
+    ``sparse`` leaves the features as holes, which read as zeros and take no disk. A killed call resumes; finished
+    stores stay. Returns the rows of each store.
     """
     folder, annotations = Path(folder), Path(annotations)
     vocabulary = Vocabulary.read(annotations)
@@ -85,18 +81,12 @@ def simulate_features(
     vocabulary.write(folder)
     classes = {"objects": len(vocabulary.objects), "relations": len(vocabulary.relations)}
     features = SimulatedFeatures(**classes, dimension=dimension, seed=seed)
-    return {split: _write_store(folder / split, _tables(annotations, split), features, sparse) for split in splits}
+    return {
+        split: _write_store(folder / split, read_annotations(annotations, split), features, sparse) for split in SPLITS
+    }
 
 
-def _tables(annotations: Path, split: str) -> RelationTables | Annotations:
-    if (annotations / split / "tables.json").is_file():
-        return RelationTables.open(annotations / split)
-    return read_annotations(annotations, split)
-
-
-def _write_store(
-    folder: Path, tables: RelationTables | Annotations, features: SimulatedFeatures, sparse: bool
-) -> dict[str, int]:
+def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures, sparse: bool) -> dict[str, int]:
     rows = {"boxes": len(tables.boxes), "unions": len(tables.relations)}
     encoder = features.encoder + (" holes" if sparse else "")
     if (folder / "features.json").is_file():
@@ -111,29 +101,27 @@ def _write_store(
         encoder=encoder,
     )
     if not sparse:
-        _write_boxes(writer, tables, features)
-        _write_unions(writer, tables, features)
+        _write_rows(writer, tables, features)
     writer.finish()
     return rows
 
 
-def _write_boxes(writer: FeatureStoreWriter, tables: RelationTables | Annotations, features: SimulatedFeatures) -> None:
-    object_class = tables.boxes["object_class"].to_numpy()
-    for chunk in track(_chunks(writer.done_boxes, len(object_class)), "Simulating box features"):
-        writer.write_boxes(int(chunk[0]), features.boxes(chunk, object_class[chunk]))
-        if (int(chunk[-1]) + 1) % ROWS_PER_FLUSH == 0:
-            writer.flush()
+def _write_rows(writer: FeatureStoreWriter, tables: Annotations, features: SimulatedFeatures) -> None:
+    labels = tables.boxes["object_class"].to_numpy()
+    ends = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]
+    for rows in track(_chunks(writer.done_boxes, len(labels)), "Simulating box features"):
+        writer.write_boxes(int(rows[0]), features.boxes(rows, labels[rows]))
+        _flush_now_and_then(writer, rows)
+    writer.flush()
+    for rows in track(_chunks(writer.done_unions, len(ends[0])), "Simulating union features"):
+        writer.write_unions(int(rows[0]), features.unions(rows, *(classes[rows] for classes in ends)))
+        _flush_now_and_then(writer, rows)
     writer.flush()
 
 
-def _write_unions(
-    writer: FeatureStoreWriter, tables: RelationTables | Annotations, features: SimulatedFeatures
-) -> None:
-    subject, relation, object_ = (tables.relations[role].to_numpy() for role in ("subject", "relation", "object"))
-    for chunk in track(_chunks(writer.done_unions, len(relation)), "Simulating union features"):
-        writer.write_unions(int(chunk[0]), features.unions(chunk, subject[chunk], relation[chunk], object_[chunk]))
-        if (int(chunk[-1]) + 1) % ROWS_PER_FLUSH == 0:
-            writer.flush()
+def _flush_now_and_then(writer: FeatureStoreWriter, rows: np.ndarray) -> None:
+    if (int(rows[-1]) + 1) % ROWS_PER_FLUSH == 0:
+        writer.flush()
 
 
 def _chunks(done: int, rows: int) -> list[np.ndarray]:

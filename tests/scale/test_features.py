@@ -7,7 +7,6 @@ from tests.regions.conftest import write_small_scenes
 from tests.scale import features as simulated_features
 from tests.scale.features import SimulatedFeatures, simulate_features
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.annotations import read_annotations
 
@@ -98,16 +97,3 @@ def test_features_are_standardised_and_nearest_to_their_class():
 def test_the_dimension_is_checked():
     with pytest.raises(WorkbenchError, match="multiple of 16"):
         SimulatedFeatures(objects=3, relations=2, dimension=20)
-
-
-def test_tables_are_read_where_they_are(small_scenes, tmp_path):
-    import shutil
-
-    from workbench.scenes.relations import write_relation_tables
-
-    for split in ("train", "val", "test"):
-        write_relation_tables(tmp_path / "tables" / split, read_annotations(small_scenes, split))
-    for name in ("objects.json", "predicates.json"):
-        shutil.copy(small_scenes / name, tmp_path / "tables")
-    rows = simulate_features(tmp_path / "stores", annotations=tmp_path / "tables", dimension=16)
-    assert rows["train"]["unions"] == read_json(tmp_path / "tables" / "train" / "tables.json")["rows"]["relations"]
