@@ -121,6 +121,7 @@ class _SplitExtraction:
         self._first_union = np.searchsorted(annotations.relations["image"].to_numpy(), images)
         self._boxes, self._unions = annotations.boxes_xyxy(), annotations.unions_xyxy()
         self._sizes = annotations.images[["height", "width"]].to_numpy()
+        self._notes_seen, self._done = -1, np.zeros(len(self._sizes), dtype=bool)
         self._new_note()
 
     def done(self, batch: range) -> bool:
@@ -128,13 +129,9 @@ class _SplitExtraction:
         notes = self.writer.ranges.notes
         if len(notes) != self._notes_seen:
             self._notes_seen = len(notes)
-            done = np.zeros(len(self._sizes), dtype=bool)
             for start, stop in (part for note in notes for part in note.get("images", [])):
-                done[start:stop] = True
-            self._done = done
+                self._done[start:stop] = True
         return bool(self._done[batch.start : batch.stop].all())
-
-    _notes_seen = -1
 
     def encode(self, batch: range, paths: Sequence[Path], images: Sequence[np.ndarray | UnreadableImage]) -> None:
         """Compute and write the features of a batch of images."""
