@@ -23,8 +23,8 @@ from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.spelling import spelt, spelt_lines
-from workbench.tables import claims, printed, trade_off
-from workbench.tables import results as table_results
+from workbench.tables import claims, html, trade_off
+from workbench.tables.results import TableResults, checked_results
 
 HOSTILE = (
     *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "a&b", "&lt;b&gt;", "'quote\"", "=1+1"),
@@ -104,17 +104,17 @@ def made_annotations(folder, names):
     return {split: read_annotations(folder, split) for split in ("train", "test")}
 
 
-def made_results(names) -> table_results.TableResults:
+def made_results(names) -> TableResults:
     keys = [f"system {number}" for number in range(len(names))]
-    systems = {
+    rows = {
         key: {"title": name, "architecture": "LSVRU" if number % 2 else name, "training": name, "group": "loss",
-              "generated": number > 0, "baseline": keys[0] if number else None, "curve": name,
+              "generated": number > 0, "compared_with": keys[0] if number else None, "curve": name,
               "values": {"0": VALUES, "1": VALUES}, "validation": {"0": {"combined": 1.0}}, "failed": {}}
         for number, (key, name) in enumerate(zip(keys, names, strict=True))
     }  # fmt: skip
-    systems["failed"] = systems[keys[1]] | {"values": {}, "validation": {}, "failed": {"0": names[0]}}
-    systems["lsvru_ce"] = systems[keys[0]]
-    return table_results.checked_results({"profile": names[0], "seeds": [0, 1], "systems": systems}, "made")
+    rows["failed"] = rows[keys[1]] | {"values": {}, "validation": {}, "failed": {"0": names[0]}}
+    rows["lsvru_ce"] = rows[keys[0]]
+    return checked_results({"profile": names[0], "seeds": [0, 1], "rows": rows}, "made")
 
 
 def made_figures(tmp_path, names) -> dict:
@@ -199,9 +199,9 @@ def test_a_name_is_escaped_once():
 def table_pages(tmp_path, names) -> str:
     results = made_results(names)
     compared = claims.comparisons_table(results, "exact").assign(later=names[0], gap=names[1])
-    written = [printed.paper_table(number, results, "exact") for number in (1, 5)]
-    written += [printed.extended(results, "exact"), printed.aims(results, "exact")]
-    return "".join([*written, printed.claims_html(claims.claims_table(compared), compared)])
+    written = [html.paper_table(number, results, "exact") for number in (1, 5)]
+    written += [html.extended(results, "exact"), html.aims(results, "exact")]
+    return "".join([*written, html.claims(claims.claims_table(compared), compared)])
 
 
 def card_page(tmp_path, names) -> str:

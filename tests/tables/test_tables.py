@@ -24,19 +24,19 @@ PROFILES = [name for name in profile_names(ROOT) if "\ntables:" in (ROOT / f"not
 def test_every_row_has_its_tasks_in_an_order_that_can_be_worked_through(profile):
     grid = table_plan(profile, ROOT).grid
     done = set()
-    for key in grid.needed_for(list(grid.systems)):
+    for key in grid.needed_for(list(grid.rows)):
         assert {other for other in grid.tasks[key].inputs.values() if other in grid.tasks} <= done, key
         done.add(key)
     assert done == set(grid.tasks)
-    for system in grid.systems.values():
-        assert system.baseline is None or system.baseline in grid.systems
-        assert f"recogniser/{system.key}" in grid.tasks and f"evaluation/{system.key}" in grid.tasks
+    for row in grid.rows.values():
+        assert row.compared_with is None or row.compared_with in grid.rows
+        assert f"recogniser/{row.key}" in grid.tasks and f"evaluation/{row.key}" in grid.tasks
 
 
 def test_the_drawn_scenes_fill_every_row_of_the_paper():
-    systems = table_plan("demo", ROOT).grid.systems
-    wanted = {row.system for table in TABLES.values() for row in table.rows}
-    assert wanted <= set(systems)
+    rows = table_plan("demo", ROOT).grid.rows
+    wanted = {row.key for table in TABLES.values() for row in table.rows}
+    assert wanted <= set(rows)
 
 
 def test_rows_that_are_compared_differ_in_one_thing():
@@ -134,9 +134,9 @@ def test_rows_are_filled_kept_after_a_kill_and_gaps_have_reasons(small_project):
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((root / "reports/small-tables/tables.json").read_text())
     for row in ROWS:
-        assert set(record["systems"][row]["values"]) == {"0", "1"}
-        assert 0 <= record["systems"][row]["values"]["0"]["exact combined all"] <= 100
-    assert record["systems"]["lsvru_wce"]["values"] == {} and (root / "reports/small-tables/index.html").is_file()
+        assert set(record["rows"][row]["values"]) == {"0", "1"}
+        assert 0 <= record["rows"][row]["values"]["0"]["exact combined all"] <= 100
+    assert record["rows"]["lsvru_wce"]["values"] == {} and (root / "reports/small-tables/index.html").is_file()
     # A finished grid is loaded, and a row that is damaged fails alone, with its reason and a status.
     stages = root / "data/runs/small-tables-seed1"
     weights = stages / "recogniser/lsvru_ce_so/recogniser.safetensors"
@@ -145,7 +145,7 @@ def test_rows_are_filled_kept_after_a_kill_and_gaps_have_reasons(small_project):
         subprocess.run(["rm", "-r", str(stages / "evaluation" / row)], check=True)
     done = run("tables", "--profile", "small", "--seeds", "0", "1", "--jobs", "2", "--only", *ROWS)
     assert done.returncode == 1 and "lsvru_ce_so" in done.stderr
-    record = json.loads((root / "reports/small-tables/tables.json").read_text())["systems"]
+    record = json.loads((root / "reports/small-tables/tables.json").read_text())["rows"]
     assert "recogniser.safetensors" in record["lsvru_ce_so"]["failed"]["1"]
     assert set(record["lsvru_ce_logit_adjustment"]["values"]) == {"0", "1"}
     page = (root / "reports/small-tables/06_reproduce_tables.html").read_text()
@@ -162,7 +162,7 @@ def test_rows_of_other_settings_are_not_shown_as_todays(small_project):
     done = run("tables", "--profile", "small", "--seeds", "0", "--only", *ROWS, "--collect")
     path.write_text(before)
     assert done.returncode == 1 and "epochs: 1 -> 2" in done.stderr
-    record = json.loads((root / "reports/small-tables/tables.json").read_text())["systems"]
+    record = json.loads((root / "reports/small-tables/tables.json").read_text())["rows"]
     assert "epochs: 1 -> 2" in record["lsvru_ce_so"]["stale"]["0"] and not record["lsvru_ce_so"]["values"]
     assert set(record["lsvru_ce"]["values"]) == {"0"}
 

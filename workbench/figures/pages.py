@@ -56,6 +56,7 @@ def environment(folder: Path) -> Any:
     )  # fmt: skip
     made.filters |= {
         "formatted": formatted,
+        "one_line": spelt,
         "thousands": lambda number: f"{int(number):,}",
         "percent": lambda share: f"{100 * share:.1f} %",
         "tojson_text": lambda value: json.dumps(value, ensure_ascii=False),

@@ -57,8 +57,8 @@ def tables(arguments: argparse.Namespace) -> int:
     if asked_replace(arguments):
         os.environ[REPLACE_VARIABLE] = asked_replace(arguments).value  # the workers inherit it
     if arguments.list:
-        for key, system in table_plan(profile).grid.systems.items():
-            print(f"{key:<44} {system.title}")
+        for key, row in table_plan(profile).grid.rows.items():
+            print(f"{key:<44} {row.title}")
         return 0
     if arguments.collect:
         _, gaps = gather_tables(profile, seeds, rows=rows)

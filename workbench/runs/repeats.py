@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.paths import reports_folder
 from workbench.runs.notebooks import run_profile
-from workbench.tables.intervals import CONFIDENCE, interval
+from workbench.tables.results import CONFIDENCE, interval
 
 VARIANTS, BASELINE = "variants", "baseline"
 

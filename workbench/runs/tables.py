@@ -1,21 +1,22 @@
 """``workbench tables``: all rows of the paper's tables for several seeds, and the page that shows them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from workbench.errors import WorkbenchError, unknown
+from workbench.files import read_json, write_json
 from workbench.folders import Replace
 from workbench.paths import project_root, reports_folder
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.profiles import tables_section
 from workbench.stages import Run
-from workbench.tables.collection import collect_tables, keep_failures, missing_rows, stored_failures
-from workbench.tables.engine import Job, Outcome, work_through
-from workbench.tables.plan import TablePlan
+from workbench.tables.engine import Outcome, work_through
+from workbench.tables.grid import Job
+from workbench.tables.plan import TablePlan, collect_tables
 
-TABLES_FILE, LOG_FILE = "tables.json", "tasks.log"
+TABLES_FILE, LOG_FILE, FAILURES_FILE = "tables.json", "tasks.log", "failures.json"
 
 
 def table_plan(profile: str, root: Path | None = None) -> TablePlan:
@@ -44,7 +45,7 @@ def make_tables(
     needs, folder = _needs(plan, chosen, seeds), _folder(plan)
     reporter = _Reporter(len(needs), folder / LOG_FILE)
     failures = work_through(needs, partial(_build, plan), reporter, processes=jobs, scheduler=scheduler)
-    _write_page(plan, seeds, keep_failures(folder, failures, needs))
+    _write_page(plan, seeds, _keep_failures(folder, failures, needs))
     return folder, failures
 
 
@@ -62,8 +63,8 @@ def gather_tables(
     """
     plan, chosen = _asked(profile, seeds, rows, root)
     folder = _folder(plan)
-    _write_page(plan, seeds, stored_failures(folder))
-    return folder, missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
+    _write_page(plan, seeds, _stored_failures(folder))
+    return folder, _missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
 
 
 def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path | None) -> tuple[TablePlan, list[str]]:
@@ -72,9 +73,9 @@ def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path |
         raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
     plan = table_plan(profile, root)
     for name in rows:
-        if name not in plan.grid.systems:
-            raise WorkbenchError(unknown("row", name, list(plan.grid.systems)))
-    return plan, list(rows) or list(plan.grid.systems)
+        if name not in plan.grid.rows:
+            raise WorkbenchError(unknown("row", name, list(plan.grid.rows)))
+    return plan, list(rows) or list(plan.grid.rows)
 
 
 def _folder(plan: TablePlan) -> Path:
@@ -110,6 +111,34 @@ def _needs(plan: TablePlan, rows: list[str], seeds: Sequence[int]) -> dict[Job, 
         for seed in seeds
         for key in keys
     }
+
+
+def _missing_rows(plan: TablePlan, seeds: Sequence[int], rows: Sequence[str], path: Path) -> dict[Job, str]:
+    """The rows among ``rows`` that a written ``tables.json`` has no values for, by (seed, task), with the reason."""
+    records, missing = read_json(path)["rows"], {}
+    for seed in seeds:
+        for key in rows:
+            record = records[key]
+            if str(seed) not in record["values"]:
+                reason = f"missing. Run: workbench tables --profile {plan.profile} --seeds {seed} --only {key}"
+                reason = record["failed"].get(str(seed)) or record["stale"].get(str(seed)) or reason
+                missing[seed, f"evaluation/{key}"] = reason
+    return missing
+
+
+def _keep_failures(folder: Path, failures: Mapping[Job, str], asked: Collection[Job]) -> dict[Job, str]:
+    """Store the failures of the jobs that were asked for beside those of others; returns all that are known."""
+    path = folder / FAILURES_FILE
+    known = _stored_failures(folder)
+    known = {job: reason for job, reason in known.items() if job not in asked} | dict(failures)
+    write_json(path, [{"seed": seed, "task": key, "reason": reason} for (seed, key), reason in known.items()])
+    return known
+
+
+def _stored_failures(folder: Path) -> dict[Job, str]:
+    """The failures that earlier calls left in ``folder``."""
+    path = folder / FAILURES_FILE
+    return {(each["seed"], each["task"]): each["reason"] for each in read_json(path)} if path.is_file() else {}
 
 
 class _Reporter:

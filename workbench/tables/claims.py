@@ -1,96 +1,27 @@
-"""The paper's six claims in words, each with its comparisons, and what intervals over seeds say of them here.
-
-Source: DiffAugment, section 4.2 and 4.3, Tables 1 to 6.
-"""
+"""What intervals over seeds say of the paper's claims, and of what a method has to beat."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from workbench.tables.paper import TABLES
-from workbench.tables.results import FAILED, NOT_RUN, STALE, TableResults
+from workbench.tables.grid import DIFFUSION
+from workbench.tables.paper import BELOW, CLAIMS, COMBINED, EQUAL, TABLES, Claim, Comparison
+from workbench.tables.results import FAILED, NOT_RUN, STALE, MeasuredRow, TableResults
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 ONE_SEED, NO_CLASS, NO_PAIR = "one seed, no interval", "no class in this band", "no seed has both"
-# Why there is no difference; a claim without any is told by the first of them that one of its comparisons has.
+# Why there is no difference; a claim without any is described by the first of them that one of its comparisons has.
 _GAPS = (FAILED, STALE, NOT_RUN, NO_PAIR, NO_CLASS)
-ABOVE, BELOW, EQUAL = "rises", "falls", "about equal"
 # The paper calls a loss of 0.12 and 0.21 points "slight"; its smallest gain by the start is 0.2 in Combined.
 EQUAL_WITHIN_POINTS = 0.5
-COMBINED = "combined all"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """System ``later`` against ``earlier`` in one column; ``expected`` is what the paper says of the difference.
-
-    ``decides`` marks those that the claim stands or falls with; the others are told beside it.
-    """
-
-    later: str
-    earlier: str
-    column: str = COMBINED
-    expected: str = ABOVE
-    decides: bool = True
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence of the paper and the comparisons of table ``table`` that it rests on."""
-
-    table: int
-    words: str
-    comparisons: tuple[Comparison, ...]
-
-
-def _pairs(table: int) -> list[tuple[str, str]]:
-    return [(row.system, row.compared_with) for row in TABLES[table].rows if row.compared_with]
-
-
-def _combined(pairs: list[tuple[str, str]]) -> tuple[Comparison, ...]:
-    return tuple(Comparison(later, earlier) for later, earlier in pairs)
-
-
-def _beside(pairs: list[tuple[str, str]], column: str, expected: str) -> tuple[Comparison, ...]:
-    return tuple(Comparison(later, earlier, column, expected, decides=False) for later, earlier in pairs)
-
-
-def _rivals_of_the_best(best: str) -> list[tuple[str, str]]:
-    with_diffaugment = [system for pair in _pairs(5) for system in pair]
-    return [(best, rival) for rival in dict.fromkeys(with_diffaugment) if rival != best]
-
-
-CLAIMS = (
-    Claim(
-        1,
-        "DiffAugment raises Combined for both recognisers, whatever the loss, also after VilHub and RelMix; "
-        "the price is paid by the many classes.",
-        _combined(_pairs(1))
-        + _beside(_pairs(1), "subject/object many", BELOW)
-        + _beside(_pairs(1), "relation many", BELOW),
-    ),
-    Claim(
-        2,
-        "A subject-object start beats a random one in Combined: relations gain, subjects and objects stay about equal.",
-        _combined(_pairs(2))
-        + _beside(_pairs(2), "relation all", ABOVE)
-        + _beside(_pairs(2), "subject/object all", EQUAL),
-    ),
-    Claim(3, "Hardness as a condition raises Combined for both recognisers.", _combined(_pairs(3))),
-    Claim(4, "A curriculum, easy samples first, raises Combined in both settings.", _combined(_pairs(4))),
-    Claim(
-        5,
-        "The best combination is subject-object start with hardness and without curriculum.",
-        _combined(_rivals_of_the_best("lsvru_ce_so")),
-    ),
-    Claim(
-        6,
-        "More samples are better.",
-        _combined([*_pairs(6), ("lsvru_ce_so", "lsvru_ce_so_20k")]),
-    ),
-)
+REACHED, NOT_REACHED, NOT_KNOWN = "reached", "not reached", "not known"
+NOT_VALIDATED = f"{NOT_KNOWN}: no validation numbers"
+# Losses that re-balance by themselves; the group "combined" does it in other ways too.
+BALANCED_TRAININGS = ("wce", "logit_adjusted")
+# What a method may cost the frequent classes for its gain in Combined to count.
+MOST_LOST_ON_MANY_POINTS = 3.0
 
 
 def verdict(difference: dict[str, Any] | None, expected: str) -> str:
@@ -155,7 +86,7 @@ def _gap(comparison: Comparison, results: TableResults) -> str:
     gaps = list(filter(None, map(results.gap, keys)))
     if gaps:
         return min(gaps)  # in alphabetical order reasons come before what was not run
-    later, earlier = (results.systems[key].values.keys() for key in keys)
+    later, earlier = (results.rows[key].values.keys() for key in keys)
     return NO_CLASS if later & earlier else NO_PAIR
 
 
@@ -197,8 +128,8 @@ def _deciding_sentence(deciding: pd.DataFrame, said: str) -> str:
     if said in _GAPS:
         return f"Nothing to compare{_gaps(deciding)}."
     counts = Counter(deciding["verdict"])
-    told = ", ".join(f"{counts[word]} {phrase}" for word, phrase in _PHRASES.items() if counts[word])
-    return f"{said.capitalize()} here: of {len(deciding)} differences in Combined {told}{_gaps(deciding)}."
+    found = ", ".join(f"{counts[word]} {phrase}" for word, phrase in _PHRASES.items() if counts[word])
+    return f"{said.capitalize()} here: of {len(deciding)} differences in Combined {found}{_gaps(deciding)}."
 
 
 _PHRASES = {HOLDS: "lie wholly above 0", FAILS: "wholly below", UNDECIDED: "contain 0", ONE_SEED: "rest on one seed"}
@@ -241,3 +172,79 @@ def claim_metrics(comparisons: pd.DataFrame) -> dict[str, Any]:
     }
     verdict_of = {f"{number}. {row['words']}": row["verdict"] for number, row in table.iterrows()}
     return {"headline": headline, "claims": verdict_of, "differences in Combined": found}
+
+
+def best_without_generated(results: TableResults, architecture: str) -> str | None:
+    """Key of the architecture's best row without generated features, which a generator has to beat; None without any.
+
+    Best is the highest mean Combined on validation, see `TableResults.best_on_validation`.
+    """
+    return results.best_on_validation(_without_generated(results, architecture))
+
+
+def _without_generated(results: TableResults, architecture: str) -> list[MeasuredRow]:
+    return [row for row in results.rows.values() if row.architecture == architecture and not row.generated]
+
+
+def _with_diffaugment(results: TableResults, architecture: str) -> list[MeasuredRow]:
+    """Rows that join DiffAugment and re-balancing: the group "combined", or such a loss."""
+    rows = [row for row in results.rows.values() if row.architecture == architecture and row.source == DIFFUSION]
+    return [row for row in rows if row.group == "combined" or row.training in BALANCED_TRAININGS]
+
+
+def why_none(results: TableResults, rows: Sequence[MeasuredRow]) -> str:
+    """Why none of ``rows`` is known as the best."""
+    gaps = [results.gap(row.key) for row in rows]
+    # In alphabetical order reasons come before what was not run.
+    return NOT_VALIDATED if "" in gaps else min(gaps, default=NOT_RUN)
+
+
+def why_no_best(results: TableResults, architecture: str) -> str:
+    """Why `best_without_generated` is None."""
+    return why_none(results, _without_generated(results, architecture))
+
+
+def architectures(results: TableResults) -> list[str]:
+    """The recognisers of the rows."""
+    return list(dict.fromkeys(row.architecture for row in results.rows.values()))
+
+
+def aim(results: TableResults, metric: str) -> list[dict[str, Any]]:
+    """Whether DiffAugment with a re-balancing loss beats what needs no generated feature, one record an architecture.
+
+    Keys: architecture; without and with (titles of the two rows, each the best on validation, or why there is none);
+    combined and many (the change on test from the first to the second, `paired_interval` or None); verdict
+    (`aim_verdict`).
+    """
+    return [_aim_of(architecture, results, metric) for architecture in architectures(results)]
+
+
+def _aim_of(architecture: str, results: TableResults, metric: str) -> dict[str, Any]:
+    record: dict[str, Any] = {"architecture": architecture}
+    keys = []
+    for name, candidates in (("without", _without_generated), ("with", _with_diffaugment)):
+        rows = candidates(results, architecture)
+        keys.append(results.best_on_validation(rows))
+        record[name] = results.rows[keys[-1]].title if keys[-1] else why_none(results, rows)
+    for name, column in (("combined", COMBINED), ("many", "combined many")):
+        record[name] = results.difference(keys[1], keys[0], f"{metric} {column}")
+    return record | {"verdict": aim_verdict(record["combined"], record["many"])}
+
+
+def aim_verdict(combined: dict[str, Any] | None, many: dict[str, Any] | None) -> str:
+    """Whether Combined rises at a loss of at most 3 points on many; both are `paired_interval`s, None where missing.
+
+    "reached": the interval of Combined lies wholly above 0 and the mean change on many is -3 or more; "not reached":
+    it lies wholly below 0, or many loses more; "undecided": it contains 0. One seed has no interval and no verdict.
+    """
+    if combined is None:
+        return NOT_KNOWN
+    if combined["half_width"] is None:
+        return ONE_SEED
+    if combined["high"] < 0:
+        return NOT_REACHED
+    if many is None:
+        return NOT_KNOWN
+    if many["mean"] < -MOST_LOST_ON_MANY_POINTS:
+        return NOT_REACHED
+    return REACHED if combined["low"] > 0 else UNDECIDED

@@ -1,9 +1,9 @@
 """The grid behind the paper's tables: which stages exist, from which inputs, and which rows they are.
 
-Rows that share a stage share its task, so that it is made once. Keys of systems are those of `tables.paper`.
+Rows that share a stage share its task, so that it is made once. Keys of rows are those of `tables.paper`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ STAGE_OF_BUILDER = {"rival": "generated", "training": "recogniser", "finetuning"
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
 # Names of generated features by where sampling starts; "_plain" after them is without hardness.
 STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
+DIFFUSION, BASELINE = "diffusion", "baseline"
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
 TRAININGS = {
     "ce": ("CE", {}),
@@ -60,8 +61,12 @@ class Task:
 
 
 @dataclass(frozen=True)
-class System:
-    """One row: a recogniser that is evaluated, and the one that it is compared with."""
+class Row:
+    """One row of the tables: a recogniser that is evaluated, and the key of the row that it is compared with.
+
+    ``group`` is its family of methods, one of `style.GROUP_COLOURS`; ``generated`` says whether it saw generated
+    features and ``source`` whose: `DIFFUSION`'s or a `BASELINE`'s; rows of one ``curve`` are joined in the figure.
+    """
 
     key: str
     title: str
@@ -69,17 +74,17 @@ class System:
     training: str
     group: str
     generated: bool
-    baseline: str | None = None
+    compared_with: str | None = None
     curve: str | None = None
     source: str | None = None
 
 
 @dataclass
 class Grid:
-    """All tasks by key, each after its inputs, and all systems by key."""
+    """All tasks by key, each after its inputs, and all rows by key."""
 
     tasks: dict[str, Task] = field(default_factory=dict)
-    systems: dict[str, System] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
 
     def add(self, task: Task) -> str:
         """Add a task once; returns its key."""
@@ -88,8 +93,8 @@ class Grid:
             raise ValueError(f"two different tasks are called {task.key}")
         return task.key
 
-    def needed_for(self, systems: list[str]) -> Iterator[str]:
-        """The tasks that these systems need, each after its inputs."""
+    def needed_for(self, rows: Iterable[str]) -> Iterator[str]:
+        """The tasks that these rows need, each after its inputs."""
         seen: set[str] = set()
 
         def visit(key: str) -> Iterator[str]:
@@ -100,8 +105,8 @@ class Grid:
                 yield from visit(other)
             yield key
 
-        for system in systems:
-            yield from visit(f"evaluation/{system}")
+        for row in rows:
+            yield from visit(f"evaluation/{row}")
 
 
 class GridBuilder:
@@ -120,7 +125,7 @@ class GridBuilder:
         )  # fmt: skip
 
     def generated(self, name: str) -> str:
-        """Generated features by name: a start (+ _plain without hardness, + _20k, _60k), or a rival."""
+        """Generated features by name: a start (+ _plain without hardness, + _20k, _60k), or a baseline."""
         start, *rest = name.split("_")
         if start not in STARTS:
             return self.grid.add(
@@ -134,24 +139,24 @@ class GridBuilder:
         return self.grid.add(Task("generated", name, inputs, sampling | started | (shares[0] if shares else {})))
 
     def trained(self, architecture: str, training: str, group: str) -> str:
-        """A recogniser trained on real features; returns the system's key."""
+        """A recogniser trained on real features; returns the row's key."""
         title, changes = TRAININGS[training]
         parameters = self._of("training") | self._of(architecture) | {"architecture": architecture}
         parameters |= {"sizes": dict(parameters.get("sizes") or {}) | changes.get("sizes", {})}
         changes = {name: self.settings[name] if value is None else value for name, value in changes.items()}
         parameters |= {name: value for name, value in changes.items() if name != "sizes"}
-        return self._system(
+        return self._row(
             Task("training", f"{architecture}_{training}", _DATA, parameters),
             title, architecture, training, group, generated=False,
-            baseline=None if training == "ce" else f"{architecture}_ce",
+            compared_with=None if training == "ce" else f"{architecture}_ce",
         )  # fmt: skip
 
     def finetuned(
         self, base: str, generated: str, title: str, group: str, *, suffix: str = "", curve: str | None = None,
         **options: Any,
     ) -> str:  # fmt: skip
-        """A trained system fine-tuned on generated features with its own loss; returns the new system's key."""
-        system = self.grid.systems[base]
+        """A trained row fine-tuned on generated features with its own loss; returns the new row's key."""
+        row = self.grid.rows[base]
         own = {name: value for name, value in self.grid.tasks[f"recogniser/{base}"].parameters.items()
                if name in ("loss", "tau", "gamma", "vilhub_scale", "relmix")}  # fmt: skip
         inputs = {"recogniser": f"recogniser/{base}", "generated": self.generated(generated), "features": "features"}
@@ -160,28 +165,28 @@ class GridBuilder:
         key = "_".join(filter(None, [base, generated, suffix]))
         architecture = base.split("_")[0]
         tuned = self._of("finetuning") | self._of(f"{architecture}_finetuning")
-        return self._system(
+        return self._row(
             Task("finetuning", key, inputs, tuned | own | options),
-            title, architecture, system.training, group, generated=options.get("real_replay") != 1.0,
-            baseline=base, curve=curve, source=_source(generated, options),
+            title, architecture, row.training, group, generated=options.get("real_replay") != 1.0,
+            compared_with=base, curve=curve, source=_source(generated, options),
         )  # fmt: skip
 
     def rebalanced(self, base: str, method: str, title: str, group: str) -> str:
-        """A trained system re-balanced without generated features; returns the new system's key."""
-        system = self.grid.systems[base]
+        """A trained row re-balanced without generated features; returns the new row's key."""
+        row = self.grid.rows[base]
         settings = self._of("rebalancing") | self._of(f"rebalancing_{method}")
         inputs = {"recogniser": f"recogniser/{base}", "features": "features"}
-        return self._system(
+        return self._row(
             Task("rebalancing", f"{base}_{method}", inputs, settings | {"method": method}),
-            title, base.split("_")[0], system.training, group, generated=system.generated, baseline=base,
-            source=system.source,
+            title, base.split("_")[0], row.training, group, generated=row.generated, compared_with=base,
+            source=row.source,
         )  # fmt: skip
 
-    def _system(self, task: Task, title: str, architecture: str, training: str, group: str, **rest: Any) -> str:
+    def _row(self, task: Task, title: str, architecture: str, training: str, group: str, **rest: Any) -> str:
         recogniser = self.grid.add(task)
         self.grid.add(Task("evaluation", task.variant, {"recogniser": recogniser, "features": "features"}))
         named = TITLES[architecture]
-        self.grid.systems[task.variant] = System(task.variant, f"{named}, {title}", named, training, group, **rest)
+        self.grid.rows[task.variant] = Row(task.variant, f"{named}, {title}", named, training, group, **rest)
         return task.variant
 
     def _of(self, kind: str) -> dict[str, Any]:
@@ -194,4 +199,4 @@ _DATA = {"features": "features", "text": "text"}
 def _source(generated: str, options: Mapping[str, Any]) -> str | None:
     if options.get("real_replay") == 1.0:
         return None
-    return "diffusion" if generated.split("_")[0] in STARTS else "rival"
+    return DIFFUSION if generated.split("_")[0] in STARTS else BASELINE

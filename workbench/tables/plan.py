@@ -1,17 +1,26 @@
-"""The grid of a profile's settings, checked, and one task of it as a stage."""
+"""The grid of a profile: its settings checked, one task of it as a stage, its finished rows as ``tables.json``."""
 
+import contextlib
+import dataclasses
 import inspect
+import io
+import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
+from workbench.files import write_json
+from workbench.folders import REPLACE_VARIABLE
+from workbench.identity import versions
 from workbench.registry import imported
 from workbench.stages import Run, Stage
-from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Task
+from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Job, Row, Task
 from workbench.tables.rows import paper_grid
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
@@ -114,3 +123,75 @@ def _check(parameters: Mapping[str, Any], taken: Mapping[str, inspect.Parameter]
             raise WorkbenchError(
                 f"{place}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, which YAML reads as a text)."
             )
+
+
+def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: Mapping[Job, str]) -> Path:
+    """Write the results of all rows into ``path`` (JSON).
+
+    A row has its fields, and by seed "values" (test accuracy in percent by "metric role band"), "validation",
+    "seconds", "failed" (reasons) or "stale": a stage behind it is complete, but not for today's settings.
+    """
+    stale = {seed: stale_tasks(plan, seed) for seed in seeds}
+    rows = {row.key: _record(plan, row, seeds, failures, stale) for row in plan.grid.rows.values()}
+    facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.settings), "versions": versions()}
+    write_json(path, facts | {"rows": rows})
+    return path
+
+
+def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
+    """Complete stages of a seed that the profile's settings would refuse, with the differences in words."""
+    run, there, stale = plan.run(seed), {"features", "text"}, {}
+    for key in plan.grid.needed_for(plan.grid.rows):
+        stage, variant = key.split("/")
+        # A stage is only asked for where nothing has to be built for it.
+        if variant in run.variants(stage) and there.issuperset(plan.grid.tasks[key].inputs.values()):
+            there.add(key)
+            try:
+                with contextlib.redirect_stdout(io.StringIO()), _nothing_replaced():
+                    plan.build(seed, key)
+            except WorkbenchError as error:
+                stale[key] = str(error)
+    return stale
+
+
+@contextlib.contextmanager
+def _nothing_replaced():
+    """With the order to replace, what is loaded to compare would be built anew."""
+    order = os.environ.pop(REPLACE_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if order is not None:
+            os.environ[REPLACE_VARIABLE] = order
+
+
+def _record(
+    plan: TablePlan, row: Row, seeds: Sequence[int], failures: Mapping[Job, str], stale: Mapping[int, dict]
+) -> dict[str, Any]:
+    record: dict[str, Any] = {name: value for name, value in dataclasses.asdict(row).items() if name != "key"}
+    record |= {"values": {}, "validation": {}, "seconds": {}, "failed": {}, "stale": {}}
+    behind = list(plan.grid.needed_for([row.key]))
+    for seed in seeds:
+        run, reasons = plan.run(seed), [stale[seed][key] for key in behind if key in stale[seed]]
+        if reasons:
+            record["stale"][str(seed)] = reasons[0]
+        elif row.key in run.variants("evaluation"):
+            _add_values(record, run, row.key, str(seed))
+        elif (seed, f"evaluation/{row.key}") in failures:
+            record["failed"][str(seed)] = failures[seed, f"evaluation/{row.key}"]
+    return record
+
+
+def _add_values(record: dict[str, Any], run: Run, key: str, seed: str) -> None:
+    summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
+    record["values"][seed] = {
+        f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
+        for row in summary.itertuples()
+    }
+    metrics = run.find("recogniser", key).metrics
+    record["validation"][seed] = {
+        name.removeprefix("validation_"): value
+        for name, value in metrics.items()
+        if name.startswith("validation_") and not name.startswith("validation_before_")
+    }
+    record["seconds"][seed] = metrics.get("seconds")

@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.tables.grid import STARTS, Grid, GridBuilder
 
-RIVALS = {
+BASELINES = {
     "copy_noise": "copied rows + noise",
     "class_gaussian": "class Gaussians",
     "smote": "SMOTE",
@@ -25,7 +25,7 @@ def paper_grid(settings: Mapping[str, Any]) -> Grid:
         _reltransformer_paper_rows(builder)
     if "lsvru" in architectures:
         _rows_without_generation(builder, "lsvru")
-        _rival_rows(builder, "lsvru_ce")
+        _baseline_rows(builder, "lsvru_ce")
         _kept_head_rows(builder, "lsvru_ce", settings["start"])
         _combined_rows(builder, "lsvru", settings)
     return builder.grid
@@ -73,9 +73,9 @@ def _rows_without_generation(builder: GridBuilder, architecture: str) -> None:
         builder.rebalanced(linear, method, f"CE, linear classifier, {title}", "decoupling")
 
 
-def _rival_rows(builder: GridBuilder, base: str) -> None:
-    for rival, title in RIVALS.items():
-        builder.finetuned(base, rival, f"CE + {title}", "generator")
+def _baseline_rows(builder: GridBuilder, base: str) -> None:
+    for baseline, title in BASELINES.items():
+        builder.finetuned(base, baseline, f"CE + {title}", "generator")
 
 
 def _kept_head_rows(builder: GridBuilder, base: str, start: str) -> None:
@@ -115,15 +115,15 @@ def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[st
 
 def _after(builder: GridBuilder, base: str, generated: str, real: float, chosen: Mapping[str, Any]) -> None:
     """``base`` fine-tuned on generated rows and a share of real ones; with real rows alone it is a control."""
-    named = RIVALS.get(generated) or f"DiffAugment ({STARTS[generated]} start)"
+    named = BASELINES.get(generated) or f"DiffAugment ({STARTS[generated]} start)"
     of_real, suffix = {0.5: ("", "mixed"), 0.8: (", 80% real rows", "mixed80"), 1.0: ("", "replay100")}[real]
     named = "real rows alone once more" if real == 1.0 else f"{named}{of_real}"
-    group = builder.grid.systems[base].group if real == 1.0 else "combined"
+    group = builder.grid.rows[base].group if real == 1.0 else "combined"
     curve = f"real rows after {base}" if generated == "so" else None
     builder.finetuned(base, generated, f"{_short_title(builder, base)}, then {named}", group, suffix=suffix,
                       curve=curve, **chosen | {"real_replay": real})  # fmt: skip
 
 
-def _short_title(builder: GridBuilder, system: str) -> str:
+def _short_title(builder: GridBuilder, row: str) -> str:
     """The title without the recogniser's name."""
-    return builder.grid.systems[system].title.split(", ", 1)[1]
+    return builder.grid.rows[row].title.split(", ", 1)[1]

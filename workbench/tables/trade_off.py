@@ -20,25 +20,25 @@ _HINTS = {
 
 
 def trade_table(results: TableResults, metric: str) -> pd.DataFrame:
-    """Paired changes of every system against its baseline on many and on few classes, percentage points.
+    """Paired changes of every row against the one that it changes, on many and on few classes, percentage points.
 
     Columns: title, against, architecture, group, curve (None or a name), role (combined or relation), many,
-    many_half_width, few, few_half_width (95 % t-intervals over seeds, missing for one seed), pairs (seeds). Systems
-    without baseline, or with no seed in common with it, are left out.
+    many_half_width, few, few_half_width (95 % t-intervals over seeds, missing for one seed), pairs (seeds). Rows
+    that change no other, or have no seed in common with it, are left out.
     """
     rows = [
-        {"title": system.title, "against": results.systems[system.baseline].title, "role": role,
-         "architecture": system.architecture, "group": system.group, "curve": system.curve, **changes}
-        for system in results.systems.values()
+        {"title": row.title, "against": results.rows[row.compared_with].title, "role": role,
+         "architecture": row.architecture, "group": row.group, "curve": row.curve, **changes}
+        for row in results.rows.values()
         for role in ROLES
-        if system.baseline and (changes := _changes(results, system.key, system.baseline, f"{metric} {role}"))
+        if (changes := _changes(results, row.key, row.compared_with, f"{metric} {role}"))
     ]  # fmt: skip
     columns = ["title", "against", "role", "architecture", "group", "curve", "many", "many_half_width", "few"]
     return pd.DataFrame(rows, columns=[*columns, "few_half_width", "pairs"])
 
 
-def _changes(results: TableResults, key: str, baseline: str, name: str) -> dict[str, Any] | None:
-    found = {band: results.difference(key, baseline, f"{name} {band}") for band in ("many", "few")}
+def _changes(results: TableResults, later: str, earlier: str | None, name: str) -> dict[str, Any] | None:
+    found = {band: results.difference(later, earlier, f"{name} {band}") for band in ("many", "few")}
     if None in found.values():
         return None
     changes = {band: difference["mean"] for band, difference in found.items()}
@@ -47,37 +47,37 @@ def _changes(results: TableResults, key: str, baseline: str, name: str) -> dict[
 
 
 def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
-    """Change on many (x) against change on few (y), a point a system with its intervals, curves joined.
+    """Change on many (x) against change on few (y), a point a row with its intervals, curves joined.
 
     ``table`` is what `trade_table` made; colour tells the family of methods, the symbol the recogniser; the
-    legend counts the systems of each.
+    legend counts the rows of each.
     """
     use_workbench_style()
     titles = [f"{role.capitalize()}, points" for role in ROLES]
-    picture = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.09)
+    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.09)
     architectures = list(dict.fromkeys(table["architecture"]))
     symbols = {name: _SYMBOLS[place % len(_SYMBOLS)] for place, name in enumerate(architectures)}
     legend: set[str] = set()
     numbers = {name: table.groupby([name, "role"]).size().groupby(name).max() for name in ("group", "architecture")}
     for column, role in enumerate(ROLES, start=1):
         here = table[table["role"] == role]
-        _add_curves(picture, here, column)
+        _add_curves(figure, here, column)
         for (group, architecture), points in here.groupby(["group", "architecture"], sort=False):
             trace = _points(points, group, symbols[architecture])
             trace.update(name=f"{plain_text(group)} ({numbers['group'][group]})", showlegend=group not in legend)
-            picture.add_trace(trace, row=1, col=column)
+            figure.add_trace(trace, row=1, col=column)
             legend.add(group)
-        picture.update_xaxes(range=_range(here, "many"), row=1, col=column)
-        picture.update_yaxes(range=_range(here, "few"), row=1, col=column)
-        _add_ground(picture, column)
-    _add_symbols_to_legend(picture, symbols, numbers["architecture"])
+        figure.update_xaxes(range=_range(here, "many"), row=1, col=column)
+        figure.update_yaxes(range=_range(here, "few"), row=1, col=column)
+        _add_ground(figure, column)
+    _add_symbols_to_legend(figure, symbols, numbers["architecture"])
     if table.empty:
-        picture.add_annotation(text="No system stands beside its baseline yet.", x=0.5, y=0.5, xref="paper",
+        figure.add_annotation(text="No row stands beside its baseline yet.", x=0.5, y=0.5, xref="paper",
                                yref="paper", showarrow=False, font_size=16)  # fmt: skip
-    picture.update_xaxes(title="change on many")
-    picture.update_yaxes(title="change on few", row=1, col=1)
-    return picture.update_layout(
-        title=f"Change on few and on many against each system's baseline, {metric} match",
+    figure.update_xaxes(title="change on many")
+    figure.update_yaxes(title="change on few", row=1, col=1)
+    return figure.update_layout(
+        title=f"Change on few and on many against each row's baseline, {metric} match",
         height=560, margin_t=140, legend_y=1.08,
     )  # fmt: skip
 
@@ -104,37 +104,37 @@ def _range(points: pd.DataFrame, band: str) -> list[float]:
 
 def _hover(point: Any) -> str:
     seeds = "one seed, no interval" if point.pairs == 1 else f"{point.pairs} seeds"
-    many, few = _told(point.many, point.many_half_width), _told(point.few, point.few_half_width)
+    many, few = _formatted(point.many, point.many_half_width), _formatted(point.few, point.few_half_width)
     return f"{plain_text(point.title)}<br>against {plain_text(point.against)}<br>many {many}, few {few}<br>{seeds}"
 
 
-def _told(change: float, half_width: float) -> str:
+def _formatted(change: float, half_width: float) -> str:
     return f"{change:+.2f}" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
 
 
-def _add_curves(picture: go.Figure, here: pd.DataFrame, column: int) -> None:
-    """A dotted line through the systems of each named curve, in the order of the results."""
+def _add_curves(figure: go.Figure, here: pd.DataFrame, column: int) -> None:
+    """A dotted line through the rows of each named curve, in the order of the results."""
     for (curve, _), points in here.dropna(subset="curve").groupby(["curve", "architecture"], sort=False):
         colour = GROUP_COLOURS[points["group"].iloc[0]]
-        picture.add_scatter(
+        figure.add_scatter(
             x=points["many"], y=points["few"], mode="lines", name=plain_text(curve), showlegend=False, hoverinfo="skip",
             line={"color": colour, "width": 1.5, "dash": "dot"}, row=1, col=column,
         )  # fmt: skip
 
 
-def _add_symbols_to_legend(picture: go.Figure, symbols: dict[str, str], numbers: pd.Series) -> None:
+def _add_symbols_to_legend(figure: go.Figure, symbols: dict[str, str], numbers: pd.Series) -> None:
     for architecture, symbol in symbols.items():
         marker = {"color": GUIDE_COLOUR, "symbol": symbol, "size": 10}
         name = f"{plain_text(architecture)} ({numbers[architecture]})"
-        picture.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
 
 
-def _add_ground(picture: go.Figure, column: int) -> None:
+def _add_ground(figure: go.Figure, column: int) -> None:
     """The lines of no change, and in each corner what it means."""
-    picture.add_hline(y=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
-    picture.add_vline(x=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
+    figure.add_hline(y=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
+    figure.add_vline(x=0, line={"color": GUIDE_COLOUR, "width": 1}, row=1, col=column)
     for (x, y, x_anchor, y_anchor), words in _HINTS.items():
-        picture.add_annotation(
+        figure.add_annotation(
             text=words, x=x, y=y, xanchor=x_anchor, yanchor=y_anchor, xref="x domain", yref="y domain",
             showarrow=False, font={"size": SMALL_FONT_PX, "color": GUIDE_COLOUR}, row=1, col=column,
         )  # fmt: skip
