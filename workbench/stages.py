@@ -2,12 +2,14 @@
 
 import functools
 import os
+import platform
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import workbench
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
@@ -97,6 +99,17 @@ class Run:
     def folder(self) -> Path:
         """The folder of all its stages."""
         return runs_folder(self.root) / self.name
+
+    def opening_line(self) -> str:
+        """Versions, device, run folder and data in one line."""
+        import torch
+
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+        data = f", data {self.data!r}" if self.data else ""
+        return (
+            f"workbench {workbench.__version__}, Python {platform.python_version()}, torch {torch.__version__} "
+            f"on {device}; run {self.name!r} in {self.folder.relative_to(self.root)}{data}"
+        )
 
     @property
     def features(self) -> Stage:

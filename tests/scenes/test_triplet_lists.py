@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.triplet_lists import read_triplet_list, write_triplet_list
+from workbench.scenes.triplet_lists import named_lists, read_triplet_list, write_triplet_list
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = (
@@ -73,3 +73,17 @@ def test_unreadable_files_and_unknown_ids(tmp_path):
     with pytest.raises(WorkbenchError, match="relation class 7, expected 0 to 2"):
         write_triplet_list(tmp_path / "new.csv", [[0, 7, 0]], VOCABULARY)
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_lists_are_found_by_name_or_path_and_only_where_named(tmp_path):
+    saved = tmp_path / "data" / "lists" / "odd.csv"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("subject,relation,object\n")
+    (tmp_path / "mine.csv").write_text("subject,relation,object\n")
+    assert named_lists(tmp_path) == {}
+    assert named_lists(tmp_path, exclude="odd", include="mine.csv") == {
+        "exclude": saved,
+        "include": tmp_path / "mine.csv",
+    }
+    with pytest.raises(WorkbenchError, match=r"exclude='even'.*saved lists: odd"):
+        named_lists(tmp_path, exclude="even")

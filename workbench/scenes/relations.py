@@ -52,6 +52,12 @@ class RelationTables:
             )
         return cls(folder, **read_tables(folder, rows_in(manifest)))
 
+    @classmethod
+    def open_all(cls, folder: Path) -> "dict[str, RelationTables]":
+        """The tables of each split that a features folder has, train first; the features are not opened."""
+        splits = (split for split in ("train", "val", "test") if (Path(folder) / split).is_dir())
+        return {split: cls.open(Path(folder) / split) for split in splits}
+
     def __len__(self) -> int:
         return len(self.relations)
 

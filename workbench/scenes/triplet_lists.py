@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.paths import lists_folder
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 MOST_TOLD = 10
@@ -29,6 +30,28 @@ def write_triplet_list(path: Path, triplets: pd.DataFrame | np.ndarray, vocabula
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
+    """The lists that a notebook's parameters name, for the stage ``triplets``; an empty name gives no entry.
+
+    A list is a name under ``data/lists`` of the project ``root`` (what the TripletBrowser saves) or the path of a CSV
+    file, which starts at ``root``.
+    """
+    named = {"include": include, "exclude": exclude}
+    return {parameter: _list_path(root, parameter, name) for parameter, name in named.items() if name}
+
+
+def _list_path(root: Path, parameter: str, name: str) -> Path:
+    folder = lists_folder(root)
+    path = root / Path(name).expanduser() if name.endswith(".csv") else folder / f"{name}.csv"
+    if not path.is_file():
+        have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
+        raise WorkbenchError(
+            f"parameter {parameter}={name!r}: there is no list {path} (saved lists: {have}). "
+            "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
+        )
+    return path
 
 
 def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a notebook does first, and the import that makes features complete."""
+"""The import that makes features complete."""
 
 import json
 
@@ -8,7 +8,6 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.runs.imports import import_with_text
-from workbench.runs.opening import chosen_lists, opening_line
 from workbench.stages import Run, import_stage
 
 
@@ -53,19 +52,3 @@ def test_imported_features_without_any_text_import_all_the_same(project):
 def test_what_is_missing_is_named_with_its_command(project):
     with pytest.raises(WorkbenchError, match="workbench features import"):
         _ = Run.open("r", data="absent", root=project).features
-
-
-def test_opening_line_names_run_and_versions(project):
-    assert "run 'r'" in opening_line(Run.open("r", root=project))
-
-
-def test_lists_are_found_by_name_or_path_and_only_where_named(project):
-    run = Run.open("r", root=project)
-    saved = project / "data" / "lists" / "odd.csv"
-    saved.parent.mkdir(parents=True)
-    saved.write_text("subject,relation,object\n")
-    (project / "mine.csv").write_text("subject,relation,object\n")
-    assert chosen_lists(run) == {}
-    assert chosen_lists(run, exclude="odd", include="mine.csv") == {"exclude": saved, "include": project / "mine.csv"}
-    with pytest.raises(WorkbenchError, match=r"exclude='even'.*saved lists: odd"):
-        chosen_lists(run, exclude="even")
