@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
@@ -23,7 +23,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
     ``description`` names the work in words; ``total`` is needed where ``items`` has no length.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if headless():
         yield from _lines(items, description, total)

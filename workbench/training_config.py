@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -72,13 +72,13 @@ class TrainingConfig:
     def new_optimiser(self, objective: nn.Module) -> torch.optim.Optimizer:
         """An optimiser of the objective's ``parameter_groups()``, or with weight decay on matrices alone."""
         if hasattr(objective, "parameter_groups"):
-            groups = [{"multiple": 1.0, **group} for group in objective.parameter_groups()]
+            groups = [{"multiple": 1.0, **group} for group in cast(Any, objective).parameter_groups()]
         else:
             groups = self._default_groups(objective)
         groups = [{"weight_decay": self.weight_decay, **group} for group in groups if group["params"]]
         if self.optimiser == "sgd":
             return torch.optim.SGD(groups, lr=self.learning_rate, momentum=SGD_MOMENTUM)
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=tuple(self.betas), fused=True)
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=True)
 
     @staticmethod
     def _default_groups(objective: nn.Module) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ class TrainingState:
     ):
         self.path, self.network, self.average = Path(folder) / STATE, network, average
         self.optimiser, self.config = optimiser, config
-        self.step, self.seconds, self.log = 0, 0.0, []
+        self.step, self.seconds = 0, 0.0
+        self.log: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.sums: dict[str, Tensor] = {}
@@ -65,7 +66,8 @@ class TrainingState:
         """Move the averaged weights towards those after ``step``; buffers are copied."""
         if self.average is None:
             return
-        averages, weights = list(self.average.parameters()), list(self.network.parameters())
+        averages: list[Tensor] = list(self.average.parameters())
+        weights: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, weights, 1.0 - self.config.ema_decay_at(step))
         for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mean.copy_(value)
