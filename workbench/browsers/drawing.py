@@ -60,7 +60,7 @@ class Thumbnails:
             self.absent = self.absent or file_name or "an image without a name"
             return None
         shares = None
-        if crop_xyxy is not None:
+        if crop_xyxy is not None and size is not None:
             width, height = size
             x1, y1, x2, y2 = (float(value) for value in crop_xyxy)
             shares = (x1 / width, y1 / height, (x2 + 1) / width, (y2 + 1) / height)

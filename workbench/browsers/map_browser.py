@@ -14,7 +14,7 @@ from workbench.browsers.drawing import Thumbnails
 from workbench.browsers.map_figure import BY_CLASS, BY_RIGHT, Group, MapCanvas, colour_choices, groups, map_figure
 from workbench.browsers.map_page import MapState, PointPage
 from workbench.browsers.map_points import MapPoints, inside_lasso, lasso_corners
-from workbench.browsers.panel import Panel, Shown, error_html
+from workbench.browsers.panel import Page, Panel, Shown, error_html
 from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.progress import headless
@@ -78,7 +78,7 @@ class FeatureMap(Shown):
 
     def handle(self, event: str, value: str | None) -> None:
         """Carry out one act of the user in the panels."""
-        acts = {
+        acts: dict[str, Callable[[], dict[str, Any]]] = {
             "colour": lambda: {"colour_by": value},
             "source": lambda: {"sources": tuple({*self.state.sources} ^ {value})},
             "opacity": lambda: {"opacity": value},
@@ -173,11 +173,8 @@ class FeatureMap(Shown):
 
     @cached_property
     def _right(self) -> dict[str, np.ndarray]:
-        right = self._ask_right(self.points.table)
-        shapes = {role: np.shape(right.get(role)) for role in ROLES}
-        if any(shape != (len(self.points),) for shape in shapes.values()):
-            raise WorkbenchError(f"right or wrong has shapes {shapes}; expected ({len(self.points)},) for each role.")
-        return right
+        assert self._ask_right is not None  # else these colours are not among the choices
+        return self._ask_right(self.points.table)
 
     def _lassoed(self, corners: str | None) -> np.ndarray:
         """Numbers of the points that are shown and lie in the lasso."""
@@ -207,7 +204,7 @@ class FeatureMap(Shown):
         self.shown_again()
 
 
-class _Part:
+class _Part(Page):
     """Some of the map's regions as the page of one panel."""
 
     def __init__(self, browser: FeatureMap, name: str, regions: tuple[str, ...]):

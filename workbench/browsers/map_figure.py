@@ -100,7 +100,7 @@ def _masks(points: MapPoints, colour_by: str, classes: tuple[int, ...], right: d
     if colour_by in BY_BAND:
         bands = points.bands[BY_BAND[colour_by]]
         return [(band, BAND_COLOURS[band], bands == code) for code, band in enumerate(BANDS)]
-    if colour_by in BY_RIGHT:
+    if colour_by in BY_RIGHT and right is not None:
         own = right[BY_RIGHT[colour_by]]
         return [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
     if colour_by in BY_CLASS:

@@ -235,7 +235,7 @@ class PointPage:
         if not made:
             return facts
         real = points.row[~points.generated]
-        rows, distances = nearest_real_rows(self.store, real, self.generated.union([row])[0])
+        rows, distances = nearest_real_rows(self.store, real, self.generated.union(np.array([row]))[0])
         near = [
             self._relation(int(own), crop=True) | {"distance": float(distance)}
             for own, distance in zip(rows, distances, strict=True)

@@ -94,7 +94,7 @@ class Panel(anywidget.AnyWidget):
         self.send({"kind": "images", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
 
 
-class Shown:
+class Shown(Page):
     """How a browser, which is a page, appears in a notebook: live in JupyterLab, as its static twin in a headless run.
 
     The twin travels with the live widget too: a page made of the saved notebook shows it.

@@ -123,9 +123,10 @@ def confusion_html(split: PredictedSplit, pair: PredictionPair, state: Predictio
         return render(_TEMPLATE, **values, lines=None)
     shown = _pair_confusion(split, pair, state, paging.of(classes))
     names = split.vocabulary.names(state.class_role)
+    takers = None if focus is None or focus not in classes else _takers(split, pair, state, focus)
     return render(
         _TEMPLATE, **values, lines=_lines(split, state, shown), columns=[names[own] for own in shown.columns],
-        paging=paging.values(), takers=_takers(split, pair, state, focus) if focus in classes else None,
+        paging=paging.values(), takers=takers,
     )  # fmt: skip
 
 

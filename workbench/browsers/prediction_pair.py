@@ -219,10 +219,11 @@ class PredictionState:
         new = replace(self.in_role(changes.get("role", self.role)), **changes)._with_ids(vocabulary)
         if new.cell is not None and new.true_class not in (None, new.cell[0]) and "cell" not in changes:
             new = replace(new, cell=None)
-        back = set() if changes.keys() <= {*_PAGES, "compact"} else set(_PAGES) - changes.keys()
+        back: set[str] = set() if changes.keys() <= {*_PAGES, "compact"} else set(_PAGES) - changes.keys()
         if changes.keys() <= {"cell", "what", "sort"}:  # none of them changes the confusions
             back -= {"confusion_page"}
-        return replace(new, **dict.fromkeys(back, 1))
+        first: dict[str, Any] = dict.fromkeys(back, 1)
+        return replace(new, **first)
 
     def _with_ids(self, vocabulary: Vocabulary) -> "PredictionState":
         for band in self.bands:
@@ -232,14 +233,10 @@ class PredictionState:
                 raise WorkbenchError(f"{name} {getattr(self, name)!r} is not known; expected {kind.__name__}.")
         if self.cell is not None and len(self.cell) != 2:
             raise WorkbenchError(f"cell {self.cell!r} is not known; expected a true class and what it was taken for.")
-        ids = [class_id(vocabulary, self.class_role, value) for value in self.cell or ()]
-        given = self.true_class is not None
-        return replace(
-            self,
-            bands=tuple(band for band in BANDS if band in self.bands),
-            true_class=class_id(vocabulary, self.class_role, self.true_class) if given else None,
-            cell=(ids[0], ids[1]) if ids else None,
-        )
+        cell = [class_id(vocabulary, self.class_role, value) for value in self.cell or ()]
+        chosen = None if self.true_class is None else class_id(vocabulary, self.class_role, self.true_class)
+        bands = tuple(band for band in BANDS if band in self.bands)
+        return replace(self, bands=bands, true_class=chosen, cell=(cell[0], cell[1]) if cell else None)
 
 
 def matching(pair: PredictionPair, state: PredictionState, *, without: tuple[str, ...] = ()) -> np.ndarray:

@@ -1,6 +1,6 @@
 """TripletBrowser: all triplets of training and augmentation, searched, filtered, looked at, and picked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,23 +125,26 @@ class TripletBrowser(Shown):
 
     def handle(self, event: str, value: str | None) -> None:
         """Carry out one act of the user."""
-        self._said = ""
-        acts = {"band": self._toggle_band, "bar": self._toggle_bar, "page": self._turn, "tick": self._tick,
-                "tick_page": self._tick_page, "tick_all": self._tick_all, "untick": self._untick,
-                "examples": self._turn_examples, "list_name": self._name_list, "save": self._save}  # fmt: skip
+        self._said, value, state = "", value or "", self._state
+        changes: dict[str, Callable[[], dict[str, Any]]] = {
+            "band": lambda: {"bands": self._toggled_bands(*value.split(":", 1))},
+            "bar": lambda: {"bar": None if value == "" or int(value) == state.bar else int(value)},
+            "page": lambda: {"page": self._paging.turned(value)},
+            "examples": lambda: {"examples_page": self._examples_paging.turned(value)},
+            "open": lambda: {"opened": self._place(value) if value else None},
+            "reset": lambda: {name: getattr(TripletState(), name) for name in _FILTERS},
+            **{name: lambda: {event: value} for name in ("search", "origin", "sort", "chart")},
+            **{name: lambda: {event: not getattr(state, event)} for name in ("only_selected", "crop")},
+            **{f"class_{role}": lambda: {"classes": self._chosen_class(event, value)} for role in ROLES},
+        }
+        acts: dict[str, Callable[[str], None]] = {
+            "tick": self._tick, "tick_page": self._tick_page, "tick_all": self._tick_all, "untick": self._untick,
+            "list_name": self._name_list, "save": self._save,
+        }  # fmt: skip
         if event in acts:
             acts[event](value)
-        elif event in ("search", "origin", "sort", "chart"):
-            self._change(**{event: value})
-        elif event.startswith("class_"):
-            role = event.removeprefix("class_")
-            self._change(classes={**self._state.classes, role: int(value) if value else None})
-        elif event == "open":
-            self._change(opened=None if value in ("", None) else self._place(value))
-        elif event in ("only_selected", "crop"):
-            self._change(**{event: not getattr(self._state, event)})
-        elif event == "reset":
-            self._change(**{name: getattr(TripletState(), name) for name in _FILTERS})
+        elif event in changes:
+            self._change(**changes[event]())
         else:
             raise WorkbenchError(f"event {event!r} is not known to the TripletBrowser.")
 
@@ -150,26 +153,17 @@ class TripletBrowser(Shown):
         bars = len(self._page.bars(chart)) if chart in ROLES else 0
         self._state = self._state.changed(self.index.vocabulary, bars, **changes)
 
-    def _place(self, value: str | None) -> int:
+    def _place(self, value: str) -> int:
         place = int(value)
         if not 0 <= place < len(self.index):
             raise WorkbenchError(f"there is no triplet {place}; expected 0 to {len(self.index) - 1}.")
         return place
 
-    def _toggle_band(self, value: str) -> None:
-        role, _, band = value.partition(":")
-        chosen = set(self._state.bands.get(role, ())) ^ {band}
-        self._change(bands={**self._state.bands, role: chosen})
+    def _toggled_bands(self, role: str, band: str = "") -> dict[str, Any]:
+        return {**self._state.bands, role: set(self._state.bands.get(role, ())) ^ {band}}
 
-    def _toggle_bar(self, value: str) -> None:
-        self._change(bar=None if value == "" or int(value) == self._state.bar else int(value))
-
-    def _turn(self, value: str) -> None:
-        self._change(page=self._paging.turned(value))
-
-    def _turn_examples(self, value: str) -> None:
-        paging = self._page.examples_paging(self._state.opened, self._state.examples_page)
-        self._change(examples_page=paging.turned(value))
+    def _chosen_class(self, event: str, value: str) -> dict[str, Any]:
+        return {**self._state.classes, event.removeprefix("class_"): int(value) if value else None}
 
     def _tick(self, value: str) -> None:
         place = self._place(value)
@@ -178,10 +172,10 @@ class TripletBrowser(Shown):
         else:
             self._ticked[place] = None
 
-    def _tick_page(self, _: str | None) -> None:
+    def _tick_page(self, _: str) -> None:
         self._ticked |= dict.fromkeys(self._paging.of(self._matches.places).tolist())
 
-    def _tick_all(self, _: str | None) -> None:
+    def _tick_all(self, _: str) -> None:
         if self._matches.triplets > MOST_SELECTED_AT_ONCE:
             raise WorkbenchError(
                 f"{self._matches.triplets:,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once. "
@@ -189,7 +183,7 @@ class TripletBrowser(Shown):
             )
         self._ticked |= dict.fromkeys(self._matches.places.tolist())
 
-    def _untick(self, _: str | None) -> None:
+    def _untick(self, _: str) -> None:
         self._ticked.clear()
         if self._state.only_selected:
             self._change(only_selected=False)
@@ -197,7 +191,7 @@ class TripletBrowser(Shown):
     def _name_list(self, value: str) -> None:
         self._list_name = value.strip()
 
-    def _save(self, _: str | None) -> None:
+    def _save(self, _: str) -> None:
         path = self.save_selection(self._list_name)
         self._said = f'{len(self._ticked):,} triplets are in {path}. In notebook 02: exclude = "{self._list_name}"'
 
@@ -215,6 +209,11 @@ class TripletBrowser(Shown):
     def _paging(self) -> Paging:
         return Paging(self._matches.triplets, self._page.page_size, self._state.page)
 
+    @property
+    def _examples_paging(self) -> Paging:
+        assert self._state.opened is not None  # the buttons are those of an open triplet
+        return self._page.examples_paging(self._state.opened, self._state.examples_page)
+
     def _answers(self) -> tuple[Matches, dict[str, dict[str, int]]]:
         """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
         ticked = tuple(self._ticked) if self._state.only_selected else ()
@@ -229,7 +228,7 @@ def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
     """The triplets at ``places`` for the next cell: names, ids, bands, counts, similarity, hardness."""
     places = np.asarray(places, dtype=np.int64)
     ids = index.triplets(places)
-    columns: Mapping[str, Any] = {
+    columns: dict[str, Any] = {
         role: np.array(index.vocabulary.names(role), dtype=object)[ids[:, at]] for at, role in enumerate(ROLES)
     }
     columns |= {f"{role}_class": ids[:, at] for at, role in enumerate(ROLES)}

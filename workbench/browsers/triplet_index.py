@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,9 +67,9 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
         "hardness": _entropy(stage, keys, Path(triplets)) if stage and triplets else unknown,
     }
     with atomic_path(Path(folder) / ROWS) as temporary:
-        rows = {f"{name}_rows": group.rows for name, group in groups.items()}
+        arrays: dict[str, Any] = {f"{name}_rows": group.rows for name, group in groups.items()}
         with temporary.open("wb") as file:
-            np.savez(file, **rows, **{f"{name}_first": values for name, values in first.items()})
+            np.savez(file, **arrays | {f"{name}_first": values for name, values in first.items()})
     with atomic_path(Path(folder) / TABLE) as temporary:
         pd.DataFrame({name: table[name] for name in COLUMNS}).to_parquet(temporary, index=False)
     vocabulary.write(folder)

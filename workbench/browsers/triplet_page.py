@@ -104,8 +104,8 @@ class TripletPage:
         options = {}
         for role in ROLES:
             names, counts = self.index.vocabulary.names(role), self.index.counts.labels_of_role(role)
-            by_name = sorted(range(len(names)), key=lambda number, names=names: names[number].casefold())
-            options[role] = [(str(number), f"{names[number]} ({counts[number]:,})") for number in by_name]
+            by_name = sorted(enumerate(names), key=lambda numbered: numbered[1].casefold())
+            options[role] = [(str(number), f"{name} ({counts[number]:,})") for number, name in by_name]
 
         def made(chosen: tuple) -> str:
             classes = dict(zip(ROLES, chosen, strict=True))
@@ -155,6 +155,7 @@ class TripletPage:
 
     def _origin(self, row: int) -> dict[str, Any]:
         """Where an augmented row comes from: the training triplet, the replaced word, its similarity and path."""
+        assert self.sources.augmented is not None  # the index has augmented rows, so its sources have them too
         vocabulary, augmented = self.index.vocabulary, self.sources.augmented.iloc[row]
         source_row, replaced = int(augmented["source_row"]), str(augmented["replaced"])
         source = self.sources.tables.relations.iloc[source_row]
@@ -188,10 +189,10 @@ class TripletPage:
     def _seeds(self, augmented_row: int) -> list[tuple[str, Markup]]:
         """The boxes that the generated feature of an augmented row started from; none where it has none."""
         seeds = self.sources.seeds
-        found = [] if seeds is None else np.flatnonzero(seeds["augmented_row"].to_numpy() == augmented_row)
-        if seeds is None or not len(found):
+        found = None if seeds is None else seeds[seeds["augmented_row"] == augmented_row]
+        if found is None or found.empty:
             return []
-        seed = seeds.iloc[int(found[0])]
+        seed = found.iloc[0]
         scenes = scene_of_boxes(self.sources.tables, int(seed["subject_box"]), int(seed["object_box"]))
         drawings = (scene_svg(scene, self.thumbnails, crop=True, roles=()) for scene in scenes)
         return list(zip(("subject", "object"), drawings, strict=True))

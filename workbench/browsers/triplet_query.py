@@ -108,8 +108,8 @@ class TripletState:
         if "classes" in changes:
             for role in changes["classes"]:
                 require_one_of("role", role, ROLES)
-            given = {role: value for role, value in changes["classes"].items() if value is not None}
-            changes["classes"] = {role: class_id(vocabulary, role, value) for role, value in given.items()}
+            wanted = {role: value for role, value in changes["classes"].items() if value is not None}
+            changes["classes"] = {role: class_id(vocabulary, role, value) for role, value in wanted.items()}
         require_one_of("origin", changes.get("origin", self.origin), ORIGINS)
         require_one_of("sort", changes.get("sort", self.sort), SORTS)
         require_one_of("chart", changes.get("chart", self.chart), ROLES)

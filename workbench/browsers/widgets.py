@@ -1,6 +1,6 @@
 """What all pages are made of: templates that escape all text, pages of a list, and refusals that name what there is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ class Paging:
         """The page that is shown."""
         return min(max(self.wanted, 1), self.pages)
 
-    def of(self, things: Sequence[Any]) -> Sequence[Any]:
-        """What the page shows of ``things``."""
+    def of(self, things: Any) -> Any:
+        """What the page shows of ``things``, a sequence or an array."""
         start = (self.page - 1) * self.size
         return things[start : start + self.size]
 

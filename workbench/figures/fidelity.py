@@ -76,8 +76,8 @@ def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
     """Mean and standard deviation of each dimension, real against generated; both (n, D)."""
     use_workbench_style()
     chart = make_subplots(1, 2, subplot_titles=["mean", "standard deviation"], horizontal_spacing=0.12)
-    for column, statistic in enumerate((np.mean, np.std), start=1):
-        x, y = statistic(real, axis=0), statistic(generated, axis=0)
+    pairs = [(values.mean(axis=0), values.std(axis=0)) for values in (real, generated)]
+    for column, (x, y) in enumerate(zip(*pairs, strict=True), start=1):
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
         chart.add_scattergl(
             x=x, y=y, mode="markers", marker={"size": 4, "color": SOURCE_COLOURS["generated"], "opacity": 0.5},

@@ -106,7 +106,7 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
     order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
     chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order]
     chart = _name_matrix(
-        chosen @ chosen.T, labels, hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
+        chosen @ chosen.T, labels.tolist(), hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
         colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine",
     )  # fmt: skip
     return chart.update_layout(
