@@ -123,6 +123,13 @@ def test_what_is_no_field_is_refused_on_the_command_line(config_project, name, m
         make_plan("toy", parameters={name: "1"})
 
 
+def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project, write_notebook):
+    cell = 'run_name: str = "a"\ndata: str = ""\nimage_folder: str = ""'
+    write_notebook(toy_project / "notebooks" / "00_look.ipynb", [("code", cell, "parameters")])
+    plan = make_plan("toy", only=["01"], parameters={"data": "vrd"})
+    assert (plan.data, plan.image_folder) == ("vrd", "") and len(plan.notebooks) == 1
+
+
 def test_every_notebook_must_take_the_runs_name(toy_project, write_notebook):
     write_notebook(toy_project / "notebooks" / "03_none.ipynb", [("code", "seed: int = 0", "parameters")])
     with pytest.raises(WorkbenchError, match="run_name"):

@@ -13,7 +13,7 @@ from workbench.files import read_json, write_json
 from workbench.folders import REPLACE_VARIABLE, Replace, only_one
 from workbench.identity import available_cores, versions
 from workbench.paths import HOME_VARIABLE, project_root, reports_folder
-from workbench.runs.execution import DEAD_KERNEL, DONE, STOPPED, execute
+from workbench.runs.execution import DEAD_KERNEL, DONE, STOPPED, environment_of, execute
 from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
 from workbench.stages import Run
 from workbench.stopping import Stopped
@@ -54,7 +54,10 @@ def run_profile(
         print(plan_text(plan, folder))
         return folder
     with only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False):
-        record, variables = _opened_record(folder / "run.json", plan), environment(root, replace)
+        variables = environment(root, replace)
+        with environment_of(variables):  # the run keeps what it works on, whichever notebook is run first
+            Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root)
+        record = _opened_record(folder / "run.json", plan)
         try:
             for number, notebook in enumerate(plan.notebooks, start=1):
                 print(f"[{number}/{len(plan.notebooks)}] {notebook.name}", flush=True)

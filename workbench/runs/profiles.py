@@ -45,11 +45,16 @@ class PlannedNotebook:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run before it starts, with every name and value checked."""
+    """A run before it starts, with every name and value checked.
+
+    ``data`` and ``image_folder`` are what the profile's notebooks are given, those left out by ``--only`` too.
+    """
 
     run: str
     profile: str
     notebooks: list[PlannedNotebook]
+    data: str = ""
+    image_folder: str = ""
 
 
 def profile_names(root: Path | None = None) -> list[str]:
@@ -114,7 +119,11 @@ def make_plan(
         for stem in stems
         if stem in chosen
     ]
-    return Plan(name, profile, planned)
+    inputs = {
+        key: next((given[key] for given in overrides.values() if given.get(key)), "")
+        for key in ("data", "image_folder")
+    }
+    return Plan(name, profile, planned, **inputs)
 
 
 def _profile_path(profile: str, root: Path | None) -> Path:
