@@ -18,6 +18,9 @@ from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 from tests.scale.annotations import simulate_annotations
 from tests.scale.features import simulate_features
 from tests.scale.simulation import default_names
+from workbench.files import save_array
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import finish_generated
 from workbench.registry import Registry
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -47,9 +50,20 @@ def data(tmp_path_factory):
     random = np.random.default_rng(0)
     vectors = {kind: random.standard_normal((len(getattr(names, kind)), 12)) for kind in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=names, encoder="random", **vectors)
+    generated = generated_features(folder / "generated", folder / "features")
     scenes = DrawnScenesConfig(train_images=3, val_images=1, test_images=1)
     draw_scenes(folder / "scenes", config=scenes, workers=1)
-    return {"features": folder / "features", "text": folder / "text", "scenes": folder / "scenes"}
+    return {"features": folder / "features", "text": folder / "text", "scenes": folder / "scenes",
+            "generated": generated}  # fmt: skip
+
+
+def generated_features(folder: Path, features: Path) -> Path:
+    """Copies of the first 60 relations of train, as a generator would leave them."""
+    store, rows = FeatureStore.open(features / "train"), np.arange(60)
+    folder.mkdir()
+    save_array(folder / "union_features.npy", store.union(rows, np.float16))
+    finish_generated(folder, store.relations.iloc[rows].reset_index(drop=True), store, "seed")
+    return folder
 
 
 @pytest.fixture

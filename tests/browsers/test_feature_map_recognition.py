@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from workbench.browsers.map_points import right_or_wrong
 from workbench.errors import WorkbenchError
+from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.config import EvaluationConfig, RecogniserConfig
 from workbench.recognition.evaluation import evaluate_recogniser
 from workbench.recognition.prediction import probability_batches
-from workbench.recognition.stored_features import FeatureRows
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.generated_features import GeneratedFeatures
@@ -25,18 +25,19 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_p
     sizes = (
         {"heads": 2, "width": 8, "scene_layers": 1, "scene_hidden": 8, "block_hidden": 8, "memory": 2}
         if architecture == "reltransformer"
-        else None
+        else {}
     )
-    train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", architecture=architecture,
-                     epochs=3, hidden=8, sizes=sizes, batch_size=32, device="cpu")  # fmt: skip
-    evaluate_recogniser(tmp_path / "evaluation", recogniser=tmp_path / "recogniser", features=features, split="train")
+    config = RecogniserConfig(architecture, 8, sizes, epochs=3, batch_size=32)
+    train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", config=config)
+    evaluate_recogniser(tmp_path / "evaluation", recogniser=tmp_path / "recogniser", features=features,
+                        config=EvaluationConfig(split="train"))  # fmt: skip
     evaluated = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet").set_index("row")
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
     right = right_or_wrong(tmp_path / "recogniser", features, generated, points)
-    alone = FeatureRows(GeneratedFeatures.open(generated, FeatureStore.open(features / "train")), "generated")
+    alone = RelationRows(GeneratedFeatures.open(generated, FeatureStore.open(features / "train")), "generated")
     head = load_recogniser(tmp_path / "recogniser").head
-    ((_, scores),) = probability_batches(head, alone, torch.device("cpu"))
+    ((_, scores),) = probability_batches(head, alone)
     for role in ROLES:
         assert right[role][3:].tolist() == evaluated.loc[real, f"{role}_correct"].tolist()
         assert right[role][:3].tolist() == (scores[role].argmax(axis=1) == alone.labels[role])[made].tolist()
@@ -44,8 +45,8 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_p
 
 def test_a_recogniser_of_other_features_is_refused(browsed, tmp_path):
     features = shutil.copytree(browsed / "features", tmp_path / "features")
-    train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", epochs=1, hidden=4,
-                     device="cpu")  # fmt: skip
+    config = RecogniserConfig(epochs=1, hidden=4)
+    train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", config=config)
     Vocabulary(("a",), ("b",)).write(features)
     points = pd.DataFrame({"source": ["real"], "row": [0]})
     with pytest.raises(WorkbenchError, match="names"):

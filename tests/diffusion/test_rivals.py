@@ -13,7 +13,7 @@ from workbench.diffusion.seeds import ClassMean, SubjectObjectSeed, fit_seed_map
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
-from workbench.recognition.stored_features import FeatureRows
+from workbench.regions.feature_rows import FeatureRows
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.generated_features import GeneratedFeatures
 
@@ -53,7 +53,7 @@ def test_the_table_is_the_samplers_and_recognisers_read_the_folder(inputs, tmp_p
     assert json.loads(json.dumps(metrics)) == metrics and metrics["samples"] == len(table) == (samples or 100)
     assert metrics["distinct_triplets"] == len(conditions) and sum(metrics["bands"].values()) == len(table)
     rows, generated = np.array([5, 0, 29]), GeneratedFeatures.open(tmp_path, store)
-    reader = FeatureRows(GeneratedFeatures.open(tmp_path, store), rival)
+    reader = FeatureRows.of_relations(GeneratedFeatures.open(tmp_path, store), rival)
     np.testing.assert_array_equal(reader(rows)[1], generated.union(rows))
     assert np.isfinite(reader(np.arange(len(table)))[1]).all()
 

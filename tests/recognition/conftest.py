@@ -1,6 +1,6 @@
 """A small made-up data set: class centres with noise, a long tail, three splits, text vectors, generated rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,14 @@ import pytest
 
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
+from workbench.recognition.config import TRAINING, RecogniserConfig
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.generated_features import finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
+SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
 
 
 @dataclass
@@ -95,6 +97,6 @@ def trained(small_data, tmp_path_factory):
     from workbench.recognition.training import train_recogniser
 
     folder = tmp_path_factory.mktemp("trained")
-    train_recogniser(folder, features=small_data.features, text=small_data.text, epochs=4, hidden=24,
-                     batch_size=64, learning_rate=3e-3)  # fmt: skip
+    config = RecogniserConfig(epochs=4, **SMALL)
+    train_recogniser(folder, features=small_data.features, text=small_data.text, config=config)
     return folder

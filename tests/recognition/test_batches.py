@@ -1,92 +1,164 @@
-"""Batches of an epoch: order by images, class-balanced draws, and the curriculum."""
+"""What a step shows: every row once an epoch, images together, balanced draws, generated rows with their share of real.
+
+Features are row numbers here, so that a batch tells which rows it holds; from disk they come in windows of few rows.
+"""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from workbench.recognition.batches import BalancedBatches, RealBatches
-from workbench.recognition.mixed_batches import MixedBatches
-from workbench.recognition.scene_features import ImageScenes
+from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
+from workbench.recognition.scenes import ImageScenes, OwnScenes
+from workbench.regions.feature_rows import FeatureRows
 from workbench.scenes.vocabulary import ROLES
 
 
-class Rows:
-    """Rows whose single feature is their number."""
+class Numbered:
+    """Features (n, 1) of relations that are their numbers; of generated ones with a minus."""
 
-    name, order, by_blocks = "made-up", "rows", False
+    dimension, entity_region = 1, "box"
 
-    def __init__(self, n, classes=4, seed=0):
-        import pandas as pd
-
+    def __init__(self, rows, classes=4, seed=0, sign=1):
         draw = np.random.default_rng(seed)
         share = (1 / np.arange(1, classes + 1)) ** 2
-        self.labels = {role: draw.choice(classes, n, p=share / share.sum()) for role in ROLES}
-        self.relations = pd.DataFrame({**self.labels, "image": np.sort(draw.integers(0, max(1, n // 4), n))})
+        labels = {role: draw.choice(classes, rows, p=share / share.sum()) for role in ROLES}
+        self.relations = pd.DataFrame({**labels, "image": np.sort(draw.integers(0, max(1, rows // 4), rows))})
+        self.sign = sign
 
     def __len__(self):
         return len(self.relations)
 
-    def __call__(self, rows):
-        return (np.asarray(rows, dtype=np.float32)[:, None],) * 3
+    def subject(self, rows, dtype=np.float32):
+        return (self.sign * (np.asarray(rows)[:, None] + 1)).astype(dtype)
+
+    union = object = subject
 
 
-def shown(batches, epoch):
-    return np.concatenate([batch.features[0][:, 0] for batch in batches.batches(epoch)]).astype(int)
+def numbered(rows, window=None, **options):
+    """Rows in memory, or read in windows of ``window`` rows."""
+    features = Numbered(rows, **options)
+    found = RelationRows(features, "made-up")
+    if window is not None:
+        found.features = FeatureRows.of_relations(features, "made-up", 0.0, bytes_per_window=6 * window)
+        assert found.features.by_blocks
+    return found
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(1, 4), (37, 8), (64, 64)])
-def test_with_scenes_each_row_comes_once_and_images_stay_together(n, batch_size):
-    rows = Rows(n)
+def shown(batches, steps):
+    parts = [batches(step).features[1][:, 0] for step in steps]
+    batches.close()
+    return np.concatenate(parts).astype(int)
+
+
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("batch_size", [7, 64, 1000])
+def test_an_epoch_shows_every_row_once(window, batch_size):
+    batches = RealBatches(numbered(300, window), batch_size, seed=3)
+    steps = range(2 * batches.steps_per_epoch)
+    found = shown(batches, steps)
+    assert sorted(found[:300]) == sorted(found[300:600]) == list(range(1, 301))
+    assert found[:300].tolist() != found[300:600].tolist()
+    again = RealBatches(numbered(300, window), batch_size, seed=3)
+    assert shown(again, steps[1:]).tolist() == found[batch_size if batch_size < 300 else 300 :].tolist()
+
+
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("batch_size", [8, 64, 400])
+def test_with_scenes_each_row_comes_once_and_images_stay_together(window, batch_size):
+    rows = numbered(300, window)
     batches = RealBatches(rows, batch_size, seed=3, scenes=ImageScenes(rows))
-    order = shown(batches, 1)
-    assert sorted(order.tolist()) == list(range(n)) and len(list(batches.batches(1))) == batches.steps_per_epoch
-    images = rows.relations["image"].to_numpy()[order]
-    assert (images[1:] != images[:-1]).sum() + 1 == len(np.unique(images))
-    assert shown(batches, 1).tolist() == order.tolist()
-    for batch in batches.batches(1):
+    order = []
+    for step in range(batches.steps_per_epoch):
+        batch = batches(step)
         scenes = np.split(batch.scenes.tokens[:, 0], np.cumsum(batch.scenes.lengths)[:-1])
         for row, scene in zip(batch.features[0][:, 0], batch.scenes.of_row, strict=True):
             assert row in scenes[scene]  # each row finds itself among the tokens of its scene
+        order += (batch.features[0][:, 0].astype(int) - 1).tolist()
+    batches.close()
+    images = rows.relations["image"].to_numpy()[order]
+    assert sorted(order) == list(range(300))
+    assert (images[1:] != images[:-1]).sum() + 1 == len(np.unique(images))
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_shares_of_a_step_make_its_batch(parts):
+    real, made = numbered(90), numbered(50, sign=-1)
+    active = {role: np.arange(50) % 3 == number for number, role in enumerate(ROLES)}
+    for batches in (RealBatches(real, 31, 0), BalancedBatches(real, 30, 0, ImageScenes(real)),
+                    MixedBatches(made, real, active, batch_size=20, real_share=0.4, seed=0)):  # fmt: skip
+        whole, shares = batches(4), [batches(4, part, parts) for part in range(parts)]
+        joined = np.concatenate([share.features[2][:, 0] for share in shares])
+        assert sorted(joined) == sorted(whole.features[2][:, 0])
+        for role in ROLES:
+            assert sum(len(share.labels[role]) for share in shares) == len(whole.labels[role])
+            if whole.active is not None:
+                assert sum(share.active[role].sum() for share in shares) == whole.active[role].sum()
+        batches.close()
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_balanced_batches_draw_every_class_of_a_role_alike(classes):
-    rows = Rows(400, classes)
+    rows = numbered(400, classes=classes)
     seen = {role: [] for role in ROLES}
     batches = BalancedBatches(rows, 90, seed=1)
-    for epoch in range(1, 9):
-        for batch in batches.batches(epoch):
-            assert (np.stack([batch.active[role] for role in ROLES]).sum(axis=0) == 1).all()
-            for role in ROLES:
-                seen[role] += batch.labels[role][batch.active[role]].tolist()
+    for step in range(8 * batches.steps_per_epoch):
+        batch = batches(step)
+        assert (np.stack([batch.active[role] for role in ROLES]).sum(axis=0) == 1).all()
+        for role in ROLES:
+            seen[role] += batch.labels[role][batch.active[role]].tolist()
     for role in ROLES:
         share = np.bincount(seen[role], minlength=classes) / len(seen[role])
         assert np.allclose(share, 1 / classes, atol=0.05)
 
 
+@pytest.mark.parametrize("window", [None, 20])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize(("generated", "real"), [(23, 50), (40, 29), (48, 48)])
+def test_an_epoch_shows_every_generated_row_once_and_the_share_of_real_rows(window, share, generated, real):
+    made, stored = numbered(generated, window, sign=-1), numbered(real, window, seed=1)
+    active = {role: np.zeros(generated, dtype=bool) for role in ROLES}
+    batches = MixedBatches(made, stored, active, batch_size=8, real_share=share, seed=0,
+                           scenes=(OwnScenes(made), ImageScenes(stored)))  # fmt: skip
+    found = [batches(step) for step in range(batches.steps_per_epoch)]
+    batches.close()
+    for batch in found:
+        numbers = batch.features[1][:, 0].astype(int)
+        is_real = numbers > 0
+        assert is_real.mean() == share and np.array_equal(batch.generated, ~is_real)
+        assert all(np.array_equal(batch.active[role], is_real) for role in ROLES)
+        assert (batch.scenes.lengths[batch.scenes.of_row[~is_real]] == 1).all()
+        for role in ROLES:
+            for rows, here in ((made, ~is_real), (stored, is_real)):
+                assert np.array_equal(batch.labels[role][here], rows.labels[role][np.abs(numbers[here]) - 1])
+    numbers = np.concatenate([batch.features[1][:, 0] for batch in found]).astype(int)
+    once = numbers[numbers > 0][:real] if share == 1 else -numbers[numbers < 0][:generated]
+    assert sorted(once) == list(range(1, len(once) + 1)) and len(once) == (real if share == 1 else generated)
+
+
+def test_few_generated_rows_make_a_small_batch_with_the_same_share():
+    active = {role: np.ones(5, dtype=bool) for role in ROLES}
+    batches = MixedBatches(numbered(5, sign=-1), numbered(50), active, batch_size=64, real_share=0.5, seed=0)
+    assert batches.steps_per_epoch == 1 and sorted(batches(3).features[0][:5, 0]) == [-5, -4, -3, -2, -1]
+    assert batches(3).generated.tolist() == [True] * 5 + [False] * 5
+
+
 @pytest.mark.parametrize(("epochs", "real_share"), [(2, 0.0), (3, 0.5), (1, 0.25)])
 def test_easy_rows_come_in_the_first_half_and_hard_ones_in_the_second(epochs, real_share):
-    generated, real = Rows(50), Rows(30, seed=1)
-    easy = np.arange(50) < 20
-    batches = MixedBatches(generated, real, {role: np.ones(50, bool) for role in ROLES}, batch_size=8, seed=0,
-                           real_share=real_share, easy=easy, epochs=epochs)  # fmt: skip
-    plain = MixedBatches(generated, real, {role: np.ones(50, bool) for role in ROLES}, batch_size=8, seed=0,
-                         real_share=real_share)  # fmt: skip
-    rows = [batch.features[0][batch.generated, 0].astype(int)
-            for epoch in range(1, epochs + 1) for batch in batches.batches(epoch)]  # fmt: skip
-    half = sum(len(part) for part in rows) / 2
-    positions = np.cumsum([0, *map(len, rows)])[:-1]
-    for part, position in zip(rows, positions, strict=True):
-        assert easy[part].all() if position < half - 8 else (not easy[part].any() or position < half + 8)
-    # The curriculum shows as many rows as fine-tuning without one.
-    assert sum(map(len, rows)) == epochs * sum(batch.generated.sum() for batch in plain.batches(1))
+    made, easy = numbered(50, sign=-1), np.arange(50) < 20
+    active = {role: np.ones(50, bool) for role in ROLES}
+    batches = MixedBatches(made, numbered(30), active, batch_size=8, seed=0, real_share=real_share,
+                           curriculum=(easy, epochs))  # fmt: skip
+    steps = epochs * batches.steps_per_epoch
+    shown_rows = [-batches(step).features[0][batches(step).generated, 0].astype(int) - 1 for step in range(steps)]
+    for step, rows in enumerate(shown_rows):
+        assert easy[rows].all() if step < steps / 2 else not easy[rows].any()
     # In one epoch half of the steps may not suffice for all hard rows.
-    assert epochs == 1 or set(np.concatenate(rows)) == set(range(50))
+    assert epochs == 1 or set(np.concatenate(shown_rows)) == set(range(50))
 
 
 def test_a_curriculum_with_nothing_to_order_is_none():
-    generated, active = Rows(10), {role: np.ones(10, bool) for role in ROLES}
-    options = {"batch_size": 4, "real_share": 0.0, "seed": 0, "epochs": 2}
-    plain = shown(MixedBatches(generated, Rows(5), active, **options), 1)
-    assert (
-        shown(MixedBatches(generated, Rows(5), active, easy=np.ones(10, bool), **options), 1).tolist() == plain.tolist()
-    )
+    active = {role: np.ones(10, bool) for role in ROLES}
+    options = {"batch_size": 4, "real_share": 0.0, "seed": 0}
+    plain = MixedBatches(numbered(10), numbered(5), active, **options)
+    all_easy = MixedBatches(numbered(10), numbered(5), active, curriculum=(np.ones(10, bool), 2), **options)
+    assert shown(plain, range(4)).tolist() == shown(all_easy, range(4)).tolist()

@@ -1,6 +1,5 @@
 """Recogniser files: round trip, strict loading with the full list of faults, what does not fit is refused."""
 
-import errno
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,14 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
-from workbench.recognition.checkpoint import (
-    Recogniser,
-    load_recogniser,
-    read_tensors,
-    save_recogniser,
-    save_tensors,
-)
+from workbench.recognition.checkpoint import Recogniser, load_recogniser, save_recogniser
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -59,13 +53,6 @@ def test_every_fault_of_the_weights_is_listed(path):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 5, 200, -10])
-def test_a_truncated_file_is_named(path, kept_bytes):
-    path.write_bytes(path.read_bytes()[:kept_bytes])
-    with pytest.raises(WorkbenchError, match=r"recogniser\.safetensors: the file is truncated"):
-        load_recogniser(path)
-
-
 def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(WorkbenchError, match="no checkpoint here"):
         load_recogniser(tmp_path)
@@ -82,9 +69,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     ({"objects": ["dog", "cat"]}, "2 names of objects, but the head has 3"),
     ({"relations": ["on", "near", "at"]}, "3 names of relations, but the head has 2"),
     ({"objects": ["dog", "cat", "dog"]}, "entry 2: the name 'dog' again"), ({"relations": "on"}, "not a list"),
-    ({"architecture": "tree"}, "'tree' is not known"), ({"architecture": ["lsvru"]}, "unhashable"),
-    ({"encoder": None}, "encoder is None"), ({"entity_region": "picture"}, "entity_region is 'picture'"),
-    ({"support": "clamped"}, "support is 'clamped'"), ({"history": [3]}, "history is"), ({"loss": 0.5}, "loss is 0.5"),
+    ({"architecture": "tree"}, "'tree' is not known"),
 ])  # fmt: skip
 def test_contradictory_metadata_name_the_file_and_the_remedy(path, changes, message):
     tensors, facts = read_tensors(path)
@@ -111,13 +96,6 @@ def test_sizes_are_compared_before_memory_is_taken(path, hidden):
         load_recogniser(path)
 
 
-@pytest.mark.parametrize("facts", [["a"], "text", 3, None])
-def test_metadata_that_are_no_object_are_named(path, facts):
-    save_tensors(path, {"x": torch.zeros(1)}, facts)
-    with pytest.raises(WorkbenchError, match="expected a JSON object"):
-        load_recogniser(path)
-
-
 @pytest.mark.parametrize(("changes", "message"), [
     ({"dimension": 7}, "dimension 7, but the recogniser reads 6"),
     ({"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
@@ -141,23 +119,7 @@ def test_a_recogniser_of_unions_refuses_boxes(recogniser, tmp_path):
         replace(recogniser, entity_region="union").check_fits(store, VOCABULARY, tmp_path)
 
 
-def test_older_files_and_imported_ones_take_features_of_any_support(recogniser, path, tmp_path):
-    tensors, facts = read_tensors(path)
-    save_tensors(path, tensors, {name: value for name, value in facts.items() if name != "support"})
+def test_imported_ones_take_features_of_any_support(recogniser, tmp_path):
     for support in ("signed", "rectified"):
-        store = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
-        load_recogniser(path).check_fits(store, VOCABULARY, tmp_path)
-        save_recogniser(tmp_path / "known.safetensors", replace(recogniser, support=support))
-        assert load_recogniser(tmp_path / "known.safetensors").support == support
-
-
-def test_a_full_disk_keeps_the_old_file(path, recogniser, monkeypatch):
-    before = path.read_bytes()
-
-    def full(self, content):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(type(path), "write_bytes", full)
-    with pytest.raises(WorkbenchError, match="the disk is full"):
-        save_recogniser(path, recogniser)
-    assert path.read_bytes() == before
+        features = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
+        recogniser.check_fits(features, VOCABULARY, tmp_path)

@@ -6,28 +6,27 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.errors import WorkbenchError
 from workbench.recognition import prediction
+from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.config import EvaluationConfig
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.prediction import probability_batches
-from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore
 
-CPU = torch.device("cpu")
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
 
 
-def most_probable(trained, store):
-    """Class ids (N,) by role."""
+def probabilities(trained, store):
+    """Class probabilities (N, C) by role."""
     head = load_recogniser(trained).head
-    batches = [scores for _, scores in probability_batches(head, FeatureRows(store, "store"), CPU)]
-    return {role: np.concatenate([scores[role] for scores in batches]).argmax(axis=1) for role in ROLES}
+    batches = [scores for _, scores in probability_batches(head, RelationRows(store, "store"))]
+    return {role: np.concatenate([scores[role] for scores in batches]) for role in ROLES}
 
 
 @pytest.fixture
@@ -35,8 +34,8 @@ def evaluated(small_data, trained, tmp_path):
     (tmp_path / "synsets").mkdir()
     (tmp_path / "synsets" / "objects_synsets.csv").write_text(SYNSETS)
     (tmp_path / "synsets" / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
-    metrics = evaluate_recogniser(tmp_path / "result", recogniser=trained, features=small_data.features,
-                                  synset_folder=tmp_path / "synsets")  # fmt: skip
+    config = EvaluationConfig(synset_folder=tmp_path / "synsets")
+    metrics = evaluate_recogniser(tmp_path / "result", recogniser=trained, features=small_data.features, config=config)
     return tmp_path / "result", metrics
 
 
@@ -44,7 +43,7 @@ def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, eva
     folder, metrics = evaluated
     test = FeatureStore.open(small_data.features / "test")
     table = pd.read_parquet(folder / "predictions.parquet")
-    found = most_probable(trained, test)
+    found = {role: scores.argmax(axis=1) for role, scores in probabilities(trained, test).items()}
     assert table["row"].tolist() == list(range(len(test)))
     for role in ROLES:
         assert np.array_equal(table[role], test.relations[role])
@@ -90,17 +89,19 @@ def test_top_five_are_the_five_best(classes):
             ].isna().all()
 
 
-def test_batch_size_does_not_change_predictions(small_data, trained, monkeypatch):
+def test_batch_size_does_not_change_probabilities(small_data, trained, monkeypatch):
     test = FeatureStore.open(small_data.features / "test")
-    whole = most_probable(trained, test)
+    whole = probabilities(trained, test)
     monkeypatch.setattr(prediction, "ROWS_PER_BATCH", 7)
-    assert all(np.array_equal(whole[role], ids) for role, ids in most_probable(trained, test).items())
+    for role, scores in probabilities(trained, test).items():
+        np.testing.assert_allclose(scores, whole[role], rtol=1e-4, atol=1e-6)
 
 
 def test_features_of_another_encoder_are_refused(small_data, trained, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
-    manifest = features / "test" / "features.json"
-    manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
+    for split in ("train", "test"):
+        manifest = features / split / "features.json"
+        manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
     with pytest.raises(WorkbenchError, match=r"test: features of the encoder 'another'"):
-        evaluate_recogniser(tmp_path / "result", recogniser=trained, features=features)
+        evaluate_recogniser(tmp_path, recogniser=trained, features=features, config=EvaluationConfig())

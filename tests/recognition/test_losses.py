@@ -8,15 +8,21 @@ import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.equalization_loss import (
+from workbench.recognition.config import LossConfig
+from workbench.recognition.losses import (
+    LOSSES,
+    class_weights,
     drawn,
     equalization,
     equalization_upstream,
+    focal,
+    focal_upstream,
+    log_priors,
+    role_losses,
     tail_classes,
+    vilhub,
+    with_background,
 )
-from workbench.recognition.focal_loss import focal, focal_upstream
-from workbench.recognition.hubness import vilhub
-from workbench.recognition.losses import LOSSES, class_weights, log_priors, role_losses, with_background
 from workbench.scenes.bands import Counts
 
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
@@ -62,7 +68,7 @@ def test_values_and_gradients_are_upstreams(upstream, loss, name):
     expected, counts = upstream
     logits, labels = logits_of(expected, name)
     ours, gamma = UPSTREAM[loss]
-    losses = role_losses(ours, Counts(counts["objects"], counts["predicates"]), gamma=gamma)
+    losses = role_losses(LossConfig(ours, gamma=gamma), Counts(counts["objects"], counts["predicates"]))
     assert_value_and_gradient(losses[ROLE_OF[name]](logits, labels), logits, expected, f"{loss}_{name}")
 
 
@@ -85,8 +91,8 @@ def test_upstreams_equalization_loss_has_its_numbers_for_its_draws(upstream, nam
 @pytest.mark.parametrize("classes", [2, 9, 40])
 def test_logit_adjustment_moves_the_optimum_by_the_prior(classes):
     counts = np.random.default_rng(classes).integers(0, 500, classes)
-    loss = role_losses("logit_adjusted", Counts(counts, counts), tau=0.7)["subject"]
-    plain = role_losses("ce", Counts(counts, counts))["subject"]
+    loss = role_losses(LossConfig("logit_adjusted", tau=0.7), Counts(counts, counts))["subject"]
+    plain = role_losses(LossConfig(), Counts(counts, counts))["subject"]
     logits, labels = torch.randn(11, classes), torch.randint(0, classes, (11,))
     adjusted = logits - 0.7 * torch.from_numpy(log_priors(counts))
     assert torch.allclose(loss(adjusted, labels), plain(logits, labels), atol=1e-5)
@@ -96,7 +102,8 @@ def test_logit_adjustment_moves_the_optimum_by_the_prior(classes):
 def test_without_tau_logit_adjustment_is_cross_entropy():
     counts = np.array([5, 1, 0])
     logits, labels = torch.randn(6, 4), torch.tensor([1, 2, 3, 1, 1, 2])
-    losses = role_losses("logit_adjusted", Counts(counts, counts), tau=0.0), role_losses("ce", Counts(counts, counts))
+    losses = [role_losses(config, Counts(counts, counts))
+              for config in (LossConfig("logit_adjusted", tau=0.0), LossConfig())]  # fmt: skip
     assert torch.allclose(*(loss["relation"](logits, labels) for loss in losses))
 
 
@@ -118,7 +125,7 @@ def case(n, classes, seed, scale=3.0):
 def test_values_and_gradients_are_finite_at_the_edges(name, n, scale):
     counts = np.array([0, 100_000, 3, 0, 7])
     for gamma in (0.0, 0.25, 2.0):
-        for role, loss in role_losses(name, Counts(counts, counts), tau=1.0, gamma=gamma).items():
+        for role, loss in role_losses(LossConfig(name, gamma=gamma), Counts(counts, counts)).items():
             for labels in (torch.zeros(n).long(), torch.full((n,), 3), torch.arange(n) % 5):
                 logits = case(n, 5 + (role == "relation"), n, scale)[0].requires_grad_()
                 value = loss(logits, labels)
@@ -129,14 +136,14 @@ def test_values_and_gradients_are_finite_at_the_edges(name, n, scale):
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_no_examples_at_all_are_no_error(name):
     logits, labels = case(5, 4, 0)
-    assert role_losses(name, Counts(np.zeros(4), np.zeros(3)))["subject"](logits, labels).isfinite()
+    assert role_losses(LossConfig(name), Counts(np.zeros(4), np.zeros(3)))["subject"](logits, labels).isfinite()
 
 
 @pytest.mark.parametrize("form", [focal, focal_upstream])
 @pytest.mark.parametrize(("n", "classes"), [(1, 3), (13, 40)])
 def test_focal_without_focus_is_cross_entropy_times_alpha(form, n, classes):
     logits, labels = case(n, classes, n, scale=1.0)
-    plain = role_losses("ce", Counts(np.ones(classes), np.ones(2)))["subject"](logits, labels)
+    plain = role_losses(LossConfig(), Counts(np.ones(classes), np.ones(2)))["subject"](logits, labels)
     assert form(logits, labels, gamma=0.0, alpha=0.7).item() == pytest.approx(0.7 * plain.item(), rel=1e-3)
 
 
@@ -187,7 +194,7 @@ def test_draws_belong_to_the_seed_the_role_and_the_batch():
     assert not torch.equal(draws, drawn(3, labels.flip(0), (400, 50)))
     logits, labels = case(64, 30, 5)
     counts = np.r_[np.zeros(20), np.full(10, 99)]
-    values = [role_losses("equalization", Counts(counts, counts), seed=seed)[role](logits, labels).item()
+    values = [role_losses(LossConfig("equalization"), Counts(counts, counts), seed=seed)[role](logits, labels).item()
               for seed, role in ((0, "subject"), (0, "subject"), (0, "object"), (1, "subject"))]  # fmt: skip
     assert values[0] == values[1] and len(set(values)) == 3
 
@@ -208,8 +215,21 @@ def test_vilhub_of_no_rows_is_zero_with_a_gradient():
     assert value.item() == 0.0 and logits.grad is not None
 
 
+def test_a_loss_is_a_name_a_function_or_an_import_path():
+    def own(classes, config):
+        assert len(classes.counts) == len(classes.labels) and config.options["scale"] == 3
+        return lambda logits, labels: config.options["scale"] * logits.new_ones(())
+
+    counts = Counts(np.ones(3), np.ones(2))
+    assert role_losses(LossConfig(own, options={"scale": 3}), counts)["object"](*case(2, 3, 0)).item() == 3.0
+    path = "workbench.recognition.losses:weighted_cross_entropy"
+    logits, labels = case(4, 3, 1)
+    named, imported = (role_losses(LossConfig(name), counts)["object"](logits, labels) for name in ("wce", path))
+    assert named.item() == imported.item()
+
+
 def test_an_unknown_loss_names_the_known_ones():
     with pytest.raises(WorkbenchError, match=r"'focale' is not known.*ce, wce, logit_adjusted, focal"):
-        role_losses("focale", Counts(np.ones(3), np.ones(2)))
+        role_losses(LossConfig("focale"), Counts(np.ones(3), np.ones(2)))
     with pytest.raises(WorkbenchError, match=r"gamma is -1"):
-        role_losses("focal", Counts(np.ones(3), np.ones(2)), gamma=-1)
+        LossConfig("focal", gamma=-1)

@@ -8,8 +8,8 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.recognition.hubness import vilhub
-from workbench.recognition.losses import role_losses
+from workbench.recognition.config import LossConfig
+from workbench.recognition.losses import role_losses, vilhub
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
 from workbench.recognition.relmix import (
     Mixing,
@@ -177,7 +177,7 @@ def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
 
 def test_soft_cross_entropy_of_hard_labels_is_cross_entropy():
     logits, labels = torch.randn(9, 5), torch.arange(9) % 5
-    hard = role_losses("ce", Counts(np.ones(5), np.ones(2)))["subject"](logits, labels)
+    hard = role_losses(LossConfig(), Counts(np.ones(5), np.ones(2)))["subject"](logits, labels)
     assert torch.allclose(soft_cross_entropy(logits, torch.nn.functional.one_hot(labels, 5).float()), hard)
 
 

@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import probabilities
 from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
 from workbench.recognition.scene_encoder import attend, packing_by_scene
-from workbench.recognition.scene_tokens import SceneIndex, Scenes
+from workbench.recognition.scenes import SceneIndex, Scenes
 
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 BLOCKS = {"rtol": 1e-4, "atol": 1e-4}

@@ -5,15 +5,16 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.scene_features import (
+from workbench.recognition.scenes import (
+    MOST_TOKENS,
     ImageScenes,
     OwnScenes,
+    SceneIndex,
     SeedImageScenes,
     generated_scenes,
     joined,
     scenes_of,
 )
-from workbench.recognition.scene_tokens import MOST_TOKENS, SceneIndex
 
 
 class Table:
@@ -104,6 +105,8 @@ def test_two_parts_of_a_batch_keep_their_scenes():
     assert by_scene(both) == [*by_scene(left), [[1, 1001, 2001]], [[2, 1002, 2002]]]
 
 
-def test_unknown_scenes_are_refused():
+def test_unknown_scenes_and_missing_columns_are_refused():
     with pytest.raises(WorkbenchError, match="scenes 'all' is not known"):
-        generated_scenes("all", Table({}), None, Table({}), None)
+        generated_scenes("all", Table({}), Table({}), None)
+    with pytest.raises(WorkbenchError, match="made-up: no column object_box, replaced, subject_box"):
+        generated_scenes("image", Table({"subject": [0]}), Table({"image": [0]}), np.array([0]))

@@ -11,7 +11,7 @@ import torch
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.heads import head_of
+from workbench.recognition.heads import RECOGNISERS
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.reltransformer import RelTransformerConfig
 from workbench.recognition.upstream import import_upstream
@@ -39,7 +39,7 @@ def vectors_of(words=5, objects=3, relations=2, seed=0):
 def head_and_state(architecture, seed=0, **changes):
     config = config_of(architecture, **changes)
     vectors = vectors_of(config.word_dimension, config.n_objects, config.n_relations, seed)
-    head = head_of(config, *map(torch.from_numpy, vectors)).initialise(seed)
+    head = RECOGNISERS[architecture](config, *map(torch.from_numpy, vectors)).initialise(seed)
     return head.eval(), vectors, {name: parameter.detach() for name, parameter in head.named_parameters()}
 
 

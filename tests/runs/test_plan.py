@@ -53,7 +53,7 @@ def test_the_paper_s_networks_and_files():
     ("overrides", "parameters"),
     [
         ({"denoiser": "unet", "unet_channels": "[320, 640, 1280, 1280]", "layout": "pooled"}, 847_296_833),
-        ({"architecture": "reltransformer"}, 78_016_768),
+        ({"recogniser.architecture": "reltransformer"}, 78_016_768),
     ],
 )
 def test_parameters_of_the_notebooks_reach_the_networks(overrides, parameters):

@@ -67,8 +67,9 @@ def test_two_tasks_of_one_name_are_refused():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"colour": 3}, "unknown setting 'colour'"), ({"training": {"epoch": 3}}, "unknown parameter 'epoch'"),
-     ({"training": {"learning_rate": "1e-4"}}, "expected a number"), ({"start": None}, "'start' is missing")],
+    [({"colour": 3}, "unknown setting 'colour'"), ({"training": {"epoch": 3}}, "unknown field 'epoch'"),
+     ({"training": {"training": {"learning_rate": "1e-4"}}}, r"write 1\.0e-4"),
+     ({"start": None}, "'start' is missing")],
 )  # fmt: skip
 def test_a_wrong_setting_is_named(tmp_path, change, message):
     folder = tmp_path / "notebooks" / "params"

@@ -13,9 +13,9 @@ from workbench.errors import WorkbenchError
 from workbench.figures.style import plain_texts
 from workbench.language.captions import captions_of
 from workbench.progress import track
+from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import Recogniser, load_recogniser
 from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
-from workbench.recognition.stored_features import FeatureRows
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import Dtype, Features
 from workbench.regions.generated_features import GeneratedFeatures
@@ -161,7 +161,7 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     """Whether the best class of each role is the label, (N,) bool by role, for the points of a feature map.
 
     A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
-    (`workbench.recognition.scene_features`). WorkbenchError where the recogniser was trained on other features.
+    (`workbench.recognition.scenes`). WorkbenchError where the recogniser was trained on other features.
     """
     store, vocabulary = FeatureStore.open(Path(features) / "train"), Vocabulary.read(features)
     loaded = load_recogniser(recogniser)
@@ -181,10 +181,9 @@ def _hits(loaded: Recogniser, source: FeatureStore | GeneratedFeatures, rows: np
     if loaded.head.reads_scenes and "image" in source.relations:
         images = source.relations["image"].to_numpy()
         read = np.flatnonzero(np.isin(images, images[read]))
-    chosen = FeatureRows(_ChosenRows(source, read), str(source.folder), memory_gigabytes=0.0)
-    device = chosen_device()
+    chosen = RelationRows(_ChosenRows(source, read), str(source.folder), memory_gigabytes=0.0)
     hits = {role: np.zeros(len(read), dtype=bool) for role in ROLES}
-    batches = probability_batches(loaded.head.to(device), chosen, device)
+    batches = probability_batches(loaded.head.to(chosen_device()), chosen)
     for numbers, scores in track(batches, "Recognising the points", total=-(-len(read) // ROWS_PER_BATCH)):
         for role in ROLES:
             hits[role][numbers] = scores[role].argmax(axis=1) == chosen.labels[role][numbers]

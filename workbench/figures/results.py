@@ -47,11 +47,9 @@ class EvaluatedStage(Protocol):
 
 
 def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
-    """What a training's objective is called in tables, for example "CE + VilHub + RelMix"."""
-    if loss not in LOSS_TITLES:
-        raise WorkbenchError(f"loss {loss!r} is not known. Choose one of: {', '.join(LOSS_TITLES)}.")
+    """What a training's objective is called in tables, for example "CE + VilHub + RelMix"; an own loss by its name."""
     mixed = {"none": [], "clean": ["RelMix"]}.get(relmix, [f"RelMix ({relmix})"])
-    return " + ".join([LOSS_TITLES[loss], *(["VilHub"] if vilhub_scale else []), *mixed])
+    return " + ".join([LOSS_TITLES.get(loss, loss), *(["VilHub"] if vilhub_scale else []), *mixed])
 
 
 def summaries(evaluations: Mapping[str, EvaluatedStage]) -> pd.DataFrame:

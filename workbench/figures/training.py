@@ -37,12 +37,12 @@ def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figu
 
 
 def training_curves(recognisers: dict) -> go.Figure:
-    """Validation Combined by epoch for each training; values are stages with a log.jsonl."""
+    """Validation Combined by epoch for each training; values are stages whose log.jsonl has a line an epoch."""
     chart = figure()
     for (title, stage), colour in zip(recognisers.items(), itertools.cycle(SERIES_COLOURS)):
         log = read_log(stage / "log.jsonl")
         chart.add_scatter(
-            x=log["epoch"], y=log["validation_combined"], name=plain_text(title), mode="lines+markers",
+            x=log.index + 1, y=log["validation_combined"], name=plain_text(title), mode="lines+markers",
             line_color=colour,
         )  # fmt: skip
     chart.update_xaxes(title="epoch")

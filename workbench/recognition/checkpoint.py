@@ -1,29 +1,29 @@
 """Recogniser checkpoints: weights, word vectors, class names and provenance in one safetensors file."""
 
-import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-
+from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
-from workbench.recognition.heads import architecture_of, empty_head, read_config
+from workbench.recognition.heads import RECOGNISERS, architecture_of, check_weights, read_config
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.regions.feature_store import ENTITY_REGIONS, SUPPORTS
 from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"
-METADATA_KEY = "workbench"
-AGAIN = "Copy the file again from where it came, or train the recogniser again."
-FOREIGN = (
-    f"Give a {RECOGNISER_FILE} that the workbench wrote; `workbench recogniser import` makes one from a checkpoint "
-    "(.pth) of LTVRR or RelTransformer."
+AGAIN = (
+    "Copy the file again from where it came, or train the recogniser again; `workbench recogniser import` makes one "
+    "from a checkpoint (.pth) of LTVRR or RelTransformer."
 )
+
+
+class FeatureKind(Protocol):
+    """What a recogniser and the features that it reads must agree on."""
+
+    dimension: int
+    encoder: str
+    support: str
+    entity_region: str
 
 
 @dataclass
@@ -44,26 +44,25 @@ class Recogniser:
     history: dict[str, Any] = field(default_factory=dict)
     support: str = ""
 
-    def check_fits(self, store, vocabulary: Vocabulary, place: Path) -> None:
-        """Refuse features of another dimension, encoder, support, entity region (all of ``store``) or vocabulary."""
-        wanted, found = self.head.config.feature_dimension, store.dimension
-        if wanted != found:
+    def check_fits(self, features: FeatureKind, vocabulary: Vocabulary, place: Path) -> None:
+        """Refuse features of another dimension, encoder, support or entity region, and another vocabulary."""
+        wanted = self.head.config.feature_dimension
+        again = "Give it the features it was trained on, or train it on these."
+        if wanted != features.dimension:
             raise WorkbenchError(
-                f"{place}: features of dimension {found}, but the recogniser reads {wanted}. "
-                "Give it the features it was trained on, or train it on these."
+                f"{place}: features of dimension {features.dimension}, but the recogniser reads {wanted}. {again}"
             )
-        if self.encoder != store.encoder:
+        if self.encoder != features.encoder:
             raise WorkbenchError(
-                f"{place}: features of the encoder {store.encoder!r}, but the recogniser was trained on those of "
-                f"{self.encoder!r}. Give it the features it was trained on, or train it on these."
+                f"{place}: features of the encoder {features.encoder!r}, but the recogniser was trained on those of "
+                f"{self.encoder!r}. {again}"
             )
-        if self.support and self.support != store.support:
+        if self.support and self.support != features.support:
             raise WorkbenchError(
-                f"{place}: {store.support} features, but the recogniser was trained on {self.support} ones. "
-                "Give it the features it was trained on, or train it on these."
+                f"{place}: {features.support} features, but the recogniser was trained on {self.support} ones. {again}"
             )
-        if self.entity_region != store.entity_region:
-            raise WorkbenchError(f"{place}: {self._entity_misfit(store.entity_region)}")
+        if self.entity_region != features.entity_region:
+            raise WorkbenchError(f"{place}: {self._entity_misfit(features.entity_region)}")
         if self.vocabulary != vocabulary:
             raise WorkbenchError(
                 f"{place}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation names are not "
@@ -109,51 +108,19 @@ def load_recogniser(path: Path) -> Recogniser:
     """
     path = Path(path)
     path = path / RECOGNISER_FILE if path.is_dir() else path
-    tensors, facts = read_tensors(path)
+    tensors, facts = read_tensors(path, AGAIN)
     try:
-        # Checkpoints from before there were two architectures name none.
-        config = read_config(facts.get("architecture", "lsvru"), facts["config"])
-        vocabulary, rest = _vocabulary_of(facts, config), _plain_facts(facts)
+        architecture = facts["architecture"]
+        config = read_config(architecture, facts["config"])
+        vocabulary = _vocabulary_of(facts, config)
+        rest = {name: facts[name] for name in ("encoder", "entity_region", "loss", "word_source", "history", "support")}
     except (KeyError, TypeError, WorkbenchError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise WorkbenchError(
-            f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN} {FOREIGN}"
-        ) from error
-    check_weights(config, tensors, path, AGAIN)
-    head = empty_head(config)
+        raise WorkbenchError(f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN}") from error
+    check_weights(architecture, config, tensors, path, AGAIN)
+    head = RECOGNISERS.resolve(architecture).empty(config)
     head.load_state_dict(tensors)
     return Recogniser(head.eval(), vocabulary, **rest)
-
-
-def check_weights(
-    config: LsvruConfig, tensors: dict[str, torch.Tensor], path: Path, remedy: str, without: Collection[str] = ()
-) -> None:
-    """Refuse tensors that are not all of the head's: each missing, extra, misshapen or non-finite one is named.
-
-    ``without`` names tensors of the head that the file does not hold.
-    """
-    wanted = {name: shape for name, shape in _shapes(config, path).items() if name not in without}
-    faults = [f"missing {name} {shape}" for name, shape in wanted.items() if name not in tensors]
-    faults += [f"extra {name} {tuple(tensor.shape)}" for name, tensor in tensors.items() if name not in wanted]
-    for name, tensor in tensors.items():
-        if name in wanted and tuple(tensor.shape) != wanted[name]:
-            faults.append(f"{name} has shape {tuple(tensor.shape)}, expected {wanted[name]}")
-        elif name in wanted and not torch.isfinite(tensor).all():
-            faults.append(f"{name} holds values that are not finite")
-    if faults:
-        raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")
-
-
-def _shapes(config: LsvruConfig, path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        # Without memory, so that the sizes of a damaged file are compared before they are believed.
-        with torch.device("meta"):
-            head = empty_head(config)
-    # Torch's errors for sizes beyond its arithmetic and beyond its integers.
-    except (RuntimeError, TypeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise WorkbenchError(f"{path}: no head has the sizes of its metadata ({first_line}). {AGAIN}") from error
-    return {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
 
 
 def _vocabulary_of(facts: dict[str, Any], config: LsvruConfig) -> Vocabulary:
@@ -164,46 +131,3 @@ def _vocabulary_of(facts: dict[str, Any], config: LsvruConfig) -> Vocabulary:
         if len(facts[key]) != size:
             raise WorkbenchError(f"{len(facts[key])} names of {key}, but the head has {size} of them")
     return Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
-
-
-def _plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"encoder": str, "entity_region": str, "loss": str, "word_source": str, "history": dict}
-    for key, kind in kinds.items():
-        if not isinstance(facts[key], kind):
-            raise WorkbenchError(f"{key} is {facts[key]!r}, not of type {kind.__name__}")
-    if facts["entity_region"] not in ENTITY_REGIONS:
-        raise WorkbenchError(f"entity_region is {facts['entity_region']!r}, not one of {', '.join(ENTITY_REGIONS)}")
-    # Checkpoints from before supports were compared name none.
-    if facts.get("support", "") not in ("", *SUPPORTS):
-        raise WorkbenchError(f"support is {facts['support']!r}, not one of {', '.join(SUPPORTS)}")
-    return {key: facts[key] for key in kinds} | {"support": facts.get("support", "")}
-
-
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Tensors and a JSON object in one safetensors file, written atomically."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Through bytes, so that a full disk is an OSError with its number and becomes our message.
-    content = save(plain, metadata={METADATA_KEY: json.dumps(facts)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote; WorkbenchError where the file is missing, truncated or not ours."""
-    if not Path(path).is_file():
-        raise WorkbenchError(f"{path}: there is no checkpoint here. Train the recogniser first, or correct the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise WorkbenchError(
-            f"{path}: the file is truncated or not a checkpoint ({error}). {AGAIN} {FOREIGN}"
-        ) from error
-    except (KeyError, json.JSONDecodeError) as error:
-        raise WorkbenchError(f"{path}: a safetensors file without the workbench's metadata. {FOREIGN}") from error
-    if not isinstance(facts, dict):
-        raise WorkbenchError(
-            f"{path}: its metadata is a {type(facts).__name__}, expected a JSON object. {AGAIN} {FOREIGN}"
-        )
-    return tensors, facts

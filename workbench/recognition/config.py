@@ -109,6 +109,10 @@ class RecogniserConfig:
         _positive(epochs=self.epochs, batch_size=self.batch_size, hidden=self.hidden)
         _left_to_the_stage(self.training)
 
+    def with_loss(self, name: str | Callable) -> "RecogniserConfig":
+        """The same with another classification loss."""
+        return replace(self, loss=replace(self.loss, name=name))
+
 
 @dataclass(frozen=True)
 class FineTuningConfig:

@@ -10,13 +10,16 @@ from workbench.devices import chosen_device
 from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import accuracy_per_example, named_numbers, per_class_table, summary_table
+from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.config import EvaluationConfig
 from workbench.recognition.prediction import probability_batches
-from workbench.recognition.stored_features import FeatureRows, check_classes
+from workbench.recognition.training import check_classes
 from workbench.recognition.upstream import result_table, write_result_csv
-from workbench.regions.feature_store import FeatureStore
-from workbench.scenes.bands import Counts, count_classes
+from workbench.regions.features import FeaturesFolder
+from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.training_config import TrainingEdge
 
 TOP = 5
 RESULT_CSV = "rel_detections_gt_boxes_prdcls.csv"
@@ -27,47 +30,38 @@ def evaluate_recogniser(
     *,
     recogniser: Path,
     features: Path,
-    split: str = "test",
-    synset_folder: Path | None = None,
-    band_rule: str = "all classes",
-    only_trained: bool = False,
-    device: str = "auto",
+    config: EvaluationConfig,
+    edge: TrainingEdge | None = None,
 ) -> dict[str, Any]:
     """Measure a recogniser on a split by exact and synset-matched average per-class accuracy, in percent.
 
-    Synset tables come from ``synset_folder``, else from the features folder or the one above it, else WordNet
-    (`read_synsets`); the result names the source. ``band_rule`` and ``only_trained`` as in `per_class_table` and
-    `summary_table`.
     Writes per_class.parquet, summary.parquet, predictions.parquet (`prediction_table`) and the LTVRR result csv
-    into ``folder``; returns the summary as flat numbers, for example "exact subject/object few"; a band without
-    classes is None there.
+    into ``folder``; returns the summary as flat numbers, for example "exact subject/object few" (a band without
+    classes is None there), and where the synsets come from (`read_synsets`).
     """
-    folder, features = Path(folder), Path(features)
-    vocabulary = Vocabulary.read(features)
-    store = FeatureStore.open(features / split)
+    folder, data = Path(folder), FeaturesFolder.open(features)
+    split, vocabulary = data.split(config.split), data.vocabulary
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(store, vocabulary, store.folder)
-    check_classes(store.relations, vocabulary, store.folder)
-    train = pd.read_parquet(features / "train" / "relations.parquet", columns=list(ROLES))
-    counts = count_classes(train, vocabulary)
-    chosen = chosen_device(device)
-    rows = FeatureRows(store, str(store.folder), memory_gigabytes=0.0)
+    loaded.check_fits(split, vocabulary, split.folder)
+    check_classes(split, vocabulary)
+    head = loaded.head.to(chosen_device((edge or TrainingEdge()).device))
+    rows = RelationRows(split, str(split.folder), memory_gigabytes=0.0)
+    file_names = split.images["file_name"].to_numpy()[split.relations["image"].to_numpy()]
     predictions, csv_rows = [], []
-    for numbers, scores in probability_batches(loaded.head.to(chosen), rows, chosen):
+    for numbers, scores in probability_batches(head, rows):
         truth = {role: rows.labels[role][numbers] for role in ROLES}
         predictions.append(prediction_table(numbers, truth, scores))
-        names = store.images["file_name"].to_numpy()[store.relations["image"].to_numpy()[numbers]]
-        csv_rows.append(result_table(list(names), truth, scores, vocabulary, counts))
+        csv_rows.append(result_table(list(file_names[numbers]), truth, scores, vocabulary, data.counts))
     table = pd.concat(predictions, ignore_index=True)
-    synsets = read_synsets(features if synset_folder is None else Path(synset_folder), vocabulary)
-    tables = score_predictions(table, vocabulary, counts, synsets=synsets, band_rule=band_rule,
-                               only_trained=only_trained)  # fmt: skip
+    synsets = read_synsets(config.synset_folder or data.folder, vocabulary)
+    tables = score_predictions(table, vocabulary, data.counts, synsets=synsets, band_rule=config.band_rule,
+                               only_trained=config.only_trained)  # fmt: skip
     for name, content in {**tables, "predictions": table}.items():
         with atomic_path(folder / f"{name}.parquet") as temporary:
             content.to_parquet(temporary, index=False)
     write_result_csv(folder / RESULT_CSV, pd.concat(csv_rows, ignore_index=True))
-    facts = {"split": split, "rows": len(table), "band_rule": band_rule, "only_trained": only_trained,
-             "synset_source": synsets.source}  # fmt: skip
+    facts = {"split": config.split, "rows": len(table), "band_rule": config.band_rule,
+             "only_trained": config.only_trained, "synset_source": synsets.source}  # fmt: skip
     return facts | flat_numbers(tables["summary"], table)
 
 

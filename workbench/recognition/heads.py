@@ -1,51 +1,40 @@
-"""The recognisers' heads by name, made new or empty."""
+"""The recognisers' heads by name, made new or from stored weights; `docs/own-recogniser.md` adds one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from workbench.checkpoints import weight_faults
 from workbench.errors import WorkbenchError
+from workbench.recognition.config import label
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
+from workbench.recognition.reltransformer import RelTransformerHead
 from workbench.recognition.word_vectors import ClassVectors
+from workbench.registry import Registry
 
-HEADS: dict[str, tuple[type[LsvruConfig], type[LsvruHead]]] = {
-    "lsvru": (LsvruConfig, LsvruHead),
-    "reltransformer": (RelTransformerConfig, RelTransformerHead),
-}
+RECOGNISERS: Registry[type[LsvruHead]] = Registry(
+    "recogniser", {"lsvru": LsvruHead, "reltransformer": RelTransformerHead}
+)
 # What the data decide; the rest of a configuration is a choice.
 FROM_DATA = ("feature_dimension", "word_dimension", "n_objects", "n_relations", "separate_roles")
 
 
 def architecture_of(head: LsvruHead) -> str:
-    """The name of a head's architecture."""
-    return next(name for name, (_, kind) in HEADS.items() if type(head) is kind)
+    """The name of a head's architecture, or the import path of its class where it is not registered."""
+    return next((name for name, kind in RECOGNISERS.items() if type(head) is kind), label(type(head)))
 
 
-def read_config(architecture: str, stored: Mapping[str, Any]) -> LsvruConfig:
+def read_config(architecture: str | type[LsvruHead], stored: Mapping[str, Any]) -> LsvruConfig:
     """The configuration that `as_json` wrote; TypeError for fields that it does not have."""
-    if architecture not in HEADS:
-        raise WorkbenchError(f"architecture {architecture!r} is not known. Choose one of: {', '.join(HEADS)}.")
-    return HEADS[architecture][0](**stored)
-
-
-def head_of(config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor) -> LsvruHead:
-    """A head of these sizes with weights that are still to be drawn or loaded."""
-    kind = next(kind for known, kind in HEADS.values() if type(config) is known)
-    return kind(config, object_vectors, relation_vectors)
-
-
-def empty_head(config: LsvruConfig) -> LsvruHead:
-    """A head of these sizes whose weights and word vectors are still to be loaded."""
-    rows = (config.n_objects, config.n_relations + 1)
-    return head_of(config, *(torch.zeros(count, config.word_dimension) for count in rows))
+    return RECOGNISERS.resolve(architecture).config_class(**stored)
 
 
 def new_head(
-    architecture: str,
+    architecture: str | type[LsvruHead],
     dimension: int,
     vectors: ClassVectors,
     seed: int,
@@ -57,15 +46,40 @@ def new_head(
 
     ``sizes`` names further fields of the architecture's configuration, for example {"hidden": 512, "blocks": 2}.
     """
+    kind = RECOGNISERS.resolve(architecture)
     objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
-    sizes = dict(sizes or {})
-    if architecture in HEADS:
-        allowed = [field.name for field in fields(HEADS[architecture][0]) if field.name not in FROM_DATA]
-        unknown = sorted(set(sizes) - set(allowed))
-        if unknown:
-            raise WorkbenchError(
-                f"{architecture} has no size {', '.join(unknown)}. Choose among: {', '.join(sorted(allowed))}."
-            )
+    allowed = sorted(field.name for field in fields(kind.config_class) if field.name not in FROM_DATA)
+    unknown = sorted(set(sizes or {}) - set(allowed))
+    if unknown:
+        raise WorkbenchError(
+            f"{label(architecture)} has no size {', '.join(unknown)}. Choose among: {', '.join(allowed)}."
+        )
     given = (dimension, objects.shape[1], len(objects), len(relations) - 1, separate_roles)
-    config = read_config(architecture, dict(zip(FROM_DATA, given, strict=True)) | sizes)
-    return head_of(config, objects, relations).initialise(seed)
+    config = kind.config_class(**dict(zip(FROM_DATA, given, strict=True)) | dict(sizes or {}))
+    return kind(config, objects, relations).initialise(seed)
+
+
+def check_weights(
+    architecture: str | type[LsvruHead],
+    config: LsvruConfig,
+    tensors: Mapping[str, torch.Tensor],
+    path: Path,
+    remedy: str,
+    without: Collection[str] = (),
+) -> None:
+    """Refuse tensors that are not all of the head's: each missing, extra, misshapen or non-finite one is named.
+
+    ``without`` names tensors of the head that the file does not hold.
+    """
+    try:
+        # Without memory, so that the sizes of a damaged file are compared before they are believed.
+        with torch.device("meta"):
+            head = RECOGNISERS.resolve(architecture).empty(config)
+    # Torch's errors for sizes beyond its arithmetic and beyond its integers.
+    except (RuntimeError, TypeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise WorkbenchError(f"{path}: no head has the sizes of its metadata ({first_line}). {remedy}") from error
+    wanted = {name: tuple(value.shape) for name, value in head.state_dict().items() if name not in without}
+    faults = weight_faults(wanted, tensors)
+    if faults:
+        raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")

@@ -1,26 +1,74 @@
-"""Classification losses by name, and the class weights that they need.
+"""Classification losses by name, the class weights that they need, and the VilHub term beside them.
 
-Source: reference `ltvrr.md` section 5 (CE, WCE); Menon et al. 2021 for the logit-adjusted loss; `focal_loss` and
-`equalization_loss` for theirs. A builder takes the training examples of each class, ``counts`` (C,), 0 where a class is
-absent, whether column 0 of the logits is a background class that the counts leave out, and the parameters of all
-losses, of which it reads its own.
+A loss is a function of logits (n, C) and labels (n,) int64 to a scalar, the mean over rows. It is made for one role by
+a builder in `LOSSES`, ``builder(classes: RoleClasses, config: LossConfig) -> Loss``; `docs/own-loss.md` adds one.
+
+Source: reference `ltvrr.md` section 5; Menon et al. 2021 (logit adjustment); Lin et al. 2017 (focal); Tan et al. 2020
+(softmax equalization loss); Abdelkarim et al. 2021 (VilHub).
 """
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from workbench.errors import WorkbenchError
-from workbench.randomness import derived_seed
-from workbench.recognition.equalization_loss import drawn, equalization, equalization_upstream, tail_classes
-from workbench.recognition.focal_loss import GAMMA, focal, focal_upstream
+from workbench.randomness import derived_seed, torch_generator
+from workbench.recognition.config import LossConfig
+from workbench.registry import Registry
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+# The reference adds this to every probability and to every entry of the one-hot labels.
+FOCAL_SMOOTHING = 1e-6
+# Tan et al. 2020, the values for long-tailed classification; the reference uses the same two numbers.
+TAIL_SHARE, EQUALIZATION_GAMMA = 4.3e-4, 0.9
+
+
+@dataclass(frozen=True)
+class RoleClasses:
+    """What a loss may know of the classes of its role.
+
+    ``counts`` (C,) training examples that rank the classes (subject and object share theirs, as upstream); ``labels``
+    (C,) how often each is this role's own label, since some are hardly ever subjects; 0 where a class is absent.
+    ``background``: the logits have a column 0 for "no relation", which both leave out and which no stored row has as
+    its label. ``seed`` is for the loss's own draws and differs from role to role.
+    """
+
+    counts: np.ndarray
+    labels: np.ndarray
+    background: bool = False
+    seed: int = 0
+
+    def weights(self) -> torch.Tensor:
+        """The class weights of WCE for each column of the logits."""
+        weights = class_weights(self.counts)
+        return torch.from_numpy(with_background(weights) if self.background else weights)
+
+
+def role_losses(config: LossConfig, counts: Counts, seed: int = 0) -> dict[str, Loss]:
+    """One loss per role. Labels: subject and object 0..C-1, relation 1..R (0 is the background)."""
+    build = LOSSES.resolve(config.name)
+    return {
+        role: build(
+            RoleClasses(
+                counts.of_role(role), counts.labels_of_role(role), role == "relation", derived_seed(seed, "loss", role)
+            ),
+            config,
+        )
+        for role in ROLES
+    }
+
+
+def divisor(loss: Loss, labels: torch.Tensor) -> torch.Tensor | int:
+    """What a loss divides its sum over rows by: the number of rows, or, for WCE, the sum of their class weights."""
+    return getattr(loss, "divisor", len)(labels)
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
@@ -44,14 +92,14 @@ def log_priors(counts: np.ndarray) -> np.ndarray:
     return np.log(smoothed / smoothed.sum()).astype(np.float32)
 
 
-def cross_entropy(counts: np.ndarray, *, background: bool, **_: float) -> Loss:
-    """Mean cross-entropy; counts are not used."""
+def cross_entropy(classes: RoleClasses, config: LossConfig) -> Loss:
+    """Mean cross-entropy, whatever the counts."""
     return functional.cross_entropy
 
 
-def weighted_cross_entropy(counts: np.ndarray, *, background: bool, **_: float) -> Loss:
+def weighted_cross_entropy(classes: RoleClasses, config: LossConfig) -> Loss:
     """Cross-entropy weighted by inverse frequency, divided by the batch's sum of weights."""
-    weight = _class_weight_tensor(counts, background)
+    weight = classes.weights()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, labels, weight=weight.to(logits.device))
@@ -60,19 +108,14 @@ def weighted_cross_entropy(counts: np.ndarray, *, background: bool, **_: float) 
     return loss
 
 
-def divisor(loss: Loss, labels: torch.Tensor) -> torch.Tensor | int:
-    """What a loss divides its sum over rows by: the number of rows, or, for WCE, the sum of their class weights."""
-    return getattr(loss, "divisor", len)(labels)
-
-
-def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0, **_: float) -> Loss:
+def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
     """Cross-entropy of logits + tau x log prior, so that the logits themselves favour no frequent class.
 
-    The prior is the add-one smoothed share of the class among the role's labels in train; the background never occurs
-    as a label on stored relations, so it is smoothed like a class without examples. Nothing is adjusted at test.
+    The prior is the add-one smoothed share of the class among the role's labels in train; the background is smoothed
+    like a class without examples. Nothing is adjusted at test.
     """
-    counts = np.concatenate([[0], counts]) if background else counts
-    offset = torch.from_numpy(np.float32(tau) * log_priors(counts))
+    labels = np.concatenate([[0], classes.labels]) if classes.background else classes.labels
+    offset = torch.from_numpy(np.float32(config.tau) * log_priors(labels))
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits + offset.to(logits.device), labels)
@@ -80,92 +123,162 @@ def logit_adjusted(counts: np.ndarray, *, background: bool, tau: float = 1.0, **
     return loss
 
 
-def focal_loss(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
-    """The focal loss of `focal_loss.focal`; counts are not used."""
-    return partial(focal, gamma=gamma)
+def focal(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    gamma: float = FOCAL_GAMMA,
+    alpha: float = FOCAL_ALPHA,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean over rows of -alpha w_y (1 - p_y)^gamma log p_y, with p the softmax; a scalar.
+
+    ``logits`` (n, C), ``labels`` (n,) int64, ``weight`` (C,) class weights w, all 1 where None. As in the reference,
+    alpha is one factor for all classes and the sum is divided by n, not by the rows' weights.
+    """
+    log_share = logits.log_softmax(dim=1, dtype=_accurate(logits)).gather(1, labels[:, None])[:, 0]  # (n,)
+    terms = -alpha * _away_from_zero(-torch.expm1(log_share)) ** gamma * log_share
+    return (terms if weight is None else weight.to(logits.device)[labels] * terms).mean()
 
 
-def focal_loss_upstream(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
-    """The focal loss as the reference computes it; counts are not used."""
-    return partial(focal_upstream, gamma=gamma)
+def focal_upstream(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    gamma: float = FOCAL_GAMMA,
+    alpha: float = FOCAL_ALPHA,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The reference's focal loss: mean_i sum_c (1[c = y_i] + 1e-6) (-alpha w_c (1 - p_c)^gamma log p_c).
+
+    p is the softmax plus 1e-6, which caps -log p at 13.8 and so the pull on rows that are far off; arguments as in
+    `focal`. The reference is not a number where p_c > 1 and gamma is no whole number; here 1 - p_c stops at the
+    precision of the number format.
+    """
+    shares = logits.softmax(dim=1, dtype=_accurate(logits)) + FOCAL_SMOOTHING  # (n, C)
+    terms = -alpha * _away_from_zero(1.0 - shares) ** gamma * shares.log()
+    if weight is not None:
+        terms = weight.to(logits.device) * terms
+    own = terms.gather(1, labels[:, None])[:, 0]
+    return (own + FOCAL_SMOOTHING * terms.sum(dim=1)).mean()
 
 
-def weighted_focal_loss(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
-    """The focal loss times the class weights of WCE, divided by the number of rows."""
-    return partial(focal, gamma=gamma, weight=_class_weight_tensor(counts, background))
+def _away_from_zero(values: torch.Tensor) -> torch.Tensor:
+    # The derivative of x^gamma at 0 is infinite for gamma < 1, and infinity times 0 is not a number.
+    return values.clamp_min(torch.finfo(values.dtype).eps)
 
 
-def weighted_focal_loss_upstream(counts: np.ndarray, *, background: bool, gamma: float = GAMMA, **_: float) -> Loss:
-    """The same as RelTransformer's code base computes it (LTVRR's own stops with an error)."""
-    return partial(focal_upstream, gamma=gamma, weight=_class_weight_tensor(counts, background))
+def _accurate(logits: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
 
 
-def equalization_loss(counts: np.ndarray, *, background: bool, seed: int = 0, **_: float) -> Loss:
-    """The published softmax equalization loss by class shares, with draws from ``seed``.
+def tail_classes(counts: np.ndarray, share: float = TAIL_SHARE) -> np.ndarray:
+    """Which classes have less than ``share`` of all examples, (C,) bool; without any example every class.
+
+    ``counts`` (C,) training examples.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    return counts < share * counts.sum() if counts.any() else np.ones(len(counts), dtype=bool)
+
+
+def equalization(
+    logits: torch.Tensor, labels: torch.Tensor, tail: torch.Tensor, draws: torch.Tensor, *, background: bool = False
+) -> torch.Tensor:
+    """Cross-entropy in which rows of other classes seldom push tail classes down; a scalar, mean over rows.
+
+    The denominator of the softmax weighs class k by 1 - beta E T_k (1 - y_k): ``tail`` (C,) bool is T, ``draws``
+    (n, C) bool is beta, one for each row and class. With ``background`` rows of label 0 have E = 0, so that they keep
+    all their negatives (the paper's foreground indicator); otherwise E = 1. ``logits`` (n, C), ``labels`` (n,) int64.
+    """
+    ignored = draws & tail  # (n, C)
+    ignored = ignored.scatter(1, labels[:, None], False)
+    if background:
+        ignored = ignored & (labels > 0)[:, None]
+    return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
+
+
+def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
+    """The published softmax equalization loss by class shares.
 
     The background is no tail class: it is meant to be pushed down, and the reference too ranks it as the most
     frequent.
     """
-    rare = tail_classes(counts)
-    tail = torch.from_numpy(np.concatenate([[False], rare]) if background else rare)
+    rare = tail_classes(classes.counts)
+    tail = torch.from_numpy(np.concatenate([[False], rare]) if classes.background else rare)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        draws = drawn(seed, labels, tuple(logits.shape))
-        return equalization(logits, labels, tail.to(logits.device), draws, background=background)
+        draws = drawn(classes.seed, labels, tuple(logits.shape))
+        return equalization(logits, labels, tail.to(logits.device), draws, background=classes.background)
 
     return loss
 
 
-def equalization_loss_upstream(counts: np.ndarray, *, background: bool, seed: int = 0, **_: float) -> Loss:
-    """What the reference calls EQL, with draws from ``seed``; not the published loss, and never above 0."""
-    weight = _class_weight_tensor(counts, background)
+def equalization_upstream(
+    logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, draws: torch.Tensor
+) -> torch.Tensor:
+    """What the reference calls EQL: minus the mean of the re-weighted probability of the label, without logarithm.
 
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return equalization_upstream(logits, labels, weight.to(logits.device), drawn(seed, labels, (len(labels),)))
-
-    return loss
-
-
-LOSSES: dict[str, Callable[..., Loss]] = {
-    "ce": cross_entropy,
-    "wce": weighted_cross_entropy,
-    "logit_adjusted": logit_adjusted,
-    "focal": focal_loss,
-    "focal_upstream": focal_loss_upstream,
-    "weighted_focal": weighted_focal_loss,
-    "weighted_focal_upstream": weighted_focal_loss_upstream,
-    "equalization": equalization_loss,
-    "equalization_upstream": equalization_loss_upstream,
-}
-
-
-def role_losses(
-    name: str, counts: Counts, tau: float = 1.0, gamma: float = GAMMA, seed: int = 0
-) -> dict[str, Loss]:  # fmt: skip
-    """One loss per role.
-
-    Subjects and objects share the counts of the object classes, as upstream; a prior ("logit_adjusted") is that of the
-    role's own labels, since some classes are hardly ever subjects.
-    Labels: subject and object 0..C-1, relation 1..R (0 is the background). ``tau`` is for "logit_adjusted", ``gamma``
-    for the focal losses, ``seed`` for the draws of the equalization losses, which differ from role to role.
+    A row whose own class weight (``weight`` (C,), mean 1) exceeds 4.3e-4 and whose draw (``draws`` (n,) bool) is true
+    keeps nothing but its label in the denominator: its probability is 1 and it teaches nothing. For comparison with
+    published tables only; `equalization` is the published loss. ``logits`` (n, C), ``labels`` (n,) int64; a scalar in
+    -1..0.
     """
-    if name not in LOSSES:
-        raise WorkbenchError(f"loss {name!r} is not known. Choose one of: {', '.join(LOSSES)}.")
-    if gamma < 0:
-        raise WorkbenchError(f"gamma is {gamma}; expected 0 (plain cross-entropy times alpha) or more.")
-    of_role = counts.labels_of_role if name == "logit_adjusted" else counts.of_role
-    return {
-        role: LOSSES[name](
-            of_role(role),
-            background=role == "relation",
-            tau=tau,
-            gamma=gamma,
-            seed=derived_seed(seed, "loss", role),
-        )
-        for role in ROLES
-    }
+    alone = draws & (weight[labels] > TAIL_SHARE)  # (n,)
+    shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    return -torch.where(alone, torch.ones_like(shares), shares).mean()
 
 
-def _class_weight_tensor(counts: np.ndarray, background: bool) -> torch.Tensor:
-    weights = class_weights(counts)
-    return torch.from_numpy(with_background(weights) if background else weights)
+def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss:
+    """What the reference calls EQL; not the published loss, and never above 0."""
+    weight = classes.weights()
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        draws = drawn(classes.seed, labels, (len(labels),))
+        return equalization_upstream(logits, labels, weight.to(logits.device), draws)
+
+    return loss
+
+
+def drawn(seed: int, labels: torch.Tensor, shape: tuple[int, ...], gamma: float = EQUALIZATION_GAMMA) -> torch.Tensor:
+    """Bernoulli(gamma) draws of ``shape`` bool on the labels' device, a function of (seed, the labels in order).
+
+    No state is kept between batches, so a resumed training and one without interruption draw alike; batches in a new
+    order each epoch get new draws. The draws are made on the CPU, so that every device sees the same.
+    """
+    batch = hashlib.sha256(labels.cpu().numpy().astype("<i8").tobytes()).hexdigest()
+    source = torch_generator(seed, "equalization", batch)
+    return (torch.rand(shape, generator=source) < gamma).to(labels.device)
+
+
+def vilhub(logits: torch.Tensor, scale: float) -> torch.Tensor:
+    """(s / C) sum_c (mean_i softmax(z_i)_c - 1 / C)^2: the distance of the mean prediction from uniform; a scalar.
+
+    A term against hubs, classes that a head predicts for rows of every kind. ``logits`` (n, C) before the softmax,
+    ``scale`` s at least 0; exactly 0 where there are no rows. It is added to a classification loss, for each role, and
+    again on the mixed logits of RelMix. Shares are near 1 / C, so where every class is off by its whole share the term
+    is s / C^2: the reference's s = 100000 for GQA-LT makes that 0.03 for its C = 1703 objects and 1.03 for its 311
+    relations. With other numbers of classes s in proportion to C^2 keeps the balance. In the reference a mean runs over
+    the pairs of one image; here over the rows handed in.
+    """
+    if not len(logits):
+        return logits.sum() * 0.0
+    shares = logits.softmax(dim=1, dtype=_accurate(logits))  # (n, C)
+    return scale * (shares.mean(dim=0) - 1.0 / logits.shape[1]).square().mean()
+
+
+LOSSES: Registry[Callable[[RoleClasses, LossConfig], Loss]] = Registry(
+    "loss",
+    {
+        "ce": cross_entropy,
+        "wce": weighted_cross_entropy,
+        "logit_adjusted": logit_adjusted,
+        "focal": lambda classes, config: partial(focal, gamma=config.gamma),
+        "focal_upstream": lambda classes, config: partial(focal_upstream, gamma=config.gamma),
+        "weighted_focal": lambda classes, config: partial(focal, gamma=config.gamma, weight=classes.weights()),
+        "weighted_focal_upstream": lambda classes, config: partial(
+            focal_upstream, gamma=config.gamma, weight=classes.weights()
+        ),
+        "equalization": equalization_loss,
+        "equalization_upstream": equalization_loss_upstream,
+    },
+)

@@ -13,7 +13,7 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
-from workbench.recognition.scene_tokens import Scenes
+from workbench.recognition.scenes import Scenes
 from workbench.scenes.vocabulary import ROLES
 
 LEAK = 0.1
@@ -83,6 +83,7 @@ class LsvruHead(nn.Module):
     stored with the weights, because a trained head is only valid with the vectors it was trained with.
     """
 
+    config_class: type[LsvruConfig] = LsvruConfig
     reads_scenes = False
 
     def __init__(self, config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
@@ -108,6 +109,12 @@ class LsvruHead(nn.Module):
         if config.adjusted:
             self.class_factor = nn.ParameterDict({role: torch.ones(size) for role, size in sizes.items()})
             self.class_offset = nn.ParameterDict({role: torch.zeros(size) for role, size in sizes.items()})
+
+    @classmethod
+    def empty(cls, config: LsvruConfig) -> "LsvruHead":
+        """A head of these sizes whose weights and word vectors are still to be loaded."""
+        rows = (config.n_objects, config.n_relations + 1)
+        return cls(config, *(torch.zeros(count, config.word_dimension) for count in rows))
 
     def initialise(self, seed: int) -> "LsvruHead":
         """Draw the weights as upstream does: uniform within sqrt(3 / fan_in), biases zero (reference section 3)."""

@@ -1,29 +1,41 @@
-"""Training a recogniser on the stored features of real relations."""
+"""Training a recogniser on the stored features of real relations, and what other trainings of a head share with it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from workbench.errors import WorkbenchError
+from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.processes import Processes
-from workbench.recognition.batches import RealBatches
+from workbench.recognition.batches import Batch, RealBatches, RelationRows
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.fit_plan import FitPlan
-from workbench.recognition.fitting import fit, named_validation
+from workbench.recognition.config import (
+    FineTuningConfig,
+    LossConfig,
+    RebalancingConfig,
+    RecogniserConfig,
+    label,
+    training_config,
+)
 from workbench.recognition.heads import new_head
-from workbench.recognition.objective import Objective, ObjectivePlan
-from workbench.recognition.prediction import validation_of
-from workbench.recognition.scene_features import ImageScenes
-from workbench.recognition.stored_features import FeatureRows, check_classes
-from workbench.recognition.trials import LOG_FILE
+from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.objective import RecogniserObjective
+from workbench.recognition.prediction import Validate, validation_of
+from workbench.recognition.scenes import ImageScenes
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
-from workbench.regions.feature_store import FeatureStore
-from workbench.scenes.bands import count_classes
+from workbench.regions.features import FeaturesFolder
+from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.training import Evaluation, Trained, TrainingEdge, forget_state, train
 
-STATE_FILE = "training_state.safetensors"
+Config = RecogniserConfig | FineTuningConfig | RebalancingConfig
+LOG_FILE = "log.jsonl"
+SGD_BIAS_RATE = 2.0  # biases learn twice as fast (LTVRR reference, 6.1)
 
 
 def train_recogniser(
@@ -31,104 +43,181 @@ def train_recogniser(
     *,
     features: Path,
     text: Path,
-    architecture: str = "lsvru",
-    loss: str = "ce",
-    epochs: int = 12,
-    batch_size: int = 256,
-    learning_rate: float = 1e-3,
-    hidden: int = 1024,
-    sizes: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    word_vectors: str = "",
-    word_mode: str = "clean",
-    tau: float = 1.0,
-    gamma: float = 2.0,
-    vilhub_scale: float = 0.0,
-    relmix: str = "none",
-    optimiser: str = "adamw",
-    weight_decay: float = 0.01,
-    schedule: str = "cosine",
-    warm_up_steps: int = 100,
-    precision: str = "auto",
-    device: str = "auto",
-    only_trained: bool = False,
-    memory_gigabytes: float = 2.0,
-    seconds_between_states: float = 10.0,
-    on_epoch: Callable[[dict], None] | None = None,
+    config: RecogniserConfig,
+    edge: TrainingEdge | None = None,
 ) -> dict[str, Any]:
     """Train a recogniser and keep the epoch that is best on validation (exact-match Combined).
 
-    ``features`` holds the vocabulary and the stores train/ and val/; ``text`` a text folder, whose class vectors
-    are used unless ``word_vectors`` names a word2vec, GloVe or JSON file (``word_mode`` as in `word_vectors`).
-    ``architecture`` is "lsvru" or "reltransformer", ``hidden`` and ``sizes`` (others by name) its sizes. ``loss``,
-    ``tau``, ``gamma``, ``vilhub_scale`` and ``relmix`` as in `ObjectivePlan`. ``only_trained`` leaves classes without
-    a train row out of the validation mean. A store of union features alone gets separate embeddings of subject and
-    object.
-    The reference's optimiser is ``optimiser="sgd", weight_decay=1e-4, schedule="step"``
-    (6.1); AdamW gets further in the same epochs on stored features. Features beyond ``memory_gigabytes`` are shuffled
-    in blocks of neighbours and read from disk a window ahead. Writes ``recogniser.safetensors`` and
-    ``log.jsonl`` into ``folder``; a killed run continues from its last state. Returns headline numbers, in each of the
-    processes that a launcher started together to share the work, once the first one has written the files.
+    ``features`` holds the vocabulary and the splits train/ and val/; ``text`` is a text folder. A store of union
+    features alone gets separate embeddings of subject and object. Writes ``recogniser.safetensors`` and ``log.jsonl``
+    (a line an epoch) into ``folder``; a killed run resumes from its last state. Returns headline numbers.
     """
-    plan = FitPlan(epochs, batch_size, learning_rate, seed, optimiser, weight_decay, schedule, warm_up_steps,
-                   precision, device)  # fmt: skip
-    folder, features, processes = Path(folder), Path(features), Processes.current()
-    vocabulary = Vocabulary.read(features)
-    train, validation = FeatureStore.open(features / "train"), FeatureStore.open(features / "val")
-    if _kind(train) != _kind(validation):
-        raise WorkbenchError(
-            f"{features}: train has {_kind(train)}, val {_kind(validation)}. Make both splits with the same encoder."
-        )
-    check_classes(validation.relations, vocabulary, validation.folder)
-    counts = count_classes(train.relations, vocabulary)
-    vectors, word_source = class_vectors(Path(text), vocabulary, word_vectors, word_mode)
-    head = new_head(architecture, train.dimension, vectors, seed, separate_roles=train.entity_region == "union",
-                    sizes={"hidden": hidden} | dict(sizes or {}))  # fmt: skip
-    objective = ObjectivePlan(loss, tau, gamma, vilhub_scale, relmix)
-    rows = FeatureRows(train, f"{features / 'train'}", memory_gigabytes)
-    fitted = fit(
-        head,
-        RealBatches(rows, batch_size, seed, ImageScenes(rows) if head.reads_scenes else None),
-        Objective(objective, counts, seed),
-        validation_of(
-            FeatureRows(validation, f"{features / 'val'}", memory_gigabytes), counts, only_trained, processes
+    data = FeaturesFolder.open(features)
+    validate = validation(data, config)
+    vectors, word_source = class_vectors(Path(text), data, config)
+    head = new_head(
+        config.architecture, data.train.dimension, vectors, config.seed,
+        separate_roles=data.train.entity_region == "union", sizes={"hidden": config.hidden} | config.sizes,
+    )  # fmt: skip
+    rows = RelationRows(data.train, str(data.train.folder), config.memory_gigabytes)
+    batches = RealBatches(rows, config.batch_size, config.seed, ImageScenes(rows) if head.reads_scenes else None)
+    with contextlib.closing(batches):
+        training = HeadTraining(batches, data.counts, config.loss, validate, config, edge or TrainingEdge())
+        trained = training.train(head, Path(folder))
+    best = {"best_epoch": training.best_epoch(trained), **validation_numbers(trained)}
+    store(
+        Path(folder),
+        Recogniser(
+            head, data.vocabulary, data.train.encoder, data.train.entity_region, label(config.loss.name), word_source,
+            {"stage": "training", "seed": config.seed, **best}, data.train.support,
         ),
-        plan,
-        folder / STATE_FILE,
-        log_path=folder / LOG_FILE,
-        on_epoch=on_epoch,
-        seconds_between_states=seconds_between_states,
-        processes=processes,
-    )
-    head.load_state_dict(fitted.best_weights)
-    history = {"stage": "training", "plan": asdict(plan), "objective": asdict(objective),
-               "best_epoch": fitted.best_epoch, "validation": fitted.best}  # fmt: skip
-    if processes.main:
-        trained = Recogniser(head, vocabulary, train.encoder, train.entity_region, loss, word_source, history,
-                             train.support)  # fmt: skip
-        save_recogniser(folder / RECOGNISER_FILE, trained)
-        (folder / STATE_FILE).unlink(missing_ok=True)
-    processes.wait()
+    )  # fmt: skip
     return {
-        "rows": len(train),
-        "epochs": epochs,
-        "best_epoch": fitted.best_epoch,
-        "seconds": round(sum(entry["seconds"] for entry in fitted.log), 1),
-        "train_loss": fitted.log[-1]["loss"],
-        **named_validation(fitted.best),
+        "rows": len(rows),
+        "epochs": config.epochs,
+        "seconds": round(trained.seconds, 1),
+        "train_loss": trained.log[-1]["loss"],
+        **best,
     }
 
 
-def _kind(store: FeatureStore) -> str:
-    return f"{store.support} {store.dimension}-D features of {store.encoder!r} ({store.entity_region})"
+class Batches(Protocol):
+    """A step's batch as a function of its number; see `batches`."""
+
+    steps_per_epoch: int
+
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """One of ``parts`` shares of a step's batch."""
+        ...
 
 
-def class_vectors(text: Path, vocabulary: Vocabulary, word_vectors: str, word_mode: str) -> tuple[ClassVectors, str]:
+@dataclass(frozen=True)
+class HeadTraining:
+    """What the trainings of a head share: batches, class counts for the loss, validation, and how long and fast.
+
+    The epoch with the highest "combined" of ``validate`` is kept, of those from ``first_choice`` on (half a curriculum
+    is none). ``synthetic_weight`` as in `RecogniserObjective`.
+    """
+
+    batches: Batches
+    counts: Counts
+    loss: LossConfig
+    validate: Validate
+    config: Config
+    edge: TrainingEdge
+    synthetic_weight: float = 1.0
+    first_choice: int = 1
+
+    def train(self, head: LsvruHead, folder: Path, **changes: Any) -> Trained:
+        """Train ``head``, which ends with the best weights; ``changes`` replace fields of the `TrainingConfig`."""
+        steps = self.batches.steps_per_epoch
+        settings = training_config(self.config, self.config.epochs * steps, **changes)
+        objective = RecogniserObjective(
+            head, self.loss, self.counts, self.config.seed, synthetic_weight=self.synthetic_weight,
+            bias_rate=SGD_BIAS_RATE if settings.optimiser == "sgd" else 1.0,
+        )  # fmt: skip
+        evaluation = Evaluation(
+            steps, lambda network: named_validation(self.validate(network)), "validation_combined", self.first_choice
+        )
+        return train(objective, self.batches, folder, settings, log_every=steps, evaluation=evaluation, edge=self.edge)
+
+    def best_epoch(self, trained: Trained) -> int:
+        """The epoch whose weights were kept, counted from 1."""
+        return trained.best["step"] // self.batches.steps_per_epoch
+
+
+@dataclass
+class LearningRateSweep:
+    """A training for each candidate learning rate: the best on validation (of equal ones the first), and all in short.
+
+    ``metrics`` is what a stage records: "learning_rate", "best_epoch", "steps" of the chosen one, "seconds" of all, and
+    "candidates".
+    """
+
+    best: Trained
+    metrics: dict[str, Any]
+
+    @classmethod
+    def run(
+        cls, training: HeadTraining, new_head: Callable[[], LsvruHead], learning_rates: tuple[float, ...], folder: Path
+    ) -> "LearningRateSweep":
+        """Train a head of ``new_head`` with each learning rate, in a folder of its own below ``folder``.
+
+        A killed sweep resumes; `store` removes these folders. Writes ``log.jsonl``, in which "trial" counts the
+        learning rates and "step" goes on, so that a figure shows them side by side.
+        """
+        sweep, lines, seconds = None, [], 0.0
+        for number, rate in enumerate(learning_rates):
+            trained = training.train(new_head(), folder / f"learning_rate_{number}", learning_rate=rate)
+            best = trained.best["validation_combined"]
+            candidate = {"learning_rate": rate, "epoch": training.best_epoch(trained), "validation_combined": best}
+            if sweep is None or best > sweep.best.best["validation_combined"]:
+                candidates = [] if sweep is None else sweep.metrics["candidates"]
+                facts = {"learning_rate": rate, "best_epoch": training.best_epoch(trained), "steps": trained.steps}
+                sweep = cls(trained, {**facts, "candidates": candidates})
+            sweep.metrics["candidates"].append(candidate)
+            offset = lines[-1]["step"] if lines else 0
+            lines += [line | {"trial": number, "step": line["step"] + offset} for line in trained.log]
+            seconds += trained.seconds
+        if Processes.current().main:
+            with atomic_path(folder / LOG_FILE) as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        sweep.metrics["seconds"] = round(seconds, 1)
+        return sweep
+
+
+def store(folder: Path, recogniser: Recogniser) -> None:
+    """Write a recogniser and remove the states of its training; of several processes the first one does it."""
+    processes = Processes.current()
+    if processes.main:
+        recogniser.head.cpu().requires_grad_(True)
+        save_recogniser(folder / RECOGNISER_FILE, recogniser)
+        forget_state(folder)
+        for candidate in folder.glob("learning_rate_*"):
+            shutil.rmtree(candidate)
+    processes.wait()
+
+
+def validation(data: FeaturesFolder, config: Config) -> Validate:
+    """The validation of a features folder whose splits are of one kind and whose rows have known classes."""
+    kinds = [
+        f"{split.support} {split.dimension}-D features of {split.encoder!r} ({split.entity_region})"
+        for split in (data.train, data.val)
+    ]
+    if kinds[0] != kinds[1]:
+        raise WorkbenchError(
+            f"{data.folder}: train has {kinds[0]}, val {kinds[1]}. Make both splits with the same encoder."
+        )
+    check_classes(data.val, data.vocabulary)
+    rows = RelationRows(data.val, str(data.val.folder), config.memory_gigabytes)
+    return validation_of(rows, data.counts, config.only_trained)
+
+
+def check_classes(features, vocabulary: Vocabulary) -> None:
+    """Refuse features of relations with a class id that the vocabulary does not know."""
+    try:
+        count_classes(features.relations, vocabulary)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{features.folder}: {error}") from error
+
+
+def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:
+    """Validation numbers as logs and metrics name them, for example "validation_subject_object"."""
+    return {f"{prefix}_{name.replace('/', '_')}": value for name, value in numbers.items()}
+
+
+def validation_numbers(trained: Trained) -> dict[str, float]:
+    """The validation numbers of the kept epoch, named so."""
+    return {name: value for name, value in trained.best.items() if name.startswith("validation_")}
+
+
+def class_vectors(text: Path, data: FeaturesFolder, config: RecogniserConfig) -> tuple[ClassVectors, str]:
     """The head's word matrices and a line that says where they come from."""
-    if word_vectors:
-        return read_class_vectors(Path(word_vectors), vocabulary, word_mode), f"{Path(word_vectors).name} ({word_mode})"
+    if config.word_vectors is not None:
+        vectors = read_class_vectors(config.word_vectors, data.vocabulary, config.word_mode)
+        return vectors, f"{config.word_vectors.name} ({config.word_mode})"
     embeddings = TextEmbeddings.open(text)
-    if vocabulary_of(text) != vocabulary:
+    if vocabulary_of(text) != data.vocabulary:
         raise WorkbenchError(
             f"{text}: its class names are not those of the features. Make the text embeddings from the same vocabulary."
         )

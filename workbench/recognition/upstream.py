@@ -19,8 +19,8 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.accuracy import kind_of_role
-from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, check_weights, save_recogniser
-from workbench.recognition.heads import head_of, read_config
+from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
+from workbench.recognition.heads import RECOGNISERS, check_weights, read_config
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
@@ -77,11 +77,13 @@ def import_upstream(
         config = _config_of(tensors, architecture, vocabulary, compat)
     except WorkbenchError as error:
         raise WorkbenchError(f"{path}: {error}") from error
-    check_weights(config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
+    check_weights(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
     # Only now: GoogleNews takes minutes to read.
     vectors, word_source = _class_vectors(word_vectors, vocabulary)
     _check_vectors(vectors, word_source, config, path)
-    head = head_of(config, *(torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors))
+    head = RECOGNISERS[architecture](
+        config, *(torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors)
+    )
     head.load_state_dict(tensors | {name: getattr(head, name) for name in WORD_BUFFERS})
     history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
     return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", word_source, history)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.recognition.config import WORD_MODES
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
-MODES = ("clean", "upstream")
 CHUNK_BYTES = 1 << 22
 
 Wanted = Callable[[str], bool]
@@ -34,8 +34,8 @@ def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: str = "clean") 
     word as it is written in lower case; "upstream" emulates its lower-casing, in which the last case variant
     in the file wins (a head trained by upstream needs that). Raises WorkbenchError that names missing words.
     """
-    if mode not in MODES:
-        raise WorkbenchError(f"word vector mode {mode!r} is not known. Choose one of: {', '.join(MODES)}.")
+    if mode not in WORD_MODES:
+        raise WorkbenchError(f"word vector mode {mode!r} is not known. Choose one of: {', '.join(WORD_MODES)}.")
     relations = (BACKGROUND_WORD, *vocabulary.relations)
     names = (*vocabulary.objects, *relations)
     words = {word for name in names for word in _words(name, mode)}

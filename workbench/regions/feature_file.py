@@ -117,7 +117,7 @@ class FeatureFile:
             return stored
         content = memoryview(stored).cast("B")
         begins = np.flatnonzero(np.diff(distinct, prepend=-2) != 1).tolist()
-        for begin, end in zip(begins, [*begins[1:], len(distinct)], strict=True):
+        for begin, end in zip(begins, [*begins, len(distinct)][1:], strict=True):
             into = content[begin * self._bytes_per_row : end * self._bytes_per_row]
             self._read_into(into, self._offset + int(distinct[begin]) * self._bytes_per_row)
         return stored

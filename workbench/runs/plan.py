@@ -224,15 +224,16 @@ def _denoiser(notebook: PlannedNotebook, dimension: int, text_dimension: int, ce
 def _recogniser(notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
     """Of a relation in a batch, whose relations share the embedding of the class names."""
     from workbench.recognition.config import RecogniserConfig
-    from workbench.recognition.heads import FROM_DATA, empty_head, read_config
-    from workbench.recognition.scene_tokens import Scenes
+    from workbench.recognition.heads import FROM_DATA, RECOGNISERS
+    from workbench.recognition.scenes import Scenes
 
     config = _config(RecogniserConfig, notebook)
     words = WORD_DIMENSION if config.word_vectors else text_dimension
     of_data = (dimension, words, data.object_classes, data.relation_classes, not data.box_features)
     given = dict(zip(FROM_DATA, of_data, strict=True))
+    kind = RECOGNISERS.resolve(config.architecture)
     with torch.device("meta"):
-        head = empty_head(read_config(config.architecture, given | {"hidden": config.hidden} | config.sizes))
+        head = kind.empty(kind.config_class(**given | {"hidden": config.hidden} | config.sizes))
     # Heads cast by device and lay scenes out by their lengths, for which the meta device will not do.
     head = head.to_empty(device="cpu")
 

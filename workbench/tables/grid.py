@@ -28,14 +28,14 @@ DIFFUSION, BASELINE = "diffusion", "baseline"
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
 TRAININGS = {
     "ce": ("CE", {}),
-    "wce": ("WCE", {"loss": "wce"}),
-    "ce_vilhub_relmix": ("CE + VilHub + RelMix", {"vilhub_scale": None, "relmix": "clean"}),
-    "ce_vilhub": ("CE + VilHub", {"vilhub_scale": None}),
-    "ce_relmix": ("CE + RelMix", {"relmix": "clean"}),
-    "focal": ("Focal", {"loss": "focal"}),
-    "equalization": ("Equalization loss", {"loss": "equalization"}),
-    "equalization_upstream": ("Equalization loss as upstream codes it", {"loss": "equalization_upstream"}),
-    "logit_adjusted": ("Logit-adjusted CE", {"loss": "logit_adjusted"}),
+    "wce": ("WCE", {"loss": {"name": "wce"}}),
+    "ce_vilhub_relmix": ("CE + VilHub + RelMix", {"loss": {"vilhub_scale": None, "relmix": "clean"}}),
+    "ce_vilhub": ("CE + VilHub", {"loss": {"vilhub_scale": None}}),
+    "ce_relmix": ("CE + RelMix", {"loss": {"relmix": "clean"}}),
+    "focal": ("Focal", {"loss": {"name": "focal"}}),
+    "equalization": ("Equalization loss", {"loss": {"name": "equalization"}}),
+    "equalization_upstream": ("Equalization loss as upstream codes it", {"loss": {"name": "equalization_upstream"}}),
+    "logit_adjusted": ("Logit-adjusted CE", {"loss": {"name": "logit_adjusted"}}),
     "linear_ce": ("CE, linear classifier", {"sizes": {"classifier": "linear"}}),
 }
 
@@ -141,10 +141,10 @@ class GridBuilder:
     def trained(self, architecture: str, training: str, group: str) -> str:
         """A recogniser trained on real features; returns the row's key."""
         title, changes = TRAININGS[training]
-        parameters = self._of("training") | self._of(architecture) | {"architecture": architecture}
-        parameters |= {"sizes": dict(parameters.get("sizes") or {}) | changes.get("sizes", {})}
-        changes = {name: self.settings[name] if value is None else value for name, value in changes.items()}
-        parameters |= {name: value for name, value in changes.items() if name != "sizes"}
+        loss = {name: self.settings[name] if value is None else value
+                for name, value in changes.get("loss", {}).items()}  # fmt: skip
+        parameters = nested(self._of("training"), self._of(architecture), {"architecture": architecture}, changes)
+        parameters = nested(parameters, {"loss": loss} if loss else {})
         return self._row(
             Task("training", f"{architecture}_{training}", _DATA, parameters),
             title, architecture, training, group, generated=False,
@@ -158,7 +158,7 @@ class GridBuilder:
         """A trained row fine-tuned on generated features with its own loss; returns the new row's key."""
         row = self.grid.rows[base]
         own = {name: value for name, value in self.grid.tasks[f"recogniser/{base}"].parameters.items()
-               if name in ("loss", "tau", "gamma", "vilhub_scale", "relmix")}  # fmt: skip
+               if name == "loss"}  # fmt: skip
         inputs = {"recogniser": f"recogniser/{base}", "generated": self.generated(generated), "features": "features"}
         if options.get("curriculum"):
             inputs |= {"triplets": self.triplets}
@@ -166,7 +166,7 @@ class GridBuilder:
         architecture = base.split("_")[0]
         tuned = self._of("finetuning") | self._of(f"{architecture}_finetuning")
         return self._row(
-            Task("finetuning", key, inputs, tuned | own | options),
+            Task("finetuning", key, inputs, nested(tuned, own, options)),
             title, architecture, row.training, group, generated=options.get("real_replay") != 1.0,
             compared_with=base, curve=curve, source=_source(generated, options),
         )  # fmt: skip
@@ -191,6 +191,16 @@ class GridBuilder:
 
     def _of(self, kind: str) -> dict[str, Any]:
         return dict(self.settings.get(kind) or {})
+
+
+def nested(*settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings laid over each other, a map within them too."""
+    laid: dict[str, Any] = {}
+    for each in settings:
+        for name, value in each.items():
+            inner = isinstance(value, Mapping) and isinstance(laid.get(name), Mapping)
+            laid[name] = nested(laid[name], value) if inner else value
+    return laid
 
 
 _DATA = {"features": "features", "text": "text"}

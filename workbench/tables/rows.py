@@ -98,7 +98,9 @@ def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[st
     A control has the same fine-tuning on real rows alone: what it gains is not the generated features' merit. How rows
     are mixed was chosen on validation (settings); the loss knows the prior of the batches.
     """
-    chosen = {"real_replay": 0.5, "loss": "logit_adjusted", "prior": "batches"} | dict(settings.get("combined") or {})
+    chosen = {"real_replay": 0.5, "loss": {"name": "logit_adjusted"}, "prior": "batches"} | dict(
+        settings.get("combined") or {}
+    )
     ce, mixed, adjusted = (f"{architecture}_{name}" for name in ("ce", "ce_vilhub_relmix", "logit_adjusted"))
     mixed_crt = builder.rebalanced(mixed, "crt", "CE + VilHub + RelMix, cRT", "decoupling")
     sources = {f"{ce}_crt": ("so", "sro", "random", "triple_mean"), mixed_crt: ("so", "sro", "triple_mean"),

@@ -1,7 +1,8 @@
-"""The features of scene tokens: of the image that a real relation lies in, or one made up for a generated relation.
+"""Scenes: the relations of an image, as RelTransformer's scene encoder reads them.
 
-Source: reference `ltvrr.md` section 4. A generated relation has no image. Two choices: its own triplet is the whole
-scene ("own"), or it joins the scene of the image that the box of its kept entity was drawn from ("image").
+A scene token is one relation, its three features side by side. A generated relation has no image. Two choices: its own
+triplet is the whole scene ("own"), or it joins the scene of the image that the box of its kept entity was drawn from
+("image"). Source: reference `ltvrr.md` section 4 ("Scene tokens").
 """
 
 from collections.abc import Callable
@@ -12,14 +13,78 @@ import pandas as pd
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.feature_window import Regions
-from workbench.recognition.scene_tokens import MOST_TOKENS, SceneIndex, Scenes
-from workbench.recognition.stored_features import FeatureRows
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.recognition.config import GENERATED_SCENES
+from workbench.regions.feature_rows import Regions
 
-GENERATED_SCENES = ("own", "image")
+MOST_TOKENS = 100
 
 ReadRows = Callable[[np.ndarray], Regions]
+
+
+class Scenes(NamedTuple):
+    """Scenes of a batch of relations, their tokens one after the other without padding.
+
+    ``tokens`` (P, 3 D): the features [subject | union | object] of up to 100 relations of each of S scenes, scene by
+    scene; ``lengths`` (S,) int64, how many tokens a scene has, maybe none; ``of_row`` (N,) int64, the scene of each
+    relation. One scene of 100 tokens beside many of one would make padding of 12,288 numbers most of a batch: scenes
+    are padded behind the first layer only.
+    """
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    of_row: torch.Tensor
+
+
+class SceneRows(NamedTuple):
+    """The same as row numbers: ``rows`` (S, T) int64 with -1 where there is none, ``of_row`` (N,) int64."""
+
+    rows: np.ndarray
+    of_row: np.ndarray
+
+
+class SceneIndex:
+    """Which rows of a table of relations share an image.
+
+    ``image`` (N,) integer image of each relation. Only the first 100 relations of an image become tokens, in the
+    order of the table, as upstream; all of them are classified.
+    """
+
+    def __init__(self, image: np.ndarray):
+        images, self._image_of_row = np.unique(np.asarray(image), return_inverse=True)
+        self._images = images
+        self._order = np.argsort(self._image_of_row, kind="stable")
+        counts = np.bincount(self._image_of_row, minlength=len(images))
+        self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        self._lengths = np.minimum(counts, MOST_TOKENS)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def positions_of(self, images: np.ndarray) -> np.ndarray:
+        """The position (n,) int64 of each image (n,) among the sorted images, -1 where it has no relation."""
+        place = np.searchsorted(self._images, images).clip(max=len(self) - 1)
+        return np.where(self._images[place] == images, place, -1)
+
+    def rows_of_images(self, images: np.ndarray) -> list[np.ndarray]:
+        """All rows of each image (a position among the sorted images), however many."""
+        ends = np.append(self._starts, len(self._order))
+        return [self._order[ends[image] : ends[image + 1]] for image in images]
+
+    def scenes_of(self, rows: np.ndarray) -> SceneRows:
+        """The scenes that ``rows`` (n,) lie in, each once."""
+        images, of_row = np.unique(self._image_of_row[np.asarray(rows)], return_inverse=True)
+        return SceneRows(self.token_rows(images), of_row.reshape(-1))
+
+    def token_rows(self, images: np.ndarray) -> np.ndarray:
+        """Rows (S, T) of the scene tokens of images, -1 where an image has fewer than the longest.
+
+        ``images`` (S,) are positions among the sorted images; -1 is an image without relations.
+        """
+        lengths = np.where(images < 0, 0, self._lengths[images])
+        places = np.arange(lengths.max(initial=1))[None, :]
+        there = places < lengths[:, None]
+        found = self._order[np.where(there, self._starts[images][:, None] + places, 0)]
+        return np.where(there, found, -1)
 
 
 class SceneFeatures(NamedTuple):
@@ -33,6 +98,17 @@ class SceneFeatures(NamedTuple):
         """The same as tensors on a device, the tokens as float32."""
         tokens, lengths, of_row = (torch.from_numpy(array).to(device) for array in self)
         return Scenes(tokens.float(), lengths, of_row)
+
+
+class Table(Protocol):
+    """Relations by row, as `batches.RelationRows`: called with row numbers it gives their three features."""
+
+    name: str
+    relations: pd.DataFrame
+
+    def __call__(self, rows: np.ndarray) -> Regions:
+        """Features of subject, union and object, (n, D) each."""
+        ...
 
 
 class ScenesOfRows(Protocol):
@@ -50,7 +126,7 @@ class ScenesOfRows(Protocol):
 class ImageScenes:
     """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
 
-    def __init__(self, features: FeatureRows):
+    def __init__(self, features: Table):
         self._features = features
         self.index = SceneIndex(features.relations["image"].to_numpy())
 
@@ -68,7 +144,7 @@ class ImageScenes:
 class OwnScenes:
     """Each relation is its own scene of one token."""
 
-    def __init__(self, features: FeatureRows):
+    def __init__(self, features: Table):
         self._features = features
 
     def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
@@ -88,7 +164,7 @@ class SeedImageScenes:
     memory.
     """
 
-    def __init__(self, generated: FeatureRows, real: FeatureRows, image_of_box: np.ndarray):
+    def __init__(self, generated: Table, real: Table, image_of_box: np.ndarray):
         self._generated, self._real = generated, real
         self._index, relations = SceneIndex(real.relations["image"].to_numpy()), generated.relations
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
@@ -117,22 +193,21 @@ class SeedImageScenes:
         return rows
 
 
-def scenes_of(features: FeatureRows) -> ImageScenes | OwnScenes:
+def scenes_of(features: Table) -> ImageScenes | OwnScenes:
     """Scenes by image where the rows have one, else each row by itself."""
     return ImageScenes(features) if "image" in features.relations else OwnScenes(features)
 
 
-def generated_scenes(choice: str, generated: FeatureRows, rows: GeneratedFeatures, real: FeatureRows, image_of_box):
+def generated_scenes(choice: str, generated: Table, real: Table, image_of_box: np.ndarray) -> ScenesOfRows:
     """The scenes of generated rows by name, "own" or "image"; ``image_of_box`` (boxes of train,) image numbers."""
     if choice not in GENERATED_SCENES:
         raise WorkbenchError(f"scenes {choice!r} is not known. Choose one of: {', '.join(GENERATED_SCENES)}.")
     if choice == "own":
         return OwnScenes(generated)
-    missing = {"replaced", "subject_box", "object_box"} - set(rows.relations)
+    missing = {"replaced", "subject_box", "object_box"} - set(generated.relations)
     if missing:
         raise WorkbenchError(
-            f"{rows.folder / 'generated.parquet'}: no column {', '.join(sorted(missing))}, which scenes='image' needs. "
-            "Use scenes='own'."
+            f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. Use scenes='own'."
         )
     return SeedImageScenes(generated, real, image_of_box)
 
