@@ -203,7 +203,7 @@ def _mottled(image: Image.Image, rng, size: int) -> Image.Image:
 
 
 def lit(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    """The finished picture under a sloping light, a tint and sensor noise: (H, W, 3) uint8."""
+    """The finished image under a sloping light, a tint and sensor noise: (H, W, 3) uint8."""
     pixels = np.asarray(image, dtype=np.float32)
     height, width = pixels.shape[:2]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.38)

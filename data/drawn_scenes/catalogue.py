@@ -45,7 +45,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {family: tuple(template.MEMBERS) for fami
 OBJECT_NAMES: tuple[str, ...] = tuple(name for members in FAMILIES.values() for name in members)
 FAMILY_OF: dict[str, str] = {name: family for family, members in FAMILIES.items() for name in members}
 
-# Picture pixels per 100 board units in a picture of 160 pixels.
+# Image pixels per 100 board units in an image of 160 pixels.
 _PIXELS = {
     "vessels": 34,
     "cutlery": 48,
@@ -76,7 +76,7 @@ _PIXELS_OF_CLASS = {
 
 
 def pixels_of(name: str) -> float:
-    """The usual scale of a class: picture pixels per 100 board units at a picture size of 160."""
+    """The usual scale of a class: image pixels per 100 board units at an image size of 160."""
     return float(_PIXELS_OF_CLASS.get(name, _PIXELS[FAMILY_OF[name]]))
 
 

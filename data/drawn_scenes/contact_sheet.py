@@ -1,4 +1,4 @@
-"""All classes and all relations in one picture each: the quickest check that they can be told apart."""
+"""All classes and all relations in one image each: the quickest check that they can be told apart."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from drawn_scenes.catalogue import OBJECT_NAMES
-from drawn_scenes.picture import draw_picture
-from drawn_scenes.plan import GroupPlan, PicturePlan
+from drawn_scenes.image import draw_image
+from drawn_scenes.plan import GroupPlan, ImagePlan
 from drawn_scenes.processes import mapped
 from drawn_scenes.rules import LEFT, RELATION_NAMES, RIGHT, allowed
 from workbench.errors import WorkbenchError
@@ -103,14 +103,14 @@ def _drawn_pair(triplet: tuple[str, str, str], rng: np.random.Generator):
     subject, relation, object_ = triplet
     if relation in (LEFT, RIGHT):
         orders = (0.0, 1.0) if relation == LEFT else (1.0, 0.0)
-        plan = PicturePlan([GroupPlan(subject, order=orders[0]), GroupPlan(object_, order=orders[1])])
+        plan = ImagePlan([GroupPlan(subject, order=orders[0]), GroupPlan(object_, order=orders[1])])
         left, right = (0, 1) if relation == LEFT else (1, 0)
         plan.mirrored = [(left, "subject", right, "subject")]
         keys = {"subject": (0, "subject"), "object": (1, "subject")}
     else:
-        plan = PicturePlan([GroupPlan(subject, relation, object_)])
+        plan = ImagePlan([GroupPlan(subject, relation, object_)])
         keys = {"subject": (0, "subject"), "object": (0, "object")}
-    drawn = draw_picture(plan, rng, CANVAS)
+    drawn = draw_image(plan, rng, CANVAS)
     return drawn.pixels, {role: drawn.boxes[key] for role, key in keys.items()}
 
 

@@ -24,7 +24,7 @@ POPULARITY: tuple[str, ...] = (
     "pineapple", "daisy", "tiger", "temple", "bagel", "eagle", "lighthouse", "toaster", "butter knife",
 )  # fmt: skip
 
-RELATIONS_PER_PICTURE = {"train": 5.3, "val": 4.5, "test": 4.5}
+RELATIONS_PER_IMAGE = {"train": 5.3, "val": 4.5, "test": 4.5}
 FEWEST_CLASSES = 20
 MIRRORED_SHARE = {"train": 0.62, "val": 0.45, "test": 0.42}
 
@@ -59,12 +59,12 @@ def zipf_counts(ranks: int, total: int, smallest: int, offset: float) -> np.ndar
     return np.maximum(smallest, np.floor(counts + 0.5)).astype(np.int64)
 
 
-def training_targets(pictures: int, classes: int = 0) -> Targets:
-    """Long-tailed counts for about 5.3 relations a picture.
+def training_targets(images: int, classes: int = 0) -> Targets:
+    """Long-tailed counts for about 5.3 relations an image.
 
-    With few pictures the rarest classes are left out, so that three ends are there for each of the others.
+    With few images the rarest classes are left out, so that three ends are there for each of the others.
     """
-    total = round(RELATIONS_PER_PICTURE["train"] * pictures)
+    total = round(RELATIONS_PER_IMAGE["train"] * images)
     names = chosen_classes(classes)[: max(FEWEST_CLASSES, 2 * total // 3)]
     scarce = total < 4000
     ends = zipf_counts(len(names), 2 * total, 1 if scarce else 2, 12.0)
@@ -76,14 +76,14 @@ def training_targets(pictures: int, classes: int = 0) -> Targets:
     return Targets(names, ends, placed, relations, 0, True)
 
 
-def evaluation_targets(split: str, pictures: int, per_class: int, classes: int = 0) -> Targets:
+def evaluation_targets(split: str, images: int, per_class: int, classes: int = 0) -> Targets:
     """Flattened counts, so that per-class accuracy is not noise and the head does not swamp the rest.
 
     Every class is wanted ``per_class`` times (and once more) as subject and as object, every relation as often;
-    where the pictures cannot hold that, the floor is the most they can hold evenly, possibly 0.
+    where the images cannot hold that, the floor is the most they can hold evenly, possibly 0.
     """
     train = training_targets(3000, classes)
-    total = RELATIONS_PER_PICTURE[split] * pictures
+    total = RELATIONS_PER_IMAGE[split] * images
     mirrored = MIRRORED_SHARE[split] * total
     count = len(train.classes)
     floor = int(min(per_class + 1, mirrored / count))

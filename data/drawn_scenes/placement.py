@@ -1,6 +1,6 @@
 """Sprites put in their place: the parts from which the layout of a pair is made.
 
-Coordinates are picture pixels; the ground is y = 0 and y grows downwards, x is free.
+Coordinates are image pixels; the ground is y = 0 and y grows downwards, x is free.
 """
 
 import math

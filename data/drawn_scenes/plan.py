@@ -1,7 +1,7 @@
-"""Which pairs of objects go into which picture, decided before anything is drawn.
+"""Which pairs of objects go into which image, decided before anything is drawn.
 
 First the pairs that are laid out for a relation, then left and right between things that are already in one
-picture, then single things where a class still lacks examples. The counts of a split are met exactly.
+image, then single things where a class still lacks examples. The counts of a split are met exactly.
 """
 
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class GroupPlan:
 
 
 @dataclass
-class PicturePlan:
+class ImagePlan:
     """Groups, and the pairs (group, role, group, role) of which the first is to the left of the second."""
 
     groups: list[GroupPlan] = field(default_factory=list)
@@ -62,15 +62,15 @@ class PicturePlan:
         return [(names[i][a], relation, names[j][b]) for (i, a), relation, (j, b) in self.relations()]
 
 
-def plan_pictures(targets: Targets, pictures: int, seed: int, split: str) -> list[PicturePlan]:
-    """Plan ``pictures`` pictures that together hold what ``targets`` asks for."""
+def plan_images(targets: Targets, images: int, seed: int, split: str) -> list[ImagePlan]:
+    """Plan ``images`` images that together hold what ``targets`` asks for."""
     rng = generator(seed, "plan", split)
     tally = _Tally(targets)
     pairs = _pairs(targets, tally, rng)
-    plans = [PicturePlan() for _ in range(pictures)]
+    plans = [ImagePlan() for _ in range(images)]
     for position, place in enumerate(rng.permutation(len(pairs))):
         group = pairs[place]
-        plan = plans[position % pictures]
+        plan = plans[position % images]
         group.order = float(len(plan.groups))
         plan.groups.append(group)
     wanted = tally.mirrored_wanted(rng)
@@ -159,9 +159,9 @@ def _accompany(pairs: list[GroupPlan], name: str, count: int, tally: _Tally, rng
 
 
 def _mirror_existing(
-    plans: list[PicturePlan], wanted: np.ndarray, index: dict[str, int], rng: np.random.Generator
+    plans: list[ImagePlan], wanted: np.ndarray, index: dict[str, int], rng: np.random.Generator
 ) -> None:
-    """Left and right between things of different groups; a round adds at most one pair to a picture."""
+    """Left and right between things of different groups; a round adds at most one pair to an image."""
     for _ in range(MOST_MIRRORED):
         for position in rng.permutation(len(plans)):
             plan = plans[position]
@@ -176,7 +176,7 @@ def _mirror_existing(
                     wanted[index[dict(plan.groups[group].things())[role]]] -= 1
 
 
-def _mirror_choices(plan: PicturePlan, wanted: np.ndarray, index: dict[str, int]):
+def _mirror_choices(plan: ImagePlan, wanted: np.ndarray, index: dict[str, int]):
     taken = {(a, x, b, y) for a, x, b, y in plan.mirrored}
     choices = []
     for i, first in enumerate(plan.groups):
@@ -191,7 +191,7 @@ def _mirror_choices(plan: PicturePlan, wanted: np.ndarray, index: dict[str, int]
     return choices
 
 
-def _mirror_added(plans: list[PicturePlan], wanted: np.ndarray, classes, index, rng: np.random.Generator) -> None:
+def _mirror_added(plans: list[ImagePlan], wanted: np.ndarray, classes, index, rng: np.random.Generator) -> None:
     """What is still wanted comes as single things beside what is there."""
     homes: dict[str, list[int]] = {}
     for position, plan in enumerate(plans):
@@ -213,7 +213,7 @@ def _mirror_added(plans: list[PicturePlan], wanted: np.ndarray, classes, index, 
         wanted[second] = max(0, wanted[second] - 1)
 
 
-def _add_beside(plans: list[PicturePlan], homes, first: str, second: str, rng: np.random.Generator) -> int:
+def _add_beside(plans: list[ImagePlan], homes, first: str, second: str, rng: np.random.Generator) -> int:
     """Put one of the two beside the other where that one already is and there is room; else both anew."""
     for there, new in ((first, second), (second, first)):
         places = homes.get(there, [])
@@ -236,7 +236,7 @@ def _add_beside(plans: list[PicturePlan], homes, first: str, second: str, rng: n
     return position
 
 
-def _append_single(plan: PicturePlan, name: str, home: int, role: str, rng: np.random.Generator) -> None:
+def _append_single(plan: ImagePlan, name: str, home: int, role: str, rng: np.random.Generator) -> None:
     orders = [group.order for group in plan.groups]
     new = len(plan.groups)
     if rng.random() < 0.5:
@@ -247,8 +247,8 @@ def _append_single(plan: PicturePlan, name: str, home: int, role: str, rng: np.r
         plan.mirrored.append((new, "subject", home, role))
 
 
-def _fill_empty(plans: list[PicturePlan], classes, rng: np.random.Generator) -> None:
-    """A picture without a relation would be no picture: it gets the two commonest classes side by side."""
+def _fill_empty(plans: list[ImagePlan], classes, rng: np.random.Generator) -> None:
+    """An image without a relation would be no image: it gets the two commonest classes side by side."""
     for plan in plans:
         if not plan.groups:
             left, right = rng.permutation(classes[:2])

@@ -278,7 +278,7 @@ ALSO_SWAPPED: dict[str, tuple[str, ...]] = {
 
 @cache
 def allowed(relation: str) -> np.ndarray:
-    """Which (subject, object) pairs a picture may be laid out for: (C, C) bool over ``OBJECT_NAMES``."""
+    """Which (subject, object) pairs an image may be laid out for: (C, C) bool over ``OBJECT_NAMES``."""
     index = {name: position for position, name in enumerate(OBJECT_NAMES)}
     table = np.zeros((len(OBJECT_NAMES), len(OBJECT_NAMES)), dtype=bool)
     for subjects, objects in RULES[relation]:

@@ -104,7 +104,7 @@ class Sprite:
 
 
 class Sketch:
-    """A board of ``width`` x ``height`` units; one unit becomes ``pixels`` / 100 picture pixels.
+    """A board of ``width`` x ``height`` units; one unit becomes ``pixels`` / 100 image pixels.
 
     Every shape gets an outline in a darker shade unless ``edge`` is None.
     """
@@ -208,7 +208,7 @@ class Sketch:
         self.facts[name] = float(value) * self.unit if isinstance(value, float | int) else value
 
     def sprite(self, name: str) -> Sprite:
-        """The finished sprite at picture scale."""
+        """The finished sprite at image scale."""
         small = self.image.convert("RGBa").reduce(SUPERSAMPLING).convert("RGBA")
         points = {key: (x / SUPERSAMPLING, y / SUPERSAMPLING) for key, (x, y) in self.points.items()}
         facts = {key: v / SUPERSAMPLING if isinstance(v, float) else v for key, v in self.facts.items()}

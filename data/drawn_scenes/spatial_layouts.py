@@ -55,7 +55,7 @@ def near(subject: str, object_: str, rng: np.random.Generator, scale: float) -> 
 
 
 def _depth(back: str, front: str, rng, scale: float, roles: tuple[str, str]) -> Group:
-    """One thing partly hides the other, which stands higher up in the picture."""
+    """One thing partly hides the other, which stands higher up in the image."""
     a, b = evened_scales(back, front, 1.35)
     rear, fore = drawn(back, rng, a * scale * 0.95), drawn(front, rng, b * scale)
     shared = rng.uniform(0.35, 0.6) * min(rear.width, fore.width)

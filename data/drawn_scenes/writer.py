@@ -1,4 +1,4 @@
-"""The data set on disk: pictures drawn by several processes, annotations in the LTVRR layout, written last."""
+"""The data set on disk: images drawn by several processes, annotations in the LTVRR layout, written last."""
 
 import csv
 import errno
@@ -16,9 +16,9 @@ from PIL import Image
 
 from drawn_scenes.catalogue import FAMILY_OF
 from drawn_scenes.config import DrawnScenesConfig
+from drawn_scenes.image import draw_image
 from drawn_scenes.long_tail import evaluation_targets, training_targets
-from drawn_scenes.picture import draw_picture
-from drawn_scenes.plan import PicturePlan, plan_pictures
+from drawn_scenes.plan import ImagePlan, plan_images
 from drawn_scenes.processes import mapped
 from drawn_scenes.rules import RELATION_NAMES
 from workbench.errors import WorkbenchError
@@ -27,19 +27,19 @@ from workbench.progress import track
 from workbench.randomness import generator
 
 SPLITS = ("train", "val", "test")
-PICTURES_PER_CHUNK = 50
-PICTURES_WORTH_A_POOL = 200
+IMAGES_PER_CHUNK = 50
+IMAGES_WORTH_A_POOL = 200
 JPEG_QUALITY = 92
-# Raise it when a picture drawn from the same plan and seed would look different.
+# Raise it when an image drawn from the same plan and seed would look different.
 DRAWING_VERSION = 1
-Chunk = tuple[str, int, list[PicturePlan], int, int, str]
+Chunk = tuple[str, int, list[ImagePlan], int, int, str]
 
 
 def draw_scenes(folder: Path, *, config: DrawnScenesConfig, workers: int = 0) -> dict:
     """Draw the data set into ``folder``: images/, and the files of the LTVRR layout.
 
     ``workers``: processes, 0 for one per core. The bytes depend on ``config``, not on the workers. A killed run keeps
-    its whole chunks of pictures. Returns counts, imbalances and families.
+    its whole chunks of images. Returns counts, imbalances and families.
     """
     folder = Path(folder)
     counts = config.images
@@ -49,7 +49,7 @@ def draw_scenes(folder: Path, *, config: DrawnScenesConfig, workers: int = 0) ->
         "val": evaluation_targets("val", config.val_images, config.val_per_class, len(train.classes)),
         "test": evaluation_targets("test", config.test_images, config.test_per_class, len(train.classes)),
     }
-    plans = {split: plan_pictures(targets[split], counts[split], config.seed, split) for split in SPLITS}
+    plans = {split: plan_images(targets[split], counts[split], config.seed, split) for split in SPLITS}
     boxes = _draw_all(folder, plans, config, workers)
     objects, relations, frequencies = _vocabulary(plans["train"], train.classes)
     for name, content in (("objects", objects), ("predicates", relations)):
@@ -65,16 +65,16 @@ def draw_scenes(folder: Path, *, config: DrawnScenesConfig, workers: int = 0) ->
 
 
 def _draw_all(folder: Path, plans, config: DrawnScenesConfig, workers: int) -> dict[str, list[list]]:
-    """Draw every chunk that is not there yet; returns per split and picture its boxes as [group, role, box]."""
+    """Draw every chunk that is not there yet; returns per split and image its boxes as [group, role, box]."""
     stamp = json.dumps([DRAWING_VERSION, asdict(config)])
     images = folder / "images"
     (images / ".chunks").mkdir(parents=True, exist_ok=True)
     for left_behind in images.glob(".*.jpg"):
         left_behind.unlink()
     chunks: list[Chunk] = [
-        (split, start, plans[split][start : start + PICTURES_PER_CHUNK], config.seed, config.size, stamp)
+        (split, start, plans[split][start : start + IMAGES_PER_CHUNK], config.seed, config.size, stamp)
         for split in SPLITS
-        for start in range(0, len(plans[split]), PICTURES_PER_CHUNK)
+        for start in range(0, len(plans[split]), IMAGES_PER_CHUNK)
     ]
     boxes: dict[str, list] = {split: [None] * len(plans[split]) for split in SPLITS}
     missing = []
@@ -84,7 +84,7 @@ def _draw_all(folder: Path, plans, config: DrawnScenesConfig, workers: int) -> d
             missing.append(chunk)
         else:
             boxes[chunk[0]][chunk[1] : chunk[1] + len(record)] = record
-    many = sum(len(chunk[2]) for chunk in missing) >= PICTURES_WORTH_A_POOL
+    many = sum(len(chunk[2]) for chunk in missing) >= IMAGES_WORTH_A_POOL
     drawn = mapped(partial(_draw_chunk, images), missing, workers, pool=many)
     for split, start, record in track(drawn, "Drawing scenes", total=len(missing)):
         boxes[split][start : start + len(record)] = record
@@ -95,7 +95,8 @@ def _draw_chunk(images: Path, chunk: Chunk) -> tuple[str, int, list]:
     split, start, plans, seed, size, stamp = chunk
     record, sums = [], []
     for offset, plan in enumerate(plans):
-        drawn = draw_picture(plan, generator(seed, "picture", split, start + offset), size)
+        # The key is part of the bytes: another word would draw other images.
+        drawn = draw_image(plan, generator(seed, "picture", split, start + offset), size)
         buffer = io.BytesIO()
         Image.fromarray(drawn.pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         _write_bytes(images / _file_name(split, start + offset), buffer.getvalue())
@@ -115,7 +116,7 @@ def _kept_chunk(images: Path, chunk: Chunk) -> list | None:
     try:
         kept = json.loads(path.read_bytes())
     except ValueError:
-        return None  # Torn by a power cut: its pictures are drawn again.
+        return None  # Torn by a power cut: its images are drawn again.
     if kept["stamp"] != stamp or len(kept["boxes"]) != len(plans):
         return None
     for offset, checksum in enumerate(kept["crc32"]):
@@ -134,7 +135,7 @@ def _file_name(split: str, index: int) -> str:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    """Atomic, but without waiting for the disk: the chunk's checksums tell a torn picture."""
+    """Atomic, but without waiting for the disk: the chunk's checksums tell a torn image."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         temporary.write_bytes(content)
@@ -143,12 +144,12 @@ def _write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WorkbenchError(
-                f"{path}: the disk is full. Finished pictures are kept; free space and run the same command again."
+                f"{path}: the disk is full. Finished images are kept; free space and run the same command again."
             ) from error
         raise
 
 
-def _vocabulary(plans: list[PicturePlan], classes: tuple[str, ...]):
+def _vocabulary(plans: list[ImagePlan], classes: tuple[str, ...]):
     """Names by training frequency, and the frequencies."""
     objects, relations = Counter(dict.fromkeys(classes, 0)), Counter(dict.fromkeys(RELATION_NAMES, 0))
     for plan in plans:
@@ -199,7 +200,7 @@ def _write_split(folder: Path, split: str, plans, boxes, objects, relations, siz
     write_json(folder / f"rel_annotations_{split}.json", annotations)
 
 
-def _summary(plans: dict[str, list[PicturePlan]], frequencies, classes) -> dict:
+def _summary(plans: dict[str, list[ImagePlan]], frequencies, classes) -> dict:
     triplets = {split: [row for plan in plans[split] for row in plan.triplets()] for split in SPLITS}
     seen = set(triplets["train"])
     counted = [Counter(row[role] for row in triplets["test"]) for role in range(3)]

@@ -51,7 +51,7 @@ def _screen(sketch: Sketch, rng, x0: float, y0: float, x1: float, y1: float) -> 
     kind = rng.integers(3)
     w, h = x1 - x0, y1 - y0
 
-    def picture() -> None:
+    def screen() -> None:
         if kind == 0:
             sketch.polygon([(x0, y1), (x0 + w * 0.35, y0 + h * 0.4), (x0 + w * 0.7, y1)], shade(sky, 0.6), None)
             sketch.polygon([(x0 + w * 0.4, y1), (x0 + w * 0.75, y0 + h * 0.5), (x1, y1)], shade(sky, 0.5), None)
@@ -70,7 +70,7 @@ def _screen(sketch: Sketch, rng, x0: float, y0: float, x1: float, y1: float) -> 
             glare = [(x0, y0), (x0 + w * 0.3, y0), (x0 + w * 0.1, y1), (x0, y1)]
             sketch.polygon(glare, mix(sky, (255, 255, 255), 0.25), None)
 
-    sketch.within(lambda: sketch.box(x0, y0, x1, y1, sky, 2), picture)
+    sketch.within(lambda: sketch.box(x0, y0, x1, y1, sky, 2), screen)
 
 
 def _television(sketch: Sketch, rng, casing: Colour) -> None:

@@ -5,19 +5,19 @@ import pytest
 
 from drawn_scenes.free_crops import balanced_pairs
 from drawn_scenes.long_tail import chosen_classes, evaluation_targets, training_targets, zipf_counts
-from drawn_scenes.plan import MOST_GROUPS, plan_pictures
+from drawn_scenes.plan import MOST_GROUPS, plan_images
 from drawn_scenes.rules import LEFT, RELATION_NAMES, RIGHT, possible
 
 
 @pytest.fixture(scope="module")
 def full():
-    """The plans of the data set at its usual size, as triplets per picture."""
+    """The plans of the data set at its usual size, as triplets per image."""
     targets = {
         "train": (training_targets(3000), 3000),
         "val": (evaluation_targets("val", 400, 5), 400),
         "test": (evaluation_targets("test", 1300, 20), 1300),
     }
-    return {split: plan_pictures(target, pictures, 0, split) for split, (target, pictures) in targets.items()}
+    return {split: plan_images(target, images, 0, split) for split, (target, images) in targets.items()}
 
 
 def _triplets(plans):
@@ -75,19 +75,19 @@ def test_every_triplet_is_possible_and_pairs_may_hold_two_relations(full):
     assert twice > 100
 
 
-@pytest.mark.parametrize(("pictures", "classes"), [(40, 0), (60, 0), (60, 30), (200, 50)])
-def test_small_settings_relax_and_stay_long_tailed(pictures, classes):
-    train = _triplets(plan_pictures(training_targets(pictures, classes), pictures, 1, "train"))
+@pytest.mark.parametrize(("images", "classes"), [(40, 0), (60, 0), (60, 30), (200, 50)])
+def test_small_settings_relax_and_stay_long_tailed(images, classes):
+    train = _triplets(plan_images(training_targets(images, classes), images, 1, "train"))
     objects, relations = _ends(train), Counter(r for _, r, _ in train)
     assert set(objects) == set(chosen_classes(classes))
     assert max(objects.values()) >= 10 * min(objects.values())
     assert relations.most_common(2)[0][0] in (LEFT, RIGHT)
-    test = plan_pictures(evaluation_targets("test", pictures, 20, classes), pictures, 1, "test")
-    assert len(test) == pictures and all(plan.relations() for plan in test)
+    test = plan_images(evaluation_targets("test", images, 20, classes), images, 1, "test")
+    assert len(test) == images and all(plan.relations() for plan in test)
 
 
 def test_plans_depend_on_the_seed_alone():
-    plans = [_triplets(plan_pictures(training_targets(40), 40, seed, "train")) for seed in (1, 1, 2)]
+    plans = [_triplets(plan_images(training_targets(40), 40, seed, "train")) for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
 
 

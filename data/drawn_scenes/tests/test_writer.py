@@ -104,8 +104,8 @@ def test_left_and_right_hold_between_the_boxes(smoke):
 
 
 def test_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "PICTURES_WORTH_A_POOL", 1)
-    monkeypatch.setattr(writer, "PICTURES_PER_CHUNK", 4)
+    monkeypatch.setattr(writer, "IMAGES_WORTH_A_POOL", 1)
+    monkeypatch.setattr(writer, "IMAGES_PER_CHUNK", 4)
     for workers in (1, 2):
         draw_scenes(tmp_path / str(workers), config=TINY, workers=workers)
     assert _bytes(tmp_path / "1") == _bytes(tmp_path / "2")
@@ -114,9 +114,9 @@ def test_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "PICTURES_PER_CHUNK", 2)
+    monkeypatch.setattr(writer, "IMAGES_PER_CHUNK", 2)
     draw_scenes(tmp_path / "alone", config=TINY, workers=1)
-    drawn, draw = [], writer.draw_picture
+    drawn, draw = [], writer.draw_image
 
     def killed_at_the_sixth(*arguments):
         drawn.append(1)
@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return draw(*arguments)
 
-    monkeypatch.setattr(writer, "draw_picture", killed_at_the_sixth)
+    monkeypatch.setattr(writer, "draw_image", killed_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         draw_scenes(tmp_path / "killed", config=TINY, workers=1)
     assert not (tmp_path / "killed" / "rel_annotations_train.json").exists()
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
     assert _bytes(tmp_path / "alone") == _bytes(tmp_path / "killed")
 
 
-def test_other_settings_do_not_reuse_pictures(tmp_path, monkeypatch):
+def test_other_settings_do_not_reuse_images(tmp_path, monkeypatch):
     draw_scenes(tmp_path / "fresh", config=replace(TINY, seed=11), workers=1)
     monkeypatch.setattr(writer.shutil, "rmtree", lambda *_, **__: None)
     draw_scenes(tmp_path / "used", config=TINY, workers=1)
@@ -182,6 +182,7 @@ def test_free_crops_do_not_depend_on_how_many_are_drawn_at_once():
 DISTINCT = ("cup", "mug", "donut", "apple", "dog", "cat", "duck", "car", "truck", "chair", "man", "woman", "house")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "limit"), [(DISTINCT, 0.8), (FAMILIES["four-legged animals"], 0.65)])
 def test_a_linear_classifier_on_pixels_does_not_solve_it(names, limit):
     """Ridge regression to one-hot labels, 16 x 16 pixels, about 45 training crops of each class."""

@@ -1,4 +1,4 @@
-"""One picture from its plan: groups placed from left to right, shadows, light, and the boxes of what is in it."""
+"""One image from its plan: groups placed from left to right, shadows, light, and the boxes of what is in it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from drawn_scenes.backdrop import backdrop, lit
 from drawn_scenes.catalogue import FAMILY_OF, draw_object
 from drawn_scenes.palette import LEAF, STONE, WOOD, pick, shade
 from drawn_scenes.placement import Group, Placed
-from drawn_scenes.plan import GroupPlan, PicturePlan
+from drawn_scenes.plan import GroupPlan, ImagePlan
 from drawn_scenes.sketch import Sprite
 
 Box = tuple[int, int, int, int]
@@ -23,15 +23,15 @@ _MOST_HIDDEN = 0.4
 
 
 @dataclass
-class DrawnPicture:
+class DrawnImage:
     """``pixels`` (H, W, 3) uint8; ``boxes`` of (group, role): x1, y1, x2, y2 in pixels, inclusive, inside."""
 
     pixels: np.ndarray
     boxes: dict[tuple[int, str], Box]
 
 
-def draw_picture(plan: PicturePlan, rng: np.random.Generator, size: int = 160) -> DrawnPicture:
-    """Draw a planned picture of ``size`` x ``size`` pixels."""
+def draw_image(plan: ImagePlan, rng: np.random.Generator, size: int = 160) -> DrawnImage:
+    """Draw a planned image of ``size`` x ``size`` pixels."""
     horizon = size * rng.uniform(0.4, 0.6)
     groups = _placed_groups(plan, rng, size, horizon)
     families = [FAMILY_OF[name] for group in plan.groups for _, name in group.things()]
@@ -52,17 +52,17 @@ def draw_picture(plan: PicturePlan, rng: np.random.Generator, size: int = 160) -
         for item in group.placed
         if item.role
     }
-    return DrawnPicture(lit(canvas, rng), boxes)
+    return DrawnImage(lit(canvas, rng), boxes)
 
 
 def clipped(box: tuple[float, float, float, float], size: int) -> Box:
-    """Whole pixels inside the picture, at least two pixels wide and high."""
+    """Whole pixels inside the image, at least two pixels wide and high."""
     x1, y1 = (int(np.clip(round(v), 0, size - 2)) for v in box[:2])
     x2, y2 = (int(np.clip(round(v), 1, size - 1)) for v in box[2:])
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
-def _placed_groups(plan: PicturePlan, rng: np.random.Generator, size: int, horizon: float) -> list[Group]:
+def _placed_groups(plan: ImagePlan, rng: np.random.Generator, size: int, horizon: float) -> list[Group]:
     """Lay all groups out; shrink and try again while an order is unclear or something is hidden."""
     scale = size / 160 * _SCALE_OF_GROUPS.get(len(plan.groups), 0.6) * rng.uniform(0.88, 1.1)
     best: tuple[float, list[Group]] | None = None
@@ -77,7 +77,7 @@ def _placed_groups(plan: PicturePlan, rng: np.random.Generator, size: int, horiz
     return best[1]
 
 
-def _best_spread(plan: PicturePlan, groups: list[Group], rng: np.random.Generator, size: int, horizon: float) -> float:
+def _best_spread(plan: ImagePlan, groups: list[Group], rng: np.random.Generator, size: int, horizon: float) -> float:
     """Move the groups to the best of a few random places (much cheaper than drawing them again); its fault."""
     best = (np.inf, [])
     for _ in range(_SPREADS):
@@ -108,7 +108,7 @@ def _laid_out(plan: GroupPlan, rng: np.random.Generator, scale: float, size: int
     return group
 
 
-def _spread(plan: PicturePlan, groups: list[Group], rng: np.random.Generator, size: int, horizon: float) -> None:
+def _spread(plan: ImagePlan, groups: list[Group], rng: np.random.Generator, size: int, horizon: float) -> None:
     order = sorted(range(len(groups)), key=lambda index: plan.groups[index].order)
     widths = np.array([groups[i].box[2] - groups[i].box[0] + 1 for i in order])
     room = size - 4 - widths.sum()
@@ -130,7 +130,7 @@ def _spread(plan: PicturePlan, groups: list[Group], rng: np.random.Generator, si
         left += widths[place] + gaps[place + 1]
 
 
-def _fault(plan: PicturePlan, groups: list[Group], size: int) -> float:
+def _fault(plan: ImagePlan, groups: list[Group], size: int) -> float:
     """0 for a good layout; grows with what lies outside, is hidden by other groups or out of order."""
     things = {(i, item.role): item.box for i, group in enumerate(groups) for item in group.placed if item.role}
     fault = 0.0
@@ -164,7 +164,7 @@ def _paste(canvas: Image.Image, item: Placed, rng: np.random.Generator, light: f
 
 
 def _shaded(sprite: Sprite, rng: np.random.Generator, light: float) -> Image.Image:
-    """The sprite's colours under the light of the picture, with a brightness and saturation of its own."""
+    """The sprite's colours under the light of the image, with a brightness and saturation of its own."""
     pixels = np.asarray(sprite.image.convert("RGB"), dtype=np.float32)
     ramp = np.linspace(-1, 1, sprite.width, dtype=np.float32)[None, :, None]
     fall = np.linspace(0.06, -0.1, sprite.height, dtype=np.float32)[:, None, None]
