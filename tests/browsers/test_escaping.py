@@ -25,6 +25,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.spelling import spelt, spelt_lines
 from workbench.tables import claims, html, trade_off
 from workbench.tables.results import TableResults, checked_results
+from workbench.training import read_log
 
 HOSTILE = (
     *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "a&b", "&lt;b&gt;", "'quote\"", "=1+1"),
@@ -131,7 +132,7 @@ def made_figures(tmp_path, names) -> dict:
     bars = [(name, role, band, 5.0) for name in names for role in roles for band in (*BANDS, "all")]
     bars = pd.DataFrame(bars, columns=["training", "role", "band", "accuracy"])
     (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "validation_combined": 2.0, "loss": 1.0}')
-    log = training.read_log(tmp_path / "log.jsonl")
+    log = read_log(tmp_path)
     report = pd.DataFrame({name: rng.random(count) for name in names}, index=list(names))
     every, trade = dict.fromkeys(names, tmp_path), trade_off.trade_table(made_results(names), "exact")
     return {

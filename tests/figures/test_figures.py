@@ -73,21 +73,12 @@ def test_name_similarity_keeps_all_names(names):
     assert np.allclose(np.diag(np.array(figure.data[0].z)), 1.0)
 
 
-def test_log_of_a_resumed_run_counts_each_step_once(tmp_path):
-    lines = [{"step": s, "seconds": s, "loss": v} for s, v in ((1, 3.0), (2, 2.0), (2, 1.5), (3, 1.0))]
-    path = tmp_path / "log.jsonl"
-    path.write_text("\n".join(pd.Series(line).to_json() for line in lines))
-    log = training.read_log(path)
-    assert log["loss"].tolist() == [3.0, 1.5, 1.0]
-    assert list(training.loss_curves(log, "title").data[0].y) == [3.0, 1.5, 1.0]
-
-
 def test_live_loss_draws_nothing_without_a_screen(monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     live = training.LiveLoss("title")
     live({"step": 1, "seconds": 0.1, "loss": 2.0})
     assert live._display is None
-    assert live.rows[0]["loss"] == 2.0
+    assert list(training.loss_curves(live.rows, "title").data[0].y) == [2.0]
 
 
 def test_per_class_change_shows_points_of_each_class():

@@ -1,7 +1,8 @@
 """Trainings: loss curves, live while a notebook trains and as a figure afterwards, and their headline numbers."""
 
 import itertools
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,24 +10,19 @@ import plotly.graph_objects as go
 from workbench.figures.style import LOSS_COLOURS, SERIES_COLOURS, figure, plain_text
 from workbench.progress import headless
 from workbench.regions.feature_store import FeatureStore
+from workbench.training import read_log
 
 LONGEST_TITLE = 100
 SECONDS_BETWEEN_DRAWINGS = 2.0
 
 
-def read_log(path: Path) -> pd.DataFrame:
-    """The JSON lines of a training log as a table, last entry of a step kept (a resumed run repeats a few)."""
-    log = pd.read_json(path, lines=True)
-    return log.drop_duplicates("step", keep="last").sort_values("step", ignore_index=True)
-
-
-def loss_curves(log: pd.DataFrame, title: str, y_title: str = "loss") -> go.Figure:
-    """Training and held-out loss against the step; ``log`` has columns step, loss and maybe held_out_loss."""
-    chart = figure()
+def loss_curves(log: Iterable[dict[str, Any]], title: str, y_title: str = "loss") -> go.Figure:
+    """Training and held-out loss against the step; lines of ``log`` have step, loss and maybe held_out_loss."""
+    chart, table = figure(), pd.DataFrame(log)
     for column, colour in LOSS_COLOURS.items():
-        if column not in log:
+        if column not in table:
             continue
-        here = log.dropna(subset=[column])
+        here = table.dropna(subset=[column])
         chart.add_scatter(
             x=here["step"], y=here[column], name=column.replace("_", " ").replace("held out", "held-out"),
             mode="lines+markers" if len(here) < 60 else "lines", line_color=colour,
@@ -40,9 +36,9 @@ def training_curves(recognisers: dict) -> go.Figure:
     """Validation Combined by epoch for each training; values are stages whose log.jsonl has a line an epoch."""
     chart = figure()
     for (title, stage), colour in zip(recognisers.items(), itertools.cycle(SERIES_COLOURS)):
-        log = read_log(stage / "log.jsonl")
+        combined = [line["validation_combined"] for line in read_log(stage)]
         chart.add_scatter(
-            x=log.index + 1, y=log["validation_combined"], name=plain_text(title), mode="lines+markers",
+            x=list(range(1, len(combined) + 1)), y=combined, name=plain_text(title), mode="lines+markers",
             line_color=colour,
         )  # fmt: skip
     chart.update_xaxes(title="epoch")
@@ -72,7 +68,7 @@ class LiveLoss:
         from IPython.display import display
 
         self._drawn_at_seconds = entry["seconds"]
-        drawing = loss_curves(pd.DataFrame(self.rows), self.title)
+        drawing = loss_curves(self.rows, self.title)
         if self._display is None:
             self._display = display(drawing, display_id=True)
         else:
