@@ -114,7 +114,7 @@ def config_class_in(kind: Any) -> type | None:
     return next((arm for arm in arms if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
 
 
-def _built(config_class: type[T], values: Mapping, place: str, base: Any) -> T:
+def _built(config_class: Any, values: Mapping, place: str, base: Any) -> Any:
     """A config of ``values``, over the fields of ``base`` where one is given."""
     over = {} if base is None else {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
     kinds = kinds_of(config_class, {**over, **values}, place)
@@ -124,11 +124,11 @@ def _built(config_class: type[T], values: Mapping, place: str, base: Any) -> T:
             raise WorkbenchError(f"{place}: {unknown('field', name, kinds)}")
         default = over.get(name, _default(config_class, name))
         arguments[name] = checked_value(value, kinds[name], f"{place}.{name}", default)
-    for field in dataclasses.fields(config_class):
-        if CHOSEN_BY in field.metadata and arguments.get(field.name) is None:
-            arguments[field.name] = _built(kinds[field.name], {}, f"{place}.{field.name}", None)
     required = (dataclasses.MISSING, dataclasses.MISSING)
     for field in dataclasses.fields(config_class):
+        chosen, value = CHOSEN_BY in field.metadata, arguments.get(field.name)
+        if chosen and not isinstance(value, kinds[field.name]):  # none, or the base's of another kind
+            arguments[field.name] = _built(kinds[field.name], {}, f"{place}.{field.name}", None)
         if (field.default, field.default_factory) == required and field.name not in arguments:
             raise WorkbenchError(f"{place}: the field {field.name!r} is missing. Give it a value.")
     try:
@@ -142,7 +142,7 @@ def _default(config_class: type, name: str) -> Any:
     field = next((field for field in dataclasses.fields(config_class) if field.name == name), None)
     if field is None or field.default_factory is field.default is dataclasses.MISSING:
         return None
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    return field.default_factory() if callable(field.default_factory) else field.default
 
 
 def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:

@@ -90,8 +90,8 @@ class _Walk:
                     self.follow_value(found.registry[name])
                 if not chosen:
                     found.follow_all()
-            for text in [text for text in self._texts if defined_name(text)]:
-                self._follow_name(*defined_name(text))
+            for named in [named for text in self._texts if (named := defined_name(text))]:
+                self._follow_name(*named)
             self._drain()
 
     def _drain(self) -> None:

@@ -10,7 +10,7 @@ import linecache
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Definition:
     without_influence: bool = False
 
     @classmethod
-    def of(cls, nodes: list[ast.AST]) -> "Definition":
+    def of(cls, nodes: Sequence[ast.AST]) -> "Definition":
         """The definition that ``nodes`` make together."""
         found = [child for node in nodes for child in ast.walk(node)]
         calls = [node.value for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)]
@@ -164,7 +164,7 @@ def live_definition(thing: Any) -> tuple[Definition, Mapping[str, Any]]:
     return Definition(sha256_of_text(text), frozenset((n,) for n in code.co_names), {}, frozenset()), names
 
 
-def _function_nodes(code: types.CodeType) -> list[ast.AST]:
+def _function_nodes(code: types.CodeType) -> Sequence[ast.AST]:
     """The function or lambda in its cell's or file's tree that begins where ``code`` does."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
     found = [node for node in _walked(code.co_filename) if isinstance(node, kinds)]
@@ -176,7 +176,7 @@ def _function_nodes(code: types.CodeType) -> list[ast.AST]:
     return [node for node in there if isinstance(node, ast.Lambda) and node.body.col_offset in columns] or there
 
 
-def _class_nodes(thing: type) -> list[ast.AST]:
+def _class_nodes(thing: type) -> Sequence[ast.AST]:
     """The class in the file of its methods, or, where it has none, in the last cell that defines its name."""
     functions = [inspect.unwrap(value) for value in vars(thing).values() if inspect.isfunction(value)]
     files = [function.__code__.co_filename for function in functions if function.__module__ == thing.__module__]

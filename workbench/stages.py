@@ -228,7 +228,7 @@ def _made(
     folder: Path,
     label: str,
     place: dict[str, str],
-    build: Callable,
+    build: Any,
     replace: bool | Replace,
     parameters: dict[str, Any],
 ) -> Stage:

@@ -33,7 +33,7 @@ class Toy:
     """A browser of one sentence."""
 
     frame = '<p data-region="told"></p>'
-    pictures = None
+    thumbnails = None
 
     def regions(self):
         return {"told": "open"}

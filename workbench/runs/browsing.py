@@ -16,6 +16,7 @@ from workbench.stages import Run, Stage
 if TYPE_CHECKING:
     import ipywidgets
 
+    from workbench.browsers.drawing import Thumbnails
     from workbench.browsers.map_browser import FeatureMap
     from workbench.browsers.panel import Shown
     from workbench.browsers.prediction_browser import PredictionBrowser
@@ -33,7 +34,7 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
 
     features = features_of(run, data)
     triplets = _found(run, "triplets")
-    given = {} if triplets is None else {"triplets": triplets}
+    given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
     return TripletBrowser(
         TripletIndex.open(index.folder), _triplet_sources(run, features, triplets),
@@ -192,7 +193,7 @@ class _Message:
     """A page of one message."""
 
     frame = '<div data-region="message"></div>'
-    pictures = None
+    thumbnails: "Thumbnails | None" = None
 
     def __init__(self, html: str):
         self._html = html

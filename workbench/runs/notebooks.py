@@ -146,7 +146,7 @@ def _opened_record(path: Path, plan: Plan) -> dict[str, Any]:
     """The run's record, with what earlier calls of the same run left about other notebooks."""
     before = read_json(path)["notebooks"] if path.is_file() else {}
     waiting = {notebook.name: {"status": "waiting"} for notebook in plan.notebooks}
-    record = {"run": plan.run, "profile": plan.profile, "status": "running", "versions": versions()}
+    record: dict[str, Any] = {"run": plan.run, "profile": plan.profile, "status": "running", "versions": versions()}
     record |= {"started": _now(), "finished": None, "notebooks": before | waiting}
     write_json(path, record)
     return record

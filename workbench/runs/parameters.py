@@ -28,8 +28,9 @@ from workbench.runs.notebook_format import import_nbformat
 
 TAG = "parameters"
 _NONE_TEXTS = ("none", "null", "")
-_PLAIN = {"bool": bool, "int": int, "float": float, "str": str}
-KINDS = _PLAIN | {"list": list, "dict": dict} | {f"list[{name}]": list[kind] for name, kind in _PLAIN.items()}
+_PLAIN: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
+_LISTS: dict[str, Any] = {"list[bool]": list[bool], "list[int]": list[int], "list[float]": list[float]}
+KINDS = _PLAIN | _LISTS | {"list[str]": list[str], "list": list, "dict": dict}
 
 
 @dataclass(frozen=True)

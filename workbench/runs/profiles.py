@@ -119,11 +119,12 @@ def make_plan(
         for stem in stems
         if stem in chosen
     ]
-    inputs = {
-        key: next((given[key] for given in overrides.values() if given.get(key)), "")
-        for key in ("data", "image_folder")
-    }
-    return Plan(name, profile, planned, **inputs)
+    data, images = (_first_given(overrides, key) for key in ("data", "image_folder"))
+    return Plan(name, profile, planned, data, images)
+
+
+def _first_given(overrides: dict[str, dict[str, Any]], name: str) -> str:
+    return next((given[name] for given in overrides.values() if given.get(name)), "")
 
 
 def _profile_path(profile: str, root: Path | None) -> Path:

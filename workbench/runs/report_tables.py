@@ -38,10 +38,10 @@ def run_tables(metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     tables = [_table("Headline", 2, headline)] if headline else []
     for notebook, numbers in metrics.items():
         rest = {name: value for name, value in numbers.items() if name != HEADLINE}
-        if rest:
-            tables.append(_table(notebook, 2, []) if any(map(_is_table, rest.values())) else None)
-            tables += _nested_tables(rest, notebook)
-    return [table for table in tables if table is not None]
+        if any(map(_is_table, rest.values())):
+            tables.append(_table(notebook, 2, []))
+        tables += _nested_tables(rest, notebook) if rest else []
+    return tables
 
 
 def _nested_tables(numbers: dict[str, Any], title: str) -> list[dict[str, Any]]:

@@ -85,7 +85,8 @@ def compare_runs(
             f"no evaluation {chosen or 'of equal name'} in both runs ({told}). Choose a variant that both have, or "
             "evaluate again: workbench run --run RUN --only 05 (with the run's --profile)"
         )
-    changes = class_changes(*(_per_class(runs / run / "evaluation" / chosen) for run in (before, after)), metric)
+    old, new = (_per_class(runs / run / "evaluation" / chosen) for run in (before, after))
+    changes = class_changes(old, new, metric)
     return changes.sort_values("difference", kind="stable", ignore_index=True)
 
 

@@ -152,7 +152,7 @@ def _server_class() -> type:
             return []
 
     class Standalone(Voila):
-        sockets = List()
+        sockets: Any = List()
 
         def init_settings(self) -> dict[str, Any]:
             self.voila_configuration.kernel_spec_manager_class = OwnInterpreter
