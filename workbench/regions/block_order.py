@@ -45,7 +45,7 @@ class BlockOrder:
         if (weights is None) == (rows is None):
             raise ValueError("give weights or, for every row once an epoch, the number of rows")
         self._cumulative = None if weights is None else _cumulative(np.asarray(weights, dtype=np.float64), purpose)
-        self.rows = len(weights) if weights is not None else int(rows)
+        self.rows = len(weights) if weights is not None else int(rows or 0)
         if min(self.rows, rows_per_window, rows_per_block) < 1:
             raise WorkbenchError(f"{purpose}: {self.rows} rows in windows of {rows_per_window} rows and blocks of "
                                  f"{rows_per_block}; expected at least 1 of each.")  # fmt: skip

@@ -117,7 +117,7 @@ class DetectorInTraining(nn.Module):
     @torch.no_grad()
     def fold(self) -> None:
         """Write the normalisations, as they act at evaluation, into the encoder's layers."""
-        pairs = [(self.fc6, self.norm6), (self.fc7, self.norm7)]
+        pairs: list[tuple[Any, Any]] = [(self.fc6, self.norm6), (self.fc7, self.norm7)]
         pairs += [(layer, norm) for layer, norm in itertools.pairwise(self.convs) if isinstance(norm, nn.BatchNorm2d)]
         for layer, norm in pairs:
             gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
@@ -133,7 +133,8 @@ class _Objective(nn.Module):
         self.network = network
 
     def forward(self, batch: ImageBatch, step: int) -> dict[str, Tensor]:
-        images, boxes, labels = batch.tensors(self.network.config, self.network.fc6.weight.device)
+        device = next(self.network.parameters()).device
+        images, boxes, labels = batch.tensors(self.network.config, device)
         return {"cross_entropy": functional.cross_entropy(self.network(images, boxes).float(), labels)}
 
 
@@ -142,7 +143,8 @@ class _Batches:
 
     def __init__(self, examples: Examples, config: DetectorConfig):
         self._examples, self._config = examples, config
-        self._epoch, self._plan = -1, []
+        self._epoch = -1
+        self._plan: list[np.ndarray] = []
 
     @cached_property
     def per_epoch(self) -> int:

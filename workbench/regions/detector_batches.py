@@ -57,7 +57,7 @@ class Examples:
     def plan(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
         """Batches of one epoch: images of one shape, shuffled where there is a generator."""
         images = self.images if rng is None else rng.permutation(self.images)
-        shapes = [self._images.shapes[index] for index in images]
+        shapes = [shape for shape in map(self._images.shapes.__getitem__, images) if isinstance(shape, tuple)]
         batches = [images[members] for members in batches_of_equal_shape(shapes, self.batch_images)]
         return batches if rng is None else [batches[place] for place in rng.permutation(len(batches))]
 
@@ -75,7 +75,8 @@ def randomly_changed(rng: np.random.Generator, batch: ImageBatch, config: BoxCon
     mirrored = rng.random(len(batch.bgr)) < 0.5
     bgr = colour_changed(rng, batch.bgr, config.colour)
     bgr[mirrored] = bgr[mirrored, :, ::-1]
-    boxes, labels = [], []
+    boxes: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for annotated, own, mirror in zip(batch.boxes, batch.labels, mirrored, strict=True):
         around = flipped(annotated, shape[1]) if mirror else annotated
         for drawn, values in zip((boxes, labels), training_boxes(rng, around, own, config, shape), strict=True):

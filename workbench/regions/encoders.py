@@ -1,6 +1,5 @@
 """Region encoders: what turns boxes of an image into features, and the registry in which new ones are put."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from workbench.regions.vgg import (
     resize_scale,
     resized_shape,
     scaled_boxes,
+    weights_digest,
 )
 from workbench.regions.vgg_checkpoint import open_detector
 from workbench.registry import Registry
@@ -52,7 +52,11 @@ class RegionEncoder:
     @property
     def identity(self) -> str:
         """What is recorded beside the features: the name, and a hash of the weights of a torch module."""
-        return f"{self.name} weights_sha256={weights_digest(self)}" if isinstance(self, nn.Module) else self.name
+        return (
+            f"{self.name} weights_sha256={weights_digest(self.state_dict())}"
+            if isinstance(self, nn.Module)
+            else self.name
+        )
 
     def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Features of the boxes of several images; where one product over all of them is faster, define it too."""
@@ -108,7 +112,7 @@ class _Wrapped(RegionEncoder):
     @property
     def identity(self) -> str:
         if isinstance(self._encoder, nn.Module):
-            return f"{self.name} weights_sha256={weights_digest(self._encoder)}"
+            return f"{self.name} weights_sha256={weights_digest(self._encoder.state_dict())}"
         return getattr(self._encoder, "identity", self.name)
 
 
@@ -116,7 +120,7 @@ class VGGEncoder(RegionEncoder):
     """VGG-16 Fast R-CNN: fc7 before its ReLU of each box, one product over all boxes of images of one shape."""
 
     def __init__(self, network: VGGNetwork, config: ExtractionConfig, device: torch.device):
-        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.name, self.dimension = "vgg16", network.dimension
         self._identity = network.identity  # takes a second to compute
         self._device, self._batch_images = device, config.batch_images
@@ -175,12 +179,3 @@ def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device)
     sides = {name: value for name, value in sides.items() if value is not None}
     network, _ = open_detector(detector, imagenet=config.imagenet, **sides)
     return VGGEncoder(network, config, device)
-
-
-def weights_digest(module: nn.Module) -> str:
-    """32 hexadecimal digits of a SHA-256 of a module's weights and their names."""
-    digest = hashlib.sha256()
-    for key, weight in sorted(module.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy())
-    return digest.hexdigest()[:32]

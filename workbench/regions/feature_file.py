@@ -95,7 +95,7 @@ class FeatureFile:
                 f"{self.path}: row {start + int(bad[0])} is not finite in float16 (largest size 65504). Nothing of "
                 "this piece was written; look at what computes that row, and compute in bfloat16 or float32."
             )
-        content = memoryview(half).cast("B") if half.size else b""
+        content = half.data.cast("B") if half.size else memoryview(b"")
         with disk_full_told(self.path):
             self._file.seek(self._offset + start * self._bytes_per_row)
             while content:
@@ -115,7 +115,7 @@ class FeatureFile:
         stored = np.empty((len(distinct), self.dimension), dtype="<f2")
         if not stored.size:
             return stored
-        content = memoryview(stored).cast("B")
+        content = stored.data.cast("B")
         begins = np.flatnonzero(np.diff(distinct, prepend=-2) != 1).tolist()
         for begin, end in zip(begins, [*begins, len(distinct)][1:], strict=True):
             into = content[begin * self._bytes_per_row : end * self._bytes_per_row]

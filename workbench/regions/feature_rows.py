@@ -141,7 +141,8 @@ class StepFeatures:
     ):
         self._features, self._rows_of_step, self._steps = features, rows_of_step, steps
         self._per_window = features.steps_per_window(rows_per_step)
-        self._number, self._window = -1, None
+        self._number = -1
+        self._window: HeldRows | None = None
         self._ahead: dict[int, Future[HeldRows]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feature reader") if features.by_blocks else None
 
@@ -150,7 +151,7 @@ class StepFeatures:
         if self._thread is None:
             return self._features
         number = step // self._per_window
-        if number != self._number:
+        if self._window is None or number != self._number:
             self._window, self._number = None, -1  # the last one's memory is free before the next one is waited for
             for other in [other for other in self._ahead if other not in (number, number + 1)]:
                 self._ahead.pop(other).cancel()
@@ -176,6 +177,7 @@ class StepFeatures:
 
     def _read_ahead(self, number: int) -> "Future[HeldRows]":
         if number not in self._ahead:
+            assert self._thread is not None
             self._ahead[number] = self._thread.submit(self._read, number)
         return self._ahead[number]
 

@@ -88,12 +88,13 @@ class ImageCache:
 
     def __init__(self, paths: Sequence[Path], description: str, bytes_kept: int = BYTES_KEPT):
         self.paths = [Path(path) for path in paths]
-        self._room, self._kept = bytes_kept, {}
+        self._room = bytes_kept
+        self._kept: dict[int, np.ndarray] = {}
         with ThreadPoolExecutor(THREADS) as pool:
             images = track(pool.map(read_image, self.paths), description, len(self.paths))
             self.shapes = [self._noted(index, image) for index, image in enumerate(images)]
 
-    def read(self, indices: Sequence[int]) -> np.ndarray:
+    def read(self, indices: Iterable[int]) -> np.ndarray:
         """Images (B, H, W, 3) uint8 of one shape; WorkbenchError for one that cannot be read (any more)."""
         return np.stack([self._kept[index] if index in self._kept else self._again(index) for index in indices])
 

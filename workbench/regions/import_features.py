@@ -31,7 +31,7 @@ def import_features(folder: Path, *, source: Path) -> dict:
     Store rows are the source's rows, in its order. Without subject and object features of their own the union feature
     stands in (``entity_region`` "union"), and the relations table keeps both boxes as subject_x1 ... object_y2. Image
     files are unknown: file_name is "", width and height are the largest box corner plus one. Raises WorkbenchError
-    with all problems in one report. A killed import continues to the same bytes.
+    with all problems in one report. A killed import resumes to the same bytes.
     """
     folder, source = Path(folder), Path(source)
     if not source.is_dir():
@@ -39,13 +39,12 @@ def import_features(folder: Path, *, source: Path) -> dict:
     problems: list[Problem] = []
     identity = _source_identity(source, problems)
     vocabulary = _vocabulary(source, problems)
-    rows = {
-        split: read_rows(FileProblems(source / f"{split}.npz", problems), vocabulary, identity["support"])
-        for split in SPLITS
-    }
+    files = {split: FileProblems(source / f"{split}.npz", problems) for split in SPLITS}
+    read = {split: read_rows(file, vocabulary, identity["support"]) for split, file in files.items()}
+    rows = {split: part for split, part in read.items() if part is not None}
     text = _text_vectors(source, vocabulary, problems)
     _check_together(source, rows, problems)
-    if any(problem.severity == "error" for problem in problems):
+    if vocabulary is None or any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(f"{source}: nothing was imported.\n{format_report(problems)}")
     vocabulary.write(folder)
     for split in SPLITS:
@@ -127,13 +126,12 @@ def _text_fits(file: FileProblems, vectors: np.ndarray, classes: int | None, row
     return True
 
 
-def _check_together(source: Path, rows: dict[str, SplitRows | None], problems: list[Problem]) -> None:
+def _check_together(source: Path, rows: dict[str, SplitRows], problems: list[Problem]) -> None:
     """What only shows between splits: one dimension, the same keys, no shared images."""
-    present = {split: part for split, part in rows.items() if part is not None}
-    if not present:
+    if not rows:
         return
-    first, reference = next(iter(present.items()))
-    for part in present.values():
+    first, reference = next(iter(rows.items()))
+    for part in rows.values():
         file = FileProblems(part.path, problems)
         if part.dimension != reference.dimension:
             expected, remedy = f"{reference.dimension} as in {first}", "Use one encoder for all splits."
@@ -141,10 +139,10 @@ def _check_together(source: Path, rows: dict[str, SplitRows | None], problems: l
         if part.has_entity_features != reference.has_entity_features:
             remedy = "Give subject and object features in all splits or in none."
             file.blocking("keys differ", "entity features", "not as in the first split", f"as in {first}", remedy)
-    splits = list(present)
+    splits = list(rows)
     for place, split in enumerate(splits):
         for other in splits[:place]:
-            shared = np.intersect1d(*(present[name].arrays["image_id"] for name in (split, other)))
+            shared = np.intersect1d(rows[split].arrays["image_id"], rows[other].arrays["image_id"])
             if len(shared):
                 found = f"{len(shared):,} images of {other} too, such as {shared[0]}"
                 remedy = "Keep an image in one split: what is trained on must not be tested on."

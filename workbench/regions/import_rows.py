@@ -77,12 +77,15 @@ def _load(file: FileProblems) -> dict[str, np.ndarray] | None:
         remedy = "Give a folder with train.npz, val.npz and test.npz."
         file.blocking("missing file", "whole file", "no file", "an npz file", remedy)
         return None
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
+    refused = False
     try:
         with np.load(file.path, allow_pickle=False) as archive:
             for key in archive.files:
                 if key in REQUIRED + ENTITY_FEATURES:
-                    arrays[key] = _member(file, archive, key)
+                    array = _member(file, archive, key)
+                    refused = refused or array is None
+                    arrays[key] = np.empty(0) if array is None else array
     except (
         OSError,
         ValueError,
@@ -95,7 +98,7 @@ def _load(file: FileProblems) -> dict[str, np.ndarray] | None:
     ) as error:
         file.blocking("unreadable file", "whole file", str(error) or type(error).__name__, "an npz file", _EXPORT_AGAIN)
         return None
-    return None if any(array is None for array in arrays.values()) else arrays
+    return None if refused else arrays
 
 
 def _member(file: FileProblems, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray | None:
@@ -114,6 +117,7 @@ def _member(file: FileProblems, archive: np.lib.npyio.NpzFile, key: str) -> np.n
 
 
 def _shape_fits(file: FileProblems, key: str, array: np.ndarray, feature_shape: tuple[int, int] | None) -> bool:
+    expected: tuple[int | str, ...]
     rows, dimension = feature_shape or ("N", "D")
     if "feature" in key:
         expected, kinds = (rows, dimension), "f"

@@ -13,6 +13,7 @@ from workbench.errors import WorkbenchError
 
 # The channels of VGG-16's thirteen 3x3 convolutions; "pool" halves the map. The last pool is left out.
 CHANNELS_AT_FULL_WIDTH = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
+CHANNELS_OF_THE_MAP = 512
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
 BINS = 7
@@ -64,7 +65,7 @@ class VGGNetwork(nn.Module):
         super().__init__()
         self.config = VGGConfig(width=width, **preparation)
         self.convs = _convolutions(width)
-        channels = self.convs[-2].out_channels
+        channels = _scaled(CHANNELS_OF_THE_MAP, width)
         dimension = self.config.dimension
         self.heads = nn.Sequential(
             nn.Linear(channels * BINS * BINS, dimension),
@@ -103,15 +104,11 @@ class VGGNetwork(nn.Module):
 
         Two stores whose encoders have equal identities hold comparable features.
         """
-        digest = hashlib.sha256()
-        for key, weight in sorted(self.layout_state().items()):
-            digest.update(key.encode())
-            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy())
         config = self.config
         means = ",".join(f"{mean:g}" for mean in config.channel_means)
         return (
             f"vgg16-roialign{BINS}-fc7 width={config.width:g} short_side={config.short_side} "
-            f"longest_side={config.longest_side} means_bgr={means} weights_sha256={digest.hexdigest()[:32]}"
+            f"longest_side={config.longest_side} means_bgr={means} weights_sha256={weights_digest(self.layout_state())}"
         )
 
 
@@ -177,6 +174,15 @@ def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels:
     return batches
 
 
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """32 hexadecimal digits of a SHA-256 of weights and their names."""
+    digest = hashlib.sha256()
+    for key, weight in sorted(state.items()):
+        digest.update(key.encode())
+        digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()[:32]
+
+
 def rename_keys(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
     """``state`` with the first matching prefix of each key exchanged; keys that match none are kept."""
     renamed = {}
@@ -190,16 +196,20 @@ def _convolutions(width: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = 3
     for entry in CHANNELS_AT_FULL_WIDTH:
-        if entry == "pool":
+        if isinstance(entry, str):
             layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
             continue
-        wider = max(1, round(entry * width))
+        wider = _scaled(entry, width)
         layers += [nn.Conv2d(channels, wider, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
         channels = wider
     return nn.Sequential(*layers)
 
 
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(channels * width))
+
+
 def _kaiming(layer: nn.Module) -> None:
-    if isinstance(layer, (nn.Conv2d, nn.Linear)):
+    if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)

@@ -69,7 +69,7 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple
 
 
 def save_detector(
-    path: Path, network: VGGNetwork, *, details: Mapping[str, Any] | None = None, extra: Mapping | None = None
+    path: Path, network: VGGNetwork, *, details: Mapping[str, Any] | None = None, extra: dict[str, Tensor] | None = None
 ) -> None:
     """Write ``network`` as safetensors under LTVRR's key names, atomically.
 
