@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.annotations import SPLITS, detections_path, relations_path
+from workbench.scenes.layout import SPLITS, detections_path, relations_path
 from workbench.scenes.vocabulary import Vocabulary
 
 RECORD = "simulation.json"

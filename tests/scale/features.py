@@ -9,7 +9,8 @@ from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.scenes.annotations import SPLITS, Annotations, read_annotations
+from workbench.scenes.annotations import Annotations, read_annotations
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.vocabulary import Vocabulary
 
 DIMENSION = 4096

@@ -13,7 +13,8 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
 from workbench.randomness import generator
-from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.annotations import read_annotations
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
 

@@ -9,8 +9,9 @@ from tests.scale import annotations
 from tests.scale.annotations import simulate_annotations
 from tests.scale.plan import SIZES, long_tailed_counts, plan_split
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.vocabulary import Vocabulary
 
 SIZE = SIZES["gqa-lt"].scaled(0.01)

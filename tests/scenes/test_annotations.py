@@ -4,18 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.upstream.detection_boxes import detection_boxes
 from workbench.errors import WorkbenchError
+from workbench.files import escapes_folder
+from workbench.scenes import annotation_files
 from workbench.scenes import annotations as annotations_module
-from workbench.scenes import relation_arrays
-from workbench.scenes.annotations import (
-    BOX_COLUMNS,
-    SPLITS,
-    detection_boxes,
-    escapes_folder,
-    read_annotations,
-    splits_of,
-)
-from workbench.scenes.boxes import union_boxes
+from workbench.scenes.annotations import read_annotations
+from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
+from workbench.scenes.layout import SPLITS, splits_of
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -136,14 +132,12 @@ def test_an_unknown_split_names_the_missing_file(annotation_folder):
 @pytest.mark.parametrize(("images", "relations"), [(1, 1), (3, 5), (500, 7)])
 def test_tables_do_not_depend_on_the_size_of_pieces(annotation_folder, monkeypatch, images, relations):
     folder = annotation_folder(3, 25)
-    whole, whole_detections = read_annotations(folder, "train"), detection_boxes(folder, "train")
-    monkeypatch.setattr(relation_arrays, "IMAGES_PER_PIECE", images)
-    monkeypatch.setattr(relation_arrays, "RELATIONS_PER_BLOCK", relations)
-    monkeypatch.setattr(annotations_module, "DETECTIONS_PER_PIECE", images)
+    whole = read_annotations(folder, "train")
+    monkeypatch.setattr(annotation_files, "IMAGES_PER_PIECE", images)
+    monkeypatch.setattr(annotations_module, "RELATIONS_PER_BLOCK", relations)
     pieces = read_annotations(folder, "train")
     for name in ("images", "boxes", "relations"):
         pd.testing.assert_frame_equal(getattr(whole, name), getattr(pieces, name))
-    pd.testing.assert_frame_equal(whole_detections, detection_boxes(folder, "train"))
 
 
 def test_splits_of_a_folder_without_val(annotation_folder):
@@ -179,4 +173,3 @@ def test_unicode_names_fractions_and_unlisted_images(tmp_path):
         assert annotations.images["file_name"].tolist() == ["b/c[{.jpg", "größe 猫.jpg"]
         assert annotations.boxes.to_numpy().tolist() == [[1, 3, 1.5, 30.25, 20, 0], [1, 3, 1.5, 30.25, 20, 1]]
         assert annotations.vocabulary.objects == ("Käse", "猫")
-        assert not len(detection_boxes(folder, "train"))

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes import json_stream
 from workbench.scenes import problems as problems_module
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import Problem, check_annotations, format_report
@@ -72,9 +71,10 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
         ("wrong type", RELATIONS, lambda value: [value]),
         ("swapped box", RELATIONS, set_end("subject", bbox=[9, 3, 0, 5])),
         ("swapped box", RELATIONS, set_end("object", bbox=[0, 5, 9, 3])),
-        ("non-finite number", RELATIONS, set_end("object", bbox=[0, float("nan"), 0, 5])),
-        ("non-finite number", RELATIONS, set_end("object", bbox=[0, float("inf"), 0, 5])),
-        ("non-finite number", RELATIONS, set_end("object", bbox=[0, 10**400, 0, 5])),
+        ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("nan"), 0, 5])),
+        ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("inf"), 0, 5])),
+        ("non-finite number", RELATIONS, set_end("object", bbox=[0, 2**25, 0, 5])),
+        ("wrong type", RELATIONS, set_end("object", bbox=[0, 10**400, 0, 5])),
         ("split without relations", RELATIONS, lambda value: {name: [] for name in value}),
         ("split without relations", RELATIONS, lambda value: {"": []}),
         ("wrong type", DETECTIONS, lambda value: value["images"]),
@@ -200,30 +200,6 @@ def test_millions_of_alike_problems_are_counted_not_kept(tmp_path, monkeypatch):
     assert report.startswith("5 errors, 25 warnings in 1 file.") and "odd (25)" in report
     assert "... and 18 more" in format_report(problems, lines_per_kind=7)
     assert "... and 24 more" in format_report(problems, lines_per_kind=1)
-
-
-@pytest.mark.parametrize("fault", ["", "]", '"', ", 01]", "NaN"])
-def test_a_broken_file_too_large_to_parse_whole(annotation_folder, monkeypatch, fault):
-    folder = annotation_folder(0, 30)
-    text = json.dumps(json.loads((folder / RELATIONS).read_text()), indent=1)
-    cut = text.index("\n", len(text) * 2 // 3) + 1
-    (folder / RELATIONS).write_text(text[:cut] + fault + ("" if not fault else text[cut:]))
-    monkeypatch.setattr(json_stream, "WHOLE_UP_TO_BYTES", 100)
-    (problem,) = one_kind(folder, "broken JSON", RELATIONS)
-    line = int(problem.record.split(",")[0].removeprefix("line "))
-    assert 0 <= line - (text[:cut].count("\n") + 1) <= 1
-    with pytest.raises(WorkbenchError, match="broken JSON"):
-        read_annotations(folder, "train")
-
-
-def test_keys_that_occur_twice_within_a_relation(annotation_folder):
-    folder = annotation_folder()
-    text = (folder / RELATIONS).read_text().replace('"predicate"', '"predicate": 0, "predicate"', 1)
-    (folder / RELATIONS).write_text(text)
-    (problem,) = one_kind(folder, "duplicate name", RELATIONS)
-    assert "predicate" in problem.record and problem.blocks_reading
-    with pytest.raises(WorkbenchError, match="duplicate name"):
-        read_annotations(folder, "train")
 
 
 def test_image_files(annotation_folder, tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, band_of_class
 from workbench.scenes.data_card import data_card
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import RelationTables, write_relation_tables
 
 

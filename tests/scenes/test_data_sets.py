@@ -7,8 +7,9 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.scenes import data_sets
-from workbench.scenes.annotations import SPLITS, read_annotations
+from workbench.scenes.annotations import read_annotations
 from workbench.scenes.data_sets import KNOWN, add_data_set, look_for
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import TABLES, RelationTables
 
 

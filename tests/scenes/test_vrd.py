@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.upstream.detection_boxes import detection_boxes
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import detection_boxes, read_annotations, splits_of
+from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
+from workbench.scenes.layout import splits_of
 from workbench.scenes.vrd import convert_vrd
 
 

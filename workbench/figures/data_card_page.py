@@ -7,8 +7,8 @@ from typing import Any
 
 from workbench.figures.pages import formatted, own_style, rendered, write_page_text
 from workbench.figures.style import BAND_COLOURS
-from workbench.scenes.annotations import SPLITS
 from workbench.scenes.bands import BANDS
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.vocabulary import ROLES
 from workbench.spelling import spelt

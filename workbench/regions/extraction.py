@@ -17,7 +17,8 @@ from workbench.regions.encoders import RegionEncoder, checked_features, chosen_e
 from workbench.regions.feature_store import MANIFEST, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
-from workbench.scenes.annotations import SPLITS, Annotations, read_annotations, splits_of
+from workbench.scenes.annotations import Annotations, read_annotations
+from workbench.scenes.layout import SPLITS, splits_of
 from workbench.scenes.upstream_files import copy_synset_tables
 from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 

@@ -18,7 +18,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, sha256_of_file
 from workbench.regions.feature_file import AGAIN, FeatureFile
-from workbench.scenes.annotations import SPLITS
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import TABLES, read_tables
 
 MANIFEST = "features.json"

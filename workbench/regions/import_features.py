@@ -17,7 +17,7 @@ from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
 from workbench.regions.feature_store import SUPPORTS, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
-from workbench.scenes.annotations import SPLITS
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.scenes.annotations import BOX_COLUMNS
-from workbench.scenes.boxes import union_boxes
+from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
 from workbench.scenes.problems import FileProblems
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

@@ -20,7 +20,7 @@ from workbench.files import read_json
 from workbench.language.config import AugmentationConfig
 from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.runs.profiles import Plan, PlannedNotebook, size_section
-from workbench.scenes.annotations import SPLITS
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import MANIFESTS
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import BOX_COLUMNS, SPLITS, Annotations
+from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
+from workbench.scenes.boxes import BOX_COLUMNS
+from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import RelationTables, triplet_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

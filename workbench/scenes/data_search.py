@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.json_stream import BrokenJson, JsonFile, NotAnObject, parse_whole
+from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, read_names
 from workbench.scenes.known_data_sets import KNOWN, KnownDataSet
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 
@@ -143,10 +143,10 @@ def _state(path: Path, read_files: bool) -> tuple[str | None, int | None]:
         return None, None
     try:
         names = path.name in (OBJECTS_FILE, RELATIONS_FILE)
-        return None, len(parse_whole(path)[0] if names else JsonFile(path).outline())
+        return None, len(read_names(path) if names else JsonFile(path).members)
     except BrokenJson as error:
         return f"broken JSON, perhaps cut short ({error})", None
-    except (NotAnObject, TypeError) as error:
+    except (WrongType, TypeError) as error:
         return f"not the expected content ({error})", None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.scenes.annotations import SPLITS, detections_path, relations_path
+from workbench.scenes.layout import SPLITS, detections_path, relations_path
 from workbench.scenes.upstream_files import GQA_FREQUENCIES, TRAIN_TRIPLETS, VG8K_FREQUENCIES
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 from workbench.scenes.vrd import OFFICIAL_SPLITS, annotations_path, sizes_path
