@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workbench.browsers.triplet_page import TripletSources
 
 
-def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters: Any) -> "TripletBrowser":
+def triplet_browser(run: Run, **filters: Any) -> "TripletBrowser":
     """The triplets of training, and of the stage ``triplets`` where the run has it; ``filters`` as ``set`` takes them.
 
     Their index is the stage ``triplet_index``, built where it is missing or where what it was built from has changed.
@@ -32,13 +32,13 @@ def triplet_browser(run: Run, data: str = "", image_folder: str = "", **filters:
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
 
-    features = features_of(run, data)
+    features = run.features
     triplets = _found(run, "triplets")
     given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
     return TripletBrowser(
         TripletIndex.open(index.folder), _triplet_sources(run, features, triplets),
-        images=pictures_of(run, data, image_folder), lists_folder=lists_folder(run.root), **filters,
+        images=run.images, lists_folder=lists_folder(run.root), **filters,
     )  # fmt: skip
 
 
@@ -68,8 +68,6 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
 
 def prediction_browser(
     run: Run,
-    data: str = "",
-    image_folder: str = "",
     evaluations: Mapping[str, Stage] | None = None,
     before: str = "",
     after: str = "",
@@ -85,7 +83,7 @@ def prediction_browser(
         evaluations = {name: run.find("evaluation", name) for name in run.variants("evaluation")}
     if not evaluations:
         run.find("evaluation")  # says what makes one
-    features = features_of(run, data)
+    features = run.features
     vocabulary = Vocabulary.read(features.folder)
     train = RelationTables.open(features / "train")
     titles = list(evaluations)
@@ -94,7 +92,7 @@ def prediction_browser(
     return PredictionBrowser(
         RelationTables.open(features / "test"), vocabulary, count_classes(train.relations, vocabulary),
         {title: stage.folder for title, stage in evaluations.items()},
-        images=pictures_of(run, data, image_folder), before=before, after=after, seed=seed,
+        images=run.images, before=before, after=after, seed=seed,
     )  # fmt: skip
 
 
