@@ -365,10 +365,10 @@ def test_one_visual_feature_for_all_roles_still_tells_subject_from_object():
 
 def test_scenes_of_more_than_a_hundred_relations_are_cut():
     index, of_row = SceneIndex(np.zeros(104, dtype=int)), np.array([103, 0])
-    found = index.scenes_of(of_row)
-    assert found.rows.shape == (1, 100)
+    rows, lengths, scene = index.scenes_of(of_row)
+    assert lengths.tolist() == [100]
     tokens = torch.randn(104, 21, generator=torch.Generator().manual_seed(0))
-    scenes = Scenes(tokens[found.rows[0]], torch.tensor([100]), torch.from_numpy(found.of_row))
+    scenes = Scenes(tokens[rows], torch.tensor([100]), torch.from_numpy(scene))
     features = tokens[of_row].split(7, dim=1)
     for compat in ("clean", "upstream"):
         logits = small(compat=compat)(*features, scenes)

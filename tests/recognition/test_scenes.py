@@ -34,19 +34,19 @@ class Table:
 def test_a_scene_holds_the_relations_of_its_image_in_the_order_of_the_table(images):
     images, index = np.array(images), SceneIndex(np.array(images))
     rows = np.random.default_rng(1).permutation(len(images))[: max(1, len(images) // 2)]
-    found = index.scenes_of(rows)
-    for row, scene in zip(rows, found.of_row, strict=True):
-        tokens = found.rows[scene]
-        assert tokens[tokens >= 0].tolist() == np.flatnonzero(images == images[row]).tolist()
-    assert len(found.rows) == len(np.unique(images[rows]))
-    everything = np.concatenate(index.rows_of_images(np.arange(len(index))))
-    assert sorted(everything.tolist()) == list(range(len(images)))
+    tokens, lengths, of_row = index.scenes_of(rows)
+    scenes = np.split(tokens, np.cumsum(lengths)[:-1])
+    for row, scene in zip(rows, of_row, strict=True):
+        assert scenes[scene].tolist() == np.flatnonzero(images == images[row]).tolist()
+    assert len(scenes) == len(np.unique(images[rows]))
+    everything, counts = index.rows_of_images(np.arange(len(index)))
+    assert sorted(everything.tolist()) == list(range(len(images))) and counts.sum() == len(images)
 
 
 def test_only_the_first_hundred_relations_become_tokens():
     index = SceneIndex(np.zeros(130, dtype=int))
-    assert index.scenes_of(np.array([129])).rows.tolist() == [list(range(MOST_TOKENS))]
-    assert len(index.rows_of_images(np.array([0]))[0]) == 130
+    assert index.scenes_of(np.array([129]))[0].tolist() == list(range(MOST_TOKENS))
+    assert index.rows_of_images(np.array([0]))[1] == [130]
 
 
 def by_scene(scenes):
@@ -95,7 +95,8 @@ def test_a_generated_relation_and_its_scene_are_a_hundred_tokens_at_most():
 def test_images_are_found_among_those_with_relations():
     index = SceneIndex(np.array([7, 3, 7]))
     assert index.positions_of(np.array([3, 7, 9, 0])).tolist() == [0, 1, -1, -1]
-    assert index.token_rows(np.array([-1, 1])).tolist() == [[-1, -1], [0, 2]]
+    rows, counts = index.rows_of_images(np.array([-1, 1]))
+    assert rows.tolist() == [0, 2] and counts.tolist() == [0, 2]
 
 
 def test_two_parts_of_a_batch_keep_their_scenes():

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 
 from workbench.randomness import generator
-from workbench.recognition.scenes import ImageScenes, SceneFeatures, ScenesOfRows, joined
+from workbench.recognition.scenes import ImageScenes, Scenes, ScenesOfRows, joined
 from workbench.regions.block_order import ROWS_PER_BLOCK, BlockOrder
 from workbench.regions.feature_rows import FeatureRows, Regions, StepFeatures
 from workbench.regions.features import Features
@@ -34,7 +34,7 @@ class Batch:
     labels: dict[str, np.ndarray]
     active: dict[str, np.ndarray] | None = None
     generated: np.ndarray | None = None
-    scenes: SceneFeatures | None = None
+    scenes: Scenes | None = None
 
 
 class RelationRows:
@@ -56,21 +56,22 @@ class RelationRows:
         return self.features(rows)
 
 
-class _Read:
-    """The rows of each step with their features and scenes, read ahead where they are not in memory."""
+class StepRows:
+    """The rows that each step takes from one table, with features and scenes, read ahead where they are on disk."""
 
     def __init__(self, rows: RelationRows, rows_of_step: RowsOfStep, rows_per_step: int, scenes: ScenesOfRows | None):
         self._rows, self.rows_of_step, self._scenes = rows, rows_of_step, scenes
         self._ahead = StepFeatures(rows.features, self._needed, rows_per_step)
 
-    def share(self, step: int, part: int, parts: int) -> tuple[np.ndarray, Batch]:
-        """Row numbers of one share of a step, and their batch."""
+    def share(self, step: int, part: int = 0, parts: int = 1) -> tuple[np.ndarray, Batch]:
+        """Row numbers of one of ``parts`` shares of a step, and their batch."""
         numbers = self.rows_of_step(step)[part::parts]
         read = self._ahead.at(step)
         labels = {role: ids[numbers] for role, ids in self._rows.labels.items()}
         return numbers, Batch(read(numbers), labels, scenes=self._scenes and self._scenes(numbers, read))
 
     def close(self) -> None:
+        """Stop reading ahead."""
         self._ahead.close()
 
     def _needed(self, step: int) -> np.ndarray:
@@ -78,7 +79,7 @@ class _Read:
         return numbers if self._scenes is None else np.concatenate([numbers, self._scenes.rows_needed(numbers)])
 
 
-class RealBatches:
+class RealBatches(StepRows):
     """Real rows, each once an epoch in a new order.
 
     With ``scenes`` images are shuffled instead of rows, so that the relations of an image share a batch and its scene
@@ -88,19 +89,12 @@ class RealBatches:
     def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: ImageScenes | None = None):
         size = min(batch_size, len(rows))
         self.steps_per_epoch = math.ceil(len(rows) / size)
-        if scenes is None:
-            order = rows.features.order(seed, size, purpose="recogniser").rows_of_step
-        else:
-            order = _image_order(rows, scenes, size, seed)
-        self._read = _Read(rows, order, size, scenes)
+        order = rows.features.order(seed, size, purpose="recogniser").rows_of_step
+        super().__init__(rows, order if scenes is None else _image_order(rows, scenes, size, seed), size, scenes)
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """One of ``parts`` shares of a step's batch."""
-        return self._read.share(step, part, parts)[1]
-
-    def close(self) -> None:
-        """Stop reading ahead."""
-        self._read.close()
+        return self.share(step, part, parts)[1]
 
 
 def _image_order(rows: RelationRows, scenes: ImageScenes, size: int, seed: int) -> RowsOfStep:
@@ -120,13 +114,13 @@ def _image_order(rows: RelationRows, scenes: ImageScenes, size: int, seed: int) 
             # The reader ahead may be in the next epoch already; older ones are forgotten.
             for old in [other for other in epochs if other < epoch - 1]:
                 epochs.pop(old, None)
-            epochs[epoch] = np.concatenate(index.rows_of_images(images.draws(epoch * len(index), len(index))))
+            epochs[epoch] = index.rows_of_images(images.draws(epoch * len(index), len(index)))[0]
         return epochs[epoch][number * size : (number + 1) * size]
 
     return rows_of_step
 
 
-class BalancedBatches:
+class BalancedBatches(StepRows):
     """Real rows drawn so that every class of a role is equally likely, for each role a part of the batch of its own.
 
     Class-balanced sampling of decoupled training (Kang et al. 2020): a row has three classes, so each role draws its
@@ -139,20 +133,16 @@ class BalancedBatches:
         self._per_role, self._seed = max(1, batch_size // len(ROLES)), seed
         self.steps_per_epoch = math.ceil(len(rows) / self._per_role)
         self._by_class = {role: list(rows_by_class(ids).values()) for role, ids in rows.labels.items()}
-        self._read = _Read(rows, self._rows_of_step, self._per_role * len(ROLES), scenes)
+        super().__init__(rows, self._drawn_rows, self._per_role * len(ROLES), scenes)
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """One of ``parts`` shares of a step's batch."""
-        batch = self._read.share(step, part, parts)[1]
+        batch = self.share(step, part, parts)[1]
         role_of_row = np.repeat(np.arange(len(ROLES)), self._per_role)[part::parts]
         batch.active = {role: role_of_row == number for number, role in enumerate(ROLES)}
         return batch
 
-    def close(self) -> None:
-        """Stop reading ahead."""
-        self._read.close()
-
-    def _rows_of_step(self, step: int) -> np.ndarray:
+    def _drawn_rows(self, step: int) -> np.ndarray:
         draw = generator(self._seed, "class-balanced rows", step)
         return np.concatenate([self._drawn(self._by_class[role], draw) for role in ROLES])
 
@@ -194,10 +184,10 @@ class MixedBatches:
             # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.
             if curriculum is not None and 0 < curriculum[0].sum() < len(generated):
                 order = self._curriculum(generated, n_generated, seed, *curriculum)
-            self._parts.append(_Read(generated, order, n_generated, scenes[0]))
+            self._parts.append(StepRows(generated, order, n_generated, scenes[0]))
         if n_real:
             order = real.features.order(seed, n_real, purpose="finetuning real").rows_of_step
-            self._parts.append(_Read(real, order, n_real, scenes[1]))
+            self._parts.append(StepRows(real, order, n_real, scenes[1]))
         self._has_generated = n_generated > 0
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
 from workbench.recognition.heads import RECOGNISERS, architecture_of, check_weights, read_config
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.vocabulary import Vocabulary, name_problems
 
 RECOGNISER_FILE = "recogniser.safetensors"
@@ -15,15 +16,6 @@ AGAIN = (
     "Copy the file again from where it came, or train the recogniser again; `workbench recogniser import` makes one "
     "from a checkpoint (.pth) of LTVRR or RelTransformer."
 )
-
-
-class FeatureKind(Protocol):
-    """What a recogniser and the features that it reads must agree on."""
-
-    dimension: int
-    encoder: str
-    support: str
-    entity_region: str
 
 
 @dataclass
@@ -44,7 +36,7 @@ class Recogniser:
     history: dict[str, Any] = field(default_factory=dict)
     support: str = ""
 
-    def check_fits(self, features: FeatureKind, vocabulary: Vocabulary, place: Path) -> None:
+    def check_fits(self, features: FeatureStore, vocabulary: Vocabulary, place: Path) -> None:
         """Refuse features of another dimension, encoder, support or entity region, and another vocabulary."""
         wanted = self.head.config.feature_dimension
         again = "Give it the features it was trained on, or train it on these."

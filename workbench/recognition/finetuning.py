@@ -16,7 +16,7 @@ from workbench.recognition.batches import MixedBatches, RelationRows
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import FineTuningConfig, label
 from workbench.recognition.lsvru import LsvruHead
-from workbench.recognition.scenes import ImageScenes, generated_scenes, images_of_boxes
+from workbench.recognition.scenes import ImageScenes, generated_scenes
 from workbench.recognition.training import (
     HeadTraining,
     LearningRateSweep,
@@ -136,8 +136,9 @@ def _batches(
     real = RelationRows(data.train, str(data.train.folder), config.memory_gigabytes if needed else 0.0)
     scenes = None, None
     if reads_scenes:
-        images = images_of_boxes(data.train.entity_region, data.train.boxes, data.train.relations)
-        scenes = generated_scenes(config.scenes, generated, real, images), ImageScenes(real)
+        # Where unions stand in for boxes, a box row is a row of relations.
+        boxes = data.train.boxes if data.train.entity_region == "box" else data.train.relations
+        scenes = generated_scenes(config.scenes, generated, real, boxes["image"].to_numpy()), ImageScenes(real)
     easy = None
     if config.curriculum != "none":
         if triplets is None:

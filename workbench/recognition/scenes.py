@@ -18,11 +18,12 @@ from workbench.regions.feature_rows import Regions
 
 MOST_TOKENS = 100
 
-ReadRows = Callable[[np.ndarray], Regions]
+Read = Callable[[np.ndarray], Regions]
+Array = np.ndarray | torch.Tensor
 
 
 class Scenes(NamedTuple):
-    """Scenes of a batch of relations, their tokens one after the other without padding.
+    """Scenes of a batch of relations, their tokens one after the other without padding; arrays, or tensors to compute.
 
     ``tokens`` (P, 3 D): the features [subject | union | object] of up to 100 relations of each of S scenes, scene by
     scene; ``lengths`` (S,) int64, how many tokens a scene has, maybe none; ``of_row`` (N,) int64, the scene of each
@@ -30,73 +31,13 @@ class Scenes(NamedTuple):
     are padded behind the first layer only.
     """
 
-    tokens: torch.Tensor
-    lengths: torch.Tensor
-    of_row: torch.Tensor
+    tokens: Array
+    lengths: Array
+    of_row: Array
 
-
-class SceneRows(NamedTuple):
-    """The same as row numbers: ``rows`` (S, T) int64 with -1 where there is none, ``of_row`` (N,) int64."""
-
-    rows: np.ndarray
-    of_row: np.ndarray
-
-
-class SceneIndex:
-    """Which rows of a table of relations share an image.
-
-    ``image`` (N,) integer image of each relation. Only the first 100 relations of an image become tokens, in the
-    order of the table, as upstream; all of them are classified.
-    """
-
-    def __init__(self, image: np.ndarray):
-        images, self._image_of_row = np.unique(np.asarray(image), return_inverse=True)
-        self._images = images
-        self._order = np.argsort(self._image_of_row, kind="stable")
-        counts = np.bincount(self._image_of_row, minlength=len(images))
-        self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        self._lengths = np.minimum(counts, MOST_TOKENS)
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def positions_of(self, images: np.ndarray) -> np.ndarray:
-        """The position (n,) int64 of each image (n,) among the sorted images, -1 where it has no relation."""
-        place = np.searchsorted(self._images, images).clip(max=len(self) - 1)
-        return np.where(self._images[place] == images, place, -1)
-
-    def rows_of_images(self, images: np.ndarray) -> list[np.ndarray]:
-        """All rows of each image (a position among the sorted images), however many."""
-        ends = np.append(self._starts, len(self._order))
-        return [self._order[ends[image] : ends[image + 1]] for image in images]
-
-    def scenes_of(self, rows: np.ndarray) -> SceneRows:
-        """The scenes that ``rows`` (n,) lie in, each once."""
-        images, of_row = np.unique(self._image_of_row[np.asarray(rows)], return_inverse=True)
-        return SceneRows(self.token_rows(images), of_row.reshape(-1))
-
-    def token_rows(self, images: np.ndarray) -> np.ndarray:
-        """Rows (S, T) of the scene tokens of images, -1 where an image has fewer than the longest.
-
-        ``images`` (S,) are positions among the sorted images; -1 is an image without relations.
-        """
-        lengths = np.where(images < 0, 0, self._lengths[images])
-        places = np.arange(lengths.max(initial=1))[None, :]
-        there = places < lengths[:, None]
-        found = self._order[np.where(there, self._starts[images][:, None] + places, 0)]
-        return np.where(there, found, -1)
-
-
-class SceneFeatures(NamedTuple):
-    """`Scenes` in NumPy: tokens (P, 3 D) float32 or float16, lengths (S,) int64, of_row (N,) int64."""
-
-    tokens: np.ndarray
-    lengths: np.ndarray
-    of_row: np.ndarray
-
-    def on(self, device: torch.device) -> Scenes:
+    def on(self, device: torch.device) -> "Scenes":
         """The same as tensors on a device, the tokens as float32."""
-        tokens, lengths, of_row = (torch.from_numpy(array).to(device) for array in self)
+        tokens, lengths, of_row = (torch.as_tensor(array).to(device) for array in self)
         return Scenes(tokens.float(), lengths, of_row)
 
 
@@ -112,10 +53,10 @@ class Table(Protocol):
 
 
 class ScenesOfRows(Protocol):
-    """The scenes that a head is shown of some rows."""
+    """The scenes that a head is shown of some rows of a table."""
 
-    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
-        """The scenes of ``rows`` (n,); ``features`` gives those of `rows_needed`, where they have been read already."""
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
+        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
         ...
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
@@ -123,40 +64,72 @@ class ScenesOfRows(Protocol):
         ...
 
 
+class SceneIndex:
+    """Which rows of a table of relations share an image.
+
+    ``image`` (N,) integer image of each relation. Only the first 100 relations of an image become tokens, in the
+    order of the table, as upstream; all of them are classified. Images are numbered by their place among the sorted.
+    """
+
+    def __init__(self, image: np.ndarray):
+        self._images, self.image_of_row = np.unique(np.asarray(image), return_inverse=True)
+        self._order = np.argsort(self.image_of_row, kind="stable")
+        self._counts = np.bincount(self.image_of_row, minlength=len(self._images))
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def positions_of(self, images: np.ndarray) -> np.ndarray:
+        """The number (n,) int64 of each image (n,), -1 where it has no relation."""
+        place = np.searchsorted(self._images, images).clip(max=len(self) - 1)
+        return np.where(self._images[place] == images, place, -1)
+
+    def rows_of_images(self, images: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (P,) of images (S,), image by image, and how many each has (S,), at most ``most``; -1 has none."""
+        counts = np.where(images < 0, 0, self._counts[images])
+        counts = counts if most is None else np.minimum(counts, most)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self._order[np.repeat(self._starts[images], counts) + within], counts
+
+    def scenes_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scenes that ``rows`` (n,) lie in: rows of tokens (P,), lengths (S,), and the scene of each row (n,)."""
+        images, of_row = np.unique(self.image_of_row[np.asarray(rows)], return_inverse=True)
+        return *self.rows_of_images(images, MOST_TOKENS), of_row.reshape(-1)
+
+
 class ImageScenes:
     """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
 
-    def __init__(self, features: Table):
-        self._features = features
-        self.index = SceneIndex(features.relations["image"].to_numpy())
+    def __init__(self, table: Table):
+        self._table, self.index = table, SceneIndex(table.relations["image"].to_numpy())
 
-    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
         """The scenes of ``rows`` (n,)."""
-        found = self.index.scenes_of(rows)
-        return SceneFeatures(*_tokens(features or self._features, found.rows), found.of_row)
+        tokens, lengths, of_row = self.index.scenes_of(rows)
+        return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
         """All tokens of the images of ``rows``."""
-        found = self.index.scenes_of(rows).rows
-        return found[found >= 0]
+        return self.index.scenes_of(rows)[0]
 
 
 class OwnScenes:
     """Each relation is its own scene of one token."""
 
-    def __init__(self, features: Table):
-        self._features = features
+    def __init__(self, table: Table):
+        self._table = table
 
-    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
         """The scenes of ``rows`` (n,)."""
-        return SceneFeatures(*_tokens(features or self._features, np.asarray(rows)[:, None]), np.arange(len(rows)))
+        return Scenes(_tokens(read or self._table, rows), np.ones(len(rows), dtype=np.int64), np.arange(len(rows)))
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
         """The rows themselves."""
         return rows
 
 
-class SeedImageScenes:
+class SeedImageScenes(OwnScenes):
     """A generated relation first, then the real relations of the image where the box of its kept entity lies.
 
     The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all. The
@@ -165,19 +138,20 @@ class SeedImageScenes:
     """
 
     def __init__(self, generated: Table, real: Table, image_of_box: np.ndarray):
-        self._generated, self._real = generated, real
-        self._index, relations = SceneIndex(real.relations["image"].to_numpy()), generated.relations
+        super().__init__(generated)
+        self._real, self._index = real, SceneIndex(real.relations["image"].to_numpy())
+        relations = generated.relations
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
         # A box may lie in an image without a relation in train; then the relation is its own scene.
         self._image = self._index.positions_of(image_of_box[kept])
 
-    def __call__(self, rows: np.ndarray, features: ReadRows | None = None) -> SceneFeatures:
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
         """The scenes of ``rows`` (n,)."""
-        rows = np.asarray(rows)
-        own, _ = _tokens(features or self._generated, rows[:, None])  # (n, 3 D)
+        own = _tokens(read or self._table, rows)  # (n, 3 D)
         images, scene = np.unique(self._image[rows], return_inverse=True)
         scene = scene.reshape(-1)
-        real, counts = _tokens(self._real, self._index.token_rows(images)[:, : MOST_TOKENS - 1])  # (Q, 3 D), (images,)
+        real_rows, counts = self._index.rows_of_images(images, MOST_TOKENS - 1)  # (Q,), (images,)
+        real = _tokens(self._real, real_rows)  # each image once, however many relations join it
         lengths = 1 + counts[scene]
         starts = np.cumsum(lengths) - lengths
         tokens = np.empty((lengths.sum(), own.shape[1]), dtype=np.result_type(own, real))
@@ -186,16 +160,12 @@ class SeedImageScenes:
         source = np.repeat((np.cumsum(counts) - counts)[scene] - starts - 1, lengths) + np.arange(len(tokens))
         others = np.delete(np.arange(len(tokens)), starts)
         tokens[others] = real[source[others]]
-        return SceneFeatures(tokens, lengths, np.arange(len(rows)))
-
-    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """The generated rows themselves."""
-        return rows
+        return Scenes(tokens, lengths, np.arange(len(rows)))
 
 
-def scenes_of(features: Table) -> ImageScenes | OwnScenes:
+def scenes_of(table: Table) -> ImageScenes | OwnScenes:
     """Scenes by image where the rows have one, else each row by itself."""
-    return ImageScenes(features) if "image" in features.relations else OwnScenes(features)
+    return ImageScenes(table) if "image" in table.relations else OwnScenes(table)
 
 
 def generated_scenes(choice: str, generated: Table, real: Table, image_of_box: np.ndarray) -> ScenesOfRows:
@@ -212,21 +182,15 @@ def generated_scenes(choice: str, generated: Table, real: Table, image_of_box: n
     return SeedImageScenes(generated, real, image_of_box)
 
 
-def images_of_boxes(entity_region: str, boxes: pd.DataFrame, relations: pd.DataFrame) -> np.ndarray:
-    """The image of each box row; where unions stand in for boxes, a box row is a row of relations."""
-    return (boxes if entity_region == "box" else relations)["image"].to_numpy()
-
-
-def joined(first: SceneFeatures, second: SceneFeatures) -> SceneFeatures:
+def joined(first: Scenes, second: Scenes) -> Scenes:
     """The scenes of two parts of a batch, one after the other."""
-    return SceneFeatures(
+    return Scenes(
         np.concatenate([first.tokens, second.tokens]),
         np.concatenate([first.lengths, second.lengths]),
         np.concatenate([first.of_row, second.of_row + len(first.lengths)]),
     )
 
 
-def _tokens(features: ReadRows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (P, 3 D) of the rows (S, T) that are not -1, scene by scene, and how many each scene has, (S,)."""
-    there = rows >= 0
-    return np.concatenate(features(rows[there]), axis=1), there.sum(axis=1)
+def _tokens(read: Read, rows: np.ndarray) -> np.ndarray:
+    """Tokens (P, 3 D) of rows (P,)."""
+    return np.concatenate(read(np.asarray(rows)), axis=1)

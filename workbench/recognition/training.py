@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.processes import Processes
-from workbench.recognition.batches import Batch, RealBatches, RelationRows
+from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
 from workbench.recognition.config import (
     FineTuningConfig,
@@ -81,16 +81,6 @@ def train_recogniser(
     }
 
 
-class Batches(Protocol):
-    """A step's batch as a function of its number; see `batches`."""
-
-    steps_per_epoch: int
-
-    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """One of ``parts`` shares of a step's batch."""
-        ...
-
-
 @dataclass(frozen=True)
 class HeadTraining:
     """What the trainings of a head share: batches, class counts for the loss, validation, and how long and fast.
@@ -99,7 +89,7 @@ class HeadTraining:
     is none). ``synthetic_weight`` as in `RecogniserObjective`.
     """
 
-    batches: Batches
+    batches: RealBatches | BalancedBatches | MixedBatches
     counts: Counts
     loss: LossConfig
     validate: Validate
