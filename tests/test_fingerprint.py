@@ -238,7 +238,7 @@ def test_functions_without_source_count_by_what_they_were_compiled_to():
 
 
 def test_the_method_itself_is_reached_and_a_second_look_is_fast():
-    from workbench.diffusion.training import train_diffusion
+    from workbench.diffusion.train import train_diffusion
 
     first = fingerprint(train_diffusion)
     assert any(name.startswith("workbench.diffusion.denoiser:") for name in first)

@@ -30,8 +30,8 @@ PATH, CODE, CONFIG = "__path__", "__code__", "__config__"
 SHARED_STAGES = frozenset(
     {
         "workbench.regions.extraction:extract_features",
-        "workbench.diffusion.training:train_diffusion",
-        "workbench.diffusion.sampling:generate_features",
+        "workbench.diffusion.train:train_diffusion",
+        "workbench.diffusion.sample:generate_features",
         "workbench.recognition.training:train_recogniser",
         "workbench.recognition.finetuning:finetune_recogniser",
         "workbench.recognition.rebalancing:rebalance_recogniser",

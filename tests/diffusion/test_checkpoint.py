@@ -1,130 +1,122 @@
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity, read_tensors
-from workbench.diffusion.denoiser import Denoiser, DenoiserConfig
+from tests.diffusion.cases import network, words
+from workbench.checkpoints import read_tensors, save_tensors
+from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity, denoiser_name
+from workbench.diffusion.config import ConditionDropout, SamplingConfig
+from workbench.diffusion.denoiser import MLPConfig, MLPDenoiser
+from workbench.diffusion.denoisers import DENOISERS
+from workbench.diffusion.sample import sample_triplets
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.diffusion.standardisation import Standardisation
-from workbench.diffusion.training_batches import ConditionDropout
 from workbench.errors import WorkbenchError
 
-DRAW = np.random.default_rng(0)
+OBJECTS, RELATIONS = ("cup", "traffic light", "dog", "skateboard", "light"), ("on", "riding", "parked on", "under")
 DROPOUT = ConditionDropout()
-OBJECTS, RELATIONS = ("cup", "plate", "dog"), ("on", "under")
+QUICK = SamplingConfig(steps=4, seed=5)
+FILE = "denoiser.safetensors"
 
 
 class Text:
     encoder, dimension = "fake text", 6
-    objects = DRAW.standard_normal((3, 6)).astype(np.float32)
-    relations = DRAW.standard_normal((2, 6)).astype(np.float32)
+    objects, relations = words().objects, words().relations
 
     def triplets(self, subject, relation, object):
         return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
 
 
-def checkpoint(layout="tokens", dropout=DROPOUT, n_centres=4, **identity):
-    torch.manual_seed(0)
-    config = DenoiserConfig(10, 6, n_centres, layout, width=16, blocks=2, heads=2, token_width=8)
-    model = Denoiser(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
+def checkpoint(kind="mlp", dropout=DROPOUT, identity=(), **config):
+    made = network(kind, std=0.1, **config)
+    made.standard_deviation.fill_(2.0)
     names = {"objects": OBJECTS, "relations": RELATIONS, "encoder": "vgg", "text_encoder": "fake text"}
-    arrays = {"object_text": Text.objects, "relation_text": Text.relations}
-    arrays["hardness_centres"] = np.random.default_rng(1).standard_normal((n_centres, 6)) if n_centres else None
-    standard = Standardisation(np.arange(10, dtype=np.float32), np.full(10, 2, dtype=np.float32))
-    who = DenoiserIdentity(**(names | arrays | identity))
-    return DenoiserCheckpoint(model.eval(), standard, NoiseSchedule("scaled_linear"), dropout, who)
+    who = DenoiserIdentity(**names | dict(identity))
+    return DenoiserCheckpoint(made, kind, NoiseSchedule("scaled_linear"), dropout, who)
 
 
+@pytest.mark.parametrize("kind", ["mlp", "unet"])
 @pytest.mark.parametrize("layout", ["tokens", "pooled"])
-@pytest.mark.parametrize("n_centres", [0, 4])
-def test_what_was_saved_samples_the_same(tmp_path, layout, n_centres):
-    saved = checkpoint(layout, n_centres=n_centres, regions=("union", "box"))
-    saved.save(tmp_path / "denoiser.safetensors")
-    loaded = DenoiserCheckpoint.load(tmp_path / "denoiser.safetensors", "cpu")
-    assert (loaded.config, loaded.schedule, loaded.dropout) == (saved.config, saved.schedule, saved.dropout)
-    assert loaded.identity == saved.identity and loaded.identity.regions == ("union", "box")
-    triplets = [("cup", "on", "plate"), ("dog", "under", "cup"), (2, 1, 0)]
-    ours, theirs = (c.sample_triplets(triplets, text=Text(), seed=5, steps=4) for c in (saved, loaded))
+@pytest.mark.parametrize("centroids", [0, 3])
+def test_what_was_saved_samples_the_same(tmp_path, kind, layout, centroids):
+    saved = checkpoint(kind, layout=layout, centroids=centroids, identity={"regions": ("union", "box")})
+    saved.save(tmp_path / FILE)
+    loaded = DenoiserCheckpoint.load(tmp_path / FILE, "cpu")
+    for name in ("denoiser", "schedule", "dropout", "identity"):
+        assert getattr(loaded, name) == getattr(saved, name)
+    assert (loaded.network.config, loaded.network.sizes) == (saved.network.config, saved.network.sizes)
+    triplets = ["cup on dog", ("dog", "under", "cup"), (2, 1, 0)]
+    ours, theirs = (sample_triplets(c, triplets, QUICK, text=Text()) for c in (saved, loaded))
     np.testing.assert_array_equal(ours, theirs)
     assert ours.shape == (3, 10)
 
 
 def test_it_samples_on_its_own_without_the_text_tower():
-    triplets = [("cup", "on", "plate"), ("dog", "under", "cup")]
-    sampled = checkpoint().sample_triplets(triplets, seed=5, steps=4)
+    triplets = [("cup", "on", "dog"), ("dog", "under", "cup")]
+    sampled = sample_triplets(checkpoint(), triplets, QUICK)
     assert np.isfinite(sampled).all() and not np.allclose(sampled[0], sampled[1])
-    with pytest.raises(WorkbenchError, match="cannot do without caption"):
-        checkpoint("pooled").sample_triplets(triplets, seed=5, steps=4)
-    with pytest.raises(WorkbenchError, match="cannot do without caption"):
-        checkpoint(dropout=ConditionDropout(token=0.0)).sample_triplets(triplets, seed=5, steps=4)
+    for other in ({"layout": "pooled"}, {"dropout": ConditionDropout(token=0.0)}):
+        with pytest.raises(WorkbenchError, match="cannot do without caption"):
+            sample_triplets(checkpoint(**other), triplets, QUICK)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.999])
-def test_a_truncated_checkpoint_is_named(tmp_path, share):
-    path = tmp_path / "denoiser.safetensors"
-    checkpoint().save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(WorkbenchError, match=r"not a whole .safetensors file"):
-        DenoiserCheckpoint.load(path)
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("dog riding skateboard", (2, 1, 3)),
+        ("traffic light on dog", (1, 0, 2)),
+        ("dog parked on light", (2, 2, 4)),
+        ("light parked on traffic light", (4, 2, 1)),
+    ],
+)
+def test_triplets_are_read_from_words(text, ids):
+    assert tuple(checkpoint().class_ids([text]).iloc[0]) == ids
 
 
-def test_a_missing_or_foreign_file_is_named(tmp_path):
-    from safetensors.torch import save_file
+@pytest.mark.parametrize(
+    ("triplet", "message"),
+    [
+        (("cat", "on", "cup"), r"'cat' is no subject class of this denoiser, which knows 5. The nearest name is 'cup'"),
+        ("dog riding skatebord", r"'skatebord' is no object class.*'skateboard'"),
+        ("dog ridin skateboard", r"'ridin' is no relation class.*'riding'"),
+        ("trafic light on dog", r"'trafic light' is no subject class.*'traffic light'"),
+        ("dog skateboard", r"is no triplet; expected \"subject relation object\""),
+        ((0, 4, 0), "relation class 4 is not known"),
+        ((0, 0, -1), "object class -1 is not known"),
+    ],
+)
+def test_an_unknown_class_is_refused_with_the_nearest_name(triplet, message):
+    with pytest.raises(WorkbenchError, match=message):
+        checkpoint().class_ids([triplet])
 
-    with pytest.raises(WorkbenchError, match="missing"):
+
+def test_a_file_that_is_missing_cut_short_or_of_another_kind_is_named(tmp_path):
+    with pytest.raises(WorkbenchError, match="no checkpoint here"):
         DenoiserCheckpoint.load(tmp_path / "none.safetensors")
-    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(WorkbenchError, match="format"):
+    save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(2)}, {})
+    with pytest.raises(WorkbenchError, match=r"format is None.*notebook 03"):
         DenoiserCheckpoint.load(tmp_path / "other.safetensors")
+    checkpoint().save(tmp_path / FILE)
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(WorkbenchError, match="truncated"):
+        DenoiserCheckpoint.load(tmp_path / FILE)
 
 
-def rewritten(path, change):
-    """The checkpoint at ``path`` with its tensors and its description changed by ``change``."""
-    from safetensors.torch import save_file
-
-    tensors, metadata = read_tensors(path)
-    described = json.loads(metadata["denoiser"])
-    change(tensors, described)
-    save_file(tensors, path, metadata=metadata | {"denoiser": json.dumps(described)})
-
-
-def test_weights_that_do_not_fit_are_listed_by_name(tmp_path):
-    path = tmp_path / "denoiser.safetensors"
-    checkpoint().save(path)
-
-    def change(tensors, described):
-        del tensors["weight.leave.bias"], tensors["weight.enter.bias"]
-        tensors["weight.more"] = torch.zeros(1)
-        tensors["weight.null_tokens"] = torch.zeros(5, 9)
-
-    rewritten(path, change)
-    with pytest.raises(WorkbenchError) as raised:
-        DenoiserCheckpoint.load(path)
-    for part in ("2 missing: enter.bias, leave.bias", "1 not known: more", "null_tokens (5, 9) instead of (5, 8)"):
-        assert part in str(raised.value)
-
-
-def test_a_file_without_a_kind_is_an_mlp_and_an_unknown_kind_is_named(tmp_path):
-    path = tmp_path / "denoiser.safetensors"
-    saved = checkpoint()
-    saved.save(path)
-
-    def older(tensors, described):
-        assert described.pop("kind") == "mlp" and described["config"].pop("target") == "x0"
-
-    rewritten(path, older)
-    loaded = DenoiserCheckpoint.load(path, "cpu")
-    assert loaded.config == saved.config
-    assert all(torch.equal(value, loaded.model.state_dict()[name]) for name, value in saved.model.state_dict().items())
-    rewritten(path, lambda tensors, described: described.update(kind="transformer"))
+def test_weights_that_do_not_fit_are_listed_by_name_and_an_unknown_denoiser_is_named(tmp_path):
+    checkpoint().save(tmp_path / FILE)
+    tensors, facts = read_tensors(tmp_path / FILE)
+    save_tensors(tmp_path / "kind.safetensors", tensors, facts | {"denoiser": "transformer"})
     with pytest.raises(WorkbenchError, match="'transformer' is not known"):
-        DenoiserCheckpoint.load(path)
+        DenoiserCheckpoint.load(tmp_path / "kind.safetensors")
+    del tensors["leave.bias"]
+    changed = {"more": torch.zeros(1), "null_tokens": torch.zeros(5, 9)}
+    save_tensors(tmp_path / FILE, tensors | changed, facts)
+    with pytest.raises(WorkbenchError) as raised:
+        DenoiserCheckpoint.load(tmp_path / FILE)
+    for part in ("missing leave.bias", "extra more", "null_tokens has shape (5, 9), expected (5, 8)"):
+        assert part in str(raised.value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("dimension", 12), ("encoder", "another vgg"), ("support", "rectified")])
@@ -135,38 +127,25 @@ def test_a_store_that_does_not_fit_is_refused(name, value):
         checkpoint().require_store(SimpleNamespace(**(fitting | {name: value})))
 
 
-def test_another_text_encoder_is_refused():
+def test_another_text_encoder_and_guidance_without_dropout_are_refused():
     text = Text()
     text.encoder = "another tower"
     with pytest.raises(WorkbenchError, match="another tower"):
-        checkpoint().sample_triplets([(0, 0, 0)], text=text, seed=0)
-
-
-def test_guidance_is_refused_when_the_condition_was_never_dropped():
+        sample_triplets(checkpoint(), [(0, 0, 0)], QUICK, text=text)
     never = checkpoint(dropout=ConditionDropout(everything=0.0))
-    assert never.sample_triplets([(0, 0, 0)], text=Text(), seed=0, steps=2).shape == (1, 10)
     with pytest.raises(WorkbenchError, match=r"guidance 1.5 needs .* dropout of 0"):
-        never.sample_triplets([(0, 0, 0)], text=Text(), seed=0, steps=2, guidance=1.5)
+        sample_triplets(never, [(0, 0, 0)], SamplingConfig(guidance=1.5), text=Text())
 
 
-@pytest.mark.parametrize("triplet", [("cat", "on", "cup"), ("cup", "beside", "dog"), (0, 2, 0), (0, 0, -1)])
-def test_an_unknown_class_is_named(triplet):
-    with pytest.raises(WorkbenchError, match=r"no (subject|relation) class|class (2|-1) is not known"):
-        checkpoint().triplet_ids([triplet])
+MINE = (MLPConfig, type("Mine", (MLPDenoiser,), {"__module__": __name__}))
 
 
-def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    import errno
-    import os
-
-    path = tmp_path / "denoiser.safetensors"
-    checkpoint().save(path)
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WorkbenchError, match="disk is full"):
-        checkpoint(n_centres=0).save(path)
-    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+def test_a_denoiser_is_named_so_that_its_checkpoint_finds_it_again(monkeypatch):
+    assert denoiser_name("mlp") == denoiser_name(DENOISERS["mlp"]) == "mlp"
+    assert denoiser_name(MINE) == f"{__name__}:MINE"
+    other = (MLPConfig, type("Other", (MLPDenoiser,), {"__module__": __name__}))
+    with pytest.raises(WorkbenchError, match="Register it"):
+        denoiser_name(other)
+    DENOISERS.register("other denoiser")(other)
+    assert denoiser_name(other) == "other denoiser"
+    DENOISERS._entries.pop("other denoiser")

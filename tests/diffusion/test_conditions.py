@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from workbench.diffusion import vector_rows
-from workbench.diffusion.conditions import ConditionTable, condition_table, entity_condition_table
-from workbench.diffusion.token_bank import TokenBank
+from tests.diffusion.cases import condition_tokens, network, unit
+from workbench.diffusion.conditions import ABSENT, box_conditions, triplet_conditions
 from workbench.errors import WorkbenchError
 from workbench.language.hardness import HardnessCentroids
 from workbench.language.triplets import AugmentedTriplets
@@ -26,9 +26,6 @@ class Text:
         return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
 
 
-HARDNESS = HardnessCentroids(np.random.default_rng(7).standard_normal((3, 6)))
-
-
 def random_triplets(n, text, seed=0):
     draw = np.random.default_rng(seed)
     classes = {"subject": len(text.objects), "relation": len(text.relations), "object": len(text.objects)}
@@ -36,113 +33,91 @@ def random_triplets(n, text, seed=0):
 
 
 @pytest.mark.parametrize("n", [1, 50, 400])
-def test_each_row_finds_the_tokens_of_its_own_triplet(n):
+def test_each_row_finds_its_own_triplet_and_caption(n):
     text = Text()
     triplets = random_triplets(n, text)
-    table, index = condition_table(text, triplets, HARDNESS)
-    s, r, o = triplets.to_numpy().T
-    expected = np.stack([text.objects[s], text.relations[r], text.objects[o], text.triplets(s, r, o)], axis=1)
-    np.testing.assert_allclose(table.tokens[index], expected, rtol=1e-6)
-    np.testing.assert_allclose(table.hardness[index], HARDNESS.hardness(expected[:, 3]), rtol=1e-6)
-    assert len(table) == len(triplets.drop_duplicates()) and table.present.all() and not table.region.any()
+    tokens, index = triplet_conditions(text, triplets)
+    np.testing.assert_array_equal(tokens.classes[index], triplets.to_numpy())
+    np.testing.assert_allclose(tokens.embeddings(tokens.caption[index]), text.triplets(*triplets.to_numpy().T))
+    assert len(tokens) == len(triplets.drop_duplicates()) and not tokens.region.any()
 
 
 def test_a_box_is_captioned_by_its_class_name_alone():
     text = Text()
-    table, index = entity_condition_table(text, np.array([3, 1, 3]))
-    assert index.tolist() == [1, 0, 1] and table.region.tolist() == [1, 1] and table.hardness is None
-    assert table.present.tolist() == [[False, False, False, True]] * 2
-    np.testing.assert_array_equal(table.tokens[index][:, 3], text.objects[[3, 1, 3]])
-
-
-def test_joined_tables_keep_every_token():
-    text = Text()
-    (unions, _), (boxes, _) = condition_table(text, random_triplets(20, text)), entity_condition_table(text, [0, 5])
+    boxes, index = box_conditions(text, np.array([3, 1, 3]))
+    assert index.tolist() == [1, 0, 1] and boxes.region.tolist() == [1, 1] and (boxes.classes == ABSENT).all()
+    unions, _ = triplet_conditions(text, random_triplets(20, text))
     joined = unions.joined(boxes)
-    np.testing.assert_array_equal(joined.tokens, np.concatenate([unions.tokens, boxes.tokens]))
-    np.testing.assert_array_equal(joined.rows(np.array([0, len(unions)])).tokens, joined.tokens[[0, len(unions)]])
+    for part, first in ((unions, 0), (boxes, len(unions))):
+        rows = first + np.arange(len(part))
+        np.testing.assert_array_equal(joined.classes[rows], part.classes)
+        np.testing.assert_array_equal(joined.embeddings(joined.caption[rows]), part.embeddings(part.caption))
+    some = joined.rows(np.array([0, len(unions)]))
+    np.testing.assert_array_equal(some.embeddings(some.caption)[1], text.objects[1])
 
 
-def test_stored_captions_are_not_embedded_again():
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_stored_captions_are_read_and_not_embedded_again(tmp_path, dtype):
     text = Text()
-    triplets = random_triplets(30, text).drop_duplicates()
-    stored = triplets.iloc[:20].reset_index(drop=True)
-    vectors = text.triplets(*stored.to_numpy().T)
+    triplets = random_triplets(150, text).drop_duplicates()
+    stored = triplets.iloc[:60].sample(frac=1.0, random_state=0).reset_index(drop=True)
+    np.save(tmp_path / "captions.npy", text.triplets(*stored.to_numpy().T).astype(dtype))
     text.asked = 0
-    captions = AugmentedTriplets(None, stored, vectors, None)
-    table, _ = condition_table(text, triplets, captions=captions)
-    assert text.asked == len(triplets) - 20
-    np.testing.assert_array_equal(table.tokens, condition_table(text, triplets)[0].tokens)
+    known = AugmentedTriplets(None, stored, np.load(tmp_path / "captions.npy", mmap_mode="r"), None)
+    tokens, index = triplet_conditions(text, triplets, known)
+    assert text.asked == len(triplets) - 60 and isinstance(tokens.captions[0], np.memmap)
+    expected = text.triplets(*triplets.to_numpy().T)
+    np.testing.assert_allclose(tokens.embeddings(tokens.caption[index]), expected, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("role", ["subject", "relation", "object"])
 def test_a_class_without_text_is_refused(role):
     text = Text()
     with pytest.raises(WorkbenchError, match=f"{role} class 9 has no text embedding"):
-        condition_table(text, random_triplets(5, text).assign(**{role: 9}))
+        triplet_conditions(text, random_triplets(5, text).assign(**{role: 9}))
 
 
-def test_token_bank_repeats_nothing_and_gives_back_every_vector():
-    text = Text()
-    table, index = condition_table(text, random_triplets(60, text), HARDNESS)
-    bank = TokenBank(table, layout="tokens", hardness=True)
-    ids = bank.ids[index]
-    ids[::3, 1] = 1  # every third row loses its relation
-    batch = bank.batch(ids, "cpu")
-    slots = [np.concatenate([np.full((len(batch.nulls), v.shape[1]), np.nan), v]) for v in batch.vectors]
-    offset = len(batch.nulls)
-    for slot in range(4):
+def test_a_batch_names_everything_once_and_drops_what_is_asked():
+    tokens = condition_tokens(8, boxes=2)
+    rows = np.random.default_rng(1).integers(0, 8, 60)
+    dropped = np.random.default_rng(2).random((60, 5)) < 0.3
+    batch = tokens.batch(rows, dropped)
+    named = [*batch.classes, batch.captions, batch.captions]
+    expected = [*tokens.classes[rows].T, *[tokens.embeddings(tokens.caption)[rows]] * 2]
+    for slot in range(5):
         place = batch.place[:, slot].numpy()
-        lost = place < offset
-        assert lost.tolist() == [slot == 1 and row % 3 == 0 for row in range(60)]
-        before = sum(len(v) for v in batch.vectors[:slot])
-        np.testing.assert_array_equal(slots[slot][place[~lost] - before], table.tokens[index][~lost, slot])
-    assert len(batch.vectors[0]) <= 7 and len(batch.vectors[4]) == len(table)
+        lost = dropped[:, slot] | (slot < 3) & (tokens.region[rows] == 1)
+        np.testing.assert_array_equal(place < 0, lost)
+        np.testing.assert_array_equal(named[slot][place[~lost]], expected[slot][~lost])
+        assert len(np.unique(named[slot], axis=0)) == len(named[slot])
+    both = batch.and_nothing()
+    assert len(both) == 120 and (both.place[60:] == ABSENT).all() and (both.region[60:] == batch.region).all()
 
 
-def test_pooled_layout_puts_hardness_beside_the_caption():
-    text = Text()
-    table, _ = condition_table(text, random_triplets(9, text), HARDNESS)
-    bank = TokenBank(table, layout="pooled", hardness=True)
-    np.testing.assert_array_equal(bank.vectors[0], np.concatenate([table.tokens[:, 3], table.hardness], axis=1))
-    with pytest.raises(WorkbenchError, match="no hardness vectors"):
-        TokenBank(condition_table(text, random_triplets(9, text))[0], layout="pooled", hardness=True)
-    with pytest.raises(WorkbenchError, match="layout"):
-        TokenBank(table, layout="concatenated", hardness=True)
+def test_the_networks_hardness_is_that_of_the_hardness_model():
+    captions = unit(np.random.default_rng(0), 300, 64)
+    centroids = captions[:40].astype(np.float64)  # the hard case: captions that sit on a centroid
+    made, exact = network(text=64, centroids=40), HardnessCentroids(centroids).hardness(captions)
+    made.centroids.copy_(torch.from_numpy(centroids))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = made.hardness(torch.from_numpy(captions))
+    assert found.dtype == torch.float32
+    assert (np.abs(found.numpy() - exact) / exact.std(axis=0)).max() < 1e-4
+    # The last bits of a product depend on how many rows it has.
+    alone = made.hardness(torch.from_numpy(captions[5:6]))[0]
+    np.testing.assert_allclose(alone, found[5], rtol=0, atol=1e-4 * exact.std(axis=0).min())
+    single = network(text=64, centroids=1)
+    single.centroids.copy_(torch.from_numpy(centroids[:1]))
+    assert single.hardness(torch.from_numpy(captions[:1])).tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize("layout", ["tokens", "pooled"])
-def test_rows_that_are_not_held_give_the_same_batches(monkeypatch, layout):
-    text = Text()
-    triplets = random_triplets(300, text)
-    tables = [condition_table(text, part, HARDNESS) for part in (triplets[:200], triplets[200:])]
-    table = tables[0][0].joined(tables[1][0])
-    index = np.concatenate([tables[0][1], len(tables[0][0]) + tables[1][1]])
-    wanted = TokenBank(table, layout=layout, hardness=True)
-    monkeypatch.setattr(vector_rows, "LARGEST_HELD_BYTES", 0)
-    monkeypatch.setattr(HardnessCentroids, "hardness", None)  # hardness is computed for the batches alone
-    lazy = TokenBank(table.rows(np.arange(len(table))), layout=layout, hardness=True)
-    assert all(isinstance(vectors, np.ndarray) for vectors in wanted.vectors)
-    assert isinstance(lazy.vectors[-1], vector_rows.LazyRows) and lazy.vectors[-1].shape == wanted.vectors[-1].shape
-    for rows in (index[:1], index[::7], index):
-        batches = [bank.batch(bank.ids[rows], "cpu") for bank in (wanted, lazy)]
-        np.testing.assert_array_equal(batches[0].place, batches[1].place)
-        for first, second in zip(batches[0].vectors, batches[1].vectors, strict=True):
-            np.testing.assert_allclose(first, second, rtol=1e-6)
-
-
-def test_stored_captions_are_found_in_any_order_and_in_half_precision():
-    text = Text()
-    stored = random_triplets(150, text).drop_duplicates().sample(frac=1.0, random_state=0).reset_index(drop=True)
-    vectors = text.triplets(*stored.to_numpy().T)
-    captions = AugmentedTriplets(None, stored, vectors.astype(np.float16), None)
-    wanted = random_triplets(80, text, seed=1).drop_duplicates().to_numpy()
-    table, index = condition_table(text, pd.DataFrame(wanted, columns=stored.columns), captions=captions)
-    np.testing.assert_allclose(table.tokens[index][:, 3], text.triplets(*wanted.T), rtol=1e-3, atol=1e-3)
-
-
-def test_tokens_and_table_round_trip():
-    tokens = np.random.default_rng(0).standard_normal((5, 4, 3)).astype(np.float32)
-    present = np.random.default_rng(1).random((5, 4)) < 0.7
-    table = ConditionTable.from_tokens(tokens, present)
-    np.testing.assert_array_equal(table.tokens, np.where(present[..., None], tokens, 0))
+def test_token_statistics_centre_text_as_a_whole_and_hardness_per_dimension(layout):
+    tokens, made = condition_tokens(50), network(layout=layout)
+    captions = torch.from_numpy(tokens.embeddings(tokens.caption))
+    made.fit_tokens(tokens)
+    text, hardness = made.encoders[-2 if layout == "tokens" else 0], made.encoders[-1]
+    assert len(text.scale[:6].unique()) == 1
+    torch.testing.assert_close(text.centre[:6], captions.mean(0))
+    standardised = (made.hardness(captions) - hardness.centre[-3:]) / hardness.scale[-3:]
+    torch.testing.assert_close(standardised.std(0, correction=0), torch.ones(3), rtol=1e-3, atol=1e-3)

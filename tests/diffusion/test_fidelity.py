@@ -4,22 +4,29 @@ import pytest
 import torch
 from scipy import linalg
 
+from workbench.configuration import configured
 from workbench.diffusion import fidelity_distances
-from workbench.diffusion.class_discriminant import ClassDiscriminant, agreement, train_on_generated_test_on_real
-from workbench.diffusion.fidelity import (
-    SAMPLE_SETS,
-    FidelitySettings,
-    LabelledFeatures,
-    fidelity_report,
+from workbench.diffusion.config import DiffusionConfig, FidelityConfig, SamplingConfig
+from workbench.diffusion.fidelity import SAMPLE_SETS, LabelledFeatures, fidelity_report
+from workbench.diffusion.fidelity_classes import (
+    ClassDiscriminant,
+    agreement,
+    memorisation_by_class,
+    memorisation_of,
+    train_on_generated_test_on_real,
 )
 from workbench.diffusion.fidelity_distances import (
     Gaussian,
     dimension_errors,
     frechet_distance,
     kernel_distance,
+    nearest_rows,
     neighbour_manifolds,
     norm_errors,
 )
+from workbench.diffusion.fidelity_study import generated_with, known_rows, study_fidelity
+from workbench.diffusion.generators import BaselineConfig
+from workbench.diffusion.train import train_diffusion
 from workbench.errors import WorkbenchError
 
 SIZES = [(60, 40, 8), (300, 500, 20), (30, 25, 50), (40, 200, 60), (200, 40, 60)]
@@ -160,36 +167,36 @@ def test_agreement_and_training_on_generated():
 
 
 def test_the_report_ranks_what_must_be_ranked():
-    settings = FidelitySettings(components=8, neighbour_components=8, copy_noise=0.02)
+    config = FidelityConfig(components=8, neighbour_components=8, copy_noise=0.02)
     train, held_out = labelled(1200), labelled(500, seed=1)
     fresh, off = labelled(500, seed=2), labelled(500, seed=3, centres_seed=9)
-    report = fidelity_report(train, held_out, fresh, seed=0, settings=settings)
+    report = fidelity_report(train, held_out, fresh, config=config)
     assert tuple(report.index) == SAMPLE_SETS and (report["reason"] == "").all()
     assert np.isfinite(report.drop(columns="reason").to_numpy(dtype=float)).all()
     assert report["memorisation"]["copy plus noise"] > 0.95
     assert report["memorisation"]["floor"] == pytest.approx(0.5, abs=0.08)
     assert report["memorisation"]["generated"] == pytest.approx(0.5, abs=0.08)
     assert report["agreement"]["generated"] == pytest.approx(report["agreement"]["floor"], abs=0.1)
-    wrong = fidelity_report(train, held_out, off, seed=0, settings=settings).loc["generated"]
+    wrong = fidelity_report(train, held_out, off, config=config).loc["generated"]
     for worse in ("frechet_pca", "frechet_full", "kernel_distance", "mean_error"):
         assert wrong[worse] > 2 * report[worse]["generated"], worse
     for better in ("precision", "coverage", "agreement", "test_on_real"):
         assert wrong[better] < report[better]["generated"], better
-    again = fidelity_report(train, held_out, fresh, seed=0, settings=settings)
+    again = fidelity_report(train, held_out, fresh, config=config)
     pd.testing.assert_frame_equal(report, again)
 
 
 def test_a_recogniser_of_ones_own_is_asked():
     train, held_out, fresh = labelled(50), labelled(40, seed=1), labelled(30, seed=2)
     zeros = lambda features: pd.DataFrame(0, range(len(features)), ["subject", "relation", "object"])  # noqa: E731
-    report = fidelity_report(train, held_out, fresh, seed=0, predict=zeros)
+    report = fidelity_report(train, held_out, fresh, predict=zeros)
     assert report["agreement_relation"]["generated"] == (fresh.labels["relation"] == 0).mean()
     assert report["agreement_relation"]["floor"] == (held_out.labels["relation"] == 0).mean()
 
 
 @pytest.mark.parametrize(("train", "held_out", "generated"), [(1, 1, 1), (2, 3, 1), (30, 4, 5), (1, 40, 40)])
 def test_too_few_rows_give_a_reason_and_no_error(train, held_out, generated):
-    report = fidelity_report(labelled(train), labelled(held_out, seed=1), labelled(generated, seed=2), seed=0)
+    report = fidelity_report(labelled(train), labelled(held_out, seed=1), labelled(generated, seed=2))
     lacking = report.drop(columns="reason").isna().any(axis=1)
     assert (report["reason"][lacking] != "").all() and lacking.any()
     assert not np.isinf(report.drop(columns="reason").to_numpy(dtype=float)).any()
@@ -199,11 +206,11 @@ def test_bad_rows_are_named():
     train, held_out, fresh = labelled(50), labelled(40, seed=1), labelled(30, seed=2)
     fresh.features[17, 2] = np.nan
     with pytest.raises(WorkbenchError, match="generated rows: row 17 is not finite"):
-        fidelity_report(train, held_out, fresh, seed=0)
+        fidelity_report(train, held_out, fresh)
     with pytest.raises(WorkbenchError, match="different dimensions"):
-        fidelity_report(train, held_out, labelled(30, dimension=5), seed=0)
+        fidelity_report(train, held_out, labelled(30, dimension=5))
     with pytest.raises(WorkbenchError, match="0 labels"):
-        fidelity_report(train, held_out, LabelledFeatures(fresh.features, fresh.labels[:0]), seed=0)
+        fidelity_report(train, held_out, LabelledFeatures(fresh.features, fresh.labels[:0]))
 
 
 def test_a_large_set_is_measured_in_bounded_memory(monkeypatch):
@@ -220,3 +227,95 @@ def test_a_large_set_is_measured_in_bounded_memory(monkeypatch):
     real, generated = two_sets(700, 900, 4)
     neighbour_manifolds(real, generated)
     assert max(sizes) <= 5000
+
+
+def rows_of(count, seed, classes=4, dimension=10):
+    draw = np.random.default_rng(seed)
+    ids = draw.integers(0, classes, (count, 3))
+    # Classes of different width: what counts as near differs from class to class.
+    features = draw.standard_normal((count, dimension)) * (1 + ids[:, 1:2]) + 3 * ids[:, 1:2]
+    return features.astype(np.float32), pd.DataFrame(ids, columns=["subject", "relation", "object"])
+
+
+@pytest.mark.parametrize(("rows", "among", "dimension"), [(1, 1, 3), (50, 200, 8), (300, 90, 40)])
+def test_nearest_rows_are_scikit_learns_in_any_chunks(rows, among, dimension):
+    from sklearn.neighbors import NearestNeighbors
+
+    draw = np.random.default_rng(rows)
+    features, others = draw.standard_normal((rows, dimension)), draw.standard_normal((among, dimension))
+    expected = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(others).kneighbors(features)
+    for chunk_rows in (None, 1, 17):
+        distance, row = nearest_rows(features, others, chunk_rows=chunk_rows)
+        np.testing.assert_array_equal(row, expected[1][:, 0])
+        np.testing.assert_allclose(distance, expected[0][:, 0], rtol=1e-6)
+
+
+def test_copies_are_memorised_and_fresh_rows_are_not():
+    training, labels = rows_of(800, 0)
+    held_out, held_out_labels = rows_of(800, 1)
+    fresh, fresh_labels = rows_of(800, 2)
+    copies = memorisation_of(training, labels, training, held_out, held_out_labels)
+    honest = memorisation_of(fresh, fresh_labels, training, held_out, held_out_labels)
+    for name in ("memorisation", "memorisation_subject", "memorisation_relation", "memorisation_object"):
+        assert copies[name] == 1
+        assert honest[name] == pytest.approx(0.5, abs=0.06)
+    assert copies["memorised_share"] == 1 and honest["memorised_share"] < 0.03
+
+
+def test_each_class_is_compared_with_its_own_held_out_rows():
+    distance = np.array([1.0, 1.0, 5.0, 5.0])
+    table = memorisation_by_class(
+        distance, np.array([0, 1, 1, 2]), np.array([2.0, 3.0, 1.0, 4.0]), np.array([0, 0, 1, 1])
+    )
+    assert table["rows"].tolist() == [1, 2, 1] and table["held_out_rows"].tolist() == [2, 2, 0]
+    assert table["nearer_than_held_out"].tolist()[:2] == [1.0, pytest.approx((0.75 + 0) / 2)]
+    assert np.isnan(table["nearer_than_held_out"][2]) and table["nearer_than_all"].isna().all()
+
+
+def test_nearer_than_all_needs_twenty_held_out_rows():
+    unseen = np.arange(1.0, 21.0)
+    table = memorisation_by_class(np.array([0.5, 1.0, 7.0]), np.zeros(3), unseen, np.zeros(20))
+    assert table["nearer_than_all"][0] == pytest.approx(1 / 3)
+
+
+def test_no_common_class_is_nan_and_a_bad_row_is_named():
+    features, labels = rows_of(30, 0)
+    other = labels + 10
+    assert np.isnan(memorisation_of(features, labels, features, features, other)["memorisation"])
+    broken = features.copy()
+    broken[4, 1] = np.inf
+    with pytest.raises(WorkbenchError, match="held-out rows: row 4"):
+        memorisation_of(features, labels, features, broken, labels)
+
+
+@pytest.mark.parametrize(
+    "sampling", [SamplingConfig(init="random", steps=2), SamplingConfig(steps=2), BaselineConfig("pair_mean")]
+)
+def test_the_stage_measures_every_sample_set_against_the_validation_split(small_features, tmp_path, sampling):
+    network = {"width": 16, "blocks": 1, "heads": 2, "token_width": 8}
+    values = {"network": network, "batch_size": 16, "training": {"steps": 4}}
+    train_diffusion(tmp_path / "diffusion", **small_features, config=configured(DiffusionConfig, values))
+    metrics = study_fidelity(
+        tmp_path, **small_features, diffusion=tmp_path / "diffusion",
+        config=FidelityConfig(rows_at_most=30, neighbours=3, seed=1), sampling=sampling,
+    )  # fmt: skip
+    report = pd.read_parquet(tmp_path / "fidelity.parquet")
+    assert tuple(report.index) == SAMPLE_SETS and set(SAMPLE_SETS) <= set(metrics)
+    assert (report["rows"] == metrics["rows"]).all() and metrics["rows"] <= 30
+    # Rows of real data are nearer to real data than what a model of four steps paints.
+    assert report.loc["floor", "frechet_full"] < report.loc["generated", "frechet_full"]
+    with np.load(tmp_path / "norms.npz") as norms:
+        assert len(norms["real"]) == len(norms["generated"]) == metrics["rows"]
+
+
+def test_how_features_were_made_is_read_from_their_stage():
+    made = {"config": {"init": "random", "steps": 4, "guidance_interval": [0.0, 0.5]}, "features": {"stage": "x"}}
+    assert generated_with(made) == SamplingConfig(init="random", steps=4, guidance_interval=(0.0, 0.5))
+    made["config"] = {"generator": "smote", "options": {"neighbours": 3}, "samples": 0, "seed": 0}
+    assert generated_with(made) == BaselineConfig("smote", {"neighbours": 3})
+
+
+def test_held_out_rows_with_a_class_that_train_lacks_are_left_out():
+    train = pd.DataFrame({"subject": [0, 1], "relation": [0, 0], "object": [1, 2]})
+    held_out = pd.DataFrame({"subject": [0, 2, 1], "relation": [0, 0, 1], "object": [1, 1, 2]})
+    assert known_rows(train, held_out, 10, 0).tolist() == [0]

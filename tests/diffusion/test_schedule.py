@@ -24,8 +24,8 @@ def gaussian_denoiser(schedule, timesteps):
     return predict
 
 
-def sample_gaussian(schedule, solver, steps, n=8000, start_time=1.0, start=None):
-    timesteps = schedule.grid(steps, start_time)
+def sample_gaussian(schedule, solver, steps, n=8000, strength=1.0, start=None):
+    timesteps = schedule.grid(steps, strength)
     first = int(timesteps[0])
     noise = torch.from_numpy(row_normal(3, "x", np.arange(n), 6))
     clean = torch.zeros(n, 6) if start is None else start
@@ -47,10 +47,10 @@ def test_the_sampler_recovers_mean_and_variance_of_a_known_gaussian(name, solver
     assert correlation.abs().max() < 0.05
 
 
-@pytest.mark.parametrize("start_time", [0.2, 0.5, 0.8])
-def test_starting_from_noised_true_samples_gives_true_samples(start_time):
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
+def test_starting_from_noised_true_samples_gives_true_samples(strength):
     true = MEANS + VARIANCES.sqrt() * torch.from_numpy(row_normal(0, "true", np.arange(8000), 6))
-    sampled = sample_gaussian(NoiseSchedule(), "dpm++", 10, start_time=start_time, start=true)
+    sampled = sample_gaussian(NoiseSchedule(), "dpm++", 10, strength=strength, start=true)
     assert ((sampled.var(0) / VARIANCES - 1).abs() < 0.1).all()
 
 
@@ -99,13 +99,13 @@ def test_our_loop_agrees_with_a_direct_loop_over_the_multistep_solver():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("start_time", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 20, 90])
-def test_grids_fall_strictly_and_end_near_the_data(name, start_time, steps):
+def test_grids_fall_strictly_and_end_near_the_data(name, strength, steps):
     schedule = NoiseSchedule(name)
-    timesteps = schedule.grid(steps, start_time)
+    timesteps = schedule.grid(steps, strength)
     assert len(timesteps) == steps and (np.diff(timesteps) < 0).all() and timesteps[-1] >= 0
-    assert timesteps[0] <= round(start_time * schedule.timesteps) - 1
+    assert timesteps[0] <= round(strength * schedule.timesteps) - 1
     if steps > 1:
         assert timesteps[-1] < 40
 
@@ -117,9 +117,9 @@ def test_every_value_of_a_long_run_is_finite():
 
 def test_impossible_grids_are_refused():
     schedule = NoiseSchedule()
-    for start_time in (0.0, -0.1, 1.1):
-        with pytest.raises(WorkbenchError, match="start_time"):
-            schedule.grid(10, start_time)
+    for strength in (0.0, -0.1, 1.1):
+        with pytest.raises(WorkbenchError, match="strength"):
+            schedule.grid(10, strength)
     with pytest.raises(WorkbenchError, match="there are 1 to 50"):
         schedule.grid(51, 0.05)
     with pytest.raises(WorkbenchError, match="solver"):
@@ -129,5 +129,5 @@ def test_impossible_grids_are_refused():
 
 
 def test_diffusers_is_not_imported_before_it_is_needed():
-    code = "import sys, workbench.diffusion.sampling, workbench.diffusion.training; print('diffusers' in sys.modules)"
+    code = "import sys, workbench.diffusion.sample, workbench.diffusion.train; print('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -50,10 +50,13 @@ def test_the_paper_s_networks_and_files():
     assert "43.2 GB" in text and "146,486,016" in text and "stated in the profile" in text
 
 
+UNET = {"denoiser": "unet", "network.channels": "[320, 640, 1280, 1280]", "network.layout": "pooled"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "parameters"),
     [
-        ({"denoiser": "unet", "unet_channels": "[320, 640, 1280, 1280]", "layout": "pooled"}, 847_296_833),
+        ({f"diffusion.{name}": value for name, value in UNET.items()}, 847_296_833),
         ({"recogniser.architecture": "reltransformer"}, 78_016_768),
     ],
 )

@@ -49,7 +49,7 @@ def test_rows_that_are_compared_differ_in_one_thing():
         left, right = settings(one), settings(other)
         return {name for name in {*left, *right} if left.get(name) != right.get(name)}
 
-    assert changed("generated/so", "generated/random") == {"start"}
+    assert changed("generated/so", "generated/random") == {"init"}
     assert changed("generated/so", "generated/so_20k") == {"share"}
     assert changed("diffusion/hardness", "diffusion/plain") == {"hardness"}
     assert changed("recogniser/lsvru_ce_so", "recogniser/lsvru_ce_random") == {"input generated"}

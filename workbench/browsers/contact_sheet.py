@@ -81,6 +81,18 @@ def neighbour_tiles(
     return tiles
 
 
+def sample_tiles(samples: np.ndarray, captions: list[str], store: FeatureStore, *, neighbours: int) -> list[Tile]:
+    """For each generated feature (n, D), of a caption each, the real relations nearest to it, one an image."""
+    rows = generator(0, "sample tiles").permutation(len(store))[:MOST_ROWS]
+    features, images = store.union(rows), store.relations["image"].to_numpy()[rows]
+    tiles = []
+    for caption, sample in zip(captions, samples, strict=True):
+        for place, row in enumerate(nearest_rows(features, sample, images, -1, neighbours), 1):
+            title = f"nearest to <b>{text_line(caption)}</b>" if place == 1 else f"neighbour {place}"
+            tiles.append(Tile(scene_of(store, int(rows[row])), (title,)))
+    return tiles
+
+
 def nearest_rows(features: np.ndarray, query: np.ndarray, images: np.ndarray, own_image: int, count: int) -> np.ndarray:
     """Rows of ``features`` (N, D) nearest to ``query`` (D,) by cosine, one per image and none of ``own_image``."""
     lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(query)

@@ -1,40 +1,40 @@
-"""One .safetensors file that can sample on its own: EMA weights, and everything else in its metadata and tensors."""
+"""A trained denoiser in one file: averaged weights, and everything else that sampling needs."""
 
-import json
+import difflib
+import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
+from workbench.checkpoints import load_weights, read_tensors, save_tensors
+from workbench.configuration import configured
 from workbench.devices import chosen_device
-from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkConfig
-from workbench.diffusion.conditions import ConditionTable, condition_table
-from workbench.diffusion.denoiser_kinds import build_denoiser, denoiser_config, load_weights
+from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
+from workbench.diffusion.conditions import ABSENT, ConditionTokens, triplet_conditions
+from workbench.diffusion.config import ConditionDropout
+from workbench.diffusion.denoisers import DENOISERS, denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.diffusion.standardisation import Standardisation
-from workbench.diffusion.training_batches import ConditionDropout
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.language.text_embedding import TextEmbeddings
     from workbench.regions.feature_store import FeatureStore
 
-FORMAT = "workbench denoiser 1"
-WEIGHT = "weight."
+CHECKPOINT = "denoiser.safetensors"
+FORMAT = "workbench denoiser 2"
+_AGAIN = "Delete its folder and train the denoiser again (notebook 03)."
 
 
 @dataclass(frozen=True)
 class DenoiserIdentity:
     """What the weights belong to: class names, feature encoder and support, text encoder.
 
-    ``regions`` are the regions trained on ("union", and "box" where entities are generated too). ``object_text`` (C, T)
-    and ``relation_text`` (R, T) are the class vectors, ``hardness_centres`` (K, T); None where not known.
+    ``regions`` are the regions trained on: "union", and "box" where subject and object are generated too.
     """
 
     objects: tuple[str, ...] = ()
@@ -43,82 +43,58 @@ class DenoiserIdentity:
     support: str = "signed"
     text_encoder: str = ""
     regions: tuple[str, ...] = ("union",)
-    object_text: np.ndarray | None = field(default=None, compare=False)
-    relation_text: np.ndarray | None = field(default=None, compare=False)
-    hardness_centres: np.ndarray | None = field(default=None, compare=False)
-
-
-_ARRAYS = ("object_text", "relation_text", "hardness_centres")
 
 
 @dataclass(frozen=True)
 class DenoiserCheckpoint:
-    """A trained denoiser with its standardisation, schedule, dropout rates and identity."""
+    """A trained denoiser, which ``denoiser`` it is, and its noise schedule, dropout rates and identity."""
 
-    model: ConditionedNetwork
-    standardisation: Standardisation
+    network: ConditionedNetwork
+    denoiser: str
     schedule: NoiseSchedule
-    dropout: ConditionDropout
-    identity: DenoiserIdentity
-
-    @property
-    def config(self) -> NetworkConfig:
-        """The sizes of the network."""
-        return self.model.config
+    dropout: ConditionDropout = field(default_factory=ConditionDropout)
+    identity: DenoiserIdentity = field(default_factory=DenoiserIdentity)
 
     def save(self, path: Path) -> None:
-        """Write one .safetensors file through a temporary name."""
-        from safetensors.torch import save_file
-
-        tensors = {WEIGHT + name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        tensors["mean"] = torch.from_numpy(self.standardisation.mean)
-        tensors["standard_deviation"] = torch.from_numpy(self.standardisation.standard_deviation)
-        identity = {key: value for key, value in vars(self.identity).items() if key not in _ARRAYS}
-        for name in _ARRAYS:
-            if getattr(self.identity, name) is not None:
-                tensors[name] = torch.from_numpy(np.ascontiguousarray(getattr(self.identity, name)))
-        described = {
-            "kind": self.config.kind,
-            "config": asdict(self.config),
+        """Write one .safetensors file."""
+        facts = {
+            "format": FORMAT,
+            "denoiser": self.denoiser,
+            "network": asdict(self.network.config),
+            "sizes": asdict(self.network.sizes),
             "schedule": asdict(self.schedule),
             "dropout": asdict(self.dropout),
-            "identity": identity,
-            "null_convention": "ids 0 to S-1 of a token bank are the learned null tokens of the S slots",
+            "identity": asdict(self.identity),
             "guidance_convention": "x0 = without + guidance * (with - without); 1 is no guidance",
         }
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, "denoiser": json.dumps(described)})
+        save_tensors(path, self.network.state_dict(), facts)
 
     @classmethod
     def load(cls, path: Path, device: str = "auto") -> "DenoiserCheckpoint":
-        """Load for sampling; WorkbenchError where the file is missing, cut short or no denoiser, or weights do not fit.
+        """Load for sampling; WorkbenchError where the file is missing, truncated or no denoiser, or does not fit.
 
-        A file that names no kind of denoiser is from before there were two, and holds the MLP.
+        A denoiser of one's own must be registered (or importable) by the name it was trained with.
         """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != FORMAT:
-            raise WorkbenchError(
-                f"{path}: the format is {metadata.get('format')!r}, expected {FORMAT!r}. Train the denoiser again."
-            )
-        described = json.loads(metadata["denoiser"])
-        model = build_denoiser(denoiser_config(described.get("kind", "mlp"), **described["config"]))
-        weights = {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)}
-        load_weights(model, weights, path)
-        names = described["identity"]
-        arrays = {name: tensors[name].numpy() for name in _ARRAYS if name in tensors}
-        lists = {key: tuple(names.pop(key)) for key in ("objects", "relations", "regions")}
+        tensors, facts = read_tensors(path, _AGAIN)
+        if facts.get("format") != FORMAT:
+            raise WorkbenchError(f"{path}: the format is {facts.get('format')!r}, expected {FORMAT!r}. {_AGAIN}")
+        config_class, network_class = denoiser_classes(facts["denoiser"])
+        network = network_class(configured(config_class, facts["network"]), DataSizes(**facts["sizes"]))
+        load_weights(network, tensors, path, _AGAIN)
+        identity = facts["identity"]
+        lists = {key: tuple(identity[key]) for key in ("objects", "relations", "regions")}
         return cls(
-            model.to(chosen_device(device)).eval().requires_grad_(False),
-            Standardisation(tensors["mean"].numpy(), tensors["standard_deviation"].numpy()),
-            NoiseSchedule(**described["schedule"]),
-            ConditionDropout(**described["dropout"]),
-            DenoiserIdentity(**names, **lists, **arrays),
+            network.to(chosen_device(device)).eval().requires_grad_(False),
+            facts["denoiser"],
+            NoiseSchedule(**facts["schedule"]),
+            ConditionDropout(**facts["dropout"]),
+            DenoiserIdentity(**identity | lists),
         )
 
     def require_store(self, store: "FeatureStore") -> None:
         """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""
         pairs = (
-            ("dimension", store.dimension, self.config.feature_dimension),
+            ("dimension", store.dimension, self.network.sizes.features),
             ("encoder", store.encoder, self.identity.encoder),
             ("support", store.support, self.identity.support),
         )
@@ -131,10 +107,11 @@ class DenoiserCheckpoint:
 
     def require_text(self, text: "TextEmbeddings") -> None:
         """WorkbenchError unless the text embeddings are those that the denoiser was conditioned on."""
-        if text.dimension != self.config.text_dimension or text.encoder != self.identity.text_encoder:
+        dimension = self.network.sizes.text
+        if text.dimension != dimension or text.encoder != self.identity.text_encoder:
             raise WorkbenchError(
                 f"the text embeddings are {text.dimension}-D from {text.encoder!r}, but the denoiser was trained with "
-                f"{self.config.text_dimension}-D from {self.identity.text_encoder!r}. Use those, or train again."
+                f"{dimension}-D from {self.identity.text_encoder!r}. Use those, or train again."
             )
 
     def require_guidance(self, guidance: float) -> None:
@@ -145,72 +122,98 @@ class DenoiserCheckpoint:
                 "a dropout of 0. Sample with guidance 1, or train with a share of dropped conditions (0.1 is usual)."
             )
 
-    def hardness_model(self):
-        """The hardness model of its centres, or None where the denoiser has no hardness."""
-        from workbench.language.hardness import HardnessCentroids
+    def require_conditions(self, conditions: ConditionTokens) -> None:
+        """WorkbenchError where conditions lack what the denoiser needs, or ask for what it has not learnt."""
+        sizes, pooled = self.network.sizes, self.network.config.layout == "pooled"
+        if conditions.text_dimension != sizes.text:
+            raise WorkbenchError(
+                f"the conditions hold {conditions.text_dimension}-D text vectors, the denoiser takes {sizes.text}-D. "
+                "Use the text embeddings it was trained with."
+            )
+        never_lost = self.dropout.token <= 0.0 or (sizes.centroids and self.dropout.hardness <= 0.0)
+        if (conditions.caption == ABSENT).any() and (pooled or never_lost):
+            raise WorkbenchError(
+                "this denoiser cannot do without caption embeddings (it has a pooled condition, or was trained without "
+                "dropping single tokens). Pass the text embeddings it was trained with."
+            )
+        if (conditions.region == 1).any() and "box" not in self.identity.regions:
+            raise WorkbenchError(
+                "this denoiser was trained on union regions alone and cannot generate boxes. "
+                'Train it with entity_features "generated", or take the entities from real boxes.'
+            )
 
-        if not self.config.hardness or self.identity.hardness_centres is None:
-            return None
-        return HardnessCentroids(self.identity.hardness_centres)
+    def class_ids(self, triplets: Sequence[str | Sequence[str | int]]) -> pd.DataFrame:
+        """Class ids of triplets: texts such as "dog riding skateboard", or (subject, relation, object) of names or ids.
 
-    def triplet_ids(self, triplets: Sequence[Sequence[str | int]]) -> pd.DataFrame:
-        """Class ids of triplets given by names or ids; WorkbenchError for a name the denoiser does not know."""
-        columns = {}
-        for place, role in enumerate(ROLES):
-            names = self.identity.relations if role == "relation" else self.identity.objects
-            columns[role] = [_class_id(triplet[place], role, names) for triplet in triplets]
+        WorkbenchError for a class that the denoiser does not know, with the nearest name.
+        """
+        parts = [self._parts(triplet) if isinstance(triplet, str) else tuple(triplet) for triplet in triplets]
+        columns = {role: [self._class_id(part[place], role) for part in parts] for place, role in enumerate(ROLES)}
         return pd.DataFrame(columns, dtype=np.int64)
 
-    def conditions(self, triplets: pd.DataFrame, text: "TextEmbeddings | None") -> tuple[ConditionTable, np.ndarray]:
-        """Conditions of ``triplets``; without ``text`` from the class vectors inside, caption and hardness left out."""
+    def captions(self, triplets: Sequence[str | Sequence[str | int]]) -> list[str]:
+        """The triplets in words: "dog riding skateboard"."""
+        names = [[self._names(role)[number] for number in ids] for role, ids in self.class_ids(triplets).items()]
+        return [" ".join(words) for words in zip(*names, strict=True)]
+
+    def conditions(self, triplets: pd.DataFrame, text: "TextEmbeddings | None") -> tuple[ConditionTokens, np.ndarray]:
+        """Conditions of ``triplets``; without ``text`` of the class names alone, caption and hardness left out."""
         if text is not None:
             self.require_text(text)
-            return condition_table(text, triplets, self.hardness_model())
-        if self.identity.object_text is None or self.config.layout == "pooled" or self.dropout.token <= 0.0:
-            raise WorkbenchError(
-                "this denoiser cannot do without caption embeddings (it has no class vectors, a pooled condition, or "
-                "was trained without dropping single tokens). Pass the text embeddings it was trained with."
-            )
-        objects, relations = self.identity.object_text, self.identity.relation_text
-        subject, relation, object_ = (triplets[role].to_numpy() for role in ROLES)
-        absent = np.full(len(triplets), -1)
-        places = np.stack([subject, len(objects) + relation, object_, absent], axis=1)
-        table = ConditionTable(
-            np.concatenate([objects, relations]), places, None, np.zeros(len(places), dtype=np.int64)
-        )
-        return table, np.arange(len(triplets))
+            return triplet_conditions(text, triplets)
+        classes, absent = triplets[list(ROLES)].to_numpy(), np.full(len(triplets), ABSENT)
+        none = (np.empty((0, self.network.sizes.text), dtype=np.float32),)
+        return ConditionTokens(classes, absent, np.zeros(len(classes), dtype=np.int64), none), np.arange(len(classes))
 
-    def sample_triplets(
-        self, triplets: Sequence[Sequence[str | int]], *, text: "TextEmbeddings | None" = None, seed: int, **sampling
-    ) -> np.ndarray:
-        """One union feature (n, D) float32 for each triplet of names or ids; ``sampling`` as in ``sample_features``."""
-        from workbench.diffusion.sampling import sample_features
+    def _names(self, role: str) -> tuple[str, ...]:
+        return self.identity.relations if role == "relation" else self.identity.objects
 
-        conditions, index = self.conditions(self.triplet_ids(triplets), text)
-        return sample_features(self, conditions, index, seed=seed, **sampling)
+    def _parts(self, caption: str) -> tuple[str, str, str]:
+        """The split of a caption into names that are known best: all three, else as many as possible."""
+        words = caption.split()
+        cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
+        if not cuts:
+            raise WorkbenchError(f'{caption!r} is no triplet; expected "subject relation object".')
+        splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
+        return max(splits, key=lambda split: sum(self._likeness(*pair) for pair in zip(split, ROLES, strict=True)))
+
+    def _likeness(self, name: str, role: str) -> float:
+        if name in self._names(role):
+            return 1.0
+        near = difflib.get_close_matches(name, self._names(role), n=1)
+        return 0.9 * difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
+
+    def _class_id(self, value: str | int, role: str) -> int:
+        names = self._names(role)
+        if isinstance(value, str):
+            if value not in names:
+                near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
+                raise WorkbenchError(
+                    f"{value!r} is no {role} class of this denoiser, which knows {len(names)}. "
+                    f"The nearest name is {near[0]!r}."
+                    if near
+                    else f"{value!r}: this denoiser knows no class names."
+                )
+            return names.index(value)
+        if not 0 <= int(value) < len(names):
+            raise WorkbenchError(f"{role} class {value} is not known; this denoiser has classes 0 to {len(names) - 1}.")
+        return int(value)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a .safetensors file; WorkbenchError where it is missing, cut short or something else."""
-    from safetensors import SafetensorError, safe_open
+def denoiser_name(choice: Any) -> str:
+    """The name by which a stored denoiser finds its classes again: a registered name, or the path of its network.
 
-    if not Path(path).exists():
-        raise WorkbenchError(f"{path}: the file is missing. Train the denoiser first (notebook 03).")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WorkbenchError(
-            f"{path}: not a whole .safetensors file ({error}). Delete it and train again; training goes on from the "
-            "last good training state beside it."
-        ) from error
-
-
-def _class_id(value: str | int, role: str, names: tuple[str, ...]) -> int:
-    if isinstance(value, str):
-        if value not in names:
-            raise WorkbenchError(f"{value!r} is no {role} class of this denoiser; it knows {len(names)} names.")
-        return names.index(value)
-    if not 0 <= int(value) < len(names):
-        raise WorkbenchError(f"{role} class {value} is not known; this denoiser has classes 0 to {len(names) - 1}.")
-    return int(value)
+    WorkbenchError for a pair of classes that neither stands under a name nor as a pair in its module.
+    """
+    if isinstance(choice, str):
+        return choice
+    registered = [name for name, classes in DENOISERS.items() if classes == choice]
+    if registered:
+        return registered[0]
+    module = choice[1].__module__
+    found = [name for name, value in vars(importlib.import_module(module)).items() if value == choice]
+    if found:
+        return f"{module}:{found[0]}"
+    raise WorkbenchError(
+        f"denoiser {choice!r}: a checkpoint must name it. Register it: DENOISERS.register('mine')((Config, Network))."
+    )

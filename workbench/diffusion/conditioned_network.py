@@ -1,67 +1,67 @@
-"""What every denoiser has: sizes, an encoder for each condition token, and a prediction that is x_0 or the noise.
+"""What every denoiser has: sizes and statistics of its data, condition tokens, a prediction that is x_0 or the noise.
 
 A denoiser is used in three calls, so that sampling computes once what does not change: ``encode`` reads the condition
 (once for all steps), ``modulation`` the noise levels (once for all rows), and calling it does the rest::
 
-    memory = model.encode(token_batch)                 # tensors over the B rows
-    levels = model.modulation(half_log_snr)            # NoiseLevels of L levels
-    predicted = model(noisy, levels, memory, region)   # (B, D) in the network's own target
-    clean = model.to_clean(predicted, noisy, levels)   # (B, D) x_0, float32
+    memory = network.encode(conditions)             # tensors over the B rows
+    levels = network.modulation(half_log_snr)       # NoiseLevels of L levels
+    predicted = network(noisy, levels, memory)      # (B, D) in the network's own target
+    clean = network.to_clean(predicted, noisy, levels)   # (B, D) x_0, float32
+
+Features are standardised before and restored after. A denoiser of one's own is a subclass with ``forward``, registered
+in ``workbench.diffusion.denoisers`` (docs/own-denoiser.md).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.diffusion.conditions import SLOTS
-from workbench.diffusion.token_bank import LAYOUTS, TokenBank, TokenBatch
-from workbench.diffusion.vector_rows import Rows, moments
+from workbench.diffusion.conditions import CAPTION, REGIONS, SLOTS, ConditionBatch, ConditionTokens
 from workbench.errors import WorkbenchError
+from workbench.scenes.vocabulary import ROLES
 
+LAYOUTS = ("tokens", "pooled")
 TARGETS = ("x0", "epsilon")
 # Standard deviations beyond which an x_0 that was computed from a predicted noise is cut.
 LARGEST_CLEAN = 10.0
+# So many evenly spaced vectors speak for all where statistics are taken.
+MOST_ROWS_FOR_MOMENTS = 20_000
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes that every denoiser has; ``n_centres`` 0 is hardness off, ``target`` what the network predicts.
+    """What may be chosen about every denoiser.
 
-    ``feature_dimension`` D, ``text_dimension`` T, ``token_width`` of the encoded condition tokens. Raises
-    WorkbenchError for a layout or target that is not known.
+    ``target`` is what the network predicts. ``layout`` "tokens" gives each part of the condition a token of
+    ``token_width``; "pooled" has one, the caption's embedding beside the hardness vector, as the paper seems to do it
+    (section 3.4: "concatenated"). WorkbenchError for a layout or target that is not known.
     """
 
-    kind: ClassVar[str]
-
-    feature_dimension: int
-    text_dimension: int
-    n_centres: int = 0
-    layout: str = "tokens"
     target: str = "x0"
+    layout: str = "tokens"
     heads: int = 8
     token_width: int = 256
-    dropout: float = 0.0
+    dropout: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise WorkbenchError(f"condition layout {self.layout!r} is not known; expected one of {LAYOUTS}.")
         if self.target not in TARGETS:
             raise WorkbenchError(f"target {self.target!r} is not known; expected one of {', '.join(TARGETS)}.")
 
-    @property
-    def hardness(self) -> bool:
-        """Whether the hardness vector is among the conditions."""
-        return self.n_centres > 0
 
-    @property
-    def slot_dimensions(self) -> list[int]:
-        """Length of the vector in each token slot."""
-        if self.layout == "pooled":
-            return [self.text_dimension + self.n_centres]
-        return [self.text_dimension] * len(SLOTS) + [self.n_centres] * self.hardness
+@dataclass(frozen=True)
+class DataSizes:
+    """What the data says: the length of a feature and of a text vector, classes, and hardness centroids (0: none)."""
+
+    features: int
+    text: int
+    objects: int
+    relations: int
+    centroids: int = 0
 
 
 class NoiseLevels:
@@ -73,6 +73,10 @@ class NoiseLevels:
     def level(self, i: int) -> "NoiseLevels":
         """One noise level alone."""
         return NoiseLevels(self.half_log_snr[i : i + 1])
+
+    def of_rows(self, rows: int) -> Tensor:
+        """The log(alpha / sigma) of each of ``rows`` that are L equal groups in the order of the levels, (rows,)."""
+        return self.half_log_snr.repeat_interleave(rows // len(self.half_log_snr))
 
     def clean_from_noise(self, noisy: Tensor, noise: Tensor) -> Tensor:
         """x_0 = (x_t - sigma noise) / alpha, (B, D) float32, for L equal groups of rows in the order of the levels.
@@ -87,14 +91,44 @@ class NoiseLevels:
 
 
 class ConditionedNetwork(nn.Module):
-    """A denoiser with one encoder and one learned null token for each token slot of the condition."""
+    """A denoiser with one encoder and one learned null token for each slot of the condition.
+
+    As buffers it holds what belongs to its data: mean and standard deviation of the features, the text vectors of the
+    classes, and the hardness centroids.
+    """
 
     # Rows that are sampled, or measured, in one go; a network with larger activations takes fewer.
     rows_at_once = 2048
 
-    def __init__(self, config: NetworkConfig):
+    def __init__(self, config: NetworkConfig, sizes: DataSizes):
         super().__init__()
-        self.config = config
+        self.config, self.sizes = config, sizes
+        self.register_buffer("mean", torch.zeros(sizes.features))
+        self.register_buffer("standard_deviation", torch.ones(sizes.features))
+        self.register_buffer("object_text", torch.zeros(sizes.objects, sizes.text))
+        self.register_buffer("relation_text", torch.zeros(sizes.relations, sizes.text))
+        self.register_buffer("centroids", torch.zeros(sizes.centroids, sizes.text, dtype=torch.float64))
+        dimensions = [sizes.text] * (CAPTION + 1) + [sizes.centroids] * (sizes.centroids > 0)
+        if config.layout == "pooled":
+            dimensions = [sizes.text + sizes.centroids]
+        self.encoders = nn.ModuleList(TokenEncoder(size, config.token_width) for size in dimensions)
+        self.null_tokens = nn.Parameter(torch.randn(len(dimensions), config.token_width) * 0.02)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots of a condition that this network reads, in the order of its tokens."""
+        if self.config.layout == "pooled":
+            return ("caption",)
+        return SLOTS if self.sizes.centroids else SLOTS[:-1]
+
+    def encode(self, conditions: ConditionBatch) -> tuple[Tensor, ...]:
+        """What of B conditions does not change from step to step: here their tokens (B, S, width) and regions (B,)."""
+        tokens, place = self.distinct_tokens(conditions)
+        return F.embedding(place, tokens), conditions.region
+
+    def modulation(self, half_log_snr: Tensor) -> NoiseLevels:
+        """What of L noise levels (L,), each given by log(alpha / sigma), does not change from row to row."""
+        return NoiseLevels(half_log_snr)
 
     def to_clean(self, predicted: Tensor, noisy: Tensor, levels: NoiseLevels) -> Tensor:
         """What the network ``predicted`` (B, D) at ``noisy`` as x_0 (B, D) float32, whatever its target is.
@@ -106,30 +140,70 @@ class ConditionedNetwork(nn.Module):
             return predicted.float()
         return levels.clean_from_noise(noisy, predicted).clamp(-LARGEST_CLEAN, LARGEST_CLEAN)
 
-    def fit_token_statistics(self, bank: TokenBank) -> None:
-        """Set the standardisation of each slot's vectors from training conditions; it is saved with the weights.
+    def standardise(self, features: Tensor) -> Tensor:
+        """(n, D) features to zero mean and unit variance, float32; constant dimensions become 0."""
+        deviation = self.standard_deviation
+        return (features.float() - self.mean) / torch.where(deviation > 0, deviation, torch.inf)
 
-        Of more than 50,000 distinct vectors, evenly spaced ones speak for all.
+    def restore(self, standardised: Tensor) -> Tensor:
+        """The inverse; constant dimensions get their constant back."""
+        return standardised.float() * self.standard_deviation + self.mean
+
+    def hardness(self, captions: Tensor) -> Tensor:
+        """Hardness vectors (n, K) float32 of caption embeddings (n, T): L1-normalised distances (section 3.4).
+
+        Distances come from |a|^2 + |c|^2 - 2ac in float64: in float32 the difference of a caption that all but sits on
+        a centroid would be off by some hundredths of the entry's standard deviation.
         """
-        for slot, encoder in enumerate(self.tokens):
-            encoder.fit(bank.vectors[slot], self._text_part(slot))
+        captions, centroids = captions.double(), self.centroids
+        squared = torch.addmm(centroids.square().sum(1)[None], captions, centroids.T, alpha=-2.0)  # (n, K)
+        squared += captions.square().sum(1, keepdim=True)
+        distances = squared.clamp_(min=0.0).sqrt_()
+        total = distances.sum(1, keepdim=True)
+        return torch.where(total > 0, distances / total, 1.0 / len(centroids)).float()
+
+    def distinct_tokens(self, conditions: ConditionBatch) -> tuple[Tensor, Tensor]:
+        """Encoded tokens (n, width) of what B conditions name, each once, and the token of each slot, (B, S).
+
+        The null token of a slot comes before its values, which is where a place of -1 points.
+        """
+        tokens, places, first = [], [], 1
+        for number, (slot, vectors) in enumerate(zip(self.slots, self._slot_vectors(conditions), strict=True)):
+            tokens += [self.null_tokens[number : number + 1], self.encoders[number](vectors)]
+            places.append(conditions.place[:, SLOTS.index(slot)] + first)
+            first += 1 + len(vectors)
+        return torch.cat(tokens), torch.stack(places, dim=1)
+
+    def fit_tokens(self, conditions: ConditionTokens) -> None:
+        """Set the standardisation of each slot's vectors from training conditions; it is saved with the weights."""
+        for slot, encoder in zip(self.slots, self.encoders, strict=True):
+            if slot in ROLES:
+                ids = np.unique(conditions.classes[:, ROLES.index(slot)])
+                vectors = self._class_text(slot)[torch.from_numpy(ids[ids >= 0])]
+            else:
+                rows = conditions.caption if slot == "hardness" else np.unique(conditions.caption)
+                captions = torch.from_numpy(conditions.embeddings(rows[_evenly_spaced(len(rows))]))
+                vectors = self.hardness(captions) if slot == "hardness" else self._caption_vectors(captions)
+            encoder.fit(vectors, 0 if slot == "hardness" else self.sizes.text)
 
     def parameter_count(self) -> int:
         """Number of learned numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def _add_token_encoders(self) -> None:
-        config = self.config
-        self.tokens = nn.ModuleList(TokenEncoder(size, config.token_width) for size in config.slot_dimensions)
-        self.null_tokens = nn.Parameter(torch.randn(len(config.slot_dimensions), config.token_width) * 0.02)
+    def _slot_vectors(self, conditions: ConditionBatch) -> list[Tensor]:
+        if self.config.layout == "pooled":
+            return [self._caption_vectors(conditions.captions)]
+        classes = [self._class_text(role)[ids] for role, ids in zip(ROLES, conditions.classes, strict=True)]
+        hardness = [self.hardness(conditions.captions)] if self.sizes.centroids else []
+        return [*classes, conditions.captions, *hardness]
 
-    def _distinct_tokens(self, batch: TokenBatch) -> Tensor:
-        parts = [F.embedding(batch.nulls, self.null_tokens)]
-        parts += [encoder(vectors) for encoder, vectors in zip(self.tokens, batch.vectors, strict=True)]
-        return torch.cat(parts)  # (distinct, token width)
+    def _class_text(self, role: str) -> Tensor:
+        return self.relation_text if role == "relation" else self.object_text
 
-    def _text_part(self, slot: int) -> int:
-        return 0 if slot >= len(SLOTS) else self.config.text_dimension
+    def _caption_vectors(self, captions: Tensor) -> Tensor:
+        if self.config.layout == "pooled" and self.sizes.centroids:
+            return torch.cat([captions, self.hardness(captions)], dim=1)
+        return captions
 
 
 class TokenEncoder(nn.Module):
@@ -150,12 +224,24 @@ class TokenEncoder(nn.Module):
         hidden = self.first((vectors - self.centre) / self.scale)
         return hidden + self.second(F.silu(hidden))
 
-    def fit(self, vectors: Rows, text_part: int) -> None:
+    def fit(self, vectors: Tensor, text_part: int) -> None:
         """Statistics of distinct training vectors, of which the first ``text_part`` dimensions are text."""
         if len(vectors) < 2:
             return
-        mean, deviation = map(torch.from_numpy, moments(vectors))
+        deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
         scale = deviation.clone()
         scale[:text_part] = deviation[:text_part].square().mean().sqrt()
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(scale > 1e-12, scale, 1.0))
+
+
+def region_embedding(width: int) -> nn.Embedding:
+    """A learned vector for a union and one for a box, small at first."""
+    embedding = nn.Embedding(len(REGIONS), width)
+    nn.init.normal_(embedding.weight, std=0.02)
+    return embedding
+
+
+def _evenly_spaced(n: int) -> np.ndarray:
+    """All row numbers of n, or 20,000 of them from the first to the last, (m,) int64 ascending."""
+    return np.linspace(0, n - 1, min(n, MOST_ROWS_FOR_MOMENTS)).astype(np.int64)

@@ -1,150 +1,161 @@
-"""What a feature is generated for: text vectors of its classes and caption, and the hardness of the caption.
+"""What a feature is generated for: the classes of a triplet, and the embedding of its caption.
 
-A condition has four token slots in the order of ``SLOTS`` (design, decision "Network") and, as an option, a hardness
-vector (DiffAugment, section 3.4). Vectors are stored once and shared by index, since a hundred thousand triplets have
-few distinct subjects, relations and objects.
+A condition is three class ids and one row of a caption matrix, which may lie on disk (a hundred thousand triplets have
+few distinct classes, and their captions need not fit into memory). What becomes of it is the network's: it holds the
+vectors of the classes and the hardness centroids (``workbench.diffusion.conditioned_network``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
-from workbench.diffusion.vector_rows import ChosenRows, HardnessRows, Rows, StackedRows, chosen, stacked
 from workbench.errors import WorkbenchError
-from workbench.language.triplets import AugmentedTriplets
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from workbench.language.hardness import HardnessCentroids
     from workbench.language.text_embedding import TextEmbeddings
+    from workbench.language.triplets import AugmentedTriplets
 
-SLOTS = ("subject", "relation", "object", "caption")
+# Of the slots the last is the hardness of the caption (DiffAugment, section 3.4), which not every network reads.
+SLOTS = (*ROLES, "caption", "hardness")
+CAPTION = SLOTS.index("caption")
 REGIONS = ("union", "box")
 ABSENT = -1
 
 
 @dataclass(frozen=True)
-class ConditionTable:
-    """Distinct conditions: ``vectors`` (U, T) float32, ``token_index`` (M, 4) rows of them or -1 for an absent token.
+class ConditionBatch:
+    """The conditions of B rows, what they name each once.
 
-    ``hardness`` is (M, K) float32 or None; ``region`` is (M,) with 0 for a union and 1 for a box. Vectors and hardness
-    are arrays, or ``LazyRows``, which are indexed alike and gathered or computed when they are.
+    ``classes`` are the distinct class ids (u,) int64 of each role, ``captions`` (u, T) float32 the distinct caption
+    embeddings; ``place`` (B, 5) int64 is where each slot of a row finds its own, -1 where the slot is absent or was
+    dropped. The hardness slot points at a caption, whose hardness it stands for. ``region`` (B,) is 0 for a union and 1
+    for a box.
     """
 
-    vectors: Rows
-    token_index: np.ndarray
-    hardness: Rows | None
-    region: np.ndarray
+    classes: tuple[Tensor, Tensor, Tensor]
+    captions: Tensor
+    place: Tensor
+    region: Tensor
 
     def __len__(self) -> int:
-        return len(self.token_index)
+        return len(self.place)
 
-    @classmethod
-    def from_tokens(
-        cls, tokens: np.ndarray, present: np.ndarray | None = None, hardness: np.ndarray | None = None, region=None
-    ) -> "ConditionTable":
-        """The table of tokens (M, 4, T), of which ``present`` (M, 4) says which count; all, and unions, by default."""
-        tokens = np.asarray(tokens, dtype=np.float32)
-        m, slots, dimension = tokens.shape
-        vectors, place = np.unique(tokens.reshape(-1, dimension), axis=0, return_inverse=True)
-        token_index = place.reshape(m, slots)
-        if present is not None:
-            token_index = np.where(present, token_index, ABSENT)
-        region = np.zeros(m, dtype=np.int64) if region is None else np.asarray(region, dtype=np.int64)
-        return cls(vectors, token_index, hardness, region)
+    def to(self, device: torch.device | str) -> "ConditionBatch":
+        """The batch on ``device``."""
+        classes = tuple(ids.to(device) for ids in self.classes)
+        return ConditionBatch(classes, self.captions.to(device), self.place.to(device), self.region.to(device))
+
+    def and_nothing(self) -> "ConditionBatch":
+        """The B conditions, then B rows of the same regions that have lost theirs, for classifier-free guidance."""
+        place = torch.cat([self.place, torch.full_like(self.place, ABSENT)])
+        return replace(self, place=place, region=self.region.repeat(2))
+
+
+@dataclass(frozen=True)
+class ConditionTokens:
+    """M conditions: ids ``classes`` (M, 3) of subject, relation, object, ``caption`` (M,) and ``region`` (M,), int64.
+
+    ``caption`` is a row of ``captions``: matrices (n, T) of float32 or float16, memory-mapped or not, whose rows are
+    numbered one matrix after the other. -1 stands for a class or caption that a condition lacks.
+    """
+
+    classes: np.ndarray
+    caption: np.ndarray
+    region: np.ndarray
+    captions: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
 
     @property
     def text_dimension(self) -> int:
-        """T, the length of a text vector."""
-        return self.vectors.shape[1]
+        """T, the length of a caption embedding."""
+        return self.captions[0].shape[1]
 
-    @property
-    def present(self) -> np.ndarray:
-        """Which tokens a condition has, (M, 4) bool."""
-        return self.token_index != ABSENT
+    def rows(self, rows: np.ndarray) -> "ConditionTokens":
+        """Some of the conditions, over the same captions."""
+        return ConditionTokens(self.classes[rows], self.caption[rows], self.region[rows], self.captions)
 
-    @property
-    def tokens(self) -> np.ndarray:
-        """All tokens, (M, 4, T) float32, zeros where absent: for looking at, training gathers by index."""
-        return np.where(self.present[..., None], self.vectors[self.token_index], np.float32(0.0))
-
-    def rows(self, rows: np.ndarray) -> "ConditionTable":
-        """The table of some of the conditions, over the same vectors."""
-        hardness = None if self.hardness is None else chosen(self.hardness, rows)
-        return ConditionTable(self.vectors, self.token_index[rows], hardness, self.region[rows])
-
-    def joined(self, other: "ConditionTable") -> "ConditionTable":
-        """Both tables in one; the index of the rows of ``other`` grows by ``len(self)``."""
-        if (self.hardness is None) != (other.hardness is None):
-            raise ValueError("one table has hardness vectors and the other has none")
-        shifted = np.where(other.present, other.token_index + len(self.vectors), ABSENT)
-        return ConditionTable(
-            stacked(self.vectors, other.vectors),
-            np.concatenate([self.token_index, shifted]),
-            None if self.hardness is None else stacked(self.hardness, other.hardness),
+    def joined(self, other: "ConditionTokens") -> "ConditionTokens":
+        """Both in one; the conditions of ``other`` come after these."""
+        known = sum(map(len, self.captions))
+        shifted = np.where(other.caption < 0, ABSENT, other.caption + known)
+        return ConditionTokens(
+            np.concatenate([self.classes, other.classes]),
+            np.concatenate([self.caption, shifted]),
             np.concatenate([self.region, other.region]),
+            self.captions + other.captions,
+        )
+
+    def embeddings(self, captions: np.ndarray) -> np.ndarray:
+        """The caption embeddings (n, T) float32 of caption rows (n,), read from where they lie."""
+        vectors = np.empty((len(captions), self.text_dimension), dtype=np.float32)
+        first = 0
+        for matrix in self.captions:
+            here = (captions >= first) & (captions < first + len(matrix))
+            vectors[here] = matrix[captions[here] - first]
+            first += len(matrix)
+        return vectors
+
+    def batch(self, rows: np.ndarray, dropped: np.ndarray | None = None) -> ConditionBatch:
+        """The conditions ``rows`` (B,), without the slots that ``dropped`` (B, 5) marks."""
+        caption = self.caption[rows]
+        named = np.column_stack([self.classes[rows], caption, caption])  # (B, 5)
+        if dropped is not None:
+            named[dropped] = ABSENT
+        place, classes = np.empty_like(named), []
+        for role in range(len(ROLES)):
+            distinct, place[:, role] = _distinct(named[:, role])
+            classes.append(torch.from_numpy(distinct))
+        captions, place[:, CAPTION:] = _distinct(named[:, CAPTION:])
+        return ConditionBatch(
+            tuple(classes),
+            torch.from_numpy(self.embeddings(captions)),
+            torch.from_numpy(place),
+            torch.from_numpy(self.region[rows]),
         )
 
 
-def condition_table(
-    text: "TextEmbeddings",
-    triplets: pd.DataFrame,
-    hardness_model: "HardnessCentroids | None" = None,
-    *,
-    captions: AugmentedTriplets | None = None,
-) -> tuple[ConditionTable, np.ndarray]:
+def triplet_conditions(
+    text: "TextEmbeddings", triplets: pd.DataFrame, stored: "AugmentedTriplets | None" = None
+) -> tuple[ConditionTokens, np.ndarray]:
     """Conditions of the union regions of ``triplets`` (columns subject, relation, object: class ids).
 
-    Returns the table of distinct triplets and each row's index into it, (N,) int64. With ``captions`` the caption
-    embeddings that are stored there are not computed again.
+    Returns the distinct conditions and each row's index into them, (N,) int64. Caption embeddings that are ``stored``
+    are not computed again, and stay on disk. WorkbenchError for a class that the text embeddings do not know.
     """
     _require_known_classes(text, triplets)
     distinct, index = distinct_triplets(*(triplets[role].to_numpy() for role in ROLES))
-    embedded = _caption_embeddings(captions, text, distinct) if captions is not None else text.triplets(*distinct.T)
-    vectors = StackedRows([text.objects, text.relations, embedded])
-    n_objects, n_relations, n_captions = len(text.objects), len(text.relations), len(distinct)
-    token_index = np.stack(
-        [
-            distinct[:, 0],
-            n_objects + distinct[:, 1],
-            distinct[:, 2],
-            n_objects + n_relations + np.arange(n_captions),
-        ],
-        axis=1,
-    )  # (M, 4)
-    hardness = None if hardness_model is None else HardnessRows(embedded, hardness_model)
-    return ConditionTable(vectors, token_index, hardness, np.zeros(n_captions, dtype=np.int64)), index
+    caption = np.full(len(distinct), ABSENT) if stored is None else stored.caption_rows(distinct)
+    captions = () if stored is None else (stored.caption_embeddings,)
+    missing = np.flatnonzero(caption == ABSENT)
+    if len(missing) or not captions:
+        caption[missing] = sum(map(len, captions)) + np.arange(len(missing))
+        captions += (text.triplets(*distinct[missing].T),)
+    return ConditionTokens(distinct, caption, np.zeros(len(distinct), dtype=np.int64), captions), index
 
 
-def entity_condition_table(
-    text: "TextEmbeddings", object_classes: np.ndarray, hardness_model: "HardnessCentroids | None" = None
-) -> tuple[ConditionTable, np.ndarray]:
-    """Conditions of box regions: the class name is the caption, the other three tokens are absent.
+def box_conditions(text: "TextEmbeddings", object_classes: np.ndarray) -> tuple[ConditionTokens, np.ndarray]:
+    """Conditions of box regions: the class name is the caption, and there is no triplet.
 
-    ``object_classes`` (N,) class ids; returns the table of distinct classes and each row's index, (N,) int64.
+    ``object_classes`` (N,) class ids; returns the distinct conditions and each row's index into them, (N,) int64.
     """
     distinct, index = np.unique(np.asarray(object_classes, dtype=np.int64), return_inverse=True)
-    vectors = text.objects[distinct].astype(np.float32)
-    token_index = np.full((len(distinct), len(SLOTS)), ABSENT, dtype=np.int64)
-    token_index[:, SLOTS.index("caption")] = np.arange(len(distinct))
-    hardness = None if hardness_model is None else HardnessRows(vectors, hardness_model)
-    return ConditionTable(vectors, token_index, hardness, np.ones(len(distinct), dtype=np.int64)), index.reshape(-1)
+    classes = np.full((len(distinct), len(ROLES)), ABSENT)
+    return ConditionTokens(classes, distinct, np.ones(len(distinct), dtype=np.int64), (text.objects,)), index
 
 
-def _caption_embeddings(captions: AugmentedTriplets, text: "TextEmbeddings", triplets: np.ndarray) -> Rows:
-    """Caption embeddings (n, T) of distinct ``triplets`` (n, 3): stored where known, from ``text`` otherwise.
-
-    They are read from the stored array only when they are asked for.
-    """
-    row, known = captions.caption_rows(triplets), StackedRows([captions.caption_embeddings])
-    missing = np.flatnonzero(row < 0)
-    if len(missing):
-        known = StackedRows([known, text.triplets(*triplets[missing].T)])
-        row[missing] = len(captions.caption_embeddings) + np.arange(len(missing))
-    return ChosenRows(known, row)
+def _distinct(named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending distinct values other than -1, and the place of each of ``named`` among them, -1 for -1."""
+    distinct, place = np.unique(named, return_inverse=True)
+    absent = int(len(distinct) > 0 and distinct[0] == ABSENT)
+    return distinct[absent:], place.reshape(named.shape) - absent
 
 
 def _require_known_classes(text: "TextEmbeddings", triplets: pd.DataFrame) -> None:

@@ -6,23 +6,26 @@ values depend on the condition alone and are computed once for all steps, and re
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkConfig, NoiseLevels
-from workbench.diffusion.conditions import REGIONS
-from workbench.diffusion.token_bank import TokenBatch
+from workbench.diffusion.conditioned_network import (
+    ConditionedNetwork,
+    DataSizes,
+    NetworkConfig,
+    NoiseLevels,
+    region_embedding,
+)
+from workbench.diffusion.conditions import ConditionBatch
 from workbench.errors import WorkbenchError
-from workbench.row_dropout import row_dropout
 
 TIME_FREQUENCIES = 64
 
 
 @dataclass(frozen=True)
-class DenoiserConfig(NetworkConfig):
+class MLPConfig(NetworkConfig):
     """Sizes of the MLP denoiser; ``expansion`` is the hidden width of SwiGLU over ``width``.
 
     ``skip`` adds a path from each noisy dimension straight to its output, weighted by the noise level. It lowers the
@@ -30,14 +33,12 @@ class DenoiserConfig(NetworkConfig):
     least variance, which in a first comparison on CLIP features cost a classifier trained on the samples two points.
     """
 
-    kind: ClassVar[str] = "mlp"
-
     width: int = 512
     blocks: int = 4
     expansion: float = 2.0
     skip: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.width % self.heads or min(self.width, self.blocks, self.heads, self.token_width) < 1:
             raise WorkbenchError(
@@ -63,27 +64,27 @@ class Modulation(NoiseLevels):
         return Modulation(self.half_log_snr[one], self.blocks[:, :, one], self.last[:, one], skip)
 
 
-class Denoiser(ConditionedNetwork):
+class MLPDenoiser(ConditionedNetwork):
     """Predicts standardised x_0, or the noise, (B, D) from noisy x_t, the noise level and a condition."""
 
-    def __init__(self, config: DenoiserConfig):
-        super().__init__(config)
+    config: MLPConfig
+
+    def __init__(self, config: MLPConfig, sizes: DataSizes):
+        super().__init__(config, sizes)
         width = config.width
-        self.enter = nn.Linear(config.feature_dimension, width)
-        self.region = nn.Embedding(len(REGIONS), width)
-        self._add_token_encoders()
+        self.enter = nn.Linear(sizes.features, width)
+        self.region = region_embedding(width)
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU())
         self.shared_modulation = nn.Linear(width, 6 * width)
         self.block_modulation = nn.Parameter(torch.zeros(config.blocks, 6, width))
         self.last_modulation = nn.Parameter(torch.zeros(2, width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.leave = nn.Linear(width, config.feature_dimension)
-        self.skip = nn.Linear(width, config.feature_dimension) if config.skip else None
+        self.leave = nn.Linear(width, sizes.features)
+        self.skip = nn.Linear(width, sizes.features) if config.skip else None
         # adaLN-zero: every block starts as the identity, and the output as the mean feature.
         for layer in filter(None, (self.shared_modulation, self.leave, self.skip)):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.region.weight, std=0.02)
 
     def modulation(self, half_log_snr: Tensor) -> Modulation:
         """Modulation of L noise levels (L,), each given by log(alpha / sigma)."""
@@ -94,24 +95,25 @@ class Denoiser(ConditionedNetwork):
         skip = None if self.skip is None else self.skip(time).float().unsqueeze(-2)  # (L, 1, D)
         return Modulation(half_log_snr, blocks.unsqueeze(-2), last.unsqueeze(-2), skip)
 
-    def encode(self, batch: TokenBatch) -> list[Tensor]:
-        """Keys and values of a batch of conditions for every block, each (B, S, 2W)."""
-        tokens = self._distinct_tokens(batch)  # (distinct, token width)
-        return [F.embedding(batch.place, block.key_value(tokens)) for block in self.blocks]
+    def encode(self, conditions: ConditionBatch) -> tuple[Tensor, ...]:
+        """The region's vector (B, W), then keys and values of the conditions for every block, each (B, S, 2W)."""
+        tokens, place = self.distinct_tokens(conditions)
+        return self.region(conditions.region), *(F.embedding(place, block.key_value(tokens)) for block in self.blocks)
 
-    def forward(self, noisy: Tensor, modulation: Modulation, memory: list[Tensor], region: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, levels: Modulation, memory: tuple[Tensor, ...]) -> Tensor:
         """The target (B, D) for ``noisy`` (B, D), whose rows are L equal groups in the order of the L noise levels."""
-        x = self.enter(noisy) + self.region(region)  # (B, W)
-        for block, levels, key_value in zip(self.blocks, modulation.blocks, memory, strict=True):
-            x = block(x, levels, key_value)
-        predicted = self.leave(_modulated(x, *modulation.last))
-        return predicted if modulation.skip is None else _gated(predicted, modulation.skip, noisy)
+        region, *key_values = memory
+        x = self.enter(noisy) + region  # (B, W)
+        for block, modulation, key_value in zip(self.blocks, levels.blocks, key_values, strict=True):
+            x = block(x, modulation, key_value)
+        predicted = self.leave(_modulated(x, *levels.last))
+        return predicted if levels.skip is None else _gated(predicted, levels.skip, noisy)
 
 
 class Block(nn.Module):
     """Cross-attention to the condition tokens, then SwiGLU, each normalised, modulated and gated by time."""
 
-    def __init__(self, config: DenoiserConfig):
+    def __init__(self, config: MLPConfig):
         super().__init__()
         width, hidden = config.width, int(config.expansion * config.width)
         self.heads, self.dropout = config.heads, config.dropout
@@ -127,7 +129,7 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = levels
         x = _gated(x, gate_a, self.attended(self._attend(_modulated(x, shift_a, scale_a), key_value)))
         gate, value = self.gate_and_value(_modulated(x, shift_b, scale_b)).chunk(2, dim=-1)
-        hidden = row_dropout(F.silu(gate) * value, self.dropout, self.training)
+        hidden = F.dropout(F.silu(gate) * value, self.dropout, self.training)
         return _gated(x, gate_b, self.down(hidden))
 
     def _attend(self, x: Tensor, key_value: Tensor) -> Tensor:

@@ -1,13 +1,22 @@
-"""Fidelity of generated features: one table, generated rows beside their floor and two cheap rivals."""
+"""Fidelity of generated features: one table, generated rows beside their floor and two cheap baselines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.baseline_samples import class_gaussian, copy_plus_noise, matched_rows
-from workbench.diffusion.class_discriminant import ClassDiscriminant, agreement, train_on_generated_test_on_real
+from workbench.diffusion.back_off import matched_rows
+from workbench.diffusion.baselines import ClassGaussian, CopyNoise
+from workbench.diffusion.config import FidelityConfig
+from workbench.diffusion.fidelity_classes import (
+    ClassDiscriminant,
+    agreement,
+    memorisation,
+    train_on_generated_test_on_real,
+    training_distances,
+)
 from workbench.diffusion.fidelity_distances import (
     Gaussian,
     dimension_errors,
@@ -18,7 +27,6 @@ from workbench.diffusion.fidelity_distances import (
     project,
     require_finite,
 )
-from workbench.diffusion.memorisation import memorisation, training_distances
 from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed, generator
 from workbench.scenes.vocabulary import ROLES
@@ -40,19 +48,24 @@ class LabelledFeatures:
         """Some of the rows, in the order asked for."""
         return LabelledFeatures(np.asarray(self.features[rows]), self.labels.iloc[rows].reset_index(drop=True))
 
+    # What generators read of a feature store.
+    entity_region = "union"
 
-@dataclass(frozen=True)
-class FidelitySettings:
-    """What the metrics depend on; ``rows_at_most`` bounds every compared set, the time grows with its square."""
+    @property
+    def relations(self) -> pd.DataFrame:
+        """The labels."""
+        return self.labels
 
-    components: int = 256
-    neighbours: int = 5
-    neighbour_components: int = 64
-    copy_noise: float = 0.1
-    rows_at_most: int = 3000
-    kernel_subsets: int = 10
-    kernel_rows: int = 1000
-    full_frechet: bool = True
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.features.shape[1]
+
+    def union(self, rows: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+        """Features of rows, (n, D)."""
+        return self.features[rows].astype(dtype)
+
+    subject = object = union
 
 
 @dataclass
@@ -75,8 +88,7 @@ def fidelity_report(
     real_held_out: LabelledFeatures,
     generated: LabelledFeatures,
     *,
-    seed: int,
-    settings: FidelitySettings | None = None,
+    config: FidelityConfig | None = None,
     predict: Callable[[np.ndarray], pd.DataFrame] | None = None,
     real_test: LabelledFeatures | None = None,
 ) -> pd.DataFrame:
@@ -84,7 +96,7 @@ def fidelity_report(
 
     All sets are compared with the held-out real rows, which no model has seen, so copying training rows earns no
     more than real rows do. "floor" is real against other real: a training row for each sample's triplet (for
-    memorisation and agreement, held-out rows against other held-out rows). The rivals are drawn for the generated
+    memorisation and agreement, held-out rows against other held-out rows). The baselines are drawn for the generated
     rows' own triplets. Frechet distances compare what is comparable only if the generated rows have the held-out
     rows' class frequencies: generate one row for each held-out triplet.
 
@@ -92,15 +104,16 @@ def fidelity_report(
     default a linear discriminant fitted to ``real_train``. ``real_test`` (default: held-out) is what
     train-on-generated is tested on. WorkbenchError names a row that is not finite.
     """
-    settings = settings or FidelitySettings()
+    config = config or FidelityConfig()
+    seed = config.seed
     _check({"training rows": real_train, "held-out rows": real_held_out, "generated rows": generated})
-    generated = _some(generated, settings.rows_at_most, seed, "generated")
-    reference = _Reference(_some(real_held_out, settings.rows_at_most, seed, "held out"), settings)
+    generated = _some(generated, config.rows_at_most, seed, "generated")
+    reference = _Reference(_some(real_held_out, config.rows_at_most, seed, "held out"), config)
     context = _Context(real_train, real_held_out, real_test or real_held_out, predict, seed)
     rows = []
-    for name, samples in _sample_sets(real_train, generated, settings, seed).items():
+    for name, samples in _sample_sets(real_train, generated, config).items():
         row = _Row()
-        reference.compare(samples, seed, row)
+        reference.compare(samples, row)
         context.memorisation(samples, name == "floor", row)
         context.recognition(samples, name == "floor", row)
         rows.append({"samples": name, "rows": len(samples), **row.values, "reason": "; ".join(row.reasons)})
@@ -110,37 +123,37 @@ def fidelity_report(
 class _Reference:
     """The held-out real rows, with what every sample set is compared to computed once."""
 
-    def __init__(self, real: LabelledFeatures, settings: FidelitySettings):
-        self.real, self.settings = real.features, settings
+    def __init__(self, real: LabelledFeatures, config: FidelityConfig):
+        self.real, self.config = real.features, config
         self.gaussian = Gaussian.fit(real.features) if len(real) > 1 else None
-        components = min(settings.neighbour_components, real.features.shape[1])
+        components = min(config.neighbour_components, real.features.shape[1])
         self.axes = self.gaussian.principal_axes(components) if self.gaussian else None
 
-    def compare(self, samples: LabelledFeatures, seed: int, row: _Row) -> None:
+    def compare(self, samples: LabelledFeatures, row: _Row) -> None:
         """Everything that needs only the two matrices."""
-        settings, features = self.settings, samples.features
+        config, features = self.config, samples.features
         rows = min(len(self.real), len(features))
         row.values |= dimension_errors(self.real, features) | norm_errors(self.real, features)
         row.measure(
-            ("frechet_pca",), rows, min(settings.components, features.shape[1]) + 1,
-            lambda: {"frechet_pca": frechet_distance(self.gaussian, features, components=settings.components)},
+            ("frechet_pca",), rows, min(config.components, features.shape[1]) + 1,
+            lambda: {"frechet_pca": frechet_distance(self.gaussian, features, components=config.components)},
         )  # fmt: skip
-        if settings.full_frechet:
+        if config.full_frechet:
             row.measure(("frechet_full",), rows, 2, lambda: {"frechet_full": frechet_distance(self.gaussian, features)})
-        row.measure(("kernel_distance", "kernel_distance_spread"), rows, 2, lambda: self._kernel(features, seed))
+        row.measure(("kernel_distance", "kernel_distance_spread"), rows, 2, lambda: self._kernel(features))
         row.measure(
-            ("precision", "recall", "density", "coverage"), rows, settings.neighbours + 1,
+            ("precision", "recall", "density", "coverage"), rows, config.neighbours + 1,
             lambda: neighbour_manifolds(
                 project(self.real, self.gaussian.mean, self.axes), project(features, self.gaussian.mean, self.axes),
-                neighbours=settings.neighbours,
+                neighbours=config.neighbours,
             ),
         )  # fmt: skip
         row.measure(("effective_rank",), rows, 2, lambda: {"effective_rank": Gaussian.fit(features).effective_rank})
 
-    def _kernel(self, features: np.ndarray, seed: int) -> dict[str, float]:
+    def _kernel(self, features: np.ndarray) -> dict[str, float]:
         mean, spread = kernel_distance(
-            self.real, features, seed=derived_seed(seed, "kernel distance") % 2**32,
-            subsets=self.settings.kernel_subsets, rows_per_subset=self.settings.kernel_rows,
+            self.real, features, seed=derived_seed(self.config.seed, "kernel distance") % 2**32,
+            subsets=self.config.kernel_subsets, rows_per_subset=self.config.kernel_rows,
         )  # fmt: skip
         return {"kernel_distance": mean, "kernel_distance_spread": spread}
 
@@ -185,15 +198,14 @@ class _Context:
 
 
 def _sample_sets(
-    train: LabelledFeatures, generated: LabelledFeatures, settings: FidelitySettings, seed: int
+    train: LabelledFeatures, generated: LabelledFeatures, config: FidelityConfig
 ) -> dict[str, LabelledFeatures]:
-    wanted, known = generated.labels, (train.features, train.labels)
-    copies = copy_plus_noise(*known, wanted, seed=seed, noise=settings.copy_noise)
-    gaussian = class_gaussian(*known, wanted, seed=seed, components=settings.components)
+    wanted, seed, rows = generated.labels, config.seed, np.arange(len(generated))
+    baselines = (CopyNoise(config.copy_noise), ClassGaussian(config.components))
+    made = [LabelledFeatures(baseline.fit(train, wanted, seed)(rows), wanted) for baseline in baselines]
     # Drawn for the same triplets: a floor with other class frequencies would measure those and not the features.
     floor = train.take(matched_rows(train.labels, wanted, seed=seed, purpose="floor"))
-    sets = (generated, floor, LabelledFeatures(copies, wanted), LabelledFeatures(gaussian, wanted))
-    return dict(zip(SAMPLE_SETS, sets, strict=True))
+    return dict(zip(SAMPLE_SETS, (generated, floor, *made), strict=True))
 
 
 def _check(sets: dict[str, LabelledFeatures]) -> None:

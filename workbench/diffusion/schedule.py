@@ -78,23 +78,23 @@ class NoiseSchedule:
         """log(alpha / sigma) at each timestep, (timesteps,) float32, falling."""
         return self.alpha.log() - self.sigma.log()
 
-    def start_timestep(self, start_time: float) -> int:
-        """The timestep of a start time in (0, 1], where 1 is (almost) pure noise."""
-        if not 0.0 < start_time <= 1.0:
-            raise WorkbenchError(f"start_time is {start_time}; expected a number above 0 and up to 1.")
+    def start_timestep(self, strength: float) -> int:
+        """The timestep of a strength in (0, 1], where 1 is (almost) pure noise."""
+        if not 0.0 < strength <= 1.0:
+            raise WorkbenchError(f"strength is {strength}; expected a number above 0 and up to 1.")
         half_log_snr = self.half_log_snr.numpy()
         noisiest = int(np.flatnonzero(half_log_snr >= NOISIEST).max(initial=0))
-        return min(max(round(start_time * self.timesteps) - 1, 0), noisiest)
+        return min(max(round(strength * self.timesteps) - 1, 0), noisiest)
 
-    def grid(self, steps: int, start_time: float = 1.0) -> np.ndarray:
-        """``steps`` falling timesteps from the start time on, evenly spaced in log-SNR, (steps,) int64.
+    def grid(self, steps: int, strength: float = 1.0) -> np.ndarray:
+        """``steps`` falling timesteps from the strength on, evenly spaced in log-SNR, (steps,) int64.
 
         The step after the last one is the network's own x_0. Raises WorkbenchError where the schedule has fewer steps.
         """
         half_log_snr = self.half_log_snr.numpy().astype(np.float64)
-        first = self.start_timestep(start_time)
+        first = self.start_timestep(strength)
         if not 1 <= steps <= first + 1:
-            raise WorkbenchError(f"steps is {steps}; from start_time {start_time} on there are 1 to {first + 1}.")
+            raise WorkbenchError(f"steps is {steps}; from strength {strength} on there are 1 to {first + 1}.")
         last = CLEANEST if half_log_snr[first] < CLEANEST else half_log_snr[0]
         places = np.linspace(half_log_snr[first], last, steps)
         timesteps = np.interp(-places, -half_log_snr, np.arange(self.timesteps)).round().astype(np.int64)

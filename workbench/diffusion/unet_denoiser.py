@@ -8,16 +8,13 @@ it is kept for comparison: at full size it is about 800 times the arithmetic of 
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkConfig, NoiseLevels
+from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes, NetworkConfig, NoiseLevels
 from workbench.diffusion.conditions import REGIONS
-from workbench.diffusion.token_bank import TokenBatch
 from workbench.errors import WorkbenchError
-from workbench.row_dropout import with_row_dropout
 
 # The U-Net's sinusoids are made for about a thousand timesteps; log(alpha / sigma) spans about ten.
 TIME_SCALE = 100.0
@@ -34,13 +31,11 @@ class UNetConfig(NetworkConfig):
     bottom does, with ``heads`` heads. The paper does not give sizes.
     """
 
-    kind: ClassVar[str] = "unet"
-
     target: str = "epsilon"
     channels: tuple[int, ...] = (32, 64, 64)
     layers: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "channels", tuple(int(channels) for channels in self.channels))
         if not self.channels or min(self.layers, self.heads, self.token_width, *self.channels) < 1:
@@ -55,13 +50,6 @@ class UNetConfig(NetworkConfig):
             )
 
     @property
-    def side(self) -> int:
-        """Side of the square: the smallest that halves evenly at every level and holds D numbers (4096: 64)."""
-        halvings = 2 ** (len(self.channels) - 1)
-        smallest = math.isqrt(max(self.feature_dimension, 1) - 1) + 1
-        return -(-smallest // halvings) * halvings
-
-    @property
     def norm_groups(self) -> int:
         """Groups of each group normalisation: 32 as usual, fewer where that leaves a group under 4 channels.
 
@@ -73,51 +61,51 @@ class UNetConfig(NetworkConfig):
         return shared
 
 
+def side_of_square(features: int, levels: int) -> int:
+    """Side of the smallest square that holds ``features`` numbers and halves evenly ``levels`` - 1 times (4096: 64)."""
+    halvings = 2 ** (levels - 1)
+    smallest = math.isqrt(max(features, 1) - 1) + 1
+    return -(-smallest // halvings) * halvings
+
+
 class UNetDenoiser(ConditionedNetwork):
     """Predicts the noise, or standardised x_0, (B, D) from noisy x_t laid out row by row on a square.
 
-    Same three calls as the MLP denoiser (see ``workbench.diffusion.conditioned_network``). The numbers beyond D are
-    zero going in and cut off coming out. The region (union or box) is the U-Net's class embedding.
+    The numbers beyond D are zero going in and cut off coming out. The U-Net makes keys and values of the condition
+    tokens; the region (union or box) is its class embedding.
     """
 
-    def __init__(self, config: UNetConfig):
-        super().__init__(config)
-        self._add_token_encoders()
-        self.unet = with_row_dropout(_unet(config))
+    config: UNetConfig
+
+    def __init__(self, config: UNetConfig, sizes: DataSizes):
+        super().__init__(config, sizes)
+        self.side = side_of_square(sizes.features, len(config.channels))
+        self.unet = _unet(config, self.side)
         # As latent diffusion does it: the output starts at zero, whatever goes in.
         nn.init.zeros_(self.unet.conv_out.weight)
         nn.init.zeros_(self.unet.conv_out.bias)
-        numbers = config.channels[0] * config.side**2
+        numbers = config.channels[0] * self.side**2
         self.rows_at_once = max(1, min(ConditionedNetwork.rows_at_once, NUMBERS_AT_ONCE // numbers))
 
-    def modulation(self, half_log_snr: Tensor) -> NoiseLevels:
-        """L noise levels (L,), each given by log(alpha / sigma)."""
-        return NoiseLevels(half_log_snr)
-
-    def encode(self, batch: TokenBatch) -> list[Tensor]:
-        """The condition tokens of a batch, one tensor (B, S, token width); the U-Net makes keys and values of them."""
-        return [F.embedding(batch.place, self._distinct_tokens(batch))]
-
-    def forward(self, noisy: Tensor, levels: NoiseLevels, memory: list[Tensor], region: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, levels: NoiseLevels, memory: tuple[Tensor, ...]) -> Tensor:
         """The target (B, D) for ``noisy`` (B, D), whose rows are L equal groups in the order of the L noise levels.
 
         The network is told the level by its log-SNR and not by the step's number, so that it means the same in every
         schedule.
         """
-        rows, dimension = noisy.shape
-        side = self.config.side
+        (rows, dimension), side, (tokens, region) = noisy.shape, self.side, memory
         square = F.pad(noisy, (0, side * side - dimension)).view(rows, 1, side, side)
-        times = -TIME_SCALE * levels.half_log_snr.repeat_interleave(rows // len(levels.half_log_snr))  # (B,)
-        predicted = self.unet(square, times, memory[0], class_labels=region, return_dict=False)[0]
+        times = -TIME_SCALE * levels.of_rows(rows)
+        predicted = self.unet(square, times, tokens, class_labels=region, return_dict=False)[0]
         return predicted.reshape(rows, -1)[:, :dimension]
 
 
-def _unet(config: UNetConfig) -> nn.Module:
+def _unet(config: UNetConfig, side: int) -> nn.Module:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     attending = len(config.channels) - 1
     return UNet2DConditionModel(
-        sample_size=config.side,
+        sample_size=side,
         in_channels=1,
         out_channels=1,
         down_block_types=("CrossAttnDownBlock2D",) * attending + ("DownBlock2D",),

@@ -95,14 +95,15 @@ def feature_metrics(features: dict, detector: dict, embeddings, store: FeatureSt
 
 def checkpoint_summary(checkpoint) -> pd.Series:
     """What a denoiser's checkpoint holds besides its weights, for people."""
-    identity, config = checkpoint.identity, checkpoint.config
-    centres = identity.hardness_centres
+    identity, network = checkpoint.identity, checkpoint.network
+    config, sizes = network.config, network.sizes
     facts = {
-        "parameters": f"{checkpoint.model.parameter_count():,}",
+        "denoiser": checkpoint.denoiser,
+        "parameters": f"{network.parameter_count():,}",
         "classes": f"{len(identity.objects):,} objects, {len(identity.relations):,} relations",
-        "feature": f"{config.feature_dimension:,} dimensions, {identity.support}, from {identity.encoder}",
-        "condition": f"{config.layout}, text of {config.text_dimension:,} dimensions from {identity.text_encoder}",
-        "hardness": "off" if centres is None else f"{len(centres):,} centres",
+        "feature": f"{sizes.features:,} dimensions, {identity.support}, from {identity.encoder}",
+        "condition": f"{config.layout}, text of {sizes.text:,} dimensions from {identity.text_encoder}",
+        "hardness": f"{sizes.centroids:,} centroids" if sizes.centroids else "off",
         "regions": ", ".join(identity.regions),
     }
     return pd.Series(facts, name="value")

@@ -59,9 +59,12 @@ class Parameter:
         configured(self.config_class, values, place)
         return values
 
-    def from_text(self, text: str, fields: list[str], place: str) -> Any:
-        """A command-line text as the value of the parameter, or as a dict of its nested field ``fields``."""
-        kind, values = self.kind, self.default
+    def from_text(self, text: str, fields: list[str], place: str, before: Any = None) -> Any:
+        """A command-line text as the value of the parameter, or as a dict of its nested field ``fields``.
+
+        ``before`` is the value so far, which may choose the class of a nested field; None is the default.
+        """
+        kind, values = self.kind, self.default if before is None else before
         for depth, field in enumerate(fields):
             config = config_class_in(kind)
             kinds = kinds_of(config, values or {}) if config else {}

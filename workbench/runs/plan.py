@@ -103,7 +103,7 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
         f"triplets ({captions:,} captions)": captions * (SINGLE * text + CAPTION),
     }
     if "03" in notebooks:
-        networks["denoiser, a row"] = _denoiser(notebooks["03"], dimension, text, centroids)
+        networks["denoiser, a row"] = _denoiser(notebooks["03"], data, dimension, text, centroids)
         files["denoiser, with its average"] = 2 * SINGLE * networks["denoiser, a row"].parameters
         drawn = samples * (3 if _values(notebooks["03"]).get("entity_features") == "generated" else 1)
         files[f"generated features ({drawn:,} rows)"] = drawn * (HALF * dimension + TABLE_ROW)
@@ -201,24 +201,24 @@ def _encoder(values: Mapping[str, Any]) -> tuple[int, dict[str, NetworkSize]]:
     }
 
 
-def _denoiser(notebook: PlannedNotebook, dimension: int, text_dimension: int, centroids: int) -> NetworkSize:
-    from workbench.diffusion.denoiser_kinds import build_denoiser
-    from workbench.diffusion.diffusion_config import DiffusionConfig
-    from workbench.diffusion.token_bank import TokenBatch
+def _denoiser(
+    notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int, centroids: int
+) -> NetworkSize:
+    from workbench.diffusion.conditioned_network import DataSizes
+    from workbench.diffusion.conditions import ConditionBatch
+    from workbench.diffusion.config import DiffusionConfig
+    from workbench.diffusion.denoisers import build_denoiser
 
-    config = _config(DiffusionConfig, notebook).network_config(
-        feature_dimension=dimension,
-        text_dimension=text_dimension,
-        n_centres=centroids if _values(notebook).get("hardness", True) else 0,
-    )
+    config = _config(DiffusionConfig, notebook)
+    classes = {"objects": data.object_classes, "relations": data.relation_classes}
+    sizes = DataSizes(dimension, text_dimension, **classes, centroids=centroids if config.hardness else 0)
     with torch.device("meta"):
-        model = build_denoiser(config)
-        slots = len(config.slot_dimensions)
-        numbers = torch.zeros(ROWS, slots, dtype=torch.long)
-        vectors = [torch.empty(ROWS, size) for size in config.slot_dimensions]
-        tokens = TokenBatch(torch.zeros(slots, dtype=torch.long), vectors, numbers)
+        network = build_denoiser(config.denoiser, config.network, sizes)
+        numbers = torch.zeros(ROWS, 5, dtype=torch.long)
+        classes_of = (numbers[:, 0], numbers[:, 1], numbers[:, 2])
+        conditions = ConditionBatch(classes_of, torch.empty(ROWS, text_dimension), numbers, numbers[:, 0])
         noisy, level = torch.empty(ROWS, dimension), torch.empty(ROWS)
-    return network_size(model, lambda: model(noisy, model.modulation(level), model.encode(tokens), numbers[:, 0]), ROWS)
+    return network_size(network, lambda: network(noisy, network.modulation(level), network.encode(conditions)), ROWS)
 
 
 def _recogniser(notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:

@@ -242,7 +242,8 @@ def _overlay_command_line(overrides: dict, declared: dict[str, dict[str, Paramet
             among, (first, *rest) = {stem: declared[stem]}, rest
         parameter = next((names[first] for names in among.values() if first in names), None)
         if parameter is not None and isinstance(value, str):
-            value = parameter.from_text(value, rest, f"-p {full_name}")
+            before = next(overrides[stem].get(first) for stem in among if first in among[stem])
+            value = parameter.from_text(value, rest, f"-p {full_name}", before)
         elif rest:
             value = reduce(lambda inner, field: {field: inner}, reversed(rest), value)
         _share(overrides, among, first, value, "-p")

@@ -10,9 +10,9 @@ from typing import Any
 Job = tuple[int, str]  # seed, key of the task
 BUILDERS = {
     "triplets": "workbench.language.triplets:write_triplets",
-    "diffusion": "workbench.diffusion.training:train_diffusion",
-    "generated": "workbench.diffusion.sampling:generate_features",
-    "rival": "workbench.diffusion.rivals:generate_rival",
+    "diffusion": "workbench.diffusion.train:train_diffusion",
+    "generated": "workbench.diffusion.sample:generate_features",
+    "rival": "workbench.diffusion.generators:generate_baseline",
     "training": "workbench.recognition.training:train_recogniser",
     "finetuning": "workbench.recognition.finetuning:finetune_recogniser",
     "rebalancing": "workbench.recognition.rebalancing:rebalance_recogniser",
@@ -130,10 +130,10 @@ class GridBuilder:
         if start not in STARTS:
             return self.grid.add(
                 Task("rival", name, {"features": "features", "triplets": self.triplets},
-                     {"rival": name} | self._of("rivals").get(name, {}))
+                     {"generator": name, "options": self._of("rivals").get(name, {})})
             )  # fmt: skip
         shares = [{"share": SAMPLE_SHARES[part]} for part in rest if part in SAMPLE_SHARES]
-        started = {"start": STARTS[start]}
+        started = {"init": STARTS[start]}
         inputs = _DATA | {"triplets": self.triplets, "diffusion": self.diffusion("plain" not in rest)}
         sampling = self._of("sampling") | self._of(f"sampling_{start}")
         return self.grid.add(Task("generated", name, inputs, sampling | started | (shares[0] if shares else {})))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.configuration import configured
+from workbench.configuration import config_class_in, configured
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.folders import REPLACE_VARIABLE
@@ -78,7 +78,7 @@ class TablePlan:
         taken = inspect.signature(builder).parameters
         shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
         if "config" in taken:
-            config_class = typing.get_type_hints(builder)["config"]
+            config_class = config_class_in(typing.get_type_hints(builder)["config"])
             fields = config_class.__dataclass_fields__
             given = {name: value for name, value in shared.items() if name in fields}
             return {"config": configured(config_class, task.parameters, place, **given)}

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion.generated import PartialFeatures
 from workbench.errors import WorkbenchError
 from workbench.regions.generated_features import GeneratedFeatures, finish_generated
 
@@ -23,10 +22,7 @@ def write(folder, n=10, regions=("union",)):
     draw = np.random.default_rng(1)
     features = {region: draw.standard_normal((n, 5)).astype(np.float32) for region in regions}
     for region in regions:
-        stored = PartialFeatures(folder, region, n, 5, rows_per_part=4)
-        for rows in stored.missing():
-            stored.write(rows, features[region][rows])
-        stored.finish()
+        np.save(folder / f"{region}_features.npy", features[region].astype(np.float16))
     table = pd.DataFrame({"subject": 0, "relation": 1, "object": 2, "subject_box": np.arange(n), "object_box": 11})
     finish_generated(folder, table, BANK, "seed" if len(regions) == 1 else "generated")
     return features
@@ -34,7 +30,7 @@ def write(folder, n=10, regions=("union",)):
 
 @pytest.mark.parametrize("n", [1, 4, 10])
 @pytest.mark.parametrize("regions", [("union",), ("union", "subject", "object")])
-def test_what_is_written_in_parts_is_read_by_row(tmp_path, n, regions):
+def test_what_is_written_is_read_by_row(tmp_path, n, regions):
     features = write(tmp_path, n, regions)
     generated = GeneratedFeatures.open(tmp_path, BANK)
     rows = np.random.default_rng(2).integers(0, n, 7)
@@ -44,7 +40,6 @@ def test_what_is_written_in_parts_is_read_by_row(tmp_path, n, regions):
     np.testing.assert_allclose(generated.subject(rows), subject, rtol=1e-3, atol=1e-3)
     if len(regions) == 1:
         np.testing.assert_array_equal(generated.object(rows), np.tile(BOXES[11], (7, 1)))
-    assert not list(tmp_path.glob("*.part-*"))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +66,3 @@ def test_damaged_folders_are_named(tmp_path):
     (tmp_path / "generated.parquet").write_bytes(b"PAR1")
     with pytest.raises(WorkbenchError, match="not a readable table"):
         GeneratedFeatures.open(tmp_path, BANK)
-
-
-def test_a_sample_too_large_for_half_precision_is_refused(tmp_path):
-    stored = PartialFeatures(tmp_path, "union", 2, 5, rows_per_part=4)
-    with pytest.raises(WorkbenchError, match="too large for float16"):
-        stored.write(np.arange(2), np.full((2, 5), 1e6, dtype=np.float32))

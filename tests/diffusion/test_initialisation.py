@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion.seeds import fit_seed_map, subject_object_seed
+from workbench.diffusion.initialisation import draw_boxes, draw_relations, fit_init_map, initial_features
 from workbench.errors import WorkbenchError
 
 
@@ -47,46 +47,57 @@ def triplets(n, seed=0):
 
 def test_boxes_are_of_the_asked_class_and_drawn_alike():
     store, asked = Store(), triplets(20_000)
-    seeds = subject_object_seed(store, asked, seed=0)
-    classes = store.boxes["object_class"].to_numpy()
-    assert (classes[seeds.subject_box] == asked["subject"]).all() and (
-        classes[seeds.object_box] == asked["object"]
-    ).all()
+    drawn, classes = draw_boxes(store, asked, 0), store.boxes["object_class"].to_numpy()
+    for role in ("subject", "object"):
+        assert (classes[drawn[f"{role}_box"]] == asked[role]).all()
     for object_class in range(4):
-        drawn = np.bincount(seeds.subject_box[asked["subject"] == object_class], minlength=len(classes))
-        drawn = drawn[classes == object_class]
-        assert drawn.min() > 0 and drawn.max() < 3 * drawn.mean() + 15
-    expected = 0.5 * (store.box_features[seeds.subject_box[:9]] + store.box_features[seeds.object_box[:9]])
-    np.testing.assert_allclose(seeds.means(store, np.arange(9)), expected, rtol=1e-6)
+        often = np.bincount(drawn["subject_box"][asked["subject"] == object_class], minlength=len(classes))
+        often = often[classes == object_class]
+        assert often.min() > 0 and often.max() < 3 * often.mean() + 15
 
 
 def test_unions_stand_in_by_role_and_fall_back_to_the_other_role():
     store, asked = Store(entity_region="union"), triplets(500)
-    seeds, relations = subject_object_seed(store, asked, seed=0), store.relations
+    drawn, relations = draw_boxes(store, asked, 0), store.relations
     as_subject = asked["subject"] < 3  # class 3 is never a subject
     subjects, objects = relations["subject"].to_numpy(), relations["object"].to_numpy()
-    assert (subjects[seeds.subject_box[as_subject]] == asked["subject"][as_subject]).all()
-    assert (objects[seeds.subject_box[~as_subject]] == 3).all()
-    assert (objects[seeds.object_box] == asked["object"]).all()
+    assert (subjects[drawn["subject_box"][as_subject]] == asked["subject"][as_subject]).all()
+    assert (objects[drawn["subject_box"][~as_subject]] == 3).all()
+    assert (objects[drawn["object_box"]] == asked["object"]).all()
 
 
 def test_draws_depend_on_the_seed_alone():
     store, asked = Store(), triplets(50)
-    first, again, other = (subject_object_seed(store, asked, seed) for seed in (0, 0, 1))
-    assert (first.subject_box == again.subject_box).all() and (first.subject_box != other.subject_box).any()
-    part = subject_object_seed(store, asked[:20], 0)
-    assert (part.object_box == first.object_box[:20]).all()
+    first, again, other = (draw_boxes(store, asked, seed) for seed in (0, 0, 1))
+    assert first.equals(again) and (first["subject_box"] != other["subject_box"]).any()
+    assert draw_boxes(store, asked[:20], 0).equals(first[:20])
 
 
-def test_a_class_without_boxes_is_named():
+def test_a_class_that_training_never_shows_is_named():
     with pytest.raises(WorkbenchError, match="object class 7, the object"):
-        subject_object_seed(Store(), triplets(5).assign(object=7), 0)
+        draw_boxes(Store(), triplets(5).assign(object=7), 0)
+    with pytest.raises(WorkbenchError, match="relation class 9, the relation"):
+        draw_relations(Store(), triplets(5).assign(relation=9), 0)
+
+
+@pytest.mark.parametrize("init_map", ["none", "affine"])
+def test_the_initial_features_are_means_of_what_was_drawn(init_map):
+    store, rows = Store(), np.array([7, 0, 3])
+    table = draw_boxes(store, triplets(9), 0)
+    pair = 0.5 * (store.box(table["subject_box"][rows]) + store.box(table["object_box"][rows]))
+    if init_map == "affine":
+        pair = fit_init_map(store, 0)(pair)
+    triple = (2 * pair + store.union(draw_relations(store, table, 0)[rows])) / 3
+    for init, expected in (("subject-object", pair), ("subject-relation-object", triple)):
+        found = initial_features(store, table, init, init_map, 0)(rows)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert initial_features(store, table, "random", init_map, 0) is None
 
 
 @pytest.mark.parametrize("dimension", [3, 12])
-def test_the_seed_map_recovers_an_affine_relation(dimension):
+def test_the_init_map_recovers_an_affine_relation(dimension):
     store = Store(2000, dimension)
-    fitted = fit_seed_map(store, seed=0, ridge=1e-9)
+    fitted = fit_init_map(store, seed=0, ridge=1e-9)
     seeds = np.random.default_rng(1).standard_normal((20, dimension)).astype(np.float32)
     np.testing.assert_allclose(fitted(seeds), seeds @ store.map + store.offset, atol=2e-3)
     from sklearn.linear_model import Ridge
@@ -94,9 +105,9 @@ def test_the_seed_map_recovers_an_affine_relation(dimension):
     x = 0.5 * (store.subject(np.arange(2000)) + store.object(np.arange(2000)))
     trace = np.square(x - x.mean(0)).sum()
     reference = Ridge(alpha=0.3 * trace / dimension).fit(x, store.union(np.arange(2000)))
-    np.testing.assert_allclose(fit_seed_map(store, 0, ridge=0.3)(seeds), reference.predict(seeds), atol=2e-3)
+    np.testing.assert_allclose(fit_init_map(store, 0, ridge=0.3)(seeds), reference.predict(seeds), atol=2e-3)
 
 
-def test_a_seed_map_exists_for_fewer_rows_than_dimensions():
+def test_an_init_map_exists_for_fewer_rows_than_dimensions():
     store = Store(4, 9)
-    assert np.isfinite(fit_seed_map(store, 0)(store.box_features)).all()
+    assert np.isfinite(fit_init_map(store, 0)(store.box_features)).all()

@@ -1,0 +1,73 @@
+"""Small denoisers, conditions and training rows for the tests of this room."""
+
+import numpy as np
+import torch
+
+from workbench.configuration import configured
+from workbench.diffusion.conditioned_network import DataSizes
+from workbench.diffusion.conditions import ABSENT, ConditionTokens
+from workbench.diffusion.denoisers import build_denoiser, denoiser_classes
+from workbench.diffusion.train import TextKnowledge, TrainingRows
+from workbench.regions.feature_rows import FeatureRows, HeldRows
+
+
+def condition_tokens(conditions=6, text=6, boxes=0, seed=0, relations=None):
+    """Conditions with captions of their own over 5 object and 4 relation classes, the last ``boxes`` of boxes."""
+    draw = np.random.default_rng(seed)
+    classes = draw.integers(0, 4, (conditions, 3))
+    if relations is not None:
+        classes[: len(relations), 1] = relations
+    classes[conditions - boxes :] = ABSENT
+    region = (np.arange(conditions) >= conditions - boxes).astype(np.int64)
+    return ConditionTokens(classes, np.arange(conditions), region, (unit(draw, conditions, text),))
+
+
+def words(text=6, centroids=3, seed=9):
+    """Text vectors of the classes that ``condition_tokens`` names, and hardness centroids."""
+    draw = np.random.default_rng(seed)
+    return TextKnowledge(unit(draw, 5, text), unit(draw, 4, text), unit(draw, centroids, text) if centroids else None)
+
+
+def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):
+    """A small denoiser away from its zero start, where nothing can be seen; ``std`` 0 leaves it there."""
+    tiny = {"mlp": {"width": 16, "blocks": 2}, "unet": {"channels": (8, 16), "layers": 1}}[kind]
+    config = configured(denoiser_classes(kind)[0], {"heads": 2, "token_width": 8, "dropout": 0.0} | tiny | config)
+    torch.manual_seed(0)
+    made = build_denoiser(kind, config, DataSizes(features, text, 5, 4, centroids)).eval()
+    for parameter in made.parameters() if std else ():
+        torch.nn.init.normal_(parameter, std=std)
+    known = words(text, centroids)
+    made.object_text.copy_(torch.from_numpy(known.objects))
+    made.relation_text.copy_(torch.from_numpy(known.relations))
+    if centroids:
+        made.centroids.copy_(torch.from_numpy(known.centroids))
+    return made
+
+
+def unit(draw, n, dimension):
+    vectors = draw.standard_normal((n, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def training_rows(features, index, conditions, weights=None):
+    """An array of features as training rows."""
+    features = np.asarray(features)
+    rows = FeatureRows(len(features), lambda rows: HeldRows(rows, (features[rows], None)), 8, 1.0)
+    return TrainingRows(rows, np.asarray(index), conditions, weights)
+
+
+def clusters(n=200, conditions=6, dimension=10, seed=0, text=6):
+    """Training rows around one mean for each condition, and the means (conditions, dimension)."""
+    draw, index = np.random.default_rng(seed), np.arange(n) % conditions
+    means = 3 * draw.standard_normal((conditions, dimension)) + 20
+    features = (means[index] + 0.5 * draw.standard_normal((n, dimension))).astype(np.float32)
+    return training_rows(features, index, condition_tokens(conditions, text)), means
+
+
+class Killed(Exception):
+    """Stands in for a kill: nothing catches it."""
+
+
+def killed(*arguments, **options):
+    """Die here."""
+    raise Killed

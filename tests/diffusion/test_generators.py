@@ -1,0 +1,285 @@
+import json
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.diffusion.cases import Killed, killed
+from workbench.configuration import configured
+from workbench.diffusion import baselines, generated_folder
+from workbench.diffusion.back_off import BACK_OFF, back_off_groups
+from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote, mean_and_spread
+from workbench.diffusion.conditions import triplet_conditions
+from workbench.diffusion.fidelity import LabelledFeatures
+from workbench.diffusion.generated_folder import chosen_triplets
+from workbench.diffusion.generators import GENERATORS, BaselineConfig, generate_baseline
+from workbench.diffusion.initialisation import draw_boxes
+from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures
+
+COLUMNS = ["subject", "relation", "object"]
+FILES = ("union_features.npy", "generated.parquet", "generated.json")
+
+
+def table(*triplets):
+    return pd.DataFrame(list(triplets), columns=COLUMNS)
+
+
+def made(generator, features, training, wanted, seed=0):
+    sampler = generator.fit(LabelledFeatures(np.asarray(features), training), wanted, seed)
+    return sampler(np.arange(len(wanted)))
+
+
+def random_case(rows, dimension=5, classes=3, wanted=80):
+    draw = np.random.default_rng(rows)
+    features = (draw.standard_normal((rows, dimension)) * 10.0 ** np.arange(dimension)).astype(np.float32)
+    training = pd.DataFrame(draw.integers(0, classes, (rows, 3)), columns=COLUMNS)
+    return features, training, pd.DataFrame(draw.integers(0, classes + 1, (wanted, 3)), columns=COLUMNS)
+
+
+def test_the_most_alike_training_rows_are_found():
+    training = table((0, 0, 1), (0, 1, 1), (0, 0, 1), (2, 1, 3))
+    wanted = table((0, 0, 1), (0, 5, 1), (9, 1, 3), (2, 1, 9), (9, 9, 3), (2, 9, 9), (9, 1, 9), (9, 9, 9), (0, 0, 1))
+    groups = back_off_groups(training, wanted)
+    assert groups.level.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    found = [groups.rows[group].tolist() for group in groups.group]
+    assert found == [[0, 2], [0, 1, 2], [3], [3], [3], [3], [1, 3], [0, 1, 2, 3], [0, 2]]
+
+
+def test_a_group_of_too_few_rows_gives_way_to_a_coarser_one():
+    training = table((0, 0, 1), (0, 1, 1), (2, 1, 1))
+    wanted = table((0, 0, 1), (2, 1, 1), (9, 9, 9))
+    groups = back_off_groups(training, wanted, levels=BACK_OFF[:4], least_rows=2)
+    assert groups.level.tolist() == [1, 2, -1] and groups.group[2] == -1
+    assert [groups.rows[group].tolist() for group in groups.group[:2]] == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("rows", [1, 5, 400])
+def test_copies_are_training_rows_plus_the_noise_asked_for(rows):
+    draw = np.random.default_rng(rows)
+    features = (draw.standard_normal((rows, 7)) * [1, 2, 3, 4, 5, 6, 7]).astype(np.float32)
+    training = pd.DataFrame(draw.integers(0, 3, (rows, 3)), columns=COLUMNS)
+    exact = made(CopyNoise(0.0), features, training, training)
+    source = [np.flatnonzero((features == sample).all(axis=1))[0] for sample in exact]
+    assert (training.iloc[source].to_numpy() == training.to_numpy()).all()
+    noisy = made(CopyNoise(0.5), features, training, training)
+    if rows > 100:
+        np.testing.assert_allclose((noisy - exact).std(axis=0), 0.5 * features.std(axis=0), rtol=0.15)
+
+
+def test_a_class_with_many_rows_keeps_its_own_mean_and_covariance():
+    draw = np.random.default_rng(0)
+    mix = draw.standard_normal((2, 6, 6))
+    sets = [draw.standard_normal((400, 6)) @ mix[number] + 10 * number for number in range(2)]
+    training = table(*[(number, 0, 0) for number in range(2) for _ in range(400)])
+    wanted = table(*[(1, 0, 0)] * 6000)
+    samples = made(ClassGaussian(prior_rows=0.01), np.concatenate(sets), training, wanted)
+    np.testing.assert_allclose(samples.mean(axis=0), sets[1].mean(axis=0), atol=0.3)
+    np.testing.assert_allclose(np.cov(samples, rowvar=False), np.cov(sets[1], rowvar=False), atol=0.6)
+
+
+@pytest.mark.parametrize("components", [2, 6, 256])
+def test_one_example_borrows_the_spread_of_the_others(components):
+    draw = np.random.default_rng(0)
+    scale = np.array([1, 2, 3, 4, 5, 6.0])
+    centres = 20 * draw.standard_normal((21, 6))
+    subject = np.append(np.repeat(np.arange(20), 50), 20)
+    features = centres[subject] + scale * draw.standard_normal((1001, 6))
+    training = table(*[(number, 0, 0) for number in subject])
+    samples = made(ClassGaussian(components), features, training, table(*[(20, 0, 0)] * 4000))
+    np.testing.assert_allclose(samples.std(axis=0), scale, rtol=0.1)
+    np.testing.assert_allclose(samples.mean(axis=0), (features[1000] + features.mean(axis=0)) / 2, atol=0.5)
+
+
+@pytest.mark.parametrize("generator", [CopyNoise(), ClassGaussian(), Smote()])
+def test_a_sample_depends_on_seed_and_row_and_not_on_what_else_is_asked_for(generator, monkeypatch):
+    features, training, wanted = random_case(60)
+    real = LabelledFeatures(features, training)
+    sampler = generator.fit(real, wanted, 1)
+    whole = sampler(np.arange(80))
+    assert whole.dtype == np.float32 and np.isfinite(whole).all()
+    for rows in (np.array([7]), np.array([79, 0, 33]), np.arange(20, 60)):
+        np.testing.assert_allclose(sampler(rows), whole[rows], rtol=1e-5, atol=1e-2)
+    assert not np.allclose(generator.fit(real, wanted, 2)(np.arange(80)), whole)
+    monkeypatch.setattr(baselines, "ROWS_PER_CHUNK", 7)
+    np.testing.assert_allclose(generator.fit(real, wanted, 1)(np.arange(80)), whole, rtol=1e-4, atol=1e-2)
+
+
+def test_a_single_training_row_is_enough_and_none_is_an_error():
+    features = np.ones((1, 4), np.float32)
+    for generator in (ClassGaussian(), Smote()):
+        samples = made(generator, features, table((0, 0, 0)), table((0, 0, 0), (1, 1, 1)))
+        np.testing.assert_allclose(samples, 1)
+    with pytest.raises(WorkbenchError, match="no training rows"):
+        made(CopyNoise(), features[:0], table((0, 0, 0))[:0], table((0, 0, 0)))
+
+
+@pytest.mark.parametrize("at_most", [50_000, 300])
+def test_moments_are_those_of_the_rows(at_most, monkeypatch):
+    features = np.random.default_rng(0).standard_normal((2500, 4)) * [1, 2, 3, 0] + [0, 9, 1e4, 0.1]
+    monkeypatch.setattr(baselines, "ROWS_FOR_MOMENTS", at_most)
+    mean, spread = mean_and_spread(LabelledFeatures(features.astype(np.float32), table(*[(0, 0, 0)] * 2500)), seed=0)
+    exact = at_most > 2500
+    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-6 if exact else 0, atol=1e-6 if exact else 0.5)
+    np.testing.assert_allclose(spread, features.std(axis=0), rtol=1e-3 if exact else 0.15, atol=1e-9)
+    assert spread[3] == 0
+
+
+@pytest.mark.parametrize("rows", [2, 9, 60, 500])
+@pytest.mark.parametrize("neighbours", [1, 5])
+def test_interpolated_samples_lie_between_a_row_and_one_of_its_nearest_of_the_same_group(rows, neighbours):
+    features, training, wanted = random_case(rows)
+    smote, real = Smote(neighbours), LabelledFeatures(features, training)
+    sources, others, shares = smote.pairs(real, wanted, 0)
+    ends = features[sources].astype(float), features[others].astype(float)
+    samples = ends[0] + shares[:, None] * (ends[1] - ends[0])
+    np.testing.assert_allclose(smote.fit(real, wanted, 0)(np.arange(80)), samples, rtol=1e-5, atol=1e-2)
+    assert (shares >= 0).all() and (shares < 1).all() and (sources != others).all()
+    standardised = (features - features.mean(axis=0)) / features.std(axis=0)
+    asked = wanted[COLUMNS].to_numpy()
+    for row, (source, neighbour) in enumerate(zip(sources, others, strict=True)):
+        member = next(level for level in map(list, BACK_OFF) if matches(training, asked[row], level).any())
+        shared = [level for level in map(list, BACK_OFF) if set(level) <= set(member)]
+        pool = next(pool for level in shared if (pool := matches(training, asked[row], level)).sum() > 1)
+        assert matches(training, asked[row], member)[source] and pool[source] and pool[neighbour]
+        rest = np.flatnonzero(pool & (np.arange(rows) != source))
+        distance = np.square(standardised[rest] - standardised[source]).sum(axis=1)
+        reach = np.sort(distance)[min(neighbours, len(rest)) - 1]
+        assert distance[rest == neighbour] <= reach * 1.0001
+
+
+def matches(training, triplet, roles):
+    wanted = dict(zip(COLUMNS, triplet, strict=True))
+    return np.all([training[role] == wanted[role] for role in roles] or [np.ones(len(training), bool)], axis=0)
+
+
+def test_a_group_larger_than_its_sample_is_drawn_from_as_a_whole():
+    features, training, wanted = random_case(2000, classes=1, wanted=1500)
+    sources, others, _ = Smote().pairs(LabelledFeatures(features, training), wanted, 0)
+    assert len(np.unique(sources)) > 700 and len(np.unique(others)) <= 8 * 512 and (sources != others).all()
+
+
+@pytest.fixture(scope="module", params=["box", "union"])
+def inputs(request, small_features, union_features):
+    """Folders of a small data set with boxes, and of one with union features alone."""
+    return {"box": small_features, "union": union_features}[request.param]
+
+
+def generate(inputs, folder, generator, options=None, **values):
+    values = {"generator": generator, "options": options, "seed": 3} | values
+    config = configured(BaselineConfig, {name: value for name, value in values.items() if value is not None})
+    return generate_baseline(folder, features=inputs["features"], triplets=inputs["triplets"], config=config)
+
+
+def unions(folder):
+    return np.load(folder / "union_features.npy", allow_pickle=False).astype(np.float32)
+
+
+@pytest.mark.parametrize("samples", [0, 30, 150])
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_the_table_is_the_samplers(inputs, tmp_path, generator, samples):
+    metrics = generate(inputs, tmp_path, generator, samples=samples)
+    store = FeatureStore.open(inputs["features"] / "train")
+    expected = draw_boxes(store, chosen_triplets(read_triplets(inputs["triplets"]).augmented, samples, 3), 3)
+    conditions, index = triplet_conditions(TextEmbeddings.open(inputs["text"]), expected)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "generated.parquet"), expected.assign(condition=index))
+    assert json.loads(json.dumps(metrics)) == metrics and metrics["samples"] == (samples or 100)
+    assert metrics["distinct_triplets"] == len(conditions) and sum(metrics["bands"].values()) == metrics["samples"]
+    generated = GeneratedFeatures.open(tmp_path, store)
+    assert np.isfinite(generated.union(np.arange(len(generated)))).all()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_killed_run_resumes_and_parts_and_seed_tell_the_bytes(small_features, tmp_path, monkeypatch, generator):
+    generate(small_features, tmp_path / "whole", generator)
+    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
+    honest, calls = generated_folder.RangeWriter.write, []
+
+    def killed_in_the_third(self, name, start, features):
+        calls.append(start)
+        (killed if len(calls) == 3 else honest)(self, name, start, features)
+
+    monkeypatch.setattr(generated_folder.RangeWriter, "write", killed_in_the_third)
+    with pytest.raises(Killed):
+        generate(small_features, tmp_path / "killed", generator)
+    with pytest.raises(WorkbenchError, match="other inputs or settings"):
+        generate(small_features, tmp_path / "killed", "smote" if generator != "smote" else "copy_noise")
+    generate(small_features, tmp_path / "killed", generator)
+    assert calls == [0, 16, 32, 32, 48, 64, 80, 96]
+    np.testing.assert_allclose(unions(tmp_path / "killed"), unions(tmp_path / "whole"), rtol=2e-3, atol=1e-3)
+    for name in FILES[1:]:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    generate(small_features, tmp_path / "other", generator, seed=4)
+    assert not np.allclose(unions(tmp_path / "other"), unions(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_rectified_features_are_cut_at_zero(small_features, tmp_path, generator):
+    inputs = small_features | {"features": tmp_path / "features"}
+    shutil.copytree(small_features["features"], inputs["features"])
+    for manifest in (inputs["features"] / "train").glob("*.json"):
+        manifest.write_text(manifest.read_text().replace('"signed"', '"rectified"'))
+    generate(small_features, tmp_path / "signed", generator)
+    generate(inputs, tmp_path / "rectified", generator)
+    assert (unions(tmp_path / "signed") < 0).any()
+    np.testing.assert_array_equal(unions(tmp_path / "rectified"), np.maximum(unions(tmp_path / "signed"), 0))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A generator of one's own."""
+
+    value: float = 2.0
+    columns: int = 8
+
+    def fit(self, real, wanted, seed):
+        return lambda rows: np.full((len(rows), self.columns), self.value)
+
+
+def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_features, tmp_path):
+    GENERATORS.register("constant")(Constant)
+    try:
+        for number, choice in enumerate(("constant", Constant, Constant(3.0), f"{__name__}:Constant")):
+            generate(small_features, tmp_path / str(number), choice)
+            assert (unions(tmp_path / str(number)) == (3.0 if number == 2 else 2.0)).all()
+        generate(small_features, tmp_path / "options", "constant", {"value": 5.0})
+        assert (unions(tmp_path / "options") == 5.0).all()
+    finally:
+        GENERATORS._entries.pop("constant")
+    with pytest.raises(WorkbenchError, match=r"made features of shape \(100, 7\)"):
+        generate(small_features, tmp_path / "narrow", Constant(columns=7))
+
+
+@pytest.mark.parametrize(
+    ("generator", "options", "named"),
+    [
+        ("smot", None, r"'smot' is not known. Did you mean 'smote'"),
+        (dict, None, r"expected a dataclass with fit\(real, wanted, seed\)"),
+        ("smote", {"noise": 1.0}, "unknown field 'noise'"),
+        ("pair_mean", {"init_map": "linear"}, "init_map"),
+        ("copy_noise", {"noise": -1.0}, "noise is -1"),
+        ("smote", {"neighbours": 0}, "neighbours is 0"),
+        ("class_gaussian", {"prior_rows": float("inf")}, "prior_rows is inf"),
+    ],
+)
+def test_bad_choices_are_named(generator, options, named):
+    with pytest.raises(WorkbenchError, match=named):
+        configured(BaselineConfig, {"generator": generator} | ({} if options is None else {"options": options}))
+
+
+def test_triplets_that_are_missing_empty_or_of_an_unknown_class_are_named(small_features, tmp_path):
+    inputs = small_features | {"triplets": tmp_path / "triplets"}
+    with pytest.raises(WorkbenchError, match="notebook 02"):
+        generate(inputs, tmp_path / "none", "smote")
+    shutil.copytree(small_features["triplets"], inputs["triplets"])
+    path = inputs["triplets"] / "augmented.parquet"
+    augmented = pd.read_parquet(path)
+    for rows, named in ((augmented[:0], "augmented triplets"), (augmented.assign(object=99), "object class 99")):
+        rows.to_parquet(path)
+        with pytest.raises(WorkbenchError, match=named):
+            generate(inputs, tmp_path / "out", "smote")

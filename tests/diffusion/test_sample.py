@@ -1,0 +1,251 @@
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.diffusion.cases import Killed, condition_tokens, killed, network
+from workbench.configuration import configured
+from workbench.diffusion import generated_folder, sample
+from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
+from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
+from workbench.diffusion.generated_folder import chosen_triplets
+from workbench.diffusion.sample import ReverseProcess, generate_features, sample_features, sample_triplets
+from workbench.diffusion.schedule import NoiseSchedule, solve
+from workbench.diffusion.train import train_diffusion
+from workbench.errors import WorkbenchError
+from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
+from workbench.randomness import row_normal
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.generated_features import GeneratedFeatures
+from workbench.stopping import Stopped
+
+DROPOUT = ConditionDropout()
+TOKENS = condition_tokens(6)
+TINY = {"width": 16, "heads": 2, "blocks": 1, "token_width": 8}
+
+
+def checkpoint(kind="mlp", support="signed", dropout=DROPOUT):
+    made = network(kind, std=0.2 if kind == "mlp" else 0.1)
+    made.standard_deviation.copy_(torch.arange(1, 11))
+    return DenoiserCheckpoint(made, kind, NoiseSchedule(), dropout, DenoiserIdentity(support=support))
+
+
+def sampling(**options):
+    return SamplingConfig(**{"steps": 5, "precision": "float32"} | options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "solver", "guidance", "begun"),
+    [
+        ("mlp", "dpm++", 1.0, False),
+        ("mlp", "dpm++", 2.0, True),
+        ("mlp", "ddpm", 1.0, True),
+        ("mlp", "ddpm", 2.0, False),
+        ("unet", "dpm++", 1.5, True),
+    ],
+)
+def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, solver, guidance, begun):
+    index, ours = np.arange(23) % 6, checkpoint(kind)
+    init = np.random.default_rng(0).standard_normal((23, 10)).astype(np.float32) if begun else None
+    config = sampling(seed=4, solver=solver, guidance=guidance)
+    at_once = sample_features(ours, TOKENS, index, config, init=init)
+    for batch_size in (1, 7):
+        in_pieces = sample_features(ours, TOKENS, index, config, init=init, batch_size=batch_size)
+        np.testing.assert_allclose(in_pieces, at_once, rtol=1e-2, atol=1e-3)
+    rows = np.array([3, 20, 11])
+    some = sample_features(ours, TOKENS, index[rows], config, init=None if init is None else init[rows], rows=rows)
+    np.testing.assert_allclose(some, at_once[rows], rtol=1e-2, atol=1e-3)
+    for other in ({"purpose": "box"}, {"config": sampling(seed=5, solver=solver, guidance=guidance)}):
+        given = {"config": config, "init": init} | other
+        assert not np.allclose(sample_features(ours, TOKENS, index, **given), at_once, atol=1e-2)
+
+
+def test_caching_changes_nothing_against_a_plain_loop():
+    ours, index, config = checkpoint(), np.arange(8) % 6, sampling(seed=1, steps=6, guidance=1.7)
+    sampled = sample_features(ours, TOKENS, index, config)
+    process, made, batch = ReverseProcess(ours, TOKENS, config, 1.0), ours.network, TOKENS.batch(index)
+
+    @torch.no_grad()
+    def predict(x, step):
+        levels = made.modulation(ours.schedule.half_log_snr[[process.timesteps[step]]])
+        nothing = TOKENS.batch(index, np.ones((8, 5), dtype=bool))
+        outputs = [made(x, levels, made.encode(conditions)) for conditions in (batch, nothing)]
+        return outputs[1] + 1.7 * (outputs[0] - outputs[1])
+
+    noise = torch.from_numpy(row_normal(1, "sample/start", np.arange(8), 10))
+    expected = made.restore(solve(ours.schedule, noise, process.timesteps, predict)).numpy()
+    np.testing.assert_allclose(sampled, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_guidance_applies_within_its_interval():
+    plain, guided, nowhere, half = (
+        sample_features(checkpoint(), TOKENS, np.arange(6), sampling(guidance=guidance, guidance_interval=interval))
+        for guidance, interval in ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0)), (2.0, (0, 0.5)))
+    )
+    np.testing.assert_array_equal(nowhere, plain)
+    assert not np.allclose(guided, plain) and not np.allclose(half, plain) and not np.allclose(half, guided)
+
+
+def test_a_weak_start_stays_near_its_initial_features():
+    init = np.random.default_rng(0).standard_normal((6, 10)).astype(np.float32) * 5
+
+    ours = checkpoint()
+    ours.network.forward = lambda noisy, levels, memory: noisy  # a network that believes what it sees
+
+    def distance(strength):
+        config = sampling(strength=strength, steps=8)
+        return np.abs(sample_features(ours, TOKENS, np.arange(6), config, init=init) - init).mean()
+
+    assert distance(0.02) < 0.3 * distance(0.9)
+    with pytest.raises(WorkbenchError, match="initial features are"):
+        sample_features(checkpoint(), TOKENS, np.arange(5), sampling(), init=init)
+
+
+def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
+    signed, rectified = (
+        sample_features(checkpoint(support=support), TOKENS, np.arange(6), sampling())
+        for support in ("signed", "rectified")
+    )
+    assert (signed < 0).any()
+    np.testing.assert_array_equal(rectified, np.maximum(signed, 0))
+
+
+def test_conditions_and_samples_that_do_not_fit_are_refused():
+    with pytest.raises(WorkbenchError, match="5-D text vectors"):
+        sample_features(checkpoint(), condition_tokens(6, text=5), np.arange(2), sampling())
+    with pytest.raises(WorkbenchError, match="cannot generate boxes"):
+        sample_features(checkpoint(), condition_tokens(6, boxes=2), np.arange(2), sampling())
+    bare = condition_tokens(6)
+    bare.caption[:] = -1
+    assert np.isfinite(sample_features(checkpoint(), bare, np.arange(6), sampling())).all()
+    with pytest.raises(WorkbenchError, match="cannot do without caption"):
+        sample_features(checkpoint(dropout=ConditionDropout(hardness=0.0)), bare, np.arange(6), sampling())
+    broken = checkpoint()
+    torch.nn.init.constant_(broken.network.leave.bias, float("nan"))
+    with pytest.raises(WorkbenchError, match="6 of 6 sampled features are not finite"):
+        sample_features(broken, TOKENS, np.arange(6), sampling())
+
+
+def test_chosen_triplets_go_round_or_are_a_part():
+    augmented = pd.DataFrame({"subject": np.arange(10)})
+    assert chosen_triplets(augmented, 0, 0)["subject"].tolist() == list(range(10))
+    assert chosen_triplets(augmented, 25, 0)["augmented_row"].value_counts().max() == 3
+    part = chosen_triplets(augmented, 4, 0)
+    assert part["subject"].is_monotonic_increasing and part["subject"].nunique() == 4
+    assert (part["subject"] == part["augmented_row"]).all()
+    for table, samples in ((augmented[:0], 0), (augmented, -1)):
+        with pytest.raises(WorkbenchError, match="notebook 02"):
+            chosen_triplets(table, samples, 0)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory, small_features):
+    """Folders of a trained denoiser on a small store, for unions alone and for all three regions."""
+    folder = tmp_path_factory.mktemp("stages")
+    for kind in ("boxes", "generated"):
+        values = {"network": TINY, "batch_size": 64, "entity_features": kind, "training": {"steps": 20}}
+        train_diffusion(folder / kind, **small_features, config=configured(DiffusionConfig, values))
+    store = FeatureStore.open(small_features["features"] / "train")
+    return SimpleNamespace(folder=folder, inputs=small_features, store=store)
+
+
+def generate(stages, folder, kind="boxes", **options):
+    config = SamplingConfig(**{"steps": 3, "seed": 2} | options)
+    return generate_features(folder, **stages.inputs, diffusion=stages.folder / kind, config=config)
+
+
+@pytest.mark.parametrize("init", ["random", "subject-object", "subject-relation-object"])
+@pytest.mark.parametrize("kind", ["boxes", "generated"])
+def test_the_stage_leaves_a_readable_folder(stages, tmp_path, init, kind):
+    metrics = generate(stages, tmp_path, kind, init=init, samples=50, guidance=1.5)
+    assert json.loads(json.dumps(metrics)) == metrics
+    store, rows, generated = stages.store, np.array([49, 0, 7]), GeneratedFeatures.open(tmp_path, stages.store)
+    assert len(generated) == metrics["samples"] == 50 and metrics["network_evaluations_per_sample"] == 6
+    for role in ("subject", "object"):
+        boxes = generated.relations[f"{role}_box"].to_numpy()
+        assert (store.boxes["object_class"].to_numpy()[boxes] == generated.relations[role]).all()
+        same = np.array_equal(getattr(generated, role)(rows), store.box(boxes[rows]))
+        assert same == (kind == "boxes")
+    assert generated.union(rows).shape == (3, store.dimension) and generated.union(rows).dtype == np.float32
+
+
+def test_typed_triplets_may_begin_at_real_features(stages):
+    checkpoint = DenoiserCheckpoint.load(stages.folder / "boxes" / "denoiser.safetensors")
+    begun, at_noise = (
+        sample_triplets(checkpoint, ["dog on car", "cup near mug"], SamplingConfig(strength=0.05, steps=3), store=store)
+        for store in (stages.store, None)
+    )
+    assert begun.shape == (2, 8) and not np.allclose(begun, at_noise)
+
+
+def test_boxes_are_taken_from_the_store_where_that_is_asked_and_refused_where_never_learnt(stages, tmp_path):
+    generate(stages, tmp_path / "boxes", "generated", entity_features="boxes", samples=5)
+    assert not (tmp_path / "boxes" / "subject_features.npy").exists()
+    with pytest.raises(WorkbenchError, match="cannot generate boxes"):
+        generate(stages, tmp_path / "never", entity_features="generated")
+
+
+@pytest.mark.parametrize("init_map", ["none", "affine"])
+def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeypatch, init_map):
+    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
+    generate(stages, tmp_path / "alone", samples=40, init_map=init_map)
+    honest, calls = sample.sample_features, []
+
+    def killed_in_the_third(*arguments, **options):
+        calls.append(1)
+        return (killed if len(calls) == 3 else honest)(*arguments, **options)
+
+    monkeypatch.setattr(sample, "sample_features", killed_in_the_third)
+    with pytest.raises(Killed):
+        generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
+    with pytest.raises(WorkbenchError, match="no finished generated features"):
+        GeneratedFeatures.open(tmp_path / "killed", stages.store)
+    with pytest.raises(WorkbenchError, match="other inputs or settings"):
+        generate(stages, tmp_path / "killed", samples=41, init_map=init_map)
+    generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
+    assert len(calls) == 4  # two parts before the kill, the kill, and the one part that was missing
+    names = sorted(path.name for path in (tmp_path / "alone").iterdir())
+    assert names == ["generated.json", "generated.parquet", "union_features.npy"]
+    for name in names:
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+
+
+def test_sigterm_ends_a_generation_after_the_part_at_hand(stages, tmp_path, monkeypatch):
+    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
+    honest = sample.sample_features
+
+    def terminated(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return honest(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=r"every part that was finished is kept.*resume"):
+        patch.setattr(sample, "sample_features", terminated)
+        generate(stages, tmp_path, samples=40)
+    assert generate(stages, tmp_path, samples=40)["samples"] == 40
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_bytes_of_one(stages, tmp_path, monkeypatch):
+    monkeypatch.delenv(PROCESSES_VARIABLE, raising=False)
+    generate(stages, tmp_path / "one", samples=45)
+    parameters = {**stages.inputs, "diffusion": stages.folder / "boxes"}
+    parameters["config"] = SamplingConfig(steps=3, seed=2, samples=45)
+    monkeypatch.setenv(PROCESSES_VARIABLE, "2")
+    shared_by_processes(generate_features)(tmp_path / "two", **parameters)
+    for name in ("union_features.npy", "generated.parquet", "generated.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union_features, tmp_path):
+    values = {"network": TINY, "batch_size": 32, "entity_features": "generated", "training": {"steps": 4}}
+    train_diffusion(tmp_path / "diffusion", **union_features, config=configured(DiffusionConfig, values))
+    folders = union_features | {"diffusion": tmp_path / "diffusion"}
+    generate_features(tmp_path / "generated", **folders, config=SamplingConfig(steps=2))
+    store = FeatureStore.open(union_features["features"] / "train")
+    generated = GeneratedFeatures.open(tmp_path / "generated", store)
+    assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100

@@ -1,0 +1,209 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.diffusion.cases import Killed, clusters, killed, training_rows, words
+from workbench.configuration import configured
+from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
+from workbench.diffusion.conditions import ABSENT
+from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
+from workbench.diffusion.sample import sample_features
+from workbench.diffusion.standardisation import feature_moments
+from workbench.diffusion.train import (
+    DenoisingBatches,
+    dropped_slots,
+    inverse_frequency_weights,
+    region_rows,
+    train_denoiser,
+    train_diffusion,
+)
+from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets
+from workbench.regions.feature_store import FeatureStore
+from workbench.training import TrainingEdge, read_log
+from workbench.training_state import STATE
+
+NETWORKS = {
+    "mlp": {"width": 32, "blocks": 2, "heads": 2, "token_width": 16},
+    "unet": {"channels": [8, 16], "layers": 1, "heads": 2, "token_width": 32},
+}
+FAST = {"learning_rate": 1e-2, "ema_decay": 0.9, "precision": "float32"}
+
+
+def config(steps, denoiser="mlp", network=(), training=(), **values):
+    given = {"denoiser": denoiser, "network": NETWORKS[denoiser] | dict(network), "batch_size": 32, "seed": 1}
+    return configured(DiffusionConfig, given | {"training": {"steps": steps, **dict(training)}} | values)
+
+
+def weights(folder):
+    return DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu").network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "network", "hardness", "learned", "found"),
+    [
+        ("mlp", {"skip": True}, True, 0.25, 0.9),
+        ("mlp", {"layout": "pooled"}, False, 0.25, 0.9),
+        ("mlp", {"target": "epsilon"}, True, 0.6, 0.5),
+        ("unet", {"channels": [8]}, True, 0.6, 0.25),
+        ("unet", {"target": "x0", "layout": "pooled", "channels": [8]}, True, 0.4, 0.6),
+    ],
+)
+def test_training_lowers_the_loss_and_samples_find_their_class(tmp_path, denoiser, network, hardness, learned, found):
+    rows, means = clusters()
+    chosen = config(
+        150 if denoiser == "mlp" else 120, denoiser, {"dropout": 0.0} | network, FAST, hardness=hardness,
+        schedule="scaled_linear" if "target" in network or denoiser == "unet" else "squaredcos_cap_v2",
+    )  # fmt: skip
+    metrics = train_denoiser(tmp_path, rows, words(), config=chosen, held_out=rows)
+    assert json.loads(json.dumps(metrics)) == metrics and metrics["denoiser"] == denoiser
+    assert metrics["held_out_loss"] < learned * read_log(tmp_path)[0]["loss"] or metrics["held_out_loss"] < learned
+    trained, index = DenoiserCheckpoint.load(tmp_path / CHECKPOINT), np.arange(60) % 6
+    assert trained.network.sizes.centroids == 3 * hardness
+    init = np.repeat(means.mean(0)[None], 60, axis=0).astype(np.float32)
+    for start in (None, init):
+        sampling = SamplingConfig(strength=0.6, steps=8, precision="float32")
+        sampled = sample_features(trained, rows.conditions, index, sampling, init=start)
+        distances = np.linalg.norm(sampled[:, None] - means, axis=2)  # (60, classes)
+        assert (distances.argmin(1) == index).mean() > found  # chance is 0.17
+
+
+def test_samples_of_different_classes_come_closer_the_stronger_the_balancing(tmp_path):
+    rows, _ = clusters()
+    spread = []
+    for tau in (0.0, 20.0):
+        chosen = config(100, network={"dropout": 0.0}, training=FAST, class_balancing=tau)
+        train_denoiser(tmp_path / str(tau), rows, words(), config=chosen)
+        trained = DenoiserCheckpoint.load(tmp_path / str(tau) / CHECKPOINT)
+        same_noise = {"rows": np.zeros(6, dtype=int)}
+        sampled = sample_features(trained, rows.conditions, np.arange(6), SamplingConfig(), **same_noise)
+        spread.append(sampled.std(0).mean())
+    assert spread[1] < 0.5 * spread[0]
+
+
+def test_a_killed_training_resumes_to_the_same_result(tmp_path):
+    rows, _ = clusters()
+    chosen = config(52, network={"dropout": 0.2}, class_balancing=1.0)
+
+    def train(folder, **edge):
+        return train_denoiser(folder, rows, words(), config=chosen, held_out=rows, edge=TrainingEdge(**edge))
+
+    train(tmp_path / "alone")
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", on_log=killed, checkpoint_seconds=0.0)
+    assert (tmp_path / "killed" / STATE).exists() and not (tmp_path / "killed" / CHECKPOINT).exists()
+    resumed = []
+    metrics = train(tmp_path / "killed", on_log=resumed.append)
+    assert [line["step"] for line in resumed] == [chosen.training.steps]
+    alone, again = weights(tmp_path / "alone"), weights(tmp_path / "killed")
+    for name, value in alone.items():
+        torch.testing.assert_close(again[name], value, rtol=1e-4, atol=1e-6)
+    assert not (tmp_path / "killed" / STATE).exists()
+    assert train(tmp_path / "killed", on_log=killed) == metrics  # it is finished
+
+
+def test_features_that_do_not_fit_are_named_before_anything_is_trained(tmp_path):
+    rows, _ = clusters()
+    features = rows.features(np.arange(200))[0]
+    features[42, 3] = np.nan
+    with pytest.raises(WorkbenchError, match="row 42 is not finite"):
+        train_denoiser(tmp_path, training_rows(features, rows.index, rows.conditions), words(), config=config(2))
+    with pytest.raises(WorkbenchError, match="200 feature rows but 3"):
+        training_rows(features, np.arange(3), rows.conditions)
+    with pytest.raises(WorkbenchError, match="at least 2"):
+        train_denoiser(tmp_path, training_rows(features[:1], [0], rows.conditions), words(), config=config(2))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("n", "most"), [(500, 10_000), (10_000, 4096), (3000, 2048)])
+def test_moments_are_those_of_the_rows_or_of_evenly_spaced_blocks(n, most):
+    draw = np.random.default_rng(n)
+    features = draw.standard_normal((n, 5)) * draw.uniform(0.01, 50, 5) + 1000 + np.linspace(0, 3, n)[:, None]
+    features[:, 2] = 3.0
+    rows = training_rows(features.astype(np.float32), np.zeros(n, dtype=int), None)
+    mean, deviation = feature_moments(rows.features, most)
+    tolerance = {"rtol": 1e-5} if n <= most else {"rtol": 0.1, "atol": 0.15}
+    np.testing.assert_allclose(mean, features.mean(0), **tolerance)
+    np.testing.assert_allclose(deviation, features.std(0), **tolerance)
+    assert deviation[2] == 0.0 and mean[2] == 3.0
+
+
+def test_rare_classes_are_drawn_by_the_power_of_their_count():
+    relations = pd.DataFrame({"subject": [0] * 100, "relation": [0] * 96 + [1] * 4, "object": [0] * 99 + [1]})
+    drawn_by = inverse_frequency_weights(relations, 0.5)
+    np.testing.assert_allclose(drawn_by / drawn_by[-1], [(96**-0.5)] * 96 + [0.5] * 3 + [1.0])
+    assert (inverse_frequency_weights(relations, 0.0) == 1).all()
+    rows, _ = clusters(n=100)
+    rows = training_rows(np.arange(100.0)[:, None].astype(np.float32), rows.index, rows.conditions, drawn_by)
+    with DenoisingBatches(rows, config(2, batch_size=1000), 1000) as batches:
+        drawn = np.concatenate([batches(step, 0, 1).features[:, 0].numpy() for step in range(50)]).astype(int)
+    np.testing.assert_allclose(np.bincount(drawn, minlength=100) / 50_000, drawn_by / drawn_by.sum(), atol=0.005)
+
+
+def test_dropout_shares_are_as_said():
+    lost = dropped_slots(ConditionDropout(0.2, 0.3, 0.1), np.random.default_rng(0), 40_000)
+    assert abs(lost.all(1).mean() - 0.2) < 0.01
+    np.testing.assert_allclose(lost.mean(0), [0.28] * 4 + [0.44], atol=0.01)
+    assert not dropped_slots(ConditionDropout(0, 0, 0), np.random.default_rng(0), 100).any()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_parts_of_a_batch_are_the_batch(parts):
+    rows, _ = clusters()
+    with DenoisingBatches(rows, config(9, class_balancing=1.0), 1000) as batches:
+        for step in (0, 1, 7, 3):
+            whole, shares = batches(step, 0, 1), [batches(step, part, parts) for part in range(parts)]
+            for name in ("features", "timesteps"):
+                assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(whole, name))
+            for name in ("conditions", "balanced"):
+                counts = [len(getattr(share, name)) for share in shares]
+                assert counts == [32 // parts] * parts
+                lost = torch.cat([getattr(share, name).place for share in shares]) == ABSENT
+                assert torch.equal(lost, getattr(whole, name).place == ABSENT)
+        timesteps = whole.timesteps.numpy()
+        assert (
+            len(timesteps) == 8 and timesteps.min() < 125 and timesteps.max() >= 875 and (np.diff(timesteps) > 0).all()
+        )
+        with pytest.raises(WorkbenchError, match=r"32 rows has 8 noise levels.*3 processes.*multiple of 12"):
+            batches(0, 0, 3)
+
+
+@pytest.mark.parametrize("data", ["small_features", "union_features"])
+def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, data):
+    inputs = request.getfixturevalue(data)
+    store, text = FeatureStore.open(inputs["features"] / "train"), TextEmbeddings.open(inputs["text"])
+    rows = region_rows(store, text, read_triplets(inputs["triplets"]), boxes=True)
+    n, relations = len(store), store.relations
+    pairs = [relations[[f"{role}_box", role]].to_numpy() for role in ("subject", "object")]
+    boxes, classes = np.unique(np.concatenate(pairs), axis=0).T
+    np.testing.assert_array_equal(rows.conditions.region[rows.index], [0] * n + [1] * len(boxes))
+    expected = np.concatenate([store.union(np.arange(n)), store.box(boxes)])
+    np.testing.assert_array_equal(rows.features(np.arange(len(expected)))[0], expected.astype(np.float16))
+    captions = rows.conditions.embeddings(rows.conditions.caption[rows.index[n:]])
+    np.testing.assert_array_equal(captions, text.objects[classes])
+
+
+@pytest.mark.parametrize(("denoiser", "entities"), [("mlp", "boxes"), ("mlp", "generated"), ("unet", "generated")])
+def test_the_stage_trains_on_a_features_folder(small_features, tmp_path, denoiser, entities):
+    chosen = config(3, denoiser, class_balancing=0.5, entity_features=entities, hardness=entities == "boxes")
+    metrics = train_diffusion(
+        tmp_path, **small_features, config=chosen, edge=TrainingEdge(tracker="tensorboard", device="cpu")
+    )
+    assert json.loads(json.dumps(metrics)) == metrics and np.isfinite(metrics["held_out_loss"])
+    checkpoint = DenoiserCheckpoint.load(tmp_path / CHECKPOINT)
+    store = FeatureStore.open(small_features["features"] / "train")
+    checkpoint.require_store(store)
+    assert (metrics["rows"] > len(store)) == (entities == "generated") == ("box" in checkpoint.identity.regions)
+    assert (checkpoint.network.sizes.centroids > 0) == (entities == "boxes") and (tmp_path / "tracking").is_dir()
+
+
+def test_steps_follow_from_the_epochs_and_warm_up_is_a_share_of_them(tmp_path):
+    rows, _ = clusters()
+    chosen = config(0, epochs=1.5)
+    assert chosen.steps_for(200) == 10 and config(7).steps_for(200) == 7 and config(0, epochs=0.001).steps_for(200) == 1
+    metrics = train_denoiser(tmp_path, rows, words(), config=chosen)
+    assert metrics["steps"] == 10 and metrics["epochs"] == pytest.approx(1.6)

@@ -1,0 +1,150 @@
+"""What a notebook or profile may choose about training a denoiser, sampling from it, and measuring the samples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.configuration import chosen_by, configured
+from workbench.diffusion.denoisers import denoiser_classes
+from workbench.errors import WorkbenchError
+from workbench.training_config import TrainingConfig
+
+# Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
+INITS = ("random", "subject-object", "subject-relation-object")
+INIT_MAPS = ("none", "affine")
+ENTITY_FEATURES = ("boxes", "generated")
+
+
+@dataclass(frozen=True)
+class ConditionDropout:
+    """Shares of rows that lose every token, only the hardness token, or each other token alone (reference, F)."""
+
+    everything: float = 0.10
+    hardness: float = 0.10
+    token: float = 0.05
+
+
+def _default_training() -> TrainingConfig:
+    return TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_decay=0.999)
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """How to build and train a denoiser; the defaults suit two CPU cores and some ten thousand rows.
+
+    ``denoiser`` is a name of ``workbench.diffusion.denoisers.DENOISERS``, an import path or a pair of classes, and
+    ``network`` its own configuration, which may be given as a dict. A GPU preset is ``network={"width": 1536, "blocks":
+    6, "heads": 12}, batch_size=1024`` with a learning rate of 2e-4 and an EMA decay of 0.9999 (diffusion reference, F);
+    the paper's words are ``denoiser="unet", network={"layout": "pooled"}, schedule="scaled_linear"``.
+
+    ``training.steps`` 0 means ``epochs`` passes over the rows, of which a step takes ``batch_size`` in all processes
+    and micro-batches together; ``warm_up`` is a share of the steps. Where ``batch_size`` changes, AdamW wants the
+    learning rate multiplied by the square root of the change. Rows are drawn by the rarity of their rarest class to the
+    power ``-sampling_power``. ``entity_features`` "generated" trains on box features too. ``class_balancing`` is tau of
+    Qin et al. (``workbench.diffusion.objective``), 0 is off. WorkbenchError for values that are not known.
+    """
+
+    denoiser: Any = "mlp"
+    network: Any = field(default=None, metadata=chosen_by("denoiser", lambda choice: denoiser_classes(choice)[0]))
+    hardness: bool = True
+    entity_features: str = "boxes"
+    schedule: str = "squaredcos_cap_v2"
+    epochs: float = 60.0
+    batch_size: int = 512
+    sampling_power: float = 0.5
+    condition_dropout: ConditionDropout = field(default_factory=ConditionDropout)
+    class_balancing: float = 0.0
+    warm_up: float = 0.05
+    training: TrainingConfig = field(default_factory=_default_training)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_choices(entity_features=(self.entity_features, ENTITY_FEATURES))
+        require_range(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
+        config_class = denoiser_classes(self.denoiser)[0]
+        if self.network is None or isinstance(self.network, Mapping):
+            object.__setattr__(self, "network", configured(config_class, self.network, "network"))
+        if not isinstance(self.network, config_class):
+            raise WorkbenchError(
+                f"network is a {type(self.network).__name__}; denoiser {self.denoiser!r} takes a "
+                f"{config_class.__name__}, or a dict of its fields."
+            )
+
+    def steps_for(self, rows: int) -> int:
+        """The number of optimiser steps on ``rows`` training rows."""
+        return self.training.steps or max(1, math.ceil(self.epochs * rows / self.batch_size))
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How to sample.
+
+    ``init`` "random" begins at noise. "subject-object" begins at the noised mean of a training box of the subject's and
+    one of the object's class (DiffAugment, section 3.3), "subject-relation-object" at that of the boxes and a training
+    union of the relation, at ``strength`` of the schedule (1 is all noise), from where ``steps`` are taken.
+    ``init_map`` "affine" carries the boxes' mean over to the union space. ``guidance`` 1 is none; another applies where
+    time lies in ``guidance_interval``. ``entity_features`` "auto" generates boxes where the denoiser has learnt them.
+    ``samples`` 0 is one for each augmented triplet, more go round; ``share`` below 1 takes that part of the triplets,
+    and of one seed a smaller part lies within a larger one.
+    """
+
+    init: str = "subject-object"
+    strength: float = 0.5
+    init_map: str = "none"
+    steps: int = 20
+    solver: str = "dpm++"
+    guidance: float = 1.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    entity_features: str = "auto"
+    samples: int = 0
+    share: float = 1.0
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guidance_interval", tuple(self.guidance_interval))
+        require_choices(
+            init=(self.init, INITS),
+            init_map=(self.init_map, INIT_MAPS),
+            entity_features=(self.entity_features, ("auto", *ENTITY_FEATURES)),
+        )
+        if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
+            raise WorkbenchError(
+                f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "
+                "(0: one for each augmented triplet), and not both."
+            )
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """What the measures depend on; ``rows_at_most`` bounds every compared set, the time grows with its square.
+
+    ``components`` of the Frechet distance and of the discriminant, ``neighbour_components`` those in which nearest
+    ``neighbours`` are sought; ``copy_noise`` is the copies' noise in standard deviations.
+    """
+
+    rows_at_most: int = 3000
+    neighbours: int = 5
+    neighbour_components: int = 64
+    components: int = 256
+    copy_noise: float = 0.1
+    kernel_subsets: int = 10
+    kernel_rows: int = 1000
+    full_frechet: bool = True
+    seed: int = 0
+
+
+def require_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
+    """Refuse a value that is not among the known ones; each parameter has (value, known values)."""
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise WorkbenchError(f"{name} {value!r} is not known; expected one of {', '.join(known)}.")
+
+
+def require_range(config: Any, **least: float) -> None:
+    """Refuse a field that is not finite or below its least value."""
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not bound <= value < math.inf:
+            raise WorkbenchError(f"{name} is {value}; expected a finite number of at least {bound}.")

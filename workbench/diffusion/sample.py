@@ -1,0 +1,233 @@
+"""Sampling features from a trained denoiser: of given conditions, of triplets in words, and the stage for all."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from workbench.devices import network_autocast, network_precision
+from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
+from workbench.diffusion.conditions import ConditionTokens, box_conditions, triplet_conditions
+from workbench.diffusion.config import SamplingConfig
+from workbench.diffusion.generated_folder import chosen_triplets, write_generated
+from workbench.diffusion.initialisation import Sampler, draw_boxes, initial_features
+from workbench.diffusion.schedule import solve
+from workbench.errors import WorkbenchError
+from workbench.files import sha256_of_file
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import read_triplets
+from workbench.progress import track
+from workbench.randomness import row_normal
+from workbench.regions.feature_store import FeatureStore
+
+ENDS = ("subject", "object")
+
+
+class ReverseProcess:
+    """What all batches of a sampling run share: conditions, timesteps, and the modulation of every step."""
+
+    def __init__(
+        self, checkpoint: DenoiserCheckpoint, conditions: ConditionTokens, config: SamplingConfig, strength: float
+    ):
+        checkpoint.require_guidance(config.guidance)
+        checkpoint.require_conditions(conditions)
+        self.schedule, self.network, self.config = checkpoint.schedule, checkpoint.network, config
+        self.conditions = conditions
+        self.device = self.network.mean.device
+        self.precision = network_precision(self.device, config.precision)
+        self.timesteps = self.schedule.grid(config.steps, strength)
+        with torch.no_grad():
+            self.modulation = self.network.modulation(self.schedule.half_log_snr[self.timesteps].to(self.device))
+        times = (self.timesteps + 1) / self.schedule.timesteps
+        low, high = config.guidance_interval
+        self.guided = (config.guidance != 1.0) & (times >= low) & (times <= high)
+
+    @torch.no_grad()
+    def run(self, index: np.ndarray, init: np.ndarray | None, draw_noise: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Features (B, D) float32 for the conditions ``index`` (B,).
+
+        ``init`` (B, D) are features to begin at, or None; ``draw_noise(step)`` gives (B, D) standard normal noise: step
+        -1 is the start, the others serve the stochastic solvers.
+        """
+
+        def noise(step: int) -> torch.Tensor:
+            return torch.from_numpy(draw_noise(step)).to(self.device)
+
+        conditions = self.conditions.batch(index).to(self.device)
+        noisy = self._start(init, noise(-1))
+        with network_autocast(self.device, self.precision):
+            memory = self.network.encode(conditions)
+            memory_of_both = self.network.encode(conditions.and_nothing()) if self.guided.any() else ()
+
+            def predict(x: torch.Tensor, step: int) -> torch.Tensor:
+                level = self.modulation.level(step)
+                if self.guided[step]:
+                    predicted = self._guided(x, level, memory_of_both)
+                else:
+                    predicted = self.network(x, level, memory).float()
+                return self.network.to_clean(predicted, x, level)
+
+            clean = solve(self.schedule, noisy, self.timesteps, predict, solver=self.config.solver, step_noise=noise)
+        return self.network.restore(clean).cpu().numpy()
+
+    def _start(self, init: np.ndarray | None, noise: torch.Tensor) -> torch.Tensor:
+        if init is None:
+            return noise
+        first = int(self.timesteps[0])
+        alpha, sigma = self.schedule.alpha[first].item(), self.schedule.sigma[first].item()
+        return alpha * self.network.standardise(torch.from_numpy(init).to(self.device)) + sigma * noise
+
+    def _guided(self, x: torch.Tensor, level, memory: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        # One forward over both halves: the matrix products are bound by their number, not by their size. x_0 is linear
+        # in the output, so guiding the output guides x_0 alike, whatever the target.
+        both = self.network(x.repeat(2, 1), level, memory).float()
+        with_condition, without = both.chunk(2)
+        return without + self.config.guidance * (with_condition - without)
+
+
+def sample_features(
+    checkpoint: DenoiserCheckpoint,
+    conditions: ConditionTokens,
+    index: np.ndarray,
+    config: SamplingConfig,
+    *,
+    init: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    purpose: str = "sample",
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Features (N, D) float32 for the conditions ``index`` (N,).
+
+    ``init`` (N, D) are features to begin at, noised to ``config.strength`` (DiffAugment, section 3.3); without them
+    sampling begins at noise, whatever ``config.init`` says. The noise belongs to ``rows`` (N,) (0 .. N-1 by default)
+    and ``purpose``, not to the batch; ``batch_size`` None is what suits the denoiser's memory. Rectified features are
+    cut at 0, since that is what their encoder does. WorkbenchError for conditions that do not fit the denoiser and for
+    samples that are not finite.
+    """
+    index, dimension = np.asarray(index), checkpoint.network.sizes.features
+    rows = np.arange(len(index)) if rows is None else np.asarray(rows)
+    if init is not None and init.shape != (len(rows), dimension):
+        raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
+    process = ReverseProcess(checkpoint, conditions, config, 1.0 if init is None else config.strength)
+    features = np.empty((len(rows), dimension), dtype=np.float32)
+    batch_size = batch_size or checkpoint.network.rows_at_once
+    for first in track(range(0, len(rows), batch_size), "Sampling features"):
+        part = slice(first, first + batch_size)
+
+        def draw_noise(step: int, rows_of_part: np.ndarray = rows[part]) -> np.ndarray:
+            return row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
+
+        features[part] = process.run(index[part], None if init is None else init[part], draw_noise)
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise WorkbenchError(
+            f"{len(bad)} of {len(features)} sampled features are not finite, the first is row {bad[0]}. "
+            "Lower guidance, or train the denoiser again with a lower learning rate."
+        )
+    return np.maximum(features, 0.0) if checkpoint.identity.support == "rectified" else features
+
+
+def sample_triplets(
+    checkpoint: DenoiserCheckpoint,
+    triplets: Sequence[str | Sequence[str | int]],
+    config: SamplingConfig | None = None,
+    *,
+    text: TextEmbeddings | None = None,
+    store: FeatureStore | None = None,
+) -> np.ndarray:
+    """One union feature (n, D) float32 for each triplet: "dog riding skateboard", or three names or class ids.
+
+    ``text`` are the text embeddings of the training; without them the class names alone are the condition. With the
+    train ``store`` sampling begins where ``config.init`` says, without it at noise. WorkbenchError for a class that the
+    denoiser does not know, with the nearest name.
+    """
+    config, table = config or SamplingConfig(), checkpoint.class_ids(triplets)
+    conditions, index = checkpoint.conditions(table, text)
+    init = None if store is None else initial_rows(checkpoint, store, table, config)
+    return sample_features(checkpoint, conditions, index, config, init=init, purpose="triplets")
+
+
+def initial_rows(
+    checkpoint: DenoiserCheckpoint, store: FeatureStore, table: pd.DataFrame, config: SamplingConfig
+) -> np.ndarray | None:
+    """The features (n, D) at which sampling for all rows of ``table`` begins, None for noise."""
+    checkpoint.require_store(store)
+    means = initial_features(store, draw_boxes(store, table, config.seed), config.init, config.init_map, config.seed)
+    return None if means is None else means(np.arange(len(table)))
+
+
+def generate_features(
+    folder: Path,
+    *,
+    features: Path,
+    text: Path,
+    triplets: Path,
+    diffusion: Path,
+    config: SamplingConfig | None = None,
+) -> dict:
+    """Stage ``generated``: one union feature for each augmented triplet, or ``config.samples`` of them going round.
+
+    Boxes are drawn for a "random" init too, since the subject's and object's features come from them unless the
+    denoiser generates them (then all three regions are sampled, a box starting from its own drawn box). Writes
+    generated.parquet and float16 arrays, so that a killed run resumes; the processes of a launcher share the rows.
+    Returns metrics.
+    """
+    config, began, path = config or SamplingConfig(), time.monotonic(), Path(diffusion) / CHECKPOINT
+    checkpoint, store = DenoiserCheckpoint.load(path), FeatureStore.open(Path(features) / "train")
+    embeddings, augmented = TextEmbeddings.open(text), read_triplets(triplets)
+    checkpoint.require_store(store)
+    checkpoint.require_text(embeddings)
+    samples = config.samples or round(config.share * len(augmented.augmented)) * (config.share < 1)
+    table = draw_boxes(store, chosen_triplets(augmented.augmented, samples, config.seed), config.seed)
+    conditions, index = triplet_conditions(embeddings, table, augmented)
+    means = initial_features(store, table, config.init, config.init_map, config.seed)
+    regions = [("union", _region(checkpoint, conditions, index, config, means, "sample union"))]
+    if generates_boxes(checkpoint, config):
+        for role in ENDS:
+            boxes = table[f"{role}_box"].to_numpy()
+            start = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
+            of_boxes = box_conditions(embeddings, table[role].to_numpy())
+            regions.append((role, _region(checkpoint, *of_boxes, config, start, f"sample {role}")))
+    work = {"config": asdict(config), "denoiser": sha256_of_file(path), "augmented": len(augmented.augmented)}
+    write_generated(folder, table.assign(condition=index), store, regions, json.loads(json.dumps(work)))
+    return {
+        "samples": len(table),
+        "distinct_triplets": len(conditions),
+        "regions": [name for name, _ in regions],
+        "seconds": round(time.monotonic() - began, 3),
+        "solver": config.solver,
+        "network_evaluations_per_sample": config.steps * (1 + (config.guidance != 1.0)),
+        "bands": {str(band): int(count) for band, count in table["band"].value_counts().items()},
+    }
+
+
+def generates_boxes(checkpoint: DenoiserCheckpoint, config: SamplingConfig) -> bool:
+    """Whether subject and object are sampled too; "auto" does so where the denoiser has learnt boxes."""
+    if config.entity_features == "auto":
+        return "box" in checkpoint.identity.regions
+    return config.entity_features == "generated"
+
+
+def _region(
+    checkpoint: DenoiserCheckpoint,
+    conditions: ConditionTokens,
+    index: np.ndarray,
+    config: SamplingConfig,
+    means: Sampler | None,
+    purpose: str,
+) -> Sampler:
+    """What samples rows of one region; the conditions of all rows stay on disk, those of the rows are read."""
+
+    def sample(rows: np.ndarray) -> np.ndarray:
+        distinct, place = np.unique(index[rows], return_inverse=True)
+        init = None if means is None else means(rows)
+        return sample_features(
+            checkpoint, conditions.rows(distinct), place.reshape(-1), config, init=init, rows=rows, purpose=purpose
+        )
+
+    return sample

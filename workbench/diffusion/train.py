@@ -1,0 +1,269 @@
+"""Training the denoiser: on rows given in memory or on disk, and the stage that trains on a features folder."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint, DenoiserIdentity, denoiser_name
+from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
+from workbench.diffusion.conditions import SLOTS, ConditionTokens, box_conditions, triplet_conditions
+from workbench.diffusion.config import ConditionDropout, DiffusionConfig
+from workbench.diffusion.denoisers import build_denoiser
+from workbench.diffusion.objective import BalancedConditions, DenoisingObjective, EvalRows, TrainingBatch
+from workbench.diffusion.schedule import NoiseSchedule
+from workbench.diffusion.standardisation import feature_moments
+from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import AugmentedTriplets, read_triplets
+from workbench.randomness import derived_seed, generator
+from workbench.regions.feature_rows import FeatureRows, StepFeatures
+from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeaturesFolder
+from workbench.scenes.vocabulary import ROLES
+from workbench.training import Evaluation, TrainingEdge, forget_state, read_log, train
+
+ROWS_PER_LEVEL = 4
+STEPS_BETWEEN_LINES, STEPS_BETWEEN_EVALUATIONS = 50, 250
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Features by row, their conditions by ``index`` (N,), and how often each is drawn by ``weights`` (N,), or None."""
+
+    features: FeatureRows
+    index: np.ndarray
+    conditions: ConditionTokens
+    weights: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.index) != len(self.features):
+            raise WorkbenchError(f"{len(self.features)} feature rows but {len(self.index)} condition indices.")
+
+
+@dataclass(frozen=True)
+class TextKnowledge:
+    """Text vectors of object classes (C, T) and relation classes (R, T), and hardness centroids (K, T)."""
+
+    objects: np.ndarray
+    relations: np.ndarray
+    centroids: np.ndarray | None = None
+
+
+def train_diffusion(
+    folder: Path,
+    *,
+    features: Path,
+    text: Path,
+    triplets: Path,
+    config: DiffusionConfig | None = None,
+    edge: TrainingEdge | None = None,
+) -> dict:
+    """Stage ``diffusion``: train on the union features of the train split, watch the loss on those of val.
+
+    ``features`` is a features folder, ``text`` a text folder, ``triplets`` the folder of the stage before. Leaves
+    ``denoiser.safetensors`` and ``log.jsonl``; returns metrics.
+    """
+    config = config or DiffusionConfig()
+    opened, embeddings, augmented = FeaturesFolder.open(features), TextEmbeddings.open(text), read_triplets(triplets)
+    boxes = config.entity_features == "generated"
+    rows, held_out = (region_rows(store, embeddings, augmented, boxes) for store in (opened.train, opened.val))
+    weights = inverse_frequency_weights(opened.train.relations, config.sampling_power)
+    if boxes:
+        of_box = rows.index[len(weights) :]  # a condition for each class
+        counts = np.bincount(of_box)[of_box].astype(np.float64)
+        weights = np.concatenate([weights, _normalised(counts**-config.sampling_power)])
+    words = TextKnowledge(embeddings.objects, embeddings.relations, augmented.hardness.centroids)
+    identity = DenoiserIdentity(
+        objects=opened.vocabulary.objects,
+        relations=opened.vocabulary.relations,
+        encoder=opened.train.encoder,
+        support=opened.train.support,
+        text_encoder=embeddings.encoder,
+        regions=("union", "box") if boxes else ("union",),
+    )
+    return train_denoiser(
+        folder, replace(rows, weights=weights), words, config=config, identity=identity, held_out=held_out, edge=edge
+    )
+
+
+def train_denoiser(
+    folder: Path,
+    rows: TrainingRows,
+    words: TextKnowledge,
+    *,
+    config: DiffusionConfig,
+    identity: DenoiserIdentity | None = None,
+    held_out: TrainingRows | None = None,
+    edge: TrainingEdge | None = None,
+) -> dict:
+    """Train on ``rows`` and leave ``denoiser.safetensors`` and ``log.jsonl`` in ``folder``; returns metrics.
+
+    The log has ``held_out_loss`` and ``train_loss``, which are the averaged network's on fixed rows with fixed noise,
+    without rare rows drawn more often, so these two compare; ``loss`` is the running network's on the drawn batches.
+    """
+    folder, steps = Path(folder), config.steps_for(len(rows.index))
+    warm_up = max(1, round(config.warm_up * steps))
+    training = replace(config.training, steps=steps, warm_up_steps=warm_up, seed=config.seed)
+    if not (folder / CHECKPOINT).exists():
+        schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, words, config)
+        objective = DenoisingObjective(network, schedule, config.class_balancing)
+        watched = {"train": EvalRows.drawn(rows, "train", config.seed)}
+        watched["held_out"] = held_out and EvalRows.drawn(held_out, "held_out", config.seed)
+
+        def evaluate(average: ConditionedNetwork) -> dict[str, float]:
+            known = {name: shown for name, shown in watched.items() if shown is not None}
+            return {f"{name}_loss": shown.loss(objective, average, training.precision) for name, shown in known.items()}
+
+        with DenoisingBatches(rows, config, schedule.timesteps) as batches:
+            trained = train(
+                objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES,
+                evaluation=Evaluation(STEPS_BETWEEN_EVALUATIONS, evaluate),
+                edge=replace(edge or TrainingEdge(), name="the denoiser"),
+            )  # fmt: skip
+        name, dropout = denoiser_name(config.denoiser), config.condition_dropout
+        result = DenoiserCheckpoint(trained.network, name, schedule, dropout, identity or DenoiserIdentity())
+        result.save(folder / CHECKPOINT)
+        forget_state(folder)
+    return _metrics(folder, len(rows.index), config)
+
+
+def region_rows(
+    store: FeatureStore, text: TextEmbeddings, captions: AugmentedTriplets, boxes: bool = False
+) -> TrainingRows:
+    """The unions of a store as training targets, and with ``boxes`` every box under each of its classes after them."""
+    conditions, index = triplet_conditions(text, store.relations, captions)
+    pairs = _boxes_by_class(store.relations) if boxes else np.empty((0, 2), dtype=np.int64)
+    if boxes:
+        of_boxes, box_index = box_conditions(text, pairs[:, 1])
+        index = np.concatenate([index, len(conditions) + box_index])
+        conditions = conditions.joined(of_boxes)
+    return TrainingRows(FeatureRows.of_unions_and_boxes(store, pairs[:, 0]), index, conditions)
+
+
+def inverse_frequency_weights(relations: pd.DataFrame, power: float) -> np.ndarray:
+    """How often to draw each row of ``relations``: (its rarest role's class count) ** -power, (N,) float64, mean 1.
+
+    0.5 is square-root sampling; 0 draws all rows alike. Subject and object are counted by role.
+    """
+    rarest = np.full(len(relations), np.inf)
+    for role in ROLES:
+        classes = relations[role].to_numpy()
+        rarest = np.minimum(rarest, np.bincount(classes)[classes])
+    return _normalised(rarest**-power)
+
+
+class DenoisingBatches:
+    """What each training step sees, as a function of (seed, step) alone; use as a context manager."""
+
+    def __init__(self, rows: TrainingRows, config: DiffusionConfig, timesteps: int):
+        self.rows, self.config, self.timesteps = rows, config, timesteps
+        size = config.batch_size
+        self.levels = size // math.gcd(size, ROWS_PER_LEVEL)
+        self.balanced = BalancedConditions(rows.conditions, rows.index) if config.class_balancing else None
+        weights = np.ones(len(rows.index)) if rows.weights is None else rows.weights
+        self.order = rows.features.order(config.seed, size, weights, purpose="denoiser rows")
+        self.features = StepFeatures(rows.features, self.order.rows_of_step, size)
+
+    def __call__(self, step: int, part: int, parts: int) -> TrainingBatch:
+        """One of ``parts`` shares of a step's batch, all rows of some whole noise levels."""
+        size, seed = self.config.batch_size, self.config.seed
+        if self.levels % parts:
+            raise WorkbenchError(
+                f"a batch of {size} rows has {self.levels} noise levels, which {parts} processes and micro-batches "
+                f"cannot share equally. Choose a batch_size that is a multiple of {ROWS_PER_LEVEL * parts}."
+            )
+        own = slice(part * size // parts, (part + 1) * size // parts)
+        rows = self.order.rows_of_step(step)[own]
+        index = self.rows.index[rows]
+        dropped = dropped_slots(self.config.condition_dropout, generator(seed, "condition dropout", step), size)[own]
+        balanced = None
+        if self.balanced is not None:
+            uniform = generator(seed, "balanced conditions", step).random((2, size))[:, own]
+            balanced = self.rows.conditions.batch(self.balanced.draw(uniform, index), dropped)
+        # Stratified, so that no batch lacks a noise level; shared by some rows, so that modulation costs a quarter.
+        uniform = generator(seed, "timesteps", step).random(self.levels)
+        timesteps = np.floor((np.arange(self.levels) + uniform) / self.levels * self.timesteps).astype(np.int64)
+        own_levels = slice(part * self.levels // parts, (part + 1) * self.levels // parts)
+        return TrainingBatch(
+            torch.from_numpy(self.features.at(step)(rows)[0]),
+            self.rows.conditions.batch(index, dropped),
+            torch.from_numpy(timesteps[own_levels]),
+            balanced,
+        )
+
+    def __enter__(self) -> "DenoisingBatches":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.features.close()
+
+
+def dropped_slots(dropout: ConditionDropout, draw: np.random.Generator, rows: int) -> np.ndarray:
+    """Which slots each of ``rows`` conditions loses in training, (rows, 5) bool."""
+    everything, alone = draw.random((rows, 1)), draw.random((rows, len(SLOTS)))
+    rates = np.full(len(SLOTS), dropout.token)
+    rates[-1] = dropout.hardness
+    return (everything < dropout.everything) | (alone < rates)
+
+
+def _initial_network(rows: TrainingRows, words: TextKnowledge, config: DiffusionConfig) -> ConditionedNetwork:
+    mean, deviation = feature_moments(rows.features)
+    centroids = words.centroids if config.hardness and words.centroids is not None else np.empty((0, 0))
+    sizes = DataSizes(
+        features=len(mean),
+        text=rows.conditions.text_dimension,
+        objects=len(words.objects),
+        relations=len(words.relations),
+        centroids=len(centroids),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "denoiser weights"))
+        network = build_denoiser(config.denoiser, config.network, sizes)
+    known = {"mean": mean, "standard_deviation": deviation, "object_text": words.objects,
+             "relation_text": words.relations, "centroids": centroids}  # fmt: skip
+    for name, values in known.items():
+        buffer = network.get_buffer(name)
+        buffer.copy_(torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(buffer.shape))
+    network.fit_tokens(rows.conditions.rows(np.flatnonzero(np.bincount(rows.index))))
+    return network
+
+
+def _boxes_by_class(relations: pd.DataFrame) -> np.ndarray:
+    """Distinct (box row, object class) of both ends of all relations, (n, 2) int64.
+
+    Where the union stands in for its boxes, one row is a subject of one class and an object of another.
+    """
+    most = int(max(relations["subject"].max(), relations["object"].max())) + 1 if len(relations) else 1
+    # One number for each pair, and sorted: numpy.unique of pairs, or by its hashes, takes many times as long.
+    ends = [
+        relations[f"{role}_box"].to_numpy(dtype=np.int64) * most + relations[role].to_numpy(dtype=np.int64)
+        for role in ("subject", "object")
+    ]
+    pairs = np.sort(np.concatenate(ends))
+    first = np.ones(len(pairs), dtype=bool)
+    first[1:] = pairs[1:] != pairs[:-1]
+    return np.stack(np.divmod(pairs[first], most), axis=1)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.mean()
+
+
+def _metrics(folder: Path, rows: int, config: DiffusionConfig) -> dict:
+    last, checkpoint = read_log(folder)[-1], DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu")
+    losses = {name: value for name, value in last.items() if name.endswith("loss")}
+    seen = last["step"] * config.batch_size
+    return losses | {
+        "steps": last["step"],
+        "seconds": last["seconds"],
+        "rows": rows,
+        "epochs": seen / rows,
+        "rows_per_second": seen / max(last["seconds"], 1e-9),
+        "denoiser": checkpoint.denoiser,
+        "target": checkpoint.network.config.target,
+        "parameters": checkpoint.network.parameter_count(),
+    }
