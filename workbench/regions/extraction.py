@@ -17,6 +17,7 @@ from workbench.regions.encoders import RegionEncoder, checked_features, chosen_e
 from workbench.regions.feature_store import MANIFEST, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
+from workbench.regions.range_writer import remove_notes
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.layout import SPLITS, splits_of
 from workbench.scenes.upstream_files import copy_synset_tables
@@ -59,6 +60,7 @@ def extract_features(
             if split not in finished:
                 _extract_split(folder / split, annotations, encoder, config, stop)
             if processes.main:
+                remove_notes(folder / split)  # which a kill at the very end has left
                 annotations.vocabulary.write(folder)
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
             store = FeatureStore.open(folder / split, encoder.identity, encoder.dimension)
@@ -169,7 +171,7 @@ class _SplitExtraction:
         notes = self.writer.ranges.notes
         unreadable = dict(sorted((number, why) for note in notes for number, why in note.get("unreadable", [])))
         if self.annotations.relations["image"].isin(list(unreadable)).all():
-            self.writer.ranges.remove_notes()
+            remove_notes(self.writer.folder)
             raise WorkbenchError(_no_images(self.annotations))
         names = self.annotations.images["file_name"].tolist()
         resized = sorted(number for note in notes for number in note.get("resized", []))

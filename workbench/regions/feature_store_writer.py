@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, sha256_of_file, write_json
 from workbench.regions.feature_store import ARRAYS, ENTITY_REGIONS, MANIFEST, SUPPORTS
-from workbench.regions.range_writer import RangeWriter
+from workbench.regions.range_writer import RangeWriter, remove_notes
 from workbench.scenes.relations import TABLES
 
 
@@ -102,7 +102,7 @@ class FeatureStoreWriter:
             rows = {name: len(table) for name, table in tables.items()}
             described = self._facts | {"rows": rows, "arrays": arrays, "holes": holes}
             write_json(self.folder / MANIFEST, facts | described)
-            self.ranges.remove_notes()
+            remove_notes(self.folder)
         processes.wait()
 
     def _require_all_rows(self, holes: dict[str, list[tuple[int, int]]]) -> None:

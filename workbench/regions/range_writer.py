@@ -27,7 +27,7 @@ class RangeWriter:
     ``flush`` brings what was written to the disk and then notes which rows it was, one line in a file of each process;
     an unfinished folder is resumed by these notes, whatever number of processes wrote them. ``identity`` (JSON) says
     what the rows are made of: unfinished rows of another identity are refused. With ``sparse`` rows that nobody writes
-    take no place on the disk. ``finish`` removes the notes.
+    take no place on the disk. `remove_notes` ends the work.
     """
 
     def __init__(self, folder: Path, arrays: dict[str, Range], identity: dict[str, Any], *, sparse: bool = False):
@@ -101,9 +101,8 @@ class RangeWriter:
             self.notes = self._read_notes()
 
     def remove_notes(self) -> None:
-        """The last step of all: from now on the folder is not resumed."""
-        for path in [*self.folder.glob(NOTES.format("*")), self.folder / IDENTITY]:
-            path.unlink(missing_ok=True)
+        """See `remove_notes`."""
+        remove_notes(self.folder)
 
     def _begin(self, identity: dict[str, Any], sparse: bool) -> None:
         """Resume an unfinished folder of the same identity, or start it."""
@@ -117,7 +116,7 @@ class RangeWriter:
                 )
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.remove_notes()
+        remove_notes(self.folder)
         for name, shape in self.arrays.items():
             FeatureFile.create(self.path(name), *shape, sparse=sparse)
         write_json(claim, identity)
@@ -131,6 +130,12 @@ class RangeWriter:
                 except json.JSONDecodeError:  # empty, or cut short by a kill
                     continue
         return notes
+
+
+def remove_notes(folder: Path) -> None:
+    """The last step of all: from now on the folder is not resumed."""
+    for path in [*Path(folder).glob(NOTES.format("*")), Path(folder) / IDENTITY]:
+        path.unlink(missing_ok=True)
 
 
 def _merged(ranges: list[Range]) -> list[Range]:
