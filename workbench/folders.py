@@ -134,7 +134,8 @@ def _is_kept(stored: dict[str, Any], request: dict[str, Any], folder: Path, labe
         lines = "\n".join(f"  {name}: {change}" for name, change in changed.items())
         raise WorkbenchError(
             f"{label} is complete, but for other parameters (stored -> asked):\n{lines}\n"
-            f"Run with --replace to build it again, or give another run or variant name. Stored in {folder}."
+            f"Run with --replace{' or --strict' if by_code else ''} to build it again, or give another run or variant "
+            f"name. Stored in {folder}."
         )
     missing = [name for name in stored.get("entries", ()) if not (folder / name).exists()]
     if missing:

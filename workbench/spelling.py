@@ -2,6 +2,8 @@
 
 import unicodedata
 
+WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+
 # Control characters, invisible formatting (right-to-left marks), halves of surrogate pairs, line separators.
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Without these two, words of Persian, of Indian scripts and emoji of several parts are spelt differently.
