@@ -7,21 +7,16 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes import upstream_files
+from workbench.scenes import data_sets
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.upstream_files import (
-    GQA_FREQUENCIES,
-    TRAIN_TRIPLETS,
-    VG8K_FREQUENCIES,
-    compare_frequencies,
-    write_upstream_files,
-)
+from workbench.scenes.data_sets import compare_frequencies, write_upstream_files
+from workbench.scenes.known_data_sets import GQA_FREQUENCIES, TRAIN_TRIPLETS, VG8K_FREQUENCIES
 
 
 @pytest.mark.parametrize(("seed", "rows"), [(0, 2), (1, 100_000)])
 @pytest.mark.parametrize("names", [GQA_FREQUENCIES, VG8K_FREQUENCIES])
 def test_files_equal_a_plain_count(annotation_folder, tmp_path, monkeypatch, seed, rows, names):
-    monkeypatch.setattr(upstream_files, "_ROWS_PER_PIECE", rows)
+    monkeypatch.setattr(data_sets, "_ROWS_PER_PIECE", rows)
     folder, out = annotation_folder(seed, 12), tmp_path / "out"
     objects, relations = (json.loads((folder / f"{name}.json").read_text()) for name in ("objects", "predicates"))
     triplets, counts = Counter(), {"objects": Counter(), "relations": Counter()}

@@ -19,8 +19,8 @@ from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
 from workbench.regions.range_writer import remove_notes
 from workbench.scenes.annotations import Annotations, read_annotations
+from workbench.scenes.data_sets import copy_synset_tables
 from workbench.scenes.layout import SPLITS, splits_of
-from workbench.scenes.upstream_files import copy_synset_tables
 from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
 # A flush waits for the disk, which a GPU's batches would feel.

@@ -84,6 +84,7 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     arrays = {"image": image[order]} | {role: ids[order].astype(np.int64) for role, ids in ends.classes.items()}
     # Taken out one by one: both orders of all arrays need not be in memory.
     arrays |= {f"{role}_xyxy": ends.boxes.pop(role)[order] for role in ("subject", "object")}
+    del found, ends, image, order
     boxes, relations = box_and_relation_tables(arrays)
     vocabulary = Vocabulary.read(folder)
     folder_of_images = image_folder_of(folder, image_folder)
@@ -91,7 +92,10 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
 
 
 def box_and_relation_tables(ends: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables ``boxes`` and ``relations`` of ``Annotations`` from arrays by image, then in the file's order."""
+    """The tables ``boxes`` and ``relations`` of ``Annotations`` from arrays by image, then in the file's order.
+
+    They are used up: the boxes are half of what is in memory.
+    """
     image = ends["image"]
     # A box belongs to one image, so blocks of whole images can be compared apart.
     starts = np.unique(np.searchsorted(image, image[::RELATIONS_PER_BLOCK]))
@@ -102,6 +106,7 @@ def box_and_relation_tables(ends: dict[str, np.ndarray]) -> tuple[pd.DataFrame, 
         rows_of_ends.append(box + known)
         known += len(boxes)
     box = np.concatenate(rows_of_ends)
+    del ends["subject_xyxy"], ends["object_xyxy"], rows_of_ends
     relations = {"image": image, "subject_box": box[0::2], "object_box": box[1::2]}
     relations |= {role: ends[role] for role in ROLES}
     return pd.concat(blocks, ignore_index=True), pd.DataFrame(relations)

@@ -1,9 +1,14 @@
 """Adding a published data set: checked, read once, and kept as tables, with what upstream's releases lack."""
 
+import csv
 import os
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
@@ -12,21 +17,18 @@ from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
-from workbench.scenes.known_data_sets import KNOWN, VRD, KnownDataSet
+from workbench.scenes.known_data_sets import GQA_FREQUENCIES, KNOWN, TRAIN_TRIPLETS, VRD, KnownDataSet
 from workbench.scenes.layout import detections_path, image_folder_of, relations_path, splits_of
 from workbench.scenes.problems import Problem, count_problems
 from workbench.scenes.relations import RelationTables, write_relation_tables
-from workbench.scenes.upstream_files import (
-    TRAIN_TRIPLETS,
-    compare_frequencies,
-    copy_synset_tables,
-    write_upstream_files,
-)
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 from workbench.scenes.vrd import convert_vrd
 
 __all__ = ["KNOWN", "FoundDataSet", "KnownDataSet", "MissingPart", "add_data_set", "look_for"]
 
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
+_ROWS_PER_PIECE = 100_000
+_SHOWN = 5
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
 # One vector for each class, a JSON list in the order of the names, which VRD's redistributions bring.
 VRD_VECTORS = {"objects": "vrd_objects-emb-glove-300.json", "relations": "vrd_predicates-emb-glove-300.json"}
@@ -40,8 +42,6 @@ def add_data_set(
     image_folder: Path | None = None,
     validation_images: int = 0,
     seed: int = 0,
-    object_text: Path | None = None,
-    relation_text: Path | None = None,
 ) -> dict[str, Any]:
     """Add the known data set ``name``, unpacked below ``root``, to ``folder``; returns its numbers.
 
@@ -68,13 +68,12 @@ def add_data_set(
     copy_synset_tables(folder, (found.annotation_folder, found.annotation_folder.parent, found.root))
     card = data_card(splits, vocabulary)
     write_json(folder / CARD, card)
-    texts = {"objects": object_text, "relations": relation_text}
     source = {
         "name": name,
         "title": found.known.title,
         "annotations": _absolute(found.annotation_folder),
         "images": _absolute(found.image_folder),
-        "text": {kind: _text_file(given, found.file(VRD_VECTORS[kind])) for kind, given in texts.items()},
+        "text": {kind: _absolute(found.file(name)) for kind, name in VRD_VECTORS.items()},
     }
     write_json(folder / SOURCE, source)
     return {
@@ -160,20 +159,84 @@ def _differences(
     known: KnownDataSet, vocabulary: Vocabulary, splits: dict[str, Annotations], validation_images: int
 ) -> list[str]:
     """Class and image counts that are not the published ones, as text."""
-    told = [("object classes", len(vocabulary.objects), known.classes[0])]
-    told.append(("relation classes", len(vocabulary.relations), known.classes[1]))
+    counted = [("object classes", len(vocabulary.objects), known.classes[0])]
+    counted.append(("relation classes", len(vocabulary.relations), known.classes[1]))
     for split, published in known.images.items():
         if published is not None:
             drawn = validation_images if split == "train" else 0
-            told.append((f"images in {split}", len(splits[split].images), published - drawn))
-    return [f"{what}: {here:,}, published {there:,}" for what, here, there in told if here != there]
-
-
-def _text_file(given: Path | None, found: Path | None) -> str | None:
-    if given is not None and not Path(given).is_file():
-        raise WorkbenchError(f"{given}: no such file. Give the class vectors' file, or leave it out.")
-    return _absolute(given or found)
+            counted.append((f"images in {split}", len(splits[split].images), published - drawn))
+    return [f"{what}: {here:,}, published {there:,}" for what, here, there in counted if here != there]
 
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(Path(path).resolve())
+
+
+# How the frequency files of a release were counted (per box, per relation end, with duplicates) is not known, and
+# rel_annotations_train.csv is missing from the released zips (LTVRR reference, 1.1 and 12).
+def write_upstream_files(
+    folder: Path, annotations: Annotations, *, names: tuple[str, str] = GQA_FREQUENCIES, keep: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write the train relations as CSV and the two class frequency files; returns the rows and the file names.
+
+    ``annotations`` are those of train (or tables and a ``vocabulary``). The CSV has the columns sbj_gt, obj_gt, rel_gt
+    and holds class *names*, as the upstream evaluation looks them up by the names in a result table (7.1, 7.6).
+    ``names`` are the frequency files of objects and relations, each an object from name to count; an object counts
+    once for each relation it ends. Files named in ``keep`` are left as they are.
+    """
+    folder, vocabulary, relations = Path(folder), annotations.vocabulary, annotations.relations
+    written = [name for name in (TRAIN_TRIPLETS, *names) if name not in keep]
+    if TRAIN_TRIPLETS in written:
+        _write_triplets(folder / TRAIN_TRIPLETS, relations, vocabulary)
+    counts = count_classes(relations, vocabulary)
+    for name, of_class, classes in zip(
+        names, (counts.objects, counts.relations), (vocabulary.objects, vocabulary.relations), strict=True
+    ):
+        if name in written:
+            write_json(folder / name, dict(zip(classes, of_class.tolist(), strict=True)))
+    return {"rows": len(relations), "written": written}
+
+
+def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
+    """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
+    for name in SYNSET_TABLES:
+        source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
+        if source is not None and not (Path(folder) / name).is_file():
+            with atomic_path(Path(folder) / name) as temporary:
+                shutil.copyfile(source, temporary)
+
+
+def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """How a frequency file that came with a data set differs from our ``counts`` (K,) of the classes ``names``.
+
+    Returns the number of ``classes``, how many ``differ``, the number ``absent`` from the file (they count as 0 there)
+    and of ``unknown`` names in it, and the ``largest`` differences as {"name", "file", "ours"}. A difference is no
+    error: the release's counting rule is not known. WorkbenchError where the file is no object of whole numbers.
+    """
+    given = read_json(path)
+    if not isinstance(given, dict) or not all(type(count) is int for count in given.values()):
+        raise WorkbenchError(f"{path}: not class frequencies. Expected an object from class name to a whole number.")
+    ours = np.asarray(counts, dtype=np.int64)
+    theirs = np.array([given.get(name, 0) for name in names], dtype=np.int64)
+    apart = np.abs(ours - theirs)
+    order = np.argsort(-apart, kind="stable")[:_SHOWN]
+    largest = [{"name": names[k], "file": int(theirs[k]), "ours": int(ours[k])} for k in order if apart[k]]
+    return {
+        "classes": len(names),
+        "differ": int((apart > 0).sum()),
+        "absent": sum(name not in given for name in names),
+        "unknown": len(set(given) - set(names)),
+        "largest": largest,
+    }
+
+
+def _write_triplets(path: Path, relations: Any, vocabulary: Vocabulary) -> None:
+    columns = [
+        np.array(vocabulary.names(role), dtype=object)[relations[role].to_numpy()]
+        for role in ("subject", "object", "relation")
+    ]
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("sbj_gt", "obj_gt", "rel_gt"))
+        for start in range(0, len(relations), _ROWS_PER_PIECE):
+            writer.writerows(zip(*(column[start : start + _ROWS_PER_PIECE] for column in columns), strict=True))

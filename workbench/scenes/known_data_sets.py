@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.scenes.layout import SPLITS, detections_path, relations_path
-from workbench.scenes.upstream_files import GQA_FREQUENCIES, TRAIN_TRIPLETS, VG8K_FREQUENCIES
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 from workbench.scenes.vrd import OFFICIAL_SPLITS, annotations_path, sizes_path
 
 LTVRR, VRD = "ltvrr", "vrd"
+TRAIN_TRIPLETS = "rel_annotations_train.csv"
+# The names for objects and relations; VG8K-LT has others than GQA-LT.
+GQA_FREQUENCIES = ("objects_freqs.json", "predicates_freqs.json")
+VG8K_FREQUENCIES = ("train_objects_freqs.json", "train_predicates_freqs.json")
 _DRIVE = "https://drive.google.com/file/d/"
 _REPOSITORY = "https://github.com/Vision-CAIR/LTVRR"
 _README = f"linked from the README of {_REPOSITORY}"
