@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.language.learned_relations import complete_text_folder, random_codes, relation_stand_ins
+from workbench.language.learned_relations import complete_text_folder, learned_embeddings, random_codes
 from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -43,8 +43,8 @@ def names(objects, relations):
 @pytest.mark.parametrize("dimension", [12, 40])
 def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
     objects, effects = unit(20, dimension, 0), unit(6, dimension, 1)
-    stand_ins = relation_stand_ins(Store([400] * 6, objects, effects, seed=2), objects, 6)
-    learned, true = stand_ins - stand_ins.mean(axis=0), effects - effects.mean(axis=0)
+    embeddings = learned_embeddings(Store([400] * 6, objects, effects, seed=2), objects, 6)
+    learned, true = embeddings - embeddings.mean(axis=0), effects - effects.mean(axis=0)
     cosine = (unit_rows(learned) @ unit_rows(true).T).diagonal()
     assert cosine.min() > 0.9
 
@@ -52,18 +52,18 @@ def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
 def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
     objects, effects = unit(20, 24, 0), unit(5, 24, 1)
     store = Store([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
-    stand_ins = relation_stand_ins(store, objects, 5)
+    embeddings = learned_embeddings(store, objects, 5)
     mean = unit_rows(objects.mean(axis=0, keepdims=True))[0]
-    away = np.linalg.norm(stand_ins - mean, axis=1)
-    assert np.isfinite(stand_ins).all()
+    away = np.linalg.norm(embeddings - mean, axis=1)
+    assert np.isfinite(embeddings).all()
     np.testing.assert_allclose(away[4], 0, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(stand_ins, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
     assert 0 < away[3] < away[:3].min()
 
 
 def test_a_single_row_in_all_is_enough_to_run():
     objects = unit(3, 8, 0)
-    assert np.isfinite(relation_stand_ins(Store([1, 0], objects, unit(2, 8, 1), seed=0), objects, 2)).all()
+    assert np.isfinite(learned_embeddings(Store([1, 0], objects, unit(2, 8, 1), seed=0), objects, 2)).all()
 
 
 def test_a_text_folder_is_completed_and_says_so(tmp_path):
@@ -74,7 +74,7 @@ def test_a_text_folder_is_completed_and_says_so(tmp_path):
     text = TextEmbeddings.open(tmp_path)
     assert text.learned_relations and text.relations.shape == (4, 16)
     assert metrics["relations_learned"] == 4 and metrics["relations_absent_from_train"] == 1
-    np.testing.assert_allclose(text.relations, relation_stand_ins(store, objects, 4), atol=1e-6)
+    np.testing.assert_allclose(text.relations, learned_embeddings(store, objects, 4), atol=1e-6)
     assert json.loads((tmp_path / "text.json").read_text())["learned_relations"] is True
 
 
@@ -105,7 +105,7 @@ def test_bad_rows_are_named(tmp_path):
         complete_text_folder(tmp_path, store)
     store.features[6, 2] = np.inf
     with pytest.raises(WorkbenchError, match="row 6 is not finite"):
-        relation_stand_ins(store, objects, 2)
+        learned_embeddings(store, objects, 2)
 
 
 def test_other_images_teach_the_same_relations_on_real_clip_features(real_data):
@@ -123,7 +123,7 @@ def test_other_images_teach_the_same_relations_on_real_clip_features(real_data):
     train, held_out = store_of("train"), store_of("val")
     counts = [np.bincount(store.relations["relation"], minlength=50) for store in (train, held_out)]
     frequent = np.flatnonzero(np.minimum(*counts) >= 30)
-    learned, again = (relation_stand_ins(store, objects, 50)[frequent] for store in (train, held_out))
+    learned, again = (learned_embeddings(store, objects, 50)[frequent] for store in (train, held_out))
     cosine = unit_rows(learned - learned.mean(axis=0)) @ unit_rows(again - again.mean(axis=0)).T
     assert len(frequent) >= 8
     assert (cosine.argmax(axis=1) == np.arange(len(frequent))).mean() > 0.6  # one in 17 by chance

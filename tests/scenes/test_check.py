@@ -205,17 +205,17 @@ def test_millions_of_alike_problems_are_counted_not_kept(tmp_path, monkeypatch):
 def test_image_files(annotation_folder, tmp_path):
     folder = annotation_folder()
     assert [p.kind for p in check_annotations(folder)] == ["no image folder"]
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    image_files = tmp_path / "image_files"
+    image_files.mkdir()
     names = []
     for split in ("train", "val", "test"):
         names += [
             entry["file_name"] for entry in json.loads((folder / f"detections_{split}.json").read_text())["images"]
         ]
     for name in names[1:]:
-        (pictures / name).touch()
-    (problem,) = check_annotations(folder, pictures)
-    assert problem.kind == "image file missing" and names[0] in problem.record and str(pictures) in problem.remedy
+        (image_files / name).touch()
+    (problem,) = check_annotations(folder, image_files)
+    assert problem.kind == "image file missing" and names[0] in problem.record and str(image_files) in problem.remedy
 
 
 def test_an_image_in_two_splits_is_a_warning(annotation_folder):

@@ -105,19 +105,19 @@ def test_the_draw_depends_on_the_seed(source, tmp_path):
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_sizes_and_places_from_the_pictures(source, tmp_path, flat):
-    folder, pictures = source(sizes=False), tmp_path / "pictures"
+def test_sizes_and_places_from_the_image_files(source, tmp_path, flat):
+    folder, images = source(sizes=False), tmp_path / "images"
     with pytest.raises(WorkbenchError, match=r"train_image_metadata\.json.*images"):
         convert_vrd(tmp_path / "out", source=folder)
     for split, number in (("train", 12), ("test", 5)):
-        place = pictures if flat else pictures / f"sg_{split}_images"
+        place = images if flat else images / f"sg_{split}_images"
         place.mkdir(parents=True, exist_ok=True)
         for n in range(number):
             suffix = "gif" if n == 2 else "jpg"
             Image.new("RGB", (70 + n, 80)).save(place / f"{split}{n}.{suffix}")
-    convert_vrd(tmp_path / "out", source=folder, images=pictures)
-    assert check_annotations(tmp_path / "out", pictures) == []
-    test = read_annotations(tmp_path / "out", "test", pictures)
+    convert_vrd(tmp_path / "out", source=folder, images=images)
+    assert check_annotations(tmp_path / "out", images) == []
+    test = read_annotations(tmp_path / "out", "test", images)
     assert test.images["width"].tolist() == [70, 71, 72, 73, 74]
     assert test.images["file_name"][2].endswith("test2.gif") and all(test.image_path(n).is_file() for n in range(5))
 

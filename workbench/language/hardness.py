@@ -43,7 +43,7 @@ class HardnessCentroids:
         return entropy
 
     def save(self, path: Path) -> None:
-        """Write the centres as npz, without pickling."""
+        """Write the centroids as npz, without pickling."""
         with atomic_path(path) as temporary:
             np.savez(temporary, centroids=self.centroids)
 

@@ -1,4 +1,4 @@
-"""Learned stand-ins for the text vectors of relations, where a data set brings none."""
+"""Learned embeddings of relations, where a data set brings no text vectors for them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
     """Fill the relations that lack a text vector in a text folder, from the store of the training split.
 
     ``store`` gives ``relations`` (columns subject, relation, object), ``len`` and ``union(rows)``. Relations that
-    have a vector keep it. Where the union features have the text's dimension (CLIP), stand-ins are learned from
-    them (``relation_stand_ins``); otherwise each is a random code, orthogonal to the others while they are no more
+    have a vector keep it. Where the union features have the text's dimension (CLIP), embeddings are learned from
+    them (``learned_embeddings``); otherwise each is a random code, orthogonal to the others while they are no more
     than T. The manifest says ``learned_relations`` afterwards. Returns how many were filled and how.
     """
     folder = Path(folder)
@@ -51,7 +51,7 @@ def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
     if not lacking.any():
         return {"relations_learned": 0, "relations_given": len(given), "how": "nothing was missing"}
     if store.dimension == objects.shape[1]:
-        filled, how = relation_stand_ins(store, objects, len(given)), "ridge regression on union features"
+        filled, how = learned_embeddings(store, objects, len(given)), "ridge regression on union features"
     else:
         filled, how = random_codes(len(given), objects.shape[1], seed), "random orthogonal codes"
     present = np.bincount(store.relations["relation"], minlength=len(given)) > 0
@@ -65,13 +65,13 @@ def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
     }
 
 
-def relation_stand_ins(store, objects: np.ndarray, n_relations: int) -> np.ndarray:
+def learned_embeddings(store, objects: np.ndarray, n_relations: int) -> np.ndarray:
     """Unit vectors (R, T) float32 for relations, learned from union features of the same space as ``objects`` (C, T).
 
     A ridge regression explains each L2-normalised union feature by the text vectors of its subject and object; the
     mean of what is left over a relation's rows is its effect, and a ridge on the one-hot relation shrinks it toward
     none by n / (n + within-class / between-class variance), so that one example is enough to start from. The
-    stand-in is the mean object text vector plus the effect, with effects scaled to the spread of the object
+    embedding is the mean object text vector plus the effect, with effects scaled to the spread of the object
     vectors, so that a network meets relations and objects at one scale. A relation without rows gets the mean.
     """
     sums = _sums(store, unit_rows(objects).astype(np.float64), n_relations)

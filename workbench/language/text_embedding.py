@@ -27,7 +27,7 @@ ROWS_PER_CHUNK = 8192
 class TextEmbeddings:
     """An open text folder: ``objects`` (C, T) and ``relations`` (R, T) float32 unit vectors.
 
-    ``encoder`` is the identity of what made them; ``learned_relations`` says that stand-ins, learned from image
+    ``encoder`` is the identity of what made them; ``learned_relations`` says that embeddings, learned from image
     features, fill the relations that have no text vector.
     """
 
@@ -233,6 +233,6 @@ def vocabulary_of(folder: Path) -> Vocabulary:
 
 def _relations_missing(folder: Path, which: str) -> WorkbenchError:
     return WorkbenchError(
-        f"{folder}: {which} lack a text vector. Learn stand-ins from the training rows with "
+        f"{folder}: {which} lack a text vector. Learn them from the training rows with "
         "`workbench.language.learned_relations.complete_text_folder`."
     )

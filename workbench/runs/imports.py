@@ -63,7 +63,7 @@ def _vectors_of(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 
 def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
-    """Import ``source`` into ``folder`` and learn a stand-in for each relation that brings no text vector.
+    """Import ``source`` into ``folder`` and learn an embedding of each relation that brings no text vector.
 
     Without object vectors there is no text at all: the notebooks then say what is missing. Returns the counts of
     both steps.

@@ -25,7 +25,7 @@ def data_card(annotations_by_split: Mapping[str, Split], vocabulary: Vocabulary)
     "splits": for each split what :func:`_split_numbers` counts. "classes": for "objects" and "relations" their number,
     the most and fewest train examples, their ratio over the classes that occur, the classes of each band, and the
     counts by falling frequency. "absent": for each role the classes without a train row, and those without a test row
-    by band (bands over all classes by train frequency). "left_right": relation names that a mirrored picture turns
+    by band (bands over all classes by train frequency). "left_right": relation names that a mirrored image turns
     false (LTVRR reference, 8, no. 1).
     """
     splits = {split: annotations_by_split[split] for split in SPLITS if split in annotations_by_split}

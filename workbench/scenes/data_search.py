@@ -10,7 +10,7 @@ from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, read_na
 from workbench.scenes.known_data_sets import KNOWN, KnownDataSet
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 
-_PICTURE_PARTS = ("sg_train_images", "sg_test_images")
+_IMAGE_PARTS = ("sg_train_images", "sg_test_images")
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None, read_fi
     if not root.is_dir():
         raise WorkbenchError(f"{root}: no such folder. Give the folder into which {known.title} was unpacked.")
     folder = _annotation_folder(known, root)
-    pictures = _image_folder(known, root) if image_folder is None else Path(image_folder)
+    images = _image_folder(known, root) if image_folder is None else Path(image_folder)
     present: list[Path] = []
     missing: list[MissingPart] = []
     warnings: list[str] = []
     _look_at_annotations(known, folder or root / known.annotation_folders[0], read_files, present, missing, warnings)
-    if pictures is None or not pictures.is_dir():
-        looked = f"{' or '.join(known.image_folders)} in {root}" if pictures is None else str(pictures)
-        purpose = "region features, and pictures in the notebooks"
+    if images is None or not images.is_dir():
+        looked = f"{' or '.join(known.image_folders)} in {root}" if images is None else str(images)
+        purpose = "region features, and images in the notebooks"
         missing.append(MissingPart(looked, "no image folder", False, purpose, known.images_published))
-        pictures = None
+        images = None
     for part in known.optional:
         found = [place / part.name for place in _places(folder, root) if (place / part.name).is_file()]
         if found:
@@ -92,7 +92,7 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None, read_fi
             missing.append(MissingPart(part.name, "missing", False, part.purpose, part.published))
     if any(part.required for part in missing):
         warnings += [f"{archive} is there; is it unpacked in full?" for archive in _archives(known, root)]
-    return FoundDataSet(known, root, folder, pictures, tuple(present), tuple(missing), tuple(warnings))
+    return FoundDataSet(known, root, folder, images, tuple(present), tuple(missing), tuple(warnings))
 
 
 def _annotation_folder(known: KnownDataSet, root: Path) -> Path | None:
@@ -107,7 +107,7 @@ def _image_folder(known: KnownDataSet, root: Path) -> Path | None:
     for place in known.image_folders:
         folder = root / place
         is_root = folder == root
-        if folder.is_dir() and (not is_root or any((folder / part).is_dir() for part in _PICTURE_PARTS)):
+        if folder.is_dir() and (not is_root or any((folder / part).is_dir() for part in _IMAGE_PARTS)):
             return folder
     return None
 

@@ -133,8 +133,8 @@ def _split(
 ) -> Annotations:
     if (place / "tables.json").is_file():
         tables = RelationTables.open(place)
-        pictures = image_folder_of(annotations, image_folder)
-        return Annotations(split, vocabulary, tables.images, tables.boxes, tables.relations, pictures)
+        folder_of_images = image_folder_of(annotations, image_folder)
+        return Annotations(split, vocabulary, tables.images, tables.boxes, tables.relations, folder_of_images)
     found = read_annotations(annotations, split, image_folder)
     write_relation_tables(place, found)
     return found

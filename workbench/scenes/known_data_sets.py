@@ -138,7 +138,7 @@ VRD_SET = KnownDataSet(
         *(
             OptionalFile(
                 sizes_path(Path(), split).name,
-                "image sizes without opening the pictures",
+                "image sizes without opening the image files",
                 "third parties: not in the original release",
             )
             for split in OFFICIAL_SPLITS

@@ -9,7 +9,7 @@ from typing import Any
 from workbench.spelling import spelt
 
 LINES_PER_KIND = 10
-LONGEST_LINE = 400  # a name of a thousand characters is told by its beginning
+LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
 SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
 
 

@@ -1,7 +1,7 @@
 """The tables of one split on disk, and its triplets as one integer each.
 
 A folder holds ``images.parquet``, ``boxes.parquet`` and ``relations.parquet`` in the columns of ``Annotations``. A
-feature store is such a folder with features; a data set that was only added, such as one without its pictures, is such
+feature store is such a folder with features; a data set that was only added, such as one without its images, is such
 a folder with ``tables.json``, written last.
 """
 

@@ -42,9 +42,9 @@ def convert_vrd(
     """Write an annotation folder from VRD's own files in ``source``; returns counts by split.
 
     Image ids count train, then test, in the files' order. An image's name is its path below ``images`` where the
-    picture is there, in ``images`` itself, ``sg_train_images`` or ``sg_test_images``, else its name in the
+    file is there, in ``images`` itself, ``sg_train_images`` or ``sg_test_images``, else its name in the
     annotations. Sizes come from ``<split>_image_metadata.json``, which the original release lacks, else from the
-    pictures' headers. A name whose suffix differs there (one .gif) is found by the rest of the name. The distinct
+    image files' headers. A name whose suffix differs there (one .gif) is found by the rest of the name. The distinct
     annotated boxes become the detections. Images without relations stay. ``validation_images`` of the train images
     with relations, drawn by ``seed``, leave train and become val. Raises WorkbenchError where a file is missing or
     not in VRD's layout, or a size cannot be found.
@@ -74,26 +74,26 @@ def convert_vrd(
     return counts
 
 
-def _read_split(source: Path, split: str, pictures: Path | None, first_id: int) -> list[_Image]:
+def _read_split(source: Path, split: str, image_folder: Path | None, first_id: int) -> list[_Image]:
     path = annotations_path(source, split)
     annotations = _object_of(path, list, "image file name to list of relations")
     sizes = {}
     if sizes_path(source, split).is_file():
         sizes = _object_of(sizes_path(source, split), dict, 'image file name to {"width", "height"}')
-    elif pictures is None:
+    elif image_folder is None:
         raise WorkbenchError(
             f"{sizes_path(source, split)}: the file is missing, and without it the sizes of the images come from the "
-            "pictures. Give the folder of the pictures (images=...)."
+            "image files. Give their folder (images=...)."
         )
     size_of_stem = {Path(name).stem: size for name, size in sizes.items()}
     annotated = {Path(name).stem for name in annotations}
     names = [*annotations, *(name for name in sizes if Path(name).stem not in annotated)]
-    places = _pictures(pictures, split)
+    paths = _image_paths(image_folder, split)
     found = []
     for image_id, name in enumerate(names, start=first_id):
-        picture = places.get(name, places.get(Path(name).stem))
-        size = _size(sizes.get(name, size_of_stem.get(Path(name).stem)), pictures, picture, f"{path}, image {name!r}")
-        found.append(_Image(picture or name, image_id, *size, annotations.get(name)))
+        file = paths.get(name, paths.get(Path(name).stem))
+        size = _size(sizes.get(name, size_of_stem.get(Path(name).stem)), image_folder, file, f"{path}, image {name!r}")
+        found.append(_Image(file or name, image_id, *size, annotations.get(name)))
     return found
 
 
@@ -104,8 +104,8 @@ def _object_of(path: Path, kind: type, expected: str) -> dict[str, Any]:
     return value
 
 
-def _pictures(folder: Path | None, split: str) -> dict[str, str]:
-    """Paths below ``folder`` of the pictures there, by name and by name without suffix; the name goes first."""
+def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
+    """Paths below ``folder`` of the image files there, by name and by name without suffix; the name goes first."""
     paths: dict[str, str] = {}
     for part in () if folder is None else (f"sg_{split}_images", ""):
         place = Path(folder) / part
@@ -117,25 +117,25 @@ def _pictures(folder: Path | None, split: str) -> dict[str, str]:
     return paths
 
 
-def _size(entry: dict | None, folder: Path | None, picture: str | None, record: str) -> tuple[int, int]:
+def _size(entry: dict | None, folder: Path | None, file: str | None, record: str) -> tuple[int, int]:
     if entry is not None:
         size = entry.get("width"), entry.get("height")
         if all(type(number) is int and number > 0 for number in size):
             return size
         raise WorkbenchError(f"{record}: the size {entry} where width and height in whole pixels belong.")
-    if picture is None:
+    if file is None:
         raise WorkbenchError(
-            f"{record}: its size is unknown: it is neither in the image metadata nor among the pictures. "
+            f"{record}: its size is unknown: it is neither in the image metadata nor among the image files. "
             "Add one of the two, or take the image out of the annotations."
         )
     from PIL import Image
 
-    path = inside(folder, picture)
+    path = inside(folder, file)
     try:
         with Image.open(path) as opened:
             return opened.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise WorkbenchError(f"{path}: not a readable picture ({error}). Get it again.") from error
+        raise WorkbenchError(f"{path}: not a readable image ({error}). Get it again.") from error
 
 
 def _with_validation(found: dict[str, list[_Image]], number: int, seed: int, path: Path) -> dict[str, list[_Image]]:
