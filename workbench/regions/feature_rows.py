@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.memory import map_large_blocks
 from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
 from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.feature_store import FeatureStore
@@ -145,6 +146,8 @@ class StepFeatures:
         self._window: HeldRows | None = None
         self._ahead: dict[int, Future[HeldRows]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feature reader") if features.by_blocks else None
+        if features.by_blocks:  # on a CPU a network's activations lie in the same memory and would leave holes
+            map_large_blocks()
 
     def at(self, step: int) -> Read:
         """What gives the features of any of the step's rows; let go of it before asking for another step's."""
