@@ -87,9 +87,14 @@ def _add_tables(commands) -> None:
     where.add_argument("--jobs", type=int, default=0, help="processes (default: one a GPU, without a GPU one a core)")
     where.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler whose workers are used")
     _add_replacing(tables)
-    tables.add_argument("--only", nargs="+", metavar="ROW", help="some of the rows; --list names them")
+    tables.add_argument(
+        "--only", nargs="+", metavar="ROW", help="some of the rows (--list names them), or own ones as MODULE:NAME"
+    )
     instead = tables.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="list the rows and stop")
+    instead.add_argument(
+        "--compare", type=_resolved, metavar="FILE", help="compare with another tables.json; status 1 where rows differ"
+    )
     instead.add_argument(
         "--collect", action="store_true", help="write the page from finished rows alone; status 1 where one is missing"
     )

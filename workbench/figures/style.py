@@ -31,6 +31,7 @@ GROUP_COLOURS = {
     "generator": "#E69F00",
     "kept head": "#CC79A7",
     "combined": "#222222",
+    "own": "#6A3D9A",
 }
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
 # Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white, and black, which does on black.

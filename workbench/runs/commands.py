@@ -51,7 +51,7 @@ def repeat(arguments: argparse.Namespace) -> int:
 
 def tables(arguments: argparse.Namespace) -> int:
     """``workbench tables``: status 1 where a row failed or, with ``--collect``, is missing."""
-    from workbench.runs.tables import gather_tables, make_tables, table_plan
+    from workbench.runs.tables import compare_tables, gather_tables, make_tables, table_plan
 
     profile, seeds, rows = arguments.profile, arguments.seeds, arguments.only or ()
     if asked_replace(arguments):
@@ -60,6 +60,10 @@ def tables(arguments: argparse.Namespace) -> int:
         for key, row in table_plan(profile).grid.rows.items():
             print(f"{key:<44} {row.title}")
         return 0
+    if arguments.compare:
+        outside, compared = compare_tables(profile, arguments.compare, rows=rows)
+        print("\n".join([*outside, f"{compared - len(outside)} of {compared} numbers lie within the reference"]))
+        return int(bool(outside) or not compared)
     if arguments.collect:
         _, gaps = gather_tables(profile, seeds, rows=rows)
     else:

@@ -1,5 +1,6 @@
 """``workbench tables``: all rows of the paper's tables for several seeds, and the page that shows them."""
 
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -8,21 +9,28 @@ from pathlib import Path
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.folders import Replace
-from workbench.paths import project_root, reports_folder
+from workbench.paths import notebooks_folder, project_root, reports_folder
+from workbench.recognition.accuracy import METRICS
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.profiles import tables_section
 from workbench.stages import Run
 from workbench.tables.engine import Outcome, work_through
 from workbench.tables.grid import Job
+from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan, collect_tables
+from workbench.tables.results import outside_reference, read_tables
 
 TABLES_FILE, LOG_FILE, FAILURES_FILE = "tables.json", "tasks.log", "failures.json"
 
 
-def table_plan(profile: str, root: Path | None = None) -> TablePlan:
-    """The grid of a profile's section ``tables``, with every name and value checked."""
+def table_plan(profile: str, root: Path | None = None, own: Sequence[str] = ()) -> TablePlan:
+    """The grid of a profile's section ``tables`` and of own rows by import path, with every name and value checked.
+
+    Modules are found beside the notebooks and in the current folder too, here and by workers of this machine.
+    """
     root = project_root(root)
-    return TablePlan.of(profile, tables_section(profile, root), root)
+    sys.path += [str(folder) for folder in (notebooks_folder(root), Path.cwd()) if own and str(folder) not in sys.path]
+    return TablePlan.of(profile, tables_section(profile, root), root, own)
 
 
 def make_tables(
@@ -36,9 +44,9 @@ def make_tables(
 ) -> tuple[Path, dict[Job, str]]:
     """Build every task that the rows need, write ``reports/<profile>-tables/tables.json`` and its page.
 
-    ``rows`` limits the rows; ``jobs`` and ``scheduler`` are where they are built, see `engine.work_through`. Finished
-    tasks are loaded, so a killed grid resumes where it stopped. Returns the page's folder and the failures by
-    (seed, task); rows that failed stand in the table with the reason.
+    ``rows`` limits the rows, own ones given as ``module:name`` among them; ``jobs`` and ``scheduler`` say where they
+    are built, see `engine.work_through`. Finished tasks are loaded, so a killed grid resumes where it stopped.
+    Returns the page's folder and the failures by (seed, task); rows that failed stand in the table with the reason.
     """
     plan, chosen = _asked(profile, seeds, rows, root)
     _prepare_data(plan)
@@ -67,15 +75,28 @@ def gather_tables(
     return folder, _missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
 
 
+def compare_tables(
+    profile: str, reference: Path, *, rows: Sequence[str] = (), root: Path | None = None
+) -> tuple[list[str], int]:
+    """What of the rows of Table 1 (or of ``rows``) lies outside the reference, and how many numbers were compared.
+
+    Compared are `paper.SUMMARY_COLUMNS` in both metrics, see `results.outside_reference`.
+    """
+    found = read_tables(reports_folder(root) / f"{profile}-tables" / TABLES_FILE)
+    names = [f"{metric} {column}" for metric in METRICS for column in SUMMARY_COLUMNS]
+    keys = rows or [row.key for row in TABLES[1].rows]
+    return outside_reference(found, read_tables(reference), keys, names)
+
+
 def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path | None) -> tuple[TablePlan, list[str]]:
     """The plan and the rows that are asked for, all where none is named, with seeds and names checked."""
     if len(set(seeds)) != len(seeds) or not seeds:
         raise WorkbenchError(f"seeds {list(seeds)}: give at least one, each once.")
-    plan = table_plan(profile, root)
+    plan = table_plan(profile, root, [name for name in rows if ":" in name])
     for name in rows:
-        if name not in plan.grid.rows:
+        if name not in {**plan.grid.rows, **plan.own}:
             raise WorkbenchError(unknown("row", name, list(plan.grid.rows)))
-    return plan, list(rows) or list(plan.grid.rows)
+    return plan, [plan.own.get(name, name) for name in rows] or list(plan.grid.rows)
 
 
 def _folder(plan: TablePlan) -> Path:

@@ -12,13 +12,13 @@ BUILDERS = {
     "triplets": "workbench.language.triplets:write_triplets",
     "diffusion": "workbench.diffusion.train:train_diffusion",
     "generated": "workbench.diffusion.sample:generate_features",
-    "rival": "workbench.diffusion.generators:generate_baseline",
+    "baseline": "workbench.diffusion.generators:generate_baseline",
     "training": "workbench.recognition.training:train_recogniser",
     "finetuning": "workbench.recognition.finetuning:finetune_recogniser",
     "rebalancing": "workbench.recognition.rebalancing:rebalance_recogniser",
     "evaluation": "workbench.recognition.evaluation:evaluate_recogniser",
 }
-STAGE_OF_BUILDER = {"rival": "generated", "training": "recogniser", "finetuning": "recogniser",
+STAGE_OF_BUILDER = {"baseline": "generated", "training": "recogniser", "finetuning": "recogniser",
                     "rebalancing": "recogniser"}  # fmt: skip
 # What the paper's 20K and 60K of 96K samples are here: shares of the quota.
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
@@ -129,8 +129,8 @@ class GridBuilder:
         start, *rest = name.split("_")
         if start not in STARTS:
             return self.grid.add(
-                Task("rival", name, {"features": "features", "triplets": self.triplets},
-                     {"generator": name, "options": self._of("rivals").get(name, {})})
+                Task("baseline", name, {"features": "features", "triplets": self.triplets},
+                     {"generator": name, "options": self._of("baselines").get(name, {})})
             )  # fmt: skip
         shares = [{"share": SAMPLE_SHARES[part]} for part in rest if part in SAMPLE_SHARES]
         started = {"init": STARTS[start]}

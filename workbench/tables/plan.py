@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import inspect
 import io
 import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +20,37 @@ from workbench.identity import versions
 from workbench.registry import imported
 from workbench.stages import Run, Stage
 from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Job, Row, Task
-from workbench.tables.rows import paper_grid
+from workbench.tables.rows import add_own_row, paper_rows
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
 EVERYWHERE = ("only_trained",)
 STARTS_SETTINGS = tuple(f"sampling_{start}" for start in STARTS)
 SETTINGS = ("architectures", "data", "features_run", "start", "vilhub_scale", "combined", "triplets", "diffusion",
-            "sampling", *STARTS_SETTINGS, "rivals", "training", "lsvru", "reltransformer", "finetuning",
+            "sampling", *STARTS_SETTINGS, "baselines", "training", "lsvru", "reltransformer", "finetuning",
             "lsvru_finetuning", "reltransformer_finetuning", "rebalancing", "rebalancing_lws", *EVERYWHERE)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """The grid of a profile; features and text are shared by all seeds."""
+    """The grid of a profile; features and text are shared by all seeds. ``own`` maps import paths to keys of rows."""
 
     profile: str
     settings: Mapping[str, Any]
     grid: Grid
     root: Path
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, profile: str, settings: Mapping[str, Any], root: Path) -> "TablePlan":
-        """The plan of a profile's section ``tables``; WorkbenchError for a name or value in it that is wrong."""
+    def of(cls, profile: str, settings: Mapping[str, Any], root: Path, own: Sequence[str] = ()) -> "TablePlan":
+        """The plan of a profile's section ``tables``; WorkbenchError for a name or value in it that is wrong.
+
+        ``own`` are import paths of further rows, see `rows.add_own_row`.
+        """
         _check_settings(settings, f"profile {profile!r}, tables")
-        plan = cls(profile, settings, paper_grid(settings), root)
+        builder = paper_rows(settings)
+        plan = cls(profile, settings, builder.grid, root, {path: add_own_row(builder, path) for path in own})
         for task in plan.grid.tasks.values():
-            plan.parameters(task, seed=0)
+            plan.config(task, seed=0)
         return plan
 
     def run(self, seed: int) -> Run:
@@ -64,29 +68,20 @@ class TablePlan:
         task, run, data = self.grid.tasks[key], self.run(seed), self.data()
         inputs = {name: data[other] if other in data else run.find(*other.split("/"))
                   for name, other in task.inputs.items()}  # fmt: skip
-        parameters = self.parameters(task, seed)
-        return run.stage(task.stage, builder_of(task), variant=task.variant, **inputs, **parameters)
+        config = self.config(task, seed)
+        return run.stage(task.stage, builder_of(task), variant=task.variant, **inputs, config=config)
 
     def alone(self, key: str) -> "TablePlan":
         """The plan with this one task, which is all that a worker needs."""
         return replace(self, grid=Grid({key: self.grid.tasks[key]}))
 
-    def parameters(self, task: Task, seed: int) -> dict[str, Any]:
-        """What the task's builder is given beside its inputs; WorkbenchError for what it does not take."""
+    def config(self, task: Task, seed: int) -> Any:
+        """The config that the task's builder is given; WorkbenchError for a field or value that it does not take."""
         place = f"profile {self.profile!r}, tables, {task.key}"
-        builder = builder_of(task)
-        taken = inspect.signature(builder).parameters
+        config_class = config_class_in(typing.get_type_hints(builder_of(task))["config"])
         shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
-        if "config" in taken:
-            config_class = config_class_in(typing.get_type_hints(builder)["config"])
-            fields = config_class.__dataclass_fields__
-            given = {name: value for name, value in shared.items() if name in fields}
-            return {"config": configured(config_class, task.parameters, place, **given)}
-        _check(task.parameters, taken, place)
-        given = {name: value for name, value in shared.items() if name in taken} | dict(task.parameters)
-        # A file of word vectors is named from the project's folder, wherever the command runs.
-        words = given.get("word_vectors")
-        return given | {"word_vectors": self.run(seed).path(words)} if words else given
+        given = {name: value for name, value in shared.items() if name in config_class.__dataclass_fields__}
+        return configured(config_class, task.parameters, place, **given)
 
 
 def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
@@ -109,20 +104,6 @@ def _check_settings(settings: Mapping[str, Any], place: str) -> None:
     for name in ("medium_quota", "few_quota"):
         if name not in (settings["triplets"] or {}):
             raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
-
-
-def _check(parameters: Mapping[str, Any], taken: Mapping[str, inspect.Parameter], place: str) -> None:
-    """Refuse a parameter that the builder does not take, and a text where it takes a number."""
-    for name, value in parameters.items():
-        if name not in taken:
-            raise WorkbenchError(f"{place}: {unknown('parameter', name, list(taken))}")
-        default = taken[name].default
-        numbers = default if isinstance(default, tuple | list) else [default]
-        texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
-        if texts and all(isinstance(each, int | float) for each in numbers):
-            raise WorkbenchError(
-                f"{place}: {name} is {value!r}; expected a number (1.0e-4, not 1e-4, which YAML reads as a text)."
-            )
 
 
 def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: Mapping[Job, str]) -> Path:

@@ -121,6 +121,27 @@ class TableResults:
         return max(means, key=means.__getitem__) if means else None
 
 
+def outside_reference(
+    results: TableResults, reference: TableResults, keys: Iterable[str], names: Iterable[str]
+) -> tuple[list[str], int]:
+    """Numbers of ``results`` that do not lie where the reference's seeds say, a line each, and how many were compared.
+
+    As many new seeds as ``results`` has lie on average within the 95 % interval of prediction of the reference's seeds:
+    the spread of its seeds, widened by the uncertainty of its own mean.
+    """
+    lines, compared = [], 0
+    names = list(names)
+    for key, name in ((key, name) for key in keys for name in names):
+        here, there = results.level(key, name), reference.level(key, name)
+        if here is None or there is None or there["half_width"] is None:
+            continue
+        compared += 1
+        allowed = there["half_width"] * math.sqrt(1 + len(there["values"]) / len(here["values"]))
+        if abs(here["mean"] - there["mean"]) > allowed:
+            lines.append(f"{key}, {name}: {here['mean']:.2f}, expected {there['mean']:.2f} ± {allowed:.2f}")
+    return lines, compared
+
+
 def read_tables(path: Path) -> TableResults:
     """The results in ``path``; WorkbenchError with file and key where it is missing or damaged."""
     return checked_results(read_json(path), str(path))

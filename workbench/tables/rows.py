@@ -1,9 +1,13 @@
-"""The rows of the paper's Tables 1 to 6, and the rows that the paper lacks, as a grid of tasks."""
+"""The rows of the paper's Tables 1 to 6, the rows that the paper lacks, and rows of one's own, as a grid of tasks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from workbench.tables.grid import STARTS, Grid, GridBuilder
+from workbench.configuration import as_values
+from workbench.errors import WorkbenchError, unknown
+from workbench.registry import imported
+from workbench.tables.grid import STARTS, GridBuilder, Task, nested
 
 BASELINES = {
     "copy_noise": "copied rows + noise",
@@ -15,8 +19,61 @@ BASELINES = {
 REBALANCED_LINEAR = {"crt": "cRT", "lws": "LWS", "tau_norm": "tau-normalisation"}
 
 
-def paper_grid(settings: Mapping[str, Any]) -> Grid:
-    """All rows for the ``architectures`` of the settings: the paper's, then the extended ones."""
+@dataclass(frozen=True)
+class OwnRow:
+    """A row like the row called ``like``, which it is compared with, but for some fields of some stages.
+
+    ``changes`` maps a kind of stage (a key of `grid.BUILDERS`) to fields of its config, nested ones as dicts:
+    ``{"diffusion": {"denoiser": "mine:Wide"}}``. Code is given as the object itself or as "module:name".
+    """
+
+    title: str
+    like: str
+    changes: Mapping[str, Mapping[str, Any]]
+
+
+def add_own_row(builder: GridBuilder, path: str) -> str:
+    """Add what ``module:name`` names: an `OwnRow`, or a function of the builder that returns one or a row's key.
+
+    Returns the key, ``<like>_<name>`` for an `OwnRow`.
+    """
+    found = imported(path, "row")
+    found = found if isinstance(found, OwnRow) else found(builder)
+    if isinstance(found, OwnRow):
+        return _add_like(builder, found, path.rpartition(":")[2].replace(".", "_"))
+    if found not in builder.grid.rows:
+        raise WorkbenchError(f"row {path}: gave {found!r}; expected an OwnRow, or the key of a row that it added.")
+    return found
+
+
+def _add_like(builder: GridBuilder, own: OwnRow, name: str) -> str:
+    grid = builder.grid
+    if own.like not in grid.rows:
+        raise WorkbenchError(f"row {name}, like: {unknown('row', own.like, grid.rows)}")
+    changes = {kind: as_values(fields) for kind, fields in own.changes.items()}
+    if "training" in changes and "loss" in changes["training"]:  # a row is fine-tuned with the loss of its training
+        changes["finetuning"] = nested({"loss": changes["training"]["loss"]}, changes.get("finetuning", {}))
+    behind = [grid.tasks[key] for key in grid.needed_for([own.like])]
+    kinds = dict.fromkeys(task.builder for task in behind)
+    for kind in own.changes:
+        if kind not in kinds:
+            raise WorkbenchError(f"row {name}, changes: {unknown('kind of stage', kind, kinds)}")
+    renamed: dict[str, str] = {}
+    for task in behind:
+        inputs = {parameter: renamed.get(key, key) for parameter, key in task.inputs.items()}
+        parameters = nested(task.parameters, changes.get(task.builder, {}))
+        if inputs != dict(task.inputs) or parameters != task.parameters:
+            renamed[task.key] = grid.add(Task(task.builder, f"{task.variant}_{name}", inputs, parameters))
+    if not renamed:
+        raise WorkbenchError(f"row {name}: its changes change nothing of {own.like}.")
+    key, like = f"{own.like}_{name}", grid.rows[own.like]
+    title = f"{like.architecture}, {own.title}"
+    grid.rows[key] = replace(like, key=key, title=title, group="own", compared_with=own.like, curve=None)
+    return key
+
+
+def paper_rows(settings: Mapping[str, Any]) -> GridBuilder:
+    """A builder with all rows for the ``architectures`` of the settings: the paper's, then the extended ones."""
     builder = GridBuilder(settings)
     architectures = settings.get("architectures") or ["lsvru", "reltransformer"]
     if "lsvru" in architectures:
@@ -28,7 +85,7 @@ def paper_grid(settings: Mapping[str, Any]) -> Grid:
         _baseline_rows(builder, "lsvru_ce")
         _kept_head_rows(builder, "lsvru_ce", settings["start"])
         _combined_rows(builder, "lsvru", settings)
-    return builder.grid
+    return builder
 
 
 def _lsvru_paper_rows(builder: GridBuilder) -> None:
