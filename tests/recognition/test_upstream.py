@@ -107,11 +107,10 @@ def test_a_missing_block_is_no_smaller_head(tmp_path):
         imported(tmp_path / "best.pth", "reltransformer", vectors)
 
 
-@pytest.mark.parametrize("vectors", [vectors_of(words=6), vectors_of(objects=4), vectors_of(relations=1),
-                                     vectors_of()._replace(objects=np.full((3, 5), np.nan))])  # fmt: skip
+@pytest.mark.parametrize("vectors", [vectors_of(words=6), vectors_of(objects=4), vectors_of(relations=1)])
 def test_foreign_word_matrices_are_refused(tmp_path, vectors):
     torch.save(as_upstream(head_and_state("lsvru")[2]), tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match="Give the word vectors of its training"):
+    with pytest.raises(WorkbenchError, match=r"best\.pth: .*Give the word vectors of its training"):
         imported(tmp_path / "best.pth", "lsvru", vectors)
 
 

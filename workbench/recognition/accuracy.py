@@ -91,12 +91,6 @@ def summary_table(per_class: pd.DataFrame, *, only_trained: bool = False) -> pd.
     return pd.DataFrame(rows, columns=["metric", "role", "band", "accuracy", "n_classes", "n_left_out"])
 
 
-def headline(summary: pd.DataFrame, metric: str = "exact") -> dict[str, float]:
-    """The "all" row of a metric by role, in percent."""
-    here = summary[(summary["metric"] == metric) & (summary["band"] == "all")]
-    return {role: float(value) for role, value in zip(here["role"], here["accuracy"], strict=True)}
-
-
 def number_name(metric: str, role: str, band: str) -> str:
     """What a number of a summary is called wherever it stands alone: "exact subject/object few"."""
     return f"{metric} {role} {band}"

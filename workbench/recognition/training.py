@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class HeadTraining:
     synthetic_weight: float = 1.0
     first_choice: int = 1
 
-    def train(self, head: LsvruHead, folder: Path, **changes: Any) -> Trained:
+    def train(self, head: LsvruHead, folder: Path, name: str = "recogniser", **changes: Any) -> Trained:
         """Train ``head``, which ends with the best weights; ``changes`` replace fields of the `TrainingConfig`."""
         steps = self.batches.steps_per_epoch
         settings = training_config(self.config, self.config.epochs * steps, **changes)
@@ -109,7 +109,8 @@ class HeadTraining:
         evaluation = Evaluation(
             steps, lambda network: named_validation(self.validate(network)), "validation_combined", self.first_choice
         )
-        return train(objective, self.batches, folder, settings, log_every=steps, evaluation=evaluation, edge=self.edge)
+        edge = replace(self.edge, name=name)
+        return train(objective, self.batches, folder, settings, log_every=steps, evaluation=evaluation, edge=edge)
 
     def best_epoch(self, trained: Trained) -> int:
         """The epoch whose weights were kept, counted from 1."""
@@ -138,7 +139,9 @@ class LearningRateSweep:
         """
         sweep, lines, seconds = None, [], 0.0
         for number, rate in enumerate(learning_rates):
-            trained = training.train(new_head(), folder / f"learning_rate_{number}", learning_rate=rate)
+            trained = training.train(
+                new_head(), folder / f"learning_rate_{number}", f"recogniser at {rate:g}", learning_rate=rate
+            )
             best = trained.best["validation_combined"]
             candidate = {"learning_rate": rate, "epoch": training.best_epoch(trained), "validation_combined": best}
             if sweep is None or best > sweep.best.best["validation_combined"]:

@@ -80,10 +80,11 @@ def import_upstream(
     check_weights(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
     # Only now: GoogleNews takes minutes to read.
     vectors, word_source = _class_vectors(word_vectors, vocabulary)
-    _check_vectors(vectors, word_source, config, path)
-    head = RECOGNISERS[architecture](
-        config, *(torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors)
-    )
+    words = (torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors)
+    try:
+        head = RECOGNISERS[architecture](config, *words)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{path}: {error} Give the word vectors of its training, not {word_source}.") from error
     head.load_state_dict(tensors | {name: getattr(head, name) for name in WORD_BUFFERS})
     history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
     return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", word_source, history)
@@ -192,17 +193,6 @@ def _class_vectors(given: Path | ClassVectors, vocabulary: Vocabulary) -> tuple[
     if isinstance(given, ClassVectors):
         return given, "given class vectors"
     return read_class_vectors(Path(given), vocabulary, "upstream"), f"{Path(given).name} (upstream)"
-
-
-def _check_vectors(vectors: ClassVectors, source: str, config: LsvruConfig, path: Path) -> None:
-    rows = {"objects": config.n_objects, "relations": config.n_relations + 1}
-    for name, count in rows.items():
-        matrix, expected = getattr(vectors, name), (count, config.word_dimension)
-        if np.shape(matrix) != expected or not np.isfinite(matrix).all():
-            raise WorkbenchError(
-                f"{path}: the vectors of {name} from {source} have the shape {np.shape(matrix)}; the head was trained "
-                f"with finite ones of shape {expected}. Give the word vectors of its training, and the vocabulary."
-            )
 
 
 def _reason(error: Exception) -> str:
