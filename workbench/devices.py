@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+from typing import TYPE_CHECKING
 
 import torch
 
 from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 
@@ -52,7 +56,7 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     return torch.autocast(device.type, enabled=False)
 
 
-def accelerator_for(device: str = "auto", precision: str = "auto", accumulation: int = 1):
+def accelerator_for(device: str = "auto", precision: str = "auto", accumulation: int = 1) -> "Accelerator":
     """An accelerate ``Accelerator`` on a device and in a precision as `chosen_device` and `network_precision` say.
 
     A notebook trains several models one after the other, each on a device and in a precision of its own, but accelerate

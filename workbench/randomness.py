@@ -1,8 +1,12 @@
 """Random draws as a function of (seed, purpose, row), so that batches and workers do not matter."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 ROWS_PER_BLOCK = 256
 
@@ -18,7 +22,7 @@ def generator(seed: int, *purpose: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(derived_seed(seed, *purpose)))
 
 
-def torch_generator(seed: int, *purpose: object, device: str = "cpu"):
+def torch_generator(seed: int, *purpose: object, device: str = "cpu") -> "torch.Generator":
     """The same for torch, on ``device``."""
     import torch
 

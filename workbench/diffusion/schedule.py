@@ -9,6 +9,7 @@ depend on the batch size.)
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class NoiseSchedule:
         if self.name not in SCHEDULES:
             raise WorkbenchError(f"schedule {self.name!r} is not known; expected one of {', '.join(SCHEDULES)}.")
 
-    def solver(self, name: str = "dpm++"):
+    def solver(self, name: str = "dpm++") -> Any:
         """The diffusers scheduler of a name in ``SOLVERS``, for a network that predicts x_0."""
         from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 

@@ -16,9 +16,13 @@ import tarfile
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader import WordNetCorpusReader
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
 LICENCE = Path(__file__).parent / "data" / "LICENSE.wordnet"
@@ -37,7 +41,7 @@ DATABASE_FILES = (
 LARGEST_FILE_BYTES = 64 << 20
 
 
-def open_wordnet(folder: Path | None = None, cache: Path | None = None):
+def open_wordnet(folder: Path | None = None, cache: Path | None = None) -> "WordNetCorpusReader":
     """NLTK's WordNet reader on the shipped nouns, or on an installed WordNet.
 
     ``folder``: an ``nltk_data`` folder (with ``corpora/wordnet``) or a folder with WordNet's own files (``data.noun``).

@@ -174,7 +174,7 @@ def _read_yaml(path: Path) -> Any:
     class Loader(yaml.SafeLoader):
         """Refuses a key that is given twice: YAML would silently keep the last one."""
 
-        def construct_mapping(self, node, deep=False):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             twice = {str(key) for key in keys if keys.count(key) > 1}
             if twice:
