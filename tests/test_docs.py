@@ -20,7 +20,7 @@ from tests.scale.features import simulate_features
 from tests.scale.simulation import default_names
 from workbench.files import save_array
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import finish_generated
+from workbench.regions.features import finish_generated
 from workbench.registry import Registry
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

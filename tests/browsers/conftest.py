@@ -14,7 +14,7 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.generated_features import finish_generated
+from workbench.regions.features import finish_generated
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = ("Cup", "mug", "<script>alert(1)</script>", "plate", "bowl", "dog", "cat", "horse", "A & B", "truck", "Café")

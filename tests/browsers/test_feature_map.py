@@ -18,8 +18,7 @@ from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import FeaturesFolder
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.stages import Run

@@ -15,7 +15,7 @@ from workbench.recognition.evaluation import evaluate_recogniser
 from workbench.recognition.prediction import probability_batches
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 

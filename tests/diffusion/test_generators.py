@@ -20,7 +20,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 
 COLUMNS = ["subject", "relation", "object"]
 FILES = ("union_features.npy", "generated.parquet", "generated.json")

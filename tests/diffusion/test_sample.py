@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.randomness import row_normal
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 from workbench.stopping import Stopped
 
 DROPOUT = ConditionDropout()

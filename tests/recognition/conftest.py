@@ -12,7 +12,7 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.recognition.config import TRAINING, RecogniserConfig
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.generated_features import finish_generated
+from workbench.regions.features import finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9

@@ -17,7 +17,7 @@ from workbench.recognition.config import FineTuningConfig, LossConfig, Recognise
 from workbench.recognition.finetuning import active_roles, finetune_recogniser, shown_counts
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures, finish_generated
+from workbench.regions.features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge

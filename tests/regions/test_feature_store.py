@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.regions.feature_file import RangeWriter
 from workbench.regions.feature_store import FeatureStore, damaged_files
 from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.range_writer import RangeWriter
 
 BOXES, UNIONS = "box_features.npy", "union_features.npy"
 

@@ -18,8 +18,7 @@ from workbench.browsers.panel import Page, Panel, Shown, error_html
 from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.progress import headless
-from workbench.regions.features import FeaturesFolder
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES
 
 ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")

@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import HEADLINE_METRICS
 from workbench.figures.pages import formatted
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

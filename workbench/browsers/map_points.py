@@ -17,8 +17,7 @@ from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import Recogniser, load_recogniser
 from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import Dtype, Features
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import Dtype, Features, GeneratedFeatures
 from workbench.scenes.bands import band_places
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary

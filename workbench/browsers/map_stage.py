@@ -16,7 +16,7 @@ from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.relations import TripletLookup, distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary

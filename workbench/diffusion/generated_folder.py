@@ -11,9 +11,9 @@ from workbench.errors import WorkbenchError
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.randomness import generator
+from workbench.regions.feature_file import RangeWriter, remove_notes
 from workbench.regions.feature_store import FeatureStore
-from workbench.regions.generated_features import finish_generated, store_identity
-from workbench.regions.range_writer import RangeWriter
+from workbench.regions.features import finish_generated, store_identity
 from workbench.stopping import Stopped, stop_on_sigterm
 
 ROWS_PER_PART = 8192
@@ -70,5 +70,5 @@ def write_generated(
         writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop_if_asked)
     if processes.main:
         finish_generated(folder, table, store, "generated" if len(regions) > 1 else "seed")
-        writer.remove_notes()
+        remove_notes(folder)
     processes.wait()

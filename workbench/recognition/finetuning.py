@@ -25,8 +25,7 @@ from workbench.recognition.training import (
     store,
     validation,
 )
-from workbench.regions.features import FeaturesFolder
-from workbench.regions.generated_features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.training import TrainingEdge

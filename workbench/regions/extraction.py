@@ -14,10 +14,10 @@ from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import RegionEncoder, checked_features, chosen_encoder
+from workbench.regions.feature_file import remove_notes
 from workbench.regions.feature_store import MANIFEST, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
-from workbench.regions.range_writer import remove_notes
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.data_sets import copy_synset_tables
 from workbench.scenes.layout import SPLITS, splits_of

@@ -10,8 +10,8 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, sha256_of_file, write_json
+from workbench.regions.feature_file import RangeWriter, remove_notes
 from workbench.regions.feature_store import ARRAYS, ENTITY_REGIONS, MANIFEST, SUPPORTS
-from workbench.regions.range_writer import RangeWriter, remove_notes
 from workbench.scenes.relations import TABLES
 
 
@@ -107,8 +107,8 @@ class FeatureStoreWriter:
 
     def _require_all_rows(self, holes: dict[str, list[tuple[int, int]]]) -> None:
         for name, (rows, _) in self.ranges.arrays.items():
-            written = np.zeros(rows, dtype=bool)
-            for start, stop in [*self.ranges.done(name), *holes[name]]:
+            written = self.ranges.written(name)
+            for start, stop in holes[name]:
                 written[start:stop] = True
             if not written.all():
                 raise WorkbenchError(

@@ -109,8 +109,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     from workbench.browsers.map_points import right_or_wrong
     from workbench.browsers.map_stage import POINTS
     from workbench.diffusion.fidelity_study import REPORT
-    from workbench.regions.features import FeaturesFolder
-    from workbench.regions.generated_features import GeneratedFeatures
+    from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
     stage, generated = run.find("feature_map"), run.find("generated")
     features = FeaturesFolder.open(features_of(run, data).folder)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.regions.generated_features import GeneratedFeatures, finish_generated
+from workbench.regions.features import GeneratedFeatures, finish_generated
 
 BOXES = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
 BANK = SimpleNamespace(
