@@ -1,5 +1,4 @@
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -44,6 +43,7 @@ def test_nltk_reads_the_shipped_nouns():
     assert reader.synsets("quickly") == []
 
 
+@pytest.mark.slow
 def test_nltks_own_corpus_finds_the_shipped_nouns():
     # In a process of its own: NLTK's corpus stays bound to the first folder in which it finds a WordNet.
     code = (
@@ -79,17 +79,6 @@ def test_unpacking_happens_once_and_mends_a_damaged_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [root.name]
 
 
-def test_an_interrupted_unpacking_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
-    def stopped(archive, target):
-        (target / "data.noun").write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(wordnet, "_extract", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        unpack_nouns(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def _archive(path: Path, members: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w:xz") as tar:
         for name, content in members.items():
@@ -115,13 +104,15 @@ def test_a_truncated_or_missing_archive_is_named(tmp_path):
         unpack_nouns(tmp_path / "cache", tmp_path / "absent.tar.xz")
 
 
-def test_a_full_disk_is_named(tmp_path, monkeypatch):
+def test_a_full_disk_is_named_and_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
     def full(archive, target):
+        (target / "data.noun").write_text("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(wordnet, "_extract", full)
     with pytest.raises(WorkbenchError, match="disk is full"):
         unpack_nouns(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_installed_wordnet_replaces_the_shipped_one(tmp_path, unpacked):
@@ -145,14 +136,6 @@ def test_the_cache_lies_under_the_chosen_home_or_falls_back_to_the_users(tmp_pat
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "file"))
     assert tmp_path / "user" / "workbench" / "wordnet" in unpack_nouns().parents
-
-
-def test_two_processes_may_unpack_at_once(tmp_path):
-    code = "import sys; from pathlib import Path; from workbench.language.wordnet import *; unpack_nouns(Path('.'))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(wordnet.__file__).parents[2])}
-    running = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment) for _ in range(3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,6 @@ def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
     assert found <= {*names, None}
 
 
-def test_the_upstream_table_has_these_columns_and_names(reference_fixtures):
-    folder = reference_fixtures / "metrics/data/gvqa/seed0"
-    table = pd.read_csv(folder / TRAIN_TRIPLETS)
-    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"]
-    assert set(table["sbj_gt"]) <= set(json.loads((folder / "objects.json").read_text()))
-
-
 def test_differences_are_counted(tmp_path):
     path = tmp_path / "objects_freqs.json"
     path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
