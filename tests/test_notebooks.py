@@ -30,6 +30,7 @@ EXPECTED = [
 ]
 NOTEBOOKS = sorted(FOLDER.glob("[!.]*.ipynb"))
 LONGEST_CELL = 15
+MOST_PARAMETERS = 12
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 needs_notebooks = pytest.mark.skipif(not FOLDER.is_dir(), reason="there is no notebooks/ folder")
@@ -63,7 +64,8 @@ def test_a_notebook_opens_with_its_title_and_then_its_parameters(path):
     before = itertools.takewhile(lambda cell: "parameters" not in cell.metadata.get("tags", []), code_cells(path))
     statements = [statement for cell in before for statement in ast.parse(cell.source).body]
     assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements)
-    assert "run_name" in read_parameters(path)
+    parameters = read_parameters(path)
+    assert "run_name" in parameters and len(parameters) <= MOST_PARAMETERS
 
 
 @each_notebook

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import WorkbenchError, unknown
 from workbench.folders import Replace
 from workbench.paths import lists_folder, reports_folder, runs_folder
-from workbench.runs.opening import features_of, pictures_of
 from workbench.runs.run_records import run_names
 from workbench.stages import Run, Stage
 
@@ -101,7 +100,7 @@ def _without_generated(variants: list[str]) -> str:
     return next((variant for variant in variants if not variant.startswith("diffaugment")), variants[0])
 
 
-def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap":
+def feature_map(run: Run) -> "FeatureMap":
     """The run's feature map; with a recogniser in the run its points can be coloured by right and wrong."""
     import pandas as pd
 
@@ -112,7 +111,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
     from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
     stage, generated = run.find("feature_map"), run.find("generated")
-    features = FeaturesFolder.open(features_of(run, data).folder)
+    features = FeaturesFolder.open(run.features.folder)
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
@@ -121,7 +120,7 @@ def feature_map(run: Run, data: str = "", image_folder: str = "") -> "FeatureMap
         right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
     return FeatureMap(
         pd.read_parquet(stage / POINTS), features, GeneratedFeatures.open(generated.folder, features.train),
-        images=pictures_of(run, data, image_folder), fidelity=fidelity, map_metrics=stage.metrics, right=right,
+        images=run.images, fidelity=fidelity, map_metrics=stage.metrics, right=right,
     )  # fmt: skip
 
 
