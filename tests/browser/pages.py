@@ -100,8 +100,13 @@ class NotebookPage(WatchedPage):
 
     def run_all(self, seconds: float = 300) -> None:
         """Run every cell and wait; a cell that failed fails the test with its traceback."""
-        self.menu("Run", "Run All Cells")
-        self._wait_for_cells(seconds)
+        for _ in range(3):
+            self.menu("Run", "Run All Cells")
+            self.page.wait_for_timeout(2000)
+            if self._wait_for_cells(seconds) == "done":
+                return
+            # A kernel that has just started sometimes loses what it was sent: no cell runs, and none has run.
+        raise AssertionError("the kernel ran no cell.")
 
     def run_cell(self, index: int, seconds: float = 60) -> str:
         """Run the code cell ``index`` and wait; the text that it shows."""
@@ -111,15 +116,20 @@ class NotebookPage(WatchedPage):
         self._wait_for_cells(seconds)
         return self.output(index).inner_text()
 
-    def _wait_for_cells(self, seconds: float) -> None:
-        done = """traceback => {
+    def _wait_for_cells(self, seconds: float) -> str:
+        """Wait until all cells have run ("done"), or none is going to ("lost")."""
+        state = """traceback => {
             const texts = (css) => [...document.querySelectorAll(css)].map((element) => element.textContent.trim());
-            const numbered = texts('.jp-CodeCell .jp-InputPrompt').every((prompt) => /^\\[\\d+\\]:$/.test(prompt));
-            return numbered || texts('.jp-OutputArea-output pre').some((text) => text.includes(traceback));
+            const prompts = texts('.jp-CodeCell .jp-InputPrompt');
+            if (texts('.jp-OutputArea-output pre').some((text) => text.includes(traceback))) return 'done';
+            if (prompts.every((prompt) => /^\\[\\d+\\]:$/.test(prompt))) return 'done';
+            const idle = document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]');
+            return idle && prompts.every((prompt) => !/[*\\d]/.test(prompt)) && 'lost';
         }"""
-        self.page.wait_for_function(done, arg=TRACEBACK, timeout=1000 * seconds)
+        found = self.page.wait_for_function(state, arg=TRACEBACK, timeout=1000 * seconds).json_value()
         failures = self.page.locator(".jp-OutputArea-output pre", has_text=TRACEBACK).all_text_contents()
         assert not failures, failures[0]
+        return found
 
     @property
     def code_cells(self):

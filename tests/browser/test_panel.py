@@ -121,17 +121,6 @@ def test_images_of_every_page_appear(notebook, panel):
         notebook.page.keyboard.press("ArrowRight")
 
 
-def test_a_menu_sends_what_was_chosen_and_keeps_the_focus(notebook, panel):
-    menu = panel.locator("select")
-    menu.focus()
-    menu.select_option("down")
-    panel.get_by_text("val_", exact=False).first.wait_for()
-    assert tiles(panel) == sorted(tiles(panel), reverse=True)
-    menu.select_option("up")
-    panel.get_by_text("<script>").wait_for()
-    assert menu.evaluate("menu => document.activeElement === menu")
-
-
 def test_an_error_is_told_and_goes_away_with_the_next_act(notebook, panel):
     panel.locator('[data-value="ours"]').click()
     panel.get_by_text("<i>refused</i>. Do something else.").wait_for()

@@ -112,17 +112,6 @@ def test_keys_page_and_images_come(notebook, browser, measured):
     measured("PredictionBrowser, click to a page of images", numbers)
 
 
-def test_other_recognisers_are_chosen_from_the_menus(notebook, browser):
-    browser.locator('select[data-event="after"]').select_option("ce_adjusted")
-    browser.get_by_text("ce → ce_adjusted").first.wait_for()
-    browser.locator('select[data-event="after"]').select_option("diffaugment")
-    browser.get_by_text("ce → diffaugment").first.wait_for()
-    browser.locator('input[data-event="compact"]').check()
-    notebook.page.wait_for_function("document.querySelectorAll('.wb-prediction-places')[0].children.length === 1")
-    browser.locator('input[data-event="compact"]').uncheck()
-    notebook.page.wait_for_function("document.querySelectorAll('.wb-prediction-places')[0].children.length > 1")
-
-
 def test_it_is_legible_in_both_themes(notebook, browser, screenshot):
     browser.locator('[data-region="confusion"] [data-event="true_class"]').first.click()
     browser.get_by_text("Who takes the").wait_for()

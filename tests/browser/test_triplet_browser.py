@@ -1,7 +1,5 @@
 """TripletBrowser in JupyterLab: search, chart, bands, keys, selection, and how fast images come."""
 
-import re
-
 import pytest
 
 from .pages import GRID_IMAGES
@@ -55,21 +53,6 @@ def test_a_search_leaves_what_has_its_words(notebook, browser):
     assert matches(browser) == everything and browser.locator("input[type=search]").input_value() == ""
 
 
-def test_a_bar_and_the_bands_filter_and_their_counts_are_true(notebook, browser):
-    everything = matches(browser)
-    bar = browser.locator('[data-event="bar"]').last
-    bar.click()
-    browser.locator('[data-event="bar"][aria-pressed="true"]').wait_for()
-    assert 0 < matches(browser) < everything
-    bar.click()
-    browser.locator('[data-event="bar"][aria-pressed="true"]').wait_for(state="detached")
-    chip = browser.locator('[data-event="band"][data-value="relation:few"]')
-    told = int(re.sub(r"\D", "", chip.locator(".wb-count").inner_text()))
-    chip.click()
-    browser.locator('[data-event="band"][aria-pressed="true"]').wait_for()
-    assert matches(browser) == told < everything
-
-
 def test_keys_page_and_images_come(notebook, browser, measured):
     first = captions(browser)
     browser.locator('[data-event="open"]').first.focus()
@@ -100,15 +83,6 @@ def test_ticked_triplets_are_the_selection_of_the_next_cell(notebook, browser):
     browser.locator('.wb-tile[aria-selected="true"]').nth(2).wait_for()
     assert browser.evaluate("browser => browser.contains(document.activeElement)")
     assert str(wanted) in " ".join(notebook.run_cell(1).split())
-
-
-def test_a_triplet_is_opened_with_its_images_and_closed(notebook, browser):
-    browser.locator('[data-event="open"]').first.click()
-    detail = browser.locator(".wb-triplet-detail")
-    detail.get_by_text("Nearest triplets in train").wait_for()
-    assert detail.locator("svg").count() > 0
-    detail.get_by_text("Close", exact=True).click()
-    detail.wait_for(state="detached")
 
 
 def test_it_is_legible_in_both_themes(notebook, browser, screenshot):

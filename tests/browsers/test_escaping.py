@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.data_card_page import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
-from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.runs.report_tables import page_link
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
 from workbench.scenes.annotations import read_annotations
@@ -254,16 +252,3 @@ def test_addresses_of_pages_lead_to_pages(tmp_path):
     assert "run/index.html" in addresses  # a run is linked by its folder, whatever its record says
     assert page_link("javascript:alert(1)//", "index.html") == "javascript%3Aalert%281%29%2F%2F/index.html"
     assert all(re.fullmatch(r"[\w%.-]+(/index\.html)?|\.\./index\.html|data:,", address) for address in addresses)
-
-
-def test_results_of_hostile_classes_come_back_from_csv(tmp_path):
-    vocabulary, count = Vocabulary(HOSTILE, HOSTILE), len(HOSTILE)
-    ids = dict.fromkeys(ROLES, np.arange(count))
-    scores = dict.fromkeys(ROLES, np.eye(count)[::-1])
-    counts = count_classes(pd.DataFrame(ids), vocabulary)
-    for numbers in (np.arange(count), np.full(count, HOSTILE.index("007"))):
-        truth = dict.fromkeys(ROLES, numbers)
-        write_result_csv(tmp_path / "a.csv", result_table(["a.jpg"] * count, truth, scores, vocabulary, counts))
-        true, predicted, _ = read_result_csv(tmp_path / "a.csv", vocabulary)
-        assert (true.to_numpy() == numbers[:, None]).all()
-        assert (predicted.to_numpy() == np.arange(count)[::-1, None]).all()

@@ -21,7 +21,6 @@ from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.stages import Run
 
 from .conftest import DIMENSION, OBJECTS, REAL, write_store
 
@@ -87,14 +86,6 @@ def test_smaller_blocks_change_nothing(browsed, stage, tmp_path, monkeypatch):
     map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=60, neighbours=8, seed=3)
     first, second = (pd.read_parquet(folder / map_stage.POINTS) for folder in (stage[0], tmp_path))
     pd.testing.assert_frame_equal(first, second, rtol=1e-4, atol=1e-5)
-
-
-def test_there_is_one_fit_of_both_sources_and_a_run_keeps_it(browsed, fits, tmp_path):
-    run = Run.open("toy", root=tmp_path)
-    fits.clear()
-    for _ in range(2):
-        run.stage("feature_map", map_stage.write_feature_map, **inputs(browsed), rows=20, seed=0)
-    assert fits == [40]
 
 
 def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_path, monkeypatch):

@@ -448,24 +448,6 @@ def test_missing_predictions_and_counts_of_another_vocabulary_are_named(made, tm
         browser_of(data)
 
 
-def test_only_the_columns_asked_for_are_read(made):
-    folder = made(rows=5).predictions["plain"]
-    assert read_predictions(folder, ["object_top1"]).columns.tolist() == ["row", "object_top1"]
-    assert read_predictions(folder).shape[1] == 1 + 3 * (3 + 2 * TOP)
-
-
-def test_an_example_counted_by_hand():
-    truth = np.array([0, 0, 0, 0, 1, 1, 2])
-    before = np.array([0, 0, 1, 3, 0, 0, 0])
-    after = np.array([0, 1, 1, 3, 1, 0, 2])
-    shown = confusion(truth, before, after, np.array([1, 0]), n_classes=4, most_columns=2)
-    assert shown.columns.tolist() == [0, 1]  # class 0 takes 4 rows before and 2 after, class 1 one and three
-    assert shown.before.tolist() == [[2, 0], [2, 1]]
-    assert shown.after.tolist() == [[1, 1], [1, 2]]
-    assert shown.test_rows.tolist() == [2, 4]
-    assert shown.share_gained.tolist() == [[-0.5, 0.5], [-0.25, 0.25]]
-
-
 @pytest.mark.parametrize(("seed", "n", "n_classes"), [(0, 1, 2), (1, 50, 3), (2, 400, 12), (3, 3000, 40)])
 def test_against_scikit_learn(seed, n, n_classes):
     rng = np.random.default_rng(seed)
