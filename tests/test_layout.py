@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
-    *(".ci", "data", "docs", "notebooks", "reports", "tests", "workbench"),
+    *(".ci", "data", "docs", "findings", "notebooks", "reports", "tests", "workbench"),
     *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
     *("Makefile", "environment.yml", "pyproject.toml"),
     *(".gitignore", ".gitattributes", ".pre-commit-config.yaml"),

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -175,6 +176,21 @@ def test_precisions_may_change_from_one_training_to_the_next(tmp_path):
         objective.network[1].register_forward_hook(lambda *hook, seen=seen: seen.append(hook[2].dtype))
         train(objective, batch, tmp_path / f"{precision}{len(list(tmp_path.iterdir()))}", config)
         assert set(seen) == {getattr(torch, precision)}
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_network_computes_in_full_precision_after_its_training(tmp_path, is_stopped):
+    # accelerate 1.15 leaves its autocast on a module, see findings/accelerate-precision-stays.sh
+    objective, (inputs, _) = Regression(), batch(0, 0, 1)
+    edge = TrainingEdge(on_log=stopping_after(1) if is_stopped else None)
+    with pytest.raises(Stopped) if is_stopped else contextlib.nullcontext():
+        train(objective, batch, tmp_path, TrainingConfig(steps=2, precision="bfloat16"), log_every=1, edge=edge)
+    objective.eval()
+    again = Regression()
+    again.load_state_dict(objective.state_dict())
+    assert torch.equal(objective.network(inputs), again.eval().network(inputs))
+    assert torch.equal(torch.stack(list(objective((inputs, inputs[:, 0]), 0).values())),
+                       torch.stack(list(again((inputs, inputs[:, 0]), 0).values())))  # fmt: skip
 
 
 @pytest.mark.slow

@@ -129,9 +129,12 @@ class _Training:
         self.began = time.monotonic() - state.seconds
         tracker = Tracker(self.edge.tracker if main else "", self.folder, self.edge.name, state.step)
         # Dropout draws from torch's generator, seeded at each step; the caller's draws stay as they were.
-        with stop_on_sigterm() as stop, tracker, torch.random.fork_rng():
-            self._steps(stop, tracker)
-        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        try:
+            with stop_on_sigterm() as stop, tracker, torch.random.fork_rng():
+                self._steps(stop, tracker)
+        finally:
+            # Else the network would go on multiplying in this training's precision (accelerate 1.15).
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         network = state.finished_network()
         return Trained(network.eval(), state.log, state.best)
 
