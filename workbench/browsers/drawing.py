@@ -142,7 +142,7 @@ def scene_of(tables: RelationTables | FeatureStore, row: int) -> Scene:
 
 
 def scene_of_boxes(tables: RelationTables | FeatureStore, subject_box: int, object_box: int) -> tuple[Scene, Scene]:
-    """Two rows of the box table as two scenes, each with its one box standing for both (seed boxes: two images)."""
+    """Two rows of the box table as two scenes, each with its one box standing for both, perhaps in two images."""
 
     def alone(row: int) -> Scene:
         xyxy = _corners(tables, row)

@@ -3,9 +3,9 @@ const FIGURE_LOOKS = 80; // a quarter of a second each
 const LASSO_STARTS_PX = 4;
 const MOST_LASSO_CORNERS = 300;
 
-// Watches the figure in the panel's box; what happens is told as the events that the page's frame names.
+// Watches the figure in the panel's box; what happens is sent as the events that the page's frame names.
 function watchFigure(root, tell) {
-  // A figure cannot follow the theme by CSS: a page that asks for it is told when it is dark, and when no longer.
+  // A figure cannot follow the theme by CSS: a page that asks for it hears when it is dark, and when no longer.
   const themed = root.querySelector("[data-theme-event]");
   let dark = false;
   const themeWatch = themed && setInterval(() => {
@@ -36,7 +36,7 @@ function watchFigure(root, tell) {
   };
 }
 
-// A lasso that costs nothing while it is drawn. Plotly's own marks every point anew at each move of the mouse and then
+// A lasso that costs nothing while it is drawn. Plotly's own marks every point again at each move of the mouse and then
 // sends each of them by itself: seconds for 50,000 points. ``caught`` gets the corners in the figure's coordinates.
 function ownLasso(figure, caught) {
   let corners = null;

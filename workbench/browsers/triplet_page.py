@@ -1,7 +1,6 @@
 """The TripletBrowser's HTML: toggles with counts, the rank-frequency bars, tiles, and one triplet in detail."""
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -243,9 +242,10 @@ def class_bars(counts: Counts, role: str, most: int = MOST_BARS) -> pd.DataFrame
     by_rank = np.argsort(-occurrences, kind="stable")
     band = band_of_class(occurrences)[by_rank]
     borders = [*(np.flatnonzero(band[1:] != band[:-1]) + 1).tolist(), classes]
-    growth, edges = 1.01, list(range(classes + 1))
-    while len(edges) > most + 1:  # the finest bins that are few enough
-        edges, growth = _edges(borders, growth), 1 + (growth - 1) * 1.03
+    edges, finest = np.arange(classes + 1), 4 * most
+    while len(edges) > most + 1:  # the finest bins that are few enough, each within one band
+        edges = np.unique([0, *borders, *np.geomspace(1, classes, finest).astype(int)])
+        finest -= 1
     bars = [
         {
             "first_rank": first + 1,
@@ -255,18 +255,9 @@ def class_bars(counts: Counts, role: str, most: int = MOST_BARS) -> pd.DataFrame
             "most_count": int(occurrences[by_rank[first]]),
             "fewest_count": int(occurrences[by_rank[stop - 1]]),
         }
-        for first, stop in itertools.pairwise(edges)
+        for first, stop in itertools.pairwise(edges.tolist())
     ]
     return pd.DataFrame(bars)
-
-
-def _edges(borders: Sequence[int], growth: float) -> list[int]:
-    """Ranks 0 to ``borders[-1]``, each ``growth`` times the one before and at least 1 more, stopping at each border."""
-    edges = [0]
-    for border in borders:
-        while edges[-1] < border:
-            edges.append(min(max(edges[-1] + 1, math.floor(edges[-1] * growth)), border))
-    return edges
 
 
 def _bar_text(bar: dict[str, Any], names: Sequence[str]) -> str:
