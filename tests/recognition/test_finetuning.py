@@ -1,7 +1,9 @@
 """Fine-tuning on generated rows: which rows and roles count, the choice on validation, resuming."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
+from workbench.stopping import Stopped
 from workbench.training import TrainingEdge
 
 
@@ -143,23 +146,22 @@ def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
 
 
 @pytest.mark.parametrize("scenes", ["own", "image"])
-def test_a_killed_run_ends_with_the_same_weights(small_data, reltransformer, tmp_path, scenes):
-    """Killed within the second of two learning rates, by a head that reads scenes and has dropout."""
+def test_a_stopped_run_ends_with_the_same_weights(small_data, reltransformer, tmp_path, scenes):
+    """Stopped within the second of two learning rates, by a head that reads scenes and has dropout."""
     seen = []
 
-    def kill(line):
+    def stop(line):
         seen.append(line)
         if len(seen) == 3:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)
 
     changes = {"epochs": 2, "learning_rates": (1e-3, 1e-2), "real_replay": 0.5, "scenes": scenes}
     alone = finetune(tmp_path / "alone", small_data, reltransformer, **changes)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(tmp_path / "killed", small_data, reltransformer, TrainingEdge(checkpoint_seconds=0, on_log=kill),
-                 **changes)  # fmt: skip
-    killed = finetune(tmp_path / "killed", small_data, reltransformer, **changes)
-    assert {**alone, "seconds": 0} == {**killed, "seconds": 0}
-    first, second = (load_recogniser(tmp_path / name).head.state_dict() for name in ("alone", "killed"))
+    with pytest.raises(Stopped):
+        finetune(tmp_path / "stopped", small_data, reltransformer, TrainingEdge(on_log=stop), **changes)
+    stopped = finetune(tmp_path / "stopped", small_data, reltransformer, **changes)
+    assert {**alone, "seconds": 0} == {**stopped, "seconds": 0}
+    first, second = (load_recogniser(tmp_path / name).head.state_dict() for name in ("alone", "stopped"))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 

@@ -12,8 +12,8 @@ from workbench.recognition.config import LossConfig
 from workbench.recognition.losses import (
     LOSSES,
     class_weights,
-    drawn,
     equalization,
+    equalization_draws,
     equalization_upstream,
     focal,
     focal_upstream,
@@ -187,11 +187,11 @@ def test_tail_classes_are_those_below_the_share():
 
 def test_draws_belong_to_the_seed_the_role_and_the_batch():
     labels = torch.arange(400)
-    draws = drawn(3, labels, (400, 50))
-    assert torch.equal(draws, drawn(3, labels.int(), (400, 50)))
+    draws = equalization_draws(3, labels, (400, 50))
+    assert torch.equal(draws, equalization_draws(3, labels.int(), (400, 50)))
     assert draws.float().mean().item() == pytest.approx(0.9, abs=0.01)
-    assert not torch.equal(draws, drawn(4, labels, (400, 50)))
-    assert not torch.equal(draws, drawn(3, labels.flip(0), (400, 50)))
+    assert not torch.equal(draws, equalization_draws(4, labels, (400, 50)))
+    assert not torch.equal(draws, equalization_draws(3, labels.flip(0), (400, 50)))
     logits, labels = case(64, 30, 5)
     counts = np.r_[np.zeros(20), np.full(10, 99)]
     values = [role_losses(LossConfig("equalization"), Counts(counts, counts), seed=seed)[role](logits, labels).item()
@@ -222,7 +222,7 @@ def test_a_loss_is_a_name_a_function_or_an_import_path():
 
     counts = Counts(np.ones(3), np.ones(2))
     assert role_losses(LossConfig(own, options={"scale": 3}), counts)["object"](*case(2, 3, 0)).item() == 3.0
-    path = "workbench.recognition.losses:weighted_cross_entropy"
+    path = "workbench.recognition.losses:WeightedCrossEntropy"
     logits, labels = case(4, 3, 1)
     named, imported = (role_losses(LossConfig(name), counts)["object"](logits, labels) for name in ("wce", path))
     assert named.item() == imported.item()

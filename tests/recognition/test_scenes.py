@@ -7,10 +7,10 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.recognition.scenes import (
     MOST_TOKENS,
+    BoxImageScenes,
     ImageScenes,
     OwnScenes,
     SceneIndex,
-    SeedImageScenes,
     generated_scenes,
     joined,
     scenes_of,
@@ -73,7 +73,7 @@ def test_a_generated_relation_joins_the_image_of_its_kept_entity():
     real = Table({"image": [4, 4, 9]})
     generated = Table({"replaced": ["subject", "object", "subject"], "subject_box": [0, 1, 2], "object_box": [3, 4, 5]})
     image_of_box = np.array([4, 9, 4, 4, 9, 77])  # boxes kept: 3 (image 4), 1 (image 9), 5 (an image without relations)
-    found = SeedImageScenes(generated, real, image_of_box)(np.array([0, 1, 2]))
+    found = BoxImageScenes(generated, real, image_of_box)(np.array([0, 1, 2]))
     first = [[token[0] for token in scene] for scene in by_scene(found)]
     assert first == [[1, 1, 2], [2, 3], [3]]
     assert found.of_row.tolist() == [0, 1, 2]
@@ -87,7 +87,7 @@ def test_a_generated_relation_and_its_scene_are_a_hundred_tokens_at_most():
     image_of_box = draw.integers(0, 10, 50)
     rows = draw.permutation(30)[:20]
     images = real.relations["image"].to_numpy()
-    for row, scene in zip(rows, by_scene(SeedImageScenes(generated, real, image_of_box)(rows)), strict=True):
+    for row, scene in zip(rows, by_scene(BoxImageScenes(generated, real, image_of_box)(rows)), strict=True):
         there = np.flatnonzero(images == image_of_box[boxes[row, 1]])[: MOST_TOKENS - 1]
         assert [token[0] for token in scene] == [row + 1, *(there + 1)]
 

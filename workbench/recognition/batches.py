@@ -68,7 +68,8 @@ class StepRows:
         numbers = self.rows_of_step(step)[part::parts]
         read = self._ahead.at(step)
         labels = {role: ids[numbers] for role, ids in self._rows.labels.items()}
-        return numbers, Batch(read(numbers), labels, scenes=self._scenes and self._scenes(numbers, read))
+        scenes = None if self._scenes is None else self._scenes(numbers, read)
+        return numbers, Batch(read(numbers), labels, scenes=scenes)
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -179,6 +180,7 @@ class MixedBatches:
         n_real = min(n_real, math.ceil(n_generated * n_real / (batch_size - n_real)) if n_generated else len(real))
         self.steps_per_epoch = math.ceil(len(generated) / n_generated if n_generated else len(real) / n_real)
         self._active, self._parts = active, []
+        order: RowsOfStep
         if n_generated:
             order = generated.features.order(seed, n_generated, purpose="finetuning generated").rows_of_step
             # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.

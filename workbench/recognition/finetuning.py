@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
@@ -16,7 +17,7 @@ from workbench.recognition.batches import MixedBatches, RelationRows
 from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import FineTuningConfig, label
 from workbench.recognition.lsvru import LsvruHead
-from workbench.recognition.scenes import ImageScenes, generated_scenes
+from workbench.recognition.scenes import ImageScenes, ScenesOfRows, generated_scenes
 from workbench.recognition.training import (
     HeadTraining,
     LearningRateSweep,
@@ -133,7 +134,7 @@ def _batches(
     # Real rows that never come into a batch need no place in memory.
     needed = config.real_replay > 0 or (reads_scenes and config.scenes == "image")
     real = RelationRows(data.train, str(data.train.folder), config.memory_gigabytes if needed else 0.0)
-    scenes = None, None
+    scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = None, None
     if reads_scenes:
         # Where unions stand in for boxes, a box row is a row of relations.
         boxes = data.train.boxes if data.train.entity_region == "box" else data.train.relations
@@ -193,5 +194,5 @@ def best_interpolation(
     return best
 
 
-def _copy(head: LsvruHead) -> Weights:
+def _copy(head: nn.Module) -> Weights:
     return {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}

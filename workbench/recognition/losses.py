@@ -97,15 +97,19 @@ def cross_entropy(classes: RoleClasses, config: LossConfig) -> Loss:
     return functional.cross_entropy
 
 
-def weighted_cross_entropy(classes: RoleClasses, config: LossConfig) -> Loss:
+class WeightedCrossEntropy:
     """Cross-entropy weighted by inverse frequency, divided by the batch's sum of weights."""
-    weight = classes.weights()
 
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits, labels, weight=weight.to(logits.device))
+    def __init__(self, classes: RoleClasses, config: LossConfig):
+        self.weight = classes.weights()
 
-    loss.divisor = lambda labels: weight.to(labels.device)[labels].sum()
-    return loss
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of logits (n, C) and labels (n,)."""
+        return functional.cross_entropy(logits, labels, weight=self.weight.to(logits.device))
+
+    def divisor(self, labels: torch.Tensor) -> torch.Tensor:
+        """The sum of the weights of labels (n,)."""
+        return self.weight.to(labels.device)[labels].sum()
 
 
 def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
@@ -207,7 +211,7 @@ def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
     tail = torch.from_numpy(np.concatenate([[False], rare]) if classes.background else rare)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        draws = drawn(classes.seed, labels, tuple(logits.shape))
+        draws = equalization_draws(classes.seed, labels, tuple(logits.shape))
         return equalization(logits, labels, tail.to(logits.device), draws, background=classes.background)
 
     return loss
@@ -233,13 +237,15 @@ def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss
     weight = classes.weights()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        draws = drawn(classes.seed, labels, (len(labels),))
+        draws = equalization_draws(classes.seed, labels, (len(labels),))
         return equalization_upstream(logits, labels, weight.to(logits.device), draws)
 
     return loss
 
 
-def drawn(seed: int, labels: torch.Tensor, shape: tuple[int, ...], gamma: float = EQUALIZATION_GAMMA) -> torch.Tensor:
+def equalization_draws(
+    seed: int, labels: torch.Tensor, shape: tuple[int, ...], gamma: float = EQUALIZATION_GAMMA
+) -> torch.Tensor:
     """Bernoulli(gamma) draws of ``shape`` bool on the labels' device, a function of (seed, the labels in order).
 
     No state is kept between batches, so a resumed training and one without interruption draw alike; batches in a new
@@ -270,7 +276,7 @@ LOSSES: Registry[Callable[[RoleClasses, LossConfig], Loss]] = Registry(
     "loss",
     {
         "ce": cross_entropy,
-        "wce": weighted_cross_entropy,
+        "wce": WeightedCrossEntropy,
         "logit_adjusted": logit_adjusted,
         "focal": lambda classes, config: partial(focal, gamma=config.gamma),
         "focal_upstream": lambda classes, config: partial(focal_upstream, gamma=config.gamma),

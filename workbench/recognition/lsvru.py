@@ -71,9 +71,9 @@ class VisualEmbeddings(NamedTuple):
     """Visual embeddings (N, hidden) before normalisation; ``joint`` is the first layer on all three features."""
 
     subject: torch.Tensor
+    relation: torch.Tensor
     object: torch.Tensor
     joint: torch.Tensor
-    relation: torch.Tensor
 
 
 class LsvruHead(nn.Module):
@@ -138,9 +138,9 @@ class LsvruHead(nn.Module):
         v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
         v_object = (self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings)(object)
         joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
-        # Not normalised here, other than in RelTransformer.
+        # Not normalised here, unlike in RelTransformer.
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)
-        return VisualEmbeddings(v_subject, v_object, joint, self.prd_vis_embeddings(stacked))
+        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, joint)
 
     def class_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings of the object names (C, hidden) and relation names (R + 1, hidden), not normalised."""

@@ -1,6 +1,7 @@
 """Class probabilities of a recogniser for stored features, and its numbers on validation."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from workbench.scenes.vocabulary import ROLES
 # Fixed, because the last bit of a matrix product may depend on the number of rows.
 ROWS_PER_BATCH = 1024
 
-Validate = Callable[[LsvruHead], dict[str, float]]
+Validate = Callable[[Any], dict[str, float]]  # of a head
 
 
 def probability_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:

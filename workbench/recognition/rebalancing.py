@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def rebalance_recogniser(
                 lambda: _prepared(config.method, load_recogniser(recogniser).head, config.seed),
                 config.learning_rates, folder,
             )  # fmt: skip
-        head, found = sweep.best.network, sweep.metrics
+        head, found = cast(LsvruHead, sweep.best.network), sweep.metrics
     elif config.method == "tau_norm":
         head, parts, apply = _tau_normalised(start.head, recogniser)
         found = {"tau": _best_by_part(head, parts, config.strengths, apply, validate)}

@@ -102,9 +102,9 @@ def draw_mixing(
 
 def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
     """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) (a x2 + (1 - a) x3), w the weight, a the coin."""
-    other = np.where(mixing.coin, mixing.second, mixing.third)
+    partner = np.where(mixing.coin, mixing.second, mixing.third)
     first, other, first_weight = (
-        torch.from_numpy(array).to(values.device) for array in (mixing.first, other, mixing.first_weight)
+        torch.from_numpy(array).to(values.device) for array in (mixing.first, partner, mixing.first_weight)
     )
     return torch.lerp(values[other].float(), values[first].float(), first_weight[:, None])
 

@@ -122,18 +122,18 @@ class RelTransformerHead(LsvruHead):
         Subject, object and relation exchange information in the encoder, with gradients; only the last layers of
         the relation see subject and object through a stop-gradient.
         """
-        self._check_scenes(scenes, len(subject))
+        scenes = self._checked(scenes, len(subject))
         embed_object = self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings
         joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
         tokens = torch.stack([self.so_vis_embeddings(subject), embed_object(object), joint], dim=1)  # (N, 3, hidden)
         encoded = self.multi_head_attention(tokens, self.image_encoder(scenes), scenes.of_row)
         v_subject, v_object, relation = encoded.unbind(dim=1)
-        # Normalised here, other than in LSVRU.
+        # Normalised here, unlike in LSVRU.
         fixed_subject, fixed_object = (functional.normalize(v.detach(), dim=1) for v in (v_subject, v_object))
         stacked = torch.cat([fixed_subject, relation, fixed_object], dim=1)  # (N, 3 hidden)
-        return VisualEmbeddings(v_subject, v_object, joint, self.prd_vis_embeddings(stacked))
+        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, joint)
 
-    def _check_scenes(self, scenes: Scenes | None, rows: int) -> None:
+    def _checked(self, scenes: Scenes | None, rows: int) -> Scenes:
         if scenes is None:
             raise WorkbenchError(
                 "RelTransformer reads the other relations of a scene, but no scenes were given. "
@@ -145,6 +145,7 @@ class RelTransformerHead(LsvruHead):
                 f"scenes: tokens of dimension {scenes.tokens.shape[1]} for {len(scenes.of_row)} rows, expected "
                 f"{dimension} for {rows}. Make them from the same features as the rows."
             )
+        return scenes
 
 
 class TransposedLinear(nn.Module):

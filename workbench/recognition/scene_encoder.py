@@ -158,13 +158,13 @@ def attend(
     and the result is zero (upstream's encoder gives NaN there). ``scale`` is 1/sqrt(width / heads) where not given.
     """
     # (B, L, width) -> (B, heads, L, width / heads)
-    parts = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)]
+    query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
     if visible is None:
-        mixed = functional.scaled_dot_product_attention(*parts, scale=scale, dropout_p=dropout)
+        mixed = functional.scaled_dot_product_attention(query, key, value, None, dropout, scale=scale)
     else:
         nothing = ~visible.any(dim=1, keepdim=True)  # (B, 1)
         mask = (visible | nothing)[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(*parts, attn_mask=mask, scale=scale, dropout_p=dropout)
+        mixed = functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
         mixed = mixed.masked_fill(nothing[:, None, None, :], 0.0)
     return mixed.transpose(1, 2).flatten(2)
 

@@ -6,7 +6,7 @@ triplet is the whole scene ("own"), or it joins the scene of the image that the 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from workbench.regions.feature_rows import Regions
 MOST_TOKENS = 100
 
 Read = Callable[[np.ndarray], Regions]
-Array = np.ndarray | torch.Tensor
+Array = Any  # np.ndarray, or a tensor to compute with
 
 
 class Scenes(NamedTuple):
@@ -129,7 +129,7 @@ class OwnScenes:
         return rows
 
 
-class SeedImageScenes(OwnScenes):
+class BoxImageScenes(OwnScenes):
     """A generated relation first, then the real relations of the image where the box of its kept entity lies.
 
     The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all. The
@@ -179,7 +179,7 @@ def generated_scenes(choice: str, generated: Table, real: Table, image_of_box: n
         raise WorkbenchError(
             f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. Use scenes='own'."
         )
-    return SeedImageScenes(generated, real, image_of_box)
+    return BoxImageScenes(generated, real, image_of_box)
 
 
 def joined(first: Scenes, second: Scenes) -> Scenes:

@@ -135,28 +135,28 @@ class LearningRateSweep:
         """Train a head of ``new_head`` with each learning rate, in a folder of its own below ``folder``.
 
         A killed sweep resumes; `store` removes these folders. Writes ``log.jsonl``, in which "trial" counts the
-        learning rates and "step" goes on, so that a figure shows them side by side.
+        learning rates and "step" counts on, so that a figure shows them side by side.
         """
-        sweep, lines, seconds = None, [], 0.0
+        best: Trained | None = None
+        chosen: dict[str, Any] = {}
+        candidates: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
+        seconds = 0.0
         for number, rate in enumerate(learning_rates):
-            trained = training.train(
-                new_head(), folder / f"learning_rate_{number}", f"recogniser at {rate:g}", learning_rate=rate
-            )
-            best = trained.best["validation_combined"]
-            candidate = {"learning_rate": rate, "epoch": training.best_epoch(trained), "validation_combined": best}
-            if sweep is None or best > sweep.best.best["validation_combined"]:
-                candidates = [] if sweep is None else sweep.metrics["candidates"]
-                facts = {"learning_rate": rate, "best_epoch": training.best_epoch(trained), "steps": trained.steps}
-                sweep = cls(trained, {**facts, "candidates": candidates})
-            sweep.metrics["candidates"].append(candidate)
+            name, place = f"recogniser at {rate:g}", folder / f"learning_rate_{number}"
+            trained = training.train(new_head(), place, name, learning_rate=rate)
+            epoch, combined = training.best_epoch(trained), trained.best["validation_combined"]
+            candidates.append({"learning_rate": rate, "epoch": epoch, "validation_combined": combined})
             offset = lines[-1]["step"] if lines else 0
             lines += [line | {"trial": number, "step": line["step"] + offset} for line in trained.log]
             seconds += trained.seconds
+            if best is None or combined > best.best["validation_combined"]:
+                best, chosen = trained, {"learning_rate": rate, "best_epoch": epoch, "steps": trained.steps}
         if Processes.current().main:
             with atomic_path(folder / LOG_FILE) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        sweep.metrics["seconds"] = round(seconds, 1)
-        return sweep
+        assert best is not None  # configs refuse an empty list of learning rates
+        return cls(best, {**chosen, "seconds": round(seconds, 1), "candidates": candidates})
 
 
 def store(folder: Path, recogniser: Recogniser) -> None:

@@ -167,7 +167,7 @@ def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, in
 
 def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, compat: str) -> LsvruConfig:
     """The configuration that the shapes tell; upstream's sizes where the tensor is missing, for the list of faults."""
-    sizes = {"feature_dimension": FEATURE_DIMENSION, "word_dimension": WORD_DIMENSION}
+    sizes: dict[str, Any] = {"feature_dimension": FEATURE_DIMENSION, "word_dimension": WORD_DIMENSION}
     sizes |= {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations)}
     places = dict(SIZES)
     if architecture == "reltransformer":
