@@ -4,6 +4,7 @@ import argparse
 import gc
 import re
 import shlex
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -19,9 +20,12 @@ from tests.scale.annotations import simulate_annotations
 from tests.scale.features import simulate_features
 from tests.scale.simulation import default_names
 from workbench.files import save_array
+from workbench.language.config import AugmentationConfig
+from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import finish_generated
 from workbench.registry import Registry
+from workbench.stages import import_stage
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -40,7 +44,7 @@ def command_lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A small features folder, its text folder, and a few drawn scenes."""
+    """Small folders of features, text, triplets and generated features, and a few drawn scenes."""
     from workbench.language.text_embedding import write_class_vectors
 
     folder = tmp_path_factory.mktemp("data")
@@ -50,11 +54,11 @@ def data(tmp_path_factory):
     random = np.random.default_rng(0)
     vectors = {kind: random.standard_normal((len(getattr(names, kind)), 12)) for kind in ("objects", "relations")}
     write_class_vectors(folder / "text", vocabulary=names, encoder="random", **vectors)
-    generated = generated_features(folder / "generated", folder / "features")
-    scenes = DrawnScenesConfig(train_images=3, val_images=1, test_images=1)
-    draw_scenes(folder / "scenes", config=scenes, workers=1)
-    return {"features": folder / "features", "text": folder / "text", "scenes": folder / "scenes",
-            "generated": generated}  # fmt: skip
+    found = {name: folder / name for name in ("features", "text", "triplets", "scenes")}
+    config = AugmentationConfig(medium_quota=30, few_quota=30, centroids=8)
+    write_triplets(found["triplets"], features=found["features"], text=found["text"], config=config)
+    draw_scenes(found["scenes"], config=DrawnScenesConfig(train_images=3, val_images=1, test_images=1), workers=1)
+    return found | {"generated": generated_features(folder / "generated", found["features"])}
 
 
 def generated_features(folder: Path, features: Path) -> Path:
@@ -112,6 +116,62 @@ def test_programs_run(page, data, kernel, tmp_path, monkeypatch):
     kernel.names.update(data, source=tmp_path / "source", target=tmp_path / "target")
     for block in blocks(page, "python"):
         kernel(block)
+
+
+PARTS = ("similarity", "denoiser", "generator", "recogniser", "loss")
+METHOD = """
+from workbench.stages import Run
+
+run = Run.open("own", data="small")
+both = {"features": run.features, "text": run.text}
+augmentation = AugmentationConfig(medium_quota=40, few_quota=40, similarity="wu_palmer", threshold=0.8, centroids=8)
+triplets = run.stage("triplets", write_triplets, **both, config=augmentation)
+denoising = DiffusionConfig("plain", epochs=1.0)
+diffusion = run.stage("diffusion", train_diffusion, **both, triplets=triplets, config=denoising)
+sampling = SamplingConfig(steps=4)
+samples = run.stage("generated", generate_features, **both, triplets=triplets, diffusion=diffusion, config=sampling)
+mixing = BaselineConfig("mixup")
+mixed = run.stage("generated", generate_baseline, "mixed", features=run.features, triplets=triplets, config=mixing)
+
+loss = LossConfig("effective_number", options={"beta": 0.99})
+training = RecogniserConfig("gated", hidden=32, sizes={"gate": 8}, loss=loss, epochs=1)
+measuring = EvaluationConfig()
+tuning = FineTuningConfig(learning_rates=(1e-4,), loss=loss, epochs=1)
+plain = run.stage("recogniser", train_recogniser, **both, config=training)
+numbers = {}
+for name, generated in {"samples": samples, "mixed": mixed}.items():
+    inputs = {"recogniser": plain, "generated": generated, "features": run.features}
+    tuned = run.stage("recogniser", finetune_recogniser, name, **inputs, config=tuning)
+    measured = {"recogniser": tuned, "features": run.features, "config": measuring}
+    found = run.stage("evaluation", evaluate_recogniser, name, **measured)
+    numbers[name] = found.metrics["exact combined all"]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("registries")
+def test_own_parts_go_through_the_whole_method(data, kernel, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+
+    def imported(folder, source):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        shutil.copytree(data["text"], folder / "text")
+
+    import_stage("small", imported, source=data["features"])
+    cells = {part: blocks(DOCS / f"own-{part}.md", "python")[0] for part in PARTS}
+    for cell in [*cells.values(), METHOD]:
+        kernel(cell)
+    numbers = kernel.names["numbers"]
+    assert set(numbers) == {"samples", "mixed"} and all(0 <= number <= 100 for number in numbers.values())
+    assert "diffusion/default: built" in capsys.readouterr().out
+    kernel(METHOD)
+    said = capsys.readouterr().out
+    assert "built in" not in said.replace("loaded, built in", "") and kernel.names["numbers"] == numbers
+    # Another method in the same kernel: the cell is run again after an edit.
+    kernel(cells["denoiser"].replace("functional.silu", "functional.relu"))
+    kernel(METHOD)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "PlainDenoiser" in line]
+    assert any("diffusion/default" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("page", OWN, ids=lambda page: page.stem)
