@@ -7,7 +7,7 @@ its source tail. So candidates carry only which end was replaced in some source,
 candidates alone that are drawn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,8 @@ class TrainTriplets:
         row_key = _keys(relations, n_objects, n_relations, "the training relations")
         rows = np.argsort(row_key, kind="stable")
         key, first = np.unique(row_key[rows], return_index=True)
-        return cls(n_objects, n_relations, key, *triplets_of_keys(key).T, rows, np.append(first, len(rows)))
+        subject, relation, obj = triplets_of_keys(key).T
+        return cls(n_objects, n_relations, key, subject, relation, obj, rows, np.append(first, len(rows)))
 
     def keys_of(self, table: pd.DataFrame, what: str) -> np.ndarray:
         """Keys (n,) int64 of another table of triplets of the same vocabulary; ``what`` names it in an error."""
@@ -72,8 +73,8 @@ class Candidates:
 
     def where(self, keep: np.ndarray) -> "Candidates":
         """The candidates chosen by ``keep`` (n,) bool."""
-        kept = (getattr(self, name)[keep] for name in ("key", "ends", "subject", "relation", "object"))
-        return Candidates(*kept, self.tail_objects, self.tail_relations)
+        kept = {name: getattr(self, name)[keep] for name in ("key", "ends", "subject", "relation", "object")}
+        return replace(self, **kept)
 
     def because(self, role: str) -> np.ndarray:
         """(n,) bool: whether the class in this role is tail and made some source of the candidate tail."""
@@ -146,7 +147,8 @@ def find_candidates(
     key_of_subject = _replaced_keys(train, similar, new_subject, train.subject, 1 << 2 * BITS_PER_CLASS)
     key = distinct_keys(np.concatenate([key_of_object, key_of_subject]))
     ends = np.stack([in_sorted(key, key_of_subject), in_sorted(key, key_of_object)], axis=1)  # (n, 2)
-    return Candidates(key, ends, *triplets_of_keys(key).T, tail_objects, tail_relations)
+    subject, relation, obj = triplets_of_keys(key).T
+    return Candidates(key, ends, subject, relation, obj, tail_objects, tail_relations)
 
 
 @dataclass(frozen=True, eq=False)

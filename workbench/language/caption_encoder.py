@@ -2,7 +2,7 @@
 
 import inspect
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -166,7 +166,7 @@ class CaptionEncoder:
 
     def _passes(self, captions: list[str], rows_per_pass: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (m,) and token ids (m, context) of each pass, short captions first within a chunk."""
-        starts = range(0, len(captions), CAPTIONS_PER_CHUNK)
+        starts: Iterable[int] = range(0, len(captions), CAPTIONS_PER_CHUNK)
         if len(captions) > PASSES_WITHOUT_PROGRESS * rows_per_pass:
             starts = track(starts, "Embedding captions")
         for start in starts:

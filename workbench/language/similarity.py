@@ -29,7 +29,8 @@ class Similarity(Protocol):
     It is nan where nothing is known. `path` explains a pair to people.
     """
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
     def values(self) -> np.ndarray: ...  # noqa: D102
@@ -53,7 +54,7 @@ class ClassSimilarity:
     def unknown(self) -> list[str]:
         """The names that can be compared with no other."""
         others = np.where(np.eye(len(self.names), dtype=bool), np.nan, self.values)
-        return [name for name, nothing in zip(self.names, np.isnan(others).all(axis=1), strict=True) if nothing]
+        return [self.names[place] for place in np.flatnonzero(np.isnan(others).all(axis=1))]
 
     def path(self, i: int, j: int) -> list[str]:
         """Nothing: numbers do not explain themselves."""

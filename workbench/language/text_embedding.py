@@ -93,7 +93,8 @@ class TextEmbeddings:
     def _computed(self, triplets: np.ndarray) -> np.ndarray:
         # triplets (m, 3), distinct and ascending
         if self.kind == "open_clip":
-            table = distinct_captions(*triplets.T, vocabulary_of(self.folder))
+            subject, relation, object = triplets.T
+            table = distinct_captions(subject, relation, object, vocabulary_of(self.folder))
             return _spread(self._caption_encoder().embed(list(table.captions)), table.row)
         vectors = np.empty((len(triplets), self.dimension), dtype=np.float32)
         for start in range(0, len(triplets), ROWS_PER_CHUNK):

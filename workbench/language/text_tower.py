@@ -138,6 +138,8 @@ class SharedCaptionLoss(open_clip.ClipLoss):
 class ContrastiveObjective(nn.Module):
     """The loss of pixels (n, 3, s, s) uint8 and the rows of ``tokens`` (texts, context) that are their captions."""
 
+    tokens: Tensor
+
     def __init__(self, network: open_clip.CustomTextCLIP, tokens: Tensor):
         super().__init__()
         self.network = network

@@ -105,7 +105,7 @@ class AugmentedTriplets:
     captions: pd.DataFrame
     caption_embeddings: np.ndarray
     hardness: HardnessCentroids
-    folder: Path | None = None
+    folder: Path = Path()
 
     @cached_property
     def similarity(self) -> Similarity:

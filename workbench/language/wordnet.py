@@ -109,9 +109,10 @@ def _extract(archive: Path, target: Path) -> None:
         with tarfile.open(archive, mode="r:xz") as tar:
             members = {member.name: member for member in tar if member.isfile()}
             for name in DATABASE_FILES:
-                if members[name].size > LARGEST_FILE_BYTES:
-                    raise tarfile.TarError(f"{name} is larger than {LARGEST_FILE_BYTES} bytes")
-                (target / name).write_bytes(tar.extractfile(members[name]).read())
+                content = tar.extractfile(members[name])
+                if content is None or members[name].size > LARGEST_FILE_BYTES:
+                    raise tarfile.TarError(f"{name} is no file of at most {LARGEST_FILE_BYTES} bytes")
+                (target / name).write_bytes(content.read())
     except (tarfile.TarError, lzma.LZMAError, EOFError, KeyError) as error:
         raise WorkbenchError(f"{archive}: not a whole WordNet archive ({error}). Install the package again.") from error
 

@@ -185,7 +185,9 @@ def _ancestor_distances(
     start: np.ndarray, owners: np.ndarray, hypernyms: list[list[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sparse table (class, ancestor, fewest edges from any sense of the class), a sense being its own ancestor."""
-    classes, nodes, steps = [], [], []
+    classes: list[int] = []
+    nodes: list[int] = []
+    steps: list[int] = []
     by_class: dict[int, list[int]] = {}
     for node, owner in zip(start.tolist(), owners.tolist(), strict=True):
         by_class.setdefault(owner, []).append(node)

@@ -69,7 +69,7 @@ class RelationEnds:
     classes: dict[str, np.ndarray]
     boxes: dict[str, np.ndarray]
 
-    def record(self, row: int, role: str, images: pd.DataFrame | None) -> str:
+    def record(self, row: int | np.integer, role: str, images: pd.DataFrame | None) -> str:
         """How a report names one end or the predicate of a relation."""
         name = self.names[self.image[row]] if images is None else images["file_name"].iloc[self.image[row]]
         part = "predicate" if role == "relation" else role
@@ -218,13 +218,17 @@ class _Piece:
     """The relations of some images, as objects until they are packed into arrays."""
 
     def __init__(self) -> None:
-        self.images, self.relations, self.arrays = 0, [], {}
+        self.images = 0
+        self.relations: list[Relation] = []
+        self.arrays: dict[str, np.ndarray] = {}
 
     def add(self, relations: list[Relation]) -> None:
+        """The relations of one more image."""
         self.images += 1
         self.relations += relations
 
     def pack(self) -> None:
+        """Arrays in place of objects."""
         found, self.relations = self.relations, []
         self.arrays["relation"] = np.array([relation.predicate for relation in found], dtype=np.int32)
         for role in ("subject", "object"):

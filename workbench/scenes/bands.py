@@ -52,8 +52,8 @@ def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
                 f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
             )
         tally[role] = np.bincount(ids, minlength=size).astype(np.int64)
-    ends = tally["subject"], tally["object"]
-    return Counts(sum(ends), tally["relation"], *ends)
+    subject, object = tally["subject"], tally["object"]
+    return Counts(subject + object, tally["relation"], subject, object)
 
 
 def band_of_class(counts: np.ndarray) -> np.ndarray:

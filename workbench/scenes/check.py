@@ -4,7 +4,7 @@ What the reader refuses it notes itself (`annotation_files`); here come boxes ou
 in two splits, and image files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -127,13 +127,15 @@ def _check_relation_boxes(ends: RelationEnds, images: pd.DataFrame, file: FilePr
         _check_inside(boxes[usable], images, ends.image[usable], record, file)
 
 
-def _check_inside(xyxy: np.ndarray, images: pd.DataFrame, row: np.ndarray, record, file: FileProblems) -> None:
+def _check_inside(
+    xyxy: np.ndarray, images: pd.DataFrame, row: np.ndarray, record: Callable[[int], str], file: FileProblems
+) -> None:
     """Note the boxes (n, 4) that leave their image, which is ``row`` (n,) of ``images``."""
     x1, y1, x2, y2 = xyxy.T
     right, bottom = images[["width", "height"]].to_numpy()[row].T - 1
     wholly = (x1 > right) | (y1 > bottom) | (x2 < 0) | (y2 < 0)
     partly = ~((x1 >= 0) & (y1 >= 0) & (x2 <= right) & (y2 <= bottom)) & ~wholly
-    for place in np.flatnonzero(wholly | partly):
+    for place in np.flatnonzero(wholly | partly).tolist():
         found = f"x {x1[place]:g} to {x2[place]:g}, y {y1[place]:g} to {y2[place]:g}"
         expected = f"x in 0 to {right[place]}, y in 0 to {bottom[place]}"
         if wholly[place]:

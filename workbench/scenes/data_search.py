@@ -120,7 +120,9 @@ def _look_at_annotations(
     missing: list[MissingPart],
     warnings: list[str],
 ) -> None:
-    expected = {folder / OBJECTS_FILE: known.classes[0], folder / RELATIONS_FILE: known.classes[1]}
+    expected: dict[Path, int | None] = dict(
+        zip((folder / OBJECTS_FILE, folder / RELATIONS_FILE), known.classes, strict=True)
+    )
     expected |= {known.files_of_split(folder, split)[-1]: known.images[split] for split in known.splits}
     for path in known.required_files(folder):
         state, entries = _state(path, read_files)

@@ -54,9 +54,15 @@ def add_data_set(
     """
     folder = Path(folder)
     found = look_for(name, root, image_folder=image_folder, read_files=False)
-    if not found.usable:
+    unpacked = found.annotation_folder
+    if not found.usable or unpacked is None:
         raise WorkbenchError(f"{found.report()}\nNothing was added.")
-    annotations = _annotation_folder(folder, found, validation_images, seed)
+    annotations = unpacked
+    if found.known.layout == VRD:
+        annotations, drawn = folder / CONVERTED, {"validation_images": validation_images, "seed": seed}
+        convert_vrd(annotations, source=unpacked, images=found.image_folder, **drawn)
+    elif validation_images:
+        raise WorkbenchError(f"{found.known.title} has validation images of its own; leave validation_images at 0.")
     problems = _checked(folder, annotations, found.image_folder)
     vocabulary = Vocabulary.read(annotations)
     vocabulary.write(folder)
@@ -65,13 +71,13 @@ def add_data_set(
         print(f"{found.known.title}, {split}", flush=True)
         splits[split] = _split(folder / split, annotations, split, vocabulary, found.image_folder)
     frequencies = _upstream_files(folder, splits["train"], found)
-    copy_synset_tables(folder, (found.annotation_folder, found.annotation_folder.parent, found.root))
+    copy_synset_tables(folder, (unpacked, unpacked.parent, found.root))
     card = data_card(splits, vocabulary)
     write_json(folder / CARD, card)
     source = {
         "name": name,
         "title": found.known.title,
-        "annotations": _absolute(found.annotation_folder),
+        "annotations": _absolute(unpacked),
         "images": _absolute(found.image_folder),
         "text": {kind: _absolute(found.file(name)) for kind, name in VRD_VECTORS.items()},
     }
@@ -85,16 +91,6 @@ def add_data_set(
         "frequencies": frequencies,
         "differs_from_published": _differences(found.known, vocabulary, splits, validation_images),
     }
-
-
-def _annotation_folder(folder: Path, found: FoundDataSet, validation_images: int, seed: int) -> Path:
-    if found.known.layout != VRD:
-        if validation_images:
-            raise WorkbenchError(f"{found.known.title} has validation images of its own; leave validation_images at 0.")
-        return found.annotation_folder
-    drawn = {"validation_images": validation_images, "seed": seed}
-    convert_vrd(folder / CONVERTED, source=found.annotation_folder, images=found.image_folder, **drawn)
-    return folder / CONVERTED
 
 
 def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:
@@ -149,9 +145,9 @@ def _upstream_files(folder: Path, train: Annotations, found: FoundDataSet) -> di
     counts = count_classes(train.relations, train.vocabulary)
     of_kind = ((counts.objects, train.vocabulary.objects), (counts.relations, train.vocabulary.relations))
     return {
-        name: compare_frequencies(found.file(name), *kind)
+        name: compare_frequencies(path, *kind)
         for name, kind in zip(names, of_kind, strict=True)
-        if name in there
+        if (path := found.file(name)) is not None
     }
 
 

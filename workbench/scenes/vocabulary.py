@@ -44,7 +44,8 @@ def name_problems(names: object) -> list[tuple[str, str]]:
     """What is wrong with a list of class names, as (record, found); empty where nothing is."""
     if not isinstance(names, list) or not names:
         return [("whole file", "not a list of names" if not isinstance(names, list) else "an empty list")]
-    problems, first_place = [], {}
+    problems: list[tuple[str, str]] = []
+    first_place: dict[str, int] = {}
     for place, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             problems.append((f"entry {place}", f"{name!r} where a name belongs"))

@@ -107,7 +107,9 @@ def _object_of(path: Path, kind: type, expected: str) -> dict[str, Any]:
 def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
     """Paths below ``folder`` of the image files there, by name and by name without suffix; the name goes first."""
     paths: dict[str, str] = {}
-    for part in () if folder is None else (f"sg_{split}_images", ""):
+    if folder is None:
+        return paths
+    for part in (f"sg_{split}_images", ""):
         place = Path(folder) / part
         for file in sorted(place.iterdir()) if place.is_dir() else ():
             if file.is_file():
@@ -119,11 +121,11 @@ def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
 
 def _size(entry: dict | None, folder: Path | None, file: str | None, record: str) -> tuple[int, int]:
     if entry is not None:
-        size = entry.get("width"), entry.get("height")
-        if all(type(number) is int and number > 0 for number in size):
-            return size
+        width, height = entry.get("width"), entry.get("height")
+        if type(width) is type(height) is int and width > 0 and height > 0:
+            return width, height
         raise WorkbenchError(f"{record}: the size {entry} where width and height in whole pixels belong.")
-    if file is None:
+    if file is None or folder is None:
         raise WorkbenchError(
             f"{record}: its size is unknown: it is neither in the image metadata nor among the image files. "
             "Add one of the two, or take the image out of the annotations."
