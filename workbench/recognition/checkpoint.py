@@ -6,10 +6,10 @@ from typing import Any
 
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
-from workbench.recognition.heads import RECOGNISERS, architecture_of, check_weights, read_config
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.recognition.heads import architecture_of, check_weights, head_class, read_config
+from workbench.recognition.lsvru import LsvruHead
 from workbench.regions.feature_store import FeatureStore
-from workbench.scenes.vocabulary import Vocabulary, name_problems
+from workbench.scenes.vocabulary import Vocabulary
 
 RECOGNISER_FILE = "recogniser.safetensors"
 AGAIN = (
@@ -95,8 +95,8 @@ def save_recogniser(path: Path, recogniser: Recogniser) -> None:
 def load_recogniser(path: Path) -> Recogniser:
     """Read a recogniser from its file or from the folder that holds it, on the CPU, in evaluation mode.
 
-    Raises WorkbenchError on a missing, truncated or foreign file, on metadata that contradict each other, and on
-    missing, extra or misshapen weights with the whole list of them.
+    Raises WorkbenchError on a missing, truncated or foreign file, and on missing, extra or misshapen weights with the
+    whole list of them.
     """
     path = Path(path)
     path = path / RECOGNISER_FILE if path.is_dir() else path
@@ -104,22 +104,12 @@ def load_recogniser(path: Path) -> Recogniser:
     try:
         architecture = facts["architecture"]
         config = read_config(architecture, facts["config"])
-        vocabulary = _vocabulary_of(facts, config)
+        vocabulary = Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
         rest = {name: facts[name] for name in ("encoder", "entity_region", "loss", "word_source", "history", "support")}
     except (KeyError, TypeError, WorkbenchError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise WorkbenchError(f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN}") from error
     check_weights(architecture, config, tensors, path, AGAIN)
-    head = RECOGNISERS.resolve(architecture).empty(config)
+    head = head_class(architecture).empty(config)
     head.load_state_dict(tensors)
     return Recogniser(head.eval(), vocabulary, **rest)
-
-
-def _vocabulary_of(facts: dict[str, Any], config: LsvruConfig) -> Vocabulary:
-    for key, size in (("objects", config.n_objects), ("relations", config.n_relations)):
-        problems = name_problems(facts[key])
-        if problems:
-            raise WorkbenchError(f"{key}, {problems[0][0]}: {problems[0][1]}")
-        if len(facts[key]) != size:
-            raise WorkbenchError(f"{len(facts[key])} names of {key}, but the head has {size} of them")
-    return Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))

@@ -23,6 +23,14 @@ RECOGNISERS: Registry[type[LsvruHead]] = Registry(
 FROM_DATA = ("feature_dimension", "word_dimension", "n_objects", "n_relations", "separate_roles")
 
 
+def head_class(architecture: str | type[LsvruHead]) -> type[LsvruHead]:
+    """The class of a head that is registered, importable, or given itself."""
+    kind = RECOGNISERS.resolve(architecture)
+    if not (isinstance(kind, type) and issubclass(kind, LsvruHead)):
+        raise WorkbenchError(f"recogniser {architecture!r} is {kind!r}; expected a class derived from LsvruHead.")
+    return kind
+
+
 def architecture_of(head: LsvruHead) -> str:
     """The name of a head's architecture, or the import path of its class where it is not registered."""
     return next((name for name, kind in RECOGNISERS.items() if type(head) is kind), label(type(head)))
@@ -30,7 +38,7 @@ def architecture_of(head: LsvruHead) -> str:
 
 def read_config(architecture: str | type[LsvruHead], stored: Mapping[str, Any]) -> LsvruConfig:
     """The configuration that `as_json` wrote; TypeError for fields that it does not have."""
-    return RECOGNISERS.resolve(architecture).config_class(**stored)
+    return head_class(architecture).config_class(**stored)
 
 
 def new_head(
@@ -46,7 +54,7 @@ def new_head(
 
     ``sizes`` names further fields of the architecture's configuration, for example {"hidden": 512, "blocks": 2}.
     """
-    kind = RECOGNISERS.resolve(architecture)
+    kind = head_class(architecture)
     objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
     allowed = sorted(field.name for field in fields(kind.config_class) if field.name not in FROM_DATA)
     unknown = sorted(set(sizes or {}) - set(allowed))
@@ -74,7 +82,7 @@ def check_weights(
     try:
         # Without memory, so that the sizes of a damaged file are compared before they are believed.
         with torch.device("meta"):
-            head = RECOGNISERS.resolve(architecture).empty(config)
+            head = head_class(architecture).empty(config)
     # Torch's errors for sizes beyond its arithmetic and beyond its integers.
     except (RuntimeError, TypeError) as error:
         first_line = str(error).splitlines()[0]

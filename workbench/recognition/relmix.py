@@ -11,11 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
 from workbench.scenes.vocabulary import ROLES
 
-RULES = ("clean", "upstream")
 FEWEST_ROWS = 3
 
 
@@ -37,18 +35,6 @@ class RelMix:
     first_weight: float = 0.65
     first_weight_beta: float = 0.0
     n_partners: int = 3
-
-    def __post_init__(self):
-        if self.rule not in RULES:
-            raise WorkbenchError(f"RelMix rule {self.rule!r} is not known. Choose one of: {', '.join(RULES)}.")
-        if self.n_partners not in (2, 3):
-            raise WorkbenchError(f"RelMix n_partners is {self.n_partners}; expected 2 or 3.")
-        if not 0 < self.share <= 1 or not 0 <= self.first_weight <= 1 or self.first_weight_beta < 0:
-            raise WorkbenchError(
-                f"RelMix share {self.share}, first_weight {self.first_weight}, first_weight_beta "
-                f"{self.first_weight_beta}: expected a share above 0 and at most 1, a first_weight in 0..1 and a "
-                "first_weight_beta of 0 or more."
-            )
 
 
 class Mixing(NamedTuple):
