@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.language import caption_encoder
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.language.config import TextConfig
-from workbench.language.text_embedding import TextEmbeddings, embed_captions, embed_class_names, write_class_vectors
+from workbench.language.text_embedding import TextEmbeddings, embed_class_names, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 NAMES = Vocabulary(("cup", "fire hydrant", "dog"), ("on", "to the left of"))
@@ -60,7 +60,7 @@ def test_a_tower_embeds_as_open_clip_does(published, features, file):
         expected = model.encode_text(open_clip.tokenize(captions), normalize=True).numpy()
         names = model.encode_text(open_clip.tokenize(list(NAMES.objects)), normalize=True).numpy()
     np.testing.assert_allclose(text.triplets([0, 1, 0], [1, 0, 1], [2, 0, 2]), expected, atol=1e-6)
-    np.testing.assert_allclose(embed_captions(text, captions), expected, atol=1e-6)
+    np.testing.assert_allclose(text.captions(captions), expected, atol=1e-6)
     np.testing.assert_allclose(text.objects, names, atol=1e-6)
     assert not text.learned_relations
 
@@ -150,7 +150,7 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
     expected = unit[0][2] + unit[1][1] + unit[0][0]
     np.testing.assert_allclose(text.triplets([2], [1], [0])[0], expected / np.linalg.norm(expected), rtol=1e-5)
     with pytest.raises(WorkbenchError, match="no text tower"):
-        embed_captions(text, ["a cup"])
+        text.captions(["a cup"])
     with pytest.raises(WorkbenchError, match=r"relation class 2 is outside 0\.\.1"):
         text.triplets([0], [2], [0])
 

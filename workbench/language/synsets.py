@@ -86,11 +86,6 @@ def synset_hits(true: np.ndarray, predicted: np.ndarray, ids: np.ndarray) -> np.
     return (ids[true] == ids[predicted]) & (ids[true] >= 0)
 
 
-def names_without_synset(names: Sequence[str], table: dict[str, str]) -> list[str]:
-    """The names that the table lacks, in order."""
-    return [name for name in names if name not in table]
-
-
 def _read_csv(path: Path, name_column: str) -> dict[str, str]:
     if not path.is_file():
         raise WorkbenchError(

@@ -126,12 +126,6 @@ class TextEmbeddings:
                 )
 
 
-def embed_captions(text: TextEmbeddings, captions: list[str]) -> np.ndarray:
-    """Unit vectors (n, T) float32 of captions by the folder's tower, each distinct text computed once."""
-    distinct, row = np.unique(np.asarray(captions, dtype=str), return_inverse=True)
-    return text.captions(distinct.tolist())[row.reshape(-1)]
-
-
 def embed_class_names(
     folder: Path, *, vocabulary_folder: Path, tower: Path | None = None, config: TextConfig | None = None
 ) -> dict:

@@ -2,12 +2,11 @@
 
 The package carries WordNet 3.0 nouns without glosses (``data/wordnet_nouns.tar.xz``, under ``data/LICENSE.wordnet``).
 They are unpacked once into a cache folder. NLTK reads corpora only below ``nltk.data.path``, so the folder that holds
-``corpora/wordnet`` is put there. An installed full WordNet replaces the shipped one through ``folder``.
+``corpora/wordnet`` is put there.
 """
 
 import errno
 import functools
-import hashlib
 import lzma
 import os
 import re
@@ -41,22 +40,16 @@ DATABASE_FILES = (
 LARGEST_FILE_BYTES = 64 << 20
 
 
-def open_wordnet(folder: Path | None = None, cache: Path | None = None) -> "WordNetCorpusReader":
-    """NLTK's WordNet reader on the shipped nouns, or on an installed WordNet.
-
-    ``folder``: an ``nltk_data`` folder (with ``corpora/wordnet``) or a folder with WordNet's own files (``data.noun``).
-    ``cache``: where the database is unpacked, by default ``data/cache/wordnet`` of the project or, where that cannot
-    be written, the user's cache. The reader is shared by later calls. WorkbenchError where ``folder`` has no WordNet.
-    """
-    return _reader(None if folder is None else Path(folder).resolve(), None if cache is None else Path(cache).resolve())
-
-
 @functools.cache
-def _reader(folder: Path | None, cache: Path | None):
+def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
+    """NLTK's WordNet reader on the shipped nouns, or on the WordNet in ``folder``, an ``nltk_data`` folder.
+
+    The reader is shared by later calls. WorkbenchError where NLTK cannot read what is there.
+    """
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-    root = unpack_nouns(cache) if folder is None else _installed(folder, cache)
+    root = unpack_nouns() if folder is None else Path(folder)
     if str(root) not in nltk.data.path:
         nltk.data.path.insert(0, str(root))
     with warnings.catch_warnings():
@@ -95,12 +88,32 @@ def name_forms(name: str) -> list[str]:
 def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
     """Unpack the shipped nouns once and return the folder that holds ``corpora/wordnet``.
 
-    The folder's name carries the archive's digest, and it appears in one rename, so that neither an interrupted
+    ``cache``: where to, by default ``data/cache/wordnet`` of the project or, where that cannot be written, the user's
+    cache. The folder's name carries the archive's digest, and it appears in one rename, so that neither an interrupted
     unpacking nor a new archive can leave a wrong database behind. Only the expected names are taken from the archive.
     """
     if not archive.is_file():
         raise WorkbenchError(f"{archive}: the shipped WordNet is missing. Install the package again.")
-    return _stage(f"nouns-{sha256_of_file(archive)[:12]}", cache, lambda target: _extract(archive, target))
+    name = f"nouns-{sha256_of_file(archive)[:12]}"
+    root = _cache_folder(cache) / name
+    if all((root / "corpora" / "wordnet" / file).is_file() for file in DATABASE_FILES):
+        return root
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root.parent))
+    try:
+        (partial / "corpora" / "wordnet").mkdir(parents=True)
+        _extract(archive, partial / "corpora" / "wordnet")
+        if root.exists():  # a folder that lost files; another process may be mending it too
+            shutil.rmtree(root, ignore_errors=True)
+        _publish(partial, root)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkbenchError(
+                f"{root}: the disk is full. Free about 12 MB and run the same command again."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
 
 
 def _extract(archive: Path, target: Path) -> None:
@@ -115,50 +128,6 @@ def _extract(archive: Path, target: Path) -> None:
                 (target / name).write_bytes(content.read())
     except (tarfile.TarError, lzma.LZMAError, EOFError, KeyError) as error:
         raise WorkbenchError(f"{archive}: not a whole WordNet archive ({error}). Install the package again.") from error
-
-
-def _installed(folder: Path, cache: Path | None) -> Path:
-    database = folder / "corpora" / "wordnet" if (folder / "corpora" / "wordnet").is_dir() else folder
-    if not (database / "data.noun").is_file() or not (database / "index.noun").is_file():
-        raise WorkbenchError(
-            f"{folder}: no WordNet here. Expected data.noun and index.noun, or corpora/wordnet with them; "
-            "leave the folder out to use the nouns that come with the project."
-        )
-    whole = all((database / name).is_file() for name in DATABASE_FILES)
-    if whole and database.name == "wordnet" and database.parent.name == "corpora":
-        return database.parents[1]
-    state = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(database.iterdir()) if p.is_file()]
-    digest = hashlib.sha256(repr((str(database), state)).encode()).hexdigest()[:12]
-    return _stage(f"installed-{digest}", cache, lambda target: _copy_and_complete(database, target, cache))
-
-
-def _copy_and_complete(database: Path, target: Path, cache: Path | None) -> None:
-    # Debian's package lacks lexnames and index.sense; NLTK needs both to exist, and the shipped ones serve.
-    shipped = unpack_nouns(cache) / "corpora" / "wordnet"
-    for name in DATABASE_FILES:
-        shutil.copyfile((database if (database / name).is_file() else shipped) / name, target / name)
-
-
-def _stage(name: str, cache: Path | None, fill) -> Path:
-    root = _cache_folder(cache) / name
-    if all((root / "corpora" / "wordnet" / file).is_file() for file in DATABASE_FILES):
-        return root
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root.parent))
-    try:
-        (partial / "corpora" / "wordnet").mkdir(parents=True)
-        fill(partial / "corpora" / "wordnet")
-        if root.exists():  # a folder that lost files; another process may be mending it too
-            shutil.rmtree(root, ignore_errors=True)
-        _publish(partial, root)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{root}: the disk is full. Free about 12 MB and run the same command again."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return root
 
 
 def _publish(partial: Path, root: Path) -> None:
