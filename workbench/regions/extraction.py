@@ -9,7 +9,6 @@ import numpy as np
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.files import file_inside
 from workbench.processes import Processes
 from workbench.progress import track
 from workbench.regions.config import ExtractionConfig
@@ -25,7 +24,6 @@ from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
 # A flush waits for the disk, which a GPU's batches would feel.
 SECONDS_BETWEEN_FLUSHES = 5.0
-IMAGES_LOOKED_FOR = 64
 
 
 def extract_features(
@@ -79,12 +77,11 @@ def _extract_split(
     folder: Path, annotations: Annotations, encoder: RegionEncoder, config: ExtractionConfig, stop: StopRequest
 ) -> None:
     """Compute a split's features, resuming what a killed run left; each process takes every so many-th batch."""
-    _require_images(annotations)
     work = _SplitExtraction(folder, annotations, encoder)
     ranges, processes = work.writer.ranges, work.writer.ranges.processes
     batches = _batches(len(annotations.images), config.batch_images)
     own = [batch for batch in batches[processes.rank :: processes.count] if not work.done(batch)]
-    threads = config.threads or decoding_threads(chosen_device(config.device), processes.count)
+    threads = config.threads or decoding_threads(chosen_device(config.device))
 
     def paths_of(batch: range) -> list[Path]:
         return [annotations.image_path(image) for image in batch]
@@ -206,14 +203,6 @@ def _batches(images: int, batch_images: int) -> list[range]:
 def _raise_if_stopped(stop: StopRequest, folder: Path) -> None:
     if stop.asked:
         raise Stopped(f"{folder}: stopped. What was finished is kept; the same command resumes it.")
-
-
-def _require_images(annotations: Annotations) -> None:
-    """A wrong folder is found out before the disk is filled with files for features."""
-    sample = np.unique(np.linspace(0, len(annotations.images) - 1, IMAGES_LOOKED_FOR).astype(int))
-    names = annotations.images["file_name"].iloc[sample]
-    if not any(file_inside(annotations.image_folder, name) for name in names):
-        raise WorkbenchError(_no_images(annotations))
 
 
 def _no_images(annotations: Annotations) -> str:

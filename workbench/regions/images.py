@@ -1,6 +1,5 @@
 """Image files: decoding them, and decoding many a little ahead of their use."""
 
-import os
 import struct
 import zlib
 from collections import deque
@@ -18,8 +17,6 @@ from workbench.errors import WorkbenchError
 from workbench.progress import track
 
 BATCHES_AHEAD = 3
-THREADS = 2
-MOST_THREADS = 8
 BYTES_KEPT = 1 << 30
 # Pillow's decoders raise all of these for broken files; what they have in common is that the file is at fault.
 FAULTS = (
@@ -54,16 +51,9 @@ def read_image(path: Path) -> np.ndarray | UnreadableImage:
         return UnreadableImage(Path(path).name, reason or type(error).__name__)
 
 
-def decoding_threads(device: torch.device, processes: int = 1) -> int:
-    """How many threads decode images for one of ``processes`` that compute.
-
-    A GPU asks for more images than two threads can decode; on a CPU the network takes a hundred times as long as the
-    decoder, which would only take its cores away.
-    """
-    if device.type == "cpu":
-        return THREADS
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(np.clip(cores // processes, THREADS, MOST_THREADS))
+def decoding_threads(device: torch.device) -> int:
+    """How many threads decode images: a GPU asks for more than two can decode; a CPU's cores have the network to run."""
+    return 2 if device.type == "cpu" else 8
 
 
 def decoded(
@@ -90,7 +80,7 @@ class ImageCache:
         self.paths = [Path(path) for path in paths]
         self._room = bytes_kept
         self._kept: dict[int, np.ndarray] = {}
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(2) as pool:
             images = track(pool.map(read_image, self.paths), description, len(self.paths))
             self.shapes = [self._noted(index, image) for index, image in enumerate(images)]
 

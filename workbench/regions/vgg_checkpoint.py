@@ -2,9 +2,8 @@
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from workbench.regions.vgg import (
 
 FORMAT = "workbench region detector 2"
 _REMEDY = "Pre-train a detector again, or give an LTVRR checkpoint (.pth)."
-LAYOUTS = ("ltvrr", "imagenet", "workbench")
 # What a detector has beyond the encoder: its proposals and its own outputs (reference 2.8).
 IGNORED_PREFIXES = {
     "ltvrr": ("RPN.", "Box_Outs."),
@@ -34,19 +32,16 @@ IMAGENET_MEANS_RGB = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATIONS_RGB = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
-class CoverageReport:
+class CoverageReport(NamedTuple):
     """What a checkpoint gave to the encoder: every key of the encoder is in ``loaded``.
 
     ``ignored`` lists the file's keys that the encoder has no use for; ``details`` is the metadata of our own
     files (among it ``classes``, the pre-training class names) and empty otherwise.
     """
 
-    path: str
-    layout: str
     loaded: tuple[str, ...]
     ignored: tuple[str, ...]
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any]
 
 
 def open_detector(path: Path, *, imagenet: bool = False, **preparation) -> tuple[VGGNetwork, CoverageReport]:
@@ -121,7 +116,7 @@ def _load(
         config = encoder.config.as_dict() | {"channel_means": [255 * mean for mean in reversed(IMAGENET_MEANS_RGB)]}
         encoder.config = VGGConfig(**config)
     encoder.load_state_dict(weights, assign=next(encoder.parameters()).is_meta)
-    return CoverageReport(str(path), layout, tuple(sorted(expected)), ignored, details)
+    return CoverageReport(tuple(sorted(expected)), ignored, details)
 
 
 def _load_pickled_tensors(path: Path) -> Any:
