@@ -6,7 +6,7 @@ products, convolutions and attention, a multiplication and an addition as two op
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from workbench.configuration import configured, flat
+from workbench.configuration import configured
+from workbench.diffusion.config import DiffusionConfig
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
-from workbench.language.config import AugmentationConfig
+from workbench.language.config import AugmentationConfig, TextConfig
 from workbench.paths import imported_folder, project_root, runs_folder
-from workbench.runs.profiles import Plan, PlannedNotebook, size_section
+from workbench.recognition.config import RecogniserConfig
+from workbench.regions.config import DetectorConfig, ExtractionConfig
+from workbench.runs.profiles import Plan, size_section
 from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import MANIFESTS
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
@@ -81,20 +84,18 @@ class ResourcePlan:
 
 def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     """The bytes, parameters and operations of the notebooks of ``plan``; the data need not be here."""
-    root = project_root(root)
-    notebooks = {notebook.name[:2]: notebook for notebook in plan.notebooks}
-    first, triplets = (_values(notebooks.get(number)) for number in ("00", "02"))
+    root, configs = project_root(root), _configs(plan)
     folders = [imported_folder(root) / plan.data] if plan.data else []
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
-    data = data_size(plan.profile, folders, size_section(plan.profile, root), first)
-    text = _text_dimension((first.get("clip") or {}).get("model", ""), [folder / "text" for folder in folders])
-    networks: dict[str, NetworkSize] = {}
-    dimension = data.dimension
-    if first:
-        dimension, networks = _encoder(first)
-    augmentation = configured(AugmentationConfig, triplets.get("augmentation")) if triplets else None
-    centroids = augmentation.centroids if augmentation else 0
-    samples = augmentation.medium_quota + augmentation.few_quota if augmentation else 0
+    drawn = any(notebook.values.get("annotations_folder") == "" for notebook in plan.notebooks)
+    images = next((config.images for config in configs.values() if hasattr(config, "train_images")), {})
+    data = data_size(plan.profile, folders, size_section(plan.profile, root), images if drawn else {})
+    text = _text_dimension(configs.get(TextConfig), [folder / "text" for folder in folders])
+    dimension, networks = data.dimension, {}
+    if ExtractionConfig in configs:
+        dimension, networks = _encoder(configs[ExtractionConfig], configs[DetectorConfig])
+    augmentation = configs.get(AugmentationConfig, AugmentationConfig(medium_quota=0, few_quota=0))
+    samples = augmentation.medium_quota + augmentation.few_quota
     regions = sum(data.boxes.values()) + sum(data.relations.values())
     captions = data.distinct_triplets + samples
     files = {
@@ -102,27 +103,36 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
         "text (class names)": SINGLE * text * (data.object_classes + data.relation_classes),
         f"triplets ({captions:,} captions)": captions * (SINGLE * text + CAPTION),
     }
-    if "03" in notebooks:
-        networks["denoiser, a row"] = _denoiser(notebooks["03"], data, dimension, text, centroids)
+    if diffusion := configs.get(DiffusionConfig):
+        networks["denoiser, a row"] = _denoiser(diffusion, data, (dimension, text, augmentation.centroids))
         files["denoiser, with its average"] = 2 * SINGLE * networks["denoiser, a row"].parameters
-        drawn = samples * (3 if _values(notebooks["03"]).get("entity_features") == "generated" else 1)
-        files[f"generated features ({drawn:,} rows)"] = drawn * (HALF * dimension + TABLE_ROW)
-    if "05" in notebooks:
-        networks["recogniser, a relation"] = _recogniser(notebooks["05"], data, dimension, text)
+        rows = samples * (3 if diffusion.entity_features == "generated" else 1)
+        files[f"generated features ({rows:,} rows)"] = rows * (HALF * dimension + TABLE_ROW)
+    if recogniser := configs.get(RecogniserConfig):
+        networks["recogniser, a relation"] = _recogniser(recogniser, data, dimension, text)
         files["one recogniser"] = SINGLE * networks["recogniser, a relation"].parameters
         files["predictions of one recogniser"] = PREDICTION * data.relations.get("test", 0)
     return ResourcePlan(plan.profile, data, files, networks)
 
 
-def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any], values: Mapping[str, Any]) -> DataSize:
-    """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``, else what is drawn."""
+def _configs(plan: Plan) -> dict[type, Any]:
+    """The config of each class that the notebooks make, by class."""
+    return {
+        parameter.config_class: configured(parameter.config_class, notebook.values[name])
+        for notebook in reversed(plan.notebooks)
+        for name, parameter in notebook.declared.items()
+        if parameter.config_class
+    }
+
+
+def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any], images: Mapping[str, int]) -> DataSize:
+    """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``, else ``images`` drawn."""
     for folder in folders:
         if _manifest(folder / "train") and (folder / OBJECTS_FILE).is_file():
             return _counted(folder)
     if stated:
         return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
-    images = {split: values[f"{split}_images"] for split in SPLITS if values.get(f"{split}_images")}
-    if images and not values.get("annotations_folder"):
+    if images:
         rows = {table: {split: round(DRAWN[table] * n) for split, n in images.items()} for table in TABLES}
         distinct = round(DRAWN["distinct_triplets"] * images["train"])
         return DataSize(**rows, **DRAWN_CLASSES, distinct_triplets=distinct, source="the scenes that will be drawn")
@@ -152,82 +162,62 @@ def _counted(folder: Path) -> DataSize:
     )  # fmt: skip
 
 
-def _values(notebook: PlannedNotebook | None) -> dict[str, Any]:
-    """A notebook's values by name, those of its configs by the name of their field."""
-    if notebook is None:
-        return {}
-    values = {name: notebook.declared[name].all_values(value) for name, value in notebook.values.items()}
-    return {name.rpartition(".")[2]: value for name, value in flat(values).items() if value is not None} | values
-
-
-def _config(config_class: type, notebook: PlannedNotebook) -> Any:
-    """The config of that class that a notebook makes: of one parameter, or of those called like its fields."""
-    for name, parameter in notebook.declared.items():
-        if parameter.config_class is config_class:
-            return configured(config_class, notebook.values[name])
-    known = {field.name for field in fields(config_class)}
-    return configured(config_class, {k: v for k, v in notebook.values.items() if k in known and v != ""})
-
-
-def _text_dimension(model: str, folders: list[Path]) -> int:
+def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
     from workbench.language.text_embedding import MANIFEST
     from workbench.language.text_tower import DRAWN_TOWER
 
     found = next((folder / MANIFEST for folder in folders if (folder / MANIFEST).is_file()), None)
     if found:
         return int(read_json(found)["dimension"])
-    if not model:
+    if clip is None or not clip.model:
         return int(read_json(DRAWN_TOWER)["embed_dim"])
     import open_clip
 
-    config = open_clip.get_model_config(model)
+    config = open_clip.get_model_config(clip.model)
     if config is None:
-        raise WorkbenchError(f"open_clip knows no model {model!r}; `open_clip.list_models()` has the names.")
+        raise WorkbenchError(f"open_clip knows no model {clip.model!r}; `open_clip.list_models()` has the names.")
     return config["embed_dim"]
 
 
-def _encoder(values: Mapping[str, Any]) -> tuple[int, dict[str, NetworkSize]]:
-    """The length of a feature, and the encoder's sizes on a 3 : 4 image and on one of its regions."""
+def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[int, dict[str, NetworkSize]]:
+    """The length of a feature, and VGG-16's sizes on a 3 : 4 image and on one of its regions."""
+    from workbench.regions.encoders import chosen_encoder
     from workbench.regions.vgg import BINS, VGGConfig, VGGNetwork
 
-    width, short_side = values["width"], values["short_side"]
+    if extraction.encoder != "vgg16":
+        return chosen_encoder(extraction).dimension, {}
+    short_side = extraction.short_side or detector.short_side
     with torch.device("meta"):
-        encoder = VGGNetwork(width)
+        encoder = VGGNetwork(detector.width)
         image = torch.empty(1, 3, short_side, round(short_side * 4 / 3))
         region = torch.empty(1, encoder.convs[-2].out_channels * BINS * BINS)
-    return VGGConfig(width=width).dimension, {
+    return VGGConfig(width=detector.width).dimension, {
         "region encoder, an image": network_size(encoder.convs, lambda: encoder.convs(image), 1),
         "region encoder, a region": network_size(encoder.heads, lambda: encoder.heads(region), 1),
     }
 
 
-def _denoiser(
-    notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int, centroids: int
-) -> NetworkSize:
+def _denoiser(config: DiffusionConfig, data: DataSize, of_data: tuple[int, int, int]) -> NetworkSize:
     from workbench.diffusion.conditioned_network import DataSizes
     from workbench.diffusion.conditions import ConditionBatch
-    from workbench.diffusion.config import DiffusionConfig
     from workbench.diffusion.denoisers import build_denoiser
 
-    config = _config(DiffusionConfig, notebook)
-    classes = {"objects": data.object_classes, "relations": data.relation_classes}
-    sizes = DataSizes(dimension, text_dimension, **classes, centroids=centroids if config.hardness else 0)
+    dimension, text, centroids = of_data
+    sizes = DataSizes(dimension, text, data.object_classes, data.relation_classes, centroids if config.hardness else 0)
     with torch.device("meta"):
         network = build_denoiser(config.denoiser, config.network, sizes)
         numbers = torch.zeros(ROWS, 5, dtype=torch.long)
-        classes_of = (numbers[:, 0], numbers[:, 1], numbers[:, 2])
-        conditions = ConditionBatch(classes_of, torch.empty(ROWS, text_dimension), numbers, numbers[:, 0])
+        classes = (numbers[:, 0], numbers[:, 1], numbers[:, 2])
+        conditions = ConditionBatch(classes, torch.empty(ROWS, text), numbers, numbers[:, 0])
         noisy, level = torch.empty(ROWS, dimension), torch.empty(ROWS)
     return network_size(network, lambda: network(noisy, network.modulation(level), network.encode(conditions)), ROWS)
 
 
-def _recogniser(notebook: PlannedNotebook, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
+def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
     """Of a relation in a batch, whose relations share the embedding of the class names."""
-    from workbench.recognition.config import RecogniserConfig
     from workbench.recognition.heads import FROM_DATA, RECOGNISERS
     from workbench.recognition.scenes import Scenes
 
-    config = _config(RecogniserConfig, notebook)
     words = WORD_DIMENSION if config.word_vectors else text_dimension
     of_data = (dimension, words, data.object_classes, data.relation_classes, not data.box_features)
     given = dict(zip(FROM_DATA, of_data, strict=True))
