@@ -210,7 +210,7 @@ def of_run(run: Run, seed: int) -> TableResults:
     """
     parameters = run.find("generated").parameters
     return of_variants(
-        run.metrics()["05_finetune_and_evaluate"], _recorded(parameters, "start"), seed,
+        run.metrics()["05_finetune_and_evaluate"], _recorded(parameters, "init"), seed,
         hardness=_recorded(run.find("diffusion").parameters, "hardness"),
         curriculum=_recorded(run.find("recogniser", "diffaugment").parameters, "curriculum") not in (None, "none"),
     )  # fmt: skip
