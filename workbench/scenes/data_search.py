@@ -74,24 +74,30 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None, read_fi
     if not root.is_dir():
         raise WorkbenchError(f"{root}: no such folder. Give the folder into which {known.title} was unpacked.")
     folder = _annotation_folder(known, root)
+    required = known.required_files(folder or root / known.annotation_folders[0])
+    states = {path: _state(path, read_files) for path in required}
+    present = [path for path, (state, _) in states.items() if not state]
+    missing = [
+        MissingPart(str(path), state, True, "annotations", known.annotations_published)
+        for path, (state, _) in states.items()
+        if state
+    ]
+    warnings = list(_unpublished_numbers(known, {path: entries for path, (_, entries) in states.items()}))
+    if missing:
+        warnings += [f"{archive} is there; is it unpacked in full?" for archive in _archives(known, root)]
     images = _image_folder(known, root) if image_folder is None else Path(image_folder)
-    present: list[Path] = []
-    missing: list[MissingPart] = []
-    warnings: list[str] = []
-    _look_at_annotations(known, folder or root / known.annotation_folders[0], read_files, present, missing, warnings)
     if images is None or not images.is_dir():
         looked = f"{' or '.join(known.image_folders)} in {root}" if images is None else str(images)
         purpose = "region features, and images in the notebooks"
         missing.append(MissingPart(looked, "no image folder", False, purpose, known.images_published))
         images = None
+    places = dict.fromkeys([root] if folder is None else [folder, folder.parent, root])
     for part in known.optional:
-        found = [place / part.name for place in _places(folder, root) if (place / part.name).is_file()]
+        found = next((place / part.name for place in places if (place / part.name).is_file()), None)
         if found:
-            present.append(found[0])
+            present.append(found)
         else:
             missing.append(MissingPart(part.name, "missing", False, part.purpose, part.published))
-    if any(part.required for part in missing):
-        warnings += [f"{archive} is there; is it unpacked in full?" for archive in _archives(known, root)]
     return FoundDataSet(known, root, folder, images, tuple(present), tuple(missing), tuple(warnings))
 
 
@@ -104,60 +110,38 @@ def _annotation_folder(known: KnownDataSet, root: Path) -> Path | None:
 
 
 def _image_folder(known: KnownDataSet, root: Path) -> Path | None:
-    for place in known.image_folders:
-        folder = root / place
-        is_root = folder == root
-        if folder.is_dir() and (not is_root or any((folder / part).is_dir() for part in _IMAGE_PARTS)):
+    for folder in (root / place for place in known.image_folders):
+        if folder.is_dir() and (folder != root or any((folder / part).is_dir() for part in _IMAGE_PARTS)):
             return folder
     return None
 
 
-def _look_at_annotations(
-    known: KnownDataSet,
-    folder: Path,
-    read_files: bool,
-    present: list[Path],
-    missing: list[MissingPart],
-    warnings: list[str],
-) -> None:
-    expected: dict[Path, int | None] = dict(
-        zip((folder / OBJECTS_FILE, folder / RELATIONS_FILE), known.classes, strict=True)
-    )
-    expected |= {known.files_of_split(folder, split)[-1]: known.images[split] for split in known.splits}
-    for path in known.required_files(folder):
-        state, entries = _state(path, read_files)
-        if state:
-            missing.append(MissingPart(str(path), state, True, "annotations", known.annotations_published))
-            continue
-        present.append(path)
-        if None not in (entries, expected.get(path)) and entries != expected[path]:
+def _unpublished_numbers(known: KnownDataSet, entries: dict[Path, int | None]) -> Iterator[str]:
+    """Numbers of classes and images that are not the published ones."""
+    published: dict[str, int | None] = {OBJECTS_FILE: known.classes[0], RELATIONS_FILE: known.classes[1]}
+    published |= {known.files_of_split(Path(), split)[-1].name: known.images[split] for split in known.splits}
+    for path, number in entries.items():
+        expected = published.get(path.name)
+        if number is not None and expected is not None and number != expected:
             what = "classes" if path.name in (OBJECTS_FILE, RELATIONS_FILE) else "images"
-            warnings.append(f"{path}: {entries:,} {what}, the published data set has {expected[path]:,}")
+            yield f"{path}: {number:,} {what}, the published data set has {expected:,}"
 
 
-def _state(path: Path, read_files: bool) -> tuple[str | None, int | None]:
-    """What keeps a file from being used, None where nothing does; and its number of entries where it was read."""
+def _state(path: Path, read_files: bool) -> tuple[str, int | None]:
+    """What keeps a file from being used, "" where nothing does; and its number of entries where it was read."""
     if not path.is_file():
         return "missing", None
     if not path.stat().st_size:
         return "empty (zero bytes)", None
     if not read_files:
-        return None, None
+        return "", None
     try:
         names = path.name in (OBJECTS_FILE, RELATIONS_FILE)
-        return None, len(read_names(path) if names else JsonFile(path).members)
+        return "", len(read_names(path) if names else JsonFile(path).members)
     except BrokenJson as error:
         return f"broken JSON, perhaps cut short ({error})", None
     except (WrongType, TypeError) as error:
         return f"not the expected content ({error})", None
-
-
-def _places(folder: Path | None, root: Path) -> Iterator[Path]:
-    if folder is not None:
-        yield folder
-        if folder != root:
-            yield folder.parent
-    yield root
 
 
 def _archives(known: KnownDataSet, root: Path) -> list[Path]:
