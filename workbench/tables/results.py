@@ -209,8 +209,9 @@ def of_run(run: Run, seed: int) -> TableResults:
     paper's rows the fine-tuned recogniser is.
     """
     parameters = run.find("generated").parameters
+    started = _recorded(parameters, "init") or _recorded(parameters, "generator")
     return of_variants(
-        run.metrics()["05_finetune_and_evaluate"], _recorded(parameters, "init"), seed,
+        run.metrics()["05_finetune_and_evaluate"], started, seed,
         hardness=_recorded(run.find("diffusion").parameters, "hardness"),
         curriculum=_recorded(run.find("recogniser", "diffaugment").parameters, "curriculum") not in (None, "none"),
     )  # fmt: skip
