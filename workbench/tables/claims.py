@@ -192,16 +192,15 @@ def _with_diffaugment(results: TableResults, architecture: str) -> list[Measured
     return [row for row in rows if row.group == "combined" or row.training in BALANCED_TRAININGS]
 
 
-def why_none(results: TableResults, rows: Sequence[MeasuredRow]) -> str:
-    """Why none of ``rows`` is known as the best."""
+def why_no_best(results: TableResults, architecture: str) -> str:
+    """Why `best_without_generated` is None."""
+    return _why_none(results, _without_generated(results, architecture))
+
+
+def _why_none(results: TableResults, rows: Sequence[MeasuredRow]) -> str:
     gaps = [results.gap(row.key) for row in rows]
     # In alphabetical order reasons come before what was not run.
     return NOT_VALIDATED if "" in gaps else min(gaps, default=NOT_RUN)
-
-
-def why_no_best(results: TableResults, architecture: str) -> str:
-    """Why `best_without_generated` is None."""
-    return why_none(results, _without_generated(results, architecture))
 
 
 def architectures(results: TableResults) -> list[str]:
@@ -225,7 +224,7 @@ def _aim_of(architecture: str, results: TableResults, metric: str) -> dict[str, 
     for name, candidates in (("without", _without_generated), ("with", _with_diffaugment)):
         rows = candidates(results, architecture)
         keys.append(results.best_on_validation(rows))
-        record[name] = results.rows[keys[-1]].title if keys[-1] else why_none(results, rows)
+        record[name] = results.rows[keys[-1]].title if keys[-1] else _why_none(results, rows)
     for name, column in (("combined", COMBINED), ("many", "combined many")):
         record[name] = results.difference(keys[1], keys[0], f"{metric} {column}")
     return record | {"verdict": aim_verdict(record["combined"], record["many"])}

@@ -73,7 +73,10 @@ def work_through(
 
     SIGTERM asks the running jobs to save their state and raises ``Stopped`` once they have.
     """
-    waiting, running, done, failures, stopped = list(needs), {}, set(), {}, False
+    running: dict[Future, Job] = {}
+    done: set[Job] = set()
+    failures: dict[Job, str] = {}
+    waiting, stopped = list(needs), False
     with _client(processes, scheduler) as client, stop_on_sigterm() as stop:
         alive = time.monotonic()
         while (waiting and not stop.asked) or running:

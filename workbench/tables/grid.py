@@ -26,7 +26,7 @@ SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
 STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
 DIFFUSION, BASELINE = "diffusion", "baseline"
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
-TRAININGS = {
+TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ce": ("CE", {}),
     "wce": ("WCE", {"loss": {"name": "wce"}}),
     "ce_vilhub_relmix": ("CE + VilHub + RelMix", {"loss": {"vilhub_scale": None, "relmix": "clean"}}),

@@ -137,4 +137,4 @@ def _rendered(part: str, **values: Any) -> str:
 
 
 def _excludes_zero(mean: float, half_width: float | None) -> bool:
-    return not pd.isna(half_width) and abs(mean) > half_width
+    return half_width is not None and abs(mean) > half_width  # never above a width that is nan

@@ -66,8 +66,9 @@ class TablePlan:
     def build(self, seed: int, key: str) -> Stage:
         """Build one task, or load it; its inputs must be complete."""
         task, run, data = self.grid.tasks[key], self.run(seed), self.data()
-        inputs = {name: data[other] if other in data else run.find(*other.split("/"))
-                  for name, other in task.inputs.items()}  # fmt: skip
+        inputs: dict[str, Any] = {
+            name: data[other] if other in data else run.find(*other.split("/")) for name, other in task.inputs.items()
+        }
         config = self.config(task, seed)
         return run.stage(task.stage, builder_of(task), variant=task.variant, **inputs, config=config)
 
@@ -78,9 +79,10 @@ class TablePlan:
     def config(self, task: Task, seed: int) -> Any:
         """The config that the task's builder is given; WorkbenchError for a field or value that it does not take."""
         place = f"profile {self.profile!r}, tables, {task.key}"
-        config_class = config_class_in(typing.get_type_hints(builder_of(task))["config"])
+        config_class: Any = config_class_in(typing.get_type_hints(builder_of(task))["config"])
         shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
-        given = {name: value for name, value in shared.items() if name in config_class.__dataclass_fields__}
+        fields = {field.name for field in dataclasses.fields(config_class)}
+        given = {name: value for name, value in shared.items() if name in fields}
         return configured(config_class, task.parameters, place, **given)
 
 

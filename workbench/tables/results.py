@@ -61,8 +61,8 @@ class MeasuredRow(Row):
 
     def numbers(self, name: str) -> dict[int, float]:
         """The number called ``name`` ("<metric> <role> <band>", percent) of each seed that has it."""
-        found = {int(seed): values.get(name) for seed, values in self.values.items()}
-        return {seed: found[seed] for seed in sorted(found) if found[seed] is not None}
+        found = sorted((int(seed), values.get(name)) for seed, values in self.values.items())
+        return {seed: value for seed, value in found if value is not None}
 
     @property
     def validated(self) -> list[float]:

@@ -155,9 +155,8 @@ def _combined_rows(builder: GridBuilder, architecture: str, settings: Mapping[st
     A control has the same fine-tuning on real rows alone: what it gains is not the generated features' merit. How rows
     are mixed was chosen on validation (settings); the loss knows the prior of the batches.
     """
-    chosen = {"real_replay": 0.5, "loss": {"name": "logit_adjusted"}, "prior": "batches"} | dict(
-        settings.get("combined") or {}
-    )
+    mixed_rows: dict[str, Any] = {"real_replay": 0.5, "loss": {"name": "logit_adjusted"}, "prior": "batches"}
+    chosen = mixed_rows | dict(settings.get("combined") or {})
     ce, mixed, adjusted = (f"{architecture}_{name}" for name in ("ce", "ce_vilhub_relmix", "logit_adjusted"))
     mixed_crt = builder.rebalanced(mixed, "crt", "CE + VilHub + RelMix, cRT", "decoupling")
     sources = {f"{ce}_crt": ("so", "sro", "random", "triple_mean"), mixed_crt: ("so", "sro", "triple_mean"),
@@ -180,7 +179,7 @@ def _after(builder: GridBuilder, base: str, generated: str, real: float, chosen:
     group = builder.grid.rows[base].group if real == 1.0 else "combined"
     curve = f"real rows after {base}" if generated == "so" else None
     builder.finetuned(base, generated, f"{_short_title(builder, base)}, then {named}", group, suffix=suffix,
-                      curve=curve, **chosen | {"real_replay": real})  # fmt: skip
+                      curve=curve, **{**chosen, "real_replay": real})  # fmt: skip
 
 
 def _short_title(builder: GridBuilder, row: str) -> str:

@@ -26,24 +26,26 @@ def trade_table(results: TableResults, metric: str) -> pd.DataFrame:
     many_half_width, few, few_half_width (95 % t-intervals over seeds, missing for one seed), pairs (seeds). Rows
     that change no other, or have no seed in common with it, are left out.
     """
-    rows = [
-        {"title": row.title, "against": results.rows[row.compared_with].title, "role": role,
-         "architecture": row.architecture, "group": row.group, "curve": row.curve, **changes}
-        for row in results.rows.values()
-        for role in ROLES
-        if (changes := _changes(results, row.key, row.compared_with, f"{metric} {role}"))
-    ]  # fmt: skip
+    rows = []
+    for row in results.rows.values():
+        for role in ROLES:
+            changes = _changes(results, row.key, row.compared_with, f"{metric} {role}")
+            if changes is not None:
+                named = {name: getattr(row, name) for name in ("title", "architecture", "group", "curve")}
+                rows.append({**named, "against": results.rows[row.compared_with or ""].title, "role": role, **changes})
     columns = ["title", "against", "role", "architecture", "group", "curve", "many", "many_half_width", "few"]
     return pd.DataFrame(rows, columns=[*columns, "few_half_width", "pairs"])
 
 
 def _changes(results: TableResults, later: str, earlier: str | None, name: str) -> dict[str, Any] | None:
-    found = {band: results.difference(later, earlier, f"{name} {band}") for band in ("many", "few")}
-    if None in found.values():
+    many, few = (results.difference(later, earlier, f"{name} {band}") for band in ("many", "few"))
+    if many is None or few is None:
         return None
-    changes = {band: difference["mean"] for band, difference in found.items()}
-    widths = {f"{band}_half_width": difference["half_width"] for band, difference in found.items()}
-    return changes | widths | {"pairs": min(len(difference["values"]) for difference in found.values())}
+    return {
+        "many": many["mean"], "many_half_width": many["half_width"],
+        "few": few["mean"], "few_half_width": few["half_width"],
+        "pairs": min(len(many["values"]), len(few["values"])),
+    }  # fmt: skip
 
 
 def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
