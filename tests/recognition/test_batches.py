@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
+from workbench.recognition.config import FineTuningConfig
 from workbench.recognition.scenes import ImageScenes, OwnScenes
 from workbench.regions.feature_rows import FeatureRows
 from workbench.scenes.vocabulary import ROLES
@@ -42,6 +43,10 @@ def numbered(rows, window=None, **options):
         found.features = FeatureRows.of_relations(features, "made-up", 0.0, bytes_per_window=6 * window)
         assert found.features.by_blocks
     return found
+
+
+def tuning(batch_size, real_replay=0.0, epochs=2):
+    return FineTuningConfig(batch_size=batch_size, real_replay=real_replay, epochs=epochs)
 
 
 def shown(batches, steps):
@@ -85,7 +90,7 @@ def test_shares_of_a_step_make_its_batch(parts):
     real, made = numbered(90), numbered(50, sign=-1)
     active = {role: np.arange(50) % 3 == number for number, role in enumerate(ROLES)}
     for batches in (RealBatches(real, 31, 0), BalancedBatches(real, 30, 0, ImageScenes(real)),
-                    MixedBatches(made, real, active, batch_size=20, real_share=0.4, seed=0)):  # fmt: skip
+                    MixedBatches(made, real, active, tuning(20, 0.4))):  # fmt: skip
         whole, shares = batches(4), [batches(4, part, parts) for part in range(parts)]
         joined = np.concatenate([share.features[2][:, 0] for share in shares])
         assert sorted(joined) == sorted(whole.features[2][:, 0])
@@ -117,7 +122,7 @@ def test_balanced_batches_draw_every_class_of_a_role_alike(classes):
 def test_an_epoch_shows_every_generated_row_once_and_the_share_of_real_rows(window, share, generated, real):
     made, stored = numbered(generated, window, sign=-1), numbered(real, window, seed=1)
     active = {role: np.zeros(generated, dtype=bool) for role in ROLES}
-    batches = MixedBatches(made, stored, active, batch_size=8, real_share=share, seed=0,
+    batches = MixedBatches(made, stored, active, tuning(8, share),
                            scenes=(OwnScenes(made), ImageScenes(stored)))  # fmt: skip
     found = [batches(step) for step in range(batches.steps_per_epoch)]
     batches.close()
@@ -137,7 +142,7 @@ def test_an_epoch_shows_every_generated_row_once_and_the_share_of_real_rows(wind
 
 def test_few_generated_rows_make_a_small_batch_with_the_same_share():
     active = {role: np.ones(5, dtype=bool) for role in ROLES}
-    batches = MixedBatches(numbered(5, sign=-1), numbered(50), active, batch_size=64, real_share=0.5, seed=0)
+    batches = MixedBatches(numbered(5, sign=-1), numbered(50), active, tuning(64, 0.5))
     assert batches.steps_per_epoch == 1 and sorted(batches(3).features[0][:5, 0]) == [-5, -4, -3, -2, -1]
     assert batches(3).generated.tolist() == [True] * 5 + [False] * 5
 
@@ -146,8 +151,7 @@ def test_few_generated_rows_make_a_small_batch_with_the_same_share():
 def test_easy_rows_come_in_the_first_half_and_hard_ones_in_the_second(epochs, real_share):
     made, easy = numbered(50, sign=-1), np.arange(50) < 20
     active = {role: np.ones(50, bool) for role in ROLES}
-    batches = MixedBatches(made, numbered(30), active, batch_size=8, seed=0, real_share=real_share,
-                           curriculum=(easy, epochs))  # fmt: skip
+    batches = MixedBatches(made, numbered(30), active, tuning(8, real_share, epochs), easy)
     steps = epochs * batches.steps_per_epoch
     shown_rows = [-batches(step).features[0][batches(step).generated, 0].astype(int) - 1 for step in range(steps)]
     for step, rows in enumerate(shown_rows):
@@ -158,7 +162,6 @@ def test_easy_rows_come_in_the_first_half_and_hard_ones_in_the_second(epochs, re
 
 def test_a_curriculum_with_nothing_to_order_is_none():
     active = {role: np.ones(10, bool) for role in ROLES}
-    options = {"batch_size": 4, "real_share": 0.0, "seed": 0}
-    plain = MixedBatches(numbered(10), numbered(5), active, **options)
-    all_easy = MixedBatches(numbered(10), numbered(5), active, curriculum=(np.ones(10, bool), 2), **options)
+    plain = MixedBatches(numbered(10), numbered(5), active, tuning(4))
+    all_easy = MixedBatches(numbered(10), numbered(5), active, tuning(4), np.ones(10, bool))
     assert shown(plain, range(4)).tolist() == shown(all_easy, range(4)).tolist()

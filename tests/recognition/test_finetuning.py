@@ -135,7 +135,8 @@ def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
     real, everything = RelationRows(train, "real"), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)
     for share in (0.25, 0.5):
-        batches = MixedBatches(RelationRows(rows, "made"), real, everything, batch_size=40, real_share=share, seed=0)
+        config = FineTuningConfig(batch_size=40, real_replay=share)
+        batches = MixedBatches(RelationRows(rows, "made"), real, everything, config)
         seen = [batches(step).labels["relation"] for step in range(60 * batches.steps_per_epoch)]
         found = np.bincount(np.concatenate(seen), minlength=4)
         expected = shown_counts(counts, rows.relations, everything, share, small_data.vocabulary).relations

@@ -12,6 +12,7 @@ from functools import reduce
 import numpy as np
 
 from workbench.randomness import generator
+from workbench.recognition.config import FineTuningConfig
 from workbench.recognition.scenes import ImageScenes, Scenes, ScenesOfRows, joined
 from workbench.regions.block_order import ROWS_PER_BLOCK, BlockOrder
 from workbench.regions.feature_rows import FeatureRows, Regions, StepFeatures
@@ -154,12 +155,11 @@ class BalancedBatches(StepRows):
 
 
 class MixedBatches:
-    """Generated rows, each once an epoch in a new order, with a share of real ones in every batch.
+    """Generated rows, each once an epoch in a new order, with a share ``real_replay`` of real ones in every batch.
 
     ``active`` (by role, bool per generated row) says where a role's loss looks at generated rows; real rows always
-    count. ``real_share`` 1 shows real rows alone. A ``curriculum`` (easy, epochs) shows rows that are easy (bool per
-    generated row) alone in the first half of the epochs, the others in the second. ``scenes`` are those of generated
-    and of real rows, where the head reads them.
+    count. With ``easy`` (bool per generated row) easy rows come alone in the first half of the epochs, the others in
+    the second. ``scenes`` are those of generated and of real rows, where the head reads them.
     """
 
     def __init__(
@@ -167,14 +167,12 @@ class MixedBatches:
         generated: RelationRows,
         real: RelationRows,
         active: dict[str, np.ndarray],
-        *,
-        batch_size: int,
-        real_share: float,
-        seed: int,
-        curriculum: tuple[np.ndarray, int] | None = None,
+        config: FineTuningConfig,
+        easy: np.ndarray | None = None,
         scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = (None, None),
     ):
-        n_real = round(real_share * batch_size)
+        batch_size, seed = config.batch_size, config.seed
+        n_real = round(config.real_replay * batch_size)
         n_generated = min(batch_size - n_real, len(generated))
         # Few generated rows make a small batch; its real part shrinks with it, so the share stays.
         n_real = min(n_real, math.ceil(n_generated * n_real / (batch_size - n_real)) if n_generated else len(real))
@@ -184,8 +182,8 @@ class MixedBatches:
         if n_generated:
             order = generated.features.order(seed, n_generated, purpose="finetuning generated").rows_of_step
             # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.
-            if curriculum is not None and 0 < curriculum[0].sum() < len(generated):
-                order = self._curriculum(generated, n_generated, seed, *curriculum)
+            if easy is not None and 0 < easy.sum() < len(generated):
+                order = self._curriculum(generated, n_generated, seed, easy, config.epochs)
             self._parts.append(StepRows(generated, order, n_generated, scenes[0]))
         if n_real:
             order = real.features.order(seed, n_real, purpose="finetuning real").rows_of_step

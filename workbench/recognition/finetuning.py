@@ -144,10 +144,7 @@ def _batches(
         if triplets is None:
             raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: triplets.")
         easy = easy_rows(made.relations, Path(triplets))
-    return MixedBatches(
-        generated, real, active, batch_size=config.batch_size, real_share=config.real_replay, seed=config.seed,
-        curriculum=None if easy is None else (easy, config.epochs), scenes=scenes,
-    )  # fmt: skip
+    return MixedBatches(generated, real, active, config, easy, scenes)
 
 
 def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:

@@ -84,17 +84,12 @@ class RelTransformerHead(LsvruHead):
 
     def __init__(self, config: RelTransformerConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
         super().__init__(config, object_vectors, relation_vectors)
-        width, heads, levels = config.width, config.heads, config.scene_layers
-        upstream = config.compat == "upstream"
-        blocks = [
-            RelationBlock(width, heads, levels, config.memory, config.block_hidden, config.dropout,
-                          config.attention_dropout, upstream)
-            for _ in range(config.blocks)
-        ]  # fmt: skip
-        self.multi_head_attention = RelationEncoder(blocks, config.hidden, LANGUAGE_INPUTS, width)
+        blocks = [RelationBlock(config) for _ in range(config.blocks)]
+        self.multi_head_attention = RelationEncoder(blocks, config.hidden, LANGUAGE_INPUTS, config.width)
         self.image_encoder = SceneEncoder(
-            3 * config.feature_dimension, width, heads, levels, config.scene_hidden, config.dropout, upstream
-        )
+            3 * config.feature_dimension, config.width, config.heads, config.scene_layers, config.scene_hidden,
+            config.dropout, config.compat == "upstream",
+        )  # fmt: skip
         self.multi_head_attention.language_fc.requires_grad_(False)
         for block in blocks:
             block.enc_dec_attn.c_attn.requires_grad_(False)
@@ -231,18 +226,16 @@ class RelationBlock(nn.Module):
     with the residual path, not on the branches: both are upstream's and kept in either mode.
     """
 
-    def __init__(
-        self, width: int, heads: int, levels: int, memory: int, hidden: int, dropout: float, attention_dropout: float,
-        upstream: bool = False,
-    ):  # fmt: skip
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
+        width, hidden = config.width, config.block_hidden
         self.ln_1 = LayerNorm(width)
-        self.attn = MemoryAttention(width, heads, memory, dropout, upstream)
+        self.attn = MemoryAttention(width, config.heads, config.memory, config.dropout, config.compat == "upstream")
         self.ln_2 = LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": TransposedLinear(width, hidden), "c_proj": TransposedLinear(hidden, width)})
-        self.dropout = nn.Dropout(dropout)
-        self.enc_dec_attn = CrossAttention(width, heads, attention_dropout)
-        self._gates = [f"fc_alpha{level + 1}" for level in range(levels)]
+        self.dropout = nn.Dropout(config.dropout)
+        self.enc_dec_attn = CrossAttention(width, config.heads, config.attention_dropout)
+        self._gates = [f"fc_alpha{level + 1}" for level in range(config.scene_layers)]
         for name in self._gates:
             self.add_module(name, nn.Linear(2 * width, width))
 
