@@ -31,7 +31,7 @@ TABLES = ("images", "boxes", "relations")
 STATED = (*TABLES, "object_classes", "relation_classes", "distinct_triplets")
 # An image of the drawn scenes, as counted in the profile demo, and their classes.
 DRAWN = {"images": 1.0, "boxes": 4.7, "relations": 5.3, "distinct_triplets": 0.8}
-DRAWN_CLASSES = {"object_classes": 108, "relation_classes": 25}
+DRAWN_CLASSES: dict[str, Any] = {"object_classes": 108, "relation_classes": 25}
 # Bytes of a number, of a row of a parquet table, of a caption, of a relation's predictions.
 HALF, SINGLE, TABLE_ROW, CAPTION, PREDICTION = 2, 4, 24, 40, 190
 WORD_DIMENSION = 300  # of a file of word vectors
@@ -88,10 +88,11 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     folders = [imported_folder(root) / plan.data] if plan.data else []
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
     drawn = any(notebook.values.get("annotations_folder") == "" for notebook in plan.notebooks)
-    images = next((config.images for config in configs.values() if hasattr(config, "train_images")), {})
+    images: dict[str, int] = next((config.images for config in configs.values() if hasattr(config, "train_images")), {})
     data = data_size(plan.profile, folders, size_section(plan.profile, root), images if drawn else {})
     text = _text_dimension(configs.get(TextConfig), [folder / "text" for folder in folders])
-    dimension, networks = data.dimension, {}
+    dimension = data.dimension
+    networks: dict[str, NetworkSize] = {}
     if ExtractionConfig in configs:
         dimension, networks = _encoder(configs[ExtractionConfig], configs[DetectorConfig])
     augmentation = configs.get(AugmentationConfig, AugmentationConfig(medium_quota=0, few_quota=0))
@@ -133,7 +134,9 @@ def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any], imag
     if stated:
         return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
     if images:
-        rows = {table: {split: round(DRAWN[table] * n) for split, n in images.items()} for table in TABLES}
+        rows: dict[str, Any] = {
+            table: {split: round(DRAWN[table] * n) for split, n in images.items()} for table in TABLES
+        }
         distinct = round(DRAWN["distinct_triplets"] * images["train"])
         return DataSize(**rows, **DRAWN_CLASSES, distinct_triplets=distinct, source="the scenes that will be drawn")
     raise WorkbenchError(
@@ -182,7 +185,7 @@ def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
 def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[int, dict[str, NetworkSize]]:
     """The length of a feature, and VGG-16's sizes on a 3 : 4 image and on one of its regions."""
     from workbench.regions.encoders import chosen_encoder
-    from workbench.regions.vgg import BINS, VGGConfig, VGGNetwork
+    from workbench.regions.vgg import VGGConfig, VGGNetwork
 
     if extraction.encoder != "vgg16":
         return chosen_encoder(extraction).dimension, {}
@@ -190,7 +193,7 @@ def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[in
     with torch.device("meta"):
         encoder = VGGNetwork(detector.width)
         image = torch.empty(1, 3, short_side, round(short_side * 4 / 3))
-        region = torch.empty(1, encoder.convs[-2].out_channels * BINS * BINS)
+        region = torch.empty(1, next(encoder.heads.parameters()).shape[1])
     return VGGConfig(width=detector.width).dimension, {
         "region encoder, an image": network_size(encoder.convs, lambda: encoder.convs(image), 1),
         "region encoder, a region": network_size(encoder.heads, lambda: encoder.heads(region), 1),
