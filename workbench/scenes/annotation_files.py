@@ -90,7 +90,7 @@ def read_split(folder: Path, split: str) -> SplitFiles:
     """Read a split and note whatever makes that impossible; nothing is raised for what the files contain."""
     problems: list[Problem] = []
     names = read_class_names(folder, problems)
-    images = read_images(FileProblems(detections_path(folder, split), problems))
+    images, _ = read_images(FileProblems(detections_path(folder, split), problems))
     ends = read_relation_ends(FileProblems(relations_path(folder, split), problems), images, names)
     return SplitFiles(names, images, ends, problems)
 
@@ -109,17 +109,21 @@ def read_class_names(folder: Path, problems: list[Problem]) -> dict[str, list[st
     return {role: found[RELATIONS_FILE if role == "relation" else OBJECTS_FILE] for role in ROLES}
 
 
-def read_images(file: FileProblems) -> pd.DataFrame | None:
-    """The images of a detections file: image_id, file_name, width, height; None where they cannot be read."""
+def read_images(file: FileProblems) -> tuple[pd.DataFrame | None, dict[str, msgspec.Raw]]:
+    """The images of a detections file and its other members, not decoded.
+
+    Images have image_id, file_name, width and height; None where they cannot be read.
+    """
+    members: dict[str, msgspec.Raw] = {}
     with noting_unreadable(file, "an object with the lists images, annotations, categories"):
         members = opened(file).members
         if "images" not in members:
             found = f"an object with {shown(list(members))}"
             file.blocking("wrong type", "whole file", found, "the lists images, annotations, categories", FIX_RECORD)
-            return None
+            return None, members
         with noting_unreadable(file, "a list of images, each with id, file_name, width, height", "images"):
-            return _image_table(decoded(members["images"], list[Image]), file)
-    return None
+            return _image_table(decoded(members["images"], list[Image]), file), members
+    return None, members
 
 
 def read_relation_ends(

@@ -6,6 +6,7 @@ in two splits, and image files.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from workbench.scenes.annotation_files import (
     read_images,
     read_relation_ends,
 )
-from workbench.scenes.json_files import JsonFile, decoded
+from workbench.scenes.json_files import decoded
 from workbench.scenes.layout import SPLITS, detections_path, image_folder_of, relations_path
 from workbench.scenes.problems import FileProblems, Problem, format_report, shown
 
@@ -63,9 +64,9 @@ def check_annotations(
     names_of_split = {}
     for split in _splits_to_check(folder) if splits is None else splits:
         file = FileProblems(detections_path(folder, split), problems)
-        images = read_images(file)
+        images, members = read_images(file)
         if images is not None:
-            _check_detections(file, images)
+            _check_detections(file, images, members)
         file = FileProblems(relations_path(folder, split), problems)
         ends = read_relation_ends(file, images, names)
         if ends is not None and images is not None:
@@ -82,9 +83,9 @@ def _splits_to_check(folder: Path) -> list[str]:
     return [split for split in SPLITS if split in begun | {"train"}]
 
 
-def _check_detections(file: FileProblems, images: pd.DataFrame) -> None:
+def _check_detections(file: FileProblems, images: pd.DataFrame, members: dict[str, msgspec.Raw]) -> None:
     """Check the detection boxes; they are not needed to read relations, so nothing here blocks reading."""
-    members, lists = JsonFile(file.path).members, {}
+    lists: dict[str, list[Any]] = {}
     for key, kind in (("annotations", list[Detection]), ("categories", list[Category])):
         if key not in members:
             file.error("wrong type", key, "nothing", "a list", FIX_RECORD)
