@@ -128,6 +128,13 @@ def test_names_are_followed_through_imports_modules_and_late_imports(method):
         ("layers", "x + 1", "(x   +   1)", []),
         ("layers", '"""A block."""', '"""Another text."""', []),
         ("layers", "width: int", "width: float", []),
+        ("layers", "SCALE = 3", "SCALE: int = 3", []),
+        (
+            "layers",
+            "        self.size = width",
+            "        size: int = width\n        self.size = size",
+            ["own_method.layers: Block"],
+        ),
         ("layers", "def unused(x):\n    return x", "def unused(x):\n    return 2 * x", []),
         ("stage", "    return {}", "    return {1: 2}", []),
         ("layers", "x + 1", "x + 2", ["own_method.layers: helper"]),

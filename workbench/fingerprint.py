@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.loaded_code import live_definition
 from workbench.parsed_code import (
     WITHOUT_INFLUENCE,
     Definition,
@@ -20,12 +21,12 @@ from workbench.parsed_code import (
     defined_name,
     imported_value,
     is_own,
-    live_definition,
     parsed_module,
     sha256_of_text,
 )
 from workbench.registry import Registry
 
+_NAMES_SHOWN = 4
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -44,12 +45,15 @@ def fingerprint(builder: Callable, values: Any = None) -> dict[str, str]:
 
 def changed_code(stored: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
     """One text a module: ``workbench.diffusion.denoiser: Mlp, Block``; empty where nothing changed."""
-    names = sorted(name for name in stored.keys() | asked.keys() if stored.get(name) != asked.get(name))
+    differing = sorted(name for name in stored.keys() | asked.keys() if stored.get(name) != asked.get(name))
     by_module: dict[str, list[str]] = {}
-    for name in names:
-        module, _, definition = name.partition(":")
+    for changed in differing:
+        module, _, definition = changed.partition(":")
         by_module.setdefault(module, []).append(definition)
-    return [f"{module}: {', '.join(definitions)}" for module, definitions in by_module.items()]
+    return [
+        f"{module}: {', '.join(names[:_NAMES_SHOWN])}{', ...' if len(names) > _NAMES_SHOWN else ''}"
+        for module, names in by_module.items()
+    ]
 
 
 def builder_name(builder: Callable) -> str:

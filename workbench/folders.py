@@ -21,7 +21,7 @@ from workbench.memory import release_memory
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
 _SECONDS_BETWEEN_LOOKS = 0.2
-_MODULES_SHOWN = 4
+_MODULES_SHOWN = 3
 
 
 class Replace(StrEnum):
@@ -159,7 +159,7 @@ def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str,
 
 
 def _shortened(code: list[str]) -> str:
-    more = f"; and {len(code) - _MODULES_SHOWN} more modules" if len(code) > _MODULES_SHOWN else ""
+    more = f"; and {len(code) - _MODULES_SHOWN} more" if len(code) > _MODULES_SHOWN else ""
     return "; ".join(code[:_MODULES_SHOWN]) + more
 
 

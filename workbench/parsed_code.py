@@ -5,19 +5,15 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import inspect
-import linecache
 import re
 import sys
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
 OWN_PACKAGES = ("workbench", "drawn_scenes")
-_CELL = re.compile("ipykernel|^<ipython")
 _INSTALLED = ("site-packages", "dist-packages")
 _NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.
@@ -142,79 +138,6 @@ def defined_name(text: str) -> tuple[str, str] | None:
     return (module, name.split(".")[0]) if is_own(module) and _source_path(module) else None
 
 
-def live_definition(thing: Any) -> tuple[Definition, Mapping[str, Any]]:
-    """The definition of a function or class of a cell, a lambda or a nested function, and the names it sees.
-
-    Where there is no source, what the function was compiled to stands for it.
-    """
-    names = dict(vars(sys.modules[thing.__module__])) if thing.__module__ in sys.modules else {}
-    if isinstance(thing, type):
-        nodes = _class_nodes(thing)
-        if nodes:
-            return Definition.of(nodes), names
-        return Definition(sha256_of_text(thing.__qualname__), frozenset(), {}, frozenset()), names
-    names = dict(thing.__globals__)
-    cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
-    names |= {name: cell.cell_contents for name, cell in cells if not _is_empty(cell)}
-    nodes = _function_nodes(thing.__code__)
-    if nodes:
-        return Definition.of(nodes), names
-    code = thing.__code__
-    text = repr((code.co_code, [c for c in code.co_consts if not isinstance(c, types.CodeType)], code.co_names))
-    return Definition(sha256_of_text(text), frozenset((n,) for n in code.co_names), {}, frozenset()), names
-
-
-def _function_nodes(code: types.CodeType) -> Sequence[ast.AST]:
-    """The function or lambda in its cell's or file's tree that begins where ``code`` does."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    found = [node for node in _walked(code.co_filename) if isinstance(node, kinds)]
-    named = [node for node in found if getattr(node, "name", "<lambda>") == code.co_name]
-    there = [node for node in named if _first_line(node) == code.co_firstlineno]
-    if len(there) < 2:
-        return there
-    columns = {position[2] for position in code.co_positions()}  # several lambdas in a line
-    return [node for node in there if isinstance(node, ast.Lambda) and node.body.col_offset in columns] or there
-
-
-def _class_nodes(thing: type) -> Sequence[ast.AST]:
-    """The class in the file of its methods, or, where it has none, in the last cell that defines its name."""
-    functions = [inspect.unwrap(value) for value in vars(thing).values() if inspect.isfunction(value)]
-    files = [function.__code__.co_filename for function in functions if function.__module__ == thing.__module__]
-    if thing.__module__ == "__main__":
-        files += [name for name in reversed(list(linecache.cache)) if _CELL.search(name)]
-    elif path := getattr(sys.modules.get(thing.__module__), "__file__", None):
-        files.append(path)
-    for file in dict.fromkeys(files):
-        found = [node for node in _walked(file) if isinstance(node, ast.ClassDef) and node.name == thing.__name__]
-        if found:
-            return found[-1:]
-    return []
-
-
-def _walked(file: str) -> Iterator[ast.AST]:
-    try:
-        yield from ast.walk(_tree("".join(linecache.getlines(file))))
-    except SyntaxError:
-        return
-
-
-@functools.lru_cache(maxsize=256)
-def _tree(source: str) -> ast.Module:
-    return ast.parse(source)
-
-
-def _first_line(node: Any) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
-
-
-def _is_empty(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return True
-    return False
-
-
 def _top_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a module and of its ``if``, ``try`` and ``with`` blocks."""
     for statement in body:
@@ -269,19 +192,26 @@ def _is_mark(statement: ast.stmt) -> bool:
     return any(isinstance(target, ast.Name) and target.id == WITHOUT_INFLUENCE for target in targets)
 
 
-def code_text(node: Any) -> str:
-    """A tree as text that is the same for every version of Python, without docstrings and annotations of functions."""
+def code_text(node: Any, in_class: bool = False) -> str:
+    """A tree as text that is the same for every version of Python, without docstrings and annotations.
+
+    Annotations count in the body of a class alone: they say what the fields of a dataclass are.
+    """
     if isinstance(node, list):
-        return f"[{','.join(map(code_text, node))}]"
+        return f"[{','.join(code_text(item, in_class) for item in node)}]"
     if not isinstance(node, ast.AST):
         return repr(node)
+    if isinstance(node, ast.AnnAssign) and not in_class:
+        if node.value is None:
+            return ""
+        node = ast.Assign(targets=[node.target], value=node.value)
     parts = []
     for name, value in ast.iter_fields(node):
         if value is None or value == [] or (name in _LEFT_OUT and not isinstance(node, ast.AnnAssign)):
             continue
         if name == "body" and isinstance(value, list) and _is_docstring(value[0]):
             value = value[1:]
-        parts.append(f"{name}={code_text(value)}")
+        parts.append(f"{name}={code_text(value, name == 'body' and isinstance(node, ast.ClassDef))}")
     return f"{type(node).__name__}({','.join(parts)})"
 
 
