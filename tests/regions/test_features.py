@@ -8,7 +8,7 @@ from workbench.errors import WorkbenchError
 from workbench.regions.features import GeneratedFeatures, finish_generated
 
 BOXES = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
-BANK = SimpleNamespace(
+STORE = SimpleNamespace(
     dimension=5,
     encoder="vgg",
     support="signed",
@@ -24,7 +24,7 @@ def write(folder, n=10, regions=("union",)):
     for region in regions:
         np.save(folder / f"{region}_features.npy", features[region].astype(np.float16))
     table = pd.DataFrame({"subject": 0, "relation": 1, "object": 2, "subject_box": np.arange(n), "object_box": 11})
-    finish_generated(folder, table, BANK, "seed" if len(regions) == 1 else "generated")
+    finish_generated(folder, table, STORE, "seed" if len(regions) == 1 else "generated")
     return features
 
 
@@ -32,7 +32,7 @@ def write(folder, n=10, regions=("union",)):
 @pytest.mark.parametrize("regions", [("union",), ("union", "subject", "object")])
 def test_what_is_written_is_read_by_row(tmp_path, n, regions):
     features = write(tmp_path, n, regions)
-    generated = GeneratedFeatures.open(tmp_path, BANK)
+    generated = GeneratedFeatures.open(tmp_path, STORE)
     rows = np.random.default_rng(2).integers(0, n, 7)
     assert len(generated) == n and generated.dimension == 5
     np.testing.assert_allclose(generated.union(rows), features["union"][rows], rtol=1e-3, atol=1e-3)
@@ -48,21 +48,21 @@ def test_what_is_written_is_read_by_row(tmp_path, n, regions):
 def test_a_store_that_does_not_fit_is_refused(tmp_path, name, value):
     write(tmp_path)
     with pytest.raises(WorkbenchError, match=f"with {name} "):
-        GeneratedFeatures.open(tmp_path, SimpleNamespace(**(vars(BANK) | {name: value})))
+        GeneratedFeatures.open(tmp_path, SimpleNamespace(**(vars(STORE) | {name: value})))
 
 
 def test_damaged_folders_are_named(tmp_path):
     with pytest.raises(WorkbenchError, match="no finished generated features"):
-        GeneratedFeatures.open(tmp_path, BANK)
+        GeneratedFeatures.open(tmp_path, STORE)
     write(tmp_path)
     array = tmp_path / "union_features.npy"
     content = array.read_bytes()
     array.write_bytes(content[:-20])
     with pytest.raises(WorkbenchError, match=r"union_features.npy.*cut short"):
-        GeneratedFeatures.open(tmp_path, BANK)
+        GeneratedFeatures.open(tmp_path, STORE)
     np.save(array, np.zeros((9, 5), dtype=np.float16))
     with pytest.raises(WorkbenchError, match="expected float16"):
-        GeneratedFeatures.open(tmp_path, BANK)
+        GeneratedFeatures.open(tmp_path, STORE)
     (tmp_path / "generated.parquet").write_bytes(b"PAR1")
     with pytest.raises(WorkbenchError, match="not a readable table"):
-        GeneratedFeatures.open(tmp_path, BANK)
+        GeneratedFeatures.open(tmp_path, STORE)

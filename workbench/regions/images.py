@@ -52,7 +52,7 @@ def read_image(path: Path) -> np.ndarray | UnreadableImage:
 
 
 def decoding_threads(device: torch.device) -> int:
-    """How many threads decode images: a GPU asks for more than two can decode; a CPU's cores have the network to run."""
+    """How many threads decode images: a GPU asks for more than two give; a CPU has the network to run as well."""
     return 2 if device.type == "cpu" else 8
 
 
