@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError, WorkerPlugin, get_worker, wait
+from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError, WorkerPlugin, wait
 
 from workbench.errors import WorkbenchError
 from workbench.identity import available_cores
@@ -21,6 +21,7 @@ from workbench.stopping import Stopped, ask_to_stop, stop_on_sigterm
 from workbench.tables.grid import Job
 
 DIED = "its process died without an error of its own: out of memory? Fewer --jobs or a smaller profile help."
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_WITHOUT_WORKERS = 60.0
 # However many workers there are, a job has one thread: the last bits of a product depend on the number of threads,
@@ -135,16 +136,17 @@ def _client(processes: int, scheduler: str) -> Iterator[Client]:
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(SCHEDULER_SETTINGS))
+            gpus: list[str] = []
             if not scheduler:
-                os.environ.update(WORKER_ENVIRONMENT)  # before a worker's first import, so that it counts
+                gpus = _visible_gpus()
                 # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
                 cluster = LocalCluster(
-                    n_workers=processes or _gpus() or available_cores(), threads_per_worker=1, memory_limit=0,
+                    n_workers=processes or len(gpus) or available_cores(), threads_per_worker=1, memory_limit=0,
                     host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL",
                 )  # fmt: skip
                 stack.enter_context(cluster)
             client = stack.enter_context(Client(scheduler or cluster))
-            client.register_plugin(_StopWithState())
+            client.register_plugin(_Surroundings(gpus))
             yield client
     finally:
         # Dask leaves its workers' variables behind, with which this process would compute on one thread.
@@ -152,12 +154,21 @@ def _client(processes: int, scheduler: str) -> Iterator[Client]:
         os.environ.update(before)
 
 
-class _StopWithState(WorkerPlugin):
-    """A worker that is asked to end has its job save its state first; what is typed at the terminal is not for it."""
+class _Surroundings(WorkerPlugin):
+    """What a worker has around its jobs: an environment, one of ``gpus`` in turn, and an end that saves their state.
 
-    name = "workbench-stop"
+    The environment counts for torch, which no worker has imported yet. What is typed at the terminal is not for it.
+    """
+
+    name = "workbench"
+
+    def __init__(self, gpus: list[str]):
+        self.gpus = gpus
 
     def setup(self, worker: Any) -> None:
+        os.environ.update(WORKER_ENVIRONMENT)
+        if self.gpus:
+            os.environ[GPUS_VARIABLE] = self.gpus[worker.name % len(self.gpus)]
         signal.signal(signal.SIGTERM, lambda number, frame: ask_to_stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -165,15 +176,15 @@ class _StopWithState(WorkerPlugin):
         ask_to_stop()
 
 
-def _gpus() -> int:
+def _visible_gpus() -> list[str]:
     import torch
 
-    return torch.cuda.device_count()
+    numbers = os.environ.get(GPUS_VARIABLE) or ",".join(map(str, range(torch.cuda.device_count())))
+    return numbers.split(",") if torch.cuda.is_available() else []
 
 
 def _outcome(build: Callable[[], Any]) -> Outcome:
     """Build in this worker; every error becomes an outcome, ours with its text, others with a traceback."""
-    _use_own_gpu()
     started, printed = time.monotonic(), io.StringIO()
     failure = ""
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -185,13 +196,3 @@ def _outcome(build: Callable[[], Any]) -> Outcome:
             failure = f"{type(error).__name__}: {error}"
             traceback.print_exc()
     return Outcome(time.monotonic() - started, failure, printed.getvalue())
-
-
-def _use_own_gpu() -> None:
-    """One thread, and each worker of this machine its GPU in turn; elsewhere a worker has the GPU that it was given."""
-    import torch
-
-    torch.set_num_threads(1)
-    name = get_worker().name
-    if torch.cuda.is_available() and isinstance(name, int):
-        torch.cuda.set_device(name % torch.cuda.device_count())
