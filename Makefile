@@ -46,9 +46,10 @@ $(BROWSER_READY): pyproject.toml $(READY)
 	|| { echo "No Chromium. Install one: apt-get install chromium"; exit 1; }
 	@touch $(BROWSER_READY)
 
-lint: $(READY) ## check style and format
+lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY) ## put style and format right where that can be done
 	$(BIN)/ruff check --fix .
@@ -64,5 +65,5 @@ bench: $(READY) ## measure speed, write reports/bench.json
 	$(BIN)/workbench bench $(ARGS)
 
 clean: ## remove the environment and caches; data and reports stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find workbench tests notebooks data/drawn_scenes -name __pycache__ -type d -prune -exec rm -rf {} +
