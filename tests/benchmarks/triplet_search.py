@@ -15,7 +15,6 @@ from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_query import TripletQuery, facets, search
 from workbench.errors import WorkbenchError
-from workbench.language.captions import captions_of
 from workbench.randomness import generator
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
@@ -96,7 +95,7 @@ def _peer(index: TripletIndex) -> sqlite3.Connection:
     peer = sqlite3.connect(":memory:")
     names = ("caption", "count", *_BAND_COLUMNS)
     peer.execute(f"CREATE TABLE triplets (place INTEGER PRIMARY KEY, {', '.join(names)})")
-    captions = captions_of(index.triplets(np.arange(len(index))), index.vocabulary)
+    captions = index.vocabulary.captions(index.triplets(np.arange(len(index))))
     captions = [f" {folded(caption)} " for caption in captions]  # one LIKE then finds the start of a word
     values = [captions, *(index[name].tolist() for name in names[1:])]
     peer.executemany(

@@ -7,7 +7,6 @@ import pytest
 from workbench.browsers.triplet_index import SORTS, TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_page import class_bars, nearest_triplets
 from workbench.errors import WorkbenchError
-from workbench.language.captions import captions_of
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.relations import write_relation_tables
@@ -76,7 +75,7 @@ def test_augmented_rows_similarity_and_hardness_are_those_of_the_stage_triplets(
 def test_places_orders_and_captions(browsed):
     index = TripletIndex.open(browsed / "index")
     triplets = index.triplets(np.arange(len(index)))
-    captions = captions_of(triplets, index.vocabulary)
+    captions = index.vocabulary.captions(triplets)
     assert index.caption(3) == captions[3]
     texts = [folded(caption) for caption in captions]
     assert [texts[place] for place in index.order("name")] == sorted(texts)

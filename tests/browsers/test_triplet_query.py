@@ -8,7 +8,6 @@ import pytest
 from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
 from workbench.browsers.triplet_query import ORIGINS, TripletQuery, facets, search
 from workbench.errors import WorkbenchError
-from workbench.language.captions import captions_of
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import write_relation_tables
@@ -44,7 +43,7 @@ def make_index(folder, rows, seed):
     hardness = np.round(random.random(n), 1)
     index.columns.update(count=count, augmented=augmented, similarity=similarity, hardness=hardness)
     naive = pd.DataFrame(dict(index.columns))
-    naive["caption"] = [plain(text) for text in captions_of(index.triplets(np.arange(n)), vocabulary)]
+    naive["caption"] = [plain(text) for text in vocabulary.captions(index.triplets(np.arange(n)))]
     return index, naive
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.figures.style import plain_texts
-from workbench.language.captions import captions_of
 from workbench.progress import track
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.checkpoint import Recogniser, load_recogniser
@@ -72,7 +71,7 @@ class MapPoints:
     def captions(self) -> np.ndarray:
         """The caption of each point, (N,) objects; points of one triplet share one text."""
         distinct, of_point = distinct_triplets(*self.classes.values())
-        return np.array(captions_of(distinct, self.vocabulary), dtype=object)[of_point]
+        return np.array(self.vocabulary.captions(distinct), dtype=object)[of_point]
 
     @cached_property
     def escaped_captions(self) -> np.ndarray:

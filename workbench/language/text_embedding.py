@@ -8,9 +8,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
-from workbench.language.captions import CaptionStore, distinct_captions
 from workbench.language.config import TextConfig
-from workbench.scenes.relations import triplet_keys, triplets_of_keys
+from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class TextEmbeddings:
     kind: str
     learned_relations: bool
     _encoder: "CaptionEncoder | None" = field(default=None, repr=False)
-    _store: CaptionStore | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "TextEmbeddings":
@@ -66,36 +64,26 @@ class TextEmbeddings:
         """T, the length of each vector."""
         return self.objects.shape[1]
 
-    def triplets(
-        self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray, *, keep: bool = True
-    ) -> np.ndarray:
+    def triplets(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> np.ndarray:
         """Unit vectors (n, T) float32 of the captions "subject relation object" of n triplets of class ids.
 
         An open_clip tower reads the caption; without one it is the normalised sum of the three class vectors. Each
-        distinct caption is computed once in the life of this object, unless ``keep`` is false: then nothing is kept.
+        distinct triplet is computed once.
         """
         ids = [np.asarray(given, dtype=np.int64).reshape(-1) for given in (subject, relation, object)]
         self._check_ids(ids)
-        keys = triplet_keys(*ids)
-        distinct, row = np.unique(keys, return_inverse=True)
-        if self.kind == "vectors" or not keep:
-            return _spread(self._computed(triplets_of_keys(distinct)), row)
-        self._store = self._store or CaptionStore(self.dimension)
-        new = distinct[~self._store.known(distinct)]
-        if len(new):
-            self._store.add(new, self._computed(triplets_of_keys(new)))
-        return self._store.vectors(keys)
+        distinct, row = distinct_triplets(ids[0], ids[1], ids[2])
+        vectors = self._computed(distinct)
+        # Without a copy where each row comes once and in order.
+        return vectors if np.array_equal(row, np.arange(len(vectors))) else vectors[row]
 
     def captions(self, captions: list[str]) -> np.ndarray:
         """Unit vectors (n, T) float32 of any texts; needs a folder that holds a tower."""
         return self._caption_encoder().embed(list(captions))
 
     def _computed(self, triplets: np.ndarray) -> np.ndarray:
-        # triplets (m, 3), distinct and ascending
         if self.kind == "open_clip":
-            subject, relation, object = triplets.T
-            table = distinct_captions(subject, relation, object, vocabulary_of(self.folder))
-            return _spread(self._caption_encoder().embed(list(table.captions)), table.row)
+            return self.captions(vocabulary_of(self.folder).captions(triplets))
         vectors = np.empty((len(triplets), self.dimension), dtype=np.float32)
         for start in range(0, len(triplets), ROWS_PER_CHUNK):
             subject, relation, object = triplets[start : start + ROWS_PER_CHUNK].T
@@ -201,11 +189,6 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1, float32; a row of zeros stays zero."""
     length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return (vectors / np.where(length > 0, length, 1.0)).astype(np.float32)
-
-
-def _spread(vectors: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """The vectors of the rows (n,), without a copy where each row comes once and in order."""
-    return vectors if np.array_equal(row, np.arange(len(vectors))) else vectors[row]
 
 
 def _write(folder, vocabulary, objects, relations, encoder, kind) -> dict:

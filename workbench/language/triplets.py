@@ -16,7 +16,6 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.language.augmentation import augment_triplets
-from workbench.language.captions import captions_of
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
 from workbench.language.similarity import Similarity, class_similarity, load_similarity
@@ -156,7 +155,7 @@ def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, v
     known, new = (distinct_keys(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
     keys = distinct_keys(np.concatenate([known, new]))
     triplets = triplets_of_keys(keys)
-    captions = {"caption": captions_of(triplets, vocabulary), "original": in_sorted(keys, known)}
+    captions = {"caption": vocabulary.captions(triplets), "original": in_sorted(keys, known)}
     return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)
 
 
@@ -176,7 +175,7 @@ def embedded_captions(folder: Path, captions: pd.DataFrame, text: TextEmbeddings
         stored = np.lib.format.open_memmap(begun, "r+" if done else "w+", dtype, shape)
         for start in track(range(done, len(captions), ROWS_PER_PART), "Embedding captions"):
             part = triplets[start : start + ROWS_PER_PART]
-            stored[start : start + len(part)] = text.triplets(*part.T, keep=False)
+            stored[start : start + len(part)] = text.triplets(*part.T)
             stored.flush()
             write_json(progress, work | {"rows": start + len(part)})
     if begun.exists():

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.spelling import is_unicode
@@ -34,6 +36,10 @@ class Vocabulary:
     def caption(self, subject: int, relation: int, object: int) -> str:
         """The caption of a triplet of class ids: "subject relation object" (DiffAugment, section 3.2)."""
         return f"{self.objects[subject]} {self.relations[relation]} {self.objects[object]}"
+
+    def captions(self, triplets: np.ndarray) -> list[str]:
+        """The caption of each of the triplets (n, 3) of class ids."""
+        return [self.caption(*triplet) for triplet in triplets.tolist()]
 
     def names(self, role: str) -> tuple[str, ...]:
         """The class names of a role: "subject", "relation" or "object"."""
