@@ -65,8 +65,8 @@ def built_folder(
         When a complete folder of another request gives way, once the new one is complete.
 
     Raises WorkbenchError when the folder is complete for other parameters or by another builder, or the disk is full.
-    Where one of its files or folders was removed, ``build`` is called again with what is left. Where the code alone has
-    changed the stored result is shown, with a line that says so.
+    Where one of the ``splits`` that its metrics name was removed, ``build`` is called again with what is left. Where the
+    code alone has changed the stored result is shown, with a line that says so.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
@@ -137,7 +137,7 @@ def _is_kept(stored: dict[str, Any], request: dict[str, Any], folder: Path, labe
             f"Run with --replace{' or --strict' if by_code else ''} to build it again, or give another run or variant "
             f"name. Stored in {folder}."
         )
-    missing = [name for name in stored.get("entries", ()) if not (folder / name).exists()]
+    missing = [split for split in (stored.get("metrics") or {}).get("splits", ()) if not (folder / split).exists()]
     if missing:
         print(f"{label}: {', '.join(missing)} is gone and will be built again")
         _reopen(folder, {name: stored[name] for name in request if name in stored})
@@ -208,7 +208,6 @@ def _build(partial: Path, build: Callable[[Path], dict | None], label: str, requ
         metrics = build(partial)
         release_memory()
         manifest = request | {
-            "entries": sorted(path.name for path in partial.iterdir() if path.name != REQUEST),
             "metrics": without_nan(metrics or {}),
             "versions": versions(),
             "seconds": round(time.monotonic() - started, 3),

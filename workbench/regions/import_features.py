@@ -206,6 +206,7 @@ def _summary(
         "support": identity["support"],
         "dimension": rows["train"].dimension,
         "entity_region": "box" if rows["train"].has_entity_features else "union",
+        "splits": list(rows),
         "relations": {split: len(part) for split, part in rows.items()},
         "images": {split: len(np.unique(part.arrays["image_id"])) for split, part in rows.items()},
         "relation_classes_in_train": len(np.unique(rows["train"].arrays["relation"])),
