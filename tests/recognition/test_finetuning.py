@@ -23,7 +23,7 @@ from workbench.regions.features import GeneratedFeatures, finish_generated
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
-from workbench.training import TrainingEdge
+from workbench.training import TrainingConfig, TrainingEdge
 
 
 def finetune(folder, data, trained, edge=None, **changes):
@@ -121,6 +121,7 @@ def test_generated_rows_that_no_training_can_use_are_named(small_data, trained, 
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"learning_rates": ()}, r"learning_rates is \[\]"), ({"real_replay": 1.5}, "real_replay is 1.5"),
+    ({"training": TrainingConfig(learning_rate=1.0)}, "chosen among candidates"),
     ({"roles": "some"}, "'some'.*all, entities, kept, tail"), ({"synthetic_weight": -0.1}, "synthetic_weight is -0.1"),
     ({"loss": LossConfig(relmix="clean"), "roles": "tail"}, "relmix 'clean' mixes all roles"),
 ])  # fmt: skip

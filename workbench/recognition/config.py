@@ -28,11 +28,6 @@ FINE_TUNING = TrainingConfig(schedule="constant", warm_up_from=WARM_UP_FROM)
 REBALANCING = TrainingConfig()
 
 
-def _left_to_the_stage(training: TrainingConfig) -> None:
-    if training.steps or training.seed:
-        raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
-
-
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise WorkbenchError(f"{name} {value!r} is not known. Choose one of: {', '.join(allowed)}.")
@@ -48,12 +43,6 @@ def _at_least_zero(**values: float) -> None:
     for name, value in values.items():
         if not value >= 0:
             raise WorkbenchError(f"{name} is {value}; expected 0 or more.")
-
-
-def _candidates(**values: tuple[float, ...]) -> None:
-    for name, numbers in values.items():
-        if not numbers or not all(number > 0 for number in numbers):
-            raise WorkbenchError(f"{name} is {list(numbers)}; give at least one number above 0.")
 
 
 @dataclass(frozen=True)
@@ -78,17 +67,46 @@ class LossConfig:
         _at_least_zero(gamma=self.gamma, vilhub_scale=self.vilhub_scale)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadTrainingConfig:
+    """What all trainings of a head are told: ``epochs`` passes over the rows in batches of ``batch_size``.
+
+    ``only_trained`` leaves classes without a train row out of the validation mean. Features beyond ``memory_gigabytes``
+    are shuffled in blocks of neighbours and read from disk ahead.
+    """
+
+    epochs: int
+    batch_size: int = 256
+    training: TrainingConfig = REBALANCING
+    only_trained: bool = False
+    memory_gigabytes: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(epochs=self.epochs, batch_size=self.batch_size)
+        if self.training.steps or self.training.seed:
+            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+
+    def training_of(self, steps_per_epoch: int, **changes: Any) -> TrainingConfig:
+        """The nested `TrainingConfig` with what was left to the stage, and ``changes`` to it."""
+        return replace(self.training, steps=self.epochs * steps_per_epoch, seed=self.seed, **changes)
+
+    def _require_candidates(self, learning_rates: tuple[float, ...]) -> None:
+        if not learning_rates or not all(rate > 0 for rate in learning_rates):
+            raise WorkbenchError(f"learning_rates is {list(learning_rates)}; give at least one number above 0.")
+        if self.training.learning_rate != TrainingConfig.learning_rate:
+            raise WorkbenchError("training.learning_rate is chosen among candidates: give learning_rates instead.")
+
+
 @dataclass(frozen=True)
-class RecogniserConfig:
+class RecogniserConfig(HeadTrainingConfig):
     """A recogniser and its training on the stored features of real relations.
 
     ``architecture`` is one of `heads.RECOGNISERS`, "module:name" or a head's class; ``hidden`` its width (the reference
     takes 1024), ``sizes`` further sizes by name, such as width or blocks. ``word_vectors`` is a word2vec, GloVe or JSON
-    file (``word_mode`` as in `word_vectors`); without one the text folder's class vectors are used.
-    ``only_trained`` leaves classes without a train row out of the validation mean. Features beyond ``memory_gigabytes``
-    are shuffled in blocks of neighbours and read from disk ahead. The reference trains with
-    ``{"optimiser": "sgd", "weight_decay": 1e-4, "schedule": "step"}`` (6.1); AdamW gets further in the same epochs on
-    stored features.
+    file (``word_mode`` as in `word_vectors`); without one the text folder's class vectors are used. The reference
+    trains with ``{"optimiser": "sgd", "weight_decay": 1e-4, "schedule": "step"}`` (6.1); AdamW gets further in the same
+    epochs on stored features.
     """
 
     architecture: str | type = "lsvru"
@@ -97,17 +115,13 @@ class RecogniserConfig:
     word_vectors: Path | None = None
     word_mode: str = "clean"
     loss: LossConfig = LossConfig()
-    epochs: int = 12
-    batch_size: int = 256
-    training: TrainingConfig = TRAINING
-    only_trained: bool = False
-    memory_gigabytes: float = 2.0
-    seed: int = 0
+    epochs: int = field(default=12, kw_only=True)
+    training: TrainingConfig = field(default=TRAINING, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _one_of("word_mode", self.word_mode, WORD_MODES)
-        _positive(epochs=self.epochs, batch_size=self.batch_size, hidden=self.hidden)
-        _left_to_the_stage(self.training)
+        _positive(hidden=self.hidden)
 
     def with_loss(self, name: str | Callable) -> "RecogniserConfig":
         """The same with another classification loss."""
@@ -115,7 +129,7 @@ class RecogniserConfig:
 
 
 @dataclass(frozen=True)
-class FineTuningConfig:
+class FineTuningConfig(HeadTrainingConfig):
     """Fine-tuning on generated rows; learning rate and epoch are chosen on validation.
 
     ``learning_rates`` are the candidates. ``real_replay`` is the share of real train rows in each batch (0 as in the
@@ -131,10 +145,7 @@ class FineTuningConfig:
     """
 
     learning_rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
-    epochs: int = 10
-    batch_size: int = 256
     loss: LossConfig = LossConfig()
-    training: TrainingConfig = FINE_TUNING
     real_replay: float = 0.0
     synthetic_weight: float = 1.0
     prior: str = "train"
@@ -144,20 +155,18 @@ class FineTuningConfig:
     scenes: str = "own"
     weight_interpolation: tuple[float, ...] = (1.0,)
     keep_if_worse: bool = True
-    only_trained: bool = False
-    memory_gigabytes: float = 2.0
-    seed: int = 0
+    epochs: int = field(default=10, kw_only=True)
+    training: TrainingConfig = field(default=FINE_TUNING, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_candidates(self.learning_rates)
         for name, allowed in (
             ("prior", PRIORS), ("curriculum", CURRICULA), ("roles", LOSS_ROLES), ("entities", ENTITIES),
             ("scenes", GENERATED_SCENES),
         ):  # fmt: skip
             _one_of(name, getattr(self, name), allowed)
-        _positive(epochs=self.epochs, batch_size=self.batch_size)
         _at_least_zero(synthetic_weight=self.synthetic_weight)
-        _candidates(learning_rates=self.learning_rates)
-        _left_to_the_stage(self.training)
         if not 0 <= self.real_replay <= 1:
             raise WorkbenchError(f"real_replay is {self.real_replay}; expected a share between 0 and 1.")
         if not self.weight_interpolation or not all(0 < share <= 1 for share in self.weight_interpolation):
@@ -171,7 +180,7 @@ class FineTuningConfig:
 
 
 @dataclass(frozen=True)
-class RebalancingConfig:
+class RebalancingConfig(HeadTrainingConfig):
     """Re-balancing a trained recogniser on the features that it has, by a ``method`` as in `rebalance_recogniser`.
 
     "crt" and "lws" train with the best of ``learning_rates``; "tau_norm" and "logit_adjustment" train nothing and
@@ -181,18 +190,12 @@ class RebalancingConfig:
     method: str = "logit_adjustment"
     strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
     learning_rates: tuple[float, ...] = (1e-3,)
-    epochs: int = 5
-    batch_size: int = 256
-    training: TrainingConfig = REBALANCING
-    only_trained: bool = False
-    memory_gigabytes: float = 2.0
-    seed: int = 0
+    epochs: int = field(default=5, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_candidates(self.learning_rates)
         _one_of("method", self.method, METHODS)
-        _positive(epochs=self.epochs, batch_size=self.batch_size)
-        _candidates(learning_rates=self.learning_rates)
-        _left_to_the_stage(self.training)
         if not self.strengths:
             raise WorkbenchError("strengths is empty; give at least one number, 0 leaves the recogniser as it is.")
 
@@ -217,8 +220,3 @@ class EvaluationConfig:
 def label(choice: str | Callable) -> str:
     """The name of a registered choice, or the import path of an object that was given itself."""
     return choice if isinstance(choice, str) else f"{choice.__module__}:{choice.__qualname__}"
-
-
-def training_config(config: Any, steps: int, **changes: Any) -> TrainingConfig:
-    """The nested `TrainingConfig` of a config, with what was left to the stage."""
-    return replace(config.training, steps=steps, seed=config.seed, **changes)

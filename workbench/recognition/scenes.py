@@ -52,18 +52,6 @@ class Table(Protocol):
         ...
 
 
-class ScenesOfRows(Protocol):
-    """The scenes that a head is shown of some rows of a table."""
-
-    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
-        ...
-
-    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the same table whose features the scenes of ``rows`` are made of, maybe with repeats."""
-        ...
-
-
 class SceneIndex:
     """Which rows of a table of relations share an image.
 
@@ -105,12 +93,12 @@ class ImageScenes:
         self._table, self.index = table, SceneIndex(table.relations["image"].to_numpy())
 
     def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,)."""
+        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
         tokens, lengths, of_row = self.index.scenes_of(rows)
         return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """All tokens of the images of ``rows``."""
+        """Rows of the table whose features the scenes of ``rows`` are made of: all tokens of their images."""
         return self.index.scenes_of(rows)[0]
 
 
@@ -163,7 +151,10 @@ class BoxImageScenes(OwnScenes):
         return Scenes(tokens, lengths, np.arange(len(rows)))
 
 
-def scenes_of(table: Table) -> ImageScenes | OwnScenes:
+ScenesOfRows = ImageScenes | OwnScenes
+
+
+def scenes_of(table: Table) -> ScenesOfRows:
     """Scenes by image where the rows have one, else each row by itself."""
     return ImageScenes(table) if "image" in table.relations else OwnScenes(table)
 

@@ -14,14 +14,7 @@ from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.processes import Processes
 from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.config import (
-    FineTuningConfig,
-    LossConfig,
-    RebalancingConfig,
-    RecogniserConfig,
-    label,
-    training_config,
-)
+from workbench.recognition.config import HeadTrainingConfig, LossConfig, RecogniserConfig, label
 from workbench.recognition.heads import new_head
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import RecogniserObjective
@@ -33,7 +26,6 @@ from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import Evaluation, Trained, TrainingEdge, forget_state, train
 
-Config = RecogniserConfig | FineTuningConfig | RebalancingConfig
 LOG_FILE = "log.jsonl"
 SGD_BIAS_RATE = 2.0  # biases learn twice as fast (LTVRR reference, 6.1)
 
@@ -93,7 +85,7 @@ class HeadTraining:
     counts: Counts
     loss: LossConfig
     validate: Validate
-    config: Config
+    config: HeadTrainingConfig
     edge: TrainingEdge
     synthetic_weight: float = 1.0
     first_choice: int = 1
@@ -101,7 +93,7 @@ class HeadTraining:
     def train(self, head: LsvruHead, folder: Path, name: str = "recogniser", **changes: Any) -> Trained:
         """Train ``head``, which ends with the best weights; ``changes`` replace fields of the `TrainingConfig`."""
         steps = self.batches.steps_per_epoch
-        settings = training_config(self.config, self.config.epochs * steps, **changes)
+        settings = self.config.training_of(steps, **changes)
         objective = RecogniserObjective(
             head, self.loss, self.counts, self.config.seed, synthetic_weight=self.synthetic_weight,
             bias_rate=SGD_BIAS_RATE if settings.optimiser == "sgd" else 1.0,
@@ -171,7 +163,7 @@ def store(folder: Path, recogniser: Recogniser) -> None:
     processes.wait()
 
 
-def validation(data: FeaturesFolder, config: Config) -> Validate:
+def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
     """The validation of a features folder whose splits are of one kind and whose rows have known classes."""
     kinds = [
         f"{split.support} {split.dimension}-D features of {split.encoder!r} ({split.entity_region})"
