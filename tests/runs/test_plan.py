@@ -50,19 +50,11 @@ def test_the_paper_s_networks_and_files():
     assert "43.2 GB" in text and "146,486,016" in text and "stated in the profile" in text
 
 
-UNET = {"denoiser": "unet", "network.channels": "[320, 640, 1280, 1280]", "network.layout": "pooled"}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "parameters"),
-    [
-        ({f"diffusion.{name}": value for name, value in UNET.items()}, 847_296_833),
-        ({"recogniser.architecture": "reltransformer"}, 78_016_768),
-    ],
-)
-def test_parameters_of_the_notebooks_reach_the_networks(overrides, parameters):
-    found = plan_resources(make_plan("gqa-lt", parameters=overrides)).networks.values()
-    assert parameters in [size.parameters for size in found]
+def test_parameters_of_the_notebooks_reach_the_networks():
+    unet = {"denoiser": "unet", "network.channels": "[320, 640, 1280, 1280]", "network.layout": "pooled"}
+    overrides = {f"diffusion.{name}": value for name, value in unet.items()}
+    plan = plan_resources(make_plan("gqa-lt", parameters=overrides | {"recogniser.architecture": "reltransformer"}))
+    assert {847_296_833, 78_016_768} <= {size.parameters for size in plan.networks.values()}
 
 
 def test_what_will_be_drawn_is_known():

@@ -103,6 +103,7 @@ def test_left_and_right_hold_between_the_boxes(smoke):
     assert np.min(clear) > 0 and np.median(clear) > 25
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "IMAGES_WORTH_A_POOL", 1)
     monkeypatch.setattr(writer, "IMAGES_PER_CHUNK", 4)
@@ -205,6 +206,7 @@ def _dies(chunk):
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_dead_process_is_an_error_with_a_remedy():
     with pytest.raises(WorkbenchError, match="run again, perhaps with workers=1"):
         list(mapped(_dies, [1, 2], 2, pool=True))
