@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench import __version__
 from workbench.errors import WorkbenchError
-from workbench.spelling import spelt_lines
+from workbench.escaping import escaped_lines
 
 _EXAMPLES = """examples:
   workbench run                                  the main job: drawn scenes, all notebooks, a report
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         module = importlib.import_module(f"workbench.runs.{parsed.module}")
         return getattr(module, parsed.command)(parsed)
     except WorkbenchError as error:
-        print(f"error: {spelt_lines(str(error))}", file=sys.stderr)
+        print(f"error: {escaped_lines(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to continue", file=sys.stderr)
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; ``module`` of ``workbench.runs`` has the function ``command``."""
     parser = argparse.ArgumentParser(
         prog="workbench",
-        description="DiffAugment for long-tailed visual relationship recognition, from pictures to a report.",
+        description="DiffAugment for long-tailed visual relationship recognition, from images to a report.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -156,11 +156,11 @@ def _add_data(commands) -> None:
         data, "check", "check_data", "report all problems of an annotation folder; status 1 on errors"
     )
     check.add_argument("folder", type=_folder, help="annotation folder (LTVRR layout)")
-    check.add_argument("--images", type=_folder, help="folder of the pictures (default: images in or beside it)")
+    check.add_argument("--images", type=_folder, help="folder of the images (default: images in or beside it)")
     add = _data_command(data, "add", "add_data", "check a downloaded data set, count it, and add it under a name")
     add.add_argument("dataset", choices=("gqa-lt", "vg8k-lt", "vrd"), help="which data set")
     add.add_argument("--root", required=True, type=_folder, help="folder into which its files were unpacked")
-    add.add_argument("--images", type=_folder, help="folder of the pictures (default: the usual places under the root)")
+    add.add_argument("--images", type=_folder, help="folder of the images (default: the usual places under the root)")
     add.add_argument("--name", help="name for the notebooks' parameter data (default: the data set's)")
     add.add_argument(
         "--validation-images",
@@ -191,8 +191,8 @@ def _add_data(commands) -> None:
     draw = _data_command(data, "draw", "draw_data", "draw scenes with annotations; same seed, same bytes")
     draw.add_argument("folder", type=_resolved, help="a new or empty folder")
     draw.add_argument("--seed", type=int, default=0)
-    draw.add_argument("--train-images", type=int, default=3000, help="pictures in the train split (default: 3000)")
-    draw.add_argument("--size", type=int, default=160, help="side of a picture in pixels (default: 160)")
+    draw.add_argument("--train-images", type=int, default=3000, help="images in the train split (default: 3000)")
+    draw.add_argument("--size", type=int, default=160, help="side of an image in pixels (default: 160)")
 
 
 def _add_features(commands) -> None:
@@ -241,7 +241,7 @@ def _add_tools(commands) -> None:
     browse.add_argument("browsers", nargs="*", metavar="BROWSER", help="some of the browsers (default: all)")
     browse.add_argument("--run", help="name of the run (default: demo, or with --data the data's name)")
     browse.add_argument("--data", default="", metavar="NAME", help="imported data (default: what the run was given)")
-    browse.add_argument("--images", type=_folder, metavar="FOLDER", help="folder of the pictures (default: the run's)")
+    browse.add_argument("--images", type=_folder, metavar="FOLDER", help="folder of the images (default: the run's)")
     browse.add_argument("--port", type=int, default=8866, help="default: 8866; 0 takes any that is free")
     browse.add_argument("--theme", choices=("light", "dark"), default="light", help="default: light")
     browse.add_argument("--no-browser", action="store_true", help="print the address and open nothing")

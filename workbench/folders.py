@@ -266,8 +266,8 @@ def _sync(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_one(lock: Path, told: str, wait: bool) -> Iterator[None]:
-    """Hold the lock file; another process waits, or is refused with ``told`` and the holder's process number.
+def only_one(lock: Path, text: str, wait: bool) -> Iterator[None]:
+    """Hold the lock file; another process waits, or is refused with ``text`` and the holder's process number.
 
     The system frees the lock of a killed process, so a lock file that lies about is harmless.
     """
@@ -280,11 +280,11 @@ def only_one(lock: Path, told: str, wait: bool) -> Iterator[None]:
                 break
             except BlockingIOError:
                 file.seek(0)
-                text = f"{told} (process {file.read().strip() or '?'})"
+                refusal = f"{text} (process {file.read().strip() or '?'})"
                 if not wait:
-                    raise WorkbenchError(f"{text}. Wait for it, or end it first.") from None
+                    raise WorkbenchError(f"{refusal}. Wait for it, or end it first.") from None
                 if not waiting:
-                    print(f"{text}; waiting", flush=True)
+                    print(f"{refusal}; waiting", flush=True)
                 waiting = True
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         file.truncate(0)

@@ -51,9 +51,9 @@ def described(value: Any, place: str = "value") -> Any:
         return described({"code": value.func, "arguments": value.args, **value.keywords}, place)
     if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return f"{value.__module__}:{value.__qualname__}"
-    told = getattr(value, "identity", getattr(value, "name", None))
-    if isinstance(told, str):  # an object that says what it is, such as a region encoder
-        return f"{type(value).__module__}:{type(value).__qualname__} {told}"
+    own_name = getattr(value, "identity", getattr(value, "name", None))
+    if isinstance(own_name, str):  # an object that says what it is, such as a region encoder
+        return f"{type(value).__module__}:{type(value).__qualname__} {own_name}"
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -162,7 +162,7 @@ def _commit() -> str | None:
     if not (above / ".git").exists():
         return None
     try:
-        told = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(above), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -171,4 +171,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None  # without git, or in a checkout that git refuses: the version alone has to do
-    return told.stdout.strip()
+    return answer.stdout.strip()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.data_card_page import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
@@ -20,7 +21,6 @@ from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.spelling import spelt, spelt_lines
 from workbench.tables import claims, html, trade_off
 from workbench.tables.results import TableResults, checked_results
 from workbench.training import read_log
@@ -156,12 +156,12 @@ def figures(tmp_path_factory):
 
 
 def test_figures_show_names_as_they_are_spelt(figures):
-    wanted = {name: {spelt(name, longest) for longest in (None, LONGEST_NAME, LONGEST_TICK)} for name in HOSTILE}
+    wanted = {name: {escaped(name, longest) for longest in (None, LONGEST_NAME, LONGEST_TICK)} for name in HOSTILE}
     for title, figure in figures.items():
         texts = texts_of(json.loads(figure.to_json()))
         # Our own markup is all there is, and a dollar would begin a formula.
         assert {tag for text in texts for tag in re.findall(r"<[^<>]*>?", text)} <= {"<br>", "<extra>", "</extra>"}
-        assert not any("$" in text for text in texts) and all(spelt(text) == text for text in texts), title
+        assert not any("$" in text for text in texts) and all(escaped(text) == text for text in texts), title
         drawn = "\0".join(map(shown, texts))
         for name in HOSTILE[:2] if title == "loss_curves" else HOSTILE:
             assert any(spelling in drawn for spelling in wanted[name]), (title, name)
@@ -191,9 +191,9 @@ def test_no_style_is_small(pattern, pytestconfig):
 
 def test_a_name_is_escaped_once():
     assert plain_text("a&b") == "a&amp;b" and shown(plain_text("&amp;")) == "&amp;"
-    assert spelt("a\tb\u200fc\ud800") == "a\\tb\\u200fc\\ud800"
-    assert all(spelt(text) == text for text in ("नेपाली\u200d", "👩\u200d🚀"))
-    assert spelt("x" * 9, 4) == "xxx…" and spelt_lines("a\x1b[2J\n\tb\r") == "a\\x1b[2J\n\tb\\r"
+    assert escaped("a\tb\u200fc\ud800") == "a\\tb\\u200fc\\ud800"
+    assert all(escaped(text) == text for text in ("नेपाली\u200d", "👩\u200d🚀"))
+    assert escaped("x" * 9, 4) == "xxx…" and escaped_lines("a\x1b[2J\n\tb\r") == "a\\x1b[2J\n\tb\\r"
 
 
 def table_pages(tmp_path, names) -> str:
@@ -223,10 +223,10 @@ def report_pages(tmp_path, names) -> str:
     with pd.option_context("display.max_colwidth", None):
         frame = pd.DataFrame({"name": names}, index=names)._repr_html_()
     code.outputs += [
-        nbformat.v4.new_output("stream", name="stdout", text="\n".join(map(spelt, names))),
+        nbformat.v4.new_output("stream", name="stdout", text="\n".join(map(escaped, names))),
         nbformat.v4.new_output("display_data", {"text/html": frame}),
         nbformat.v4.new_output("display_data", {"text/plain": repr(names)}),
-        nbformat.v4.new_output("error", ename=names[0], evalue=" ".join(names), traceback=list(map(spelt, names))),
+        nbformat.v4.new_output("error", ename=names[0], evalue=" ".join(names), traceback=list(map(escaped, names))),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=[code]), folder / "05.ipynb")
     entry = {"status": names[1], "error": "\n".join(names), "parameters": {name: list(names) for name in names}}
@@ -246,7 +246,7 @@ def test_pages_have_the_elements_of_their_templates_alone(tmp_path, pages):
     assert all(re.fullmatch(r"[\w%.-]+(/index\.html)?|\.\./index\.html|data:,", link) for link in hostile.addresses)
     assert hostile.elements == tame.elements
     text = " ".join(hostile.text.split())
-    for name in map(spelt, HOSTILE):
+    for name in map(escaped, HOSTILE):
         assert " ".join(name.split()) in text, name
 
 

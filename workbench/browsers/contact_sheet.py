@@ -9,12 +9,12 @@ import numpy as np
 from workbench.browsers.drawing import Scene, Thumbnails, blank_note, scene_of, scene_svg
 from workbench.browsers.panel import sheet_html
 from workbench.browsers.widgets import render
+from workbench.escaping import escaped
 from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.spelling import spelt
 
 MOST_ROWS = 20_000
 
@@ -36,8 +36,8 @@ def tiles_html(tiles: list[Tile], image_folder: Path | None) -> str:
 
 
 def text_line(text: str) -> str:
-    """A plain line; text from data is escaped, and what cannot be seen is spelt."""
-    return html.escape(spelt(text))
+    """A plain line; text from data is escaped, and what cannot be seen is an escape."""
+    return html.escape(escaped(text))
 
 
 def band_tiles(

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.escaping import escaped
 from workbench.figures.pages import formatted, own_style, rendered, write_page_text
 from workbench.figures.style import BAND_COLOURS
 from workbench.scenes.bands import BANDS
 from workbench.scenes.layout import SPLITS
 from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.vocabulary import ROLES
-from workbench.spelling import spelt
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 720, 300, 60, 40, 16
 _ROWS = {
@@ -74,7 +74,7 @@ def _splits_table(card: Mapping[str, Any]) -> dict[str, Any]:
     rows = [[text, *(numbers.get(key) for numbers in splits.values())] for key, text in _ROWS.items()]
     note = ""
     if card["left_right"]:
-        names = ", ".join(map(spelt, card["left_right"]))
+        names = ", ".join(map(escaped, card["left_right"]))
         note = f"A mirrored image turns these relations false: {names}. Training must not flip it unchanged."
     return {"title": "Splits", "note": note, "columns": ["", *splits], "rows": rows}
 

@@ -1,12 +1,12 @@
-"""The pages' templates: every text is escaped, and what cannot be seen is spelt out."""
+"""The pages' templates: every text is escaped, and what cannot be seen becomes its escape."""
 
 import functools
 import json
 from pathlib import Path
 from typing import Any
 
+from workbench.escaping import escaped, escaped_lines
 from workbench.files import atomic_path
-from workbench.spelling import spelt, spelt_lines
 
 _HERE = Path(__file__).parent
 
@@ -21,7 +21,7 @@ def formatted(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-    return spelt(str(value))
+    return escaped(str(value))
 
 
 def write_page_text(path: Path, text: str) -> None:
@@ -48,7 +48,7 @@ def environment(folder: Path) -> Any:
 
     def finalize(value: Any) -> Any:
         # A right-to-left mark in a name would turn round the sentence that it stands in.
-        return spelt_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        return escaped_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -56,7 +56,7 @@ def environment(folder: Path) -> Any:
     )  # fmt: skip
     made.filters |= {
         "formatted": formatted,
-        "one_line": spelt,
+        "one_line": escaped,
         "thousands": lambda number: f"{int(number):,}",
         "percent": lambda share: f"{100 * share:.1f} %",
         "tojson_text": lambda value: json.dumps(value, ensure_ascii=False),

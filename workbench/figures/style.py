@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from workbench.spelling import spelt
+from workbench.escaping import escaped
 
 BAND_COLOURS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
 ROLE_COLOURS = {"subject": "#0072B2", "relation": "#E69F00", "object": "#CC79A7"}
@@ -89,7 +89,7 @@ def plain_text(text: str, longest: int | None = LONGEST_NAME) -> str:
     For titles, names of traces, hover texts and annotations; to be called once on each text. In a hover template it
     belongs into ``text`` or ``customdata``, since the template has a language of its own.
     """
-    return spelt(str(text), longest).translate(_ESCAPES)
+    return escaped(str(text), longest).translate(_ESCAPES)
 
 
 def plain_texts(texts: Iterable[str], longest: int | None = LONGEST_NAME) -> list[str]:

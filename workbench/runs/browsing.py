@@ -72,7 +72,7 @@ def prediction_browser(
     after: str = "",
     seed: int = 0,
 ) -> "PredictionBrowser":
-    """Test pictures with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
+    """Test images with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
     from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.scenes.bands import count_classes
     from workbench.scenes.relations import RelationTables
@@ -215,5 +215,5 @@ def _widget(opener: Callable[[], "Shown"]) -> Any:
 
     try:
         return opener().widget()
-    except Exception as error:  # told where the browser would be; nobody reads the kernel's log
+    except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
         return Panel(_Message(error_html(error)))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.launching import PROCESSES_VARIABLE
 from workbench.paths import checkout_module, notebooks_folder, project_root, reports_folder
 from workbench.runs.notebooks import live_environment, renew_report, run_profile
-from workbench.spelling import spelt
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def runs(arguments: argparse.Namespace) -> int:
     for record in sorted(records, key=lambda record: record.started or ""):
         done, seconds = f"{record.done} of {record.notebooks} notebooks", record.seconds or 0.0
         line = f"{record.name:<24} {record.profile or '-':<12} {record.state:<11} {done:<17} {seconds:8.1f} s"
-        print(spelt(f"{line}  {record.problem}" if record.problem else line))
+        print(escaped(f"{line}  {record.problem}" if record.problem else line))
     return 0
 
 

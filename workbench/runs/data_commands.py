@@ -4,10 +4,10 @@ import argparse
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped, escaped_lines
 from workbench.files import read_json
 from workbench.folders import MANIFEST, Replace
 from workbench.paths import checkout_module, imported_folder, reports_folder
-from workbench.spelling import spelt, spelt_lines
 from workbench.stages import Run, Stage, import_stage
 
 
@@ -27,7 +27,7 @@ def add_data(arguments: argparse.Namespace) -> int:
     from workbench.scenes.data_sets import look_for
 
     found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
-    print(spelt_lines(found.report()))
+    print(escaped_lines(found.report()))
     if not found.usable:
         return 1
     name = arguments.name or arguments.dataset
@@ -147,4 +147,4 @@ def print_numbers(numbers: dict[str, Any] | None) -> None:
     """One line a number, long values cut."""
     for name, value in (numbers or {}).items():
         text = f"{value:,}" if isinstance(value, int) else str(value)
-        print(f"{spelt(name)}: {spelt(text, 200)}")
+        print(f"{escaped(name)}: {escaped(text, 200)}")

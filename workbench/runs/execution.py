@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped_lines
 from workbench.runs.notebook_format import import_nbformat
-from workbench.spelling import spelt_lines
 from workbench.stopping import Stopped
 
 DONE, FAILED, DEAD_KERNEL, STOPPED = "done", "failed", "dead kernel", "stopped"
@@ -179,7 +179,7 @@ class _Indented:
     def write(self, text: str) -> None:
         for line in text.replace("\r", "\n").splitlines():
             if line.strip():
-                print(f"      {spelt_lines(line)}", flush=True)
+                print(f"      {escaped_lines(line)}", flush=True)
 
     def flush(self) -> None:
         sys.stdout.flush()

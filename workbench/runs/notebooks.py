@@ -42,8 +42,8 @@ def run_profile(
 ) -> Path:
     """Execute a profile's notebooks in order and write their report; returns the report's folder.
 
-    Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call goes on
-    from there because finished stages are loaded. ``only`` limits the notebooks, ``parameters`` and ``files`` are
+    Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call
+    resumes there because finished stages are loaded. ``only`` limits the notebooks, ``parameters`` and ``files`` are
     laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` says which stored stages give way,
     ``dry_run`` prints the resolved parameters and stops.
     """

@@ -17,7 +17,7 @@ VARIANTS, BASELINE = "variants", "baseline"
 def repeat_profile(profile: str, seeds: list[int], run: str | None = None, **options: Any) -> Path:
     """Run ``profile`` once a seed as ``<run>-seed<k>`` and write ``reports/<run>-seeds.json``; returns its path.
 
-    ``options`` go to ``run_profile``. Finished runs are loaded, so a stopped repetition goes on where it stopped.
+    ``options`` go to ``run_profile``. Finished runs are loaded, so a stopped repetition resumes where it stopped.
     """
     if len(set(seeds)) != len(seeds) or not seeds:
         raise WorkbenchError(f"seeds {seeds}: give at least one, each once.")

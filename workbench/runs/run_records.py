@@ -78,11 +78,11 @@ def compare_runs(
     shared = [name for name in known[0] if name in known[1]]
     chosen = variant or next(iter(shared), "")
     if chosen not in shared:
-        told = "; ".join(
+        found = "; ".join(
             f"{run}: {', '.join(names) or 'none'}" for run, names in zip((before, after), known, strict=True)
         )
         raise WorkbenchError(
-            f"no evaluation {chosen or 'of equal name'} in both runs ({told}). Choose a variant that both have, or "
+            f"no evaluation {chosen or 'of equal name'} in both runs ({found}). Choose a variant that both have, or "
             "evaluate again: workbench run --run RUN --only 05 (with the run's --profile)"
         )
     old, new = (_per_class(runs / run / "evaluation" / chosen) for run in (before, after))

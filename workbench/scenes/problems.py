@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from workbench.spelling import spelt
+from workbench.escaping import escaped
 
 LINES_PER_KIND = 10
 LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
@@ -74,7 +74,7 @@ def shown(value: Any, length: int = 60) -> str:
 def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_KIND) -> str:
     """All problems as text: by file, then by kind with its remedy and at most ``lines_per_kind`` records.
 
-    Text of the files is `spelt`: it moves no cursor of a terminal and starts no line.
+    Text of the files is `escaped`: it moves no cursor of a terminal and starts no line.
     """
     if not problems:
         return "No problems found."
@@ -84,7 +84,7 @@ def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_K
     files = f"{len(by_file)} file{'s' if len(by_file) > 1 else ''}"
     lines = [f"{_count(problems)} in {files}."]
     for file, here in by_file.items():
-        lines += ["", f"{spelt(file)}: {_count(here)}"]
+        lines += ["", f"{escaped(file)}: {_count(here)}"]
         # Errors before warnings; sorted() is stable, so the order of the file stays within a kind.
         ordered = sorted(here, key=_severity_and_kind)
         for (severity, kind), group in groupby(ordered, key=_severity_and_kind):
@@ -98,10 +98,10 @@ def _severity_and_kind(problem: Problem) -> tuple[str, str]:
 
 def _kind_lines(severity: str, kind: str, problems: list[Problem], lines_per_kind: int) -> list[str]:
     number = sum(problem.times for problem in problems)
-    lines = [f"  {severity}: {kind} ({number:,}). {spelt(problems[0].remedy)}"]
+    lines = [f"  {severity}: {kind} ({number:,}). {escaped(problems[0].remedy)}"]
     for problem in problems[:lines_per_kind]:
         line = f"    {problem.record}: found {problem.found}, expected {problem.expected}"
-        lines.append(spelt(line, LONGEST_LINE))
+        lines.append(escaped(line, LONGEST_LINE))
     if number > len(problems[:lines_per_kind]):
         lines.append(f"    ... and {number - len(problems[:lines_per_kind]):,} more")
     return lines

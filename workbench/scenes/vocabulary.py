@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.escaping import is_unicode
 from workbench.files import read_json, write_json
-from workbench.spelling import is_unicode
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"

@@ -1,4 +1,4 @@
-"""Names and messages that came out of files, spelt so that no reader mistakes them for commands."""
+"""Names and messages that came out of files, escaped so that no reader mistakes them for commands."""
 
 import unicodedata
 
@@ -11,7 +11,7 @@ _JOINERS = "\u200c\u200d"
 ELLIPSIS = "…"
 
 
-def spelt(text: str, longest: int | None = None) -> str:
+def escaped(text: str, longest: int | None = None) -> str:
     r"""``text`` on one line: a character that is not seen becomes its escape, a newline ``\n``.
 
     ``longest`` is the most characters that are kept, the last of them an ellipsis where more are there. Printed to a
@@ -22,8 +22,8 @@ def spelt(text: str, longest: int | None = None) -> str:
     return text if longest is None or len(text) <= longest else text[: longest - 1] + ELLIPSIS
 
 
-def spelt_lines(text: str) -> str:
-    """``text`` with every line `spelt` and the line ends left as they are; tabs stay."""
+def escaped_lines(text: str) -> str:
+    """``text`` with every line `escaped` and the line ends left as they are; tabs stay."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(character if character in "\n\t" else _seen(character) for character in text)
