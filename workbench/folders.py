@@ -65,8 +65,8 @@ def built_folder(
         When a complete folder of another request gives way, once the new one is complete.
 
     Raises WorkbenchError when the folder is complete for other parameters or by another builder, or the disk is full.
-    Where one of the ``splits`` that its metrics name was removed, ``build`` is called again with what is left. Where the
-    code alone has changed the stored result is shown, with a line that says so.
+    Where one of the ``splits`` that its metrics name was removed, ``build`` is called again for what is missing. Where
+    the code alone has changed the stored result is shown, with a line that says so.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
