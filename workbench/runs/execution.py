@@ -11,17 +11,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
-from workbench.runs.notebook_format import import_nbformat
 from workbench.stopping import Stopped
 
 DONE, FAILED, DEAD_KERNEL, STOPPED = "done", "failed", "dead kernel", "stopped"
 _TRACEBACK_LINES = 12
 _SECONDS_BETWEEN_LOOKS = 0.5
+# jsonschema compiles a grammar of internationalised addresses at import where this package is installed, as
+# JupyterLab has it; notebooks hold no such addresses. Without it jsonschema leaves out that one format check.
+_UNUSED_GRAMMAR = "rfc3987_syntax"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,20 @@ def _cell_error(error: Any) -> Exception:
     text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
     lines = [f"  {line}" for line in text.splitlines() if line.strip()][-_TRACEBACK_LINES:]
     return RuntimeError("\n".join([f"{error.ename} in cell {error.cell_index}: {error.evalue}", *lines]))
+
+
+def import_nbformat() -> ModuleType:
+    """The nbformat module; the first import in a process takes a fifth of the usual time."""
+    blocked = _UNUSED_GRAMMAR not in sys.modules
+    if blocked:
+        sys.modules[_UNUSED_GRAMMAR] = None  # type: ignore[assignment]
+    try:
+        import nbformat
+
+        return nbformat
+    finally:
+        if blocked:
+            del sys.modules[_UNUSED_GRAMMAR]
 
 
 def kernel_transport(runtime: str) -> Any:

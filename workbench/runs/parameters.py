@@ -24,7 +24,7 @@ from workbench.configuration import (
     merged,
 )
 from workbench.errors import WorkbenchError, unknown
-from workbench.runs.notebook_format import import_nbformat
+from workbench.runs.execution import import_nbformat
 
 TAG = "parameters"
 _NONE_TEXTS = ("none", "null", "")

@@ -11,7 +11,7 @@ from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import own_style, rendered, write_page_text
 from workbench.files import read_json
-from workbench.runs.notebook_format import import_nbformat
+from workbench.runs.execution import import_nbformat
 from workbench.runs.report_tables import (
     moment_text,
     notebooks_table,

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs.execution import environment_of, kernel_transport
-from workbench.runs.notebook_format import import_nbformat
+from workbench.runs.execution import environment_of, import_nbformat, kernel_transport
 from workbench.runs.notebooks import live_environment
 from workbench.stages import Run
 
