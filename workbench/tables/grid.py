@@ -3,9 +3,12 @@
 Rows that share a stage share its task, so that it is made once. Keys of rows are those of `tables.paper`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
+
+from workbench.configuration import config_class_in
+from workbench.registry import imported
 
 Job = tuple[int, str]  # seed, key of the task
 BUILDERS = {
@@ -58,6 +61,16 @@ class Task:
     def key(self) -> str:
         """``stage/variant``, which names the folder too."""
         return f"{self.stage}/{self.variant}"
+
+
+def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
+    """The function that builds a task's stage; imports what it needs."""
+    return imported(BUILDERS[task.builder], "builder")
+
+
+def config_class_of(task: Task) -> Any:
+    """The dataclass that the task's builder takes as ``config``."""
+    return config_class_in(get_type_hints(builder_of(task))["config"])
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,20 @@ import contextlib
 import dataclasses
 import io
 import os
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from workbench.configuration import config_class_in, configured
+from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.folders import REPLACE_VARIABLE
 from workbench.identity import versions
-from workbench.registry import imported
 from workbench.stages import Run, Stage
-from workbench.tables.grid import BUILDERS, STARTS, TITLES, Grid, Job, Row, Task
+from workbench.tables.grid import STARTS, TITLES, Grid, Job, Row, Task, builder_of, config_class_of
 from workbench.tables.rows import add_own_row, paper_rows
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
@@ -79,16 +77,11 @@ class TablePlan:
     def config(self, task: Task, seed: int) -> Any:
         """The config that the task's builder is given; WorkbenchError for a field or value that it does not take."""
         place = f"profile {self.profile!r}, tables, {task.key}"
-        config_class: Any = config_class_in(typing.get_type_hints(builder_of(task))["config"])
+        config_class = config_class_of(task)
         shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
         fields = {field.name for field in dataclasses.fields(config_class)}
         given = {name: value for name, value in shared.items() if name in fields}
         return configured(config_class, task.parameters, place, **given)
-
-
-def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
-    """The function that builds a task's stage; imports what it needs."""
-    return imported(BUILDERS[task.builder], "builder")
 
 
 def _check_settings(settings: Mapping[str, Any], place: str) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workbench.configuration import as_values
+from workbench.configuration import as_values, merged
 from workbench.errors import WorkbenchError, unknown
 from workbench.registry import imported
-from workbench.tables.grid import STARTS, GridBuilder, Task, nested
+from workbench.tables.grid import STARTS, GridBuilder, Task, config_class_of, nested
 
 BASELINES = {
     "copy_noise": "copied rows + noise",
@@ -24,7 +24,7 @@ class OwnRow:
     """A row like the row called ``like``, which it is compared with, but for some fields of some stages.
 
     ``changes`` maps a kind of stage (a key of `grid.BUILDERS`) to fields of its config, nested ones as dicts:
-    ``{"diffusion": {"denoiser": "mine:Wide"}}``. Code is given as the object itself or as "module:name".
+    ``{"diffusion": {"denoiser": "mine:PLAIN"}}``. Code is given as "module:name", a class or function also as itself.
     """
 
     title: str
@@ -35,7 +35,7 @@ class OwnRow:
 def add_own_row(builder: GridBuilder, path: str) -> str:
     """Add what ``module:name`` names: an `OwnRow`, or a function of the builder that returns one or a row's key.
 
-    Returns the key, ``<like>_<name>`` for an `OwnRow`.
+    Returns the key, ``<like>+<name>`` for an `OwnRow`.
     """
     found = imported(path, "row")
     found = found if isinstance(found, OwnRow) else found(builder)
@@ -61,12 +61,13 @@ def _add_like(builder: GridBuilder, own: OwnRow, name: str) -> str:
     renamed: dict[str, str] = {}
     for task in behind:
         inputs = {parameter: renamed.get(key, key) for parameter, key in task.inputs.items()}
-        parameters = nested(task.parameters, changes.get(task.builder, {}))
+        place = f"row {name}, changes: {task.builder}"
+        parameters = merged(config_class_of(task), task.parameters, changes.get(task.builder, {}), place)
         if inputs != dict(task.inputs) or parameters != task.parameters:
-            renamed[task.key] = grid.add(Task(task.builder, f"{task.variant}_{name}", inputs, parameters))
+            renamed[task.key] = grid.add(Task(task.builder, f"{task.variant}+{name}", inputs, parameters))
     if not renamed:
         raise WorkbenchError(f"row {name}: its changes change nothing of {own.like}.")
-    key, like = f"{own.like}_{name}", grid.rows[own.like]
+    key, like = f"{own.like}+{name}", grid.rows[own.like]
     title = f"{like.architecture}, {own.title}"
     grid.rows[key] = replace(like, key=key, title=title, group="own", compared_with=own.like, curve=None)
     return key
