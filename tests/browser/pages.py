@@ -73,7 +73,7 @@ class WatchedPage:
     def assert_quiet(self) -> None:
         """Nothing left this machine, and the browser's console has no error."""
         assert self.hosts <= {"127.0.0.1"}
-        assert not self.console_errors
+        assert not self.console_errors, self.console_errors
 
 
 class NotebookPage(WatchedPage):

@@ -28,8 +28,13 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# MathJax would come from another machine. As long as the interval, the timeout would cut off idle pages.
-_SETTINGS = {"headers": _HEADERS, "mathjax_url": "", "ws_ping_interval": 90_000, "ws_ping_timeout": 30_000}
+# MathJax would come from another machine: of what takes its place every call leads nowhere.
+_NO_MATHJAX = (
+    "data:text/javascript,var none=new Proxy(()=>{},{get:(_,name)=>name!='then'&&none,apply:()=>none});"
+    "window.MathJax=none;//"
+)
+# As long as the interval, the timeout would cut off idle pages.
+_SETTINGS = {"headers": _HEADERS, "mathjax_url": _NO_MATHJAX, "ws_ping_interval": 90_000, "ws_ping_timeout": 30_000}
 _IDLE_SECONDS = 600
 _LAST_PORT = 65_535
 
