@@ -99,7 +99,7 @@ def test_what_is_added(root, tmp_path, seed):
     place, out = root(seed), tmp_path / "out"
     (place / "gvqa/objects_synsets.csv").write_bytes(b"object_name,synset\r\nman,man.n.01\r\n")
     (place / "gvqa/seed0/objects_freqs.json").write_text('{"man": 100000}')
-    told = add_data_set(out, name="gqa-lt", root=place)
+    found = add_data_set(out, name="gqa-lt", root=place)
     for split in SPLITS:
         tables, expected = RelationTables.open(out / split), read_annotations(place / "gvqa/seed0", split)
         for name in TABLES:
@@ -109,12 +109,12 @@ def test_what_is_added(root, tmp_path, seed):
         *("objects.json", "predicates.json", "card.json", "source.json", "checked.json", "problems.txt"),
         *("rel_annotations_train.csv", "predicates_freqs.json", "objects_synsets.csv"),
     }
-    assert told["splits"] == json.loads((out / "card.json").read_text())["splits"]
-    assert told["frequencies"]["objects_freqs.json"]["largest"][0]["file"] == 100000
-    assert told["problems"] == {"errors": 0, "warnings": 0, "kinds": {}} and told["images"] is None
+    assert found["splits"] == json.loads((out / "card.json").read_text())["splits"]
+    assert found["frequencies"]["objects_freqs.json"]["largest"][0]["file"] == 100000
+    assert found["problems"] == {"errors": 0, "warnings": 0, "kinds": {}} and found["images"] is None
     assert json.loads((out / "source.json").read_text())["annotations"] == str(place / "gvqa/seed0")
-    assert any("images in train: 6, published 72,580" in text for text in told["differs_from_published"])
-    assert json.loads(json.dumps(told)) == told
+    assert any("images in train: 6, published 72,580" in text for text in found["differs_from_published"])
+    assert json.loads(json.dumps(found)) == (found)
 
 
 def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
@@ -158,8 +158,8 @@ def test_only_what_makes_reading_impossible_is_refused(root, tmp_path, change):
         return lambda by_name: next(iter(by_name.values()))[0]["subject"].update(fields)
 
     change(path, set_subject(bbox=[5000, 5010, 0, 5]))
-    told = add_data_set(tmp_path / "outside", name="gqa-lt", root=place)
-    assert told["problems"]["errors"] >= 1 and told["splits"]["test"]["boxes_wholly_outside"] >= 1
+    found = add_data_set(tmp_path / "outside", name="gqa-lt", root=place)
+    assert found["problems"]["errors"] >= 1 and found["splits"]["test"]["boxes_wholly_outside"] >= 1
     assert "box outside the image" in (tmp_path / "outside/problems.txt").read_text()
     change(path, set_subject(category=99))
     with pytest.raises(WorkbenchError, match=r"(?s)nothing was added.*unknown class id.*found 99"):
@@ -174,12 +174,14 @@ def test_needless_validation_images_are_refused(root, tmp_path):
 
 
 def test_vrd_with_the_published_numbers(real_data, tmp_path):
-    told = add_data_set(tmp_path, name="vrd", root=real_data / "vrd")
-    assert told["differs_from_published"] == [] and list(told["splits"]) == ["train", "test"]
-    assert told["splits"]["train"]["relations"] == 30355 and told["splits"]["test"]["triplets_unseen_in_train"] == 1029
+    found = add_data_set(tmp_path, name="vrd", root=real_data / "vrd")
+    assert found["differs_from_published"] == [] and list(found["splits"]) == ["train", "test"]
+    assert (
+        found["splits"]["train"]["relations"] == 30355 and found["splits"]["test"]["triplets_unseen_in_train"] == 1029
+    )
     # Two train boxes lie outside their image altogether, so "any error" would refuse this very data set.
-    assert told["splits"]["train"]["boxes_wholly_outside"] == 2 and told["problems"]["errors"] == 4
-    assert len(json.loads(Path(told["text"]["objects"]).read_text())) == told["object_classes"] == 100
+    assert found["splits"]["train"]["boxes_wholly_outside"] == 2 and found["problems"]["errors"] == 4
+    assert len(json.loads(Path(found["text"]["objects"]).read_text())) == found["object_classes"] == 100
     assert look_for("vrd", real_data / "vrd").warnings == ()
     # The 4,000 and 1,000 include images that nobody annotated a relation in.
     converted = convert_vrd(tmp_path / "converted", source=real_data / "vrd")

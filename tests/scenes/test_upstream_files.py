@@ -26,13 +26,13 @@ def test_files_equal_a_plain_count(annotation_folder, tmp_path, monkeypatch, see
             triplets[subject, object_, relations[relation["predicate"]]] += 1
             counts["objects"].update([subject, object_])
             counts["relations"][relations[relation["predicate"]]] += 1
-    told = write_upstream_files(out, read_annotations(folder, "train"), names=names)
+    found = write_upstream_files(out, read_annotations(folder, "train"), names=names)
     table = pd.read_csv(out / TRAIN_TRIPLETS)
-    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"] and len(table) == told["rows"]
+    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"] and len(table) == found["rows"]
     assert Counter(table.itertuples(index=False, name=None)) == triplets
     for name, kind, classes in zip(names, counts.values(), (objects, relations), strict=True):
         assert json.loads((out / name).read_text()) == {label: kind[label] for label in classes}
-    assert sorted(path.name for path in out.iterdir()) == sorted(told["written"])
+    assert sorted(path.name for path in out.iterdir()) == sorted(found["written"])
 
 
 def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
@@ -50,9 +50,9 @@ def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
 def test_differences_are_counted(tmp_path):
     path = tmp_path / "objects_freqs.json"
     path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
-    told = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
+    found = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
     largest = [{"name": "b", "file": 2, "ours": 12}, {"name": "c", "file": 0, "ours": 3}]
-    assert told == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
+    assert (found) == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
     for wrong in ("[1]", '{"a": 1.5}', '{"a": true}', "{"):
         path.write_text(wrong)
         with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):
