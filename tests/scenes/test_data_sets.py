@@ -114,7 +114,7 @@ def test_what_is_added(root, tmp_path, seed):
     assert found["problems"] == {"errors": 0, "warnings": 0, "kinds": {}} and found["images"] is None
     assert json.loads((out / "source.json").read_text())["annotations"] == str(place / "gvqa/seed0")
     assert any("images in train: 6, published 72,580" in text for text in found["differs_from_published"])
-    assert json.loads(json.dumps(found)) == (found)
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):

@@ -52,7 +52,7 @@ def test_differences_are_counted(tmp_path):
     path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
     found = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
     largest = [{"name": "b", "file": 2, "ours": 12}, {"name": "c", "file": 0, "ours": 3}]
-    assert (found) == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
+    assert found == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
     for wrong in ("[1]", '{"a": 1.5}', '{"a": true}', "{"):
         path.write_text(wrong)
         with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):

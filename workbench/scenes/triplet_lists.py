@@ -13,7 +13,7 @@ from workbench.files import atomic_path
 from workbench.paths import lists_folder
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-MOST_NAMED = 10
+MOST_ROWS = 10
 HEADER = ",".join(ROLES)
 
 
@@ -83,9 +83,9 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
         ]
         found.append(row | {role: ids_of_names[role].get(row[role], -1) for role in ROLES})
     if problems:
-        more = f" (and {len(problems) - MOST_NAMED} more)" if len(problems) > MOST_NAMED else ""
+        more = f" (and {len(problems) - MOST_ROWS} more)" if len(problems) > MOST_ROWS else ""
         raise WorkbenchError(
-            f"{path}: {'; '.join(problems[:MOST_NAMED])}{more}. Correct these lines or delete them; a name with a comma "
+            f"{path}: {'; '.join(problems[:MOST_ROWS])}{more}. Correct these lines or delete them; a name with a comma "
             'or a quote stands in double quotes ("").'
         )
     table = pd.DataFrame(found, columns=[*ROLES, *(name for name in header if name not in ROLES)])
