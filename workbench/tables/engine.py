@@ -142,7 +142,7 @@ def _client(processes: int, scheduler: str) -> Iterator[Client]:
                 # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
                 cluster = LocalCluster(
                     n_workers=processes or len(gpus) or available_cores(), threads_per_worker=1, memory_limit=0,
-                    host="127.0.0.1", dashboard_address=":0", silence_logs="CRITICAL",
+                    host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL",
                 )  # fmt: skip
                 stack.enter_context(cluster)
             client = stack.enter_context(Client(scheduler or cluster))

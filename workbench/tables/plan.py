@@ -132,7 +132,7 @@ def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _nothing_replaced():
-    """With the order to replace, what is loaded to compare would be built anew."""
+    """With the order to replace, what is loaded to compare would be built again."""
     order = os.environ.pop(REPLACE_VARIABLE, None)
     try:
         yield
