@@ -23,6 +23,7 @@ from workbench.diffusion.train import (
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
+from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions.feature_store import FeatureStore
 from workbench.training import TrainingEdge, read_log
 from workbench.training_state import STATE
@@ -199,6 +200,17 @@ def test_the_stage_trains_on_a_features_folder(small_features, tmp_path, denoise
     checkpoint.require_store(store)
     assert (metrics["rows"] > len(store)) == (entities == "generated") == ("box" in checkpoint.identity.regions)
     assert (checkpoint.network.sizes.centroids > 0) == (entities == "boxes") and (tmp_path / "tracking").is_dir()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_training(small_features, tmp_path, monkeypatch):
+    monkeypatch.setenv(PROCESSES_VARIABLE, "2")
+    train = shared_by_processes(train_diffusion)
+    metrics = train(tmp_path / "two", **small_features, config=config(20, training={"precision": "float32"}))
+    monkeypatch.delenv(PROCESSES_VARIABLE)
+    alone = train_diffusion(tmp_path / "one", **small_features, config=config(20, training={"precision": "float32"}))
+    assert metrics["held_out_loss"] == pytest.approx(alone["held_out_loss"], rel=0.1)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["denoiser.safetensors", "log.jsonl"]
 
 
 def test_steps_follow_from_the_epochs_and_warm_up_is_a_share_of_them(tmp_path):

@@ -13,6 +13,7 @@ in ``workbench.diffusion.denoisers`` (docs/own-denoiser.md).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,6 +100,11 @@ class ConditionedNetwork(nn.Module):
 
     # Rows that are sampled, or measured, in one go; a network with larger activations takes fewer.
     rows_at_once = 2048
+    mean: Tensor
+    standard_deviation: Tensor
+    object_text: Tensor
+    relation_text: Tensor
+    centroids: Tensor
 
     def __init__(self, config: NetworkConfig, sizes: DataSizes):
         super().__init__()
@@ -111,7 +117,7 @@ class ConditionedNetwork(nn.Module):
         dimensions = [sizes.text] * (CAPTION + 1) + [sizes.centroids] * (sizes.centroids > 0)
         if config.layout == "pooled":
             dimensions = [sizes.text + sizes.centroids]
-        self.encoders = nn.ModuleList(TokenEncoder(size, config.token_width) for size in dimensions)
+        self.encoders: Any = nn.ModuleList(TokenEncoder(size, config.token_width) for size in dimensions)
         self.null_tokens = nn.Parameter(torch.randn(len(dimensions), config.token_width) * 0.02)
 
     @property
@@ -211,6 +217,9 @@ class TokenEncoder(nn.Module):
 
     Text vectors share a large common part, and raw hardness entries all sit near 1/K (diffusion reference, 0.5).
     """
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, dimension: int, token_width: int):
         super().__init__()

@@ -38,7 +38,7 @@ class ConditionBatch:
     for a box.
     """
 
-    classes: tuple[Tensor, Tensor, Tensor]
+    classes: tuple[Tensor, ...]
     captions: Tensor
     place: Tensor
     region: Tensor
@@ -133,7 +133,7 @@ def triplet_conditions(
     _require_known_classes(text, triplets)
     distinct, index = distinct_triplets(*(triplets[role].to_numpy() for role in ROLES))
     caption = np.full(len(distinct), ABSENT) if stored is None else stored.caption_rows(distinct)
-    captions = () if stored is None else (stored.caption_embeddings,)
+    captions: tuple[np.ndarray, ...] = () if stored is None else (stored.caption_embeddings,)
     missing = np.flatnonzero(caption == ABSENT)
     if len(missing) or not captions:
         caption[missing] = sum(map(len, captions)) + np.arange(len(missing))

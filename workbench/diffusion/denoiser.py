@@ -6,6 +6,7 @@ values depend on the condition alone and are computed once for all steps, and re
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class MLPDenoiser(ConditionedNetwork):
         self.shared_modulation = nn.Linear(width, 6 * width)
         self.block_modulation = nn.Parameter(torch.zeros(config.blocks, 6, width))
         self.last_modulation = nn.Parameter(torch.zeros(2, width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks: Any = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.leave = nn.Linear(width, sizes.features)
         self.skip = nn.Linear(width, sizes.features) if config.skip else None
         # adaLN-zero: every block starts as the identity, and the output as the mean feature.

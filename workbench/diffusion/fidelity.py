@@ -125,9 +125,9 @@ class _Reference:
 
     def __init__(self, real: LabelledFeatures, config: FidelityConfig):
         self.real, self.config = real.features, config
-        self.gaussian = Gaussian.fit(real.features) if len(real) > 1 else None
+        self.gaussian: Any = Gaussian.fit(real.features) if len(real) > 1 else None
         components = min(config.neighbour_components, real.features.shape[1])
-        self.axes = self.gaussian.principal_axes(components) if self.gaussian else None
+        self.axes: Any = self.gaussian.principal_axes(components) if self.gaussian else None
 
     def compare(self, samples: LabelledFeatures, row: _Row) -> None:
         """Everything that needs only the two matrices."""
@@ -197,9 +197,7 @@ class _Context:
         )  # fmt: skip
 
 
-def _sample_sets(
-    train: LabelledFeatures, generated: LabelledFeatures, config: FidelityConfig
-) -> dict[str, LabelledFeatures]:
+def _sample_sets(train: Any, generated: LabelledFeatures, config: FidelityConfig) -> dict[str, LabelledFeatures]:
     wanted, seed, rows = generated.labels, config.seed, np.arange(len(generated))
     baselines = (CopyNoise(config.copy_noise), ClassGaussian(config.components))
     made = [LabelledFeatures(baseline.fit(train, wanted, seed)(rows), wanted) for baseline in baselines]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.fidelity_distances import ROWS_PER_CHUNK, Gaussian, nearest_rows, project, require_finite
+from workbench.diffusion.fidelity_distances import ROWS_PER_CHUNK, Gaussian, nearest_rows, project
 from workbench.scenes.vocabulary import ROLES
 
 # With fewer unseen rows of a class "nearer than all of them" happens to honest samples more often than 1 in 21.
@@ -130,21 +130,6 @@ def memorisation(
             result["memorised_share"] = _weighted_mean(table, "nearer_than_all")
     result["memorisation"] = float(np.mean([result[f"memorisation_{role}"] for role in ROLES]))
     return result
-
-
-def memorisation_of(
-    generated: np.ndarray,
-    labels: pd.DataFrame,
-    training: np.ndarray,
-    held_out: np.ndarray,
-    held_out_labels: pd.DataFrame,
-) -> dict[str, float]:
-    """The same from feature matrices (rows, D); WorkbenchError names a row that is not finite."""
-    for features, what in ((generated, "generated rows"), (training, "training rows"), (held_out, "held-out rows")):
-        require_finite(features, what)
-    return memorisation(
-        training_distances(generated, training), labels, training_distances(held_out, training), held_out_labels
-    )
 
 
 def _weighted_mean(table: pd.DataFrame, column: str) -> float:

@@ -77,7 +77,9 @@ def study_fidelity(
 def generated_with(parameters: Mapping[str, Any]) -> SamplingConfig | BaselineConfig:
     """How a stage ``generated`` was made, from the parameters that its manifest has."""
     recorded = parameters["config"]
-    return configured(BaselineConfig if "generator" in recorded else SamplingConfig, recorded)
+    if "generator" in recorded:
+        return configured(BaselineConfig, recorded)
+    return configured(SamplingConfig, recorded)
 
 
 def known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int) -> np.ndarray:

@@ -52,6 +52,12 @@ class TrainingBatch:
 class DenoisingObjective(nn.Module):
     """The losses "denoising" and, with a ``class_balancing`` (tau) above 0, "balancing" of ``network``."""
 
+    level_weight: Tensor
+    time_share: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    half_log_snr: Tensor
+
     def __init__(self, network: ConditionedNetwork, schedule: NoiseSchedule, class_balancing: float = 0.0):
         super().__init__()
         self.network, self.class_balancing = network, class_balancing
@@ -75,7 +81,7 @@ class DenoisingObjective(nn.Module):
         noise, timesteps = torch.randn_like(features), batch.timesteps.to(device)
         noisy = self.noised(features, noise, timesteps)
         # Both predictions of class balancing share their masks: they are to differ by their conditions alone.
-        masks = torch.randint(1 << 62, ()).item()
+        masks = int(torch.randint(1 << 62, ()))
         predicted = self._predicted(self.network, noisy, timesteps, batch.conditions, masks)
         losses = {"denoising": self._weighted(self._error(predicted, features, noise), timesteps)}
         if batch.balanced is not None:
@@ -173,8 +179,8 @@ class EvalRows:
 
     @classmethod
     def drawn(cls, rows, name: str, seed: int) -> "EvalRows | None":
-        """At most 2,048 of ``rows`` (``workbench.diffusion.train.TrainingRows``); None where there are none."""
-        chosen = np.arange(len(rows.index))
+        """At most 2,048 of ``rows`` (``workbench.diffusion.train.TrainingRows`` or None); None where there are none."""
+        chosen = np.arange(0 if rows is None else len(rows.index))
         if len(chosen) > MOST_EVAL_ROWS:
             chosen = np.sort(generator(seed, "eval rows", name).choice(len(chosen), MOST_EVAL_ROWS, replace=False))
         levels = min(MOST_EVAL_LEVELS, len(chosen))

@@ -133,6 +133,6 @@ def solve(
     stochastic = SOLVERS[solver][0].startswith("sde")
     for step, timestep in enumerate(timesteps):
         clean = predict(noisy, step).float()
-        noise = step_noise(step) if stochastic else None
+        noise = step_noise(step) if stochastic and step_noise else None
         noisy = scheduler.step(clean, int(timestep), noisy, variance_noise=noise, return_dict=False)[0]
     return noisy

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from workbench.diffusion.standardisation import feature_moments
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import AugmentedTriplets, read_triplets
+from workbench.processes import Processes
 from workbench.randomness import derived_seed, generator
 from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.feature_store import FeatureStore
@@ -111,23 +113,26 @@ def train_denoiser(
     if not (folder / CHECKPOINT).exists():
         schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, words, config)
         objective = DenoisingObjective(network, schedule, config.class_balancing)
-        watched = {"train": EvalRows.drawn(rows, "train", config.seed)}
-        watched["held_out"] = held_out and EvalRows.drawn(held_out, "held_out", config.seed)
+        shown = {
+            name: EvalRows.drawn(of, name, config.seed) for name, of in {"train": rows, "held_out": held_out}.items()
+        }
 
-        def evaluate(average: ConditionedNetwork) -> dict[str, float]:
-            known = {name: shown for name, shown in watched.items() if shown is not None}
-            return {f"{name}_loss": shown.loss(objective, average, training.precision) for name, shown in known.items()}
+        def evaluate(average: Any) -> dict[str, float]:
+            known = {name: some for name, some in shown.items() if some is not None}
+            return {f"{name}_loss": some.loss(objective, average, training.precision) for name, some in known.items()}
 
         with DenoisingBatches(rows, config, schedule.timesteps) as batches:
-            trained = train(
+            train(  # which leaves the averaged weights in the network
                 objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES,
                 evaluation=Evaluation(STEPS_BETWEEN_EVALUATIONS, evaluate),
                 edge=replace(edge or TrainingEdge(), name="the denoiser"),
             )  # fmt: skip
         name, dropout = denoiser_name(config.denoiser), config.condition_dropout
-        result = DenoiserCheckpoint(trained.network, name, schedule, dropout, identity or DenoiserIdentity())
-        result.save(folder / CHECKPOINT)
-        forget_state(folder)
+        result = DenoiserCheckpoint(network, name, schedule, dropout, identity or DenoiserIdentity())
+        if (processes := Processes.current()).main:
+            result.save(folder / CHECKPOINT)
+            forget_state(folder)
+        processes.wait()
     return _metrics(folder, len(rows.index), config)
 
 

@@ -82,8 +82,8 @@ class UNetDenoiser(ConditionedNetwork):
         self.side = side_of_square(sizes.features, len(config.channels))
         self.unet = _unet(config, self.side)
         # As latent diffusion does it: the output starts at zero, whatever goes in.
-        nn.init.zeros_(self.unet.conv_out.weight)
-        nn.init.zeros_(self.unet.conv_out.bias)
+        for parameter in self.unet.get_submodule("conv_out").parameters():
+            nn.init.zeros_(parameter)
         numbers = config.channels[0] * self.side**2
         self.rows_at_once = max(1, min(ConditionedNetwork.rows_at_once, NUMBERS_AT_ONCE // numbers))
 
