@@ -50,7 +50,9 @@ class Thumbnails:
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def token(self, file_name: str, crop_xyxy=None, size: tuple[int, int] | None = None) -> str | None:
+    def token(
+        self, file_name: str, crop_xyxy: np.ndarray | None = None, size: tuple[int, int] | None = None
+    ) -> str | None:
         """The name of an image, or of the part within ``crop_xyxy`` (inclusive pixels of an image of ``size``).
 
         None where there is no such file; WorkbenchError for a name that leads outside the folder. Nothing is read.

@@ -18,6 +18,8 @@ from workbench.figures.style import (
     plain_texts,
     use_workbench_style,
 )
+from workbench.language.similarity import Similarity
+from workbench.language.triplets import AugmentedTriplets
 from workbench.randomness import generator
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -129,7 +131,13 @@ def _transparent(colour: str, opacity: float = 0.2) -> str:
 
 
 def augmented_examples(
-    augmented: pd.DataFrame, relations: pd.DataFrame, vocabulary: Vocabulary, similarity, *, rows: int, seed: int
+    augmented: pd.DataFrame,
+    relations: pd.DataFrame,
+    vocabulary: Vocabulary,
+    similarity: Similarity,
+    *,
+    rows: int,
+    seed: int,
 ) -> pd.DataFrame:
     """Random augmented triplets with the training triplet they come from and the path through WordNet."""
     chosen = np.sort(generator(seed, "augmented examples").permutation(len(augmented))[:rows])
@@ -148,7 +156,9 @@ def augmented_examples(
     return pd.DataFrame(lines)
 
 
-def augmentation_metrics(triplets, similarity, relation_band: np.ndarray, entropy: np.ndarray) -> dict[str, float]:
+def augmentation_metrics(
+    triplets: AugmentedTriplets, similarity: Similarity, relation_band: np.ndarray, entropy: np.ndarray
+) -> dict[str, float]:
     """Headline numbers of notebook 02 from an open triplets folder, the similarities, and entropies of originals."""
     augmented, captions = triplets.augmented, triplets.captions
     original = captions["original"].to_numpy()

@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.figures.style import LOSS_COLOURS, SERIES_COLOURS, figure, plain_text
+from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import headless
 from workbench.regions.feature_store import FeatureStore
 from workbench.training import read_log
@@ -85,15 +87,17 @@ def flat_metrics(**stages: dict) -> dict[str, float]:
     }
 
 
-def feature_metrics(features: dict, detector: dict, embeddings, store: FeatureStore) -> dict[str, float]:
+def feature_metrics(
+    features: dict, detector: dict, embeddings: TextEmbeddings, store: FeatureStore
+) -> dict[str, float]:
     """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one store."""
-    metrics = {"feature dimension": store.dimension, "text dimension": embeddings.dimension}
+    metrics: dict[str, float] = {"feature dimension": store.dimension, "text dimension": embeddings.dimension}
     metrics |= {f"extraction {key}": value for key, value in features.items() if isinstance(value, int | float)}
     metrics["unreadable images"] = len(features.get("unreadable_images", []))
     return metrics | {f"encoder {key}": value for key, value in detector.items() if isinstance(value, int | float)}
 
 
-def checkpoint_summary(checkpoint) -> pd.Series:
+def checkpoint_summary(checkpoint: DenoiserCheckpoint) -> pd.Series:
     """What a denoiser's checkpoint holds besides its weights, for people."""
     identity, network = checkpoint.identity, checkpoint.network
     config, sizes = network.config, network.sizes
