@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 
 class WorkbenchError(ValueError):

@@ -2,11 +2,11 @@
 
 import unicodedata
 
-WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 # Control characters, invisible formatting (right-to-left marks), halves of surrogate pairs, line separators.
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# Without these two, words of Persian, of Indian scripts and emoji of several parts are spelt differently.
+# Without these two, words of Persian, of Indian scripts and emoji of several parts are written differently.
 _JOINERS = "\u200c\u200d"
 ELLIPSIS = "…"
 

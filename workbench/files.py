@@ -25,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # The suffix stays last: numpy.save and Pillow choose or add a suffix by the name.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with disk_full_told(path):
+        with disk_full_reported(path):
             yield temporary
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
@@ -35,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def disk_full_told(path: Path) -> Iterator[None]:
+def disk_full_reported(path: Path) -> Iterator[None]:
     """Within the block a full disk becomes a WorkbenchError that names ``path``."""
     try:
         yield
@@ -74,7 +74,7 @@ def inside(folder: Path, name: str) -> Path:
 
     Characters such as ``?``, ``#`` and ``%`` stand for themselves. WorkbenchError where the name leads out of the
     folder (`escapes_folder`). A symbolic link within the folder is followed: whoever owns the folder made it, not who
-    wrote the name, and Visual Genome's two folders of pictures are commonly merged by links.
+    wrote the name, and Visual Genome's two folders of images are commonly merged by links.
     """
     if escapes_folder(name):
         raise WorkbenchError(f"file name {name!r} leads outside {folder}. Correct the name where it is written.")

@@ -74,7 +74,7 @@ def has_influence(value: Any) -> bool:
 def identity_of_path(path: Path, place: str = "path") -> str:
     """SHA-256 of a file's bytes, or of the names and contents of a folder's files; of a large folder, names and sizes.
 
-    Contents count up to 512 MB, which takes a second or two; a folder of pictures would take minutes at every start.
+    Contents count up to 512 MB, which takes a second or two; a folder of images would take minutes at every start.
     """
     if path.is_file():
         return sha256_of_file(path)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
-WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 Item = TypeVar("Item")
 

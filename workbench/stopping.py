@@ -10,7 +10,7 @@ from types import FrameType
 
 from workbench.errors import WorkbenchError
 
-WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 SECONDS_BETWEEN_LOOKS = 0.2
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from workbench.errors import WorkbenchError
 
-WITHOUT_INFLUENCE = True  # on any result: how it is told, watched or stopped
+WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 # What to install for a tracker, by its name.
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}
@@ -21,7 +21,7 @@ class Tracker:
     """Curves of the work in ``folder``; a ``kind`` of ``TRACKERS``, of which "" keeps none.
 
     TensorBoard's files lie in ``folder / "tracking"``; MLflow's do unless its environment variable
-    MLFLOW_TRACKING_URI names a server. Work that is gone on with after ``step`` steps continues its curves. Use as a
+    MLFLOW_TRACKING_URI names a server. Work that is resumed after ``step`` steps continues its curves. Use as a
     context manager. Raises WorkbenchError for an unknown kind or a package that is not installed.
     """
 

@@ -25,7 +25,7 @@ def require_finite(features: np.ndarray, what: str) -> None:
         if len(bad):
             raise WorkbenchError(
                 f"{what}: row {start + bad[0]} is not finite. Fidelity needs numbers in every row: look at what made "
-                "this row (a diverged model, a broken picture) and make the features again."
+                "this row (a diverged model, a broken image) and make the features again."
             )
 
 

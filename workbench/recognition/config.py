@@ -69,7 +69,7 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadTrainingConfig:
-    """What all trainings of a head are told: ``epochs`` passes over the rows in batches of ``batch_size``.
+    """What all trainings of a head share: ``epochs`` passes over the rows in batches of ``batch_size``.
 
     ``only_trained`` leaves classes without a train row out of the validation mean. Features beyond ``memory_gigabytes``
     are shuffled in blocks of neighbours and read from disk ahead.

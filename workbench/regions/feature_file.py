@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.files import disk_full_told, read_json, write_json
+from workbench.files import disk_full_reported, read_json, write_json
 from workbench.processes import Processes
 
 CACHED_ROWS = 64
@@ -61,7 +61,7 @@ class FeatureFile:
         """
         header = _header(rows, dimension)
         size = len(header) + 2 * rows * dimension
-        with disk_full_told(path), open(path, "wb") as file:
+        with disk_full_reported(path), open(path, "wb") as file:
             try:
                 file.write(header)
                 file.truncate(size)
@@ -105,14 +105,14 @@ class FeatureFile:
                 "this piece was written; look at what computes that row, and compute in bfloat16 or float32."
             )
         content = half.data.cast("B") if half.size else memoryview(b"")
-        with disk_full_told(self.path):
+        with disk_full_reported(self.path):
             self._file.seek(self._offset + start * self._bytes_per_row)
             while content:
                 content = content[self._file.write(content) :]
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
-        with disk_full_told(self.path):
+        with disk_full_reported(self.path):
             os.fsync(self._file.fileno())
 
     def __del__(self) -> None:
@@ -187,7 +187,7 @@ class RangeWriter:
         line = {**note, "rows": {name: ranges for name, ranges in self._pending.items() if ranges}}
         path = self.folder / NOTES.format(self.processes.rank)
         # A kill may have cut the last line short: each one begins on a line of its own.
-        with disk_full_told(path), open(path, "a", encoding="utf-8") as file:
+        with disk_full_reported(path), open(path, "a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
