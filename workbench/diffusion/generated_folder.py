@@ -68,6 +68,7 @@ def write_generated(
                 writer.flush()
                 stop_if_asked()
         writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop_if_asked)
+    processes.wait()  # all have seen the notes that are removed now
     if processes.main:
         finish_generated(folder, table, store, "generated" if len(regions) > 1 else "seed")
         remove_notes(folder)
