@@ -223,6 +223,36 @@ def test_lambdas_partials_and_closures_count(cells):
     assert builder_name(functools.partial(make, 3)) == "__main__:outer"
 
 
+TWO = """
+def head():
+    return 1
+first = head
+def head():
+    return 2
+class Net:
+    def size(self):
+        return 1
+one = Net
+class Net:
+    def size(self):
+        return 2
+def made(n):
+    class Inner:
+        def size(self):
+            return n
+    return Inner
+"""
+
+
+def test_what_one_file_defines_twice_or_makes_of_an_argument_counts_as_it_is(method, tmp_path):
+    (tmp_path / "code" / "own_method" / "two.py").write_text(TWO)
+    two = importlib.import_module("own_method.two")
+    for one, other in ((two.first, two.head), (two.one, two.Net), (two.made(1), two.made(2))):
+        assert fingerprint(one) != fingerprint(other) and fingerprint(one) == fingerprint(one)
+    partial = functools.partial
+    assert fingerprint(partial(two.made, n=1)) != fingerprint(partial(two.made, n=2))
+
+
 def test_a_registry_of_a_cell_is_followed_by_the_names_given(cells):
     registry = Registry("thing")
     registry.register("mine")(cell(TWICE, "twice", 1))
@@ -333,6 +363,25 @@ def test_edited_code_that_the_kernel_has_not_loaded_anew_is_not_run(run, method)
     method("layers", "SCALE = 3", "SCALE = 4")
     with pytest.raises(WorkbenchError, match="edited after"):
         stage(run, replace=True)
+
+
+@pytest.mark.parametrize("edit", [("width: int", "width: int = 2"), ("SCALE = 3", "SCALE = 3 + 1")])
+def test_edited_defaults_and_computed_constants_wait_for_a_reload_too(run, method, edit):
+    stage(run)
+    method("layers", *edit)
+    with pytest.raises(WorkbenchError, match="edited after"):
+        stage(run, replace=True)
+    importlib.reload(sys.modules["own_method.layers"])
+    stage(run, replace=True)
+
+
+def test_a_property_with_a_setter_is_no_edit(run, method):
+    pair = "def area(self{}):\n        self.size = 1\n        return {}\n"
+    setter = f"    @property\n    {pair.format('', 2)}\n    @area.setter\n    {pair.format(', x', 'x')}"
+    method("layers", "        self.size = width\n", f"        self.size = width\n\n{setter}")
+    stage(run)
+    importlib.reload(sys.modules["own_method.layers"])
+    stage(run, replace=True)
 
 
 CELLS = [

@@ -112,6 +112,9 @@ class _Walk:
             self._follow_all(value)
         elif isinstance(value, functools.partial):
             self._follow_all((value.func, value.args, value.keywords))
+            constants = [*value.args, *value.keywords.items()]
+            if constants and _is_plain(constants):
+                self.digests[f"{builder_name(value)} given"] = sha256_of_text(repr(constants))
         elif isinstance(value, types.MethodType):
             self._follow_all((value.__func__, type(value.__self__)))
         elif isinstance(value, types.FunctionType | type):
@@ -134,7 +137,7 @@ class _Walk:
         if module is None or not is_own(module) or getattr(thing, WITHOUT_INFLUENCE, False) is True:
             return
         parsed = parsed_module(module)
-        if parsed is not None and name in parsed.definitions and "<" not in thing.__qualname__:
+        if parsed is not None and parsed.is_defined_once(name) and "<" not in thing.__qualname__:
             self._follow_name(module, name)
         elif thing not in self._seen:
             self._seen.add(thing)

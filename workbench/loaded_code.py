@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.parsed_code import Definition, sha256_of_text
+from workbench.parsed_code import Definition, Module, parsed_module, sha256_of_text
 
 WITHOUT_INFLUENCE = True
 _CELL = re.compile("ipykernel|^<ipython")
 _STARTED = time.time()
+_FIRST_SEEN: dict[str, tuple[Any, Module]] = {}
 
 
 def live_definition(thing: Any) -> tuple[Definition, Mapping[str, Any]]:
@@ -28,12 +29,12 @@ def live_definition(thing: Any) -> tuple[Definition, Mapping[str, Any]]:
     names = dict(vars(sys.modules[thing.__module__])) if thing.__module__ in sys.modules else {}
     if isinstance(thing, type):
         nodes = _class_nodes(thing)
+        for method in _methods(thing):
+            names |= _enclosed(method)
         if nodes:
             return Definition.of(nodes), names
         return Definition(sha256_of_text(thing.__qualname__), frozenset(), {}, frozenset()), names
-    names = dict(thing.__globals__)
-    cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
-    names |= {name: cell.cell_contents for name, cell in cells if not _is_empty(cell)}
+    names = dict(thing.__globals__) | _enclosed(thing)
     nodes = _function_nodes(thing.__code__)
     if nodes:
         return Definition.of(nodes), names
@@ -55,18 +56,30 @@ def _function_nodes(code: types.CodeType) -> Sequence[ast.AST]:
 
 
 def _class_nodes(thing: type) -> Sequence[ast.AST]:
-    """The class in the file of its methods, or, where it has none, in the last cell that defines its name."""
-    functions = [inspect.unwrap(value) for value in vars(thing).values() if inspect.isfunction(value)]
-    files = [function.__code__.co_filename for function in functions if function.__module__ == thing.__module__]
+    """The class in the file and about the lines of its methods; without any, the last one that bears its name."""
+    codes = [method.__code__ for method in _methods(thing) if method.__module__ == thing.__module__]
+    files = [code.co_filename for code in codes]
     if thing.__module__ == "__main__":
         files += [name for name in reversed(list(linecache.cache)) if _CELL.search(name)]
-    elif path := getattr(sys.modules.get(thing.__module__), "__file__", None):
+    if path := getattr(sys.modules.get(thing.__module__), "__file__", None):
         files.append(path)
     for file in dict.fromkeys(files):
         found = [node for node in _walked(file) if isinstance(node, ast.ClassDef) and node.name == thing.__name__]
+        lines = [code.co_firstlineno for code in codes if code.co_filename == file]
+        there = [node for node in found if any(_first_line(node) <= line <= (node.end_lineno or 0) for line in lines)]
         if found:
-            return found[-1:]
+            return there[-1:] or found[-1:]
     return []
+
+
+def _methods(thing: type) -> list[types.FunctionType]:
+    return [inspect.unwrap(value) for value in vars(thing).values() if inspect.isfunction(value)]
+
+
+def _enclosed(function: types.FunctionType) -> dict[str, Any]:
+    """What a function made by another one sees of it."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if not _is_empty(cell)}
 
 
 def _walked(file: str) -> Iterator[ast.AST]:
@@ -107,30 +120,43 @@ def check_loaded(names: Iterable[str]) -> None:
 
 
 def _was_edited(name: str) -> bool:
-    module = sys.modules.get(name)
+    module, now = sys.modules.get(name), parsed_module(name)
     file = getattr(module, "__file__", None)
+    if module is None or file is None or now is None:
+        return False
+    # What it was when first asked for; a reload gives a module another specification.
+    first = _FIRST_SEEN.setdefault(name, (module.__spec__, now))
+    if first[0] is not module.__spec__:
+        _FIRST_SEEN[name] = (module.__spec__, now)
+    elif first[1] is not now and first[1].text != now.text:
+        return True
     try:
-        if module is None or file is None or Path(file).stat().st_mtime <= _STARTED:
+        if Path(file).stat().st_mtime <= _STARTED:
             return False
         source = Path(file).read_text(encoding="utf-8")
         code = compile(source, file, "exec")
     except (OSError, SyntaxError, UnicodeDecodeError):
         return False
-    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return any(_differs(part, vars(module)) for part in inner) or _constants_differ(source, vars(module))
+    return _differs(code, vars(module)) or _constants_differ(source, vars(module))
 
 
 def _differs(code: types.CodeType, scope: Mapping[str, Any]) -> bool:
-    """Whether what ``scope`` has under the name of a compiled function or class was made from other code."""
-    if code.co_name.startswith("<"):
-        return False
-    thing = scope.get(code.co_name)
-    if isinstance(thing, type):
-        inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
-        return any(_differs(part, vars(thing)) for part in inner)
-    thing = getattr(thing, "fget", None) or getattr(thing, "func", None) or thing  # properties, cached ones too
-    thing = inspect.unwrap(getattr(thing, "__func__", thing)) if thing is not None else None
-    return isinstance(thing, types.FunctionType) and _signature(thing.__code__) != _signature(code)
+    """Whether functions and classes in ``scope`` were made from other code than a module or class has now.
+
+    A property and its setter have one name, like the branches of an ``if``: any of their codes will do.
+    """
+    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    for name in {part.co_name for part in inner if not part.co_name.startswith("<")}:
+        codes, thing = [part for part in inner if part.co_name == name], scope.get(name)
+        if isinstance(thing, type):
+            if all(_differs(part, vars(thing)) for part in codes):
+                return True
+            continue
+        wrapped = [getattr(thing, part, None) for part in ("__func__", "fget", "fset", "fdel", "func")]
+        made = [inspect.unwrap(each) for each in (thing, *wrapped) if callable(each)]
+        if any(_signature(f.__code__) not in map(_signature, codes) for f in made if inspect.isfunction(f)):
+            return True
+    return False
 
 
 def _signature(code: types.CodeType) -> tuple:

@@ -18,6 +18,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.
 _LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns"}
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 Imported = tuple[str, str]  # module and name; the name is empty for the module itself
 
 
@@ -56,13 +57,23 @@ class Module:
         self.definitions: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, Imported] = {}
         package = name if is_package else name.rpartition(".")[0]
-        body = ast.parse(source).body
+        self._body = body = ast.parse(source).body
         for statement in _top_statements(body):
             self.imports |= imports_of(statement, package)
             for defined in _defined_names(statement):
                 self.definitions.setdefault(defined, []).append(statement)
         self.without_influence = any(map(_is_mark, body))
         self._known: dict[str, Definition] = {}
+
+    @functools.cached_property
+    def text(self) -> str:
+        """All of its code, as ``code_text`` has it."""
+        return code_text(self._body)
+
+    def is_defined_once(self, name: str) -> bool:
+        """Whether one function or class alone has this name: else only the live object says which it is."""
+        found = self.definitions.get(name, [])
+        return bool(found) and not (len(found) > 1 and all(isinstance(node, _NAMED) for node in found))
 
     def definition(self, name: str) -> Definition:
         """What defines ``name``."""
@@ -150,7 +161,7 @@ def _top_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _defined_names(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(statement, _NAMED):
         yield statement.name
     elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
