@@ -164,6 +164,16 @@ def test_an_image_named_twice_in_the_relations_file(annotation_folder):
         read_annotations(folder, "train")
 
 
+def test_keys_that_occur_twice_within_a_relation(annotation_folder):
+    folder = annotation_folder()
+    text = (folder / RELATIONS).read_text().replace('"predicate"', '"predicate": 0, "predicate"', 1)
+    (folder / RELATIONS).write_text(text)
+    (problem,) = one_kind(folder, "duplicate name", RELATIONS)
+    assert "predicate" in problem.record and problem.blocks_reading
+    with pytest.raises(WorkbenchError, match="duplicate name"):
+        read_annotations(folder, "train")
+
+
 def test_missing_files_and_folders(annotation_folder, tmp_path):
     folder = annotation_folder()
     (folder / "detections_val.json").unlink()

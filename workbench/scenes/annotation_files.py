@@ -16,7 +16,7 @@ import pandas as pd
 from workbench.files import escapes_folder
 from workbench.progress import track
 from workbench.scenes.boxes import xyxy_from_relation_bbox
-from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, decoded, read_names
+from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, decoded, read_names, repeated_keys
 from workbench.scenes.layout import detections_path, relations_path
 from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, name_problems
@@ -145,9 +145,13 @@ def opened(file: FileProblems) -> JsonFile:
     """The file's outermost object; names that occur twice are noted."""
     json_file = JsonFile(file.path)
     for name in json_file.repeated:
-        remedy = "Merge the entries under one key: a reader would see only the last."
-        file.blocking("duplicate name", f"key {name!r}", "the key twice", "each key once", remedy)
+        _note_repeated(f"key {name!r}", file)
     return json_file
+
+
+def _note_repeated(record: str, file: FileProblems) -> None:
+    remedy = "Merge the entries under one key: a reader would see only the last."
+    file.blocking("duplicate name", record, "the key twice", "each key once", remedy)
 
 
 @contextlib.contextmanager
@@ -199,6 +203,7 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
             continue
         with noting_unreadable(file, "relations with predicate, subject and object", f"image {name!r}"):
             found = decoded(json_file.members[name], list[Relation])
+            _check_keys(memoryview(json_file.members[name]), f"image {name!r}", len(found), file)
             image.append(np.full(len(found), row, dtype=np.int32))
             place.append(np.arange(len(found), dtype=np.int32))
             pieces[-1].add(found)
@@ -216,6 +221,16 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
         {role: joined[role] for role in ROLES},
         {role: joined[f"{role} box"] for role in ("subject", "object")},
     )
+
+
+def _check_keys(raw: memoryview, record: str, relations: int, file: FileProblems) -> None:
+    """Note keys that occur twice in a record. They are counted first, since only few files need a slow look."""
+    text = bytes(raw)
+    if text.count(b'"predicate"') == relations and text.count(b'"bbox"') == text.count(b'"category"') == 2 * relations:
+        if text.count(b'"subject"') == text.count(b'"object"') == relations:
+            return
+    for key in repeated_keys(text):
+        _note_repeated(f"{record}, key {key!r}", file)
 
 
 class _Piece:

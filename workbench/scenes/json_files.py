@@ -7,6 +7,7 @@ member at a time becomes objects. What is no JSON is placed by line and column, 
 import json
 import mmap
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ class JsonFile:
             names += [other for other, _ in pairs[:-1]]
             end = first + length
         return names
+
+
+def repeated_keys(data: bytes) -> list[str]:
+    """The keys that occur twice in one object, at any depth, of bytes that are JSON."""
+    repeated: list[str] = []
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        counts = Counter(key for key, _ in pairs)
+        repeated.extend(key for key, count in counts.items() if count > 1)
+
+    json.loads(data, object_pairs_hook=seen, strict=False)
+    return list(dict.fromkeys(repeated))
 
 
 def read_names(path: Path) -> Any:
