@@ -25,6 +25,7 @@ from workbench.language.triplets import write_triplets
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import finish_generated
 from workbench.registry import Registry
+from workbench.runs.profiles import make_plan
 from workbench.stages import import_stage
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -184,6 +185,14 @@ def test_an_own_part_takes_few_lines(page):
 def test_command_lines_parse(line, monkeypatch):
     monkeypatch.setattr(command_line, "_folder", Path)
     assert command_line.build_parser().parse_args(shlex.split(line, comments=True)).command
+
+
+def test_values_given_with_p_are_those_of_a_notebook():
+    texts = [path.read_text(encoding="utf-8") for path in [*PAGES, *DOCS.parent.glob("*.md")]]
+    given = set(re.findall(r"-p ([\w.]+)=(\w+)", "".join(texts) + command_line.build_parser().format_help()))
+    assert len(given) >= 5
+    for name, value in given - {("recogniser.architecture", "mine"), ("extraction.encoder", "lite0")}:
+        make_plan("smoke", "any", parameters={name: value})
 
 
 def test_every_command_is_in_the_table():

@@ -13,8 +13,8 @@ from workbench.escaping import escaped_lines
 _EXAMPLES = """examples:
   workbench run                                  the main job: drawn scenes, all notebooks, a report
   workbench run --profile smoke --run trial      the same in miniature, under another name
-  workbench run --only 03 05 -p epochs=20        two notebooks with another value
-  workbench run -p diffusion.width=384           a field of a notebook's config
+  workbench run --only 03 05 -p seed=1           two notebooks with another value
+  workbench run -p diffusion.network.width=384   a field of a notebook's config
   workbench run --profile vg-clip --dry-run      show every parameter and stop
   workbench repeat --seeds 0 1 2 3 4             five seeds, intervals, paired differences
   workbench tables --jobs 2                      the paper's Tables 1 to 6 beside ours, five seeds
@@ -128,7 +128,7 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another value, for all notebooks that declare it, or for one: -p 03.epochs=20",
+        help="another value, for all notebooks that declare it, or for one: -p 03.diffusion.epochs=20",
     )
     command.add_argument(
         "-f",

@@ -226,9 +226,9 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
 def _check_keys(raw: memoryview, record: str, relations: int, file: FileProblems) -> None:
     """Note keys that occur twice in a record. They are counted first, since only few files need a slow look."""
     text = bytes(raw)
-    if text.count(b'"predicate"') == relations and text.count(b'"bbox"') == text.count(b'"category"') == 2 * relations:
-        if text.count(b'"subject"') == text.count(b'"object"') == relations:
-            return
+    wanted = {"predicate": 1, "subject": 1, "object": 1, "bbox": 2, "category": 2}
+    if all(text.count(f'"{key}"'.encode()) == times * relations for key, times in wanted.items()):
+        return
     for key in repeated_keys(text):
         _note_repeated(f"{record}, key {key!r}", file)
 
