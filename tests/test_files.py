@@ -7,7 +7,7 @@ from PIL import Image
 
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
-from workbench.files import escapes_folder, file_inside, inside
+from workbench.files import escapes_folder, file_inside, inside, read_json
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
 from workbench.scenes.vrd import convert_vrd
@@ -118,3 +118,10 @@ def test_names_in_files_give_the_terminal_no_commands(pictures, tmp_path, capsys
     assert "duplicate name" in out and "\\x1b[2J" in out
     for told in (out, str(caught.value)):
         assert not set(told) & set("\x1b\x07\u202e\r\u2028")
+
+
+@pytest.mark.parametrize("place", ["nowhere/names.json", "file/names.json"])
+def test_a_json_file_that_is_missing_is_named_with_what_to_do(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkbenchError, match=r"names\.json: the file is missing\. Name the right folder"):
+        read_json(tmp_path / place)

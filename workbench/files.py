@@ -57,8 +57,9 @@ def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is a WorkbenchError with the place of the fault."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{path}: the file is missing.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        remedy = "Name the right folder, or make the file again."
+        raise WorkbenchError(f"{path}: the file is missing. {remedy}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WorkbenchError(f"{path}: not valid JSON ({error}). Write the file again from its source.") from error
 

@@ -82,6 +82,8 @@ def test_triplets_are_read_from_words(text, ids):
         ("dog ridin skateboard", r"'ridin' is no relation class.*'riding'"),
         ("trafic light on dog", r"'trafic light' is no subject class.*'traffic light'"),
         ("dog skateboard", r"is no triplet; expected \"subject relation object\""),
+        (("dog", "riding"), r"is no triplet; expected \"subject relation object\""),
+        (3, "3 is no triplet"),
         ((0, 4, 0), "relation class 4 is not known"),
         ((0, 0, -1), "object class -1 is not known"),
     ],

@@ -147,7 +147,7 @@ class DenoiserCheckpoint:
 
         WorkbenchError for a class that the denoiser does not know, with the nearest name.
         """
-        parts = [self._parts(triplet) if isinstance(triplet, str) else tuple(triplet) for triplet in triplets]
+        parts = [self._parts(triplet) for triplet in triplets]
         columns = {role: [self._class_id(part[place], role) for part in parts] for place, role in enumerate(ROLES)}
         return pd.DataFrame(columns, dtype=np.int64)
 
@@ -168,12 +168,16 @@ class DenoiserCheckpoint:
     def _names(self, role: str) -> tuple[str, ...]:
         return self.identity.relations if role == "relation" else self.identity.objects
 
-    def _parts(self, caption: str) -> tuple[str, str, str]:
-        """The split of a caption into names that are known best: all three, else as many as possible."""
-        words = caption.split()
+    def _parts(self, triplet: str | Sequence[str | int]) -> Sequence[str | int]:
+        """Subject, relation, object; a caption is cut into names that are known best: all three, else most of them."""
+        if isinstance(triplet, list | tuple | np.ndarray) and len(triplet) == len(ROLES):
+            return triplet
+        words = triplet.split() if isinstance(triplet, str) else []
         cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
         if not cuts:
-            raise WorkbenchError(f'{caption!r} is no triplet; expected "subject relation object".')
+            raise WorkbenchError(
+                f'{triplet!r} is no triplet; expected "subject relation object", or these three as names or ids.'
+            )
         splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
         return max(splits, key=lambda split: sum(self._likeness(*pair) for pair in zip(split, ROLES, strict=True)))
 
