@@ -146,3 +146,23 @@ def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
     done = subprocess.run(command, env=variables, cwd=smoke_root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
     assert before and manifests(smoke_root) == before
+
+
+@needs_notebooks
+def test_a_loss_may_be_given_by_its_import_path():
+    from functools import partial
+    from types import SimpleNamespace
+
+    from workbench.figures import results
+    from workbench.paths import checked_name
+    from workbench.recognition.config import RecogniserConfig
+
+    def stage(name, build, *, variant, **given):
+        return checked_name("variant", variant), given["config"].loss.name
+
+    (cell,) = [cell.source for cell in code_cells(FOLDER / f"{EXPECTED[5]}.ipynb") if "titles = " in cell.source]
+    run = SimpleNamespace(stage=stage, features=None, text=None)
+    names = {"losses": ["ce", "mine:focal"], "recogniser": RecogniserConfig(), "run": run, "results": results}
+    names |= {"partial": partial, "train_recogniser": None}
+    exec(cell, names)
+    assert list(names["recognisers"].values()) == [("ce", "ce"), ("mine.focal", "mine:focal")]
