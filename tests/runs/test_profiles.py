@@ -1,8 +1,11 @@
 """Profiles: what is laid over what, and every misspelling refused before anything starts."""
 
+import shutil
+
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.paths import notebooks_folder
 from workbench.runs.profiles import make_plan, profile_names
 
 
@@ -134,3 +137,14 @@ def test_every_notebook_must_take_the_runs_name(toy_project, write_notebook):
     write_notebook(toy_project / "notebooks" / "03_none.ipynb", [("code", "seed: int = 0", "parameters")])
     with pytest.raises(WorkbenchError, match="run_name"):
         make_plan("toy")
+
+
+def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
+    shutil.copytree(notebooks_folder(), tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "own_pair.py").write_text(
+        "from workbench.diffusion.denoisers import DENOISERS\n\nPAIR = DENOISERS['mlp']\n"
+    )
+    chosen = {"diffusion.denoiser": "own_pair:PAIR", "diffusion.network.width": "32"}
+    (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks
+    assert found.values["diffusion"]["denoiser"] == "own_pair:PAIR"
+    assert found.values["diffusion"]["network"]["width"] == 32

@@ -96,7 +96,7 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     if len(tagged) != 1:
         raise WorkbenchError(f"{notebook}: {len(tagged)} cells are tagged {TAG!r}; exactly one must be.")
     above = [cell.source for cell in cells[: tagged[0]] if cell.cell_type == "code"]
-    with _modules_beside(notebook):
+    with modules_in(notebook.parent):
         return parse_parameters(cells[tagged[0]].source, str(notebook), above)
 
 
@@ -158,13 +158,13 @@ def _imports(statements: list[ast.stmt]) -> dict[str, Callable[[], Any]]:
 
 
 @contextlib.contextmanager
-def _modules_beside(notebook: Path) -> Iterator[None]:
-    """Within the block modules beside the notebook can be imported, as in its kernel."""
-    sys.path.insert(0, str(notebook.parent))
+def modules_in(notebooks: Path) -> Iterator[None]:
+    """Within the block modules beside the notebooks can be imported, as in their kernels."""
+    sys.path.insert(0, str(notebooks))
     try:
         yield
     finally:
-        sys.path.remove(str(notebook.parent))
+        sys.path.remove(str(notebooks))
 
 
 def _comments(source: str) -> dict[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
 from workbench.paths import checked_name, notebooks_folder
-from workbench.runs.parameters import Parameter, read_parameters
+from workbench.runs.parameters import Parameter, modules_in, read_parameters
 
 RUN_PARAMETER = "run_name"
 TABLES = "tables"
@@ -104,9 +104,10 @@ def make_plan(
     name = checked_name("run", run or next((layer["run"] for layer in layers[::-1] if "run" in layer), profile))
     declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in known}
     overrides: dict[str, dict[str, Any]] = {stem: {} for stem in known}
-    for layer_path, layer in zip([path, *(files or [])], layers, strict=True):
-        _overlay(overrides, declared, layer, str(layer_path))
-    _overlay_command_line(overrides, declared, parameters or {})
+    with modules_in(folder):
+        for layer_path, layer in zip([path, *(files or [])], layers, strict=True):
+            _overlay(overrides, declared, layer, str(layer_path))
+        _overlay_command_line(overrides, declared, parameters or {})
     for stem in stems:
         if RUN_PARAMETER not in declared[stem]:
             raise WorkbenchError(f"{folder / stem}.ipynb: declare '{RUN_PARAMETER}: str' in its parameters cell.")
