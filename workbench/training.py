@@ -147,12 +147,16 @@ class _Training:
         for step in track(remaining, f"Training: {self.edge.name}") if main else remaining:
             self._step(step, batches)
             state.step = step + 1
-            if state.step % self.log_every == 0 or state.step == last or self._evaluation_is_due():
+            is_logged = state.step % self.log_every == 0 or state.step == last or self._evaluation_is_due()
+            if is_logged:
                 self._log(tracker)
             elif state.step % STEPS_BETWEEN_CHECKS == 0:
                 self._require_finite()
             if main and state.age_seconds() >= self.edge.checkpoint_seconds:
                 self._save()
+            # After the state is saved: whatever a notebook's figure raises, this work is kept.
+            if main and is_logged and self.edge.on_log is not None:
+                self.edge.on_log(state.log[-1])
             if self._asked(stop) and state.step < last:
                 self._stop()
         if main and remaining:
@@ -205,11 +209,6 @@ class _Training:
             with open(self.folder / LOG, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             tracker.log({name: value for name, value in line.items() if name != "step"}, state.step)
-            # Saved before the callback: whatever a notebook's figure raises, this work is kept.
-            if state.age_seconds() >= self.edge.checkpoint_seconds:
-                self._save()
-            if self.edge.on_log is not None:
-                self.edge.on_log(line)
 
     def _evaluation_is_due(self) -> bool:
         if self.evaluation is None:

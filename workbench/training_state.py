@@ -1,7 +1,6 @@
 """The state of a training, in one safetensors file, from which a killed training resumes to the same result."""
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from workbench.checkpoints import load_weights, read_tensors, save_tensors
 from workbench.errors import WorkbenchError
+from workbench.identity import described
 from workbench.training_config import TrainingConfig
 
 STATE = "training_state.safetensors"
@@ -101,7 +101,7 @@ class TrainingState:
         tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
         for number, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items() if value is not None}
-        facts = {"config": self._config(), "step": self.step, "seconds": self.seconds, "log": self.log,
+        facts = {"config": described(self.config), "step": self.step, "seconds": self.seconds, "log": self.log,
                  "best": self.best, "summed_from": self.summed_from}  # fmt: skip
         save_tensors(self.path, tensors, facts)
         self._saved_at = time.monotonic()
@@ -111,7 +111,7 @@ class TrainingState:
         if not self.path.exists():
             return
         tensors, facts = read_tensors(self.path, _REMEDY)
-        if facts.get("config") != self._config():
+        if facts.get("config") != described(self.config):
             raise WorkbenchError(f"{self.path}: belongs to a training with another configuration. {_REMEDY}")
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -137,11 +137,6 @@ class TrainingState:
             values.setdefault(int(number), {})[key] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": values, "param_groups": groups})
-
-    def _config(self) -> dict[str, Any]:
-        # As JSON gives it back: tuples are lists.
-        config = {name: value for name, value in asdict(self.config).items() if name != "accumulation"}
-        return config | {"betas": list(self.config.betas)}
 
 
 def forget_state(folder: Path) -> None:
