@@ -17,6 +17,10 @@ class WorkbenchError(ValueError):
 def unknown(kind: str, name: Any, declared: Iterable[str]) -> str:
     """The text that refuses an undeclared name: the nearest one, and all."""
     names = list(declared)
+    return f"unknown {kind} {name!r}.{did_you_mean(name, names)} Declared: {', '.join(names) or 'none'}."
+
+
+def did_you_mean(name: Any, names: Iterable[str]) -> str:
+    """A question with the nearest of ``names``, a blank before it; empty where none is near."""
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{meant} Declared: {', '.join(names) or 'none'}."
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,11 +1,10 @@
 """Registries: what can be chosen by name, given as an object, or named by import path."""
 
-import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, did_you_mean
 
 Entry = TypeVar("Entry")
 
@@ -44,10 +43,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         if ":" in name:
             return imported(name, self.kind)
         if name not in self._entries:
-            near = difflib.get_close_matches(name, self._entries, n=1)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
             raise WorkbenchError(
-                f"{self.kind} {name!r} is not known.{meant} There are: {', '.join(self)}. "
+                f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}. "
                 "Register your own under a name, or give its import path as 'module:name'."
             )
         return self._entries[name]
