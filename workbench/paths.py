@@ -51,7 +51,7 @@ def imported_folder(root: Path | None = None) -> Path:
 
 
 def lists_folder(root: Path | None = None) -> Path:
-    """The folder of the lists of triplets that people saved, see ``scenes.triplet_lists``."""
+    """The folder of the lists of triplets that people saved, see ``scenes.vocabulary``."""
     return project_root(root) / "data" / "lists"
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from workbench.scenes.triplet_lists import read_triplet_list
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import Vocabulary, read_triplet_list
 
 pytestmark = pytest.mark.browser
 

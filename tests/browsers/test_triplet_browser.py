@@ -12,8 +12,7 @@ from workbench.browsers.triplet_page import SORT_TEXTS, TripletSources
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.scenes.relations import RelationTables
-from workbench.scenes.triplet_lists import read_triplet_list
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets, write_triplets
 from workbench.scenes.relations import RelationTables
-from workbench.scenes.triplet_lists import write_triplet_list
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import Vocabulary, write_triplet_list
 
 ROLES = ["subject", "relation", "object"]
 CONFIG = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, seed=7)

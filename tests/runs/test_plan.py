@@ -10,9 +10,8 @@ from workbench.errors import WorkbenchError
 from workbench.runs.plan import data_size, network_size, plan_resources, plan_text
 from workbench.runs.profiles import make_plan
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import write_relation_tables
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 STATED = {
     "images": dict.fromkeys(SPLITS, 100),

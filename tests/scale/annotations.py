@@ -11,8 +11,8 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.layout import SPLITS, detections_path, relations_path
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.annotations import detections_path, relations_path
+from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 RECORD = "simulation.json"
 # Width and height, roughly as in a collection of photographs shown at 500 to 1024 pixels.

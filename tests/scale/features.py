@@ -10,8 +10,7 @@ from workbench.randomness import generator
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.scenes.annotations import Annotations, read_annotations
-from workbench.scenes.layout import SPLITS
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 DIMENSION = 4096
 PIECES = 16

@@ -14,9 +14,8 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
 from workbench.randomness import generator
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import write_relation_tables
-from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, SPLITS, Vocabulary
 
 TEXT_DIMENSION = 768
 ANNOTATIONS = "annotations"

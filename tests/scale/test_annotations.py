@@ -11,8 +11,7 @@ from tests.scale.plan import SIZES, long_tailed_counts, plan_split
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
-from workbench.scenes.layout import SPLITS
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 SIZE = SIZES["gqa-lt"].scaled(0.01)
 NAMES = Vocabulary(tuple(f"thing {n}" for n in range(120)), tuple(f"relation {n}" for n in range(30)))

@@ -7,9 +7,9 @@ import pytest
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.scenes import annotation_files
 from workbench.scenes import annotations as annotations_module
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
-from workbench.scenes.layout import SPLITS, splits_of
+from workbench.scenes.annotations import read_annotations, splits_of
+from workbench.scenes.relations import BOX_COLUMNS, union_boxes
+from workbench.scenes.vocabulary import SPLITS
 
 
 @pytest.mark.parametrize("split", SPLITS)

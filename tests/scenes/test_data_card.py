@@ -8,8 +8,8 @@ from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, band_of_class
 from workbench.scenes.data_card import data_card
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import RelationTables, write_relation_tables
+from workbench.scenes.vocabulary import SPLITS
 
 
 def card_of(folder, splits=SPLITS):

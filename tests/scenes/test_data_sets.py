@@ -9,8 +9,8 @@ from workbench.errors import WorkbenchError
 from workbench.scenes import data_sets
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.data_sets import KNOWN, add_data_set, look_for
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import TABLES, RelationTables
+from workbench.scenes.vocabulary import SPLITS
 from workbench.scenes.vrd import convert_vrd
 
 

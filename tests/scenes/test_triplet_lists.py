@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.triplet_lists import named_lists, read_triplet_list, write_triplet_list
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary, named_lists, read_triplet_list, write_triplet_list
 
 OBJECTS = (
     "man",

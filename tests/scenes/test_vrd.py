@@ -6,9 +6,8 @@ from PIL import Image
 
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import read_annotations
+from workbench.scenes.annotations import read_annotations, splits_of
 from workbench.scenes.check import check_annotations
-from workbench.scenes.layout import splits_of
 from workbench.scenes.vrd import convert_vrd
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.boxes import BOX_COLUMNS
-from workbench.scenes.layout import detections_path
+from workbench.scenes.annotations import detections_path, read_annotations
+from workbench.scenes.relations import BOX_COLUMNS
 
 
 def detection_boxes(folder: Path, split: str) -> pd.DataFrame:

@@ -16,8 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import file_inside
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.images import FAULTS
-from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
-from workbench.scenes.relations import RelationTables
+from workbench.scenes.relations import BOX_COLUMNS, RelationTables, union_boxes
 from workbench.scenes.vocabulary import ROLES
 
 LONGEST_SIDE_PX = 400

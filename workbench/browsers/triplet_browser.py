@@ -16,8 +16,7 @@ from workbench.browsers.triplet_query import Matches, TripletState, facets, sear
 from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
-from workbench.scenes.triplet_lists import write_triplet_list
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, write_triplet_list
 
 _FILTERS = ("search", "bands", "classes", "origin", "bar", "only_selected")
 
@@ -107,7 +106,7 @@ class TripletBrowser(Shown):
     def save_selection(self, name: str) -> Path:
         """Write the ticked triplets as a list for notebook 02's ``include`` or ``exclude``; returns its path."""
         if self.lists_folder is None:
-            raise WorkbenchError("this browser was given no folder for lists. Use scenes.triplet_lists instead.")
+            raise WorkbenchError("this browser was given no folder for lists. Use write_triplet_list instead.")
         if not self._ticked:
             raise WorkbenchError("nothing is selected yet. Tick some triplets first.")
         if not name or not all(letter.isalnum() or letter in "-_" for letter in name):

@@ -9,9 +9,8 @@ from workbench.escaping import escaped
 from workbench.figures.pages import formatted, own_style, rendered, write_page_text
 from workbench.figures.style import BAND_COLOURS
 from workbench.scenes.bands import BANDS
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.problems import Problem, format_report
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, SPLITS
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 720, 300, 60, 40, 16
 _ROWS = {

@@ -30,8 +30,7 @@ from workbench.scenes.relations import (
     triplet_keys,
     triplets_of_keys,
 )
-from workbench.scenes.triplet_lists import read_triplet_list
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
 PROGRESS = ".caption_embeddings.json"
@@ -54,7 +53,7 @@ def write_triplets(
     Writes augmented.parquet, captions.parquet (distinct triplets with ``caption`` and ``original``),
     caption_embeddings.npy (n, T) in its order, float32 up to 256 MB and float16 beyond, similarity.npz (of all object
     classes) and hardness.npz. Captions are embedded in parts, so that a killed run resumes. ``include`` and
-    ``exclude``: lists of triplets (see ``workbench.scenes.triplet_lists``) that alone may be drawn, or may not. Returns
+    ``exclude``: lists of triplets (see ``workbench.scenes.vocabulary``) that alone may be drawn, or may not. Returns
     counts. WorkbenchError where no triplet can be augmented or there are fewer original captions than centroids.
     """
     folder, features = Path(folder), Path(features)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.layout import SPLITS
+from workbench.scenes.vocabulary import SPLITS
 from workbench.training_config import TrainingConfig
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")

@@ -18,8 +18,8 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, sha256_of_file
 from workbench.regions.feature_file import AGAIN, FeatureFile
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import TABLES, read_tables
+from workbench.scenes.vocabulary import SPLITS
 
 MANIFEST = "features.json"
 FORMER_MANIFEST = "bank.json"

@@ -17,9 +17,8 @@ from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
 from workbench.regions.feature_store import SUPPORTS, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.problems import FileProblems, Problem, format_report
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 SOURCE_MANIFEST = "manifest.json"
 OBJECT_TEXT, RELATION_TEXT = "objects_clip_text.npy", "predicates_clip_text.npy"

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
 from workbench.scenes.problems import FileProblems
+from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")

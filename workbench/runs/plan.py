@@ -23,9 +23,8 @@ from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.recognition.config import RecogniserConfig
 from workbench.regions.config import DetectorConfig, ExtractionConfig
 from workbench.runs.profiles import Plan, size_section
-from workbench.scenes.layout import SPLITS
 from workbench.scenes.relations import MANIFESTS
-from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
 
 TABLES = ("images", "boxes", "relations")
 STATED = (*TABLES, "object_classes", "relation_classes", "distinct_triplets")

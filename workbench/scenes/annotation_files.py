@@ -15,9 +15,7 @@ import pandas as pd
 
 from workbench.files import escapes_folder
 from workbench.progress import track
-from workbench.scenes.boxes import xyxy_from_relation_bbox
 from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, decoded, read_names, repeated_keys
-from workbench.scenes.layout import detections_path, relations_path
 from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, name_problems
 
@@ -74,25 +72,6 @@ class RelationEnds:
         name = self.names[self.image[row]] if images is None else images["file_name"].iloc[self.image[row]]
         part = "predicate" if role == "relation" else role
         return f"image {name!r}, relation {self.place[row]}, {part}"
-
-
-@dataclass(frozen=True)
-class SplitFiles:
-    """What the files of a folder and one of its splits hold, None where a file cannot be used, and the problems."""
-
-    names: dict[str, list[str] | None]
-    images: pd.DataFrame | None
-    ends: RelationEnds | None
-    problems: list[Problem]
-
-
-def read_split(folder: Path, split: str) -> SplitFiles:
-    """Read a split and note whatever makes that impossible; nothing is raised for what the files contain."""
-    problems: list[Problem] = []
-    names = read_class_names(folder, problems)
-    images, _ = read_images(FileProblems(detections_path(folder, split), problems))
-    ends = read_relation_ends(FileProblems(relations_path(folder, split), problems), images, names)
-    return SplitFiles(names, images, ends, problems)
 
 
 def read_class_names(folder: Path, problems: list[Problem]) -> dict[str, list[str] | None]:
@@ -254,7 +233,8 @@ class _Piece:
             ends = [getattr(relation, role) for relation in found]
             self.arrays[role] = np.array([end.category for end in ends], dtype=np.int32)
             boxes = np.array([end.bbox for end in ends], dtype=np.float64).reshape(-1, 4)
-            self.arrays[f"{role} box"] = xyxy_from_relation_bbox(boxes)
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused later
+                self.arrays[f"{role} box"] = boxes[:, [2, 0, 3, 1]].astype(np.float32)
 
 
 def _check_ends(

@@ -1,7 +1,8 @@
 """The one reader of annotated images: the LTVRR layout (LTVRR reference, sections 1.1 to 1.4).
 
-Boxes are inclusive xyxy pixels, see ``workbench.scenes.boxes``. Files are read image by image into arrays: GQA-LT's
-3.4 million training relations take well under 1 GB.
+A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``detections_<split>.json`` and
+``rel_annotations_<split>.json``. Files are read image by image into arrays: GQA-LT's 3.4 million training relations
+take well under 1 GB.
 """
 
 import warnings
@@ -13,13 +14,35 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import inside
-from workbench.scenes.annotation_files import read_split
-from workbench.scenes.boxes import BOX_COLUMNS, union_boxes
-from workbench.scenes.layout import image_folder_of
-from workbench.scenes.problems import format_report
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.annotation_files import read_class_names, read_images, read_relation_ends
+from workbench.scenes.problems import FileProblems, Problem, format_report
+from workbench.scenes.relations import BOX_COLUMNS, union_boxes
+from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
+
+
+def detections_path(folder: Path, split: str) -> Path:
+    """Where a split's images and detection boxes are."""
+    return Path(folder) / f"detections_{split}.json"
+
+
+def relations_path(folder: Path, split: str) -> Path:
+    """Where a split's relations are."""
+    return Path(folder) / f"rel_annotations_{split}.json"
+
+
+def splits_of(folder: Path) -> tuple[str, ...]:
+    """The splits whose two files are there, in the order of SPLITS; VRD, for one, has no val."""
+    return tuple(s for s in SPLITS if detections_path(folder, s).is_file() and relations_path(folder, s).is_file())
+
+
+def image_folder_of(folder: Path, image_folder: Path | None = None) -> Path:
+    """The image folder: the one given, or ``images`` in the annotation folder, or beside it."""
+    if image_folder is not None:
+        return Path(image_folder)
+    candidates = [Path(folder) / "images", Path(folder).parent / "images"]
+    return next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
 
 
 @dataclass(frozen=True)
@@ -63,11 +86,13 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     out as upstream does, with a warning.
     """
     folder = Path(folder)
-    found = read_split(folder, split)
-    refused = [problem for problem in found.problems if problem.blocks_reading]
-    if refused or found.images is None or found.ends is None:
+    problems: list[Problem] = []
+    names = read_class_names(folder, problems)
+    images, _ = read_images(FileProblems(detections_path(folder, split), problems))
+    ends = read_relation_ends(FileProblems(relations_path(folder, split), problems), images, names)
+    refused = [problem for problem in problems if problem.blocks_reading]
+    if refused or images is None or ends is None:
         raise WorkbenchError(format_report(refused))
-    images, ends = found.images, found.ends
     listed = images["file_name"].isin(set(ends.names))
     if left_out := len(ends.names) - int(listed.sum()):
         warnings.warn(
@@ -84,7 +109,7 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     arrays = {"image": image[order]} | {role: ids[order].astype(np.int64) for role, ids in ends.classes.items()}
     # Taken out one by one: both orders of all arrays need not be in memory.
     arrays |= {f"{role}_xyxy": ends.boxes.pop(role)[order] for role in ("subject", "object")}
-    del found, ends, image, order
+    del ends, image, order
     boxes, relations = box_and_relation_tables(arrays)
     vocabulary = Vocabulary.read(folder)
     folder_of_images = image_folder_of(folder, image_folder)

@@ -23,9 +23,10 @@ from workbench.scenes.annotation_files import (
     read_images,
     read_relation_ends,
 )
+from workbench.scenes.annotations import detections_path, image_folder_of, relations_path
 from workbench.scenes.json_files import decoded
-from workbench.scenes.layout import SPLITS, detections_path, image_folder_of, relations_path
 from workbench.scenes.problems import FileProblems, Problem, format_report, shown
+from workbench.scenes.vocabulary import SPLITS
 
 __all__ = ["Problem", "check_annotations", "format_report"]
 

@@ -9,10 +9,8 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
-from workbench.scenes.boxes import BOX_COLUMNS
-from workbench.scenes.layout import SPLITS
-from workbench.scenes.relations import RelationTables, triplet_keys
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.relations import BOX_COLUMNS, RelationTables, triplet_keys
+from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 # Above 30 upstream jitters no boxes (LTVRR reference, 2.6); the scene encoder sees the first 100 (section 4).
 MANY_RELATIONS = (30, 100)

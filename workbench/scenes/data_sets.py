@@ -12,13 +12,19 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
-from workbench.scenes.annotations import Annotations, read_annotations
+from workbench.scenes.annotations import (
+    Annotations,
+    detections_path,
+    image_folder_of,
+    read_annotations,
+    relations_path,
+    splits_of,
+)
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
 from workbench.scenes.known_data_sets import GQA_FREQUENCIES, KNOWN, TRAIN_TRIPLETS, VRD, KnownDataSet
-from workbench.scenes.layout import detections_path, image_folder_of, relations_path, splits_of
 from workbench.scenes.problems import Problem, count_problems
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.scenes.layout import SPLITS, detections_path, relations_path
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
+from workbench.scenes.annotations import detections_path, relations_path
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, SPLITS
 from workbench.scenes.vrd import OFFICIAL_SPLITS, annotations_path, sizes_path
 
 LTVRR, VRD = "ltvrr", "vrd"

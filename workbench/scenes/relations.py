@@ -3,6 +3,9 @@
 A folder holds ``images.parquet``, ``boxes.parquet`` and ``relations.parquet`` in the columns of ``Annotations``. A
 feature store is such a folder with features; a data set that was only added, such as one without its images, is such
 a folder with ``tables.json``, written last.
+
+A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive**: its width is ``x2 - x1 + 1``.
+Relation boxes may reach outside the image and are kept as annotated (upstream does not clip them either).
 """
 
 from dataclasses import dataclass
@@ -14,12 +17,12 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
-from workbench.scenes.boxes import BOX_COLUMNS
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, SPLITS
 
 if TYPE_CHECKING:
     from workbench.scenes.annotations import Annotations
 
+BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 TABLES = ("images", "boxes", "relations")
 MANIFESTS = ("features.json", "tables.json")
 COLUMNS = {
@@ -55,7 +58,7 @@ class RelationTables:
     @classmethod
     def open_all(cls, folder: Path) -> "dict[str, RelationTables]":
         """The tables of each split that a features folder has, train first; the features are not opened."""
-        splits = (split for split in ("train", "val", "test") if (Path(folder) / split).is_dir())
+        splits = (split for split in SPLITS if (Path(folder) / split).is_dir())
         return {split: cls.open(Path(folder) / split) for split in splits}
 
     def __len__(self) -> int:
@@ -87,6 +90,16 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
     tables = {name: _read_table(Path(folder) / f"{name}.parquet", rows[name]) for name in TABLES}
     _require_inside(Path(folder), tables)
     return tables
+
+
+def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
+    """The smallest box around each pair, without a margin (LTVRR reference, section 2.5).
+
+    ``boxes_a`` and ``boxes_b`` (N, 4) xyxy; returns (N, 4) of the same dtype.
+    """
+    low = np.minimum(boxes_a[..., :2], boxes_b[..., :2])
+    high = np.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
+    return np.concatenate([low, high], axis=-1)
 
 
 def rows_by_class(classes: np.ndarray) -> dict[int, np.ndarray]:

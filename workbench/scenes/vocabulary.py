@@ -1,18 +1,26 @@
-"""The names of the object and relation classes; a class id is a position in these lists."""
+"""The names of the object and relation classes, and lists of triplets in these names; a class id is a position."""
 
+import csv
+import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import is_unicode
-from workbench.files import read_json, write_json
+from workbench.files import atomic_path, read_json, write_json
+from workbench.paths import lists_folder
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
 # The parts of a triplet, in the order of a caption; columns of every table of relations.
 ROLES = ("subject", "relation", "object")
+SPLITS = ("train", "val", "test")
+MOST_ROWS = 10
+HEADER = ",".join(ROLES)
 
 
 @dataclass(frozen=True)
@@ -74,3 +82,122 @@ def _read_names(path: Path) -> tuple[str, ...]:
             f"{path}: {found}{more}. Expected a JSON list of distinct class names; give each class one name of its own."
         )
     return tuple(names)
+
+
+def write_triplet_list(path: Path, triplets: pd.DataFrame | np.ndarray, vocabulary: Vocabulary) -> None:
+    """Write triplets of class ids as CSV of names in UTF-8, atomically, one line each in the order given.
+
+    ``triplets``: (n, 3) ids of subject, relation, object, or a table with these columns; its other columns, such as
+    a note, are written as text after them. WorkbenchError for an id that the vocabulary lacks.
+    """
+    table = triplets if isinstance(triplets, pd.DataFrame) else pd.DataFrame(_three_columns(triplets), columns=ROLES)
+    columns = {role: _names_of_ids(path, table[role].to_numpy(), role, vocabulary) for role in ROLES}
+    columns |= {str(name): table[name].astype(str).tolist() for name in table.columns if name not in ROLES}
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
+    """The lists that a notebook's parameters name, for the stage ``triplets``; an empty name gives no entry.
+
+    A list is a name under ``data/lists`` of the project ``root`` (what the TripletBrowser saves) or the path of a CSV
+    file, which starts at ``root``.
+    """
+    named = {"include": include, "exclude": exclude}
+    return {parameter: _list_path(root, parameter, name) for parameter, name in named.items() if name}
+
+
+def _list_path(root: Path, parameter: str, name: str) -> Path:
+    folder = lists_folder(root)
+    path = root / Path(name).expanduser() if name.endswith(".csv") else folder / f"{name}.csv"
+    if not path.is_file():
+        have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
+        raise WorkbenchError(
+            f"parameter {parameter}={name!r}: there is no list {path} (saved lists: {have}). "
+            "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
+        )
+    return path
+
+
+def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Read a list of triplets: columns subject, relation, object (int64 class ids), then any others as text.
+
+    The header names the columns in any order; empty lines are skipped. WorkbenchError that names the lines, the names
+    that are not known and the nearest ones that are.
+    """
+    path = Path(path)
+    ids_of_names = {role: {name: number for number, name in enumerate(vocabulary.names(role))} for role in ROLES}
+    lines, found = _lines(path), []
+    _, header = next(lines, (1, []))
+    header = [name.strip() for name in header]
+    if not set(ROLES) <= set(header) or len(set(header)) != len(header):
+        raise WorkbenchError(
+            f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any. "
+            "Write it as the first line, with commas, and each column once."
+        )
+    problems = []
+    for number, values in lines:
+        if len(values) != len(header):
+            problems.append(f"line {number}: {len(values)} values, expected {len(header)} as in the header")
+            continue
+        row = dict(zip(header, values, strict=True))
+        problems += [
+            f"line {number}: {_unknown(role, row[role], vocabulary)}"
+            for role in ROLES
+            if row[role] not in ids_of_names[role]
+        ]
+        found.append(row | {role: ids_of_names[role].get(row[role], -1) for role in ROLES})
+    if problems:
+        more = f" (and {len(problems) - MOST_ROWS} more)" if len(problems) > MOST_ROWS else ""
+        raise WorkbenchError(
+            f"{path}: {'; '.join(problems[:MOST_ROWS])}{more}. Correct these lines or delete them; a name with a comma "
+            'or a quote stands in double quotes ("").'
+        )
+    table = pd.DataFrame(found, columns=[*ROLES, *(name for name in header if name not in ROLES)])
+    return table.astype(dict.fromkeys(ROLES, np.int64))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The records that are not empty, each with the number of its last line."""
+    try:
+        # With or without the mark that spreadsheets put at the start.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for values in reader:
+                if any(value.strip() for value in values):
+                    yield reader.line_num, values
+    except OSError as error:
+        raise WorkbenchError(
+            f"{path}: cannot be read ({error.strerror}). Give a CSV file with the header {HEADER}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"{path}: not UTF-8 ({error}). Save it as CSV in UTF-8.") from error
+    except csv.Error as error:
+        raise WorkbenchError(
+            f"{path}, line {reader.line_num}: {error}; expected CSV with a quote inside a name written twice. "
+            "Correct the line."
+        ) from error
+
+
+def _unknown(role: str, name: str, vocabulary: Vocabulary) -> str:
+    names = vocabulary.names(role)
+    near = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)
+    kind = "a relation class" if role == "relation" else "an object class"
+    return f"{role} {name!r} is not {kind} of this data set, expected one such as {near[0]!r}"
+
+
+def _three_columns(triplets: np.ndarray) -> np.ndarray:
+    return np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES))
+
+
+def _names_of_ids(path: Path, ids: np.ndarray, role: str, vocabulary: Vocabulary) -> list[str]:
+    names = vocabulary.names(role)
+    wrong = np.flatnonzero((ids < 0) | (ids >= len(names)))
+    if len(wrong):
+        raise WorkbenchError(
+            f"{path}: triplet {wrong[0]} has the {role} class {ids[wrong[0]]}, expected 0 to {len(names) - 1}. "
+            "Write the list with the vocabulary of its triplets."
+        )
+    return [names[number] for number in ids.tolist()]

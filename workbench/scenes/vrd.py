@@ -11,7 +11,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.files import inside, read_json, write_json
 from workbench.randomness import generator
-from workbench.scenes.layout import detections_path, relations_path
+from workbench.scenes.annotations import detections_path, relations_path
 from workbench.scenes.vocabulary import Vocabulary
 
 OFFICIAL_SPLITS = ("train", "test")
