@@ -18,7 +18,7 @@ BUILDER = """
 import os
 from pathlib import Path
 from workbench.errors import WorkbenchError
-from workbench.processes import Processes
+from workbench.launching import Processes
 from workbench.training_config import TrainingConfig, TrainingEdge
 
 def build(folder: Path, *, source: Path, config: TrainingConfig, edge: TrainingEdge, kind):

@@ -17,6 +17,7 @@ import tempfile
 import traceback
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,37 @@ SHARED_STAGES = frozenset(
     }
 )
 _LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The ``rank`` of this process among ``count``; alone unless a launcher said otherwise."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> "Processes":
+        """Join the processes that a launcher started together (``WORLD_SIZE`` is set), or stand alone."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        import torch
+        from accelerate import PartialState
+
+        state = PartialState(cpu=not torch.cuda.is_available())
+        return cls(state.process_index, state.num_processes)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that writes logs, checkpoints and manifests."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
 
 
 def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict | None]:

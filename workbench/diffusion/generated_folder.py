@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.processes import Processes
+from workbench.launching import Processes
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_file import RangeWriter, remove_notes

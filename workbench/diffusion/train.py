@@ -20,7 +20,7 @@ from workbench.diffusion.standardisation import feature_moments
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import AugmentedTriplets, read_triplets
-from workbench.processes import Processes
+from workbench.launching import Processes
 from workbench.randomness import derived_seed, generator
 from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.feature_store import FeatureStore

@@ -11,7 +11,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
-from workbench.processes import Processes
+from workbench.launching import Processes
 from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
 from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
 from workbench.recognition.config import HeadTrainingConfig, LossConfig, RecogniserConfig, label

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.processes import Processes
+from workbench.launching import Processes
 from workbench.progress import track
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import RegionEncoder, checked_features, chosen_encoder

@@ -16,7 +16,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import disk_full_reported, read_json, write_json
-from workbench.processes import Processes
+from workbench.launching import Processes
 
 CACHED_ROWS = 64
 IDENTITY = "progress.json"
