@@ -9,10 +9,9 @@ import pytest
 from workbench.browsers.map_points import right_or_wrong
 from workbench.errors import WorkbenchError
 from workbench.recognition.batches import RelationRows
-from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import EvaluationConfig, RecogniserConfig
-from workbench.recognition.evaluation import evaluate_recogniser
-from workbench.recognition.prediction import probability_batches
+from workbench.recognition.evaluation import evaluate_recogniser, probability_batches
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import GeneratedFeatures

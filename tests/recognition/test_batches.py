@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
+from workbench.recognition.batches import ImageScenes, OwnScenes, RealBatches, RelationRows
 from workbench.recognition.config import FineTuningConfig
-from workbench.recognition.scenes import ImageScenes, OwnScenes
+from workbench.recognition.finetuning import MixedBatches
+from workbench.recognition.rebalancing import BalancedBatches
 from workbench.regions.feature_rows import FeatureRows
 from workbench.scenes.vocabulary import ROLES
 

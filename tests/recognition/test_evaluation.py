@@ -10,13 +10,12 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.errors import WorkbenchError
-from workbench.recognition import prediction
+from workbench.recognition import evaluation
 from workbench.recognition.batches import RelationRows
-from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import EvaluationConfig
-from workbench.recognition.evaluation import evaluate_recogniser, prediction_table
+from workbench.recognition.evaluation import evaluate_recogniser, prediction_table, probability_batches
 from workbench.recognition.lsvru import ROLES
-from workbench.recognition.prediction import probability_batches
+from workbench.recognition.recogniser import load_recogniser
 from workbench.regions.feature_store import FeatureStore
 
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
@@ -92,7 +91,7 @@ def test_top_five_are_the_five_best(classes):
 def test_batch_size_does_not_change_probabilities(small_data, trained, monkeypatch):
     test = FeatureStore.open(small_data.features / "test")
     whole = probabilities(trained, test)
-    monkeypatch.setattr(prediction, "ROWS_PER_BATCH", 7)
+    monkeypatch.setattr(evaluation, "ROWS_PER_BATCH", 7)
     for role, scores in probabilities(trained, test).items():
         np.testing.assert_allclose(scores, whole[role], rtol=1e-4, atol=1e-6)
 

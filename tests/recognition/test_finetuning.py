@@ -13,10 +13,10 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.recognition.batches import MixedBatches, RelationRows
-from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.batches import RelationRows
 from workbench.recognition.config import FineTuningConfig, LossConfig, RecogniserConfig
-from workbench.recognition.finetuning import active_roles, finetune_recogniser, shown_counts
+from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser, shown_counts
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import GeneratedFeatures, finish_generated

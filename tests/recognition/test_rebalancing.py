@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import TRAINING, RebalancingConfig, RecogniserConfig
 from workbench.recognition.losses import log_priors
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.regions.feature_store import FeatureStore
 from workbench.scenes.bands import count_classes

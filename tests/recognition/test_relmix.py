@@ -10,7 +10,7 @@ from workbench.randomness import generator
 from workbench.recognition.config import LossConfig
 from workbench.recognition.losses import role_losses, vilhub
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
-from workbench.recognition.relmix import (
+from workbench.recognition.objective import (
     Mixing,
     RelMix,
     draw_mixing,

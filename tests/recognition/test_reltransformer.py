@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as functional
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.lsvru import probabilities
+from workbench.recognition.batches import SceneIndex
+from workbench.recognition.lsvru import Scenes, probabilities
 from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
 from workbench.recognition.scene_encoder import attend, packing_by_scene
-from workbench.recognition.scenes import SceneIndex, Scenes
 
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 BLOCKS = {"rtol": 1e-4, "atol": 1e-4}

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.scenes import (
-    MOST_TOKENS,
+from workbench.recognition.batches import (
     BoxImageScenes,
     ImageScenes,
     OwnScenes,
@@ -15,6 +14,7 @@ from workbench.recognition.scenes import (
     joined,
     scenes_of,
 )
+from workbench.recognition.lsvru import MOST_TOKENS
 
 
 class Table:

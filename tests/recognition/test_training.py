@@ -12,9 +12,9 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.recognition.checkpoint import load_recogniser
 from workbench.recognition.config import TRAINING, LossConfig, RecogniserConfig
 from workbench.recognition.losses import LOSSES
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.stopping import Stopped
 from workbench.training import TrainingEdge

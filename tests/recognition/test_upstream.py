@@ -10,9 +10,8 @@ import torch
 
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
-from workbench.recognition.checkpoint import load_recogniser
-from workbench.recognition.heads import RECOGNISERS
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
+from workbench.recognition.recogniser import RECOGNISERS, load_recogniser
 from workbench.recognition.reltransformer import RelTransformerConfig
 from workbench.recognition.upstream import import_upstream
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors

@@ -13,8 +13,8 @@ from workbench.errors import WorkbenchError
 from workbench.figures.style import plain_texts
 from workbench.progress import track
 from workbench.recognition.batches import RelationRows
-from workbench.recognition.checkpoint import Recogniser, load_recogniser
-from workbench.recognition.prediction import ROWS_PER_BATCH, probability_batches
+from workbench.recognition.evaluation import ROWS_PER_BATCH, probability_batches
+from workbench.recognition.recogniser import Recogniser, load_recogniser
 from workbench.regions.feature_store import FeatureStore
 from workbench.regions.features import Dtype, Features, GeneratedFeatures
 from workbench.scenes.bands import band_places
@@ -159,7 +159,7 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     """Whether the best class of each role is the label, (N,) bool by role, for the points of a feature map.
 
     A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
-    (`workbench.recognition.scenes`). WorkbenchError where the recogniser was trained on other features.
+    (`workbench.recognition.batches`). WorkbenchError where the recogniser was trained on other features.
     """
     store, vocabulary = FeatureStore.open(Path(features) / "train"), Vocabulary.read(features)
     loaded = load_recogniser(recogniser)

@@ -7,19 +7,18 @@ it, as the training loop asks for; features that are not in memory are read a wi
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
-from workbench.randomness import generator
-from workbench.recognition.config import FineTuningConfig
-from workbench.recognition.scenes import ImageScenes, Scenes, ScenesOfRows, joined
+from workbench.errors import WorkbenchError
+from workbench.recognition.config import GENERATED_SCENES
+from workbench.recognition.lsvru import MOST_TOKENS, Scenes
 from workbench.regions.block_order import ROWS_PER_BLOCK, BlockOrder
 from workbench.regions.feature_rows import FeatureRows, Regions, StepFeatures
 from workbench.regions.features import Features
-from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 
+Read = Callable[[np.ndarray], Regions]
 RowsOfStep = Callable[[int], np.ndarray]
 
 
@@ -55,6 +54,143 @@ class RelationRows:
     def __call__(self, rows: np.ndarray) -> Regions:
         """Features of subject, union and object of rows (n,) in any order, (n, D) float16 each."""
         return self.features(rows)
+
+
+class SceneIndex:
+    """Which rows of a table of relations share an image.
+
+    ``image`` (N,) integer image of each relation. Only the first 100 relations of an image become tokens, in the
+    order of the table, as upstream; all of them are classified. Images are numbered by their place among the sorted.
+    """
+
+    def __init__(self, image: np.ndarray):
+        self._images, self.image_of_row = np.unique(np.asarray(image), return_inverse=True)
+        self._order = np.argsort(self.image_of_row, kind="stable")
+        self._counts = np.bincount(self.image_of_row, minlength=len(self._images))
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def positions_of(self, images: np.ndarray) -> np.ndarray:
+        """The number (n,) int64 of each image (n,), -1 where it has no relation."""
+        place = np.searchsorted(self._images, images).clip(max=len(self) - 1)
+        return np.where(self._images[place] == images, place, -1)
+
+    def rows_of_images(self, images: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (P,) of images (S,), image by image, and how many each has (S,), at most ``most``; -1 has none."""
+        counts = np.where(images < 0, 0, self._counts[images])
+        counts = counts if most is None else np.minimum(counts, most)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self._order[np.repeat(self._starts[images], counts) + within], counts
+
+    def scenes_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The scenes that ``rows`` (n,) lie in: rows of tokens (P,), lengths (S,), and the scene of each row (n,)."""
+        images, of_row = np.unique(self.image_of_row[np.asarray(rows)], return_inverse=True)
+        return *self.rows_of_images(images, MOST_TOKENS), of_row.reshape(-1)
+
+
+class ImageScenes:
+    """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
+
+    def __init__(self, table: RelationRows):
+        self._table, self.index = table, SceneIndex(table.relations["image"].to_numpy())
+
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
+        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
+        tokens, lengths, of_row = self.index.scenes_of(rows)
+        return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the table whose features the scenes of ``rows`` are made of: all tokens of their images."""
+        return self.index.scenes_of(rows)[0]
+
+
+class OwnScenes:
+    """Each relation is its own scene of one token."""
+
+    def __init__(self, table: RelationRows):
+        self._table = table
+
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
+        """The scenes of ``rows`` (n,)."""
+        return Scenes(_tokens(read or self._table, rows), np.ones(len(rows), dtype=np.int64), np.arange(len(rows)))
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves."""
+        return rows
+
+
+class BoxImageScenes(OwnScenes):
+    """A generated relation first, then the real relations of the image where the box of its kept entity lies.
+
+    The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all. The
+    images are wherever their relations lie in the train split, so these are read at random where they are not in
+    memory.
+    """
+
+    def __init__(self, generated: RelationRows, real: RelationRows, image_of_box: np.ndarray):
+        super().__init__(generated)
+        self._real, self._index = real, SceneIndex(real.relations["image"].to_numpy())
+        relations = generated.relations
+        kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
+        # A box may lie in an image without a relation in train; then the relation is its own scene.
+        self._image = self._index.positions_of(image_of_box[kept])
+
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
+        """The scenes of ``rows`` (n,)."""
+        own = _tokens(read or self._table, rows)  # (n, 3 D)
+        images, scene = np.unique(self._image[rows], return_inverse=True)
+        scene = scene.reshape(-1)
+        real_rows, counts = self._index.rows_of_images(images, MOST_TOKENS - 1)  # (Q,), (images,)
+        real = _tokens(self._real, real_rows)  # each image once, however many relations join it
+        lengths = 1 + counts[scene]
+        starts = np.cumsum(lengths) - lengths
+        tokens = np.empty((lengths.sum(), own.shape[1]), dtype=np.result_type(own, real))
+        tokens[starts] = own
+        # The token after the start of a scene is its image's first.
+        source = np.repeat((np.cumsum(counts) - counts)[scene] - starts - 1, lengths) + np.arange(len(tokens))
+        others = np.delete(np.arange(len(tokens)), starts)
+        tokens[others] = real[source[others]]
+        return Scenes(tokens, lengths, np.arange(len(rows)))
+
+
+ScenesOfRows = ImageScenes | OwnScenes
+
+
+def scenes_of(table: RelationRows) -> ScenesOfRows:
+    """Scenes by image where the rows have one, else each row by itself."""
+    return ImageScenes(table) if "image" in table.relations else OwnScenes(table)
+
+
+def generated_scenes(
+    choice: str, generated: RelationRows, real: RelationRows, image_of_box: np.ndarray
+) -> ScenesOfRows:
+    """The scenes of generated rows by name, "own" or "image"; ``image_of_box`` (boxes of train,) image numbers."""
+    if choice not in GENERATED_SCENES:
+        raise WorkbenchError(f"scenes {choice!r} is not known. Choose one of: {', '.join(GENERATED_SCENES)}.")
+    if choice == "own":
+        return OwnScenes(generated)
+    missing = {"replaced", "subject_box", "object_box"} - set(generated.relations)
+    if missing:
+        raise WorkbenchError(
+            f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. Use scenes='own'."
+        )
+    return BoxImageScenes(generated, real, image_of_box)
+
+
+def joined(first: Scenes, second: Scenes) -> Scenes:
+    """The scenes of two parts of a batch, one after the other."""
+    return Scenes(
+        np.concatenate([first.tokens, second.tokens]),
+        np.concatenate([first.lengths, second.lengths]),
+        np.concatenate([first.of_row, second.of_row + len(first.lengths)]),
+    )
+
+
+def _tokens(read: Read, rows: np.ndarray) -> np.ndarray:
+    """Tokens (P, 3 D) of rows (P,)."""
+    return np.concatenate(read(np.asarray(rows)), axis=1)
 
 
 class StepRows:
@@ -120,106 +256,3 @@ def _image_order(rows: RelationRows, scenes: ImageScenes, size: int, seed: int) 
         return epochs[epoch][number * size : (number + 1) * size]
 
     return rows_of_step
-
-
-class BalancedBatches(StepRows):
-    """Real rows drawn so that every class of a role is equally likely, for each role a part of the batch of its own.
-
-    Class-balanced sampling of decoupled training (Kang et al. 2020): a row has three classes, so each role draws its
-    own rows, and only that role's loss looks at them. An epoch shows as many rows per role as there are real ones.
-    Rows of a class lie anywhere, so features that are not in memory are read at random places, though each row once
-    a window.
-    """
-
-    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: ImageScenes | None = None):
-        self._per_role, self._seed = max(1, batch_size // len(ROLES)), seed
-        self.steps_per_epoch = math.ceil(len(rows) / self._per_role)
-        self._by_class = {role: list(rows_by_class(ids).values()) for role, ids in rows.labels.items()}
-        super().__init__(rows, self._drawn_rows, self._per_role * len(ROLES), scenes)
-
-    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """One of ``parts`` shares of a step's batch."""
-        batch = self.share(step, part, parts)[1]
-        role_of_row = np.repeat(np.arange(len(ROLES)), self._per_role)[part::parts]
-        batch.active = {role: role_of_row == number for number, role in enumerate(ROLES)}
-        return batch
-
-    def _drawn_rows(self, step: int) -> np.ndarray:
-        draw = generator(self._seed, "class-balanced rows", step)
-        return np.concatenate([self._drawn(self._by_class[role], draw) for role in ROLES])
-
-    def _drawn(self, by_class: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
-        classes = draw.integers(len(by_class), size=self._per_role)
-        share = draw.random(self._per_role)
-        return np.array([by_class[c][int(u * len(by_class[c]))] for c, u in zip(classes, share, strict=True)])
-
-
-class MixedBatches:
-    """Generated rows, each once an epoch in a new order, with a share ``real_replay`` of real ones in every batch.
-
-    ``active`` (by role, bool per generated row) says where a role's loss looks at generated rows; real rows always
-    count. With ``easy`` (bool per generated row) easy rows come alone in the first half of the epochs, the others in
-    the second. ``scenes`` are those of generated and of real rows, where the head reads them.
-    """
-
-    def __init__(
-        self,
-        generated: RelationRows,
-        real: RelationRows,
-        active: dict[str, np.ndarray],
-        config: FineTuningConfig,
-        easy: np.ndarray | None = None,
-        scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = (None, None),
-    ):
-        batch_size, seed = config.batch_size, config.seed
-        n_real = round(config.real_replay * batch_size)
-        n_generated = min(batch_size - n_real, len(generated))
-        # Few generated rows make a small batch; its real part shrinks with it, so the share stays.
-        n_real = min(n_real, math.ceil(n_generated * n_real / (batch_size - n_real)) if n_generated else len(real))
-        self.steps_per_epoch = math.ceil(len(generated) / n_generated if n_generated else len(real) / n_real)
-        self._active, self._parts = active, []
-        order: RowsOfStep
-        if n_generated:
-            order = generated.features.order(seed, n_generated, purpose="finetuning generated").rows_of_step
-            # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.
-            if easy is not None and 0 < easy.sum() < len(generated):
-                order = self._curriculum(generated, n_generated, seed, easy, config.epochs)
-            self._parts.append(StepRows(generated, order, n_generated, scenes[0]))
-        if n_real:
-            order = real.features.order(seed, n_real, purpose="finetuning real").rows_of_step
-            self._parts.append(StepRows(real, order, n_real, scenes[1]))
-        self._has_generated = n_generated > 0
-
-    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """One of ``parts`` shares of a step's batch: generated rows first, then real ones."""
-        shares = [read.share(step, part, parts) for read in self._parts]
-        batches = [batch for _, batch in shares]
-        lengths = [len(numbers) for numbers, _ in shares]
-        is_generated = np.arange(sum(lengths)) < (lengths[0] if self._has_generated else 0)
-        active = {role: np.ones(sum(lengths), dtype=bool) for role in ROLES}
-        for role in ROLES if self._has_generated else ():
-            active[role][is_generated] = self._active[role][shares[0][0]]
-        features = tuple(np.concatenate(region) for region in zip(*(batch.features for batch in batches), strict=True))
-        labels = {role: np.concatenate([batch.labels[role] for batch in batches]) for role in ROLES}
-        scenes = [batch.scenes for batch in batches if batch.scenes is not None]
-        return Batch(features, labels, active, is_generated, reduce(joined, scenes) if scenes else None)
-
-    def close(self) -> None:
-        """Stop reading ahead."""
-        for read in self._parts:
-            read.close()
-
-    def _curriculum(self, rows: RelationRows, size: int, seed: int, easy: np.ndarray, epochs: int) -> RowsOfStep:
-        """Easy rows in the first half of all steps, hard ones in the second, round and round as often as it takes."""
-        half = epochs * self.steps_per_epoch / 2
-        pools, orders = (np.flatnonzero(easy), np.flatnonzero(~easy)), []
-        for name, pool in zip(("easy", "hard"), pools, strict=True):
-            window = size * rows.features.steps_per_window(size) if rows.features.by_blocks else len(pool)
-            orders.append(BlockOrder(seed, rows=len(pool), rows_per_window=window, batch_size=size,
-                                     purpose=f"finetuning {name}"))  # fmt: skip
-
-        def rows_of_step(step: int) -> np.ndarray:
-            pool = int(step >= half)
-            return pools[pool][orders[pool].rows_of_step(step - pool * math.ceil(half))]
-
-        return rows_of_step

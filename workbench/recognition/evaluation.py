@@ -1,23 +1,33 @@
-"""Evaluating a recogniser: the only place where the test split is read."""
+"""Class probabilities of a recogniser and its accuracy: on validation while it trains, on test once."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+import torch.nn.functional as functional
 
 from workbench.devices import chosen_device
+from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
-from workbench.recognition.accuracy import accuracy_per_example, named_numbers, per_class_table, summary_table
-from workbench.recognition.batches import RelationRows
-from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.accuracy import (
+    accuracy_per_example,
+    combined_accuracy,
+    named_numbers,
+    per_class_table,
+    summary_table,
+)
+from workbench.recognition.batches import RelationRows, scenes_of
 from workbench.recognition.config import EvaluationConfig
-from workbench.recognition.prediction import probability_batches
-from workbench.recognition.training import check_classes
+from workbench.recognition.lsvru import Logits, LsvruHead, probabilities
+from workbench.recognition.objective import on_device
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.bands import Counts
+from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.training_config import TrainingEdge
 
@@ -120,3 +130,54 @@ def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, 
             numbers[f"classes_left_out_{entry.role}"] = int(entry.n_left_out)
     hits = pd.DataFrame({role: predictions[f"{role}_correct"] for role in ROLES})
     return numbers | {f"per_example_{role}": value for role, value in accuracy_per_example(hits).items()}
+
+
+# Fixed, because the last bit of a matrix product may depend on the number of rows.
+ROWS_PER_BATCH = 1024
+
+Validate = Callable[[Any], dict[str, float]]  # of a head
+
+
+def probability_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Row numbers and probabilities by role, (n, C) or (n, R) float32, batch by batch in row order."""
+    for numbers, logits in _logit_batches(head, rows):
+        yield numbers, {role: scores.cpu().numpy() for role, scores in probabilities(logits).items()}
+
+
+def validation_of(rows: RelationRows, counts: Counts, only_trained: bool) -> Validate:
+    """A function of a head: exact-match averages in percent by role, "combined", and the mean "loss"."""
+
+    def validate(head: LsvruHead) -> dict[str, float]:
+        predicted: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
+        loss = 0.0
+        for numbers, logits in _logit_batches(head, rows):
+            for role, scores in logits._asdict().items():
+                drop = int(role == "relation")
+                labels = torch.from_numpy(rows.labels[role][numbers] + drop).to(scores.device)
+                loss += functional.cross_entropy(scores, labels, reduction="sum").item()
+                predicted[role].append(scores[:, drop:].argmax(dim=1).cpu().numpy())
+        found = {role: np.concatenate(ids) for role, ids in predicted.items()}
+        return combined_accuracy(rows.labels, found, counts, only_trained) | {"loss": loss / len(rows)}
+
+    return validate
+
+
+def _logit_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, Logits]]:
+    head.eval()
+    device = next(head.parameters()).device
+    scenes = scenes_of(rows) if head.reads_scenes else None
+    for start in range(0, len(rows), ROWS_PER_BATCH):
+        numbers = np.arange(start, min(start + ROWS_PER_BATCH, len(rows)))
+        with torch.inference_mode():
+            yield (
+                numbers,
+                head(*on_device(rows(numbers), device), None if scenes is None else scenes(numbers).on(device)),
+            )
+
+
+def check_classes(features, vocabulary: Vocabulary) -> None:
+    """Refuse features of relations with a class id that the vocabulary does not know."""
+    try:
+        count_classes(features.relations, vocabulary)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{features.folder}: {error}") from error

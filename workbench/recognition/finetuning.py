@@ -1,7 +1,9 @@
 """Fine-tuning a trained recogniser on generated relation features (DiffAugment, sections 3.2 stage 4 and 4.1)."""
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,28 @@ from torch import nn
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
-from workbench.recognition.batches import MixedBatches, RelationRows
-from workbench.recognition.checkpoint import load_recogniser
+from workbench.recognition.batches import (
+    Batch,
+    ImageScenes,
+    RelationRows,
+    RowsOfStep,
+    ScenesOfRows,
+    StepRows,
+    generated_scenes,
+    joined,
+)
 from workbench.recognition.config import FineTuningConfig, label
+from workbench.recognition.evaluation import check_classes
 from workbench.recognition.lsvru import LsvruHead
-from workbench.recognition.scenes import ImageScenes, ScenesOfRows, generated_scenes
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import (
     HeadTraining,
     LearningRateSweep,
-    check_classes,
     named_validation,
     store,
     validation,
 )
+from workbench.regions.block_order import BlockOrder
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -128,7 +139,7 @@ def _batches(
     config: FineTuningConfig,
     reads_scenes: bool,
     triplets: Path | None,
-) -> MixedBatches:
+) -> "MixedBatches":
     """Generated rows mixed with real ones."""
     generated = RelationRows(made, str(made.folder), config.memory_gigabytes)
     # Real rows that never come into a batch need no place in memory.
@@ -145,6 +156,77 @@ def _batches(
             raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: triplets.")
         easy = easy_rows(made.relations, Path(triplets))
     return MixedBatches(generated, real, active, config, easy, scenes)
+
+
+class MixedBatches:
+    """Generated rows, each once an epoch in a new order, with a share ``real_replay`` of real ones in every batch.
+
+    ``active`` (by role, bool per generated row) says where a role's loss looks at generated rows; real rows always
+    count. With ``easy`` (bool per generated row) easy rows come alone in the first half of the epochs, the others in
+    the second. ``scenes`` are those of generated and of real rows, where the head reads them.
+    """
+
+    def __init__(
+        self,
+        generated: RelationRows,
+        real: RelationRows,
+        active: dict[str, np.ndarray],
+        config: FineTuningConfig,
+        easy: np.ndarray | None = None,
+        scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = (None, None),
+    ):
+        batch_size, seed = config.batch_size, config.seed
+        n_real = round(config.real_replay * batch_size)
+        n_generated = min(batch_size - n_real, len(generated))
+        # Few generated rows make a small batch; its real part shrinks with it, so the share stays.
+        n_real = min(n_real, math.ceil(n_generated * n_real / (batch_size - n_real)) if n_generated else len(real))
+        self.steps_per_epoch = math.ceil(len(generated) / n_generated if n_generated else len(real) / n_real)
+        self._active, self._parts = active, []
+        order: RowsOfStep
+        if n_generated:
+            order = generated.features.order(seed, n_generated, purpose="finetuning generated").rows_of_step
+            # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.
+            if easy is not None and 0 < easy.sum() < len(generated):
+                order = self._curriculum(generated, n_generated, seed, easy, config.epochs)
+            self._parts.append(StepRows(generated, order, n_generated, scenes[0]))
+        if n_real:
+            order = real.features.order(seed, n_real, purpose="finetuning real").rows_of_step
+            self._parts.append(StepRows(real, order, n_real, scenes[1]))
+        self._has_generated = n_generated > 0
+
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """One of ``parts`` shares of a step's batch: generated rows first, then real ones."""
+        shares = [read.share(step, part, parts) for read in self._parts]
+        batches = [batch for _, batch in shares]
+        lengths = [len(numbers) for numbers, _ in shares]
+        is_generated = np.arange(sum(lengths)) < (lengths[0] if self._has_generated else 0)
+        active = {role: np.ones(sum(lengths), dtype=bool) for role in ROLES}
+        for role in ROLES if self._has_generated else ():
+            active[role][is_generated] = self._active[role][shares[0][0]]
+        features = tuple(np.concatenate(region) for region in zip(*(batch.features for batch in batches), strict=True))
+        labels = {role: np.concatenate([batch.labels[role] for batch in batches]) for role in ROLES}
+        scenes = [batch.scenes for batch in batches if batch.scenes is not None]
+        return Batch(features, labels, active, is_generated, reduce(joined, scenes) if scenes else None)
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        for read in self._parts:
+            read.close()
+
+    def _curriculum(self, rows: RelationRows, size: int, seed: int, easy: np.ndarray, epochs: int) -> RowsOfStep:
+        """Easy rows in the first half of all steps, hard ones in the second, round and round as often as it takes."""
+        half = epochs * self.steps_per_epoch / 2
+        pools, orders = (np.flatnonzero(easy), np.flatnonzero(~easy)), []
+        for name, pool in zip(("easy", "hard"), pools, strict=True):
+            window = size * rows.features.steps_per_window(size) if rows.features.by_blocks else len(pool)
+            orders.append(BlockOrder(seed, rows=len(pool), rows_per_window=window, batch_size=size,
+                                     purpose=f"finetuning {name}"))  # fmt: skip
+
+        def rows_of_step(step: int) -> np.ndarray:
+            pool = int(step >= half)
+            return pools[pool][orders[pool].rows_of_step(step - pool * math.ceil(half))]
+
+        return rows_of_step
 
 
 def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:

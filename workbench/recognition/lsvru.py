@@ -5,7 +5,7 @@ Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -13,13 +13,14 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
-from workbench.recognition.scenes import Scenes
 from workbench.scenes.vocabulary import ROLES
 
 LEAK = 0.1
 NORM_SCALE = 10.0
 WORD_BUFFERS = ("object_vectors", "relation_vectors")
 CLASSIFIERS = ("words", "linear")
+MOST_TOKENS = 100
+Array = Any  # np.ndarray, or a tensor to compute with
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,25 @@ class VisualEmbeddings(NamedTuple):
     relation: torch.Tensor
     object: torch.Tensor
     joint: torch.Tensor
+
+
+class Scenes(NamedTuple):
+    """Scenes of a batch of relations, their tokens one after the other without padding; arrays, or tensors to compute.
+
+    ``tokens`` (P, 3 D): the features [subject | union | object] of up to 100 relations of each of S scenes, scene by
+    scene; ``lengths`` (S,) int64, how many tokens a scene has, maybe none; ``of_row`` (N,) int64, the scene of each
+    relation. One scene of 100 tokens beside many of one would make padding of 12,288 numbers most of a batch: scenes
+    are padded behind the first layer only.
+    """
+
+    tokens: Array
+    lengths: Array
+    of_row: Array
+
+    def on(self, device: torch.device) -> "Scenes":
+        """The same as tensors on a device, the tokens as float32."""
+        tokens, lengths, of_row = (torch.as_tensor(array).to(device) for array in self)
+        return Scenes(tokens.float(), lengths, of_row)
 
 
 class LsvruHead(nn.Module):

@@ -1,13 +1,17 @@
 """What a training of a recogniser minimises: a classification loss per role, and maybe VilHub and RelMix beside it.
 
-Source: reference `ltvrr.md` section 5: all terms are added with weight 1, also VilHub on the mixed logits.
+RelMix mixes rows of rare relations with rows of more frequent ones, after the visual layers.
+Source: reference `ltvrr.md` section 5: all terms are added with weight 1, also VilHub on the mixed logits; Abdelkarim
+et al. 2021 (RelMix).
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch import nn
 
 from workbench.devices import full_precision
@@ -16,7 +20,6 @@ from workbench.recognition.batches import Batch
 from workbench.recognition.config import LossConfig
 from workbench.recognition.losses import class_weights, divisor, role_losses, vilhub, with_background
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
-from workbench.recognition.relmix import RelMix, relmix_terms
 from workbench.regions.feature_rows import Regions
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
@@ -130,3 +133,130 @@ def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, to
         return (torch.from_numpy(union).to(device).float(),) * 3
     moved = [torch.from_numpy(array).to(device).float() for array in features]
     return moved[0], moved[1], moved[2]
+
+
+FEWEST_ROWS = 3
+
+
+@dataclass(frozen=True)
+class RelMix:
+    """Which rows are mixed, and how; the defaults are the reference's but for the rule.
+
+    ``rule`` "clean": background rows never take part, and relations of equal weight come in random order.
+    "upstream": all rows take part, and since the background has the smallest weight and is most of a sampled image,
+    rare rows are mostly mixed with background.
+    ``share`` of the rows that are mixed: 1/3, the three partners are disjoint thirds; up to 1/2, the second partner is
+    drawn from the first's rows; above, the third too (the reference's variants 0.5, 0.6 and 0.7).
+    ``first_weight`` weighs the rarest partner, 0..1; ``first_weight_beta`` above 0 draws it per row from Beta(b, b)
+    instead (the reference's variant has b = 0.8). ``n_partners`` 2 leaves the third partner out (its "mixup").
+    """
+
+    rule: str = "clean"
+    share: float = 1 / 3
+    first_weight: float = 0.65
+    first_weight_beta: float = 0.0
+    n_partners: int = 3
+
+
+class Mixing(NamedTuple):
+    """A drawn mixture of m rows: partners' row numbers ``first``, ``second``, ``third`` (m,) int64, ``coin`` (m,) bool
+    that takes the second instead of the third, and ``first_weight`` (m,) float32, the first's weight.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+    coin: np.ndarray
+    first_weight: np.ndarray
+
+
+def partners(
+    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers of the three partners, (m,) int64 each, m = floor(share x usable rows).
+
+    ``relation_labels`` (n,), 0 for the background; ``relation_weights`` (R + 1,) class weights as of WCE. Rows are
+    ranked by the weight of their relation, the rarest first. With fewer than three usable rows nothing is mixed.
+    """
+    usable = np.arange(len(relation_labels))
+    if settings.rule == "clean":
+        usable = generator.permutation(np.flatnonzero(relation_labels))
+    rarity = relation_weights[relation_labels[usable]]
+    ranked = usable[np.argsort(-rarity, kind="stable")].astype(np.int64)
+    # The small term keeps a third of three rows from coming out as 0.999...
+    m = math.floor(settings.share * len(ranked) + 1e-9) if len(ranked) >= FEWEST_ROWS else 0
+    first = ranked[:m]
+    if settings.share <= 1 / 3:
+        return first, ranked[m : 2 * m], ranked[2 * m : 3 * m]
+    third = ranked[m : 2 * m] if settings.share <= 1 / 2 else generator.permutation(first)
+    return first, generator.permutation(first), third
+
+
+def draw_mixing(
+    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
+) -> Mixing:
+    """Partners with a fair coin and a lambda for each mixed row; arguments as in `partners`."""
+    chosen = partners(relation_labels, relation_weights, settings, generator)
+    m = len(chosen[0])
+    coin = generator.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
+    first_weight = (
+        generator.beta(settings.first_weight_beta, settings.first_weight_beta, m)
+        if settings.first_weight_beta
+        else np.full(m, settings.first_weight)
+    )
+    return Mixing(*chosen, coin, first_weight.astype(np.float32))
+
+
+def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
+    """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) (a x2 + (1 - a) x3), w the weight, a the coin."""
+    partner = np.where(mixing.coin, mixing.second, mixing.third)
+    first, other, first_weight = (
+        torch.from_numpy(array).to(values.device) for array in (mixing.first, partner, mixing.first_weight)
+    )
+    return torch.lerp(values[other].float(), values[first].float(), first_weight[:, None])
+
+
+def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch.device) -> torch.Tensor:
+    """Soft labels (m, C) float32 of ``labels`` (n,), mixed as the embeddings are."""
+    return mix(functional.one_hot(torch.from_numpy(labels).long().to(device), n_classes), mixing)
+
+
+def soft_cross_entropy(logits: torch.Tensor, soft_labels: torch.Tensor) -> torch.Tensor:
+    """Mean over rows of -sum_c y_c log softmax(z)_c, both (m, C); exactly 0 where there are no rows.
+
+    Never class-weighted, as in the reference, whatever the loss of the unmixed rows.
+    """
+    return functional.cross_entropy(logits, soft_labels) if len(logits) else logits.sum() * 0.0
+
+
+def mixed_terms(
+    head: LsvruHead, visual: VisualEmbeddings, labels: dict[str, np.ndarray], mixing: Mixing
+) -> tuple[dict[str, torch.Tensor], Logits]:
+    """Soft cross-entropy by role of a drawn mixture, and its logits (m, C); arguments as in `relmix_terms`.
+
+    The same partners, coins and lambdas mix all roles. The relation's embedding is mixed as it is, its layers do not
+    run again.
+    """
+    logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
+    terms = {}
+    for role in ROLES:
+        found = getattr(logits, role)
+        terms[role] = soft_cross_entropy(found, mix_labels(labels[role], found.shape[1], mixing, found.device))
+    return terms, logits
+
+
+def relmix_terms(
+    head: LsvruHead,
+    visual: VisualEmbeddings,
+    labels: dict[str, np.ndarray],
+    relation_weights: np.ndarray,
+    settings: RelMix,
+    generator: np.random.Generator,
+) -> tuple[dict[str, torch.Tensor], Logits]:
+    """The terms that RelMix adds to the losses, a scalar by role, and the mixed logits for their VilHub term.
+
+    ``visual`` (n, hidden) embeddings before normalisation; ``labels`` (n,) int64 by role, the relation's with 0 for
+    the background; ``relation_weights`` (R + 1,) class weights. Where there is nothing to mix the terms are 0 and the
+    logits have no rows; gradients are 0 then, not missing.
+    """
+    return mixed_terms(head, visual, labels, draw_mixing(labels["relation"], relation_weights, settings, generator))

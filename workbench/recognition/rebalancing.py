@@ -5,6 +5,7 @@ tau-normalisation); Menon et al. 2021, "Long-tail learning via logit adjustment"
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +16,17 @@ import torch
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.randomness import derived_seed
-from workbench.recognition.batches import BalancedBatches, RelationRows
-from workbench.recognition.checkpoint import load_recogniser
+from workbench.randomness import derived_seed, generator
+from workbench.recognition.batches import Batch, ImageScenes, RelationRows, StepRows
 from workbench.recognition.config import LossConfig, RebalancingConfig
+from workbench.recognition.evaluation import Validate
 from workbench.recognition.losses import log_priors
 from workbench.recognition.lsvru import LsvruHead
-from workbench.recognition.prediction import Validate
-from workbench.recognition.scenes import ImageScenes
+from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import HeadTraining, LearningRateSweep, named_validation, store, validation
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
+from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge
 
@@ -79,6 +80,38 @@ def rebalance_recogniser(
                "before": start.history | {"validation": before}}  # fmt: skip
     store(folder, replace(start, head=head, history=history))
     return found | named_validation(before, "validation_before") | named_validation(after)
+
+
+class BalancedBatches(StepRows):
+    """Real rows drawn so that every class of a role is equally likely, for each role a part of the batch of its own.
+
+    Class-balanced sampling of decoupled training (Kang et al. 2020): a row has three classes, so each role draws its
+    own rows, and only that role's loss looks at them. An epoch shows as many rows per role as there are real ones.
+    Rows of a class lie anywhere, so features that are not in memory are read at random places, though each row once
+    a window.
+    """
+
+    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: ImageScenes | None = None):
+        self._per_role, self._seed = max(1, batch_size // len(ROLES)), seed
+        self.steps_per_epoch = math.ceil(len(rows) / self._per_role)
+        self._by_class = {role: list(rows_by_class(ids).values()) for role, ids in rows.labels.items()}
+        super().__init__(rows, self._drawn_rows, self._per_role * len(ROLES), scenes)
+
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """One of ``parts`` shares of a step's batch."""
+        batch = self.share(step, part, parts)[1]
+        role_of_row = np.repeat(np.arange(len(ROLES)), self._per_role)[part::parts]
+        batch.active = {role: role_of_row == number for number, role in enumerate(ROLES)}
+        return batch
+
+    def _drawn_rows(self, step: int) -> np.ndarray:
+        draw = generator(self._seed, "class-balanced rows", step)
+        return np.concatenate([self._drawn(self._by_class[role], draw) for role in ROLES])
+
+    def _drawn(self, by_class: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
+        classes = draw.integers(len(by_class), size=self._per_role)
+        share = draw.random(self._per_role)
+        return np.array([by_class[c][int(u * len(by_class[c]))] for c, u in zip(classes, share, strict=True)])
 
 
 def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:

@@ -15,7 +15,7 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead, Scenes, VisualEmbeddings
 from workbench.recognition.scene_encoder import (
     EncodedScenes,
     LayerNorm,
@@ -24,7 +24,6 @@ from workbench.recognition.scene_encoder import (
     attend,
     packing_by_scene,
 )
-from workbench.recognition.scenes import Scenes
 
 COMPATIBILITY = ("clean", "upstream")
 TRANSFORMERS = ("multi_head_attention.", "image_encoder.")

@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.scenes import MOST_TOKENS, Scenes
+from workbench.recognition.lsvru import MOST_TOKENS, Scenes
 
 
 class Packing(NamedTuple):

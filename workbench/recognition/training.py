@@ -12,18 +12,15 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.launching import Processes
-from workbench.recognition.batches import BalancedBatches, MixedBatches, RealBatches, RelationRows
-from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
+from workbench.recognition.batches import ImageScenes, RealBatches, RelationRows
 from workbench.recognition.config import HeadTrainingConfig, LossConfig, RecogniserConfig, label
-from workbench.recognition.heads import new_head
+from workbench.recognition.evaluation import Validate, check_classes, validation_of
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import RecogniserObjective
-from workbench.recognition.prediction import Validate, validation_of
-from workbench.recognition.scenes import ImageScenes
+from workbench.recognition.recogniser import RECOGNISER_FILE, Recogniser, new_head, save_recogniser
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.bands import Counts
 from workbench.training import Evaluation, Trained, TrainingEdge, forget_state, train
 
 LOG_FILE = "log.jsonl"
@@ -81,7 +78,7 @@ class HeadTraining:
     is none). ``synthetic_weight`` as in `RecogniserObjective`.
     """
 
-    batches: RealBatches | BalancedBatches | MixedBatches
+    batches: Any
     counts: Counts
     loss: LossConfig
     validate: Validate
@@ -176,14 +173,6 @@ def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
     check_classes(data.val, data.vocabulary)
     rows = RelationRows(data.val, str(data.val.folder), config.memory_gigabytes)
     return validation_of(rows, data.counts, config.only_trained)
-
-
-def check_classes(features, vocabulary: Vocabulary) -> None:
-    """Refuse features of relations with a class id that the vocabulary does not know."""
-    try:
-        count_classes(features.relations, vocabulary)
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{features.folder}: {error}") from error
 
 
 def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:

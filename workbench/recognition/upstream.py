@@ -19,9 +19,15 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.accuracy import kind_of_role
-from workbench.recognition.checkpoint import RECOGNISER_FILE, Recogniser, save_recogniser
-from workbench.recognition.heads import RECOGNISERS, check_weights, read_config
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
+from workbench.recognition.recogniser import (
+    RECOGNISER_FILE,
+    RECOGNISERS,
+    Recogniser,
+    check_weights,
+    read_config,
+    save_recogniser,
+)
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.regions.feature_store import FeatureStore

@@ -217,8 +217,8 @@ def _denoiser(config: DiffusionConfig, data: DataSize, of_data: tuple[int, int, 
 
 def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
     """Of a relation in a batch, whose relations share the embedding of the class names."""
-    from workbench.recognition.heads import FROM_DATA, RECOGNISERS
-    from workbench.recognition.scenes import Scenes
+    from workbench.recognition.lsvru import Scenes
+    from workbench.recognition.recogniser import FROM_DATA, RECOGNISERS
 
     words = WORD_DIMENSION if config.word_vectors else text_dimension
     of_data = (dimension, words, data.object_classes, data.relation_classes, not data.box_features)

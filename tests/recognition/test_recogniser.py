@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
-from workbench.recognition.checkpoint import Recogniser, load_recogniser, save_recogniser
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.recognition.recogniser import Recogniser, load_recogniser, save_recogniser
 from workbench.scenes.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("dog", "cat", "cup"), ("on", "near"))
