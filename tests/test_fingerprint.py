@@ -101,7 +101,6 @@ def forget_cached_places():
     from workbench import parsed_code
 
     importlib.invalidate_caches()
-    parsed_code._own_place.cache_clear()
     parsed_code._source_path.cache_clear()
 
 

@@ -35,16 +35,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def disk_full_reported(path: Path) -> Iterator[None]:
-    """Within the block a full disk becomes a WorkbenchError that names ``path``."""
+def disk_full_reported(what: object, where: str = "") -> Iterator[None]:
+    """Within the block a full disk becomes a WorkbenchError that names ``what``, and ``where`` finished work is."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{path}: the disk is full. What was finished is kept; free space and run the same command again."
-            ) from error
-        raise
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        raise WorkbenchError(
+            f"{what}: the disk is full. What was finished is kept{where}; free space and run the same command again."
+        ) from error
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind ``error``; torch and safetensors tell it only in their text."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,7 @@ classes of a notebook's cells. Of a registry only the entries count that the par
 """
 
 import functools
+import importlib
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,6 @@ from workbench.parsed_code import (
     Definition,
     Module,
     defined_name,
-    imported_value,
     is_own,
     parsed_module,
     sha256_of_text,
@@ -27,6 +27,7 @@ from workbench.parsed_code import (
 from workbench.registry import Registry
 
 _NAMES_SHOWN = 4
+_ABOUT_A_CLASS = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -117,12 +118,16 @@ class _Walk:
                 self.digests[f"{builder_name(value)} given"] = sha256_of_text(repr(constants))
         elif isinstance(value, types.MethodType):
             self._follow_all((value.__func__, type(value.__self__)))
+        elif value is None:
+            return
         elif isinstance(value, types.FunctionType | type):
             self._follow_definition(value)
         elif isinstance(value, types.ModuleType):
             self._waiting.append(lambda: self._follow_member(value.__name__, ()))
         elif not isinstance(value, Registry) and not getattr(type(value), WITHOUT_INFLUENCE, False):
             self._follow_definition(type(value))
+            # What a property, a class method and their like wrap.
+            self._follow_all(getattr(value, part, None) for part in ("__func__", "fget", "fset", "func"))
             if is_dataclass(value):
                 self._follow_all(getattr(value, field.name) for field in fields(value))
 
@@ -141,11 +146,24 @@ class _Walk:
             self._follow_name(module, name)
         elif thing not in self._seen:
             self._seen.add(thing)
+            key = f"{module}:{thing.__qualname__}"
+            if isinstance(thing, type):
+                self._follow_members(thing, key)
+                return
             definition, names = live_definition(thing)
-            self.digests[f"{module}:{thing.__qualname__}"] = definition.digest
+            self.digests[key] = definition.digest
             self._texts |= definition.texts
             for chain in definition.chains:
                 self._follow_live(definition, chain, names, module)
+
+    def _follow_members(self, kind: type, key: str) -> None:
+        """A class of a cell or a function: what it inherits, its fields, its values, and each of its functions."""
+        members = {name: value for name, value in vars(kind).items() if name not in _ABOUT_A_CLASS}
+        annotated = {name: str(annotation) for name, annotation in inspect.get_annotations(kind).items()}
+        plain = {name: value for name, value in members.items() if _is_plain(value)}
+        self.digests[key] = sha256_of_text(repr((annotated, plain)))
+        self._follow_all(kind.__bases__)
+        self._waiting.append(lambda: self._follow_all(members.values()))
 
     def _follow_live(self, definition: Definition, chain: tuple[str, ...], names: Mapping, module: str) -> None:
         """What a name means in a cell or a nested function: another definition, or a constant that counts itself."""
@@ -174,7 +192,7 @@ class _Walk:
             return
         if name in parsed.definitions:
             definition = parsed.definition(name)
-            registry = imported_value(module, name) if definition.makes_registry else None
+            registry = getattr(importlib.import_module(module), name) if definition.makes_registry else None
             if isinstance(registry, Registry):
                 self._registries.append(_Reached(registry, lambda: self._follow_chains(parsed, definition)))
                 return

@@ -52,8 +52,8 @@ class Definition:
 class Module:
     """A parsed module: the statements that define each name at its top, and its imports."""
 
-    def __init__(self, name: str, source: str, is_package: bool):
-        self.name = name
+    def __init__(self, name: str, source: str, is_package: bool = False):
+        self.name, self.source = name, source
         self.definitions: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, Imported] = {}
         package = name if is_package else name.rpartition(".")[0]
@@ -84,7 +84,16 @@ class Module:
 
 def is_own(module: str) -> bool:
     """Whether a module is the project's or the user's: neither Python's own nor an installed package."""
-    return _own_place(module.partition(".")[0]) is not None
+    top = module.partition(".")[0]
+    return top == "__main__" or _is_without_file(top) or _source_path(top) is not None
+
+
+def is_own_file(module: str, file: str) -> bool:
+    """Whether ``file`` holds, or is the folder of, a module of the project or the user."""
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or not Path(file).is_absolute():
+        return False
+    return top in OWN_PACKAGES or not any(part in _INSTALLED for part in Path(file).parts)
 
 
 def parsed_module(name: str) -> Module | None:
@@ -104,41 +113,34 @@ def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
     return Module(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
 
 
-@functools.cache
-def _own_place(top: str) -> Path | None:
-    """The folder or file of a top-level package or module of ours; a cell's ``__main__`` has an empty one."""
-    if top == "__main__":
-        return Path(getattr(sys.modules["__main__"], "__file__", None) or "")
-    if top in sys.stdlib_module_names:
-        return None
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
-        return Path() if top in sys.modules else None  # made in memory: by a test, or a tool that runs code
-    places = list(spec.submodule_search_locations or []) or [spec.origin or ""]
-    if top not in OWN_PACKAGES and any(part in _INSTALLED for part in Path(places[0]).parts):
-        return None
-    return Path(places[0])
-
-
 @functools.lru_cache(maxsize=8192)
 def _source_path(name: str) -> Path | None:
-    top, *parts = name.split(".")
-    place = _own_place(top)
-    if place is None or not place.name:
+    """The file of a module of ours, the folder of a package without one; nothing is imported to find it."""
+    package, _, last = name.rpartition(".")
+    if not package:
+        found = _top_place(name)
+        return Path(found) if found and is_own_file(name, found) else None
+    above = _source_path(package)
+    if above is None:
         return None
-    if place.suffix == ".py":
-        return None if parts else place
-    inner = place.joinpath(*parts)
-    found = (path for path in (inner / "__init__.py", inner.with_name(f"{inner.name}.py")) if path.is_file())
+    inner = (above.parent if above.name == "__init__.py" else above) / last
+    found = (path for path in (inner / "__init__.py", inner.with_name(f"{last}.py"), inner) if path.exists())
     return next(found, None)
 
 
-def imported_value(module: str, name: str) -> Any:
-    """What ``name`` is in a module, which is imported for it."""
-    return getattr(importlib.import_module(module), name, None)
+def _top_place(name: str) -> str | None:
+    try:
+        spec = getattr(sys.modules.get(name), "__spec__", None) or importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # a module without a specification, such as a notebook's __main__
+        return getattr(sys.modules.get(name), "__file__", None)
+    if spec is None or spec.has_location:
+        return spec and spec.origin
+    return next(iter(spec.submodule_search_locations or []), None)
+
+
+def _is_without_file(top: str) -> bool:
+    """Whether a module was made in memory: by a test, or a tool that runs code."""
+    return top in sys.modules and top not in sys.stdlib_module_names and _top_place(top) is None
 
 
 def defined_name(text: str) -> tuple[str, str] | None:

@@ -13,10 +13,10 @@ import workbench
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
-from workbench.folders import MANIFEST, REPLACE_VARIABLE, Replace, built_folder, partial_folder, stored_manifest
+from workbench.folders import MANIFEST, REPLACE_VARIABLE, BuiltFolder, Replace, partial_folder, stored_manifest
 from workbench.identity import described, has_influence, influences, sha256_of_json, without_nan
 from workbench.launching import shared_by_processes
-from workbench.loaded_code import check_loaded
+from workbench.loaded_code import check_loaded, keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED, INPUTS, SOURCE = "metrics", "imported", "inputs.json", "source.json"
@@ -82,6 +82,7 @@ class Run:
     @classmethod
     def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
         """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once."""
+        keep_sources()
         run = cls(checked_name("run", name), project_root(root))
         record = run.folder / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
@@ -246,14 +247,7 @@ def _made(
         check_loaded(request["code"])
         return shared_by_processes(build)(partial, **given)
 
-    built = built_folder(
-        folder,
-        build_now,
-        label=label,
-        request=request,
-        replace=Replace.asked(replace),
-    )
-    return Stage(folder, built)
+    return Stage(folder, BuiltFolder(folder, label, request, Replace.asked(replace)).manifest(build_now))
 
 
 def _identity(manifest: dict[str, Any]) -> str:
