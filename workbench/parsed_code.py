@@ -124,8 +124,8 @@ def _source_path(name: str) -> Path | None:
     if above is None:
         return None
     inner = (above.parent if above.name == "__init__.py" else above) / last
-    found = (path for path in (inner / "__init__.py", inner.with_name(f"{last}.py"), inner) if path.exists())
-    return next(found, None)
+    candidates = (inner / "__init__.py", inner.with_name(f"{last}.py"), inner)
+    return next((path for path in candidates if path.exists()), None)
 
 
 def _top_place(name: str) -> str | None:
@@ -133,9 +133,9 @@ def _top_place(name: str) -> str | None:
         spec = getattr(sys.modules.get(name), "__spec__", None) or importlib.util.find_spec(name)
     except (ImportError, ValueError):  # a module without a specification, such as a notebook's __main__
         return getattr(sys.modules.get(name), "__file__", None)
-    if spec is None or spec.has_location:
-        return spec and spec.origin
-    return next(iter(spec.submodule_search_locations or []), None)
+    if spec is None:
+        return None
+    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or []), None)
 
 
 def _is_without_file(top: str) -> bool:
