@@ -46,12 +46,9 @@ def test_a_stage_is_built_once_and_then_loaded(run, build, capsys):
     assert first.metrics == {"calls": 1, "loss": None, "norms": [1.0, None]}
     assert first.folder == run.root / "data/runs/trial/counts/default"
     assert sorted(path.name for path in first.folder.iterdir()) == ["manifest.json", "text.txt"]
-
-
-def test_the_manifest_says_what_made_it(run, build):
-    manifest = json.loads((run.stage("counts", build, variant="b", rows=3) / "manifest.json").read_text())
-    assert (manifest["stage"], manifest["variant"], manifest["run"]) == ("counts", "b", "trial")
-    assert manifest["parameters"] == {"rows": 3}
+    manifest = first.manifest
+    assert (manifest["stage"], manifest["variant"], manifest["run"]) == ("counts", "default", "trial")
+    assert manifest["parameters"] == {"rows": 3, "lr": 0.5}
     assert manifest["versions"]["python"] and manifest["seconds"] >= 0 and manifest["finished"]
 
 
@@ -70,12 +67,6 @@ def test_other_parameters_are_refused_with_the_difference(run, build, changed, l
         run.stage("counts", build, **changed)
     assert line in str(refused.value)
     assert len(build.calls) == 1
-
-
-def test_workers_and_device_are_recorded_but_do_not_count(run, build):
-    stage = run.stage("counts", build, rows=3, workers=2, device="cpu")
-    assert run.stage("counts", build, rows=3, workers=1, device="cuda").identity == stage.identity
-    assert stage.parameters["workers"] == 2
 
 
 def test_an_input_counts_by_what_made_it(run, build, tmp_path):

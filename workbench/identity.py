@@ -20,9 +20,6 @@ from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 
-# Recorded, but a result may not depend on them, so another value is no reason to build again.
-# Where and how fast, not what: a result does not depend on these beyond the order of sums.
-NAMES_WITHOUT_INFLUENCE = ("accumulation", "checkpoint_seconds", "device", "tracker", "workers")
 LARGE_FOLDER_BYTES = 512 * 2**20
 # A stage stands under this key in a manifest, a file or folder under the other.
 STAGE_KEY, PATH_KEY = "stage", "path"
@@ -92,24 +89,20 @@ def sha256_of_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def influences(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The part of described ``parameters`` that a result depends on: without where it is made and how fast."""
-    return {name: _without_place(value) for name, value in parameters.items() if name not in NAMES_WITHOUT_INFLUENCE}
-
-
-def _without_place(value: Any) -> Any:
+def without_places(value: Any) -> Any:
+    """Described parameters without where their stages and paths lie: what a result depends on."""
     if isinstance(value, dict):
         if set(value) in ({STAGE_KEY, "identity"}, {PATH_KEY, "identity"}):
             return {"identity": value["identity"]}
-        return {key: _without_place(item) for key, item in value.items()}
+        return {key: without_places(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_place(item) for item in value]
+        return [without_places(item) for item in value]
     return value
 
 
 def differences(stored: dict[str, Any], asked: dict[str, Any]) -> dict[str, str]:
     """Name to ``10 -> 20`` of each of the described parameters that differs; empty when results would be the same."""
-    stored, asked = flat(influences(stored)), flat(influences(asked))
+    stored, asked = flat(without_places(stored)), flat(without_places(asked))
     found = {}
     for name in sorted(stored.keys() | asked.keys()):
         before, after = stored.get(name, "(absent)"), asked.get(name, "(absent)")

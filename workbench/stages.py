@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
 from workbench.folders import MANIFEST, REPLACE_VARIABLE, BuiltFolder, Replace, partial_folder, stored_manifest
-from workbench.identity import described, has_influence, influences, sha256_of_json, without_nan
+from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes
 from workbench.loaded_code import check_loaded, keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
@@ -252,7 +252,7 @@ def _made(
 
 def _identity(manifest: dict[str, Any]) -> str:
     parts = {name: manifest[name] for name in ("stage", "builder", "code")}
-    return sha256_of_json(parts | {"parameters": influences(manifest["parameters"])})
+    return sha256_of_json(parts | {"parameters": without_places(manifest["parameters"])})
 
 
 def _inputs(value: Any) -> dict[str, str]:
