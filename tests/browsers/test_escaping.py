@@ -12,7 +12,7 @@ import pytest
 
 from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
-from workbench.figures.data_card_page import write_data_card
+from workbench.figures.long_tail import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
 from workbench.runs.report_tables import page_link
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
@@ -21,7 +21,7 @@ from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.check import check_annotations, format_report
 from workbench.scenes.data_card import data_card
 from workbench.scenes.vocabulary import ROLES, Vocabulary
-from workbench.tables import claims, html, trade_off
+from workbench.tables import page, paper
 from workbench.tables.results import TableResults, checked_results
 from workbench.training import read_log
 
@@ -133,7 +133,7 @@ def made_figures(tmp_path, names) -> dict:
     (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "validation_combined": 2.0, "loss": 1.0}')
     log = read_log(tmp_path)
     report = pd.DataFrame({name: rng.random(count) for name in names}, index=list(names))
-    every, trade = dict.fromkeys(names, tmp_path), trade_off.trade_table(made_results(names), "exact")
+    every, trade = dict.fromkeys(names, tmp_path), page.trade_table(made_results(names), "exact")
     return {
         "rank_frequency": long_tail.rank_frequency(classes),
         "triplet_matrix": long_tail.triplet_matrix(relations, vocabulary),
@@ -145,7 +145,7 @@ def made_figures(tmp_path, names) -> dict:
         "training_curves": training.training_curves(every),
         "fidelity_bars": fidelity.fidelity_bars(report, {name: name for name in names}),
         "norm_distribution": fidelity.norm_distribution(dict.fromkeys(names, np.arange(9.0))),
-        "trade_off": trade_off.trade_off(trade, "exact"),
+        "trade_off": page.trade_off(trade, "exact"),
         "loss_curves": training.loss_curves(log, names[0], names[1]),
     }
 
@@ -198,10 +198,10 @@ def test_a_name_is_escaped_once():
 
 def table_pages(tmp_path, names) -> str:
     results = made_results(names)
-    compared = claims.comparisons_table(results, "exact").assign(later=names[0], gap=names[1])
-    written = [html.paper_table(number, results, "exact") for number in (1, 5)]
-    written += [html.extended(results, "exact"), html.aims(results, "exact")]
-    return "".join([*written, html.claims(claims.claims_table(compared), compared)])
+    compared = paper.comparisons_table(results, "exact").assign(later=names[0], gap=names[1])
+    written = [page.paper_table(number, results, "exact") for number in (1, 5)]
+    written += [page.extended(results, "exact"), page.aims(results, "exact")]
+    return "".join([*written, page.claims(compared)])
 
 
 def card_page(tmp_path, names) -> str:

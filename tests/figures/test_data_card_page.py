@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.figures.data_card_page import write_data_card
+from workbench.figures.long_tail import write_data_card
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.data_card import data_card
 from workbench.scenes.problems import Problem

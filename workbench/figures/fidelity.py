@@ -17,7 +17,6 @@ from workbench.figures.style import (
     names_axis,
     plain_text,
     plain_texts,
-    use_workbench_style,
 )
 from workbench.randomness import generator
 
@@ -38,7 +37,6 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
 
     ``report`` is indexed by sample set; ``metrics`` maps its columns to titles that say which way is better.
     """
-    use_workbench_style()
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
     titles = plain_texts(metrics.values())
@@ -74,7 +72,6 @@ def norm_distribution(norms: dict[str, np.ndarray]) -> go.Figure:
 
 def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
     """Mean and standard deviation of each dimension, real against generated; both (n, D)."""
-    use_workbench_style()
     chart = make_subplots(1, 2, subplot_titles=["mean", "standard deviation"], horizontal_spacing=0.12)
     pairs = [(values.mean(axis=0), values.std(axis=0)) for values in (real, generated)]
     for column, (x, y) in enumerate(zip(*pairs, strict=True), start=1):

@@ -16,7 +16,6 @@ from workbench.figures.style import (
     names_axis,
     plain_text,
     plain_texts,
-    use_workbench_style,
 )
 from workbench.language.similarity import Similarity
 from workbench.language.triplets import AugmentedTriplets
@@ -30,7 +29,6 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     ``hardness`` (N, K) rows sum to 1; ``entropy`` (N,) nats; ``original`` (N,) bool, else augmented.
     Left: the sorted entries times K, median and 5 to 95 % of the captions. Right: the entropies below ln K.
     """
-    use_workbench_style()
     N, K = hardness.shape  # captions, centroids
     chart = make_subplots(
         1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centroids, sorted", "entropy"]

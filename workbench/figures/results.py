@@ -14,7 +14,6 @@ from workbench.figures.style import (
     SMALL_FONT_PX,
     plain_text,
     plain_texts,
-    use_workbench_style,
 )
 from workbench.recognition.accuracy import named_numbers
 from workbench.scenes.bands import BANDS
@@ -185,7 +184,6 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
 
     ``change`` has columns role, name, band, n_train, n_test, before, after (percent); one panel per role.
     """
-    use_workbench_style()
     roles = [role for role in ("subject", "object", "relation") if role in set(change["role"])]
     chart = make_subplots(len(roles), 1, subplot_titles=roles, vertical_spacing=0.12)
     numbers, in_legend = change["band"].value_counts(), set[str]()
@@ -218,7 +216,6 @@ def band_bars(results: pd.DataFrame) -> go.Figure:
 
     ``results`` has columns training, role (subject/object or relation), band, accuracy (percent).
     """
-    use_workbench_style()
     roles = ("subject/object", "relation")
     chart = make_subplots(1, 2, subplot_titles=roles, shared_yaxes=True, horizontal_spacing=0.05)
     trainings = list(dict.fromkeys(results["training"]))

@@ -3,11 +3,12 @@
 The colours are Okabe and Ito's, which stay apart under the common colour vision deficiencies.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.subplots import make_subplots
 
 from workbench.escaping import escaped
 
@@ -56,31 +57,49 @@ LONGEST_TICK = 32
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 
-def use_workbench_style() -> None:
-    """Make the workbench's template and plotly configuration the default of this process."""
+def _template() -> go.layout.Template:
     template = go.layout.Template(pio.templates["plotly_white"])
     paper, ink, _ = GROUNDS["light"]
     template.layout.font = {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": ink}
     # An explicit white ground keeps dark text legible on pages with a dark theme.
     template.layout.paper_bgcolor = paper
     template.layout.plot_bgcolor = paper
-    template.layout.margin = {"l": 70, "r": 30, "t": 70, "b": 60}
+    template.layout.margin = {"l": 70, "r": 30, "t": 100, "b": 60}
     template.layout.legend = {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     template.layout.title = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"}
     # Plotly would cut a trace's name after 15 characters, amid an escaped one.
     template.layout.hoverlabel = {"font": {"size": FONT_SIZE_PX}, "namelength": -1}
     # Numbers on bars that are too narrow for them are left out: shrunk they could not be read.
     template.layout.uniformtext = {"minsize": SMALL_FONT_PX, "mode": "hide"}
-    pio.templates["workbench"] = template
-    pio.templates.default = "workbench"
-    for renderer in ("plotly_mimetype", "browser", "notebook"):
-        pio.renderers[renderer].config = dict(PLOTLY_CONFIG)
+    return template
+
+
+# Whoever draws with this module has the workbench's look, in plotly's own calls too.
+pio.templates["workbench"] = _template()
+pio.templates.default = "workbench"
+for _renderer in ("plotly_mimetype", "browser", "notebook"):
+    pio.renderers[_renderer].config = dict(PLOTLY_CONFIG)
 
 
 def figure(**layout: object) -> go.Figure:
     """An empty figure in the workbench's style with room for title and legend."""
-    use_workbench_style()
-    return go.Figure(layout={"template": "workbench", "height": 420, "margin": {"t": 100}} | layout)
+    return go.Figure(layout={"template": "workbench", "height": 420} | layout)
+
+
+def panels(titles: Sequence[str], columns: int = 2, **subplots: Any) -> go.Figure:
+    """An empty figure of several plots, ``columns`` in a row, with a title above each and room for a legend."""
+    rows = -(-len(titles) // columns)
+    chart = make_subplots(rows, columns, subplot_titles=titles, **{"horizontal_spacing": 0.1} | subplots)
+    return chart.update_layout(height=440, margin_t=130, legend_y=1.1)
+
+
+def with_one_legend(chart: go.Figure) -> go.Figure:
+    """The figure with one entry in its legend for all traces of a ``legendgroup``, the first one's."""
+    groups = [trace.legendgroup for trace in chart.data]
+    for number, trace in enumerate(chart.data):
+        if trace.legendgroup:
+            trace.showlegend = trace.legendgroup not in groups[:number]
+    return chart
 
 
 def plain_text(text: str, longest: int | None = LONGEST_NAME) -> str:

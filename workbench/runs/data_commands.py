@@ -22,7 +22,7 @@ def check_data(arguments: argparse.Namespace) -> int:
 
 def add_data(arguments: argparse.Namespace) -> int:
     """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
-    from workbench.figures.data_card_page import write_data_card
+    from workbench.figures.long_tail import write_data_card
     from workbench.runs.imports import add_with_text
     from workbench.scenes.data_sets import look_for
 

@@ -84,7 +84,7 @@ def compare_tables(
     """
     found = read_tables(reports_folder(root) / f"{profile}-tables" / TABLES_FILE)
     names = [f"{metric} {column}" for metric in METRICS for column in SUMMARY_COLUMNS]
-    keys = rows or [row.key for row in TABLES[1].rows]
+    keys = rows or list(TABLES[1].rows)
     return outside_reference(found, read_tables(reference), keys, names)
 
 

@@ -5,7 +5,7 @@ Rows that share a stage share its task, so that it is made once. Keys of rows ar
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from workbench.configuration import config_class_in
 from workbench.registry import imported
@@ -27,7 +27,8 @@ STAGE_OF_BUILDER = {"baseline": "generated", "training": "recogniser", "finetuni
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
 # Names of generated features by where sampling starts; "_plain" after them is without hardness.
 STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
-DIFFUSION, BASELINE = "diffusion", "baseline"
+DIFFUSION: Literal["diffusion"] = "diffusion"
+BASELINE: Literal["baseline"] = "baseline"
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ce": ("CE", {}),
@@ -89,7 +90,7 @@ class Row:
     generated: bool
     compared_with: str | None = None
     curve: str | None = None
-    source: str | None = None
+    source: Literal["diffusion", "baseline"] | None = None
 
 
 @dataclass
@@ -219,7 +220,7 @@ def nested(*settings: Mapping[str, Any]) -> dict[str, Any]:
 _DATA = {"features": "features", "text": "text"}
 
 
-def _source(generated: str, options: Mapping[str, Any]) -> str | None:
+def _source(generated: str, options: Mapping[str, Any]) -> Literal["diffusion", "baseline"] | None:
     if options.get("real_replay") == 1.0:
         return None
     return DIFFUSION if generated.split("_")[0] in STARTS else BASELINE

@@ -1,9 +1,9 @@
-"""The grid of a profile: its settings checked, one task of it as a stage, its finished rows as ``tables.json``."""
+"""A profile's grid as stages, and finished stages as the rows of ``tables.json``."""
 
 import contextlib
 import dataclasses
 import io
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +13,13 @@ import pandas as pd
 
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
+from workbench.figures.results import LOSS_TITLES
 from workbench.files import write_json
-from workbench.folders import REPLACE_VARIABLE
+from workbench.folders import Replace
 from workbench.identity import versions
 from workbench.stages import Run, Stage
-from workbench.tables.grid import STARTS, TITLES, Grid, Job, Row, Task, builder_of, config_class_of
+from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Row, Task, builder_of, config_class_of
+from workbench.tables.results import TableResults, checked_results
 from workbench.tables.rows import add_own_row, paper_rows
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
@@ -61,14 +63,14 @@ class TablePlan:
         run = Run.open(name, data=self.settings.get("data") or "", root=self.root)
         return {"features": run.features, "text": run.text}
 
-    def build(self, seed: int, key: str) -> Stage:
-        """Build one task, or load it; its inputs must be complete."""
+    def build(self, seed: int, key: str, replace: bool | Replace = False) -> Stage:
+        """Build one task, or load it, as `Run.stage` does; its inputs must be complete."""
         task, run, data = self.grid.tasks[key], self.run(seed), self.data()
         inputs: dict[str, Any] = {
             name: data[other] if other in data else run.find(*other.split("/")) for name, other in task.inputs.items()
         }
-        config = self.config(task, seed)
-        return run.stage(task.stage, builder_of(task), variant=task.variant, **inputs, config=config)
+        given = inputs | {"config": self.config(task, seed)}
+        return run.stage(task.stage, builder_of(task), variant=task.variant, replace=replace, **given)
 
     def alone(self, key: str) -> "TablePlan":
         """The plan with this one task, which is all that a worker needs."""
@@ -123,22 +125,11 @@ def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
         if variant in run.variants(stage) and there.issuperset(plan.grid.tasks[key].inputs.values()):
             there.add(key)
             try:
-                with contextlib.redirect_stdout(io.StringIO()), _nothing_replaced():
-                    plan.build(seed, key)
+                with contextlib.redirect_stdout(io.StringIO()):
+                    plan.build(seed, key, Replace.NEVER)
             except WorkbenchError as error:
                 stale[key] = str(error)
     return stale
-
-
-@contextlib.contextmanager
-def _nothing_replaced():
-    """With the order to replace, what is loaded to compare would be built again."""
-    order = os.environ.pop(REPLACE_VARIABLE, None)
-    try:
-        yield
-    finally:
-        if order is not None:
-            os.environ[REPLACE_VARIABLE] = order
 
 
 def _record(
@@ -171,3 +162,63 @@ def _add_values(record: dict[str, Any], run: Run, key: str, seed: str) -> None:
         if name.startswith("validation_") and not name.startswith("validation_before_")
     }
     record["seconds"][seed] = metrics.get("seconds")
+
+
+def of_run(run: Run, seed: int) -> TableResults:
+    """One run's recognisers as results of one seed, from what notebook 05 saved; without validation numbers.
+
+    Where sampling began, whether the diffusion model knew hardness, and whether easy rows came first say which of the
+    paper's rows the fine-tuned recogniser is.
+    """
+    sampling, diffusion, finetuning = (
+        run.find(*place).parameters["config"]
+        for place in (("generated",), ("diffusion",), ("recogniser", "diffaugment"))
+    )
+    return of_variants(
+        run.metrics()["05_finetune_and_evaluate"], sampling.get("init") or sampling["generator"], seed,
+        hardness=diffusion["hardness"], curriculum=finetuning["curriculum"] != "none",
+    )  # fmt: skip
+
+
+def of_variants(
+    metrics: Mapping[str, Any], start: str, seed: int, *, hardness: bool = True, curriculum: bool = False
+) -> TableResults:
+    """The variants that notebook 05 measured, under the keys of the rows that they are."""
+    place = "metrics of 05_finetune_and_evaluate"
+    variants, baseline = metrics.get("variants", {}), metrics.get("baseline", "")
+    architecture = metrics.get("architecture", "lsvru")
+    if baseline not in variants:
+        raise WorkbenchError(f"{place}: no variant {baseline!r}; there are {sorted(variants)}. Run notebook 05 again.")
+    named, method = TITLES.get(architecture, architecture), f"{baseline} + DiffAugment"
+    losses = {title: loss for loss, title in LOSS_TITLES.items()}
+    started = {init: name for name, init in STARTS.items()}.get(start) or _slug(start)
+    enhancements = (started, "" if hardness else "plain", "curriculum" if curriculum else "")
+    keys = {}
+    for title in variants:
+        before, *rest = (
+            (baseline, *enhancements, _slug(title.removeprefix(method))) if title.startswith(method) else (title,)
+        )
+        keys[title] = "_".join(filter(None, (architecture, losses.get(before) or _slug(before), *rest)))
+    rows = {
+        keys[title]: {
+            "title": f"{named}, {title}", "architecture": named, "training": title,
+            "group": _group_of_variant(title), "generated": "DiffAugment" in title,
+            "source": DIFFUSION if "DiffAugment" in title else None,
+            "compared_with": None if title == baseline else keys[baseline], "values": {str(seed): values},
+        }
+        for title, values in variants.items()
+    }  # fmt: skip
+    return checked_results({"profile": "", "seeds": [seed], "rows": rows}, place)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _group_of_variant(title: str) -> str:
+    if "real replay" in title:
+        return "kept head"
+    if title in (LOSS_TITLES["ce"], LOSS_TITLES["wce"]) or "DiffAugment" in title:
+        return "paper"
+    adjusted = title == LOSS_TITLES["logit_adjusted"] or title.endswith("logits adjusted afterwards")
+    return "logit adjustment" if adjusted else "loss"

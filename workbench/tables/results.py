@@ -1,48 +1,44 @@
-"""Results of all rows over several seeds, as ``tables.json`` holds them: read and checked, and compared by seed."""
+"""Results of all rows over several seeds, as ``tables.json`` holds them: read, compared by seed, and judged."""
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError
-from workbench.figures.results import LOSS_TITLES
 from workbench.figures.style import GROUP_COLOURS
 from workbench.files import read_json
 from workbench.recognition.accuracy import METRICS, SUMMARY_ROLES
 from workbench.scenes.bands import BANDS
-from workbench.stages import Run
-from workbench.tables.grid import BASELINE, DIFFUSION, TITLES, Row
+from workbench.tables.grid import DIFFUSION, Row
 
 CONFIDENCE = 0.95
-NOT_RUN, FAILED, STALE = "not run", "failed", "made with other settings"
+COMBINED = "combined all"
 VALUE_NAMES = frozenset(
     f"{metric} {role} {band}" for metric in METRICS for role in SUMMARY_ROLES for band in (*BANDS, "all")
 )
-REMEDY = "Run: make tables."
-_STARTS = {"subject-object": "so", "random": "random"}
+NOT_RUN, FAILED, STALE = "not run", "failed", "made with other settings"
+UNDECIDED, ONE_SEED = "undecided", "one seed, no interval"
+REACHED, NOT_REACHED, NOT_KNOWN = "reached", "not reached", "not known"
+NOT_VALIDATED = f"{NOT_KNOWN}: no validation numbers"
+# Losses that re-balance by themselves; the group "combined" does it in other ways too.
+BALANCED_TRAININGS = ("wce", "logit_adjusted")
+# What a method may cost the frequent classes for its gain in Combined to count.
+MOST_LOST_ON_MANY_POINTS = 3.0
 
 
 def interval(values: list[float]) -> dict[str, Any]:
     """Mean, half width and ends of the 95 % t-interval of independent ``values``; without width for a single one."""
     from scipy import stats
 
-    count, mean = len(values), math.fsum(values) / len(values)
-    if count < 2:
+    mean = fmean(values)
+    if len(values) < 2:
         return {"mean": mean, "half_width": None, "low": None, "high": None, "values": values}
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * spread / math.sqrt(count)
+    half = float(stats.sem(values) * stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
     return {"mean": mean, "half_width": half, "low": mean - half, "high": mean + half, "values": values}
-
-
-def paired_interval(later: Mapping[int, float], earlier: Mapping[int, float]) -> dict[str, Any] | None:
-    """`interval` of later minus earlier over the seeds that both have, in ascending order; None where there is none."""
-    shared = sorted(later.keys() & earlier.keys())
-    return interval([later[seed] - earlier[seed] for seed in shared]) if shared else None
 
 
 @dataclass(frozen=True)
@@ -59,16 +55,23 @@ class MeasuredRow(Row):
     failed: dict[str, str] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)
 
-    def numbers(self, name: str) -> dict[int, float]:
-        """The number called ``name`` ("<metric> <role> <band>", percent) of each seed that has it."""
-        found = sorted((int(seed), values.get(name)) for seed, values in self.values.items())
-        return {seed: value for seed, value in found if value is not None}
+    def __post_init__(self) -> None:
+        if self.group not in GROUP_COLOURS:
+            raise WorkbenchError(f"group: {self.group!r}; expected one of {', '.join(GROUP_COLOURS)}.")
+        for seed, numbers in self.values.items():
+            if unknown := numbers.keys() - VALUE_NAMES:
+                raise WorkbenchError(f"values.{seed}: {min(unknown)!r}; expected '<metric> <role> <band>'.")
+            _require_percent(numbers, f"values.{seed}")
+        for seed, numbers in self.validation.items():
+            if "combined" not in numbers:
+                raise WorkbenchError(f"validation.{seed}: 'combined' is missing.")
+            _require_percent({name: value for name, value in numbers.items() if name != "loss"}, f"validation.{seed}")
 
-    @property
-    def validated(self) -> list[float]:
-        """Combined on validation of each seed that was tested too."""
-        found = [numbers["combined"] for seed, numbers in self.validation.items() if seed in self.values]
-        return [number for number in found if number is not None]
+
+def _require_percent(numbers: Mapping[str, float | None], place: str) -> None:
+    for name, value in numbers.items():
+        if value is not None and not 0 <= value <= 100:
+            raise WorkbenchError(f"{place}.{name}: {value!r}; expected percent from 0 to 100, or null.")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,23 @@ class TableResults:
     profile: str
     seeds: tuple[int, ...]
     rows: dict[str, MeasuredRow]
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise WorkbenchError(f"seeds {self.seeds}; expected different integers, at least one.")
+        if not self.rows:
+            raise WorkbenchError("rows is empty; expected one or more.")
+        for key, row in self.rows.items():
+            for name in ("values", "validation", "seconds", "failed", "stale"):
+                if unknown := getattr(row, name).keys() - set(map(str, self.seeds)):
+                    raise WorkbenchError(
+                        f"rows.{key}.{name}: seed {min(unknown)!r} is not among the seeds {self.seeds}."
+                    )
+
+    @property
+    def architectures(self) -> list[str]:
+        """The recognisers of the rows."""
+        return list(dict.fromkeys(row.architecture for row in self.rows.values()))
 
     def summary(self) -> str:
         """What is there, in one line."""
@@ -92,6 +112,10 @@ class TableResults:
             return ""
         return self.missing(key) or NOT_RUN
 
+    def first_gap(self, keys: Iterable[str]) -> str:
+        """The `gap` of several rows, a reason before what was not run; "" where all have numbers."""
+        return min(filter(None, map(self.gap, keys)), default="")  # in alphabetical order reasons come first
+
     def missing(self, key: str) -> str:
         """Why seeds of a row have no values: "failed: ...; made with other settings: ...", "" without a reason."""
         if key not in self.rows:
@@ -99,26 +123,41 @@ class TableResults:
         reasons = ((FAILED, self.rows[key].failed), (STALE, self.rows[key].stale))
         return "; ".join(f"{word}: {'; '.join(dict.fromkeys(of.values()))}" for word, of in reasons if of)
 
+    def numbers(self, key: str | None, name: str) -> dict[int, float]:
+        """The number ``name`` ("<metric> <role> <band>", percent) of each seed of a row that has it, in order."""
+        values = self.rows[key].values if key in self.rows else {}
+        found = sorted((int(seed), numbers.get(name)) for seed, numbers in values.items())
+        return {seed: value for seed, value in found if value is not None}
+
     def level(self, key: str, name: str) -> dict[str, Any] | None:
         """`interval` over the seeds of a row's number, percent; None where no seed has it."""
-        numbers = self.rows[key].numbers(name) if key in self.rows else {}
+        numbers = self.numbers(key, name)
         return interval(list(numbers.values())) if numbers else None
 
     def difference(self, later: str | None, earlier: str | None, name: str) -> dict[str, Any] | None:
-        """`paired_interval` of later minus earlier, percentage points; None where no seed has both."""
-        if later not in self.rows or earlier not in self.rows:
-            return None
-        return paired_interval(self.rows[later].numbers(name), self.rows[earlier].numbers(name))
+        """`interval` of later minus earlier over the seeds that both have, percentage points; None without any."""
+        one, other = self.numbers(later, name), self.numbers(earlier, name)
+        shared = sorted(one.keys() & other.keys())
+        return interval([one[seed] - other[seed] for seed in shared]) if shared else None
 
-    def best_on_validation(self, rows: Iterable[MeasuredRow]) -> str | None:
-        """Key of the highest mean Combined on validation among the rows with the most seeds there; None without any.
 
-        Test, where rows are compared, chooses nothing.
-        """
-        validated = {row.key: row.validated for row in rows if row.validated}
-        most = max(map(len, validated.values()), default=0)
-        means = {key: fmean(numbers) for key, numbers in validated.items() if len(numbers) == most}
-        return max(means, key=means.__getitem__) if means else None
+def read_tables(path: Path) -> TableResults:
+    """The results in ``path``; WorkbenchError with file and key where it is missing or damaged."""
+    return checked_results(read_json(path), str(path))
+
+
+def checked_results(record: Any, place: str) -> TableResults:
+    """The results in the decoded ``record``; ``place`` names it in errors."""
+    record = record if isinstance(record, Mapping) else {}
+    given = {name: record.get(name) for name in ("profile", "seeds", "rows")}
+    if isinstance(given["rows"], Mapping):
+        given["rows"] = {
+            key: {**row, "key": key} if isinstance(row, Mapping) else row for key, row in given["rows"].items()
+        }
+    try:
+        return configured(TableResults, given, place)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{error} Run: make tables.") from error
 
 
 def outside_reference(
@@ -136,137 +175,74 @@ def outside_reference(
         if here is None or there is None or there["half_width"] is None:
             continue
         compared += 1
-        allowed = there["half_width"] * math.sqrt(1 + len(there["values"]) / len(here["values"]))
+        allowed = there["half_width"] * sqrt(1 + len(there["values"]) / len(here["values"]))
         if abs(here["mean"] - there["mean"]) > allowed:
             lines.append(f"{key}, {name}: {here['mean']:.2f}, expected {there['mean']:.2f} ± {allowed:.2f}")
     return lines, compared
 
 
-def read_tables(path: Path) -> TableResults:
-    """The results in ``path``; WorkbenchError with file and key where it is missing or damaged."""
-    return checked_results(read_json(path), str(path))
+def best_without_generated(results: TableResults, architecture: str) -> tuple[str | None, str]:
+    """The architecture's row without generated features that a generator has to beat, see `best_on_validation`."""
+    rows = results.rows.values()
+    return best_on_validation(results, [row for row in rows if row.architecture == architecture and not row.generated])
 
 
-def checked_results(record: Any, place: str) -> TableResults:
-    """The results in the decoded ``record``; ``place`` names it in errors."""
-    try:
-        file = configured(_File, {name: record.get(name) for name in ("profile", "seeds", "rows")}, place)
-        rows = {key: _row(key, entry, list(file.seeds), f"{place}: rows.{key}") for key, entry in file.rows.items()}
-    except AttributeError:
-        raise WorkbenchError(f"{place}: expected an object with rows, got {record!r:.60}. {REMEDY}") from None
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{error} {REMEDY}") from error
-    return TableResults(file.profile, file.seeds, rows)
+def best_on_validation(results: TableResults, rows: Iterable[MeasuredRow]) -> tuple[str | None, str]:
+    """Key and title of the highest mean Combined on validation among the rows with the most seeds there.
 
-
-@dataclass(frozen=True)
-class _File:
-    profile: str
-    seeds: tuple[int, ...]
-    rows: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise WorkbenchError(f"seeds {self.seeds}; expected different integers, at least one.")
-        if not self.rows:
-            raise WorkbenchError("rows is empty; expected one or more.")
-
-
-def _row(key: str, entry: Any, seeds: list[int], place: str) -> MeasuredRow:
-    if not isinstance(entry, Mapping):
-        raise WorkbenchError(f"{place}: expected an object, got {entry!r:.60}.")
-    row = configured(MeasuredRow, {**entry, "key": key}, place)
-    for name, value, allowed in (("group", row.group, GROUP_COLOURS), ("source", row.source, (DIFFUSION, BASELINE))):
-        if value is not None and value not in allowed:
-            raise WorkbenchError(f"{place}.{name}: {value!r}; expected one of {', '.join(allowed)}.")
-    for name in ("values", "validation", "seconds", "failed", "stale"):
-        if unknown := getattr(row, name).keys() - set(map(str, seeds)):
-            raise WorkbenchError(f"{place}.{name}: seed {min(unknown)!r} is not among the seeds {seeds}.")
-    if both := sorted(row.values.keys() & row.stale.keys()):
-        raise WorkbenchError(f"{place}.stale: seeds {both} have values too; expected none.")
-    for seed, numbers in row.values.items():
-        _require_percent(numbers, VALUE_NAMES, f"{place}.values.{seed}")
-    for seed, numbers in row.validation.items():
-        if "combined" not in numbers:
-            raise WorkbenchError(f"{place}.validation.{seed}: 'combined' is missing.")
-        accuracies = {name: value for name, value in numbers.items() if name != "loss"}
-        _require_percent(accuracies, accuracies, f"{place}.validation.{seed}")
-    return row
-
-
-def _require_percent(numbers: Mapping[str, float | None], known: Iterable[str], place: str) -> None:
-    for name, value in numbers.items():
-        if name not in known:
-            raise WorkbenchError(f"{place}: unknown value {name!r}; expected '<metric> <role> <band>'.")
-        if value is not None and not 0 <= value <= 100:
-            raise WorkbenchError(f"{place}.{name}: {value!r}; expected percent from 0 to 100, or null.")
-
-
-def of_run(run: Run, seed: int) -> TableResults:
-    """One run's recognisers as results of one seed, from what notebook 05 saved; without validation numbers.
-
-    Where sampling began, whether the diffusion model knew hardness, and whether easy rows came first say which of the
-    paper's rows the fine-tuned recogniser is.
+    Test, where rows are compared, chooses nothing; only seeds that were tested count. None and why without any.
     """
-    parameters = run.find("generated").parameters
-    started = _recorded(parameters, "init") or _recorded(parameters, "generator")
-    return of_variants(
-        run.metrics()["05_finetune_and_evaluate"], started, seed,
-        hardness=_recorded(run.find("diffusion").parameters, "hardness"),
-        curriculum=_recorded(run.find("recogniser", "diffaugment").parameters, "curriculum") not in (None, "none"),
-    )  # fmt: skip
+    validated: dict[str, list[float]] = {}
+    for row in rows:
+        found = [row.validation[seed]["combined"] for seed in row.validation.keys() & row.values.keys()]
+        validated[row.key] = [number for number in found if number is not None]
+    most = max(map(len, validated.values()), default=0)
+    if not most:
+        gaps = [results.gap(key) for key in validated]
+        return None, NOT_VALIDATED if "" in gaps else results.first_gap(validated) or NOT_RUN
+    best = max(
+        (key for key, numbers in validated.items() if len(numbers) == most), key=lambda key: fmean(validated[key])
+    )
+    return best, results.rows[best].title
 
 
-def _recorded(parameters: Mapping[str, Any], name: str) -> Any:
-    return parameters.get("config", parameters).get(name)
+def aim(results: TableResults, metric: str) -> list[dict[str, Any]]:
+    """Whether DiffAugment with a re-balancing loss beats what needs no generated feature, one record an architecture.
+
+    Keys: architecture; without and with (titles of the two rows, each the best on validation, or why there is none);
+    combined and many (the change on test from the first to the second, `interval` or None); verdict (`aim_verdict`).
+    """
+    records = []
+    for architecture in results.architectures:
+        joined = [
+            row for row in results.rows.values()
+            if row.architecture == architecture and row.source == DIFFUSION
+            and (row.group == "combined" or row.training in BALANCED_TRAININGS)
+        ]  # fmt: skip
+        earlier, without = best_without_generated(results, architecture)
+        later, with_it = best_on_validation(results, joined)
+        combined, many = (results.difference(later, earlier, f"{metric} combined {band}") for band in ("all", "many"))
+        records.append({
+            "architecture": architecture, "without": without, "with": with_it,
+            "combined": combined, "many": many, "verdict": aim_verdict(combined, many),
+        })  # fmt: skip
+    return records
 
 
-def of_variants(
-    metrics: Mapping[str, Any], start: str, seed: int, *, hardness: bool = True, curriculum: bool = False
-) -> TableResults:
-    """The variants that notebook 05 measured, under the keys of the rows that they are."""
-    place, again = "metrics of 05_finetune_and_evaluate", "Run notebook 05 again."
-    for name in ("baseline", "variants"):
-        if name not in metrics:
-            raise WorkbenchError(f"{place}: {name!r} is missing. {again}")
-    baseline, variants, architecture = metrics["baseline"], metrics["variants"], metrics.get("architecture", "lsvru")
-    if baseline not in variants:
-        raise WorkbenchError(f"{place}: no variant {baseline!r}; there are {sorted(variants)}. {again}")
-    if architecture not in TITLES:
-        raise WorkbenchError(f"{place}: architecture {architecture!r}; expected one of {', '.join(TITLES)}. {again}")
-    parts = (_STARTS.get(start) or _slug(start), "" if hardness else "plain", "curriculum" if curriculum else "")
-    enhancements = "_".join(filter(None, parts))
-    keys = {title: f"{architecture}_{_variant(title, baseline, enhancements)}" for title in variants}
-    rows = {
-        keys[title]: {
-            "title": f"{TITLES[architecture]}, {title}", "architecture": TITLES[architecture], "training": title,
-            "group": _group_of_variant(title), "generated": "DiffAugment" in title,
-            "source": DIFFUSION if "DiffAugment" in title else None,
-            "compared_with": None if title == baseline else keys[baseline], "values": {str(seed): values},
-        }
-        for title, values in variants.items()
-    }  # fmt: skip
-    return checked_results({"profile": "", "seeds": [seed], "rows": rows}, place)
+def aim_verdict(combined: dict[str, Any] | None, many: dict[str, Any] | None) -> str:
+    """Whether Combined rises at a loss of at most 3 points on many; both are `interval`s, None where missing.
 
-
-def _variant(title: str, baseline: str, enhancements: str) -> str:
-    """A row's key without its architecture, for example "ce_so" or "ce_vilhub_relmix"."""
-    losses = {loss_title: loss for loss, loss_title in LOSS_TITLES.items()}
-    method = f"{baseline} + DiffAugment"
-    if not title.startswith(method):
-        return losses.get(title) or _slug(title)
-    rest = _slug(title.removeprefix(method))
-    return "_".join(filter(None, (losses.get(baseline) or _slug(baseline), enhancements, rest)))
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-def _group_of_variant(title: str) -> str:
-    if "real replay" in title:
-        return "kept head"
-    if title in (LOSS_TITLES["ce"], LOSS_TITLES["wce"]) or "DiffAugment" in title:
-        return "paper"
-    adjusted = title == LOSS_TITLES["logit_adjusted"] or title.endswith("logits adjusted afterwards")
-    return "logit adjustment" if adjusted else "loss"
+    "reached": the interval of Combined lies wholly above 0 and the mean change on many is -3 or more; "not reached":
+    it lies wholly below 0, or many loses more; "undecided": it contains 0. One seed has no interval and no verdict.
+    """
+    if combined is None:
+        return NOT_KNOWN
+    if combined["half_width"] is None:
+        return ONE_SEED
+    if combined["high"] < 0:
+        return NOT_REACHED
+    if many is None:
+        return NOT_KNOWN
+    if many["mean"] < -MOST_LOST_ON_MANY_POINTS:
+        return NOT_REACHED
+    return REACHED if combined["low"] > 0 else UNDECIDED
