@@ -3,7 +3,6 @@
 import functools
 import importlib
 import sys
-import time
 
 import pytest
 
@@ -273,15 +272,12 @@ def test_functions_without_source_count_by_what_they_were_compiled_to():
         del sys.modules["nowhere_to_be_found"]
 
 
-def test_the_method_itself_is_reached_and_a_second_look_is_fast():
+def test_the_method_itself_is_reached_without_what_only_reports():
     from workbench.diffusion.train import train_diffusion
 
     first = fingerprint(train_diffusion)
     assert any(name.startswith("workbench.diffusion.denoiser:") for name in first)
     assert not [name for name in first if name.split(":")[0] in ("workbench.errors", "workbench.progress")]
-    started = time.perf_counter()
-    assert fingerprint(train_diffusion) == first
-    assert time.perf_counter() - started < 0.5  # 0.02 s on an idle machine
 
 
 @pytest.fixture
@@ -350,37 +346,18 @@ def test_an_unfinished_attempt_of_other_code_is_neither_resumed_nor_lost(run, me
     stage(run)
 
 
-def test_edited_code_that_the_kernel_has_not_loaded_anew_is_not_run(run, method):
+EDITS = [("x + 1", "x + 2"), ("SCALE = 3", "SCALE = 3 + 1"), ("width: int", "width: int = 2")]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_code_waits_until_the_kernel_has_loaded_it(run, method, edit):
+    method("layers", "# a comment", "# because")
     made = stage(run)
-    method("late", "# why", "# because")
-    stage(run, replace=True)
-    method("layers", "x + 1", "x + 2")
+    method("layers", *edit)
     with pytest.raises(WorkbenchError, match=r"own_method.layers: edited after this kernel loaded it.*Restart"):
         stage(run, replace=True)
     importlib.reload(sys.modules["own_method.layers"])
     assert stage(run, replace=True) != made
-    method("layers", "SCALE = 3", "SCALE = 4")
-    with pytest.raises(WorkbenchError, match="edited after"):
-        stage(run, replace=True)
-
-
-@pytest.mark.parametrize("edit", [("width: int", "width: int = 2"), ("SCALE = 3", "SCALE = 3 + 1")])
-def test_edited_defaults_and_computed_constants_wait_for_a_reload_too(run, method, edit):
-    stage(run)
-    method("layers", *edit)
-    with pytest.raises(WorkbenchError, match="edited after"):
-        stage(run, replace=True)
-    importlib.reload(sys.modules["own_method.layers"])
-    stage(run, replace=True)
-
-
-def test_a_property_with_a_setter_is_no_edit(run, method):
-    pair = "def area(self{}):\n        self.size = 1\n        return {}\n"
-    setter = f"    @property\n    {pair.format('', 2)}\n    @area.setter\n    {pair.format(', x', 'x')}"
-    method("layers", "        self.size = width\n", f"        self.size = width\n\n{setter}")
-    stage(run)
-    importlib.reload(sys.modules["own_method.layers"])
-    stage(run, replace=True)
 
 
 CELLS = [
