@@ -12,12 +12,11 @@ from workbench.browsers.triplet_page import SORT_TEXTS, TripletSources
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.scenes.relations import RelationTables
-from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
+from workbench.scenes.vocabulary import ROLES, read_triplet_list
 
 
 @pytest.fixture
 def browser(browsed, tmp_path):
-    names = Vocabulary.read(browsed / "features").objects
     triplets = read_triplets(browsed / "triplets")
     augmented = len(triplets.augmented)
     seeds = pd.DataFrame({"augmented_row": range(augmented), "subject_box": 3, "object_box": 10})
@@ -25,7 +24,7 @@ def browser(browsed, tmp_path):
         TripletIndex.open(browsed / "index"),
         TripletSources(
             RelationTables.open(browsed / "features" / "train"), triplets.augmented, triplets.caption_embeddings,
-            path=lambda old, new: [names[old], "thing", names[new]], seeds=seeds,
+            seeds=seeds,
         ),
         images=browsed / "images", lists_folder=tmp_path / "lists", page_size=5,
     )  # fmt: skip
@@ -90,7 +89,7 @@ def test_an_augmented_tile_tells_where_it_comes_from(browser):
 def test_the_way_through_wordnet_is_shown(browser):
     browser.set(origin="augmented")
     shown = " ".join(tiles(browser))
-    assert re.search(r"similarity \d\.\d{3}: [^<]+, thing, [^<]+<", shown)
+    assert re.search(r"similarity \d\.\d{3}: [^<]+, [^<]+<", shown)
 
 
 def test_nearest_triplets_open_by_a_click(browser):

@@ -11,8 +11,18 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.language.wordnet import DATABASE_FILES
 
+# NLTK opens all of these, some of them only to find them empty.
+DATABASE_FILES = (
+    "data.noun",
+    "index.noun",
+    "noun.exc",
+    "lexnames",
+    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
+    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
+    "cntlist.rev",
+    "index.sense",
+)
 LEXICOGRAPHER_FILES = [
     "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
     "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",

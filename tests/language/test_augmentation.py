@@ -214,23 +214,8 @@ def test_an_empty_augmentation_says_why():
         ({"few_quota": -1}, "few_quota is -1"),
         ({"max_senses": 0}, "max_senses is 0"),
         ({"balance": "row"}, "balance is 'row'"),
-        ({"exclude": pd.DataFrame({"subject": [0], "relation": [999], "object": [0]})}, "exclude, row 0.*999"),
-        ({"include": pd.DataFrame({"subject": [0]})}, "include: no column"),
-        ({"include": pd.DataFrame({"subject": ["a"], "relation": [0], "object": [0]})}, "integer class ids"),
     ],
 )
 def test_bad_arguments_are_named(change, message):
     with pytest.raises(WorkbenchError, match=message):
         augmented_triplets(*drawn(1), **change)
-
-
-def test_other_vocabulary_counts_or_ids_are_refused():
-    table, vocabulary, counts, similarity = drawn(1)
-    other = Vocabulary(vocabulary.objects[::-1], vocabulary.relations)
-    with pytest.raises(WorkbenchError, match="class_similarity"):
-        augmented_triplets(table, other, counts, similarity)
-    with pytest.raises(WorkbenchError, match="counts are of"):
-        augmented_triplets(table, vocabulary, Counts(counts.objects[1:], counts.relations), similarity, seed=0)
-    wrong = table.assign(object=table["object"].where(table.index != 7, 1000))
-    with pytest.raises(WorkbenchError, match="row 7, column 'object': class id 1000"):
-        augmented_triplets(wrong, vocabulary, counts, similarity)

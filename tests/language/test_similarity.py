@@ -7,9 +7,15 @@ import pytest
 
 from tests.language.pack_nouns import pack_nouns
 from workbench.errors import WorkbenchError
-from workbench.language.similarity import class_similarity, load_similarity, read_similarity_table
+from workbench.language.similarity import (
+    ClassSimilarity,
+    class_similarity,
+    fewest_edges,
+    lch_similarity,
+    noun_hierarchy,
+    similarity_paths,
+)
 from workbench.language.wordnet import noun_senses, open_wordnet, unpack_nouns
-from workbench.language.wordnet_similarity import noun_hierarchy, similarity_of_senses, wordnet_similarity
 
 # A noun to its hypernyms ("@") and instance hypernyms ("@i"). "mule" has two parents of different depth, "bank" is in
 # two places, "nowhere" is a root of its own.
@@ -55,7 +61,7 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wordnet():
     reader = open_wordnet()
-    # NLTK would read all 82,115 nouns to find this (see the tests of the depth); the benchmark lets it.
+    # NLTK would read all 82,115 nouns to find this (see the test of the depth); the benchmark lets it.
     reader._max_depth["n", False] = 19
     return reader
 
@@ -68,21 +74,17 @@ def best_of_nltk(first: list, second: list) -> float:
 @pytest.mark.parametrize("max_senses", [1, 2])
 def test_toy_values_are_nltks(toy, max_senses):
     names = [*dict(TOY), "horses", "zebra"]
-    similarity = wordnet_similarity(names, max_senses, toy)
     senses = [noun_senses(name, toy, max_senses)[1] for name in names]
     expected = [[best_of_nltk(a, b) for b in senses] for a in senses]
-    np.testing.assert_array_equal(similarity.values, expected)
-    assert similarity.unknown == ["zebra"]
-    assert similarity.depth == toy._max_depth["n", False] == 4
+    np.testing.assert_array_equal(lch_similarity(names, max_senses, toy), expected)
+    assert noun_hierarchy(toy).depth == toy._max_depth["n", False] == 4
 
 
 def test_toy_paths(toy):
     names = ["mule", "rocinante", "bank", "donkey", "nowhere", "zebra", "horses"]
-    similarity = wordnet_similarity(names, 2, toy)
-    assert similarity.path(0, 1) == ["mule", "horse", "rocinante"]
-    assert similarity.path(2, 3) == ["bank", "animal", "donkey"]  # over the second sense
-    assert similarity.path(0, 0) == ["mule"] and similarity.path(6, 1) == ["horse", "rocinante"]
-    assert similarity.path(0, 4) == similarity.path(0, 5) == similarity.path(5, 5) == []
+    paths = similarity_paths(names, [(0, 1), (2, 3), (0, 0), (6, 1), (0, 4), (0, 5), (5, 5)], max_senses=2, wordnet=toy)
+    over_the_second_sense = "bank, animal, donkey"
+    assert paths == ["mule, horse, rocinante", over_the_second_sense, "mule", "horse, rocinante", "", "", ""]
 
 
 def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
@@ -90,16 +92,15 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
     lemmas = sorted(name for name in wordnet.all_lemma_names("n") if "." not in name)
     names = [lemmas[place].replace("_", " ") for place in random.integers(len(lemmas), size=300)]
     names += ["dog", "dogs", "animal", "entity", "Einstein", "bank", "glasses", "cookies", "t shirt", "no such noun"]
-    similarity = wordnet_similarity(names, 4, wordnet)
+    lch = lch_similarity(names, 4, wordnet)
     senses = [noun_senses(name, wordnet, 4)[1] for name in names]
     pairs = random.integers(len(names), size=(300, 2)).tolist()
     pairs += [(i, int(j)) for i in range(300, 310) for j in random.integers(290, 310, size=10)]
-    ours = [similarity.values[i, j] for i, j in pairs]
-    np.testing.assert_array_equal(ours, [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
-    np.testing.assert_array_equal(similarity.values, similarity.values.T)
-    for i, j in pairs[:100]:
-        if not np.isnan(similarity.values[i, j]):
-            assert len(similarity.path(i, j)) == similarity.distance[i, j] + 1
+    np.testing.assert_array_equal([lch[i, j] for i, j in pairs], [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
+    np.testing.assert_array_equal(lch, lch.T)
+    edges = fewest_edges(senses, noun_hierarchy(wordnet))
+    asked = [(i, j) for i, j in pairs[:100] if not np.isnan(lch[i, j])]
+    assert [path.count(", ") for path in similarity_paths(names, asked)] == [edges[i, j] for i, j in asked]
 
 
 def test_the_noun_hierarchy_is_as_deep_as_nltk_finds_it(wordnet):
@@ -109,7 +110,7 @@ def test_the_noun_hierarchy_is_as_deep_as_nltk_finds_it(wordnet):
     assert max(synset.max_depth() for lemma in lemmas for synset in wordnet.synsets(lemma, "n")) <= 19
 
 
-def test_values_agree_with_wordnet_similarity_up_to_its_depth(wordnet, real_data):
+def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
     rows = [line.split("\t") for line in (real_data / "wordnet/lch_reference_pairs.tsv").read_text().splitlines()[1:]]
     nouns = [row for row in rows if row[0].split("#")[1] == row[1].split("#")[1] == "n"]
     assert len(nouns) >= 30
@@ -117,51 +118,47 @@ def test_values_agree_with_wordnet_similarity_up_to_its_depth(wordnet, real_data
     for word in {word for row in nouns for word in row[:2]}:
         lemma, _, sense = word.split("#")
         synset[word] = wordnet.synset(f"{lemma.lower()}.n.{int(sense):02d}")
-    names = list(synset)
-    similarity = similarity_of_senses(names, [[synset[name]] for name in names], wordnet)
-    place = {name: i for i, name in enumerate(names)}
+    edges = fewest_edges([[found] for found in synset.values()], noun_hierarchy(wordnet))
+    place = {name: i for i, name in enumerate(synset)}
     for first, second, lch, path, _ in nouns:
-        ours = similarity.values[place[first], place[second]]
-        assert ours + math.log(20 / 19) == pytest.approx(float(lch), abs=6e-5)  # theirs counts a depth of 20
-        assert 1 / (similarity.distance[place[first], place[second]] + 1) == pytest.approx(float(path), abs=6e-5)
+        steps = edges[place[first], place[second]] + 1.0
+        assert -math.log(steps / 40) == pytest.approx(float(lch), abs=6e-5)  # theirs counts a depth of 20
+        assert 1 / steps == pytest.approx(float(path), abs=6e-5)
 
 
 def test_the_papers_threshold_admits_two_edges(wordnet):
     names = ["cake", "baked goods", "cookie", "spoon", "fork", "cutlery", "dog", "cat"]
-    similarity = wordnet_similarity(names, wordnet=wordnet)
-    np.testing.assert_array_equal(similarity.values >= 2.26, similarity.distance <= 2)
-    assert similarity.path(3, 4) == ["spoon", "cutlery", "fork"]
-    assert similarity.path(6, 7) == ["dog", "canine", "carnivore", "feline", "cat"]
-    assert wordnet_similarity(["cake", "cookie"], 3, wordnet).path(0, 1) == ["cake", "cookie"]
+    edges = fewest_edges([noun_senses(name, wordnet, 4)[1] for name in names], noun_hierarchy(wordnet))
+    np.testing.assert_array_equal(lch_similarity(names) >= 2.26, edges <= 2)
+    paths = similarity_paths(names, [(3, 4), (6, 7)])
+    assert paths == ["spoon, cutlery, fork", "dog, canine, carnivore, feline, cat"]
+    assert similarity_paths(["cake", "cookie"], [(0, 1)], max_senses=3) == ["cake, cookie"]
+    assert similarity_paths(names, [(3, 4)], np.corrcoef) == [""]
 
 
 @pytest.mark.parametrize("names", [[], ["qqq"], ["dog"], ["qqq", "zzzz", "dog"]])
-def test_small_and_unknown_vocabularies(wordnet, names):
-    similarity = wordnet_similarity(names, wordnet=wordnet)
+def test_small_and_unknown_vocabularies(names):
+    similarity = class_similarity(names)
     assert similarity.values.shape == (len(names), len(names))
     assert similarity.unknown == [name for name in names if name != "dog"]
     assert np.isnan(similarity.values).sum() == len(names) ** 2 - names.count("dog")
 
 
-def test_saved_and_loaded_again(wordnet, tmp_path):
-    similarity = wordnet_similarity(["dog", "cat", "qqq", "hot dog"], wordnet=wordnet)
+def test_saved_and_loaded_again_or_named(tmp_path):
+    similarity = class_similarity(["dog", "cat", "qqq", "hot dog"])
     similarity.save(tmp_path / "similarity.npz")
-    loaded = load_similarity(tmp_path / "similarity.npz")
-    assert loaded.names == similarity.names and loaded.depth == similarity.depth
+    loaded = ClassSimilarity.load(tmp_path / "similarity.npz")
+    assert loaded.names == similarity.names and loaded.unknown == ["qqq"]
     np.testing.assert_array_equal(loaded.values, similarity.values)
-    assert loaded.path(0, 3) == similarity.path(0, 3) and loaded.unknown == ["qqq"]
-
-
-def test_bad_input_is_named(wordnet, tmp_path):
-    with pytest.raises(WorkbenchError, match="max_senses is 0"):
-        wordnet_similarity(["dog"], 0, wordnet)
-    with pytest.raises(WorkbenchError, match="class 1 has no name"):
-        wordnet_similarity(["dog", " "], wordnet=wordnet)
-    wordnet_similarity(["dog"], wordnet=wordnet).save(tmp_path / "whole.npz")
-    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "similarity.npz").read_bytes()[:200])
     for name in ("cut.npz", "absent.npz"):
         with pytest.raises(WorkbenchError, match=f"{name}: not a class similarity"):
-            load_similarity(tmp_path / name)
+            ClassSimilarity.load(tmp_path / name)
+
+
+def test_a_class_without_a_name_is_refused():
+    with pytest.raises(WorkbenchError, match="class 1 has no name"):
+        class_similarity(["dog", " "])
 
 
 def test_a_cycle_is_refused(tmp_path):
@@ -188,10 +185,8 @@ def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
         found = class_similarity(NAMES, tmp_path / name)
         np.testing.assert_array_equal(found.values, expected)
     found.save(tmp_path / "stored.npz")
-    other_order = ("cup", "dog", "bird", "cat")
-    again = read_similarity_table(tmp_path / "stored.npz", other_order)
+    again = class_similarity(("cup", "dog", "bird", "cat"), tmp_path / "stored.npz")
     assert again.values[1, 3] == 0.9 and again.values[0, 3] == 0.1 and again.unknown == ["bird"]
-    assert load_similarity(tmp_path / "stored.npz").names == NAMES
 
 
 @pytest.mark.parametrize(

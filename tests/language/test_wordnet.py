@@ -1,23 +1,29 @@
 import io
+import json
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.language.pack_nouns import noun_database
+from tests.language.pack_nouns import DATABASE_FILES, noun_database
 from workbench.errors import WorkbenchError
 from workbench.language import wordnet
 from workbench.language.wordnet import (
     ARCHIVE,
-    DATABASE_FILES,
-    LICENCE,
     name_forms,
     noun_senses,
     open_wordnet,
+    read_synsets,
+    synset_hits,
+    synset_ids,
     unpack_nouns,
 )
+from workbench.scenes.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("bike", "bicycle", "none", "pikachu", "men"), ("on", "on top of"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,8 @@ def unpacked(tmp_path_factory) -> Path:
 
 def test_shipped_archive_is_small_and_under_its_licence():
     assert ARCHIVE.stat().st_size <= 2_000_000
-    assert "WordNet 3.0 Copyright 2006 by Princeton University" in LICENCE.read_text()
+    licence = ARCHIVE.with_name("LICENSE.wordnet").read_text()
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
 
 
 def test_nltk_reads_the_shipped_nouns():
@@ -57,42 +64,27 @@ def test_nltks_own_corpus_finds_the_shipped_nouns():
     assert done.returncode == 0, done.stderr
 
 
-def test_byte_offsets_stand_at_their_place(unpacked):
-    data = (unpacked / "data.noun").read_bytes()
-    place = 0
-    for line in data.splitlines(keepends=True):
-        assert line.startswith(b"  ") or int(line[:8]) == place
-        place += len(line)
-
-
 def test_packing_what_was_unpacked_changes_nothing(unpacked):
+    """So every byte offset stands at its place."""
     assert noun_database(unpacked) == {name: (unpacked / name).read_bytes() for name in DATABASE_FILES}
 
 
-def test_unpacking_happens_once_and_mends_a_damaged_folder(tmp_path):
+def test_unpacking_happens_once(tmp_path):
     root = unpack_nouns(tmp_path)
     written = (root / "corpora/wordnet/data.noun").stat().st_mtime_ns
     assert unpack_nouns(tmp_path) == root
     assert (root / "corpora/wordnet/data.noun").stat().st_mtime_ns == written
-    (root / "corpora/wordnet/lexnames").unlink()
-    assert (unpack_nouns(tmp_path) / "corpora/wordnet/lexnames").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [root.name]
 
 
-def _archive(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:xz") as tar:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return path
-
-
 def test_no_member_of_an_archive_can_leave_the_folder(tmp_path):
-    members = dict.fromkeys(DATABASE_FILES, b"") | {"../../../escaped": b"x", "/escaped": b"x"}
-    root = unpack_nouns(tmp_path / "cache", _archive(tmp_path / "bad.tar.xz", members))
-    assert sorted(p.name for p in (root / "corpora/wordnet").iterdir()) == sorted(DATABASE_FILES)
-    assert not list(tmp_path.rglob("escaped"))
+    with tarfile.open(tmp_path / "bad.tar.xz", "w:xz") as tar:
+        for name in ("data.noun", "../../../escaped", "/escaped"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 1
+            tar.addfile(entry, io.BytesIO(b"x"))
+    root = unpack_nouns(tmp_path / "cache", tmp_path / "bad.tar.xz")
+    assert [path.parent for path in tmp_path.rglob("escaped")] == [root / "corpora/wordnet"]
 
 
 def test_a_truncated_or_missing_archive_is_named(tmp_path):
@@ -100,12 +92,14 @@ def test_a_truncated_or_missing_archive_is_named(tmp_path):
     cut.write_bytes(ARCHIVE.read_bytes()[:100_000])
     with pytest.raises(WorkbenchError, match=r"cut\.tar\.xz: not a whole WordNet archive"):
         unpack_nouns(tmp_path / "cache", cut)
+    assert list((tmp_path / "cache").iterdir()) == []
     with pytest.raises(WorkbenchError, match=r"absent.*Install the package again"):
         unpack_nouns(tmp_path / "cache", tmp_path / "absent.tar.xz")
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
     def full(archive, target):
+        target.mkdir(parents=True)
         (target / "data.noun").write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -156,3 +150,72 @@ def test_a_name_that_wordnet_lacks_has_no_sense():
         assert noun_senses(name, open_wordnet(), 4) == ("", [])
     assert name_forms("a of b")[-1] == "a"
     assert name_forms("of") == ["of"]
+
+
+def write_csvs(folder, objects="bike,b.n.01\nbicycle,b.n.01\nnone,nun.n.01\n", relations="on,on.r.01\n"):
+    (folder / "objects_synsets.csv").write_text("object_name,synset\n" + objects)
+    (folder / "predicates_synsets.csv").write_text("predicate_name,synset\n" + relations)
+
+
+def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_for_themselves(tmp_path):
+    table = read_synsets(tmp_path, VOCABULARY)
+    assert table.source == "WordNet" and "pikachu" not in table.objects
+    assert table.objects["bike"] == "motorcycle.n.01" and table.objects["bicycle"] == "bicycle.n.01"
+    assert len(set(synset_ids(VOCABULARY.relations, table.relations))) == 2
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_csv_tables_come_first_also_from_the_folder_above(tmp_path, nested):
+    write_csvs(tmp_path)
+    (tmp_path / "words_synsets.json").write_text("{}")
+    folder = tmp_path / "seed0" if nested else tmp_path
+    folder.mkdir(exist_ok=True)
+    table = read_synsets(folder, VOCABULARY)
+    ids = synset_ids(VOCABULARY.objects, table.objects)
+    assert ids[0] == ids[1] and len(set(ids.tolist())) == 4
+    assert table.objects["none"] == "nun.n.01" and not table.missing_never_hits
+    assert table.relations == {"on": "on.r.01"}
+
+
+def test_vg8k_words_and_the_rule_that_missing_never_hits(tmp_path):
+    words = {"nouns": {"bike": "b.n.01", "bicycle": "b.n.01", "men": None}, "verbs": {"on": "on.r.01"}}
+    (tmp_path / "words_synsets.json").write_text(json.dumps(words))
+    table = read_synsets(tmp_path, VOCABULARY)
+    ids = synset_ids(VOCABULARY.objects, table.objects, table.missing_never_hits)
+    assert ids.tolist() == [0, 0, -1, -1, -1]
+    true, predicted = np.array([0, 0, 3, 4, 1]), np.array([1, 3, 3, 3, 1])
+    assert synset_hits(true, predicted, ids).tolist() == [True, False, False, False, True]
+    own = synset_ids(VOCABULARY.objects, table.objects)
+    assert synset_hits(true, predicted, own).tolist() == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_ids_are_equal_synsets(seed):
+    random = np.random.default_rng(seed)
+    names = [f"n{i}" for i in range(60)]
+    table = {name: f"s{random.integers(12)}" for name in names if random.random() < 0.7}
+    table["s1"] = "n1"  # a name that looks like a synset must not meet one
+    ids = synset_ids(names, table)
+    same = np.array([[a == b or (a in table and table.get(a) == table.get(b)) for b in names] for a in names])
+    np.testing.assert_array_equal(ids[:, None] == ids[None, :], same)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"objects_synsets.csv": "object_name,synset\nbike,b.n.01\nbike,c.n.01\n"},
+            r"objects_synsets\.csv: 'bike' has 2 synsets",
+        ),
+        ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
+        ({"objects_synsets.csv": ""}, "not a readable CSV"),
+        ({"predicates_synsets.csv": "predicate_name,synset\n"}, r"objects_synsets\.csv: the file is missing"),
+        ({"words_synsets.json": "[]"}, "no object 'nouns'"),
+        ({"words_synsets.json": '{"nouns": {"bike": 3}, "verbs": {}}'}, "'bike': 3"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path, files, message):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(WorkbenchError, match=message):
+        read_synsets(tmp_path, VOCABULARY)

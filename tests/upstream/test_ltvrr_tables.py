@@ -19,7 +19,7 @@ from tests.upstream.ltvrr_tables import (
     word_similarity,
 )
 from workbench.errors import WorkbenchError
-from workbench.language.synsets import read_synsets, synset_hits
+from workbench.language.wordnet import read_synsets, synset_hits
 from workbench.recognition.accuracy import (
     accuracy_per_example,
     combined_accuracy,

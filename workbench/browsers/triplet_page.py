@@ -34,15 +34,14 @@ class TripletSources:
     """What a triplet's images, neighbours and origin are read from, as far as it is there.
 
     ``tables``: the training split. ``augmented`` and ``embeddings``: augmented.parquet and caption embeddings of the
-    stage ``triplets`` that the index was made from. ``path``: gives the words between two object classes, as
-    ``Similarity.path``. ``seeds``: generated.parquet of the stage ``generated``, whose columns augmented_row,
-    subject_box and object_box name the boxes that a generated row started from.
+    stage ``triplets`` that the index was made from. ``seeds``: generated.parquet of the stage
+    ``generated``, whose columns augmented_row, subject_box and object_box name the boxes that a generated row started
+    from.
     """
 
     tables: RelationTables
     augmented: pd.DataFrame | None = None
     embeddings: np.ndarray | None = None
-    path: Callable[[int, int], Sequence[str]] | None = None
     seeds: pd.DataFrame | None = None
 
 
@@ -166,7 +165,7 @@ class TripletPage:
             "old": vocabulary.objects[old],
             "new": vocabulary.objects[new],
             "similarity": float(augmented["similarity"]),
-            "path": ", ".join(self.sources.path(old, new)) if self.sources.path else "",
+            "path": str(augmented["path"]),
             "band": str(augmented["band"]),
             "because": str(augmented["because"]),
         }

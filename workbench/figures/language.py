@@ -17,7 +17,6 @@ from workbench.figures.style import (
     plain_text,
     plain_texts,
 )
-from workbench.language.similarity import Similarity
 from workbench.language.triplets import AugmentedTriplets
 from workbench.randomness import generator
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -132,7 +131,6 @@ def augmented_examples(
     augmented: pd.DataFrame,
     relations: pd.DataFrame,
     vocabulary: Vocabulary,
-    similarity: Similarity,
     *,
     rows: int,
     seed: int,
@@ -142,29 +140,28 @@ def augmented_examples(
     lines = []
     for row in augmented.iloc[chosen].itertuples():
         source = relations.iloc[row.source_row]
-        new_class = row.subject if row.replaced == "subject" else row.object
         lines.append({
             "because of": f"{row.because} ({row.band})",
             "in train": vocabulary.caption(*(int(source[role]) for role in ROLES)),
             "augmented": vocabulary.caption(row.subject, row.relation, row.object),
             "replaced": row.replaced,
             "similarity": round(float(row.similarity), 3),
-            "path": ", ".join(similarity.path(int(row.replaced_class), int(new_class))),
+            "path": row.path,
         })  # fmt: skip
     return pd.DataFrame(lines)
 
 
 def augmentation_metrics(
-    triplets: AugmentedTriplets, similarity: Similarity, relation_band: np.ndarray, entropy: np.ndarray
+    triplets: AugmentedTriplets, relation_band: np.ndarray, entropy: np.ndarray
 ) -> dict[str, float]:
-    """Headline numbers of notebook 02 from an open triplets folder, the similarities, and entropies of originals."""
+    """Headline numbers of notebook 02 from an open triplets folder and the entropies of originals."""
     augmented, captions = triplets.augmented, triplets.captions
     original = captions["original"].to_numpy()
     metrics = {
         "original captions": int(original.sum()),
         "augmented triplets": len(augmented),
         "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
-        "object names that cannot be compared": len(similarity.unknown),
+        "object names that cannot be compared": len(triplets.similarity.unknown),
         "hardness centroids": len(triplets.hardness.centroids),
         "median entropy of original captions, nats": float(np.median(entropy)),
     }

@@ -2,27 +2,27 @@
 
 A triplet with a tail relation gets its subject and, separately, its object replaced; one with a tail subject gets its
 object replaced; one with a tail object its subject. "Tail" are the bands asked for. A replacement occurs in the
-training relations, differs from the original class, and has an LCH similarity of at least the threshold (2.26 in
+training relations, differs from the original class, and has a similarity of at least the threshold (2.26 of LCH in
 section 4.1). An augmented triplet is "few" if a class that made it tail is few, else "medium"; the bands have quotas
 of their own (48,000 each in section 4.1).
 
 The paper leaves open how the quotas are drawn. Here distinct triplets are drawn, and only when all of a band are used
-does the next round repeat them, each repetition with a fresh source. Classes or roles take turns (see
-`workbench.language.sampling_order`), so that a class with many sources does not crowd out the rest. Triplets that
-training has already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
+does the next round repeat them, each repetition with a fresh source. So that a class with many sources does not crowd
+out the rest, those of ``balance`` take turns. "class" cycles over the tail classes: one subject, relation or object
+class after another gives its next triplet. "role" does so within each role and takes the roles in turn, since relation
+classes are far fewer than object classes. "triplet" draws distinct triplets uniformly. Triplets that training has
+already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.language.candidates import Candidates, TrainTriplets, find_candidates
+from workbench.language.candidates import NOT_TAIL, Candidates, TrainTriplets, find_candidates, keys_of
 from workbench.language.config import AugmentationConfig
-from workbench.language.sampling_order import Causes, sampling_order
-from workbench.language.similarity import Similarity
+from workbench.language.similarity import ClassSimilarity, similarity_paths
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import distinct_keys, in_sorted
@@ -33,7 +33,7 @@ def augment_triplets(
     relations: pd.DataFrame,
     vocabulary: Vocabulary,
     counts: Counts,
-    similarity: Similarity,
+    similarity: ClassSimilarity,
     config: AugmentationConfig,
     *,
     include: pd.DataFrame | None = None,
@@ -41,179 +41,142 @@ def augment_triplets(
 ) -> pd.DataFrame:
     """Draw augmented triplets from the training relations (columns subject, relation, object: class ids).
 
-    ``include`` and ``exclude``: tables of triplets (class ids) that alone may be drawn, or may not. Returns one row per
-    augmented triplet, bands in the order of ``config.bands``: subject, relation, object (int64, the new triplet);
-    source_row (int64, row number in ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class
-    that stood there); similarity (float64, of both classes); band; because (the role whose tail class made the source
-    tail). ``frame.attrs["augmentation"]`` counts the distinct triplets and the rows of each band. Same arguments, same
-    rows. WorkbenchError where nothing can be drawn.
+    ``counts`` and ``similarity`` are of the vocabulary's classes. ``include`` and ``exclude``: tables of triplets
+    (class ids) that alone may be drawn, or may not. Returns one row per augmented triplet, bands in the order of
+    ``config.bands``: subject, relation, object (int64, the new triplet); source_row (int64, row number in
+    ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class that stood there); similarity
+    (float64, of both classes); path (str, the words between both in WordNet: "spoon, cutlery, fork"; "" where another
+    similarity chose); band; because (the role whose tail class made the source tail).
+    ``frame.attrs["augmentation"]`` counts the distinct triplets and the rows of each band. Same arguments, same rows.
+    WorkbenchError where nothing can be drawn.
     """
-    tail = _Tail.of(counts, config.bands)
-    _check(vocabulary, counts, similarity)
-    train = TrainTriplets.of(relations, len(vocabulary.objects), len(vocabulary.relations))
-    similar = similar_classes(similarity, counts, config.threshold)
-    candidates = find_candidates(train, similar, tail.objects, tail.relations)
+    rarest_first = [band for band in reversed(BANDS) if band in config.bands]
+    rank = {role: _rank_of_class(counts.of_role(role), rarest_first) for role in ROLES}
+    train = TrainTriplets.of(relations)
+    with np.errstate(invalid="ignore"):  # nan: nothing is known, never similar
+        similar = similarity.values >= config.threshold
+    np.fill_diagonal(similar, False)
+    similar &= counts.objects > 0
+    candidates = find_candidates(train, similar, rank)
     found = len(candidates)
-    candidates = _restrict(candidates, train, config.allow_existing, include, exclude)
+    keep = np.ones(found, dtype=bool)
+    if not config.allow_existing:
+        keep &= ~in_sorted(candidates.key, train.key)
+    if include is not None:
+        keep &= in_sorted(candidates.key, distinct_keys(keys_of(include)))
+    if exclude is not None:
+        keep &= ~in_sorted(candidates.key, distinct_keys(keys_of(exclude)))
+    candidates = candidates.where(keep)
     if not len(candidates):
-        raise WorkbenchError(_why_empty(train, tail, counts, similarity, config.threshold, found))
-    band = candidate_bands(candidates, tail)
+        raise WorkbenchError(_why_empty(train, rank, counts, similarity, config, found))
+    causes = np.stack([candidates.cause_rank(role) for role in ROLES])  # (3, n)
     tables, report = [], {}
-    for name in config.bands:
-        rows = _draw_band(candidates, train, similar, tail, np.flatnonzero(band == name), name, config)
-        tables.append(rows)
-        report[name] = {"distinct": int((band == name).sum()), "quota": config.quota(name), "rows": len(rows)}
+    for band in config.bands:
+        # A candidate belongs to the rarest band of the classes that make it tail.
+        in_band, cause = causes.min(axis=0) == rarest_first.index(band), causes == rarest_first.index(band)
+        random, quota = generator(config.seed, "augmented triplets", band), config.quota(band)
+        item, because = _sampling_order(candidates, cause & in_band, random, config.balance, quota)
+        rounds = np.arange(quota if len(item) else 0) % max(1, len(item))
+        place, because = item[rounds], because[rounds]
+        replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
+        columns: dict = {role: candidates.classes[role][place] for role in ROLES}
+        columns |= {"source_row": source_row, "replaced": np.array(["subject", "object"], dtype=object)[replaced]}
+        columns |= {"replaced_class": replaced_class, "band": band, "because": np.array(ROLES, dtype=object)[because]}
+        tables.append(pd.DataFrame(columns))
+        report[band] = {"distinct": int(in_band.sum()), "quota": quota, "rows": len(place)}
     table = pd.concat(tables, ignore_index=True)
     new_class = np.where(table["replaced"] == "subject", table["subject"], table["object"])
     table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
-    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "band", "because"]]
+    pairs = list(zip(table["replaced_class"].tolist(), new_class.tolist(), strict=True))
+    table["path"] = similarity_paths(vocabulary.objects, pairs, config.similarity, config.max_senses)
+    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because"]]
     table.attrs["augmentation"] = {"bands": report}
     return table
 
 
-def similar_classes(similarity: Similarity, counts: Counts, threshold: float) -> np.ndarray:
-    """(C, C) bool: whether the column's class may replace the row's (similar, another class, known to training)."""
-    with np.errstate(invalid="ignore"):  # nan: nothing is known, never similar
-        similar = similarity.values >= threshold
-    np.fill_diagonal(similar, False)
-    return similar & (counts.objects > 0)[None, :]
+def _rank_of_class(occurrences: np.ndarray, rarest_first: list[str]) -> np.ndarray:
+    """How rare each class is (K,): 0 in the rarest band asked for, NOT_TAIL in none."""
+    band = band_of_class(occurrences)
+    return np.select([band == name for name in rarest_first], range(len(rarest_first)), NOT_TAIL)
 
 
-def candidate_bands(candidates: Candidates, tail: "_Tail") -> np.ndarray:
-    """(n,) str: "few" where any tail class that makes the candidate is few, else the band nearest to it."""
-    best = np.full(len(candidates), len(BANDS))
-    for role in ROLES:
-        rank = tail.rank(role)[getattr(candidates, role)]
-        causes = candidates.because(role) & (rank < len(BANDS))
-        best[causes] = np.minimum(best[causes], rank[causes])
-    return np.array(tail.rarest_first)[best]
+def _sampling_order(
+    candidates: Candidates, cause: np.ndarray, random: np.random.Generator, balance: str, quota: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct candidates (m,) of a band in the order of sampling, and for each the role (m,) that it is drawn for.
+
+    ``cause`` (3, n) bool: whether the class in a role makes a candidate of this band. All of the band, or at least the
+    first ``quota``, which do not depend on it.
+    """
+    # A candidate comes once for each role whose class is its cause; ``group`` is a number for the class in that role.
+    # NumPy sorts 16-bit numbers by counting.
+    role_of, item = np.nonzero(cause)
+    classes = max(map(len, candidates.rank.values()))
+    group = np.choose(role_of, [candidates.classes[role][item] for role in ROLES]) + role_of * classes
+    group = group.astype(np.min_scalar_type(len(ROLES) * classes))
+    role_of = role_of.astype(np.uint8)  # type: ignore[assignment]
+    shuffled = random.permutation(len(item))
+    item, group, role_of = item[shuffled], group[shuffled], role_of[shuffled]
+    if balance != "triplet":
+        # Cycle over the tail classes: first the first candidate of each, then the second of each, and so on. A
+        # candidate comes once for each role at most, so that the first 3 quota places of a role hold all that is drawn.
+        turn = _place_within(group)
+        soon = turn <= _last_turn(turn, role_of, len(ROLES) * quota)
+        item, role_of = item[soon], role_of[soon]
+        cycled = np.argsort(turn[soon], kind="stable")
+        item, role_of = item[cycled], role_of[cycled]
+    if balance == "role":
+        # The same within each role, and the roles in turn: relations are few, but a third of what is asked for.
+        cycled = np.argsort(_place_within(role_of), kind="stable")
+        item, role_of = item[cycled], role_of[cycled]
+    _, earliest = np.unique(item, return_index=True)  # a candidate of two tail classes comes once
+    if balance != "triplet":
+        earliest.sort()
+    else:
+        earliest = random.permutation(earliest)  # candidates of two tail classes come no sooner than others
+    return item[earliest], role_of[earliest]
 
 
-@dataclass(frozen=True)
-class _Tail:
-    """Which classes are tail, and how rare: rank 0 is the rarest band asked for, len(BANDS) is not tail."""
-
-    bands: tuple[str, ...]
-    rarest_first: tuple[str, ...]
-    object_rank: np.ndarray
-    relation_rank: np.ndarray
-
-    @classmethod
-    def of(cls, counts: Counts, bands: tuple[str, ...]) -> "_Tail":
-        rarest_first = tuple(band for band in reversed(BANDS) if band in bands)
-
-        def rank(occurrences: np.ndarray) -> np.ndarray:
-            band = band_of_class(occurrences)
-            ranks = np.full(len(band), len(BANDS))
-            for place, name in enumerate(rarest_first):
-                ranks[band == name] = place
-            return ranks
-
-        return cls(bands, rarest_first, rank(counts.objects), rank(counts.relations))
-
-    @property
-    def objects(self) -> np.ndarray:
-        return self.object_rank < len(BANDS)
-
-    @property
-    def relations(self) -> np.ndarray:
-        return self.relation_rank < len(BANDS)
-
-    def rank(self, role: str) -> np.ndarray:
-        return self.relation_rank if role == "relation" else self.object_rank
+def _last_turn(turn: np.ndarray, role_of: np.ndarray, wanted: int) -> int:
+    """The turn by which every role has had ``wanted`` places, or all that it has."""
+    last = 0
+    for role in np.unique(role_of):
+        reached = np.cumsum(np.bincount(turn[role_of == role]))
+        last = max(last, int(np.searchsorted(reached, min(wanted, reached[-1]))))
+    return last
 
 
-def _draw_band(
-    candidates: Candidates,
-    train: TrainTriplets,
-    similar: np.ndarray,
-    tail: _Tail,
-    places: np.ndarray,
-    band: str,
-    config: AugmentationConfig,
-) -> pd.DataFrame:
-    """A quota of rows of one band, whose candidates are at ``places``: rounds over them, each row with its source."""
-    random = generator(config.seed, "augmented triplets", band)
-    quota = config.quota(band)
-    causes = _causes(candidates, places, tail, tail.rarest_first.index(band))
-    item, because = sampling_order(causes, random, config.balance, quota)
-    rounds = np.arange(quota if len(item) else 0) % max(1, len(item))
-    place, because = places[item][rounds], because[rounds]
-    replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
-    return pd.DataFrame(
-        {
-            **{role: getattr(candidates, role)[place] for role in ROLES},
-            "source_row": source_row,
-            "replaced": np.array(["subject", "object"], dtype=object)[replaced],
-            "replaced_class": replaced_class,
-            "band": np.full(len(place), band, dtype=object),
-            "because": np.array(ROLES, dtype=object)[because],
-        }
-    )
-
-
-def _causes(candidates: Candidates, places: np.ndarray, tail: _Tail, rank: int) -> Causes:
-    """Why the candidates at ``places`` are tail of this rank: once for each role whose class makes them so."""
-    item, cause, role_of = [], [], []
-    classes_of_role = max(len(tail.object_rank), len(tail.relation_rank))
-    narrow = np.min_scalar_type(len(ROLES) * classes_of_role)  # NumPy sorts 16-bit numbers by counting
-    for number, role in enumerate(ROLES):
-        classes = getattr(candidates, role)[places]
-        here = np.flatnonzero(candidates.because(role)[places] & (tail.rank(role)[classes] == rank))
-        item.append(here)
-        cause.append((number * classes_of_role + classes[here]).astype(narrow))
-        role_of.append(np.full(len(here), number, dtype=np.uint8))
-    return Causes(*map(np.concatenate, (item, cause, role_of)))
-
-
-def _restrict(
-    candidates: Candidates,
-    train: TrainTriplets,
-    allow_existing: bool,
-    include: pd.DataFrame | None,
-    exclude: pd.DataFrame | None,
-) -> Candidates:
-    keep = np.ones(len(candidates), dtype=bool)
-    if not allow_existing:
-        keep &= ~in_sorted(candidates.key, train.key)
-    if include is not None:
-        keep &= in_sorted(candidates.key, distinct_keys(train.keys_of(include, "include")))
-    if exclude is not None:
-        keep &= ~in_sorted(candidates.key, distinct_keys(train.keys_of(exclude, "exclude")))
-    return candidates.where(keep)
-
-
-def _check(vocabulary: Vocabulary, counts: Counts, similarity: Similarity) -> None:
-    if tuple(similarity.names) != tuple(vocabulary.objects):
-        raise WorkbenchError(
-            f"the similarity is of {len(similarity.names)} other names than the vocabulary's {len(vocabulary.objects)} "
-            "object classes; compute class_similarity(vocabulary.objects) again."
-        )
-    if len(counts.objects) != len(vocabulary.objects) or len(counts.relations) != len(vocabulary.relations):
-        raise WorkbenchError(
-            f"the counts are of {len(counts.objects)} object and {len(counts.relations)} relation classes, the "
-            f"vocabulary has {len(vocabulary.objects)} and {len(vocabulary.relations)}; count this data set's classes."
-        )
+def _place_within(group: np.ndarray) -> np.ndarray:
+    """The place (N,) of each element among those of its group, in the order given."""
+    by_group = np.argsort(group, kind="stable")
+    ordered = group[by_group]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(group)])
+    place = np.empty(len(group), dtype=np.int64)
+    place[by_group] = np.arange(len(group)) - np.repeat(first, np.diff(first, append=len(group)))
+    return place
 
 
 def _why_empty(
-    train: TrainTriplets, tail: _Tail, counts: Counts, similarity: Similarity, threshold: float, found: int
+    train: TrainTriplets,
+    rank: dict[str, np.ndarray],
+    counts: Counts,
+    similarity: ClassSimilarity,
+    config: AugmentationConfig,
+    found: int,
 ) -> str:
-    """Which condition left nothing, and the nearest remedy."""
+    """Which condition left nothing, and the nearest remedy; ``found`` candidates there were at first."""
     start = "no augmented triplet remains: "
     if not len(train):
         return start + "the training relations are empty. Check the annotations of the training split."
-    is_tail = tail.objects[train.subject] | tail.objects[train.object] | tail.relations[train.relation]
-    if not is_tail.any():
-        return start + f"no training triplet has a class of the bands {list(tail.bands)}. Ask for more bands."
+    by_subject, by_relation, by_object = (rank[role][getattr(train, role)] < NOT_TAIL for role in ROLES)
+    if not (by_subject | by_relation | by_object).any():
+        return start + f"no training triplet has a class of the bands {list(config.bands)}. Ask for more bands."
     if found:
         return start + (
             f"all {found:,} candidates exist in training already, or include/exclude leaves them out. "
             "Set allow_existing=True, lower the threshold, or review the two lists."
         )
-    by_relation = tail.relations[train.relation]
-    objects = train.object[by_relation | tail.objects[train.subject]]
-    ends = np.unique(np.concatenate([objects, train.subject[by_relation | tail.objects[train.object]]]))
+    ends = np.unique(np.concatenate([train.object[by_relation | by_subject], train.subject[by_relation | by_object]]))
     itself = np.arange(len(similarity.names)) == ends[:, None]
     values = np.where(itself, np.nan, similarity.values[ends])  # (ends, C)
     nearest = np.fmax.reduce(values[:, counts.objects > 0], axis=None, initial=-np.inf)
@@ -223,6 +186,6 @@ def _why_empty(
             f"{', '.join(similarity.unknown[:10])}). Use names that WordNet has or ask for more bands."
         )
     return start + (
-        f"the most similar classes for the bands {list(tail.bands)} have a similarity of {nearest:.3f}, the threshold "
-        f"is {threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."
+        f"the most similar classes for the bands {list(config.bands)} have a similarity of {nearest:.3f}, the "
+        f"threshold is {config.threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."
     )

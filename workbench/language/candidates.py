@@ -7,16 +7,20 @@ its source tail. So candidates carry only which end was replaced in some source,
 candidates alone that are drawn.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import WorkbenchError
+from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import BITS_PER_CLASS, distinct_keys, in_sorted, triplet_keys, triplets_of_keys
+from workbench.scenes.vocabulary import ROLES
 
 CELLS_PER_CHUNK = 4 << 20
 SUBJECT, OBJECT = 0, 1  # which end a source replaces
+NOT_TAIL = len(BANDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +31,6 @@ class TrainTriplets:
     ``rows`` (N,) row numbers grouped by triplet, those of triplet t being ``rows[first[t]:first[t + 1]]``.
     """
 
-    n_objects: int
-    n_relations: int
     key: np.ndarray
     subject: np.ndarray
     relation: np.ndarray
@@ -37,51 +39,54 @@ class TrainTriplets:
     first: np.ndarray
 
     @classmethod
-    def of(cls, relations: pd.DataFrame, n_objects: int, n_relations: int) -> "TrainTriplets":
-        """Group a table with the columns subject, relation, object; WorkbenchError for an unknown class id."""
-        row_key = _keys(relations, n_objects, n_relations, "the training relations")
+    def of(cls, relations: pd.DataFrame) -> "TrainTriplets":
+        """Group a table with the columns subject, relation, object: class ids."""
+        row_key = keys_of(relations)
         rows = np.argsort(row_key, kind="stable")
         key, first = np.unique(row_key[rows], return_index=True)
         subject, relation, obj = triplets_of_keys(key).T
-        return cls(n_objects, n_relations, key, subject, relation, obj, rows, np.append(first, len(rows)))
-
-    def keys_of(self, table: pd.DataFrame, what: str) -> np.ndarray:
-        """Keys (n,) int64 of another table of triplets of the same vocabulary; ``what`` names it in an error."""
-        return _keys(table, self.n_objects, self.n_relations, what)
+        return cls(key, subject, relation, obj, rows, np.append(first, len(rows)))
 
     def __len__(self) -> int:
         return len(self.key)
+
+    @cached_property
+    def mirror(self) -> tuple[np.ndarray, np.ndarray]:
+        """The triplets ordered by relation, object, subject: keys (n,) ascending in that order, and numbers (n,)."""
+        key = triplet_keys(self.relation, self.object, self.subject)
+        order = np.argsort(key)
+        return key[order], order
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Distinct augmented triplets: ``key`` (n,) ascending; which ends (n, 2) bool some source has replaced.
 
-    ``tail_objects`` (C,) and ``tail_relations`` (R,) bool: the classes that make a source tail.
+    ``rank``: of each role how rare its classes are, from 0 for the rarest band asked for to NOT_TAIL.
     """
 
     key: np.ndarray
     ends: np.ndarray
-    subject: np.ndarray
-    relation: np.ndarray
-    object: np.ndarray
-    tail_objects: np.ndarray
-    tail_relations: np.ndarray
+    rank: Mapping[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.key)
 
+    @cached_property
+    def classes(self) -> dict[str, np.ndarray]:
+        """The class (n,) int64 in each role."""
+        return dict(zip(ROLES, np.ascontiguousarray(triplets_of_keys(self.key).T), strict=True))
+
     def where(self, keep: np.ndarray) -> "Candidates":
         """The candidates chosen by ``keep`` (n,) bool."""
-        kept = {name: getattr(self, name)[keep] for name in ("key", "ends", "subject", "relation", "object")}
-        return replace(self, **kept)
+        return Candidates(self.key[keep], self.ends[keep], self.rank)
 
-    def because(self, role: str) -> np.ndarray:
-        """(n,) bool: whether the class in this role is tail and made some source of the candidate tail."""
+    def cause_rank(self, role: str) -> np.ndarray:
+        """The rank (n,) of the class in this role where it has made some source tail, else NOT_TAIL."""
+        rank = self.rank[role][self.classes[role]]
         if role == "relation":
-            return self.tail_relations[self.relation]  # either end may have been replaced
-        other = OBJECT if role == "subject" else SUBJECT
-        return self.tail_objects[getattr(self, role)] & self.ends[:, other]
+            return rank  # either end may have been replaced
+        return np.where(self.ends[:, OBJECT if role == "subject" else SUBJECT], rank, NOT_TAIL)
 
     def draw_sources(
         self, train: TrainTriplets, similar: np.ndarray, place: np.ndarray, because: np.ndarray, random
@@ -94,24 +99,20 @@ class Candidates:
         share = random.random((2, len(place)))  # which of the sources, and which of its rows
         replaced = np.empty(len(place), dtype=np.int64)
         source = np.empty(len(place), dtype=np.int64)
-        mirror = _Mirror.of(train)
-        step = max(1, CELLS_PER_CHUNK // (2 * train.n_objects))  # a source run has at most C members
+        step = max(1, CELLS_PER_CHUNK // (2 * len(similar)))  # a source run has at most C members
         for at in range(0, len(place), step):
             part = slice(at, at + step)
-            replaced[part], source[part] = self._choose(
-                train, mirror, similar, place[part], because[part], share[0, part]
-            )
+            replaced[part], source[part] = self._choose(train, similar, place[part], because[part], share[0, part])
         rows_of_source = train.first[source + 1] - train.first[source]
         row = train.rows[train.first[source] + (share[1] * rows_of_source).astype(np.int64)]
         replaced_class = np.where(replaced == SUBJECT, train.subject[source], train.object[source])
         return replaced, replaced_class, row
 
     def _choose(
-        self, train: TrainTriplets, mirror: "_Mirror", similar: np.ndarray, place: np.ndarray,
-        because: np.ndarray, share: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        self, train: TrainTriplets, similar: np.ndarray, place: np.ndarray, because: np.ndarray, share: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The replaced end and the source triplet of each candidate, that at ``share`` in [0, 1) of its sources."""
-        s, r, o = self.subject[place], self.relation[place], self.object[place]
+        s, r, o = (self.classes[role][place] for role in ROLES)
         # Sources with another object are among the triplets (s, r, any), which stand side by side in ``train``. A
         # candidate that is tail because of its object has none: there the object must have stayed.
         low, high = _runs(train.key, s, r)
@@ -121,9 +122,10 @@ class Candidates:
         end = np.full(len(candidate), OBJECT)
         # Sources with another subject are among (any, r, o), which stand side by side in the mirror; none of them where
         # the subject makes the candidate tail.
-        low, high = _runs(mirror.key, r, o)
+        mirrored, triplet = train.mirror
+        low, high = _runs(mirrored, r, o)
         which, member = _expand(low, np.where(because == 0, low, high))
-        member = mirror.triplet[member]
+        member = triplet[member]
         fits = similar[train.subject[member], s[which]]
         candidate = np.concatenate([candidate, which[fits]])
         source = np.concatenate([source, member[fits]])
@@ -135,34 +137,24 @@ class Candidates:
         return end[pick], source[pick]
 
 
-def find_candidates(
-    train: TrainTriplets, similar: np.ndarray, tail_objects: np.ndarray, tail_relations: np.ndarray
-) -> Candidates:
-    """All distinct triplets that section 3.2, stage 1, allows; ``similar`` (C, C) bool, row replaced by column."""
-    by_relation = tail_relations[train.relation]
-    new_object = np.flatnonzero(by_relation | tail_objects[train.subject])
-    new_subject = np.flatnonzero(by_relation | tail_objects[train.object])
+def find_candidates(train: TrainTriplets, similar: np.ndarray, rank: Mapping[str, np.ndarray]) -> Candidates:
+    """All distinct triplets that section 3.2, stage 1, allows.
+
+    ``similar`` (C, C) bool: whether the row's class may be replaced by the column's; ``rank`` as in `Candidates`.
+    """
+    by_relation = rank["relation"][train.relation] < NOT_TAIL
+    new_object = np.flatnonzero(by_relation | (rank["subject"][train.subject] < NOT_TAIL))
+    new_subject = np.flatnonzero(by_relation | (rank["object"][train.object] < NOT_TAIL))
     # A class is the lowest bits of a key as the object, and the highest as the subject.
     key_of_object = _replaced_keys(train, similar, new_object, train.object, 1)
     key_of_subject = _replaced_keys(train, similar, new_subject, train.subject, 1 << 2 * BITS_PER_CLASS)
     key = distinct_keys(np.concatenate([key_of_object, key_of_subject]))
-    ends = np.stack([in_sorted(key, key_of_subject), in_sorted(key, key_of_object)], axis=1)  # (n, 2)
-    subject, relation, obj = triplets_of_keys(key).T
-    return Candidates(key, ends, subject, relation, obj, tail_objects, tail_relations)
+    return Candidates(key, np.stack([in_sorted(key, key_of_subject), in_sorted(key, key_of_object)], axis=1), rank)
 
 
-@dataclass(frozen=True, eq=False)
-class _Mirror:
-    """The train triplets ordered by relation, object, subject: ``key`` (n,) ascending, ``triplet`` (n,) numbers."""
-
-    key: np.ndarray
-    triplet: np.ndarray
-
-    @classmethod
-    def of(cls, train: TrainTriplets) -> "_Mirror":
-        key = triplet_keys(train.relation, train.object, train.subject)
-        order = np.argsort(key)
-        return cls(key[order], order)
+def keys_of(table: pd.DataFrame) -> np.ndarray:
+    """The keys (n,) int64 of a table of triplets."""
+    return triplet_keys(*(table[role].to_numpy() for role in ROLES))
 
 
 def _replaced_keys(
@@ -171,18 +163,15 @@ def _replaced_keys(
     """Distinct keys (n,) of ``triplets`` with one end (of ``weight`` in the key) replaced by each similar class."""
     # The replacements of class c are new[first[c]:first[c + 1]].
     old, new = np.nonzero(similar)
-    first = np.searchsorted(old, np.arange(train.n_objects + 1))
+    first = np.searchsorted(old, np.arange(len(similar) + 1))
     kept = [np.empty(0, dtype=np.int64)]
-    sizes = (first[1:] - first[:-1])[replaced[triplets]]
-    for part in np.split(triplets, _cuts(sizes)):
+    sizes = np.diff(first)[replaced[triplets]]
+    # In pieces that have at most about CELLS_PER_CHUNK replacements together.
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // CELLS_PER_CHUNK, prepend=0))
+    for part in np.split(triplets, cuts):
         which, at = _expand(first[replaced[part]], first[replaced[part] + 1])
         kept.append(distinct_keys(train.key[part][which] + (new[at] - replaced[part][which]) * weight))
     return distinct_keys(np.concatenate(kept))
-
-
-def _cuts(sizes: np.ndarray) -> np.ndarray:
-    """Where to cut items of these sizes so that the pieces have at most about CELLS_PER_CHUNK together."""
-    return np.flatnonzero(np.diff(np.cumsum(sizes) // CELLS_PER_CHUNK, prepend=0))
 
 
 def _runs(keys: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,20 +186,3 @@ def _expand(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     which = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return which, low[which] + within
-
-
-def _keys(table: pd.DataFrame, n_objects: int, n_relations: int, what: str) -> np.ndarray:
-    ids = {}
-    for role, size in (("subject", n_objects), ("relation", n_relations), ("object", n_objects)):
-        if role not in table.columns:
-            raise WorkbenchError(f"{what}: no column {role!r}; expected class ids in subject, relation and object.")
-        column = table[role].to_numpy()
-        if len(column) and not np.issubdtype(column.dtype, np.integer):
-            raise WorkbenchError(f"{what}, column {role!r}: expected integer class ids, found {column.dtype}.")
-        ids[role] = column.astype(np.int64)
-        if len(unknown := np.flatnonzero((ids[role] < 0) | (ids[role] >= size))):
-            raise WorkbenchError(
-                f"{what}, row {unknown[0]}, column {role!r}: class id {ids[role][unknown[0]]} is unknown; "
-                f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
-            )
-    return triplet_keys(*ids.values())

@@ -18,7 +18,7 @@ from workbench.files import atomic_path, read_json, write_json
 from workbench.language.augmentation import augment_triplets
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
-from workbench.language.similarity import Similarity, class_similarity, load_similarity
+from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
 from workbench.scenes.bands import count_classes
@@ -106,9 +106,9 @@ class AugmentedTriplets:
     folder: Path = Path()
 
     @cached_property
-    def similarity(self) -> Similarity:
+    def similarity(self) -> ClassSimilarity:
         """What the replacements were chosen by."""
-        return load_similarity(self.folder / SIMILARITY)
+        return ClassSimilarity.load(self.folder / SIMILARITY)
 
     def caption_rows(self, triplets: np.ndarray) -> np.ndarray:
         """The row (n,) int64 of ``captions`` that holds each of the triplets (n, 3), -1 where none does."""

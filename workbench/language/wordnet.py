@@ -1,43 +1,42 @@
-"""WordNet without a network: the noun database that comes with the project, opened by NLTK.
+"""WordNet without a network: the nouns that come with the project, and the synsets of class names.
 
 The package carries WordNet 3.0 nouns without glosses (``data/wordnet_nouns.tar.xz``, under ``data/LICENSE.wordnet``).
-They are unpacked once into a cache folder. NLTK reads corpora only below ``nltk.data.path``, so the folder that holds
-``corpora/wordnet`` is put there.
+They are unpacked once into a cache folder and read by NLTK.
+
+Synset-matched accuracy compares one synset of each class. The upstream evaluation reads it from tables (LTVRR
+reference, 1.1 and 7.5): GQA-LT has one CSV for objects and one for relations, VG8K-LT one JSON with nouns and verbs.
+Where they are missing, objects get their first noun synset in WordNet and a relation stands for itself.
 """
 
-import errno
+import contextlib
 import functools
 import lzma
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from workbench.errors import WorkbenchError
-from workbench.files import sha256_of_file
+from workbench.files import disk_full_reported, read_json, sha256_of_file
+from workbench.paths import HOME_VARIABLE
+from workbench.scenes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
+    from nltk.corpus.reader.wordnet import Synset
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
-LICENCE = Path(__file__).parent / "data" / "LICENSE.wordnet"
-
-# NLTK opens all of these, some of them only to find them empty.
-DATABASE_FILES = (
-    "data.noun",
-    "index.noun",
-    "noun.exc",
-    "lexnames",
-    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
-    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
-    "cntlist.rev",
-    "index.sense",
-)
-LARGEST_FILE_BYTES = 64 << 20
+OBJECTS_TABLE = "objects_synsets.csv"
+RELATIONS_TABLE = "predicates_synsets.csv"
+WORDS_TABLE = "words_synsets.json"
 
 
 @functools.cache
@@ -51,7 +50,7 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
 
     root = unpack_nouns() if folder is None else Path(folder)
     if str(root) not in nltk.data.path:
-        nltk.data.path.insert(0, str(root))
+        nltk.data.path.insert(0, str(root))  # NLTK reads corpora only below these folders
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
         try:
@@ -63,7 +62,7 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
             ) from error
 
 
-def noun_senses(name: str, reader, max_senses: int | None = None) -> tuple[str, list]:
+def noun_senses(name: str, reader: "WordNetCorpusReader", max_senses: int | None = None) -> tuple[str, list["Synset"]]:
     """The noun synsets of a class name, most frequent sense first, and the form of the name that has them.
 
     Tried in turn: the words joined by underscores, by hyphens, and the head noun alone (the last word; before "of",
@@ -90,68 +89,128 @@ def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
 
     ``cache``: where to, by default ``data/cache/wordnet`` of the project or, where that cannot be written, the user's
     cache. The folder's name carries the archive's digest, and it appears in one rename, so that neither an interrupted
-    unpacking nor a new archive can leave a wrong database behind. Only the expected names are taken from the archive.
+    unpacking nor a new archive can leave a wrong database behind.
     """
     if not archive.is_file():
         raise WorkbenchError(f"{archive}: the shipped WordNet is missing. Install the package again.")
-    name = f"nouns-{sha256_of_file(archive)[:12]}"
-    root = _cache_folder(cache) / name
-    if all((root / "corpora" / "wordnet" / file).is_file() for file in DATABASE_FILES):
+    root = _cache_folder(cache) / f"nouns-{sha256_of_file(archive)[:12]}"
+    if root.is_dir():
         return root
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=root.parent))
-    try:
-        (partial / "corpora" / "wordnet").mkdir(parents=True)
+    with disk_full_reported(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=".nouns-") as temporary:
+        partial = Path(temporary) / "nouns"
         _extract(archive, partial / "corpora" / "wordnet")
-        if root.exists():  # a folder that lost files; another process may be mending it too
-            shutil.rmtree(root, ignore_errors=True)
-        _publish(partial, root)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{root}: the disk is full. Free about 12 MB and run the same command again."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.rename(root)
+        except OSError:
+            if not root.is_dir():
+                raise  # otherwise another process was first, with the same content
     return root
 
 
 def _extract(archive: Path, target: Path) -> None:
-    # Names are looked up, never joined from the archive: no member can write outside the folder.
+    target.mkdir(parents=True)
     try:
         with tarfile.open(archive, mode="r:xz") as tar:
-            members = {member.name: member for member in tar if member.isfile()}
-            for name in DATABASE_FILES:
-                content = tar.extractfile(members[name])
-                if content is None or members[name].size > LARGEST_FILE_BYTES:
-                    raise tarfile.TarError(f"{name} is no file of at most {LARGEST_FILE_BYTES} bytes")
-                (target / name).write_bytes(content.read())
-    except (tarfile.TarError, lzma.LZMAError, EOFError, KeyError) as error:
+            for member in tar:
+                if content := tar.extractfile(member):
+                    # By the last part of its name alone, so that no member can be written outside the folder.
+                    (target / Path(member.name).name).write_bytes(content.read())
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise WorkbenchError(f"{archive}: not a whole WordNet archive ({error}). Install the package again.") from error
 
 
-def _publish(partial: Path, root: Path) -> None:
-    try:
-        partial.rename(root)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise  # otherwise another process was first, with the same content
-
-
 def _cache_folder(cache: Path | None) -> Path:
-    home = os.environ.get("WORKBENCH_HOME")
-    project = Path(__file__).resolve().parents[2]
-    choices = [Path(home).expanduser() / "data" / "cache" / "wordnet"] if home else []
-    if not home and (project / "pyproject.toml").is_file():
-        choices.append(project / "data" / "cache" / "wordnet")
+    home, project = os.environ.get(HOME_VARIABLE), Path(__file__).resolve().parents[2]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    choices.append(user / "workbench" / "wordnet")
+    choices = [user / "workbench" / "wordnet"]
+    if home or (project / "pyproject.toml").is_file():
+        choices.insert(0, Path(home or project).expanduser() / "data" / "cache" / "wordnet")
     for folder in [cache] if cache else choices:
-        try:
+        with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
+            if os.access(folder, os.W_OK):
+                return folder
     tried = ", ".join(str(folder) for folder in ([cache] if cache else choices))
-    raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set WORKBENCH_HOME to one.")
+    raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set {HOME_VARIABLE} to one.")
+
+
+@dataclass(frozen=True)
+class SynsetTable:
+    """The synset of each object and relation name, and where the tables came from.
+
+    ``missing_never_hits``: the VG8K rule, by which a class without a synset counts as wrong even for its own name
+    (LTVRR reference, 7.5). Otherwise such a class hits by its own name alone.
+    """
+
+    objects: dict[str, str]
+    relations: dict[str, str]
+    source: str
+    missing_never_hits: bool = False
+
+
+def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
+    """The synset table of a data set: its own files in ``folder`` or the folder above, else built from WordNet.
+
+    GQA-LT's pair of CSV files comes first, then VG8K-LT's JSON. WorkbenchError for a file without the expected columns
+    or with two synsets for one name, and where only one of the two CSV files is there.
+    """
+    for place in (Path(folder), Path(folder).parent):
+        objects, relations, words = (place / name for name in (OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE))
+        if objects.is_file() or relations.is_file():
+            return SynsetTable(
+                _read_csv(objects, "object_name"), _read_csv(relations, "predicate_name"), f"{objects}, {relations}"
+            )
+        if words.is_file():
+            return _read_words(words)
+    reader = open_wordnet()
+    senses = {name: noun_senses(name, reader, max_senses=1)[1] for name in vocabulary.objects}
+    first = {name: found[0].name() for name, found in senses.items() if found}
+    return SynsetTable(first, {name: name for name in vocabulary.relations}, "WordNet")
+
+
+def synset_ids(names: Sequence[str], table: dict[str, str], missing_never_hits: bool = False) -> np.ndarray:
+    """Numbers (K,) int64 that are equal where two names share a synset.
+
+    A name that the table lacks gets a number of its own, or -1 with ``missing_never_hits``; :func:`synset_hits`
+    counts -1 as wrong.
+    """
+    # A name that looks like a synset must not meet one.
+    keys = [("synset", table[name]) if name in table else ("name", name) for name in names]
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    ids = [-1 if missing_never_hits and key[0] == "name" else number[key] for key in keys]
+    return np.array(ids, dtype=np.int64)
+
+
+def synset_hits(true: np.ndarray, predicted: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether the predicted class has the true class's synset; ``true``, ``predicted`` (n,) class ids."""
+    return (ids[true] == ids[predicted]) & (ids[true] >= 0)
+
+
+def _read_csv(path: Path, name_column: str) -> dict[str, str]:
+    if not path.is_file():
+        raise WorkbenchError(
+            f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
+        )
+    try:
+        # "none" and "null" are names, not gaps.
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"{path}: not a readable CSV file ({error}). Write it again from its source.") from error
+    if not {name_column, "synset"} <= set(rows.columns):
+        raise WorkbenchError(f"{path}: columns {list(rows.columns)}; expected {name_column!r} and 'synset'.")
+    rows = rows[rows["synset"].str.strip() != ""]
+    several = rows.groupby(name_column)["synset"].nunique()
+    if len(several := several[several > 1]):
+        raise WorkbenchError(f"{path}: {several.index[0]!r} has {several.iloc[0]} synsets; expected one. Keep one row.")
+    return dict(zip(rows[name_column], rows["synset"], strict=True))
+
+
+def _read_words(path: Path) -> SynsetTable:
+    words = read_json(path)
+    for key in ("nouns", "verbs"):
+        if not isinstance(words, dict) or not isinstance(words.get(key), dict):
+            raise WorkbenchError(f"{path}: no object {key!r}; expected 'nouns' and 'verbs', each from name to synset.")
+        if wrong := [n for n, synset in words[key].items() if synset is not None and not isinstance(synset, str)]:
+            raise WorkbenchError(f"{path}, {key!r}, {wrong[0]!r}: {words[key][wrong[0]]!r} where a synset belongs.")
+    nouns, verbs = ({name: synset for name, synset in words[key].items() if synset} for key in ("nouns", "verbs"))
+    return SynsetTable(nouns, verbs, str(path), missing_never_hits=True)

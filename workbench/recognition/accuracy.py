@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.language.synsets import synset_hits
+from workbench.language.wordnet import synset_hits
 from workbench.recognition.config import BAND_RULES
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.language.synsets import SynsetTable, read_synsets, synset_ids
+from workbench.language.wordnet import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import (
     accuracy_per_example,
     combined_accuracy,

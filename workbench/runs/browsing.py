@@ -59,10 +59,7 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
     stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
         seeds = pd.read_parquet(generated / "generated.parquet")
-    # Read when a replacement is first shown: the browser opens without it.
-    return TripletSources(
-        tables, stage.augmented, stage.caption_embeddings, lambda old, new: stage.similarity.path(old, new), seeds
-    )
+    return TripletSources(tables, stage.augmented, stage.caption_embeddings, seeds)
 
 
 def prediction_browser(
