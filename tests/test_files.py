@@ -97,13 +97,18 @@ def test_a_name_too_long_for_a_file_is_a_missing_file(pictures, tmp_path):
 def test_sizes_of_vrd_are_read_within_the_folder(pictures, tmp_path):
     source = tmp_path / "vrd"
     source.mkdir()
-    for file, value in (("objects", ["cat"]), ("predicates", ["on"]), ("annotations_test", {})):
+    end = {"bbox": [0, 3, 0, 3], "category": 0}
+    for file, value in (("objects", ["cat"]), ("predicates", ["on"])):
         (source / f"{file}.json").write_text(json.dumps(value))
-    (source / "annotations_train.json").write_text(json.dumps({"own.jpg": []}))
-    assert convert_vrd(tmp_path / "a", source=source, images=pictures)["train"]["images"] == 1
-    (source / "annotations_train.json").write_text(json.dumps({"../beside/secret.jpg": []}))
-    with pytest.raises(WorkbenchError, match=r"secret\.jpg.*neither"):
-        convert_vrd(tmp_path / "b", source=source, images=pictures)
+    for name in ("own.jpg", "../beside/secret.jpg"):
+        for split in ("train", "test"):
+            by_name = {name: [{"subject": end, "predicate": 0, "object": end}]}
+            (source / f"annotations_{split}.json").write_text(json.dumps(by_name))
+        if name == "own.jpg":
+            assert convert_vrd(tmp_path / "a", source=source, images=pictures)["train"]["images"] == 1
+        else:
+            with pytest.raises(WorkbenchError, match=r"(?s)unknown size.*secret\.jpg"):
+                convert_vrd(tmp_path / "b", source=source, images=pictures)
 
 
 def test_names_in_files_give_the_terminal_no_commands(pictures, tmp_path, capsys):

@@ -18,8 +18,9 @@ from workbench.runs.report_tables import page_link
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, count_classes
-from workbench.scenes.check import check_annotations, format_report
+from workbench.scenes.check import check_annotations
 from workbench.scenes.data_card import data_card
+from workbench.scenes.problems import format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.tables import page, paper
 from workbench.tables.results import TableResults, checked_results

@@ -208,8 +208,8 @@ BAD_SOURCES = [
     (set_values("train", "feature", (8, 2), 70000.0), r"feature out of range.*feature, row 8"),
     (set_values("train", "subject_box", (2, 0), 999), r"swapped or non-finite box.*subject_box, row 2"),
     (set_values("train", "object_box", (2, 0), np.nan), r"swapped or non-finite box.*object_box, row 2"),
-    (write_file("objects.json", b'["man", "man", "hat", "tree"]'), r"class names.*'man' again"),
-    (lambda source: (source / "predicates.json").unlink(), r"predicates\.json: the file is missing"),
+    (write_file("objects.json", b'["man", "man", "hat", "tree"]'), r"duplicate name.*'man' again"),
+    (lambda source: (source / "predicates.json").unlink(), r"predicates\.json.*missing file"),
     (write_file("manifest.json", b"{"), r"manifest\.json.*broken JSON"),
     (
         write_file("manifest.json", b'{"support": "positive"}'),

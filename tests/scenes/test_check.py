@@ -5,8 +5,8 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.scenes import problems as problems_module
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import Problem, check_annotations, format_report
-from workbench.scenes.problems import FileProblems, count_problems
+from workbench.scenes.check import check_annotations
+from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 
 RELATIONS = "rel_annotations_train.json"
 DETECTIONS = "detections_train.json"
@@ -93,6 +93,9 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
         ("file name leaves the image folder", DETECTIONS, set_image(file_name="/etc/passwd")),
         ("duplicate name", "objects.json", lambda value: [*value[:-1], value[0]]),
         ("wrong type", "predicates.json", lambda value: {"on": 0}),
+        ("wrong type", "predicates.json", lambda value: ["on", 3]),
+        ("wrong type", "predicates.json", lambda value: ["on", " "]),
+        ("broken JSON", "predicates.json", lambda value: ["on", "half \ud800 of a pair"]),
     ],
 )
 @pytest.mark.filterwarnings("ignore:1 image")

@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, decoded
+from workbench.scenes.annotation_files import JsonFile, UnusableJson, decoded
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def test_names_that_occur_twice(file, text, repeated):
     "text", ['{"a": 1', '{"a": [1, 2,]}', '{"a": 1} x', "", "{'a': 1}", '\n\n{"a":\n\n01}', '{"a": NaN}']
 )
 def test_broken_files_are_placed(file, text):
-    with pytest.raises(BrokenJson) as raised:
+    with pytest.raises(UnusableJson) as raised:
         file(text)
     line = 1 if "NaN" in text else json_line(text)
-    assert raised.value.place.startswith(f"line {line}, column ") and raised.value.what
+    assert raised.value.record.startswith(f"line {line}, column ") and raised.value.found
 
 
 def json_line(text: str) -> int:
@@ -57,15 +57,15 @@ def json_line(text: str) -> int:
 
 @pytest.mark.parametrize("content", [b"[1, 2]", b"null", b' "text"'])
 def test_files_that_hold_no_object(file, content):
-    with pytest.raises(WrongType, match="Expected `object`"):
+    with pytest.raises(UnusableJson, match="expected `object`"):
         file(content)
 
 
 @pytest.mark.parametrize("start", [b"[", b'{"images": ', b'{"images": [1, '])
 def test_deep_nesting_and_bytes_that_are_no_text(file, start):
-    with pytest.raises((BrokenJson, WrongType)):
+    with pytest.raises(UnusableJson):
         file(start + b"[" * 200_000)
-    with pytest.raises(BrokenJson):
+    with pytest.raises(UnusableJson):
         file(b"\xff\xfe\x00")
 
 

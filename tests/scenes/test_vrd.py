@@ -15,6 +15,9 @@ def write(path, value):
     path.write_text(json.dumps(value))
 
 
+RELATION = {role: {"category": 0, "bbox": [0, 1, 0, 1]} for role in ("subject", "object")} | {"predicate": 0}
+
+
 def random_relations(random, names):
     def end():
         (y1, x1), (y2, x2) = random.integers(0, 20, 2).tolist(), random.integers(20, 40, 2).tolist()
@@ -96,7 +99,7 @@ def test_validation_images_leave_train(source, tmp_path, seed, number):
 @pytest.mark.parametrize("flat", [True, False])
 def test_sizes_and_places_from_the_image_files(source, tmp_path, flat):
     folder, images = source(sizes=False), tmp_path / "images"
-    with pytest.raises(WorkbenchError, match=r"train_image_metadata\.json.*images"):
+    with pytest.raises(WorkbenchError, match=r"(?s)train_image_metadata\.json.*images"):
         convert_vrd(tmp_path / "out", source=folder)
     for split, number in (("train", 12), ("test", 5)):
         place = images if flat else images / f"sg_{split}_images"
@@ -117,7 +120,9 @@ def test_sizes_and_places_from_the_image_files(source, tmp_path, flat):
         ("annotations_train.json", [], r"annotations_train\.json"),
         ("annotations_train.json", {"train0.jpg": [{"predicate": 1}]}, r"train0\.jpg"),
         ("annotations_test.json", {"test0.jpg": [{"subject": {}, "object": {}}]}, r"test0\.jpg"),
-        ("annotations_test.json", {"elsewhere.jpg": []}, r"elsewhere\.jpg.*size"),
+        ("annotations_test.json", {"elsewhere.jpg": [RELATION]}, r"(?s)unknown size.*elsewhere\.jpg"),
+        ("annotations_test.json", {"test0.jpg": []}, r"(?s)annotations_test\.json.*no relations"),
+        ("objects.json", ["man", "dog", "man"], r"(?s)objects\.json.*'man' again"),
         ("train_image_metadata.json", {"train0.jpg": {"width": "9", "height": 9}}, r"train0\.jpg.*size"),
         ("objects.json", {}, r"objects\.json"),
     ],

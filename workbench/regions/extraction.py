@@ -17,8 +17,7 @@ from workbench.regions.feature_file import remove_notes
 from workbench.regions.feature_store import MANIFEST, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
-from workbench.scenes.annotations import Annotations, read_annotations, splits_of
-from workbench.scenes.data_sets import copy_synset_tables
+from workbench.scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.scenes.vocabulary import SPLITS
 from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 

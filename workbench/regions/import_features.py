@@ -17,6 +17,7 @@ from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
 from workbench.regions.feature_store import SUPPORTS, FeatureStore
 from workbench.regions.feature_store_writer import FeatureStoreWriter
 from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
+from workbench.scenes.annotation_files import read_class_names
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
@@ -76,12 +77,9 @@ def _source_identity(source: Path, problems: list[Problem]) -> dict[str, str]:
 
 
 def _vocabulary(source: Path, problems: list[Problem]) -> Vocabulary | None:
-    try:
-        return Vocabulary.read(source)
-    except WorkbenchError as error:
-        expected, remedy = "lists of distinct class names", "Give the names of all classes, in the order of the ids."
-        FileProblems(source, problems).blocking("class names", "names", str(error), expected, remedy)
-        return None
+    names = read_class_names(source, problems)
+    objects, relations = names["subject"], names["relation"]
+    return Vocabulary(tuple(objects), tuple(relations)) if objects and relations else None
 
 
 def _text_vectors(source: Path, vocabulary: Vocabulary | None, problems: list[Problem]) -> dict[str, np.ndarray] | None:

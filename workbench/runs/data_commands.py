@@ -13,7 +13,8 @@ from workbench.stages import Run, Stage, import_stage
 
 def check_data(arguments: argparse.Namespace) -> int:
     """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
-    from workbench.scenes.check import check_annotations, format_report
+    from workbench.scenes.check import check_annotations
+    from workbench.scenes.problems import format_report
 
     problems = check_annotations(arguments.folder, arguments.images)
     print(format_report(problems))

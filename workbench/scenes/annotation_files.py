@@ -1,13 +1,19 @@
-"""The two JSON files of a split as arrays, and what makes it impossible to read them (LTVRR reference, 1.1 to 1.4).
+"""The JSON files of an annotation folder as arrays, and what makes it impossible to read them (LTVRR reference, 1).
 
-The reader and the check both start here: what is wrong becomes a `Problem` that names file, record and remedy.
+The reader and the check both start here: what is wrong becomes a `Problem` that names file, record and remedy. GQA-LT's
+training relations are half a gigabyte of JSON, which as Python objects would take ten times that: the file is mapped
+from disk, and the members of its outermost object become objects one at a time, arrays some hundred at a time.
 """
 
 import contextlib
+import json
+import mmap
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -15,9 +21,8 @@ import pandas as pd
 
 from workbench.files import escapes_folder
 from workbench.progress import track
-from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, decoded, read_names, repeated_keys
 from workbench.scenes.problems import FileProblems, Problem, shown
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, name_problems
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
 FIX_RECORD = "Correct the record, or write the file again from its source."
@@ -25,6 +30,7 @@ IMAGES_PER_PIECE = 500  # what is in memory as Python objects at a time
 LONG_FILE_IMAGES = 10_000
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_COORDINATE)]
 ClassId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+ClassNames = Annotated[list[Annotated[str, msgspec.Meta(pattern=r"\S")]], msgspec.Meta(min_length=1)]
 Box = tuple[float, float, float, float]
 
 
@@ -52,39 +58,102 @@ class Relation(msgspec.Struct, gc=False):
     predicate: ClassId
 
 
+class UnusableJson(ValueError):
+    """A file, or a ``record`` of it, that is "broken JSON" or of the "wrong type" (``kind``), with what was found."""
+
+    def __init__(self, kind: str, record: str, found: str):
+        super().__init__(f"{record}: {found}" if record else found)
+        self.kind, self.record, self.found = kind, record, found
+
+
+def decoded(data: Any, kind: Any) -> Any:
+    """JSON bytes as ``kind``; UnusableJson with line and column of what is no JSON, or the record of another type."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        # ``[3].subject.bbox`` is "entry 3, subject, bbox".
+        steps = [f"entry {number}" if number else name for number, name in re.findall(r"\[(\d+)\]|\.(\w+)", path)]
+        raise UnusableJson("wrong type", ", ".join(steps), message[0].lower() + message[1:]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message, _, byte = str(error).partition(" (byte ")
+        before = bytes(memoryview(data)[: int(byte.rstrip(")")) if byte else None])  # the end where none is named
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise UnusableJson("broken JSON", f"line {line}, column {column}", message) from error
+    except RecursionError as error:
+        raise UnusableJson("broken JSON", "whole file", "nested too deeply") from error
+
+
+class JsonFile:
+    """The members of a file's outermost object, by name; each is decoded by ``decoded``.
+
+    ``repeated`` are the names that occur twice: of two entries under one name a parser keeps the last. Raises OSError
+    or UnusableJson.
+    """
+
+    def __init__(self, path: Path):
+        with open(path, "rb") as file:
+            # An empty file cannot be mapped.
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if Path(path).stat().st_size else b""
+        self.members: dict[str, msgspec.Raw] = decoded(self._bytes, dict[str, msgspec.Raw])
+        self.repeated = self._repeated()
+
+    def let_go(self) -> None:
+        """Give the pages that were read back to the system, which brings them again when they are asked for."""
+        if hasattr(self._bytes, "madvise"):
+            self._bytes.madvise(mmap.MADV_DONTNEED)
+
+    def _repeated(self) -> list[str]:
+        """The names whose value the parser overwrote: the bytes before a member then hold more than its own name."""
+        views = [np.frombuffer(memoryview(raw), dtype=np.uint8) for raw in self.members.values()]
+        first = np.frombuffer(self._bytes, dtype=np.uint8).ctypes.data
+        names, end = [], self._bytes.find(b"{") + 1
+        for start, length in sorted((view.ctypes.data - first, len(view)) for view in views):
+            before = self._bytes[end:start].strip(b" \t\r\n,").removesuffix(b":").decode(errors="replace")
+            pairs = json.loads("{" + before + ":0}", object_pairs_hook=list, strict=False)
+            names += [other for other, _ in pairs[:-1]]
+            end = start + length
+        return names
+
+
 @dataclass(frozen=True)
 class RelationEnds:
     """The relations of a split in the order of its file, N of them, of images that are known.
 
-    ``image`` (N,): row of the table of images; ``place`` (N,): which of its relations; subject, relation and object
-    (N,) int32 are class ids, ``boxes`` two (N, 4) float32 xyxy, of subject and object. ``names``: all images of the
-    file.
+    ``image`` (N,) int32: row of the table of images, whose names are ``file_names``; ``place`` (N,): which of its
+    relations; ``triplets`` (N, 3) int32 class ids, ``boxes`` (N, 2, 4) float32 xyxy, of subject and object. ``named``:
+    all images of the file.
     """
 
-    names: list[str]
+    named: list[str]
+    file_names: list[str]
     image: np.ndarray
     place: np.ndarray
-    classes: dict[str, np.ndarray]
-    boxes: dict[str, np.ndarray]
+    triplets: np.ndarray
+    boxes: np.ndarray
 
-    def record(self, row: int | np.integer, role: str, images: pd.DataFrame | None) -> str:
+    def record(self, row: int | np.integer, part: str) -> str:
         """How a report names one end or the predicate of a relation."""
-        name = self.names[self.image[row]] if images is None else images["file_name"].iloc[self.image[row]]
-        part = "predicate" if role == "relation" else role
-        return f"image {name!r}, relation {self.place[row]}, {part}"
+        return f"image {self.file_names[self.image[row]]!r}, relation {self.place[row]}, {part}"
+
+    def box_record(self, row: int, end: int) -> tuple[str, str]:
+        """How a report names an end, and its box as the file writes it: [ymin, ymax, xmin, xmax]."""
+        x1, y1, x2, y2 = self.boxes[row, end].tolist()
+        return self.record(row, ("subject", "object")[end]), f"[{y1:g}, {y2:g}, {x1:g}, {x2:g}]"
 
 
 def read_class_names(folder: Path, problems: list[Problem]) -> dict[str, list[str] | None]:
     """The class names of each role; None where they are no list of names."""
-    found = {}
+    found: dict[str, list[str] | None] = {}
     for file_name in (OBJECTS_FILE, RELATIONS_FILE):
-        file, names = FileProblems(Path(folder) / file_name, problems), None
-        with noting_unreadable(file, "a list of names"):
-            names = read_names(file.path)
-            for record, what in name_problems(names):
-                kind = "duplicate name" if "again" in what else "wrong type"
-                file.blocking(kind, record, what, "distinct class names", "Give each class one name of its own.")
-        found[file_name] = names if isinstance(names, list) and names else None
+        file = FileProblems(Path(folder) / file_name, problems)
+        found[file_name] = None
+        with noting_unreadable(file, "a list of distinct class names"):
+            names = found[file_name] = decoded(file.path.read_bytes(), ClassNames)
+            for place in np.flatnonzero(pd.Series(names).duplicated()):
+                again = f"the name {names[place]!r} again (first at entry {names.index(names[place])})"
+                remedy = "Give each class one name of its own."
+                file.blocking("duplicate name", f"entry {place}", again, "distinct class names", remedy)
     return {role: found[RELATIONS_FILE if role == "relation" else OBJECTS_FILE] for role in ROLES}
 
 
@@ -95,13 +164,9 @@ def read_images(file: FileProblems) -> tuple[pd.DataFrame | None, dict[str, msgs
     """
     members: dict[str, msgspec.Raw] = {}
     with noting_unreadable(file, "an object with the lists images, annotations, categories"):
-        members = opened(file).members
-        if "images" not in members:
-            found = f"an object with {shown(list(members))}"
-            file.blocking("wrong type", "whole file", found, "the lists images, annotations, categories", FIX_RECORD)
-            return None, members
+        members = _opened(file).members
         with noting_unreadable(file, "a list of images, each with id, file_name, width, height", "images"):
-            return _image_table(decoded(members["images"], list[Image]), file), members
+            return _image_table(decoded(members.get("images", b"null"), list[Image]), file), members
     return None, members
 
 
@@ -110,27 +175,14 @@ def read_relation_ends(
 ) -> RelationEnds | None:
     """The relations of a file, those of images that ``images`` lacks left out; None where the file cannot be read."""
     with noting_unreadable(file, "an object: image file name to list of relations"):
-        ends = _ends(opened(file), images, file)
+        ends = _ends(_opened(file), images, file)
         if not len(ends.image):
             remedy = "A split needs relations of images that the detections file lists; is the right file here?"
             file.blocking("split without relations", "whole file", "no relations", "at least one", remedy)
             return None
-        _check_ends(ends, images, names, file)
+        _check_ends(ends, names, file)
         return ends
     return None
-
-
-def opened(file: FileProblems) -> JsonFile:
-    """The file's outermost object; names that occur twice are noted."""
-    json_file = JsonFile(file.path)
-    for name in json_file.repeated:
-        _note_repeated(f"key {name!r}", file)
-    return json_file
-
-
-def _note_repeated(record: str, file: FileProblems) -> None:
-    remedy = "Merge the entries under one key: a reader would see only the last."
-    file.blocking("duplicate name", record, "the key twice", "each key once", remedy)
 
 
 @contextlib.contextmanager
@@ -142,23 +194,28 @@ def noting_unreadable(file: FileProblems, expected: str, record: str = "", block
     except OSError as error:
         remedy = "Put the file there, or name the right folder."
         note("missing file", "whole file", error.strerror or str(error), "a readable file", remedy)
-    except BrokenJson as error:
-        place = f"{record}, {error.place}" if record else error.place
-        note("broken JSON", place, error.what, "JSON", "Write the file again from its source.")
-    except WrongType as error:
-        where = f"{record}{error.record}" if record else error.record.removeprefix(", ") or "whole file"
-        note("wrong type", where, error.what, expected, FIX_RECORD)
+    except UnusableJson as error:
+        where = ", ".join(filter(None, (record, error.record))) or "whole file"
+        broken = error.kind == "broken JSON"
+        remedy = "Write the file again from its source." if broken else FIX_RECORD
+        note(error.kind, where, error.found, "JSON" if broken else expected, remedy)
+
+
+def _opened(file: FileProblems) -> JsonFile:
+    json_file = JsonFile(file.path)
+    for name in json_file.repeated:
+        _note_repeated(f"key {name!r}", file)
+    return json_file
+
+
+def _note_repeated(record: str, file: FileProblems) -> None:
+    remedy = "Merge the entries under one key: a reader would see only the last."
+    file.blocking("duplicate name", record, "the key twice", "each key once", remedy)
 
 
 def _image_table(entries: list[Image], file: FileProblems) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "image_id": np.array([image.id for image in entries], dtype=np.int64),
-            "file_name": [image.file_name for image in entries],
-            "width": np.array([image.width for image in entries], dtype=np.int64),
-            "height": np.array([image.height for image in entries], dtype=np.int64),
-        }
-    )
+    table = pd.DataFrame(map(msgspec.structs.astuple, entries), columns=["image_id", "file_name", "width", "height"])
+    table = table.astype({"image_id": np.int64, "width": np.int64, "height": np.int64})
     for column, expected in (("image_id", "an id of its own"), ("file_name", "a file name used once")):
         for row in np.flatnonzero(table[column].duplicated()):
             found = shown(table[column].iloc[row])
@@ -171,98 +228,73 @@ def _image_table(entries: list[Image], file: FileProblems) -> pd.DataFrame:
 
 
 def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) -> RelationEnds:
-    names = list(json_file.members)
-    row_of_name = {name: row for row, name in enumerate(names if images is None else images["file_name"])}
-    pieces, image, place = [_Piece()], [], []
-    for name in track(names, f"Reading {file.path.name}") if len(names) > LONG_FILE_IMAGES else names:
-        row = row_of_name.get(name)
-        if row is None:
+    named = list(json_file.members)
+    file_names = named if images is None else images["file_name"].tolist()
+    row_of_name = {name: row for row, name in enumerate(file_names)}
+    pieces: list[tuple[np.ndarray, np.ndarray]] = []
+    piece: list[tuple[int, list[Relation]]] = []
+    for name in track(named, f"Reading {file.path.name}") if len(named) > LONG_FILE_IMAGES else named:
+        if name not in row_of_name:
             remedy = "Add the image to the detections file; until then its relations are left out, as upstream does."
             file.error("image not in the detections file", f"image {name!r}", "no usable entry", "one entry", remedy)
             continue
         with noting_unreadable(file, "relations with predicate, subject and object", f"image {name!r}"):
-            found = decoded(json_file.members[name], list[Relation])
-            _check_keys(memoryview(json_file.members[name]), f"image {name!r}", len(found), file)
-            image.append(np.full(len(found), row, dtype=np.int32))
-            place.append(np.arange(len(found), dtype=np.int32))
-            pieces[-1].add(found)
-            if pieces[-1].images == IMAGES_PER_PIECE:
-                pieces[-1].pack()
-                pieces.append(_Piece())
-                json_file.let_go()
-    pieces[-1].pack()
-    joined = {key: np.concatenate([piece.arrays.pop(key) for piece in pieces]) for key in list(pieces[-1].arrays)}
-    empty = np.empty(0, dtype=np.int32)
-    return RelationEnds(
-        names,
-        np.concatenate([empty, *image]),
-        np.concatenate([empty, *place]),
-        {role: joined[role] for role in ROLES},
-        {role: joined[f"{role} box"] for role in ("subject", "object")},
-    )
+            relations = decoded(json_file.members[name], list[Relation])
+            for key in _repeated_keys(bytes(json_file.members[name]), len(relations)):
+                _note_repeated(f"image {name!r}, key {key!r}", file)
+            piece.append((row_of_name[name], relations))
+        if len(piece) == IMAGES_PER_PIECE:
+            pieces.append(_packed(piece))
+            piece = []
+            json_file.let_go()
+    pieces.append(_packed(piece))
+    numbers, boxes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    return RelationEnds(named, file_names, numbers[:, 0], numbers[:, 1], numbers[:, 2:], boxes)
 
 
-def _check_keys(raw: memoryview, record: str, relations: int, file: FileProblems) -> None:
-    """Note keys that occur twice in a record. They are counted first, since only few files need a slow look."""
-    text = bytes(raw)
+def _repeated_keys(text: bytes, relations: int) -> list[str]:
+    """The keys that occur twice in one object of a record; counted first, since only few records need a slow look."""
     wanted = {"predicate": 1, "subject": 1, "object": 1, "bbox": 2, "category": 2}
     if all(text.count(f'"{key}"'.encode()) == times * relations for key, times in wanted.items()):
-        return
-    for key in repeated_keys(text):
-        _note_repeated(f"{record}, key {key!r}", file)
+        return []
+    repeated: dict[str, None] = {}
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        repeated.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    json.loads(text, object_pairs_hook=seen, strict=False)
+    return list(repeated)
 
 
-class _Piece:
-    """The relations of some images, as objects until they are packed into arrays."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.relations: list[Relation] = []
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def add(self, relations: list[Relation]) -> None:
-        """The relations of one more image."""
-        self.images += 1
-        self.relations += relations
-
-    def pack(self) -> None:
-        """Arrays in place of objects."""
-        found, self.relations = self.relations, []
-        self.arrays["relation"] = np.array([relation.predicate for relation in found], dtype=np.int32)
-        for role in ("subject", "object"):
-            ends = [getattr(relation, role) for relation in found]
-            self.arrays[role] = np.array([end.category for end in ends], dtype=np.int32)
-            boxes = np.array([end.bbox for end in ends], dtype=np.float64).reshape(-1, 4)
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused later
-                self.arrays[f"{role} box"] = boxes[:, [2, 0, 3, 1]].astype(np.float32)
+def _packed(piece: list[tuple[int, list[Relation]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Image, place and class ids (n, 5), and boxes (n, 2, 4), in place of the objects of some images."""
+    numbers = [
+        (row, place, r.subject.category, r.predicate, r.object.category, *r.subject.bbox, *r.object.bbox)
+        for row, relations in piece
+        for place, r in enumerate(relations)
+    ]
+    table = np.array(numbers, dtype=np.float64).reshape(-1, 13)
+    boxes = table[:, 5:].reshape(-1, 2, 4)[..., [2, 0, 3, 1]]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused later
+        return table[:, :5].astype(np.int32), boxes.astype(np.float32)
 
 
-def _check_ends(
-    ends: RelationEnds, images: pd.DataFrame | None, names: dict[str, list[str] | None], file: FileProblems
-) -> None:
+def _check_ends(ends: RelationEnds, names: dict[str, list[str] | None], file: FileProblems) -> None:
     """Note unknown class ids and boxes that cannot be used."""
-    for role, ids in ends.classes.items():
+    for role, ids in zip(ROLES, ends.triplets.T, strict=True):
         known = names[role]
         unknown = (ids < 0) | (ids >= (2**31 if known is None else len(known)))
         expected = "0 or more" if known is None else f"0 to {len(known) - 1}"
         remedy = "Correct the id, or add the class to the list of names; ids are 0-based, without a background class."
+        part = "predicate" if role == "relation" else role
         for row in np.flatnonzero(unknown):
-            file.blocking("unknown class id", ends.record(row, role, images), str(ids[row]), expected, remedy)
-    for role, boxes in ends.boxes.items():
-        # Written so that nan fails it too.
-        large = ~(np.abs(boxes) <= LARGEST_COORDINATE).all(axis=1)
-        for row in np.flatnonzero(large):
-            expected = f"finite pixels up to {LARGEST_COORDINATE:,}"
-            file.blocking(
-                "non-finite number", ends.record(row, role, images), bbox_text(boxes[row]), expected, FIX_RECORD
-            )
-        for row in np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1) & ~large):
-            remedy = "The order is [ymin, ymax, xmin, xmax], with the smaller number first."
-            expected = "ymin <= ymax and xmin <= xmax"
-            file.blocking("swapped box", ends.record(row, role, images), bbox_text(boxes[row]), expected, remedy)
-
-
-def bbox_text(xyxy: np.ndarray) -> str:
-    """A box as the relations file writes it: [ymin, ymax, xmin, xmax]."""
-    x1, y1, x2, y2 = xyxy.tolist()
-    return f"[{y1:g}, {y2:g}, {x1:g}, {x2:g}]"
+            file.blocking("unknown class id", ends.record(row, part), str(ids[row]), expected, remedy)
+    # Written so that nan fails it too.
+    large = ~(np.abs(ends.boxes) <= LARGEST_COORDINATE).all(axis=2)
+    expected = f"finite pixels up to {LARGEST_COORDINATE:,}"
+    for row, end in np.argwhere(large):
+        file.blocking("non-finite number", *ends.box_record(row, end), expected, FIX_RECORD)
+    swapped = (ends.boxes[..., 2:] < ends.boxes[..., :2]).any(axis=2) & ~large
+    remedy = "The order is [ymin, ymax, xmin, xmax], with the smaller number first."
+    for row, end in np.argwhere(swapped):
+        file.blocking("swapped box", *ends.box_record(row, end), "ymin <= ymax and xmin <= xmax", remedy)

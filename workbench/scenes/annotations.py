@@ -5,7 +5,9 @@ A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``dete
 take well under 1 GB.
 """
 
+import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import inside
+from workbench.files import atomic_path, inside
 from workbench.scenes.annotation_files import read_class_names, read_images, read_relation_ends
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 
 
 def detections_path(folder: Path, split: str) -> Path:
@@ -72,9 +75,8 @@ class Annotations:
 
     def unions_xyxy(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The union boxes of some relations as (n, 4) float32."""
-        boxes = self.boxes_xyxy()
-        subject, object_ = self.relations["subject_box"].to_numpy()[rows], self.relations["object_box"].to_numpy()[rows]
-        return union_boxes(boxes[subject], boxes[object_])
+        ends = self.boxes_xyxy()[self.relations[["subject_box", "object_box"]].to_numpy()[rows]]
+        return union_boxes(ends[:, 0], ends[:, 1])
 
 
 def read_annotations(folder: Path, split: str, image_folder: Path | None = None) -> Annotations:
@@ -85,7 +87,6 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     reach outside an image are kept. Images of the relations file that the detections file does not know are left
     out as upstream does, with a warning.
     """
-    folder = Path(folder)
     problems: list[Problem] = []
     names = read_class_names(folder, problems)
     images, _ = read_images(FileProblems(detections_path(folder, split), problems))
@@ -93,8 +94,8 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     refused = [problem for problem in problems if problem.blocks_reading]
     if refused or images is None or ends is None:
         raise WorkbenchError(format_report(refused))
-    listed = images["file_name"].isin(set(ends.names))
-    if left_out := len(ends.names) - int(listed.sum()):
+    listed = images["file_name"].isin(set(ends.named))
+    if left_out := len(ends.named) - int(listed.sum()):
         warnings.warn(
             f"{left_out} image(s) of the relations file are not in the detections file and are left out; "
             "`workbench data check` names them.",
@@ -106,45 +107,35 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     place[loaded.index] = np.arange(len(loaded))
     image = place[ends.image]
     order = np.argsort(image, kind="stable")
-    arrays = {"image": image[order]} | {role: ids[order].astype(np.int64) for role, ids in ends.classes.items()}
-    # Taken out one by one: both orders of all arrays need not be in memory.
-    arrays |= {f"{role}_xyxy": ends.boxes.pop(role)[order] for role in ("subject", "object")}
-    del ends, image, order
-    boxes, relations = box_and_relation_tables(arrays)
-    vocabulary = Vocabulary.read(folder)
-    folder_of_images = image_folder_of(folder, image_folder)
-    return Annotations(split, vocabulary, loaded.reset_index(drop=True), boxes, relations, folder_of_images)
+    boxes, relations = _tables(image[order], ends.triplets[order], ends.boxes[order])
+    vocabulary = Vocabulary(tuple(names["subject"] or ()), tuple(names["relation"] or ()))
+    images = loaded.reset_index(drop=True)
+    return Annotations(split, vocabulary, images, boxes, relations, image_folder_of(folder, image_folder))
 
 
-def box_and_relation_tables(ends: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables ``boxes`` and ``relations`` of ``Annotations`` from arrays by image, then in the file's order.
-
-    They are used up: the boxes are half of what is in memory.
-    """
-    image = ends["image"]
-    # A box belongs to one image, so blocks of whole images can be compared apart.
+def _tables(image: np.ndarray, triplets: np.ndarray, ends_xyxy: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables ``boxes`` and ``relations``: image (N,), triplets (N, 3), boxes (N, 2, 4) by image, in file order."""
+    # A box belongs to one image, so blocks of whole images can be compared apart, in less memory.
     starts = np.unique(np.searchsorted(image, image[::RELATIONS_PER_BLOCK]))
-    blocks, rows_of_ends, known = [], [], 0
-    for start, stop in zip(starts, [*starts[1:], len(image)], strict=True):
-        boxes, box = _distinct_boxes({key: values[start:stop] for key, values in ends.items()})
-        blocks.append(boxes)
-        rows_of_ends.append(box + known)
-        known += len(boxes)
-    box = np.concatenate(rows_of_ends)
-    del ends["subject_xyxy"], ends["object_xyxy"], rows_of_ends
-    relations = {"image": image, "subject_box": box[0::2], "object_box": box[1::2]}
-    relations |= {role: ends[role] for role in ROLES}
+    blocks, box_of_end, known = [], [], 0
+    for block in map(slice, starts, [*starts[1:], len(image)]):
+        # The ends in the order of their first use: subject before object, relation by relation; -0 is 0.
+        ends = pd.DataFrame(ends_xyxy[block].reshape(-1, 4) + np.float32(0), columns=BOX_COLUMNS)
+        ends.insert(0, "image", np.repeat(image[block], 2))
+        ends["object_class"] = triplets[block, ::2].reshape(-1).astype(np.int64)
+        box_of_end.append(ends.groupby(list(ends.columns), sort=False).ngroup().to_numpy() + known)
+        blocks.append(ends.drop_duplicates(ignore_index=True))
+        known += len(blocks[-1])
+    subject_box, object_box = np.concatenate(box_of_end).reshape(-1, 2).T
+    relations = {"image": image, "subject_box": subject_box, "object_box": object_box}
+    relations |= dict(zip(ROLES, triplets.T.astype(np.int64), strict=True))
     return pd.concat(blocks, ignore_index=True), pd.DataFrame(relations)
 
 
-def _distinct_boxes(ends: dict[str, np.ndarray]) -> tuple[pd.DataFrame, np.ndarray]:
-    """The boxes in order of first use, and the box of each end: subject before object, relation by relation."""
-    both = pd.DataFrame(_interleaved(ends["subject_xyxy"], ends["object_xyxy"]) + np.float32(0), columns=BOX_COLUMNS)
-    both.insert(0, "image", np.repeat(ends["image"], 2))
-    both["object_class"] = _interleaved(ends["subject"], ends["object"])
-    box = both.groupby(list(both.columns), sort=False).ngroup().to_numpy()
-    return both.drop_duplicates(ignore_index=True), box
-
-
-def _interleaved(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
+    """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
+    for name in SYNSET_TABLES:
+        source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
+        if source is not None and not (Path(folder) / name).is_file():
+            with atomic_path(Path(folder) / name) as temporary:
+                shutil.copyfile(source, temporary)

@@ -17,18 +17,15 @@ from workbench.scenes.annotation_files import (
     FIX_RECORD,
     Box,
     RelationEnds,
-    bbox_text,
+    decoded,
     noting_unreadable,
     read_class_names,
     read_images,
     read_relation_ends,
 )
 from workbench.scenes.annotations import detections_path, image_folder_of, relations_path
-from workbench.scenes.json_files import decoded
-from workbench.scenes.problems import FileProblems, Problem, format_report, shown
+from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.vocabulary import SPLITS
-
-__all__ = ["Problem", "check_annotations", "format_report"]
 
 
 class Detection(msgspec.Struct, gc=False):
@@ -59,12 +56,12 @@ def check_annotations(
     are counted, not kept. Image files are looked for in ``image_folder``, or in ``images`` in or beside ``folder``;
     ``image_files=False`` leaves them out. Nothing is raised for what the files contain.
     """
-    folder = Path(folder)
     problems: list[Problem] = []
     names = read_class_names(folder, problems)
-    names_of_split = {}
-    for split in _splits_to_check(folder) if splits is None else splits:
-        file = FileProblems(detections_path(folder, split), problems)
+    begun = [s for s in SPLITS if detections_path(folder, s).exists() or relations_path(folder, s).exists()]
+    files, names_of_split = {}, {}
+    for split in dict.fromkeys(("train", *begun)) if splits is None else splits:
+        file = files[split] = FileProblems(detections_path(folder, split), problems)
         images, members = read_images(file)
         if images is not None:
             _check_detections(file, images, members)
@@ -73,60 +70,56 @@ def check_annotations(
         if ends is not None and images is not None:
             _check_relation_boxes(ends, images, file)
         names_of_split[split] = [] if images is None else images["file_name"].tolist()
-    _check_splits_apart(folder, names_of_split, problems)
+    _check_splits_apart(names_of_split, files)
     if image_files:
-        _check_image_files(folder, image_folder_of(folder, image_folder), names_of_split, problems)
+        image_folder = image_folder_of(folder, image_folder)
+        if image_folder.is_dir():
+            _check_image_files(image_folder, names_of_split, files)
+        else:
+            remedy = "Name the image folder; until then the image files are not checked."
+            folder_problems = FileProblems(image_folder, problems)
+            folder_problems.warning("no image folder", "whole folder", "no folder", "the image files", remedy)
     return problems
-
-
-def _splits_to_check(folder: Path) -> list[str]:
-    begun = {s for s in SPLITS if detections_path(folder, s).exists() or relations_path(folder, s).exists()}
-    return [split for split in SPLITS if split in begun | {"train"}]
 
 
 def _check_detections(file: FileProblems, images: pd.DataFrame, members: dict[str, msgspec.Raw]) -> None:
     """Check the detection boxes; they are not needed to read relations, so nothing here blocks reading."""
     lists: dict[str, list[Any]] = {}
     for key, kind in (("annotations", list[Detection]), ("categories", list[Category])):
-        if key not in members:
-            file.error("wrong type", key, "nothing", "a list", FIX_RECORD)
-            return
         with noting_unreadable(file, "a list of objects, as in the layout", key, blocks=False):
-            lists[key] = decoded(members[key], kind)
+            lists[key] = decoded(members.get(key, b"null"), kind)
     if len(lists) < 2 or not lists["annotations"]:
         return
-    found, classes = lists["annotations"], [category.id for category in lists["categories"]]
-    category, image_id = (pd.Series([getattr(entry, name) for entry in found]) for name in ("category_id", "image_id"))
-    row = pd.Index(images["image_id"]).get_indexer(image_id)
-    for number in np.flatnonzero(~category.isin(classes)):
-        found_id = shown(category[number])
-        file.error("unknown class id", f"detection {number}", found_id, "an id of categories", FIX_RECORD)
+    found = pd.DataFrame(map(msgspec.structs.astuple, lists["annotations"]), columns=["image", "category", "bbox"])
+    for number in np.flatnonzero(~found["category"].isin([category.id for category in lists["categories"]])):
+        wrong = shown(found["category"][number])
+        file.error("unknown class id", f"detection {number}", wrong, "an id of categories", FIX_RECORD)
+    row = pd.Index(images["image_id"]).get_indexer(found["image"])
     for number in np.flatnonzero(row < 0):
-        file.error("unknown image", f"detection {number}", shown(image_id[number]), "an id of images", FIX_RECORD)
-    bbox = np.array([entry.bbox for entry in found])
+        file.error("unknown image", f"detection {number}", shown(found["image"][number]), "an id of images", FIX_RECORD)
+    bbox = np.array(found["bbox"].tolist())
     empty = (bbox[:, 2:] <= 0).any(axis=1)
+    remedy = "Such a detection is left out, as upstream does."
     for number in np.flatnonzero(empty):
-        remedy = "Such a detection is left out, as upstream does."
-        expected = "positive width and height"
-        file.warning("empty box", f"detection {number}", shown(list(found[number].bbox)), expected, remedy)
+        wrong = shown(bbox[number].tolist())
+        file.warning("empty box", f"detection {number}", wrong, "positive width and height", remedy)
     xyxy = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:] - 1], axis=1)
     usable = np.flatnonzero(~empty & (row >= 0))
     _check_inside(xyxy[usable], images, row[usable], lambda place: f"detection {usable[place]}", file)
 
 
 def _check_relation_boxes(ends: RelationEnds, images: pd.DataFrame, file: FileProblems) -> None:
-    for role, boxes in ends.boxes.items():
-        thin = (boxes[:, 2:] == boxes[:, :2]).any(axis=1) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
-        for row in np.flatnonzero(thin):
-            remedy = "It is used, one pixel thin; correct it if the object is larger."
-            expected = "ymin < ymax and xmin < xmax"
-            file.warning("empty box", ends.record(row, role, images), bbox_text(boxes[row]), expected, remedy)
-        usable = np.flatnonzero((boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
+    size = ends.boxes[..., 2:] - ends.boxes[..., :2]
+    thin = (size == 0).any(axis=2) & (size >= 0).all(axis=2)
+    remedy = "It is used, one pixel thin; correct it if the object is larger."
+    for row, end in np.argwhere(thin):
+        file.warning("empty box", *ends.box_record(row, end), "ymin < ymax and xmin < xmax", remedy)
+    row, end = np.nonzero((size >= 0).all(axis=2))
 
-        def record(place: int, role: str = role, usable: np.ndarray = usable) -> str:
-            return ends.record(usable[place], role, images)
+    def record(place: int) -> str:
+        return ends.box_record(row[place], end[place])[0]
 
-        _check_inside(boxes[usable], images, ends.image[usable], record, file)
+    _check_inside(ends.boxes[row, end], images, ends.image[row], record, file)
 
 
 def _check_inside(
@@ -136,8 +129,8 @@ def _check_inside(
     x1, y1, x2, y2 = xyxy.T
     right, bottom = images[["width", "height"]].to_numpy()[row].T - 1
     wholly = (x1 > right) | (y1 > bottom) | (x2 < 0) | (y2 < 0)
-    partly = ~((x1 >= 0) & (y1 >= 0) & (x2 <= right) & (y2 <= bottom)) & ~wholly
-    for place in np.flatnonzero(wholly | partly).tolist():
+    within = (x1 >= 0) & (y1 >= 0) & (x2 <= right) & (y2 <= bottom)
+    for place in np.flatnonzero(~within).tolist():
         found = f"x {x1[place]:g} to {x2[place]:g}, y {y1[place]:g} to {y2[place]:g}"
         expected = f"x in 0 to {right[place]}, y in 0 to {bottom[place]}"
         if wholly[place]:
@@ -148,30 +141,23 @@ def _check_inside(
             file.warning("box partly outside the image", record(place), found, expected, remedy)
 
 
-def _check_splits_apart(folder: Path, names_of_split: dict[str, list[str]], problems: list[Problem]) -> None:
+def _check_splits_apart(names_of_split: dict[str, list[str]], files: dict[str, FileProblems]) -> None:
     first_split: dict[str, str] = {}
     remedy = "Keep an image in one split: what is trained on must not be tested on."
     for split, names in names_of_split.items():
-        file = FileProblems(detections_path(folder, split), problems)
         for name in names:
             other = first_split.setdefault(name, split)
             if other != split:
-                file.warning("image in two splits", f"image {name!r}", f"it in {other} too", "one split", remedy)
+                found = f"it in {other} too"
+                files[split].warning("image in two splits", f"image {name!r}", found, "one split", remedy)
 
 
 def _check_image_files(
-    folder: Path, image_folder: Path, names_of_split: dict[str, list[str]], problems: list[Problem]
+    image_folder: Path, names_of_split: dict[str, list[str]], files: dict[str, FileProblems]
 ) -> None:
-    if not image_folder.is_dir():
-        remedy = "Name the image folder; until then the image files are not checked."
-        FileProblems(image_folder, problems).warning(
-            "no image folder", "whole folder", "no folder", "the image files", remedy
-        )
-        return
     remedy = f"Put the file into {image_folder}, or take the image out of the annotations."
     for split, names in names_of_split.items():
-        file = FileProblems(detections_path(folder, split), problems)
         for name in names:
             # A name that leads outside is reported with the other problems of its entry.
             if not escapes_folder(name) and file_inside(image_folder, name) is None:
-                file.error("image file missing", f"image {name!r}", "no file", "an image file", remedy)
+                files[split].error("image file missing", f"image {name!r}", "no file", "an image file", remedy)

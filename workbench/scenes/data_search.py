@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.json_files import BrokenJson, JsonFile, WrongType, read_names
+from workbench.scenes.annotation_files import ClassNames, JsonFile, UnusableJson, decoded
 from workbench.scenes.known_data_sets import KNOWN, KnownDataSet
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 
@@ -136,12 +136,12 @@ def _state(path: Path, read_files: bool) -> tuple[str, int | None]:
     if not read_files:
         return "", None
     try:
-        names = path.name in (OBJECTS_FILE, RELATIONS_FILE)
-        return "", len(read_names(path) if names else JsonFile(path).members)
-    except BrokenJson as error:
-        return f"broken JSON, perhaps cut short ({error})", None
-    except (WrongType, TypeError) as error:
-        return f"not the expected content ({error})", None
+        if path.name in (OBJECTS_FILE, RELATIONS_FILE):
+            return "", len(decoded(path.read_bytes(), ClassNames))
+        return "", len(JsonFile(path).members)
+    except UnusableJson as error:
+        broken = error.kind == "broken JSON"
+        return f"{'broken JSON, perhaps cut short' if broken else 'not the expected content'} ({error})", None
 
 
 def _archives(known: KnownDataSet, root: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.scenes.annotations import (
     Annotations,
+    copy_synset_tables,
     detections_path,
     image_folder_of,
     read_annotations,
@@ -21,18 +21,17 @@ from workbench.scenes.annotations import (
     splits_of,
 )
 from workbench.scenes.bands import count_classes
-from workbench.scenes.check import check_annotations, format_report
+from workbench.scenes.check import check_annotations
 from workbench.scenes.data_card import data_card
 from workbench.scenes.data_search import FoundDataSet, MissingPart, look_for
 from workbench.scenes.known_data_sets import GQA_FREQUENCIES, KNOWN, TRAIN_TRIPLETS, VRD, KnownDataSet
-from workbench.scenes.problems import Problem, count_problems
+from workbench.scenes.problems import Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 from workbench.scenes.vrd import convert_vrd
 
 __all__ = ["KNOWN", "FoundDataSet", "KnownDataSet", "MissingPart", "add_data_set", "look_for"]
 
-SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 _ROWS_PER_PIECE = 100_000
 _SHOWN = 5
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
@@ -197,15 +196,6 @@ def write_upstream_files(
         if name in written:
             write_json(folder / name, dict(zip(classes, of_class.tolist(), strict=True)))
     return {"rows": len(relations), "written": written}
-
-
-def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
-    """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
-    for name in SYNSET_TABLES:
-        source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
-        if source is not None and not (Path(folder) / name).is_file():
-            with atomic_path(Path(folder) / name) as temporary:
-                shutil.copyfile(source, temporary)
 
 
 def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:

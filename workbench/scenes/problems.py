@@ -1,7 +1,7 @@
 """Problems of annotation files, and the report a person reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
 SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
 
 
-@dataclass(frozen=True)
+@dataclass
 class Problem:
     """One thing that is wrong: where, what was found, what was expected, and what to do about it.
 
@@ -41,28 +41,27 @@ class FileProblems:
     def __init__(self, path: Path, problems: list[Problem]):
         self.path = Path(path)
         self._problems = problems
-        self._places: dict[tuple[str, str, bool], list[int]] = {}
+        self._alike: dict[tuple[str, str, bool], list[Problem]] = {}
 
     def blocking(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that makes reading impossible."""
-        self._add(record, kind, found, expected, remedy, "error", True)
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
 
     def error(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """An error that reading survives."""
-        self._add(record, kind, found, expected, remedy, "error", False)
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy))
 
     def warning(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
         """Something unusual that is used as it is."""
-        self._add(record, kind, found, expected, remedy, "warning", False)
+        self._add(Problem(str(self.path), record, kind, found, expected, remedy, "warning"))
 
-    def _add(self, record: str, kind: str, found: str, expected: str, remedy: str, severity: str, blocks: bool) -> None:
-        places = self._places.setdefault((severity, kind, blocks), [])
-        if len(places) > SEPARATE_PER_KIND:
-            rest = self._problems[places[-1]]
-            self._problems[places[-1]] = replace(rest, times=rest.times + 1)
-            return
-        places.append(len(self._problems))
-        self._problems.append(Problem(str(self.path), record, kind, found, expected, remedy, severity, blocks))
+    def _add(self, problem: Problem) -> None:
+        alike = self._alike.setdefault((problem.severity, problem.kind, problem.blocks_reading), [])
+        if len(alike) > SEPARATE_PER_KIND:
+            alike[-1].times += 1
+        else:
+            alike.append(problem)
+            self._problems.append(problem)
 
 
 def shown(value: Any, length: int = 60) -> str:
@@ -81,30 +80,25 @@ def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_K
     by_file: dict[str, list[Problem]] = {}
     for problem in problems:
         by_file.setdefault(problem.file, []).append(problem)
-    files = f"{len(by_file)} file{'s' if len(by_file) > 1 else ''}"
-    lines = [f"{_count(problems)} in {files}."]
+    lines = [f"{_count(problems)} in {len(by_file)} file{'s' if len(by_file) > 1 else ''}."]
     for file, here in by_file.items():
         lines += ["", f"{escaped(file)}: {_count(here)}"]
         # Errors before warnings; sorted() is stable, so the order of the file stays within a kind.
         ordered = sorted(here, key=_severity_and_kind)
         for (severity, kind), group in groupby(ordered, key=_severity_and_kind):
-            lines += _kind_lines(severity, kind, list(group), lines_per_kind)
+            alike = list(group)
+            number = sum(problem.times for problem in alike)
+            lines.append(f"  {severity}: {kind} ({number:,}). {escaped(alike[0].remedy)}")
+            for problem in alike[:lines_per_kind]:
+                line = f"    {problem.record}: found {problem.found}, expected {problem.expected}"
+                lines.append(escaped(line, LONGEST_LINE))
+            if number > len(alike[:lines_per_kind]):
+                lines.append(f"    ... and {number - len(alike[:lines_per_kind]):,} more")
     return "\n".join(lines)
 
 
 def _severity_and_kind(problem: Problem) -> tuple[str, str]:
     return problem.severity, problem.kind
-
-
-def _kind_lines(severity: str, kind: str, problems: list[Problem], lines_per_kind: int) -> list[str]:
-    number = sum(problem.times for problem in problems)
-    lines = [f"  {severity}: {kind} ({number:,}). {escaped(problems[0].remedy)}"]
-    for problem in problems[:lines_per_kind]:
-        line = f"    {problem.record}: found {problem.found}, expected {problem.expected}"
-        lines.append(escaped(line, LONGEST_LINE))
-    if number > len(problems[:lines_per_kind]):
-        lines.append(f"    ... and {number - len(problems[:lines_per_kind]):,} more")
-    return lines
 
 
 def _count(problems: Sequence[Problem]) -> str:

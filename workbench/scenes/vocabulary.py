@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.escaping import is_unicode
 from workbench.files import atomic_path, read_json, write_json
 from workbench.paths import lists_folder
 
@@ -54,33 +53,10 @@ class Vocabulary:
         return self.relations if role == "relation" else self.objects
 
 
-def name_problems(names: object) -> list[tuple[str, str]]:
-    """What is wrong with a list of class names, as (record, found); empty where nothing is."""
-    if not isinstance(names, list) or not names:
-        return [("whole file", "not a list of names" if not isinstance(names, list) else "an empty list")]
-    problems: list[tuple[str, str]] = []
-    first_place: dict[str, int] = {}
-    for place, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
-            problems.append((f"entry {place}", f"{name!r} where a name belongs"))
-        elif not is_unicode(name):
-            problems.append((f"entry {place}", f"{name!r}, which holds half of a surrogate pair"))
-        elif name in first_place:
-            problems.append((f"entry {place}", f"the name {name!r} again (first at entry {first_place[name]})"))
-        else:
-            first_place[name] = place
-    return problems
-
-
 def _read_names(path: Path) -> tuple[str, ...]:
     names = read_json(path)
-    problems = name_problems(names)
-    if problems:
-        found = "; ".join(f"{record}: {text}" for record, text in problems[:10])
-        more = f" (and {len(problems) - 10} more)" if len(problems) > 10 else ""
-        raise WorkbenchError(
-            f"{path}: {found}{more}. Expected a JSON list of distinct class names; give each class one name of its own."
-        )
+    if not isinstance(names, list) or not names or len({name for name in names if isinstance(name, str)}) != len(names):
+        raise WorkbenchError(f"{path}: expected a JSON list of distinct class names. Write the file again.")
     return tuple(names)
 
 

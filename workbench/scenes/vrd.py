@@ -4,26 +4,42 @@ Its ``annotations_<split>.json`` are already what the layout calls ``rel_annotat
 1.2); image ids, sizes and detections are added. There are two splits, train and test; a val can be drawn from train.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from workbench.errors import WorkbenchError
-from workbench.files import inside, read_json, write_json
+from workbench.files import inside, write_json
 from workbench.randomness import generator
+from workbench.scenes.annotation_files import (
+    JsonFile,
+    Pixels,
+    Relation,
+    decoded,
+    noting_unreadable,
+    read_class_names,
+    read_relation_ends,
+)
 from workbench.scenes.annotations import detections_path, relations_path
+from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.vocabulary import Vocabulary
 
 OFFICIAL_SPLITS = ("train", "test")
 
 
+class _Size(msgspec.Struct):
+    width: Pixels
+    height: Pixels
+
+
 @dataclass(frozen=True)
 class _Image:
-    name: str
-    image_id: int
-    width: int
-    height: int
-    relations: list[dict] | None  # None where the annotations do not name the image
+    entry: dict[str, Any]  # of the detections file
+    relations: Any  # in VRD's own words; None where the annotations do not name the image
+    boxes: dict[tuple[float, ...], None]  # category, ymin, ymax, xmin, xmax: distinct, in order of first use
 
 
 def annotations_path(source: Path, split: str) -> Path:
@@ -46,62 +62,66 @@ def convert_vrd(
     annotations. Sizes come from ``<split>_image_metadata.json``, which the original release lacks, else from the
     image files' headers. A name whose suffix differs there (one .gif) is found by the rest of the name. The distinct
     annotated boxes become the detections. Images without relations stay. ``validation_images`` of the train images
-    with relations, drawn by ``seed``, leave train and become val. Raises WorkbenchError where a file is missing or
-    not in VRD's layout, or a size cannot be found.
+    with relations, drawn by ``seed``, leave train and become val. Raises WorkbenchError with a report of all problems
+    where a file is missing or not in VRD's layout, or a size cannot be found.
     """
-    folder, source = Path(folder), Path(source)
-    vocabulary = Vocabulary.read(source)
-    found, first_id = {}, 1
+    problems: list[Problem] = []
+    names = read_class_names(source, problems)
+    found: dict[str, list[_Image]] = {}
     for split in OFFICIAL_SPLITS:
-        found[split] = _read_split(source, split, images, first_id)
-        first_id += len(found[split])
+        file = FileProblems(annotations_path(source, split), problems)
+        sizes_file = FileProblems(sizes_path(source, split), problems)
+        if read_relation_ends(file, None, names) is not None:
+            found[split] = list(_images(file, sizes_file, split, images, sum(map(len, found.values())) + 1))
+    if problems:
+        raise WorkbenchError(format_report(problems))
     if validation_images:
         found = _with_validation(found, validation_images, seed, annotations_path(source, "train"))
+    vocabulary = Vocabulary(tuple(names["subject"] or ()), tuple(names["relation"] or ()))
     vocabulary.write(folder)
     counts: dict[str, Any] = {"objects": len(vocabulary.objects), "relation_classes": len(vocabulary.relations)}
+    categories = [{"id": place, "name": name} for place, name in enumerate(vocabulary.objects, start=1)]
     for split, entries in found.items():
-        coco = {"images": _image_entries(entries), "annotations": _detections(entries, annotations_path(source, split))}
-        coco["categories"] = [{"id": place, "name": name} for place, name in enumerate(vocabulary.objects, start=1)]
+        detections = _detections(entries)
+        coco = {"images": [image.entry for image in entries], "annotations": detections, "categories": categories}
         write_json(detections_path(folder, split), coco)
-        by_name = {image.name: image.relations for image in entries if image.relations is not None}
+        by_name = {image.entry["file_name"]: image.relations for image in entries if image.relations is not None}
         write_json(relations_path(folder, split), by_name)
         counts[split] = {
             "images": len(entries),
             "images_without_relations": sum(not image.relations for image in entries),
             "relations": sum(map(len, by_name.values())),
-            "boxes": len(coco["annotations"]),
+            "boxes": len(detections),
         }
     return counts
 
 
-def _read_split(source: Path, split: str, image_folder: Path | None, first_id: int) -> list[_Image]:
-    path = annotations_path(source, split)
-    annotations = _object_of(path, list, "image file name to list of relations")
-    sizes = {}
-    if sizes_path(source, split).is_file():
-        sizes = _object_of(sizes_path(source, split), dict, 'image file name to {"width", "height"}')
-    elif image_folder is None:
-        raise WorkbenchError(
-            f"{sizes_path(source, split)}: the file is missing, and without it the sizes of the images come from the "
-            "image files. Give their folder (images=...)."
-        )
-    size_of_stem = {Path(name).stem: size for name, size in sizes.items()}
+def _images(
+    file: FileProblems, sizes_file: FileProblems, split: str, folder: Path | None, first_id: int
+) -> Iterator[_Image]:
+    """The images of a split: those with an entry among its relations, then those with a size alone."""
+    sizes: dict[str, _Size] = {}
+    if sizes_file.path.is_file():
+        with noting_unreadable(sizes_file, "an object: image file name to width and height"):
+            for name, size in JsonFile(sizes_file.path).members.items():
+                with noting_unreadable(sizes_file, "its size: width and height in whole pixels", f"image {name!r}"):
+                    sizes[name] = decoded(size, _Size)
+    elif folder is None:
+        remedy = "Without it the sizes of the images come from the image files: give their folder (images=...)."
+        sizes_file.blocking("missing file", "whole file", "no file", "the sizes of the images", remedy)
+        return
+    annotations, size_of_stem = JsonFile(file.path).members, {Path(name).stem: size for name, size in sizes.items()}
     annotated = {Path(name).stem for name in annotations}
+    paths = _image_paths(folder, split)
     names = [*annotations, *(name for name in sizes if Path(name).stem not in annotated)]
-    paths = _image_paths(image_folder, split)
-    found = []
     for image_id, name in enumerate(names, start=first_id):
-        file = paths.get(name, paths.get(Path(name).stem))
-        size = _size(sizes.get(name, size_of_stem.get(Path(name).stem)), image_folder, file, f"{path}, image {name!r}")
-        found.append(_Image(file or name, image_id, *size, annotations.get(name)))
-    return found
-
-
-def _object_of(path: Path, kind: type, expected: str) -> dict[str, Any]:
-    value = read_json(path)
-    if not isinstance(value, dict) or not all(isinstance(entry, kind) for entry in value.values()):
-        raise WorkbenchError(f"{path}: not in VRD's layout. Expected an object: {expected}.")
-    return value
+        stem = Path(name).stem
+        path = paths.get(name, paths.get(stem))
+        found = sizes.get(name, size_of_stem.get(stem)) or _size_in_file(file, f"image {name!r}", folder, path)
+        entry = {"id": image_id, "file_name": path or name, "width": found.width, "height": found.height}
+        ends = [end for r in decoded(annotations.get(name, b"[]"), list[Relation]) for end in (r.subject, r.object)]
+        boxes = dict.fromkeys((end.category, *end.bbox) for end in ends)
+        yield _Image(entry, decoded(annotations[name], Any) if name in annotations else None, boxes)
 
 
 def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
@@ -109,8 +129,7 @@ def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
     paths: dict[str, str] = {}
     if folder is None:
         return paths
-    for part in (f"sg_{split}_images", ""):
-        place = Path(folder) / part
+    for place in (Path(folder) / f"sg_{split}_images", Path(folder)):
         for file in sorted(place.iterdir()) if place.is_dir() else ():
             if file.is_file():
                 below = file.relative_to(folder).as_posix()
@@ -119,59 +138,39 @@ def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
     return paths
 
 
-def _size(entry: dict | None, folder: Path | None, file: str | None, record: str) -> tuple[int, int]:
-    if entry is not None:
-        width, height = entry.get("width"), entry.get("height")
-        if type(width) is type(height) is int and width > 0 and height > 0:
-            return width, height
-        raise WorkbenchError(f"{record}: the size {entry} where width and height in whole pixels belong.")
-    if file is None or folder is None:
-        raise WorkbenchError(
-            f"{record}: its size is unknown: it is neither in the image metadata nor among the image files. "
-            "Add one of the two, or take the image out of the annotations."
-        )
+def _size_in_file(file: FileProblems, record: str, folder: Path | None, path: str | None) -> _Size:
     from PIL import Image
 
-    path = inside(folder, file)
     try:
-        with Image.open(path) as opened:
-            return opened.size
+        if folder is not None and path is not None:
+            with Image.open(inside(folder, path)) as opened:
+                return _Size(*opened.size)
+        found, remedy = "none", "Add its size or its file, or take the image out of the annotations."
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise WorkbenchError(f"{path}: not a readable image ({error}). Get it again.") from error
+        found, remedy = f"not a readable image ({error})", "Get the image file again."
+    file.blocking("unknown size", record, found, "a size in the image metadata, or an image file", remedy)
+    return _Size(0, 0)
 
 
 def _with_validation(found: dict[str, list[_Image]], number: int, seed: int, path: Path) -> dict[str, list[_Image]]:
-    candidates = [image.image_id for image in found["train"] if image.relations]
+    candidates = [image.entry["id"] for image in found["train"] if image.relations]
     if not 0 < number < len(candidates):
         raise WorkbenchError(
             f"{path}: {number} validation images of {len(candidates)} train images with relations; "
             f"expected 1 to {len(candidates) - 1}."
         )
-    drawn = generator(seed, "VRD validation images").choice(candidates, size=number, replace=False).tolist()
-    chosen = set(drawn)
-    train = [image for image in found["train"] if image.image_id not in chosen]
-    return {"train": train, "val": [i for i in found["train"] if i.image_id in chosen], "test": found["test"]}
+    chosen = set(generator(seed, "VRD validation images").choice(candidates, size=number, replace=False).tolist())
+    train, val = ([i for i in found["train"] if (i.entry["id"] in chosen) == drawn] for drawn in (False, True))
+    return {"train": train, "val": val, "test": found["test"]}
 
 
-def _image_entries(entries: list[_Image]) -> list[dict[str, Any]]:
-    return [{"id": i.image_id, "file_name": i.name, "width": i.width, "height": i.height} for i in entries]
-
-
-def _detections(entries: list[_Image], path: Path) -> list[dict[str, Any]]:
+def _detections(entries: list[_Image]) -> list[dict[str, Any]]:
     """COCO entries of the distinct boxes: [x, y, width, height] of inclusive corners, 1-based category ids."""
     detections: list[dict[str, Any]] = []
     for image in entries:
-        try:
-            ends = (relation[role] for relation in image.relations or () for role in ("subject", "object"))
-            distinct = dict.fromkeys((end["category"], *end["bbox"]) for end in ends)
-            for category, y1, y2, x1, x2 in distinct:
-                width, height = x2 - x1 + 1, y2 - y1 + 1
-                entry = {"id": len(detections) + 1, "image_id": image.image_id, "category_id": category + 1}
-                entry |= {"bbox": [x1, y1, width, height], "area": width * height, "iscrowd": 0}
-                detections.append(entry)
-        except (LookupError, TypeError, ValueError) as error:
-            raise WorkbenchError(
-                f"{path}, image {image.name!r}: not in VRD's layout ({error!r}). Expected relations with predicate, "
-                "subject and object, each with category and bbox [ymin, ymax, xmin, xmax]."
-            ) from error
+        for category, *box in image.boxes:
+            y1, y2, x1, x2 = (int(side) if side.is_integer() else side for side in box)
+            width, height = x2 - x1 + 1, y2 - y1 + 1
+            entry = {"id": len(detections) + 1, "image_id": image.entry["id"], "category_id": int(category) + 1}
+            detections.append(entry | {"bbox": [x1, y1, width, height], "area": width * height, "iscrowd": 0})
     return detections
