@@ -22,8 +22,7 @@ from tests.scale.simulation import default_names
 from workbench.files import save_array
 from workbench.language.config import AugmentationConfig
 from workbench.language.triplets import write_triplets
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import finish_generated
+from workbench.regions.features import FeatureStore, finish_generated
 from workbench.registry import Registry
 from workbench.runs.profiles import make_plan
 from workbench.stages import import_stage

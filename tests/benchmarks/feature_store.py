@@ -16,8 +16,8 @@ from workbench.errors import WorkbenchError
 from workbench.paths import project_root
 from workbench.randomness import generator
 from workbench.regions.feature_rows import BYTES_PER_WINDOW, FeatureRows, StepFeatures
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore
 
 _GIGABYTES = 3.0
 _DIMENSION = 4096
@@ -83,7 +83,7 @@ def _written(folder: Path, rows: int) -> FeatureStore:
         piece = values[: rows - start]
         # Tells each row from all others, so that what is read can be checked.
         piece[:, 0], piece[:, 1] = np.divmod(number[start : start + _ROWS_PER_CHUNK], _ROWS_PER_CHUNK)
-        writer.write_unions(start, piece)
+        writer.write("union_features", start, piece)
     writer.finish()
     return FeatureStore.open(folder / "store")
 

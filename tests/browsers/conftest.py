@@ -12,9 +12,8 @@ from workbench.files import save_array
 from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.features import finish_generated
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore, finish_generated
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = ("Cup", "mug", "<script>alert(1)</script>", "plate", "bowl", "dog", "cat", "horse", "A & B", "truck", "Café")
@@ -40,8 +39,10 @@ def write_store(folder: Path, rows: int = REAL, seed: int = 1, dimension: int = 
         folder, relations=relations, boxes=boxes, images=images.assign(width=60, height=50), dimension=dimension,
         encoder="made-up", support="signed",
     )  # fmt: skip
-    writer.write_boxes(0, random.standard_normal((2 * rows, dimension)) + ends[:, None])
-    writer.write_unions(0, random.standard_normal((rows, dimension)) + relations["relation"].to_numpy()[:, None])
+    writer.write("box_features", 0, random.standard_normal((2 * rows, dimension)) + ends[:, None])
+    writer.write(
+        "union_features", 0, random.standard_normal((rows, dimension)) + relations["relation"].to_numpy()[:, None]
+    )
     writer.finish()
     return FeatureStore.open(folder)
 

@@ -17,8 +17,7 @@ from workbench.browsers.map_points import inside_lasso, lasso_corners, nearest_r
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -52,7 +51,7 @@ def fidelity_table() -> pd.DataFrame:
 
 def open_map(browsed, stage, **options) -> map_browser.FeatureMap:
     folder, metrics = stage
-    features = FeaturesFolder.open(browsed / "features")
+    features = FeaturesFolder(browsed / "features")
     given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
     features.train = given.pop("store", features.train)
     generated = GeneratedFeatures.open(browsed / "generated", FeatureStore.open(browsed / "features" / "train"))

@@ -13,8 +13,7 @@ from workbench.recognition.config import EvaluationConfig, RecogniserConfig
 from workbench.recognition.evaluation import evaluate_recogniser, probability_batches
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeatureStore, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 

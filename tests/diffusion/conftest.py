@@ -5,7 +5,7 @@ import pytest
 from workbench.language.config import AugmentationConfig
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.triplets import write_triplets
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.scenes.vocabulary import Vocabulary
 
 OBJECTS = ("cup", "mug", "plate", "bowl", "dog", "cat", "horse", "car", "truck", "bus", "apple", "orange")
@@ -35,9 +35,9 @@ def write_store(folder, relations, vocabulary, entity_region, seed):
         folder, images=images, boxes=boxes, relations=relations, dimension=DIMENSION, encoder="test encoder",
         support="signed", entity_region=entity_region,
     )  # fmt: skip
-    writer.write_unions(0, unions)
+    writer.write("union_features", 0, unions)
     if entity_region == "box":
-        writer.write_boxes(0, means[boxes["object_class"]] + noise(2 * n))
+        writer.write("box_features", 0, means[boxes["object_class"]] + noise(2 * n))
     writer.finish()
 
 

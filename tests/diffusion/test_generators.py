@@ -19,8 +19,7 @@ from workbench.diffusion.initialisation import draw_boxes
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeatureStore, GeneratedFeatures
 
 COLUMNS = ["subject", "relation", "object"]
 FILES = ("union_features.npy", "generated.parquet", "generated.json")

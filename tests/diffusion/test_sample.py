@@ -20,8 +20,7 @@ from workbench.diffusion.train import train_diffusion
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.randomness import row_normal
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeatureStore, GeneratedFeatures
 from workbench.stopping import Stopped
 
 DROPOUT = ConditionDropout()

@@ -24,7 +24,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.training import TrainingEdge, read_log
 from workbench.training_state import STATE
 

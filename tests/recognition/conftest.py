@@ -10,9 +10,8 @@ import pytest
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.recognition.config import TRAINING, RecogniserConfig
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.features import finish_generated
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore, finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
@@ -55,8 +54,8 @@ def write_split(folder, random, centres, rows, tail, entity_region="box", encode
         relations=relations, dimension=dimension, encoder=encoder, entity_region=entity_region,
     )  # fmt: skip
     if entity_region == "box":
-        writer.write_boxes(0, boxes)
-    writer.write_unions(0, unions)
+        writer.write("box_features", 0, boxes)
+    writer.write("union_features", 0, unions)
     writer.finish()
     return relations
 

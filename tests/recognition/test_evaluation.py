@@ -16,7 +16,7 @@ from workbench.recognition.config import EvaluationConfig
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table, probability_batches
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.recogniser import load_recogniser
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
 

@@ -18,8 +18,7 @@ from workbench.recognition.config import FineTuningConfig, LossConfig, Recognise
 from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser, shown_counts
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures, finish_generated
+from workbench.regions.features import FeatureStore, GeneratedFeatures, finish_generated
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped

@@ -16,7 +16,7 @@ from workbench.regions import extraction
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import VGGEncoder
 from workbench.regions.extraction import extract_features
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, prepare, scaled_boxes
 from workbench.regions.vgg_checkpoint import open_detector, save_detector

@@ -5,48 +5,29 @@ import time
 import weakref
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from tests.synthetic import long_tailed, write_features, write_split
 from workbench.errors import WorkbenchError
 from workbench.regions.feature_rows import FeatureRows, HeldRows, StepFeatures
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
-from workbench.regions.features import FeaturesFolder
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.regions.features import FeatureStore
 
-N, BOXES, DIMENSION = 3000, 700, 6
+N, DIMENSION = 3000, 6
 WINDOW = 400  # rows of three regions
 
 
 def write_store(folder, entity_region="box", encoder="made-up"):
     """Relations in the order of their images, each of which has boxes of its own that they share."""
-    draw = np.random.default_rng(0)
-    image, boxes = np.sort(draw.integers(0, 100, N)), BOXES if entity_region == "box" else N
-    ends = {f"{role}_box": 7 * image + draw.integers(0, 7, N) for role in ("subject", "object")}
-    ends = ends if entity_region == "box" else dict.fromkeys(ends, np.arange(N))
-    labels = {role: draw.integers(0, 4, N) for role in ("subject", "relation", "object")}
-    corners = dict.fromkeys(("x1", "y1", "x2", "y2"), np.float32(0))
-    writer = FeatureStoreWriter(
-        folder,
-        images=pd.DataFrame({"image_id": range(100), "file_name": "none.jpg", "width": 1, "height": 1}),
-        boxes=pd.DataFrame({"image": np.arange(boxes) * 100 // boxes, **corners, "object_class": 0}),
-        relations=pd.DataFrame({"image": image, **ends, **labels}),
-        dimension=DIMENSION,
-        encoder=encoder,
-        entity_region=entity_region,
-    )
+    draw, image = np.random.default_rng(0), np.arange(N) // 30
+    table = long_tailed(N).assign(image=image)
     if entity_region == "box":
-        writer.write_boxes(0, draw.standard_normal((BOXES, DIMENSION)))
-    writer.write_unions(0, draw.standard_normal((N, DIMENSION)))
-    writer.finish()
+        table = table.assign(**{f"{role}_box": 7 * image + draw.integers(0, 7, N) for role in ("subject", "object")})
+    return write_split(folder, table, dimension=DIMENSION, entity_region=entity_region, encoder=encoder)
 
 
 @pytest.fixture(scope="module", params=["box", "union"])
 def store(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    write_store(folder, request.param)
-    return FeatureStore.open(folder)
+    return write_store(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def rows_of(store, gigabytes):
@@ -75,14 +56,12 @@ def test_steps_read_ahead_give_what_the_store_holds(store, batch_size):
 
 
 def test_one_region_that_stands_for_three_is_one_array(tmp_path):
-    write_store(tmp_path, "union")
-    subject, union, object_ = FeatureRows.of_relations(FeatureStore.open(tmp_path), "train")(np.array([5, 2, 5]))
+    subject, union, object_ = FeatureRows.of_relations(write_store(tmp_path, "union"), "train")(np.array([5, 2, 5]))
     assert subject is union is object_
 
 
 def test_unions_and_boxes_are_one_list_of_rows(tmp_path):
-    write_store(tmp_path)
-    store, boxes = FeatureStore.open(tmp_path), np.array([3, 3, 699, 0])
+    store, boxes = write_store(tmp_path), np.array([3, 3, 690, 0])
     rows = np.array([N + 2, 5, N, N + 1, 5, N - 1])
     expected = np.concatenate([store.union(np.arange(N)), store.box(boxes)])[rows]
     for gigabytes in (0.0, 1.0):
@@ -156,8 +135,7 @@ def test_an_error_of_the_reader_is_raised_where_its_rows_are_needed():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_what_is_in_memory_is_shuffled_as_a_whole(tmp_path, weighted):
-    write_store(tmp_path)
-    features = FeatureRows.of_relations(FeatureStore.open(tmp_path), "train")
+    features = FeatureRows.of_relations(write_store(tmp_path), "train")
     order = features.order(0, 100, np.arange(N) if weighted else None, purpose="test")
     first = order.rows_of_step(0)
     assert len(first) == 100 and len(np.unique(first // 256)) >= 10  # of 12 blocks
@@ -166,8 +144,7 @@ def test_what_is_in_memory_is_shuffled_as_a_whole(tmp_path, weighted):
 
 
 def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):
-    write_store(tmp_path)
-    store = FeatureStore.open(tmp_path)
+    store = write_store(tmp_path)
     honest = store.union
     monkeypatch.setattr(store, "union", lambda rows, dtype: np.where(rows[:, None] == 251, np.nan, honest(rows, dtype)))
     with pytest.raises(WorkbenchError, match="train, row 251: the union feature"):
@@ -175,12 +152,10 @@ def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):
 
 
 def test_a_folder_opens_each_split_once_and_counts_its_classes(tmp_path):
-    Vocabulary(("cup", "dog", "car", "hat"), ("on", "under", "near", "by")).write(tmp_path)
-    write_store(tmp_path / "train")
-    write_store(tmp_path / "val", encoder="another")
-    folder = FeaturesFolder.open(tmp_path)
-    assert folder.train is folder.split("train") and folder.counts.relations.sum() == N
-    with pytest.raises(WorkbenchError, match="val: the features come from the encoder 'another', expected 'made-up'"):
+    folder = write_features(tmp_path, rows={"train": 30})
+    write_split(tmp_path / "val", long_tailed(10), encoder="another")
+    assert folder.train is folder.train and folder.counts.relations.sum() == 30
+    with pytest.raises(WorkbenchError, match="val: the features' encoder is 'another', expected 'made-up'"):
         _ = folder.val
     with pytest.raises(WorkbenchError, match="test: holds no features"):
         _ = folder.test

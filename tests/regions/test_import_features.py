@@ -7,8 +7,8 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.regions import import_features as importing
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore
 from workbench.regions.import_features import import_features
 from workbench.scenes.vocabulary import Vocabulary
 

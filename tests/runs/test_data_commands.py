@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from workbench.__main__ import main
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.stages import Run
 
 
@@ -22,8 +22,8 @@ def small_store(folder, detector=None, seed=0):
         encoder="small",
     )  # fmt: skip
     random = np.random.default_rng(seed)
-    writer.write_boxes(0, random.standard_normal((7, 4)))
-    writer.write_unions(0, random.standard_normal((7, 4)))
+    writer.write("box_features", 0, random.standard_normal((7, 4)))
+    writer.write("union_features", 0, random.standard_normal((7, 4)))
     writer.finish()
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
@@ -109,12 +109,12 @@ def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures,
 def _write_rows(writer: FeatureStoreWriter, tables: Annotations, features: SimulatedFeatures) -> None:
     labels = tables.boxes["object_class"].to_numpy()
     ends = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]
-    for rows in track(_chunks(writer.done_boxes, len(labels)), "Simulating box features"):
-        writer.write_boxes(int(rows[0]), features.boxes(rows, labels[rows]))
+    for rows in track(_chunks(writer.leading("box_features"), len(labels)), "Simulating box features"):
+        writer.write("box_features", int(rows[0]), features.boxes(rows, labels[rows]))
         _flush_now_and_then(writer, rows)
     writer.flush()
-    for rows in track(_chunks(writer.done_unions, len(ends[0])), "Simulating union features"):
-        writer.write_unions(int(rows[0]), features.unions(rows, *(classes[rows] for classes in ends)))
+    for rows in track(_chunks(writer.leading("union_features"), len(ends[0])), "Simulating union features"):
+        writer.write("union_features", int(rows[0]), features.unions(rows, *(classes[rows] for classes in ends)))
         _flush_now_and_then(writer, rows)
     writer.flush()
 

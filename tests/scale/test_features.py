@@ -7,7 +7,7 @@ from tests.regions.conftest import write_small_scenes
 from tests.scale import features as simulated_features
 from tests.scale.features import SimulatedFeatures, simulate_features
 from workbench.errors import WorkbenchError
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import read_annotations
 
 

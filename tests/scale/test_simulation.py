@@ -7,7 +7,7 @@ import pytest
 from tests.scale.simulation import SimulationConfig, default_names, read_names, simulate
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ from workbench.browsers.panel import sheet_html
 from workbench.browsers.widgets import render
 from workbench.escaping import escaped
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

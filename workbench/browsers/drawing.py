@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from workbench.errors import WorkbenchError
 from workbench.files import file_inside
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.regions.images import FAULTS
 from workbench.scenes.relations import BOX_COLUMNS, RelationTables, union_boxes
 from workbench.scenes.vocabulary import ROLES

@@ -14,8 +14,7 @@ from workbench.browsers.widgets import Paging, class_id, render, require_fields,
 from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import HEADLINE_METRICS
 from workbench.figures.pages import formatted
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

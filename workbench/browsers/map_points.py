@@ -15,8 +15,7 @@ from workbench.progress import track
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.evaluation import ROWS_PER_BATCH, probability_batches
 from workbench.recognition.recogniser import Recogniser, load_recogniser
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import Dtype, Features, GeneratedFeatures
+from workbench.regions.features import Dtype, Features, FeaturesFolder, FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import band_places
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -161,7 +160,8 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
     (`workbench.recognition.batches`). WorkbenchError where the recogniser was trained on other features.
     """
-    store, vocabulary = FeatureStore.open(Path(features) / "train"), Vocabulary.read(features)
+    opened = FeaturesFolder(features)
+    store, vocabulary = opened.train, opened.vocabulary
     loaded = load_recogniser(recogniser)
     loaded.check_fits(store, vocabulary, store.folder)
     own = (points["source"] == "generated").to_numpy()

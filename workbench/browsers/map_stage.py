@@ -15,8 +15,7 @@ from workbench.files import atomic_path
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.relations import TripletLookup, distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -44,7 +43,7 @@ def write_feature_map(
     WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
     """
     began = time.monotonic()
-    store = FeatureStore.open(Path(features) / "train")
+    store = FeaturesFolder(features).train
     samples = GeneratedFeatures.open(generated, store)
     sample_rows, real_rows = equal_rows(len(samples), len(store), most=rows, seed=seed)
     if len(real_rows) < FEWEST_ROWS:

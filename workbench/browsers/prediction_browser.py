@@ -24,7 +24,7 @@ from workbench.browsers.prediction_pair import (
 from workbench.browsers.widgets import Paging
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import Counts
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

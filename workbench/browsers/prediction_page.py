@@ -18,7 +18,7 @@ from workbench.browsers.prediction_pair import (
     PredictionState,
 )
 from workbench.browsers.widgets import Paging, render
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.browsers.widgets import class_id, require_fields, require_one_of
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_places
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

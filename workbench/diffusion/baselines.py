@@ -16,8 +16,7 @@ from workbench.diffusion.config import INIT_MAPS, require_choices, require_range
 from workbench.diffusion.initialisation import Sampler, initial_features
 from workbench.progress import track
 from workbench.randomness import generator, row_normal
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import Features
+from workbench.regions.features import Features, FeatureStore
 from workbench.scenes.relations import rows_by_class
 
 ROWS_PER_CHUNK = 1024

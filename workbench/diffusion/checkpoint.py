@@ -23,7 +23,7 @@ from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.features import FeatureStore
 
 CHECKPOINT = "denoiser.safetensors"
 FORMAT = "workbench denoiser 2"

@@ -43,7 +43,7 @@ def study_fidelity(
     the same class frequencies. Test is not read. Writes fidelity.parquet (one row per sample set, see
     `fidelity_report`) and norms.npz (Euclidean norms by sample set); returns {sample set: {metric: value}}.
     """
-    folder, config, opened = Path(folder), config or FidelityConfig(), FeaturesFolder.open(features)
+    folder, config, opened = Path(folder), config or FidelityConfig(), FeaturesFolder(features)
     train, held_out, most = opened.train, opened.val, config.rows_at_most
     rows = known_rows(train.relations, held_out.relations, most, config.seed)
     wanted = _labels(held_out.relations.iloc[rows])

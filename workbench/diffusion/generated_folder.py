@@ -11,9 +11,8 @@ from workbench.errors import WorkbenchError
 from workbench.launching import Processes
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.feature_file import RangeWriter, remove_notes
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import finish_generated, store_identity
+from workbench.regions.feature_writer import RangeWriter, remove_notes
+from workbench.regions.features import FeatureStore, finish_generated, store_identity
 from workbench.stopping import Stopped, stop_on_sigterm
 
 ROWS_PER_PART = 8192

@@ -26,7 +26,7 @@ from workbench.diffusion.generated_folder import chosen_triplets, write_generate
 from workbench.diffusion.initialisation import Sampler, draw_boxes
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.registry import Registry
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
@@ -97,7 +97,7 @@ def generate_baseline(
     shows.
     """
     config, began = config or BaselineConfig(), time.monotonic()
-    store, augmented = FeatureStore.open(Path(features) / "train"), read_triplets(triplets).augmented
+    store, augmented = FeaturesFolder(features).train, read_triplets(triplets).augmented
     table = draw_boxes(store, chosen_triplets(augmented, config.samples, config.seed), config.seed)
     # Conditions are numbered as the sampler numbers them: the tables of two folders are equal.
     distinct, condition = distinct_triplets(*(table[role].to_numpy() for role in ROLES))

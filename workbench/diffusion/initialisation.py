@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.scenes.relations import rows_by_class
 
 ROWS_TO_FIT = 50_000

@@ -23,7 +23,7 @@ from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.progress import track
 from workbench.randomness import row_normal
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeaturesFolder, FeatureStore
 
 ENDS = ("subject", "object")
 
@@ -178,7 +178,7 @@ def generate_features(
     Returns metrics.
     """
     config, began, path = config or SamplingConfig(), time.monotonic(), Path(diffusion) / CHECKPOINT
-    checkpoint, store = DenoiserCheckpoint.load(path), FeatureStore.open(Path(features) / "train")
+    checkpoint, store = DenoiserCheckpoint.load(path), FeaturesFolder(features).train
     embeddings, augmented = TextEmbeddings.open(text), read_triplets(triplets)
     checkpoint.require_store(store)
     checkpoint.require_text(embeddings)

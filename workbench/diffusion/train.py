@@ -23,8 +23,7 @@ from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.launching import Processes
 from workbench.randomness import derived_seed, generator
 from workbench.regions.feature_rows import FeatureRows, StepFeatures
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import FeaturesFolder
+from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import Evaluation, TrainingEdge, forget_state, read_log, train
 
@@ -70,7 +69,7 @@ def train_diffusion(
     ``denoiser.safetensors`` and ``log.jsonl``; returns metrics.
     """
     config = config or DiffusionConfig()
-    opened, embeddings, augmented = FeaturesFolder.open(features), TextEmbeddings.open(text), read_triplets(triplets)
+    opened, embeddings, augmented = FeaturesFolder(features), TextEmbeddings.open(text), read_triplets(triplets)
     boxes = config.entity_features == "generated"
     rows, held_out = (region_rows(store, embeddings, augmented, boxes) for store in (opened.train, opened.val))
     weights = inverse_frequency_weights(opened.train.relations, config.sampling_power)

@@ -11,7 +11,7 @@ from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.figures.style import LOSS_COLOURS, SERIES_COLOURS, figure, plain_text
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import headless
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.training import read_log
 
 LONGEST_TITLE = 100

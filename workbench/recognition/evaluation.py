@@ -49,7 +49,7 @@ def evaluate_recogniser(
     into ``folder``; returns the summary as flat numbers, for example "exact subject/object few" (a band without
     classes is None there), and where the synsets come from (`read_synsets`).
     """
-    folder, data = Path(folder), FeaturesFolder.open(features)
+    folder, data = Path(folder), FeaturesFolder(features)
     split, vocabulary = data.split(config.split), data.vocabulary
     loaded = load_recogniser(recogniser)
     loaded.check_fits(split, vocabulary, split.folder)

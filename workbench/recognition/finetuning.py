@@ -63,7 +63,7 @@ def finetune_recogniser(
     and ``log.jsonl`` (all learning rates); a killed run resumes.
     """
     folder, edge = Path(folder), edge or TrainingEdge()
-    data = FeaturesFolder.open(features)
+    data = FeaturesFolder(features)
     start = load_recogniser(recogniser)
     for split in (data.train, data.val):
         start.check_fits(split, data.vocabulary, split.folder)

@@ -53,7 +53,7 @@ def rebalance_recogniser(
     classifier is needed for "tau_norm": word classifiers compare unit vectors, which have no norm to take away.
     """
     folder, edge = Path(folder), edge or TrainingEdge()
-    data = FeaturesFolder.open(features)
+    data = FeaturesFolder(features)
     start = load_recogniser(recogniser)
     for split in (data.train, data.val):
         start.check_fits(split, data.vocabulary, split.folder)

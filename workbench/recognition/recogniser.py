@@ -14,7 +14,7 @@ from workbench.recognition.config import label
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.reltransformer import RelTransformerHead
 from workbench.recognition.word_vectors import ClassVectors
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeatureStore
 from workbench.registry import Registry
 from workbench.scenes.vocabulary import Vocabulary
 

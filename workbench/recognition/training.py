@@ -41,7 +41,7 @@ def train_recogniser(
     features alone gets separate embeddings of subject and object. Writes ``recogniser.safetensors`` and ``log.jsonl``
     (a line an epoch) into ``folder``; a killed run resumes from its last state. Returns headline numbers.
     """
-    data = FeaturesFolder.open(features)
+    data = FeaturesFolder(features)
     validate = validation(data, config)
     vectors, word_source = class_vectors(Path(text), data, config)
     head = new_head(

@@ -30,7 +30,7 @@ from workbench.recognition.recogniser import (
 )
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
-from workbench.regions.feature_store import FeatureStore
+from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -108,7 +108,8 @@ def write_imported(
     target = folder / RECOGNISER_FILE
     if target.exists():
         raise WorkbenchError(f"{target}: there is a recogniser already. Give another folder, or remove it first.")
-    vocabulary, store = Vocabulary.read(features), FeatureStore.open(features / "train")
+    opened = FeaturesFolder(features)
+    vocabulary, store = opened.vocabulary, opened.train
     if store.support != "signed":
         raise WorkbenchError(
             f"{store.folder}: {store.support} features, but upstream's heads read fc7 before its last ReLU. "

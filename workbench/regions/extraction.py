@@ -13,9 +13,8 @@ from workbench.launching import Processes
 from workbench.progress import track
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import RegionEncoder, checked_features, chosen_encoder
-from workbench.regions.feature_file import remove_notes
-from workbench.regions.feature_store import MANIFEST, FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter, remove_notes
+from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
 from workbench.scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.scenes.vocabulary import SPLITS
@@ -77,7 +76,7 @@ def _extract_split(
 ) -> None:
     """Compute a split's features, resuming what a killed run left; each process takes every so many-th batch."""
     work = _SplitExtraction(folder, annotations, encoder)
-    ranges, processes = work.writer.ranges, work.writer.ranges.processes
+    processes = work.writer.processes
     batches = _batches(len(annotations.images), config.batch_images)
     own = [batch for batch in batches[processes.rank :: processes.count] if not work.done(batch)]
     threads = config.threads or decoding_threads(chosen_device(config.device))
@@ -92,7 +91,7 @@ def _extract_split(
             work.flush()
         _raise_if_stopped(stop, folder)
     work.flush()
-    ranges.wait_for_all(lambda: all(map(work.done, batches)), lambda: _raise_if_stopped(stop, folder))
+    work.writer.wait_for_all(lambda: all(map(work.done, batches)), lambda: _raise_if_stopped(stop, folder))
     work.finish()
 
 
@@ -125,7 +124,7 @@ class _SplitExtraction:
 
     def done(self, batch: range) -> bool:
         """Whether the features of a batch of images are on disk, or noted as impossible."""
-        notes = self.writer.ranges.notes
+        notes = self.writer.notes
         if len(notes) != self._notes_seen:
             self._notes_seen = len(notes)
             for start, stop in (part for note in notes for part in note.get("images", [])):
@@ -164,7 +163,7 @@ class _SplitExtraction:
 
     def finish(self) -> None:
         """Write the manifest; WorkbenchError where no image with relations could be read."""
-        notes = self.writer.ranges.notes
+        notes = self.writer.notes
         unreadable = dict(sorted((number, why) for note in notes for number, why in note.get("unreadable", [])))
         if self.annotations.relations["image"].isin(list(unreadable)).all():
             remove_notes(self.writer.folder)
@@ -185,8 +184,8 @@ class _SplitExtraction:
     def _write(self, image: int, features: np.ndarray, path: Path) -> None:
         boxes = self._first_box[image + 1] - self._first_box[image]
         try:
-            self.writer.write_boxes(int(self._first_box[image]), features[:boxes])
-            self.writer.write_unions(int(self._first_union[image]), features[boxes:])
+            self.writer.write("box_features", int(self._first_box[image]), features[:boxes])
+            self.writer.write("union_features", int(self._first_union[image]), features[boxes:])
         except WorkbenchError as error:
             raise WorkbenchError(f"{path}: {error}") from error
 

@@ -19,8 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.memory import map_large_blocks
 from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
 from workbench.regions.feature_file import rows_not_finite
-from workbench.regions.feature_store import FeatureStore
-from workbench.regions.features import Features
+from workbench.regions.features import Features, FeatureStore
 
 # Two windows are in memory at a time, the one in use and the next.
 BYTES_PER_WINDOW = 256 << 20

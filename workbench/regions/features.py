@@ -1,4 +1,11 @@
-"""Features of relations: what every reader gives, the folder of a data set, and the features that a generator made.
+"""Features of relations on disk: the store of a split, generated ones, and the folder of a data set that holds them.
+
+A store is a folder: ``union_features.npy`` and (``entity_region`` "box") ``box_features.npy``, float16 (rows, D);
+``images.parquet``, ``boxes.parquet``, ``relations.parquet``; and ``features.json``, written last, without which it is
+unfinished. ``support`` says whether features are "signed" (fc7 before its last ReLU, LTVRR reference 2.3) or
+"rectified". With ``entity_region`` "union" a data set brings only union features: the union feature of a relation then
+stands in for its subject's and its object's. Rows of an array that belong to an unreadable image are holes: no row of
+the tables points to them (``holes`` in ``features.json``).
 
 A folder of generated features has ``union_features.npy`` (N, D) float16; ``subject_features.npy`` and
 ``object_features.npy`` where subjects and objects were generated too (else they have the real features of their boxes);
@@ -6,6 +13,7 @@ A folder of generated features has ``union_features.npy`` (N, D) float16; ``subj
 of the train store's boxes); and ``generated.json``, written last: what it must agree on with the train store, ``rows``.
 """
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,18 +22,21 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
-from workbench.regions.feature_file import FeatureFile
-from workbench.regions.feature_store import FeatureStore
+from workbench.files import atomic_path, read_json, sha256_of_file, write_json
+from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.relations import TABLES, read_tables
+from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
+MANIFEST = "features.json"
+SUPPORTS = ("signed", "rectified")
+ENTITY_REGIONS = ("box", "union")
 Dtype = np.dtype | type
-MANIFEST = "generated.json"
-TABLE = "generated.parquet"
+GENERATED = "generated.json"
+GENERATED_TABLE = "generated.parquet"
+GENERATE_AGAIN = "Delete the folder and generate the features again."
 ENDS = ("subject", "object")
 ENTITIES = ("auto", "stored", "union")
-AGAIN = "Delete the folder and generate the features again."
 
 
 class Features(Protocol):
@@ -58,20 +69,87 @@ class Features(Protocol):
         ...
 
 
+class FeatureStore:
+    """Features of one split, never read whole; ``facts`` is the manifest: how they were made."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], tables: dict[str, pd.DataFrame]):
+        self.folder, self.facts = Path(folder), facts
+        self.dimension: int = facts["dimension"]
+        self.encoder: str = facts["encoder"]
+        self.support: str = facts["support"]
+        self.entity_region: str = facts["entity_region"]
+        self.images, self.boxes, self.relations = (tables[name] for name in TABLES)
+        self._unions = self._reader("union_features")
+        self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
+
+    @classmethod
+    def open(
+        cls, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None
+    ) -> "FeatureStore":
+        """Open a finished store; WorkbenchError where a file, a row count, the dimension or the encoder does not fit.
+
+        The features' headers and sizes are looked at; their content is not read, see `damaged_files`.
+        """
+        folder = Path(folder)
+        if not (folder / MANIFEST).exists():
+            found = "is unfinished" if folder.is_dir() and any(folder.iterdir()) else "holds no features"
+            raise WorkbenchError(
+                f"{folder}: {found} (no {MANIFEST}). Run the stage features, or `workbench features import`."
+            )
+        facts = read_json(folder / MANIFEST)
+        if not isinstance(facts, dict) or not {"encoder", "dimension", "entity_region", "rows"} <= facts.keys():
+            raise WorkbenchError(f"{folder / MANIFEST}: is no manifest of features. {AGAIN}")
+        for name, expected in {"encoder": expect_encoder, "dimension": expect_dimension}.items():
+            if expected is not None and facts[name] != expected:
+                raise WorkbenchError(
+                    f"{folder}: the features' {name} is {facts[name]!r}, expected {expected!r}. Features of two "
+                    "encoders cannot be mixed: make them again with the expected one, or train the model on these."
+                )
+        return cls(folder, facts, read_tables(folder, facts["rows"]))
+
+    def __len__(self) -> int:
+        return len(self.relations)
+
+    def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Union features of relation rows, (n, D)."""
+        return self._unions(rows, dtype)
+
+    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Features of the subject's box of relation rows, (n, D); the union's where there is no other."""
+        return self.box(self.relations["subject_box"].to_numpy()[np.asarray(rows)], dtype)
+
+    def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Features of the object's box of relation rows, (n, D); the union's where there is no other."""
+        return self.box(self.relations["object_box"].to_numpy()[np.asarray(rows)], dtype)
+
+    def box(self, box_rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Features of rows of the box table, (n, D)."""
+        return self._boxes(box_rows, dtype)
+
+    def _reader(self, name: str) -> Callable[[np.ndarray, Dtype], np.ndarray]:
+        """What reads rows of a table from its array: the same numbers, or those behind the holes before them."""
+        rows, holes = self.facts["arrays"][name]["rows"], self.facts["holes"][name]
+        file = FeatureFile(self.folder / f"{name}.npy", rows, self.dimension)
+        if not holes:
+            return file.read
+        row = np.delete(np.arange(rows), np.concatenate([np.arange(*hole) for hole in holes]))
+        return lambda asked, dtype: file.read(row[np.asarray(asked)], dtype)
+
+
 class FeaturesFolder:
     """A features folder: class names, and the features of each split, opened when first asked for and once.
 
-    ``FeaturesFolder.open(folder).train.union(rows)``; ``counts`` are the classes' counts in train. WorkbenchError where
-    a split is missing or damaged, or comes from another encoder than train.
+    ``FeaturesFolder(folder).train.union(rows)``. WorkbenchError where a split is missing or damaged, or comes from
+    another encoder than train.
     """
 
-    def __init__(self, folder: Path, vocabulary: Vocabulary):
-        self.folder, self.vocabulary = Path(folder), vocabulary
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
 
-    @classmethod
-    def open(cls, folder: Path) -> "FeaturesFolder":
-        """Open a folder that the stage features or ``workbench features import`` has written."""
-        return cls(folder, Vocabulary.read(folder))
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The class names."""
+        return Vocabulary.read(self.folder)
 
     @cached_property
     def train(self) -> FeatureStore:
@@ -100,13 +178,11 @@ class FeaturesFolder:
         """The features of a split by its name; those of another encoder than train's are refused."""
         if name == "train":
             return self.train
-        return FeatureStore.open(
-            self.folder / name, expect_encoder=self.train.encoder, expect_dimension=self.train.dimension
-        )
+        return FeatureStore.open(self.folder / name, self.train.encoder, self.train.dimension)
 
 
 class GeneratedFeatures:
-    """Features of generated relations: ``relations`` (one row a sample), ``len``, ``union``, ``subject``, ``object``.
+    """Features of generated relations; ``relations`` has one row a sample.
 
     ``entities``: "stored" takes a subject or an object from its array or its box; "union" lets the generated union
     feature stand in for both, so that all three are equal, as they are in a store with ``entity_region`` "union";
@@ -119,9 +195,8 @@ class GeneratedFeatures:
         self.entity_region: str = store.entity_region if entities == "auto" else "union"
         if entities == "stored":
             self.entity_region = "box"
-        self.entity_features = "generated" if own else "seed"
         self._files = {
-            region: FeatureFile(self.folder / f"{region}_features.npy", len(relations), self.dimension, AGAIN)
+            region: FeatureFile(self.folder / f"{region}_features.npy", len(relations), self.dimension, GENERATE_AGAIN)
             for region in ("union", *own)
         }
 
@@ -135,19 +210,18 @@ class GeneratedFeatures:
         folder = Path(folder)
         if entities not in ENTITIES:
             raise WorkbenchError(f"entities {entities!r} is not known. Choose one of: {', '.join(ENTITIES)}.")
-        if not (folder / MANIFEST).exists():
-            raise WorkbenchError(f"{folder}: holds no finished generated features (no {MANIFEST}). Run notebook 03.")
-        manifest = read_json(folder / MANIFEST)
+        if not (folder / GENERATED).exists():
+            raise WorkbenchError(f"{folder}: holds no finished generated features (no {GENERATED}). Run notebook 03.")
+        manifest = read_json(folder / GENERATED)
         for name, found in store_identity(store).items():
             if manifest.get(name) != found:
                 raise WorkbenchError(
                     f"{folder}: generated for a store with {name} {manifest.get(name)!r}, but this one has {found!r}. "
                     "Open it with the train store it was generated from, or generate again."
                 )
-        announced = manifest.get("entity_features") == "generated"
-        own = tuple(role for role in ENDS if announced or (folder / f"{role}_features.npy").exists())
-        boxes = [] if entities == "union" else [f"{role}_box" for role in ENDS if role not in own]
-        relations = _read_table(folder / TABLE, manifest.get("rows"), (*ROLES, *boxes))
+        own = ENDS if manifest.get("entity_features") == "generated" else ()
+        boxes = [] if entities == "union" or own else [f"{role}_box" for role in ENDS]
+        relations = _read_generated_table(folder / GENERATED_TABLE, manifest.get("rows"), (*ROLES, *boxes))
         return cls(folder, store, relations, entities, own)
 
     def __len__(self) -> int:
@@ -174,12 +248,15 @@ class GeneratedFeatures:
 
 
 def finish_generated(folder: Path, relations: pd.DataFrame, store: FeatureStore, entity_features: str) -> None:
-    """Write the table, then ``generated.json``: the folder counts as finished from now on."""
+    """Write the table, then ``generated.json``: the folder counts as finished from now on.
+
+    ``entity_features`` is "generated" where the folder has arrays of subjects and objects, else "seed".
+    """
     folder = Path(folder)
-    with atomic_path(folder / TABLE) as temporary:
+    with atomic_path(folder / GENERATED_TABLE) as temporary:
         relations.to_parquet(temporary, index=False)
     facts = {"rows": len(relations), "entity_features": entity_features}
-    write_json(folder / MANIFEST, store_identity(store) | facts)
+    write_json(folder / GENERATED, store_identity(store) | facts)
 
 
 def store_identity(store: FeatureStore) -> dict[str, Any]:
@@ -188,14 +265,33 @@ def store_identity(store: FeatureStore) -> dict[str, Any]:
     return {name: getattr(store, name) for name in names} | {"boxes": len(store.boxes)}
 
 
-def _read_table(path: Path, rows: int | None, columns: tuple[str, ...]) -> pd.DataFrame:
+def damaged_files(folder: Path) -> Iterator[str]:
+    """What is wrong with each damaged file of a features folder, as the command ``features check`` reports it.
+
+    Reads every byte; a sparse file has no checksum and is not doubted. WorkbenchError where nothing is finished.
+    """
+    splits = [Path(folder) / split for split in SPLITS if (Path(folder) / split / MANIFEST).is_file()]
+    if not splits:
+        raise WorkbenchError(f"{folder}: holds no finished features. Run the stage features, or give its folder.")
+    for split in splits:
+        try:
+            arrays = FeatureStore.open(split).facts["arrays"]
+        except WorkbenchError as error:
+            yield str(error)
+            continue
+        for name, array in arrays.items():
+            if array["sha256"] not in (None, sha256_of_file(split / f"{name}.npy")):
+                yield f"{split / name}.npy: its bytes are not those that were written (SHA-256). {AGAIN}"
+
+
+def _read_generated_table(path: Path, rows: int | None, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         relations = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{path}: not a readable table ({error}). {AGAIN}") from error
+        raise WorkbenchError(f"{path}: not a readable table ({error}). {GENERATE_AGAIN}") from error
     if len(relations) != rows:
-        raise WorkbenchError(f"{path}: {len(relations)} rows, but {MANIFEST} says {rows}. {AGAIN}")
+        raise WorkbenchError(f"{path}: {len(relations)} rows, but {GENERATED} says {rows}. {GENERATE_AGAIN}")
     missing = [column for column in columns if column not in relations]
     if missing:
-        raise WorkbenchError(f"{path}: no column {', '.join(missing)}. {AGAIN}")
+        raise WorkbenchError(f"{path}: no column {', '.join(missing)}. {GENERATE_AGAIN}")
     return relations

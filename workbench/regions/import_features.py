@@ -13,9 +13,8 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_array, write_json
-from workbench.regions.feature_store import MANIFEST as STORE_MANIFEST
-from workbench.regions.feature_store import SUPPORTS, FeatureStore
-from workbench.regions.feature_store_writer import FeatureStoreWriter
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import MANIFEST, SUPPORTS, FeatureStore
 from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
 from workbench.scenes.annotation_files import read_class_names
 from workbench.scenes.problems import FileProblems, Problem, format_report
@@ -148,7 +147,7 @@ def _check_together(source: Path, rows: dict[str, SplitRows], problems: list[Pro
 
 
 def _write_store(folder: Path, rows: SplitRows, encoder: str, support: str) -> None:
-    if (folder / STORE_MANIFEST).exists():
+    if (folder / MANIFEST).exists():
         FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=rows.dimension)
         return
     images, boxes, relations, first_use = tables_of_rows(rows)
@@ -162,14 +161,14 @@ def _write_store(folder: Path, rows: SplitRows, encoder: str, support: str) -> N
         support=support,
         entity_region="box" if rows.has_entity_features else "union",
     )
-    for start in range(writer.done_unions, len(rows), ROWS_PER_CHUNK):
-        writer.write_unions(start, rows.arrays["feature"][start : start + ROWS_PER_CHUNK])
+    for start in range(writer.leading("union_features"), len(rows), ROWS_PER_CHUNK):
+        writer.write("union_features", start, rows.arrays["feature"][start : start + ROWS_PER_CHUNK])
         writer.flush()
     if rows.has_entity_features:
         ends = np.stack([rows.arrays["subject_feature"], rows.arrays["object_feature"]], axis=1)  # (N, 2, D)
         ends = ends.reshape(-1, rows.dimension)
-        for start in range(writer.done_boxes, len(boxes), ROWS_PER_CHUNK):
-            writer.write_boxes(start, ends[first_use[start : start + ROWS_PER_CHUNK]])
+        for start in range(writer.leading("box_features"), len(boxes), ROWS_PER_CHUNK):
+            writer.write("box_features", start, ends[first_use[start : start + ROWS_PER_CHUNK]])
             writer.flush()
     writer.finish()
 

@@ -108,7 +108,7 @@ def feature_map(run: Run) -> "FeatureMap":
     from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
     stage, generated = run.find("feature_map"), run.find("generated")
-    features = FeaturesFolder.open(run.features.folder)
+    features = FeaturesFolder(run.features.folder)
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None

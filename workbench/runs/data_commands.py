@@ -76,7 +76,7 @@ def simulate_data(arguments: argparse.Namespace) -> int:
 
 def check_features(arguments: argparse.Namespace) -> int:
     """``workbench features check``: status 1 while a file is damaged."""
-    from workbench.regions.feature_store import damaged_files
+    from workbench.regions.features import damaged_files
 
     stage = _features_stage(arguments.name)
     damaged = list(damaged_files(stage.folder))

@@ -69,10 +69,10 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     both steps.
     """
     from workbench.language.learned_relations import complete_text_folder
-    from workbench.regions.feature_store import FeatureStore
+    from workbench.regions.features import FeaturesFolder
     from workbench.regions.import_features import import_features
 
     metrics = import_features(folder, source=source)
     if (folder / "text").is_dir():
-        metrics["text"] = complete_text_folder(folder / "text", FeatureStore.open(folder / "train"))
+        metrics["text"] = complete_text_folder(folder / "text", FeaturesFolder(folder).train)
     return metrics
