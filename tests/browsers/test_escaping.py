@@ -14,8 +14,7 @@ from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.long_tail import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
-from workbench.runs.report_tables import page_link
-from workbench.runs.reports import PLOTLY_MIME, write_overview, write_report
+from workbench.runs.reports import PLOTLY_MIME, page_link, write_overview, write_report
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.check import check_annotations
@@ -235,7 +234,7 @@ def report_pages(tmp_path, names) -> str:
     metrics = {names[0]: {"headline": dict.fromkeys(names, 1.0), names[1]: {name: {name: name} for name in names}}}
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    pages = [write_report(folder), folder / "05.html", write_overview(tmp_path / "reports")]
+    pages = [write_report(folder), folder / "05.html", write_overview(tmp_path)]
     return "".join(page.read_text(encoding="utf-8") for page in pages)
 
 

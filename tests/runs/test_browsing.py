@@ -75,7 +75,7 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):
     assert main(["browse", "maps"]) == 2
     assert "Did you mean 'map'" in capsys.readouterr().err
-    monkeypatch.setitem(browsing.OPENINGS, "toy", browsing.Opening("Toy", lambda run: Toy()))
+    monkeypatch.setitem(browsing.BROWSERS, "toy", ("Toy", lambda run: Toy()))
     (toy_project / "data" / "runs" / "trial").mkdir(parents=True)
     write_json(toy_project / "reports" / "older" / "run.json", {})
     assert main(["browse", "toy", "--run", "trail"]) == 2
@@ -86,7 +86,7 @@ def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, m
         assert main(["browse", "map", "--run", "trial", "--no-browser", "--port", port]) == 2
         assert f"port {port}" in capsys.readouterr().err
     assert browsing.known_run("older").name == "older"
-    assert list(browsing.asked_openings([])) == list(browsing.OPENINGS)
+    assert browsing.asked_browsers([]) == list(browsing.BROWSERS)
 
 
 def test_options_have_their_defaults(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.runs.imports import import_with_text
+from workbench.runs.data_commands import import_with_text
 from workbench.stages import Run, import_stage
 
 

@@ -65,8 +65,8 @@ def executed_notebook(path, n_figures=2):
     return path
 
 
-def run_folder(reports, name="trial"):
-    folder = reports / name
+def run_folder(root, name="trial"):
+    folder = root / "reports" / name
     entries = {
         "01_a": {
             "status": "done",
@@ -169,7 +169,7 @@ def test_the_overview_lists_runs_newest_first(tmp_path):
     later.write_text(later.read_text().replace("2030", "2031"))
     text = write_overview(tmp_path).read_text()
     assert text.index("two/index.html") < text.index("one/index.html") and "1 of 3" in text
-    assert "Nothing here yet" in write_overview(tmp_path / "one").read_text()
+    assert "Nothing here yet" in write_overview(tmp_path / "elsewhere").read_text()
 
 
 def test_a_run_whose_record_is_broken_is_listed_as_such(tmp_path):

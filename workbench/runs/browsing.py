@@ -1,14 +1,12 @@
 """The browsers of a run: each finds the stages it needs and opens on them; or all on one page, a tab each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.folders import Replace
-from workbench.paths import lists_folder, reports_folder, runs_folder
+from workbench.paths import lists_folder
 from workbench.runs.run_records import run_names
 from workbench.stages import Run, Stage
 
@@ -35,10 +33,8 @@ def triplet_browser(run: Run, **filters: Any) -> "TripletBrowser":
     triplets = _found(run, "triplets")
     given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
-    return TripletBrowser(
-        TripletIndex.open(index.folder), _triplet_sources(run, features, triplets),
-        images=run.images, lists_folder=lists_folder(run.root), **filters,
-    )  # fmt: skip
+    sources, lists = _triplet_sources(run, features, triplets), lists_folder(run.root)
+    return TripletBrowser(TripletIndex.open(index.folder), sources, images=run.images, lists_folder=lists, **filters)
 
 
 def _found(run: Run, stage: str) -> Stage | None:
@@ -85,11 +81,10 @@ def prediction_browser(
     titles = list(evaluations)
     before = before or _without_generated(titles)
     after = after or next((title for title in titles if title.startswith("diffaugment")), titles[-1])
-    return PredictionBrowser(
-        RelationTables.open(features / "test"), vocabulary, count_classes(train.relations, vocabulary),
-        {title: stage.folder for title, stage in evaluations.items()},
-        images=run.images, before=before, after=after, seed=seed,
-    )  # fmt: skip
+    folders = {title: stage.folder for title, stage in evaluations.items()}
+    test, counts = RelationTables.open(features / "test"), count_classes(train.relations, vocabulary)
+    chosen: dict[str, Any] = {"before": before, "after": after, "seed": seed}
+    return PredictionBrowser(test, vocabulary, counts, folders, images=run.images, **chosen)
 
 
 def _without_generated(variants: list[str]) -> str:
@@ -115,39 +110,30 @@ def feature_map(run: Run) -> "FeatureMap":
     if trained:
         recogniser = run.find("recogniser", _without_generated(trained))
         right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
-    return FeatureMap(
-        pd.read_parquet(stage / POINTS), features, GeneratedFeatures.open(generated.folder, features.train),
-        images=run.images, fidelity=fidelity, map_metrics=stage.metrics, right=right,
-    )  # fmt: skip
+    points, samples = pd.read_parquet(stage / POINTS), GeneratedFeatures.open(generated.folder, features.train)
+    told: dict[str, Any] = {"fidelity": fidelity, "map_metrics": stage.metrics, "right": right}
+    return FeatureMap(points, features, samples, images=run.images, **told)
 
 
-@dataclass(frozen=True)
-class Opening:
-    """A browser of ``workbench browse``: its tab's ``title``, and how it is opened for a run."""
-
-    title: str
-    open: Callable[[Run], "Shown"]
-
-
-# By the name that the command line knows; in the order of the tabs.
-OPENINGS: dict[str, Opening] = {
-    "triplets": Opening("Triplets", triplet_browser),
-    "predictions": Opening("Predictions", prediction_browser),
-    "map": Opening("Feature map", feature_map),
+# Title and how it is opened for a run, by the name that the command line knows; in the order of the tabs.
+BROWSERS: dict[str, tuple[str, Callable[[Run], "Shown"]]] = {
+    "triplets": ("Triplets", triplet_browser),
+    "predictions": ("Predictions", prediction_browser),
+    "map": ("Feature map", feature_map),
 }
 
 
-def asked_openings(names: list[str]) -> dict[str, Opening]:
-    """The browsers called ``names``, all where none is named; WorkbenchError for a name that there is not."""
+def asked_browsers(names: list[str]) -> list[str]:
+    """``names``, or all browsers where none is named; WorkbenchError for a name that there is not."""
     for name in names:
-        if name not in OPENINGS:
-            raise WorkbenchError(unknown("browser", name, list(OPENINGS)))
-    return {name: OPENINGS[name] for name in dict.fromkeys(names or OPENINGS)}
+        if name not in BROWSERS:
+            raise WorkbenchError(unknown("browser", name, BROWSERS))
+    return list(dict.fromkeys(names or BROWSERS))
 
 
-def known_run(name: str, root: Path | None = None) -> Run:
+def known_run(name: str) -> Run:
     """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    run, known = Run.open(name, root=root), run_names(reports_folder(root), runs_folder(root))
+    run, known = Run.open(name), run_names()
     if name not in known:
         raise WorkbenchError(unknown("run", name, known))
     return run
@@ -156,7 +142,8 @@ def known_run(name: str, root: Path | None = None) -> Run:
 def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
     """A tab for each of the browsers called ``names``, on the run called ``run_name``."""
     run = Run.open(run_name)
-    return browser_tabs({o.title: partial(o.open, run) for o in asked_openings(names).values()})
+    chosen = [BROWSERS[name] for name in asked_browsers(names)]
+    return browser_tabs({title: partial(opened, run) for title, opened in chosen})
 
 
 def browser_tabs(openers: Mapping[str, Callable[[], "Shown"]]) -> "ipywidgets.Tab":
@@ -166,24 +153,36 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Shown"]]) -> "ipywidgets.Ta
     """
     import ipywidgets
 
-    boxes = [ipywidgets.VBox([_notice(title)]) for title in openers]
-    tabs = ipywidgets.Tab(children=boxes, titles=list(openers))
+    from workbench.browsers.panel import Panel, error_html
+    from workbench.browsers.widgets import render
+
+    remedy = "This takes seconds; of a large data set a minute, once."
+    notices = [
+        Panel(_Message(render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)))
+        for title in openers
+    ]
+    boxes = [ipywidgets.VBox([notice]) for notice in notices]
+    tabs = ipywidgets.Tab(children=boxes, titles=list(openers), selected_index=0)
     waiting = dict(enumerate(openers.values()))
 
-    def open_shown(_: Any = None) -> None:
+    def open_shown(*_: Any) -> None:
         opener = waiting.pop(tabs.selected_index, None)
-        if opener is not None:
-            boxes[tabs.selected_index].children = (_widget(opener),)
+        if opener is None:
+            return
+        try:
+            widget = opener().widget()
+        except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
+            widget = Panel(_Message(error_html(error)))
+        boxes[tabs.selected_index].children = (widget,)
 
-    tabs.selected_index = 0
     tabs.observe(open_shown, "selected_index")
     # The first one too waits until the page is there, so that what takes seconds is not waited for before an empty one.
-    boxes[0].children[0].on_msg(lambda *_: open_shown())
+    notices[0].on_msg(open_shown)
     return tabs
 
 
 class _Message:
-    """A page of one message."""
+    """A page of one message, which has no events."""
 
     frame = '<div data-region="message"></div>'
     thumbnails: "Thumbnails | None" = None
@@ -196,21 +195,3 @@ class _Message:
 
     def handle(self, event: str, value: str | None) -> None:
         raise NotImplementedError(f"a message has no event {event!r}")
-
-
-def _notice(title: str) -> Any:
-    from workbench.browsers.panel import Panel
-    from workbench.browsers.widgets import render
-
-    remedy = "This takes seconds; of a large data set a minute, once."
-    text = render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)
-    return Panel(_Message(text))
-
-
-def _widget(opener: Callable[[], "Shown"]) -> Any:
-    from workbench.browsers.panel import Panel, error_html
-
-    try:
-        return opener().widget()
-    except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
-        return Panel(_Message(error_html(error)))

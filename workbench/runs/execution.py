@@ -1,33 +1,36 @@
-"""One notebook, executed by papermill in this process with its kernel as a child."""
+"""One notebook, executed by papermill in this process with its kernel as a child, and the environment of kernels."""
 
 import contextlib
 import logging
 import os
 import re
-import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
-from workbench.stopping import Stopped
+from workbench.folders import REPLACE_VARIABLE, Replace
+from workbench.identity import available_cores
+from workbench.paths import HOME_VARIABLE
+from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
 DONE, FAILED, DEAD_KERNEL, STOPPED = "done", "failed", "dead kernel", "stopped"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_HEADLESS = {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30"}
 _TRACEBACK_LINES = 12
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LOOKS = 0.25
 # jsonschema compiles a grammar of internationalised addresses at import where this package is installed, as
 # JupyterLab has it; notebooks hold no such addresses. Without it jsonschema leaves out that one format check.
 _UNUSED_GRAMMAR = "rfc3987_syntax"
+_LONGEST_SOCKET_NAME = 100
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a notebook ended; ``error`` is what a person needs to know of a failure."""
 
     status: str
@@ -42,18 +45,22 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], variables: d
     in it saves its state, anything else ends. The peak of memory is the kernel's.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
+    peaks: dict[int, int] = {}
     # The runtime folder is private, so that a home folder that cannot be written is no obstacle, and its name short,
     # because sockets lie in it.
-    with tempfile.TemporaryDirectory(prefix="wb-") as runtime, _kernels() as kernels:
-        with environment_of(variables | {"JUPYTER_RUNTIME_DIR": runtime}):
-            status, error = _execute(source, output, parameters, runtime)
-        if kernels.asked_to_stop and status != DONE:
-            status = STOPPED
-            error = error if isinstance(error, WorkbenchError) else WorkbenchError("was asked to stop (SIGTERM).")
-        return Outcome(status, None if error is None else str(error), kernels.peak_bytes // 2**20)
+    with (
+        tempfile.TemporaryDirectory(prefix="wb-") as runtime,
+        stop_on_sigterm() as stop,
+        _watched_kernels(stop, peaks),
+        environment_of(variables | {"JUPYTER_RUNTIME_DIR": runtime}),
+    ):
+        status, error = _executed(source, output, parameters, runtime)
+    if stop.asked and status != DONE:
+        status, error = STOPPED, "was asked to stop (SIGTERM)." if status == DEAD_KERNEL else error
+    return Outcome(status, error, max(peaks.values(), default=0) // 2**20)
 
 
-def _execute(source: Path, output: Path, parameters: dict[str, Any], runtime: str) -> tuple[str, Exception | None]:
+def _executed(source: Path, output: Path, parameters: dict[str, Any], runtime: str) -> tuple[str, str | None]:
     import_nbformat()
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -73,20 +80,59 @@ def _execute(source: Path, output: Path, parameters: dict[str, Any], runtime: st
             config=kernel_transport(runtime),
         )
     except papermill.PapermillExecutionError as error:
-        return FAILED, _cell_error(error)
+        if error.ename in (WorkbenchError.__name__, Stopped.__name__):
+            return FAILED, error.evalue  # our own message alone
+        text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        lines = [f"  {line}" for line in text.splitlines() if line.strip()][-_TRACEBACK_LINES:]
+        return FAILED, "\n".join([f"{error.ename} in cell {error.cell_index}: {error.evalue}", *lines])
     except DeadKernelError:
         remedy = "out of memory? Smaller batches or a smaller profile help."
-        return DEAD_KERNEL, RuntimeError(f"the kernel died without an error of its own: {remedy}")
+        return DEAD_KERNEL, f"the kernel died without an error of its own: {remedy}"
     return DONE, None
 
 
-def _cell_error(error: Any) -> Exception:
-    """Our own message alone, of any other error the end of its traceback too."""
-    if error.ename in (WorkbenchError.__name__, Stopped.__name__):
-        return WorkbenchError(error.evalue)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    lines = [f"  {line}" for line in text.splitlines() if line.strip()][-_TRACEBACK_LINES:]
-    return RuntimeError("\n".join([f"{error.ename} in cell {error.cell_index}: {error.evalue}", *lines]))
+@contextlib.contextmanager
+def _watched_kernels(stop: StopRequest, peaks: dict[int, int]) -> Iterator[None]:
+    """Within the block keep the kernels' most bytes of memory in ``peaks``, and pass a stop on to them, once."""
+    import psutil
+
+    ended, told = threading.Event(), set()
+
+    def watch() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            for kernel in psutil.Process().children():
+                with contextlib.suppress(psutil.Error, OSError):
+                    peaks[kernel.pid] = max(peaks.get(kernel.pid, 0), _peak_bytes(kernel))
+                    if stop.asked and kernel.pid not in told:
+                        told.add(kernel.pid)
+                        kernel.terminate()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _peak_bytes(process: Any) -> int:
+    """Most bytes that a process has had in memory, on Linux since it began, elsewhere at the moment."""
+    status = Path(f"/proc/{process.pid}/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else process.memory_info().rss
+
+
+class _Indented:
+    """Standard output with what the notebook prints indented under its name."""
+
+    def write(self, text: str) -> None:
+        for line in text.replace("\r", "\n").splitlines():
+            if line.strip():
+                print(f"      {escaped_lines(line)}", flush=True)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def import_nbformat() -> ModuleType:
@@ -107,10 +153,29 @@ def kernel_transport(runtime: str) -> Any:
     """Sockets in the file system: no port that another kernel may take, nothing that others can read."""
     from traitlets.config import Config
 
-    longest_socket_name = 100
-    if os.name != "posix" or len(runtime) + 60 > longest_socket_name:
+    if os.name != "posix" or len(runtime) + 60 > _LONGEST_SOCKET_NAME:
         return Config()
     return Config({"KernelManager": {"transport": "ipc"}})
+
+
+def environment(root: Path, replace: Replace = Replace.NEVER) -> dict[str, str]:
+    """The environment of a notebook's kernel: headless, quiet bars, this project, all cores and no more."""
+    variables = live_environment(root) | _HEADLESS
+    return variables | {REPLACE_VARIABLE: replace.value} if replace else variables
+
+
+def live_environment(root: Path) -> dict[str, str]:
+    """The environment of a kernel that somebody is looking at."""
+    variables = {name: value for name, value in os.environ.items() if name not in (*_HEADLESS, REPLACE_VARIABLE)}
+    variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", HOME_VARIABLE: str(root)}
+    for name in _THREAD_VARIABLES:
+        variables.setdefault(name, str(available_cores()))
+    # Threads that spin while they wait halve the speed as soon as anything else runs on the same cores.
+    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    variables.setdefault("GOMP_SPINCOUNT", "0")
+    # A kernel starts in another folder, and the package need not be installed.
+    places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 @contextlib.contextmanager
@@ -124,78 +189,3 @@ def environment_of(variables: dict[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-class _Kernels:
-    """The kernels that are children of this process: their peak of memory, and SIGTERM passed on to them."""
-
-    def __init__(self) -> None:
-        self.asked_to_stop = False
-        self.peak_bytes = 0
-        self._ended = threading.Event()
-        self._watch = threading.Thread(target=self._look_again_and_again, daemon=True)
-
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM."""
-        import psutil
-
-        self.asked_to_stop = True
-        for process in self._children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-    def start(self) -> None:
-        """Begin to look at their memory."""
-        self._watch.start()
-
-    def end(self) -> None:
-        """End the looking."""
-        self._ended.set()
-        self._watch.join()
-
-    def _look_again_and_again(self) -> None:
-        import psutil
-
-        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
-            for process in self._children():
-                with contextlib.suppress(psutil.Error, OSError):
-                    self.peak_bytes = max(self.peak_bytes, _peak_of(process))
-
-    @staticmethod
-    def _children() -> list[Any]:
-        import psutil
-
-        return psutil.Process().children()
-
-
-def _peak_of(process: Any) -> int:
-    """Most bytes that a process has had in memory, on Linux since it began, elsewhere at the moment."""
-    status = Path(f"/proc/{process.pid}/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else process.memory_info().rss
-
-
-@contextlib.contextmanager
-def _kernels() -> Iterator[_Kernels]:
-    kernels = _Kernels()
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, kernels.stop) if in_main else None
-    kernels.start()
-    try:
-        yield kernels
-    finally:
-        kernels.end()
-        if in_main:
-            signal.signal(signal.SIGTERM, before)
-
-
-class _Indented:
-    """Standard output with what the notebook prints indented under its name."""
-
-    def write(self, text: str) -> None:
-        for line in text.replace("\r", "\n").splitlines():
-            if line.strip():
-                print(f"      {escaped_lines(line)}", flush=True)
-
-    def flush(self) -> None:
-        sys.stdout.flush()

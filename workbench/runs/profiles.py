@@ -1,5 +1,6 @@
 """Profiles: which notebooks a run executes, in what order, with which values instead of their defaults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -83,9 +84,9 @@ def _section(profile: str, key: str, root: Path | None) -> dict[str, Any]:
 def make_plan(
     profile: str,
     run: str | None = None,
-    only: list[str] | None = None,
+    only: Sequence[str] | None = None,
     parameters: dict[str, Any] | None = None,
-    files: list[Path] | None = None,
+    files: Sequence[Path] = (),
     root: Path | None = None,
 ) -> Plan:
     """What ``workbench run`` will do, or a WorkbenchError for the first name or value that is wrong.
@@ -95,7 +96,7 @@ def make_plan(
     """
     folder = notebooks_folder(root)
     path = _profile_path(profile, root)
-    layers = [_read_layer(layer_path, folder) for layer_path in (path, *map(Path, files or []))]
+    layers = [_read_layer(layer_path, folder) for layer_path in (path, *files)]
     own = layers[0].get("notebooks") or _stems(folder)
     lists = [own, *(layer["notebooks"] for layer in layers[1:] if layer.get("notebooks"))]
     stems = [_notebook(name, _stems(folder), str(path)) for name in lists[-1]]
@@ -105,7 +106,7 @@ def make_plan(
     declared = {stem: read_parameters(folder / f"{stem}.ipynb") for stem in known}
     overrides: dict[str, dict[str, Any]] = {stem: {} for stem in known}
     with modules_in(folder):
-        for layer_path, layer in zip([path, *(files or [])], layers, strict=True):
+        for layer_path, layer in zip([path, *files], layers, strict=True):
             _overlay(overrides, declared, layer, str(layer_path))
         _overlay_command_line(overrides, declared, parameters or {})
     for stem in stems:

@@ -3,24 +3,27 @@
 import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError
-from workbench.figures.pages import own_style, rendered, write_page_text
+from workbench.figures.pages import formatted, own_style, rendered, write_page_text
 from workbench.files import read_json
+from workbench.paths import reports_folder
 from workbench.runs.execution import import_nbformat
-from workbench.runs.report_tables import (
-    moment_text,
-    notebooks_table,
-    page_link,
-    run_tables,
+from workbench.runs.run_records import (
+    COLUMNS,
+    HEADLINE,
+    METRICS,
+    NO_RECORD,
+    NotebookRecord,
+    RunRecord,
+    headline_numbers,
     runs_table,
-    seconds_text,
 )
-from workbench.runs.run_records import reported_runs
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 PLOTLY_FILE = "plotly.min.js"
@@ -29,6 +32,7 @@ _LIVE_MIMES = ("application/vnd.jupyter.widget-view+json", "application/javascri
 _CELL_SUMMARIES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this run"}
 _PAPERMILL_BANNER = "papermill-error-cell-tag"  # the page's own box says it better
 _PLOTLY_HEIGHT_PX = 450  # plotly's own default
+_LONGEST_OPEN_TABLE, _LONGEST_LIST, _RUNS_HEADLINES = 24, 8, 3
 _HERE = Path(__file__).parent
 
 
@@ -38,73 +42,168 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     ``folder`` is ``reports/<run>/`` with ``run.json``, ``metrics.json`` and ``<notebook>.ipynb``. Plotly is written
     once beside the pages, or into each of them when ``inline_plotly``.
     """
-    record = read_json(folder / "run.json")
-    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
-    executed = [name for name in record["notebooks"] if (folder / f"{name}.ipynb").is_file()]
+    record = RunRecord.read(folder)
+    metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    executed = [name for name in record.notebooks if (folder / f"{name}.ipynb").is_file()]
     for place, name in enumerate(executed):
-        neighbours = {
-            "previous": _link(executed[place - 1]) if place else None,
-            "next": _link(executed[place + 1]) if place + 1 < len(executed) else None,
-        }
-        write_page(folder / f"{name}.ipynb", record=record, neighbours=neighbours, inline_plotly=inline_plotly)
-    index = folder / "index.html"
-    page = rendered(
-        _HERE / "report_index.html.j2",
-        style=_style(),
-        title=f"Run {record['run']}",
-        up=True,
-        facts=_run_facts(record),
-        tables=[*run_tables(metrics), notebooks_table(record, executed)],
-    )
-    write_page_text(index, page)
-    return index
+        around = {"previous": executed[place - 1] if place else None, "next": next(iter(executed[place + 1 :]), None)}
+        write_page(folder / f"{name}.ipynb", record, inline_plotly, **around)
+    versions = record.versions
+    facts = [
+        f"profile {record.profile}",
+        record.status,
+        f"started {_moment_text(record.started)}",
+        _seconds_text(record.seconds or 0.0),
+        *(f"{name} {versions[name]}" for name in ("workbench", "python", "torch") if versions.get(name)),
+        *([f"commit {versions['commit'][:10]}"] if versions.get("commit") else []),
+    ]
+    tables = [*_metrics_tables(metrics), _notebooks_table(record, executed)]
+    return _write_index(folder / "index.html", f"Run {record.run}", tables, facts=facts, up=True)
+
+
+def write_overview(root: Path | None = None) -> Path:
+    """Write ``reports/index.html`` over all runs that have a report; returns its path."""
+    table = runs_table(root)
+    rows = [
+        [
+            {"text": name, "link": page_link(name, "index.html")},
+            row["profile"],
+            {"text": row["state"], "state": row["state"]},
+            row["notebooks done"],
+            _seconds_text(row["seconds"] or 0.0),
+            f"{row['started']:%Y-%m-%d %H:%M} UTC" if row["started"] is not None else None,
+            row["problem"] or ", ".join(f"{key} {formatted(row[key])}" for key in _first_headline(row)),
+        ]
+        for name, row in table.astype(object).where(table.notna(), None).iterrows()
+        if row["state"] != NO_RECORD
+    ]
+    columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]
+    tables = [_table("", 2, rows, columns, foldable=False)] if rows else []
+    return _write_index(reports_folder(root) / "index.html", "Runs", tables)
+
+
+def _first_headline(row: Any) -> list[str]:
+    return [name for name, value in row.items() if name not in COLUMNS and value is not None][:_RUNS_HEADLINES]
 
 
 def write_page(
     notebook: Path,
-    *,
-    record: dict[str, Any] | None = None,
-    neighbours: dict[str, Any] | None = None,
+    record: RunRecord | None = None,
     inline_plotly: bool = False,
+    previous: str | None = None,
+    next: str | None = None,
 ) -> Path:
     """Write the page of one executed notebook beside it; returns its path.
 
-    ``record`` is the content of ``run.json`` where there is one, ``neighbours`` the links ``previous`` and ``next``.
+    ``record`` is that of its run where there is one, ``previous`` and ``next`` are the notebooks that it links to.
     """
-    record = record or {"run": notebook.parent.name, "notebooks": {}}
-    entry = record["notebooks"].get(notebook.stem, {})
-    body, figures, title = notebook_body(notebook)
+    record = record or RunRecord(notebook.parent.name)
+    entry = record.notebooks.get(notebook.stem, NotebookRecord())
+    body, figures, title = _notebook_body(notebook)
     if figures and not inline_plotly:
         _write_plotly(notebook.parent / PLOTLY_FILE)
+    facts = [f"profile {record.profile}"] if record.profile else []
+    facts += [_seconds_text(entry.seconds)] if entry.seconds is not None else []
+    facts += [f"at most {entry.peak_memory_mb:,} MB"] if entry.peak_memory_mb else []
     page = rendered(
         _HERE / "report_page.html.j2",
         style=_style(),
         title=title or notebook.stem,
-        run=record["run"],
-        facts=_page_facts(record, entry),
-        parameters=flat(entry.get("parameters") or {}),
-        error=entry.get("error"),
+        run=record.run,
+        facts=facts,
+        parameters=flat(entry.parameters),
+        error=entry.error,
         body=body,
         figures=figures,
         plotly_source=_plotly_source() if inline_plotly and figures else None,
         plotly_config=_json_in_script(_plotly_config()),
-        **({"previous": None, "next": None} | (neighbours or {})),
+        previous=previous and {"name": previous, "page": page_link(f"{previous}.html")},
+        next=next and {"name": next, "page": page_link(f"{next}.html")},
     )
-    path = notebook.with_suffix(".html")
-    write_page_text(path, page)
+    write_page_text(notebook.with_suffix(".html"), page)
+    return notebook.with_suffix(".html")
+
+
+def page_link(*parts: str) -> str:
+    """The address of a page below the one that names it; no part can lead elsewhere or begin a scheme."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def _write_index(
+    path: Path, title: str, tables: list[dict[str, Any]], facts: list[str] | None = None, up: bool = False
+) -> Path:
+    values = {"style": _style(), "title": title, "tables": tables, "facts": facts, "up": up}
+    write_page_text(path, rendered(_HERE / "report_index.html.j2", **values))
     return path
 
 
-def write_overview(reports: Path) -> Path:
-    """Write ``reports/index.html`` over all runs; returns its path."""
-    records = sorted(reported_runs(reports), key=lambda record: record.started or "", reverse=True)
-    tables = [runs_table(records)] if records else []
-    page = rendered(_HERE / "report_index.html.j2", style=_style(), title="Runs", up=False, facts=[], tables=tables)
-    write_page_text(reports / "index.html", page)
-    return reports / "index.html"
+def _metrics_tables(metrics: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """All numbers of a run, notebook by notebook; what they put under "headline" comes first, on its own."""
+    if headline := headline_numbers(metrics):
+        yield _table("Headline", 2, [list(item) for item in headline.items()])
+    for notebook, numbers in metrics.items():
+        rest = {name: value for name, value in numbers.items() if name != HEADLINE}
+        yield from _nested_tables(notebook, rest, 2) if rest else ()
 
 
-def notebook_body(notebook: Path) -> tuple[str, list[str], str]:
+def _nested_tables(title: str, numbers: dict[str, Any], level: int) -> Iterator[dict[str, Any]]:
+    """A table of names and values; below it one for each dict, a row of it for each dict of numbers that it holds."""
+    nested = {name: value for name, value in numbers.items() if isinstance(value, dict)}
+    yield _table(title, level, [[name, _short(value)] for name, value in numbers.items() if name not in nested])
+    for name, rows in nested.items():
+        if rows and all(isinstance(row, dict) and not _has_dict(row) for row in rows.values()):
+            columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+            body = [[key, *(_short(row.get(column)) for column in columns)] for key, row in rows.items()]
+            yield _table(name, 3, body, ["", *columns])
+        elif rows:
+            yield from _nested_tables(name, rows, 3)
+
+
+def _has_dict(row: dict[str, Any]) -> bool:
+    return any(isinstance(value, dict) for value in row.values())
+
+
+def _short(value: Any) -> Any:
+    """A list as its length when it is long: an index is read, not searched."""
+    if isinstance(value, list):
+        return ", ".join(map(formatted, value)) if len(value) <= _LONGEST_LIST else f"{len(value):,} values"
+    return value
+
+
+def _notebooks_table(record: RunRecord, executed: list[str]) -> dict[str, Any]:
+    """The notebooks of a run with state, time and memory, linked where a page exists."""
+    rows = [
+        [
+            {"text": name, "link": page_link(f"{name}.html")} if name in executed else name,
+            {"text": entry.status, "state": entry.status},
+            None if entry.seconds is None else _seconds_text(entry.seconds),
+            entry.peak_memory_mb,
+            (entry.error or "").split("\n")[0],
+        ]
+        for name, entry in record.notebooks.items()
+    ]
+    columns = ["notebook", "state", "time", "peak memory, MB", "error"]
+    return _table("Notebooks", 2, rows, columns, foldable=False)
+
+
+def _table(
+    title: str, level: int, rows: list[list[Any]], columns: list[str] | None = None, foldable: bool = True
+) -> dict[str, Any]:
+    folded = foldable and len(rows) > _LONGEST_OPEN_TABLE
+    return {"title": title, "level": level, "rows": rows, "columns": columns, "folded": folded}
+
+
+def _seconds_text(seconds: float) -> str:
+    """A duration: seconds below two minutes, minutes and seconds above."""
+    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def _moment_text(moment: str | None) -> str:
+    """An ISO time in UTC, to the minute."""
+    return f"{moment[:16].replace('T', ' ')} UTC" if moment else formatted(None)
+
+
+def _notebook_body(notebook: Path) -> tuple[str, list[str], str]:
     """The cells as HTML, the figures as JSON that may stand in a script element, and the first heading."""
     nbformat = import_nbformat()
     from nbconvert import HTMLExporter
@@ -113,7 +212,7 @@ def notebook_body(notebook: Path) -> tuple[str, list[str], str]:
         node = nbformat.read(notebook, as_version=4)
     except Exception as error:  # nbformat raises several kinds for a broken file
         raise WorkbenchError(f"{notebook}: not a valid notebook ({error}). Run it again.") from error
-    figures = prepare_outputs(node)
+    figures = _prepare_outputs(node)
     headings = (re.search(r"^#\s+(.+)$", cell.source, re.M) for cell in node.cells if cell.cell_type == "markdown")
     title = next((found.group(1).strip(" `") for found in headings if found), "")
     exporter = HTMLExporter(template_name="basic", embed_images=True, anchor_link_text="#")
@@ -123,7 +222,7 @@ def notebook_body(notebook: Path) -> tuple[str, list[str], str]:
     return body, figures, title
 
 
-def prepare_outputs(node: Any) -> list[str]:
+def _prepare_outputs(node: Any) -> list[str]:
     """Put a numbered place for each plotly figure into ``node``, take out live outputs; returns the figures' JSON.
 
     nbconvert leaves plotly's own output out of a page. The JSON stays outside the converter, which would parse it.
@@ -140,22 +239,15 @@ def prepare_outputs(node: Any) -> list[str]:
             data = output.get("data", {})
             for mime in _LIVE_MIMES:
                 data.pop(mime, None)
-            if PLOTLY_MIME in data:
-                figures.append(_json_in_script(_figure_only(data[PLOTLY_MIME])))
-                output["data"] = {"text/html": _figure_place(len(figures), data[PLOTLY_MIME])}
+            if figure := data.get(PLOTLY_MIME):
+                drawn = {key: figure[key] for key in ("data", "layout", "frames") if figure.get(key) is not None}
+                figures.append(_json_in_script(drawn))
+                # A responsive figure takes the height of its place.
+                height = float((figure.get("layout") or {}).get("height") or _PLOTLY_HEIGHT_PX)
+                place = f'<div class="figure" id="figure-{len(figures)}" style="height: {height:.0f}px">'
+                output["data"] = {"text/html": f"{place}This figure needs JavaScript.</div>"}
         cell["outputs"] = [o for o in cell.get("outputs", []) if "data" not in o or o["data"]]
     return figures
-
-
-def _figure_place(number: int, figure: dict[str, Any]) -> str:
-    """An element of the figure's height: a responsive figure takes the height of its place."""
-    height = (figure.get("layout") or {}).get("height") or _PLOTLY_HEIGHT_PX
-    style = f"height: {float(height):.0f}px"
-    return f'<div class="figure" id="figure-{number}" style="{style}">This figure needs JavaScript.</div>'
-
-
-def _figure_only(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in ("data", "layout", "frames") if value.get(key) is not None}
 
 
 def _json_in_script(value: Any) -> str:
@@ -182,33 +274,6 @@ def _write_plotly(path: Path) -> None:
     source = _plotly_source()
     if not path.is_file() or path.stat().st_size != len(source.encode()):
         write_page_text(path, source)
-
-
-def _page_facts(record: dict[str, Any], entry: dict[str, Any]) -> list[str]:
-    facts = [f"profile {record['profile']}"] if record.get("profile") else []
-    if entry.get("seconds") is not None:
-        facts.append(seconds_text(entry["seconds"]))
-    if entry.get("peak_memory_mb"):
-        facts.append(f"at most {entry['peak_memory_mb']:,} MB")
-    return facts
-
-
-def _run_facts(record: dict[str, Any]) -> list[str]:
-    versions = record.get("versions") or {}
-    facts = [
-        f"profile {record.get('profile')}",
-        str(record.get("status")),
-        f"started {moment_text(record.get('started'))}",
-    ]
-    facts.append(seconds_text(record.get("seconds") or 0.0))
-    facts += [f"{name} {versions[name]}" for name in ("workbench", "python", "torch") if versions.get(name)]
-    if versions.get("commit"):
-        facts.append(f"commit {versions['commit'][:10]}")
-    return facts
-
-
-def _link(name: str) -> dict[str, str]:
-    return {"name": name, "page": page_link(f"{name}.html")}
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,20 +41,29 @@ def make_tables(
     jobs: int = 0,
     scheduler: str = "",
     root: Path | None = None,
-) -> tuple[Path, dict[Job, str]]:
+) -> dict[Job, str]:
     """Build every task that the rows need, write ``reports/<profile>-tables/tables.json`` and its page.
 
     ``rows`` limits the rows, own ones given as ``module:name`` among them; ``jobs`` and ``scheduler`` say where they
     are built, see `engine.work_through`. Finished tasks are loaded, so a killed grid resumes where it stopped.
-    Returns the page's folder and the failures by (seed, task); rows that failed stand in the table with the reason.
+    Returns the failures by (seed, task); rows that failed stand in the table with the reason.
     """
     plan, chosen = _asked(profile, seeds, rows, root)
     _prepare_data(plan)
-    needs, folder = _needs(plan, chosen, seeds), _folder(plan)
-    reporter = _Reporter(len(needs), folder / LOG_FILE)
+    tasks, folder = plan.grid.tasks, _folder(plan)
+    # Each comes after its inputs, seed by seed.
+    needs = {
+        (seed, key): [(seed, other) for other in tasks[key].inputs.values() if other in tasks]
+        for seed in seeds
+        for key in plan.grid.needed_for(chosen)
+    }
+    reporter = _reporter(len(needs), folder / LOG_FILE)
     failures = work_through(needs, partial(_build, plan), reporter, processes=jobs, scheduler=scheduler)
-    _write_page(plan, seeds, _keep_failures(folder, failures, needs))
-    return folder, failures
+    known = {job: reason for job, reason in _stored_failures(folder).items() if job not in needs} | failures
+    records = [{"seed": seed, "task": key, "reason": reason} for (seed, key), reason in known.items()]
+    write_json(folder / FAILURES_FILE, records)
+    _write_page(plan, seeds)
+    return failures
 
 
 def _build(plan: TablePlan, job: Job) -> partial:
@@ -64,15 +73,21 @@ def _build(plan: TablePlan, job: Job) -> partial:
 
 def gather_tables(
     profile: str, seeds: Sequence[int], *, rows: Sequence[str] = (), root: Path | None = None
-) -> tuple[Path, dict[Job, str]]:
+) -> dict[Job, str]:
     """Write the same file and page from the rows that are finished, and build no stage.
 
-    Returns the page's folder and, by (seed, task), the rows (all, or those of ``rows``) without values and why.
+    Returns, by (seed, task), the rows (all, or those of ``rows``) without values and why.
     """
     plan, chosen = _asked(profile, seeds, rows, root)
-    folder = _folder(plan)
-    _write_page(plan, seeds, _stored_failures(folder))
-    return folder, _missing_rows(plan, seeds, chosen, folder / TABLES_FILE)
+    _write_page(plan, seeds)
+    records, missing = read_json(_folder(plan) / TABLES_FILE)["rows"], {}
+    for seed in seeds:
+        for key in chosen:
+            record, name = records[key], str(seed)
+            if name not in record["values"]:
+                remedy = f"missing. Run: workbench tables --profile {profile} --seeds {seed} --only {key}"
+                missing[seed, f"evaluation/{key}"] = record["failed"].get(name) or record["stale"].get(name) or remedy
+    return missing
 
 
 def compare_tables(
@@ -95,23 +110,8 @@ def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path |
     plan = table_plan(profile, root, [name for name in rows if ":" in name])
     for name in rows:
         if name not in {**plan.grid.rows, **plan.own}:
-            raise WorkbenchError(unknown("row", name, list(plan.grid.rows)))
+            raise WorkbenchError(unknown("row", name, plan.grid.rows))
     return plan, [plan.own.get(name, name) for name in rows] or list(plan.grid.rows)
-
-
-def _folder(plan: TablePlan) -> Path:
-    folder = reports_folder(plan.root) / f"{plan.profile}-tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _write_page(plan: TablePlan, seeds: Sequence[int], failures: dict[Job, str]) -> None:
-    folder = _folder(plan)
-    path = collect_tables(plan, seeds, folder / TABLES_FILE, failures)
-    run_profile(plan.profile, run=folder.name, only=["06"], root=plan.root, replace=Replace.CHANGED,
-                parameters={"06_reproduce_tables.tables": str(path)})  # fmt: skip
-    # The page is sent around alone: it carries the library of its figure.
-    renew_report(folder.name, plan.root, inline_plotly=True)
 
 
 def _prepare_data(plan: TablePlan) -> None:
@@ -123,37 +123,19 @@ def _prepare_data(plan: TablePlan) -> None:
     plan.data()
 
 
-def _needs(plan: TablePlan, rows: list[str], seeds: Sequence[int]) -> dict[Job, list[Job]]:
-    """All jobs in an order in which each comes after its inputs, seed by seed."""
-    tasks = plan.grid.tasks
-    keys = list(plan.grid.needed_for(rows))
-    return {
-        (seed, key): [(seed, other) for other in tasks[key].inputs.values() if other in tasks]
-        for seed in seeds
-        for key in keys
-    }
+def _folder(plan: TablePlan) -> Path:
+    folder = reports_folder(plan.root) / f"{plan.profile}-tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _missing_rows(plan: TablePlan, seeds: Sequence[int], rows: Sequence[str], path: Path) -> dict[Job, str]:
-    """The rows among ``rows`` that a written ``tables.json`` has no values for, by (seed, task), with the reason."""
-    records, missing = read_json(path)["rows"], {}
-    for seed in seeds:
-        for key in rows:
-            record = records[key]
-            if str(seed) not in record["values"]:
-                reason = f"missing. Run: workbench tables --profile {plan.profile} --seeds {seed} --only {key}"
-                reason = record["failed"].get(str(seed)) or record["stale"].get(str(seed)) or reason
-                missing[seed, f"evaluation/{key}"] = reason
-    return missing
-
-
-def _keep_failures(folder: Path, failures: Mapping[Job, str], asked: Collection[Job]) -> dict[Job, str]:
-    """Store the failures of the jobs that were asked for beside those of others; returns all that are known."""
-    path = folder / FAILURES_FILE
-    known = _stored_failures(folder)
-    known = {job: reason for job, reason in known.items() if job not in asked} | dict(failures)
-    write_json(path, [{"seed": seed, "task": key, "reason": reason} for (seed, key), reason in known.items()])
-    return known
+def _write_page(plan: TablePlan, seeds: Sequence[int]) -> None:
+    folder = _folder(plan)
+    path = collect_tables(plan, seeds, folder / TABLES_FILE, _stored_failures(folder))
+    given = {"06_reproduce_tables.tables": str(path)}
+    run_profile(plan.profile, folder.name, ["06"], given, replace=Replace.CHANGED, root=plan.root)
+    # The page is sent around alone: it carries the library of its figure.
+    renew_report(folder.name, plan.root, inline_plotly=True)
 
 
 def _stored_failures(folder: Path) -> dict[Job, str]:
@@ -162,17 +144,17 @@ def _stored_failures(folder: Path) -> dict[Job, str]:
     return {(each["seed"], each["task"]): each["reason"] for each in read_json(path)} if path.is_file() else {}
 
 
-class _Reporter:
-    """A line per finished job on the screen, everything that it printed in the log."""
+def _reporter(total: int, log: Path) -> Callable[[Job, Outcome, int], None]:
+    """Prints a line per finished job, and writes everything that it printed to the log."""
+    began = time.monotonic()
 
-    def __init__(self, total: int, log: Path):
-        self._total, self._log, self._began = total, log, time.monotonic()
-
-    def __call__(self, job: Job, outcome: Outcome, finished: int) -> None:
+    def report(job: Job, outcome: Outcome, finished: int) -> None:
         seed, key = job
-        with open(self._log, "a", encoding="utf-8") as file:
+        with open(log, "a", encoding="utf-8") as file:
             file.write(f"== seed {seed}, {key}: {outcome.seconds:.1f} s\n{outcome.printed}{outcome.failure}\n")
-        left = (time.monotonic() - self._began) / finished * (self._total - finished)
+        left = (time.monotonic() - began) / finished * (total - finished)
         state = f"FAILED: {outcome.failure}" if outcome.failure else f"{outcome.seconds:.1f} s"
-        about = f"about {left / 60:.0f} min left" if self._total > finished else "all done"
-        print(f"[{finished}/{self._total}] seed {seed}, {key}: {state} ({about})", flush=True)
+        about = f"about {left / 60:.0f} min left" if total > finished else "all done"
+        print(f"[{finished}/{total}] seed {seed}, {key}: {state} ({about})", flush=True)
+
+    return report
