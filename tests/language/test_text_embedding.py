@@ -2,7 +2,6 @@ import json
 import zipfile
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -25,20 +24,28 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A model that open_clip knows by name, with random weights in both of its file formats."""
+    import open_clip
+
     folder = tmp_path_factory.mktemp("open_clip")
     (folder / "Tiny-Test.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config(folder / "Tiny-Test.json")
     torch.manual_seed(0)
     model = open_clip.create_model("Tiny-Test", load_weights=False).eval()
-    save_file(model.state_dict(), folder / "tiny.safetensors")
-    torch.save(
-        {"state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, folder / "tiny.pt"
-    )
+    weights = model.state_dict()
+    save_file(weights, folder / "tiny.safetensors")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in weights.items()}}, folder / "tiny.pt")
     return model, folder
 
 
-def tiny(folder) -> TextConfig:
-    return TextConfig("Tiny-Test", "none", folder / "tiny.safetensors")
+@torch.no_grad()
+def as_open_clip_does(model, captions) -> np.ndarray:
+    import open_clip
+
+    return model.encode_text(open_clip.tokenize(list(captions)), normalize=True).numpy()
+
+
+def tiny(folder, file="tiny.safetensors", pretrained="none") -> TextConfig:
+    return TextConfig("Tiny-Test", pretrained, folder / file)
 
 
 @pytest.fixture
@@ -48,84 +55,62 @@ def features(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["tiny.safetensors", "tiny.pt"])
-def test_a_tower_embeds_as_open_clip_does(published, features, file):
+def test_a_tower_embeds_as_open_clip_does_and_each_distinct_caption_once(published, features, file, monkeypatch):
     model, folder = published
-    metrics = embed_class_names(
-        features / "text", vocabulary_folder=features, config=TextConfig("Tiny-Test", checkpoint=folder / file)
-    )
+    metrics = embed_class_names(features / "text", vocabulary_folder=features, config=tiny(folder, file))
     assert metrics["dimension"] == 24
     text = TextEmbeddings.open(features / "text")
-    captions = [NAMES.caption(0, 1, 2), NAMES.caption(1, 0, 0), NAMES.caption(0, 1, 2)]
-    with torch.no_grad():
-        expected = model.encode_text(open_clip.tokenize(captions), normalize=True).numpy()
-        names = model.encode_text(open_clip.tokenize(list(NAMES.objects)), normalize=True).numpy()
-    np.testing.assert_allclose(text.triplets([0, 1, 0], [1, 0, 1], [2, 0, 2]), expected, atol=1e-6)
-    np.testing.assert_allclose(text.captions(captions), expected, atol=1e-6)
-    np.testing.assert_allclose(text.objects, names, atol=1e-6)
+    np.testing.assert_allclose(text.objects, as_open_clip_does(model, NAMES.objects), atol=1e-6)
     assert not text.learned_relations
-
-
-def test_quick_gelu_and_the_custom_text_layout_are_honoured():
-    torch.manual_seed(1)
-    for quick in (False, True):
-        model = open_clip.CustomTextCLIP(**CONFIG, quick_gelu=quick).eval()
-        config = {**CONFIG, "quick_gelu": quick, "encoder": "x", "token_ids": None}
-        encoder = CaptionEncoder.from_clip_weights(config, model.state_dict())
-        with torch.no_grad():
-            expected = model.encode_text(open_clip.tokenize(["a dog on a cup"]), normalize=True).numpy()
-        np.testing.assert_allclose(encoder.embed(["a dog on a cup"]), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("rows_per_pass", [1, 3, 64])
-def test_the_batch_does_not_matter(published, rows_per_pass):
-    _, folder = published
-    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", folder / "tiny.safetensors"))
-    captions = [f"{i} dogs to the left of the {'very ' * (i % 9)}red cup" for i in range(17)]
-    together = encoder.embed(captions, rows_per_pass=rows_per_pass)
-    alone = np.concatenate([encoder.embed([caption]) for caption in captions])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
-    np.testing.assert_array_equal(together, encoder.embed(captions, rows_per_pass=rows_per_pass))
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-6)
-
-
-def test_each_distinct_caption_is_computed_once(published, features, monkeypatch):
-    _, folder = published
-    embed_class_names(features / "text", vocabulary_folder=features, config=tiny(folder))
-    text = TextEmbeddings.open(features / "text")
-    asked = []
-    embed = CaptionEncoder.embed
+    captions = [NAMES.caption(0, 1, 2), NAMES.caption(1, 0, 0), NAMES.caption(0, 1, 2)]
+    expected = as_open_clip_does(model, captions)
+    np.testing.assert_allclose(text.captions(captions), expected, atol=1e-6)
+    asked, embed = [], CaptionEncoder.embed
     monkeypatch.setattr(CaptionEncoder, "embed", lambda self, captions: asked.extend(captions) or embed(self, captions))
-    first = text.triplets([0, 0, 1], [1, 1, 0], [2, 2, 0])
+    np.testing.assert_allclose(text.triplets([0, 1, 0], [1, 0, 1], [2, 0, 2]), expected, atol=1e-6)
     assert sorted(asked) == ["cup to the left of dog", "fire hydrant on cup"]
-    np.testing.assert_array_equal(first[0], first[1])
     assert text.triplets([], [], []).shape == (0, 24)
 
 
-def test_captions_of_many_lengths_are_embedded_in_their_order(published, monkeypatch):
-    monkeypatch.setattr(caption_encoder, "CAPTIONS_PER_CHUNK", 13)
-    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", published[1] / "tiny.safetensors"))
+@pytest.mark.parametrize("quick", [False, True])
+def test_quick_gelu_and_the_custom_text_layout_are_honoured(quick):
+    import open_clip
+
+    torch.manual_seed(1)
+    model = open_clip.CustomTextCLIP(**CONFIG, quick_gelu=quick).eval()
+    config = {**CONFIG, "quick_gelu": quick, "encoder": "x", "token_ids": None}
+    encoder = CaptionEncoder.from_clip_weights(config, model.state_dict())
+    expected = as_open_clip_does(model, ["a dog on a cup"])
+    np.testing.assert_allclose(encoder.embed(["a dog on a cup"]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows_per_pass", "rows_per_chunk"), [(1, 16384), (3, 13), (4, 13), (64, 16384)])
+def test_captions_of_many_lengths_keep_their_order_and_the_batch_does_not_matter(
+    published, monkeypatch, rows_per_pass, rows_per_chunk
+):
+    monkeypatch.setattr(caption_encoder, "ROWS_PER_PASS", {"cpu": rows_per_pass, "cuda": rows_per_pass})
+    monkeypatch.setattr(caption_encoder, "CAPTIONS_PER_CHUNK", rows_per_chunk)
+    encoder = CaptionEncoder.from_open_clip(tiny(published[1]))
     lengths = np.random.default_rng(0).permutation(40)
     captions = [" ".join(["dog"] * (1 + length)) for length in lengths]
-    with torch.no_grad():
-        expected = published[0].encode_text(open_clip.tokenize(captions), normalize=True).numpy()
-    np.testing.assert_allclose(encoder.embed(captions, rows_per_pass=4), expected, atol=1e-6)
+    together = encoder.embed(captions)
+    np.testing.assert_allclose(together, as_open_clip_does(published[0], captions), atol=1e-6)
+    np.testing.assert_array_equal(together, encoder.embed(captions))
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-6)
     assert encoder.embed([]).shape == (0, 24)
 
 
-def test_a_state_dict_of_openais_own_model_is_read_and_its_archive_is_refused(published, features, tmp_path):
-    model, _ = published
-    weights = {name: value.half() for name, value in model.state_dict().items()}
+def test_a_state_dict_of_openais_own_model_is_read_and_its_archive_is_refused(published, tmp_path):
+    weights = {name: value.half() for name, value in published[0].state_dict().items()}
     sizes = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
     torch.save(weights | sizes, tmp_path / "weights.pt")
-    encoder = CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", tmp_path / "weights.pt"))
-    with torch.no_grad():
-        expected = model.encode_text(open_clip.tokenize(["a dog"]), normalize=True).numpy()
-    np.testing.assert_allclose(encoder.embed(["a dog"]), expected, atol=2e-3)
+    encoder = CaptionEncoder.from_open_clip(tiny(tmp_path, "weights.pt"))
+    np.testing.assert_allclose(encoder.embed(["a dog"]), as_open_clip_does(published[0], ["a dog"]), atol=2e-3)
     with zipfile.ZipFile(tmp_path / "ViT-L-14.pt", "w") as archive:
         for name in ("constants.pkl", "data.pkl", "code/__torch__.py", "version"):
             archive.writestr(f"ViT-L-14/{name}", b"")
     with pytest.raises(WorkbenchError, match=r"TorchScript archive.*hf download timm/vit_large.*ViT-L-14_weights\.pt"):
-        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "none", tmp_path / "ViT-L-14.pt"))
+        CaptionEncoder.from_open_clip(tiny(tmp_path, "ViT-L-14.pt"))
 
 
 @pytest.mark.parametrize("dimension", [2, 50])
@@ -143,39 +128,42 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
         text.triplets([0], [2], [0])
 
 
-def test_what_is_missing_is_named_with_its_remedy(published, features):
-    _, folder = published
-    with pytest.raises(WorkbenchError, match=r"hf download .*download=True"):
-        embed_class_names(features / "text", vocabulary_folder=features)
-    with pytest.raises(WorkbenchError, match=r"absent\.safetensors"):
-        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "openai", folder / "absent.safetensors"))
-    with pytest.raises(WorkbenchError, match="no model 'ViT-X'"):
-        CaptionEncoder.from_open_clip(TextConfig("ViT-X"))
-    with pytest.raises(WorkbenchError, match="belongs to the model name"):
-        CaptionEncoder.from_open_clip(TextConfig("ViT-B-32", "openai", folder / "tiny.safetensors"))
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (TextConfig(), r"hf download .*download=True"),
+        (TextConfig("ViT-X"), "no model 'ViT-X'"),
+        (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"),
+        (("Tiny-Test", "absent.safetensors"), r"absent\.safetensors"),
+        (("ViT-B-32", "tiny.safetensors"), "belongs to the model name"),
+        (("Tiny-Test", "cut.safetensors"), r"cut\.safetensors: not a readable checkpoint"),
+        (("Tiny-Test", "cut.pt"), r"cut\.pt: not a readable checkpoint"),
+    ],
+)
+def test_what_is_missing_or_cut_short_is_named_with_its_remedy(published, config, message):
+    folder = published[1]
+    for kind in (".safetensors", ".pt"):
+        whole = (folder / f"tiny{kind}").read_bytes()
+        (folder / f"cut{kind}").write_bytes(whole[: len(whole) // 2])
+    if isinstance(config, tuple):
+        config = TextConfig(config[0], "openai", folder / config[1])
+    with pytest.raises(WorkbenchError, match=message):
+        CaptionEncoder.from_open_clip(config)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"relations": None}, "2 of 2 relations lack .*complete_text_folder"),
+        ({"relations": np.ones((2, 5))}, r"shape \(2, 5\) where text\.json says \(classes, 4\)"),
+        ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "row [01] is not finite"),
+        ({"objects": np.ones((2, 4))}, "objects have text vectors"),
+    ],
+)
+def test_class_vectors_that_do_not_fit_are_refused(tmp_path, changed, message):
     with pytest.raises(WorkbenchError, match=r"text\.json"):
-        TextEmbeddings.open(features / "text")
-
-
-@pytest.mark.parametrize("file", ["tiny.safetensors", "tiny.pt"])
-def test_a_truncated_checkpoint_is_named(published, tmp_path, file):
-    whole = (published[1] / file).read_bytes()
-    (tmp_path / file).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WorkbenchError, match=file):
-        CaptionEncoder.from_open_clip(TextConfig("Tiny-Test", "openai", tmp_path / file))
-
-
-def test_class_vectors_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(WorkbenchError, match="objects have text vectors"):
-        write_class_vectors(tmp_path, vocabulary=NAMES, objects=np.ones((2, 4)), encoder="x")
-    write_class_vectors(tmp_path, vocabulary=NAMES, objects=np.ones((3, 4)), encoder="x")
-    with pytest.raises(WorkbenchError, match="complete_text_folder"):
         TextEmbeddings.open(tmp_path)
-    write_class_vectors(tmp_path, vocabulary=NAMES, objects=np.ones((3, 4)), relations=np.ones((2, 5)), encoder="x")
-    with pytest.raises(WorkbenchError, match="vectors of 5 numbers"):
-        TextEmbeddings.open(tmp_path)
-    broken = np.ones((3, 4))
-    broken[1] = np.nan
-    write_class_vectors(tmp_path, vocabulary=NAMES, objects=broken, relations=np.ones((2, 4)), encoder="x")
-    with pytest.raises(WorkbenchError, match="row 1 is not finite"):
+    given = {"objects": np.ones((3, 4)), "relations": np.ones((2, 4)), **changed}
+    with pytest.raises(WorkbenchError, match=message):
+        write_class_vectors(tmp_path, vocabulary=NAMES, **given, encoder="x")
         TextEmbeddings.open(tmp_path)

@@ -1,20 +1,12 @@
-import numpy as np
-import open_clip
-import pytest
-import torch
+import json
 
-from drawn_scenes.prepare import draw_free_crops
+import numpy as np
+import pytest
+
 from workbench.errors import WorkbenchError
-from workbench.language.caption_encoder import CaptionEncoder
+from workbench.language import text_tower
 from workbench.language.config import TowerConfig
 from workbench.language.text_embedding import TextEmbeddings, embed_class_names
-from workbench.language.text_tower import (
-    CaptionedCrops,
-    ContrastiveObjective,
-    SharedCaptionLoss,
-    train_drawn_tower,
-    train_text_tower,
-)
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import TrainingEdge, read_log
 
@@ -24,42 +16,58 @@ MODEL = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
     "text_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 1},
 }
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "white": (240, 240, 240)}
+COLOURS = {"red square": (220, 30, 30), "green square": (30, 200, 40), "blue square": (40, 50, 220),
+           "white square": (240, 240, 240)}  # fmt: skip
 
 
-def coloured_crops(count, seed=0, size=32):
-    """Noisy squares of one of four colours, and the name of the colour."""
-    draw = np.random.default_rng(seed)
-    names = list(COLOURS)
-    which = draw.integers(0, len(names), count)
-    images = draw.integers(0, 60, (count, size, size, 3))
+def coloured_crops(pairs, seed, *, singles, crop_size, object_names, relation_names):
+    """Noisy squares of one of four colours, single things each."""
+    draw, count = np.random.default_rng(seed), pairs * (1 + singles)
+    which = draw.integers(0, len(COLOURS), count)
+    images = draw.integers(0, 60, (count, crop_size, crop_size, 3))
     for image, colour in zip(images, which, strict=True):
-        x, y = draw.integers(0, size // 2, 2)
-        image[y : y + size // 2, x : x + size // 2] = COLOURS[names[colour]]
-    return images.astype(np.uint8), [(f"{names[colour]} square",) for colour in which]
+        x, y = draw.integers(0, crop_size // 2, 2)
+        image[y : y + crop_size // 2, x : x + crop_size // 2] = list(COLOURS.values())[colour]
+    return images.astype(np.uint8), np.stack([which, *np.full((2, count), -1)], axis=1)
 
 
-def train(folder, *, crops=240, epochs=3, edge=None, **options):
-    images, captions = coloured_crops(crops)
-    config = TowerConfig(epochs=epochs, batch_size=32, seed=1)
-    crops = CaptionedCrops(images, captions, **options)
-    return train_text_tower(folder, crops=crops, config=config, model=MODEL, edge=edge)
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Train a tower on coloured squares in a folder of this name; ``names`` are classes beside the colours."""
+    (tmp_path / "model.json").write_text(json.dumps(MODEL))
+    monkeypatch.setattr(text_tower, "DRAWN_TOWER", tmp_path / "model.json")
+
+    def trained(name, *, epochs=3, names=(), edge=None):
+        Vocabulary((*COLOURS, *names), ("on",)).write(tmp_path / name)
+        config = TowerConfig(crops=240, epochs=epochs, batch_size=32, seed=1)
+        return text_tower.train_drawn_tower(
+            tmp_path / name, scenes=tmp_path / name, draw_crops=coloured_crops, config=config, edge=edge
+        )
+
+    return trained
 
 
-def test_the_right_caption_is_found_far_above_chance(tmp_path):
-    metrics = train(tmp_path, epochs=8)
-    assert metrics["all_chance_at_1"] == 0.25
-    assert metrics["all_recall_at_1"] > 0.8
-    log = read_log(tmp_path)
+def test_the_right_caption_is_found_far_above_chance_and_unknown_words_are_named(train, tmp_path):
+    metrics = train("tower", epochs=8, names=["umbrella"])
+    assert metrics["object_chance_at_1"] == 0.25 and metrics["names_never_shown"] == ["umbrella"]
+    assert metrics["object_recall_at_1"] > 0.8
+    log = read_log(tmp_path / "tower")
     assert log[-1]["step"] == 8 * 7 and log[-1]["loss"] < 0.9 * log[0]["loss"]
-    vectors = CaptionEncoder.load(tmp_path).embed(["red square", "blue square"])
-    assert vectors.shape == (2, 32)
-    assert not list(tmp_path.glob("training_state*"))
+    assert not list((tmp_path / "tower").glob("training_state*"))
+    encoder = text_tower.CaptionEncoder.load(tmp_path / "tower")
+    assert encoder.embed(["red square", "red umbrella"]).shape == (2, 32)
+    with pytest.raises(WorkbenchError, match="'giraffe' in the caption 'red giraffe'"):
+        encoder.embed(["red giraffe"])
 
 
-def test_a_killed_training_resumes_to_the_same_tower(tmp_path, monkeypatch):
-    whole = train(tmp_path / "whole")
-    forward, calls = ContrastiveObjective.forward, []
+def test_a_name_too_long_is_refused(train):
+    with pytest.raises(WorkbenchError, match="context of 12"):
+        train("long", names=["very " * 20 + "red"])
+
+
+def test_a_killed_training_resumes_to_the_same_tower(train, monkeypatch):
+    whole = train("whole")
+    forward, calls = text_tower.ContrastiveObjective.forward, []
 
     def killed(self, *arguments):
         calls.append(1)
@@ -68,56 +76,42 @@ def test_a_killed_training_resumes_to_the_same_tower(tmp_path, monkeypatch):
         return forward(self, *arguments)
 
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
-        context.setattr(ContrastiveObjective, "forward", killed)
-        train(tmp_path / "killed", edge=TrainingEdge(checkpoint_seconds=0.0))
-    assert train(tmp_path / "killed") == whole
+        context.setattr(text_tower.ContrastiveObjective, "forward", killed)
+        train("killed", edge=TrainingEdge(checkpoint_seconds=0.0))
+    assert train("killed") == whole
 
 
 def test_rows_that_share_a_caption_are_positives_of_each_other():
+    import open_clip
+    import torch
+
     draw = torch.Generator().manual_seed(0)
     image, text = torch.randn(2, 6, 8, generator=draw)
-    apart = SharedCaptionLoss(torch.arange(6))(image, text, torch.tensor(3.0))
-    torch.testing.assert_close(apart, open_clip.ClipLoss()(image, text, torch.tensor(3.0)))
+    scale = torch.tensor(3.0)
+    apart = text_tower.shared_caption_loss(image, text, scale, torch.arange(6))
+    torch.testing.assert_close(apart, open_clip.ClipLoss()(image, text, scale))
     shared = torch.tensor([0, 0, 1, 2, 2, 2])
     same = (shared[:, None] == shared).float()
-    logits = 3.0 * image @ text.T
+    logits = scale * image @ text.T
     target = same / same.sum(1, keepdim=True)
     expected = -(target * logits.log_softmax(1)).sum(1).mean() - (target * logits.T.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(SharedCaptionLoss(shared)(image, text, torch.tensor(3.0)), expected / 2)
+    torch.testing.assert_close(text_tower.shared_caption_loss(image, text, scale, shared), expected / 2)
 
 
-def test_words_never_shown_and_captions_too_long_are_named(tmp_path):
-    train(tmp_path, epochs=1, other_texts=("umbrella",))
-    encoder = CaptionEncoder.load(tmp_path)
-    assert np.isfinite(encoder.embed(["red umbrella"])).all()
-    with pytest.raises(WorkbenchError, match="'giraffe' in the caption 'red giraffe'"):
-        encoder.embed(["red giraffe"])
-    with pytest.raises(WorkbenchError, match="context of 12"):
-        train(tmp_path / "long", other_texts=("very " * 20 + "red",))
-    with pytest.raises(WorkbenchError, match="3 images and 2 captions"):
-        train_text_tower(
-            tmp_path, crops=CaptionedCrops(np.zeros((3, 8, 8, 3), np.uint8), [("a",)] * 2), config=TowerConfig()
-        )
+def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(tmp_path):
+    from drawn_scenes.prepare import draw_free_crops
 
-
-@pytest.fixture
-def scenes(tmp_path):
-    Vocabulary(("dog", "chair", "apple", "man"), ("near", "to the left of", "on")).write(tmp_path)
-    return tmp_path
-
-
-def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(scenes):
-    metrics = train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, config=TowerConfig(90, 1))
+    names = Vocabulary(("dog", "chair", "apple", "man"), ("near", "to the left of", "on"))
+    names.write(tmp_path)
+    given = {"scenes": tmp_path, "draw_crops": draw_free_crops, "config": TowerConfig(90, 1)}
+    metrics = text_tower.train_drawn_tower(tmp_path / "tower", **given)
     assert {"object_recall_at_1", "triplet_recall_at_1", "relation_recall_at_1"} <= metrics.keys()
     assert metrics["names_never_shown"] == [] and metrics["relation_chance_at_1"] == pytest.approx(1 / 3)
-    embed_class_names(scenes / "text", vocabulary_folder=scenes, tower=scenes / "tower")
-    text = TextEmbeddings.open(scenes / "text")
-    encoder = CaptionEncoder.load(scenes / "tower")
-    np.testing.assert_allclose(text.objects, encoder.embed(["dog", "chair", "apple", "man"]), atol=1e-6)
+    embed_class_names(tmp_path / "text", vocabulary_folder=tmp_path, tower=tmp_path / "tower")
+    text = TextEmbeddings.open(tmp_path / "text")
+    encoder = text_tower.CaptionEncoder.load(tmp_path / "tower")
+    np.testing.assert_allclose(text.objects, encoder.embed(list(names.objects)), atol=1e-6)
     np.testing.assert_allclose(text.triplets([3], [2], [1]), encoder.embed(["man on chair"]), atol=1e-6)
-
-
-def test_a_class_that_cannot_be_drawn_is_named(scenes):
-    Vocabulary(("dog", "quark"), ("near",)).write(scenes)
+    Vocabulary(("dog", "quark"), ("near",)).write(tmp_path)
     with pytest.raises(WorkbenchError, match="'quark'"):
-        train_drawn_tower(scenes / "tower", scenes=scenes, draw_crops=draw_free_crops, config=TowerConfig(90, 1))
+        text_tower.train_drawn_tower(tmp_path / "other", **given)

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
+from typing import TYPE_CHECKING
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.transformer import QuickGELU, TextTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -21,6 +20,10 @@ from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 from workbench.language.config import TextConfig
 from workbench.progress import track
+
+if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
+    from open_clip.transformer import TextTransformer
 
 WEIGHTS_FILE = "caption_encoder.safetensors"
 TEXT_WEIGHTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "cls_emb")
@@ -63,6 +66,8 @@ class CaptionEncoder:
 
         Without a ``checkpoint`` the weights are fetched only where ``download`` is true.
         """
+        import open_clip
+
         config = open_clip.get_model_config(published.model)
         if config is None:
             raise WorkbenchError(
@@ -97,8 +102,11 @@ class CaptionEncoder:
         return encoder
 
     @cached_property
-    def transformer(self) -> TextTransformer:
+    def transformer(self) -> "TextTransformer":
         """The open_clip text transformer with the weights loaded, in float32, ready to run."""
+        import open_clip
+        from open_clip.transformer import QuickGELU, TextTransformer
+
         text_config = self.config["text_cfg"]
         foreign = [name for name in ("hf_model_name", "act_kwargs", "norm_kwargs") if text_config.get(name)]
         if foreign:
@@ -117,8 +125,16 @@ class CaptionEncoder:
         return transformer.eval().requires_grad_(False)
 
     @cached_property
-    def tokeniser(self) -> open_clip.SimpleTokenizer:
+    def _causal_mask(self) -> torch.Tensor | None:
+        """The mask (context, context) that hides what is behind the end of a caption from its vector, if it does."""
+        transformer = self.transformer
+        return transformer.attn_mask if transformer.pool_type == "argmax" and transformer.cls_emb is None else None
+
+    @cached_property
+    def tokeniser(self) -> "SimpleTokenizer":
         """open_clip's byte-pair tokeniser, whose vocabulary comes with the package."""
+        import open_clip
+
         return open_clip.SimpleTokenizer(context_length=self.config["text_cfg"].get("context_length", 77))
 
     def tokens(self, captions: list[str]) -> torch.Tensor:
@@ -141,25 +157,24 @@ class CaptionEncoder:
         return rows
 
     @torch.inference_mode()
-    def embed(self, captions: list[str], *, rows_per_pass: int | None = None) -> np.ndarray:
+    def embed(self, captions: list[str]) -> np.ndarray:
         """Unit vectors (n, T) float32 of n captions, on the GPU where there is one.
 
         A CPU computes in float32, a GPU in half precision, as OpenAI's own code does: of a ViT-L-14's vectors that
-        moves 0.001 at most, where two captions are about 0.6 apart. ``rows_per_pass`` None is what suits the device.
-        Passes hold captions of about one length and are padded to a multiple of 8 tokens and of 64 captions: the
-        padding behind the end-of-text token cannot reach it through the causal mask, and a ViT-L-14 needs a sixth of
-        the time.
+        moves 0.001 at most, where two captions are about 0.6 apart. Passes hold captions of about one length and are
+        padded to a multiple of 8 tokens and of 64 captions: the padding behind the end-of-text token cannot reach it
+        through the causal mask, and a ViT-L-14 needs a sixth of the time.
         """
         embeddings = np.empty((len(captions), self.dimension), dtype=np.float32)
-        device = chosen_device()
+        device, mask = chosen_device(), self._causal_mask
         transformer = self.transformer.to(device)
-        passes = self._passes(captions, rows_per_pass or ROWS_PER_PASS.get(device.type, ROWS_PER_STEP))
         half = torch.autocast(device.type, dtype=torch.float16, enabled=device.type == "cuda")
-        for rows, tokens in passes:
-            step = min(rows_per_pass or ROWS_PER_STEP, ROWS_PER_STEP)
-            filler = tokens[-1:].expand(-len(tokens) % step, -1)
+        for rows, tokens in self._passes(captions, ROWS_PER_PASS.get(device.type, ROWS_PER_STEP)):
+            filler = tokens[-1:].expand(-len(tokens) % ROWS_PER_STEP, -1)
+            if mask is not None:  # open_clip masks whole captions, whatever the length of these
+                transformer.attn_mask = mask[: tokens.shape[1], : tokens.shape[1]].to(device)
             with half:
-                vectors = self._forward(transformer, torch.cat([tokens, filler]).to(device))  # (padded rows, T)
+                vectors = transformer(torch.cat([tokens, filler]).to(device))  # (padded rows, T)
             vectors = torch.nn.functional.normalize(vectors[: len(rows)].float(), dim=-1)
             embeddings[rows] = vectors.cpu().numpy()
         return embeddings
@@ -171,30 +186,14 @@ class CaptionEncoder:
             starts = track(starts, "Embedding captions")
         for start in starts:
             tokens = self.tokens(list(captions[start : start + CAPTIONS_PER_CHUNK]))  # (m, context)
-            lengths = self._lengths(tokens)
+            lengths = np.full(len(tokens), tokens.shape[1])  # what the tower must see of each
+            if self._causal_mask is not None:
+                end = tokens.argmax(dim=1).numpy() + 1  # the end-of-text token has the highest id
+                lengths = np.minimum(-(-end // TOKENS_PER_STEP) * TOKENS_PER_STEP, lengths)
             order = np.argsort(lengths, kind="stable")
             for first in range(0, len(order), rows_per_pass):
                 rows = order[first : first + rows_per_pass]
                 yield start + rows, tokens[torch.from_numpy(rows), : lengths[rows[-1]]]
-
-    def _lengths(self, tokens: torch.Tensor) -> np.ndarray:
-        """Tokens (m,) that the tower must see of each caption, in steps of 8."""
-        transformer = self.transformer
-        if transformer.attn_mask is None or transformer.pool_type != "argmax" or transformer.cls_emb is not None:
-            return np.full(len(tokens), tokens.shape[1])
-        end = tokens.argmax(dim=1).numpy() + 1  # the end-of-text token has the highest id
-        return np.minimum(-(-end // TOKENS_PER_STEP) * TOKENS_PER_STEP, tokens.shape[1])
-
-    @staticmethod
-    def _forward(transformer: TextTransformer, tokens: torch.Tensor) -> torch.Tensor:
-        whole_mask = transformer.attn_mask
-        context = tokens.shape[1]
-        if whole_mask is not None and transformer.cls_emb is None:
-            transformer.attn_mask = whole_mask[:context, :context]
-        try:
-            return transformer(tokens)
-        finally:
-            transformer.attn_mask = whole_mask
 
 
 def checkpoint_path(published: TextConfig, description: dict) -> Path:
@@ -203,6 +202,8 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
     ``description`` is open_clip's of the weights, empty where it has none. WorkbenchError with the command that gets
     the file where nothing is to be downloaded.
     """
+    import open_clip
+
     if published.checkpoint is not None:
         return Path(published.checkpoint)
     if not description:
@@ -223,7 +224,6 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file or of a torch state dict, never through pickle (``weights_only``)."""
-    path = Path(path)
     if not path.is_file():
         raise WorkbenchError(f"{path}: the checkpoint is missing. Correct the path, or write the file again.")
     _refuse_torchscript(path)

@@ -9,12 +9,10 @@ from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
 from workbench.language.text_embedding import (
     MANIFEST,
-    OBJECTS_ARRAY,
     RELATIONS_ARRAY,
     read_class_vectors,
     read_manifest,
     unit_rows,
-    vocabulary_of,
 )
 from workbench.randomness import generator
 from workbench.scenes.vocabulary import ROLES
@@ -45,13 +43,12 @@ def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    objects = unit_rows(read_class_vectors(folder / OBJECTS_ARRAY))
-    given = _given_relations(folder, objects.shape[1], store)
+    objects, given = read_class_vectors(folder, manifest["dimension"])
     lacking = ~np.isfinite(given).all(axis=1)
     if not lacking.any():
         return {"relations_learned": 0, "relations_given": len(given), "how": "nothing was missing"}
     if store.dimension == objects.shape[1]:
-        filled, how = learned_embeddings(store, objects, len(given)), "ridge regression on union features"
+        filled, how = learned_embeddings(store, unit_rows(objects), len(given)), "ridge regression on union features"
     else:
         filled, how = random_codes(len(given), objects.shape[1], seed), "random orthogonal codes"
     present = np.bincount(store.relations["relation"], minlength=len(given)) > 0
@@ -94,20 +91,6 @@ def random_codes(count: int, dimension: int, seed: int) -> np.ndarray:
         basis = np.linalg.qr(draw.standard_normal((dimension, dimension)))[0]
         blocks.append(basis[: min(dimension, count - start)])
     return np.concatenate(blocks).astype(np.float32)
-
-
-def _given_relations(folder: Path, dimension: int, store) -> np.ndarray:
-    path = folder / RELATIONS_ARRAY
-    if path.is_file():
-        return read_class_vectors(path)
-    relations = len(vocabulary_of(folder).relations)
-    largest = int(store.relations["relation"].max()) if len(store) else -1
-    if largest >= relations:
-        raise WorkbenchError(
-            f"{folder}: the training rows have relation {largest}, the vocabulary {relations} names. "
-            "Use the text folder and the store of one data set."
-        )
-    return np.full((relations, dimension), np.nan, dtype=np.float32)
 
 
 def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
