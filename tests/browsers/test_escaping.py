@@ -129,7 +129,7 @@ def made_figures(tmp_path, names) -> dict:
     change = change.assign(n_train=9, n_test=3, before=1.0, after=np.arange(3.0 * count))
     roles = ("subject/object", "relation")
     bars = [(name, role, band, 5.0) for name in names for role in roles for band in (*BANDS, "all")]
-    bars = pd.DataFrame(bars, columns=["training", "role", "band", "accuracy"])
+    bars = pd.DataFrame(bars, columns=["training", "role", "band", "accuracy"]).assign(metric="exact")
     (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "validation_combined": 2.0, "loss": 1.0}')
     log = read_log(tmp_path)
     report = pd.DataFrame({name: rng.random(count) for name in names}, index=list(names))
@@ -141,7 +141,7 @@ def made_figures(tmp_path, names) -> dict:
         "name_similarity": language.name_similarity(vectors, names),
         "augmented_by_class": language.augmented_by_class(relations.assign(band="few"), names, "subject"),
         "per_class_change": results.per_class_figure(change),
-        "band_bars": results.band_bars(bars),
+        "band_bars": results.band_bars(bars, "exact"),
         "training_curves": training.training_curves(every),
         "fidelity_bars": fidelity.fidelity_bars(report, {name: name for name in names}),
         "norm_distribution": fidelity.norm_distribution(dict.fromkeys(names, np.arange(9.0))),

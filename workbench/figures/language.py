@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from workbench.figures.style import (
     BAND_COLOURS,
@@ -14,6 +13,7 @@ from workbench.figures.style import (
     SOURCE_COLOURS,
     figure,
     names_axis,
+    panels,
     plain_text,
     plain_texts,
 )
@@ -29,36 +29,27 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     Left: the sorted entries times K, median and 5 to 95 % of the captions. Right: the entropies below ln K.
     """
     N, K = hardness.shape  # captions, centroids
-    chart = make_subplots(
-        1, 2, horizontal_spacing=0.12, subplot_titles=["distances to the centroids, sorted", "entropy"]
-    )
+    chart = panels(["distances to the centroids, sorted", "entropy"])
+    left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     for name, rows in (("original", original), ("augmented", ~original)):
         if not rows.any():
             continue
-        ordered = np.sort(hardness[rows], axis=1) * K
-        low, middle, high = np.quantile(ordered, [0.05, 0.5, 0.95], axis=0)
-        centre = np.arange(1, K + 1)
-        colour = SOURCE_COLOURS[name]
-        chart.add_scatter(x=centre, y=high, line_width=0, showlegend=False, hoverinfo="skip", row=1, col=1)
-        chart.add_scatter(
-            x=centre, y=low, line_width=0, fill="tonexty", fillcolor=_transparent(colour), showlegend=False,
-            hoverinfo="skip", row=1, col=1,
-        )  # fmt: skip
-        chart.add_scatter(
-            x=centre, y=middle, line_color=colour, name=f"{name} ({int(rows.sum()):,})", legendgroup=name, row=1, col=1
-        )
+        low, middle, high = np.quantile(np.sort(hardness[rows], axis=1) * K, [0.05, 0.5, 0.95], axis=0)
+        colour, centre = SOURCE_COLOURS[name], np.arange(1, K + 1)
+        label = {"name": f"{name} ({rows.sum():,})", "legendgroup": name}
+        edge = {"line_width": 0, "showlegend": False, "hoverinfo": "skip", "legendgroup": name}
+        chart.add_scatter(x=centre, y=high, **edge, **left)
+        chart.add_scatter(x=centre, y=low, fill="tonexty", fillcolor=f"{colour}33", **edge, **left)
+        chart.add_scatter(x=centre, y=middle, line_color=colour, **label, **left)
         chart.add_histogram(
             x=np.log(K) - entropy[rows], histnorm="probability", marker_color=colour, opacity=0.6, nbinsx=50,
-            legendgroup=name, showlegend=False, row=1, col=2,
+            showlegend=False, **label, **right,
         )  # fmt: skip
-    chart.update_xaxes(title="centre, nearest first", row=1, col=1)
-    chart.update_yaxes(title="distance / mean distance", row=1, col=1)
-    chart.update_xaxes(title="ln K minus entropy, nats", row=1, col=2)
-    chart.update_yaxes(title="share of captions", row=1, col=2)
-    return chart.update_layout(
-        title=f"Hardness of {N:,} captions against {K:,} centroids", barmode="overlay", height=440, margin_t=130,
-        legend_y=1.1,
-    )  # fmt: skip
+    chart.update_xaxes(title="centre, nearest first", **left)
+    chart.update_yaxes(title="distance / mean distance", **left)
+    chart.update_xaxes(title="ln K minus entropy, nats", **right)
+    chart.update_yaxes(title="share of captions", **right)
+    return chart.update_layout(title=f"Hardness of {N:,} captions against {K:,} centroids", barmode="overlay")
 
 
 def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: str, most: int = 40) -> go.Figure:
@@ -68,16 +59,15 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     """
     order = augmented[role].value_counts().index[:most]
     shown = [names[c] for c in order]
-    chart = figure(barmode="stack", height=420)
+    title = f"Augmented triplets by {plain_text(role)} class"
+    chart = figure(title=title, barmode="stack", margin_b=130)
     for band in ("medium", "few"):
-        here = augmented.loc[augmented["band"] == band, role].value_counts()
-        chart.add_bar(
-            x=plain_texts(shown, None), y=[int(here.get(c, 0)) for c in order], marker_color=BAND_COLOURS[band],
-            name=f"{band} ({int((augmented['band'] == band).sum()):,})",
-        )  # fmt: skip
+        here = augmented.loc[augmented["band"] == band, role]
+        counts = here.value_counts().reindex(order, fill_value=0).tolist()
+        label = f"{band} ({len(here):,})"
+        chart.add_bar(x=plain_texts(shown, None), y=counts, marker_color=BAND_COLOURS[band], name=label)
     chart.update_xaxes(tickangle=-45, **names_axis(shown))
-    chart.update_yaxes(title="augmented triplets")
-    return chart.update_layout(title=f"Augmented triplets by {plain_text(role)} class", margin_b=130)
+    return chart.update_yaxes(title="augmented triplets")
 
 
 def similarity_matrix(values: np.ndarray, names: tuple[str, ...], classes: np.ndarray, threshold: float) -> go.Figure:
@@ -87,13 +77,9 @@ def similarity_matrix(values: np.ndarray, names: tuple[str, ...], classes: np.nd
     """
     shown = values[np.ix_(classes, classes)].astype(float)
     shown[~(shown >= threshold)] = np.nan
-    chart = _name_matrix(
-        shown, [names[c] for c in classes], hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
-        colorscale=SEQUENTIAL_SCALE, colorbar_title="similarity",
-    )  # fmt: skip
-    return chart.update_layout(
-        title=f"Which classes may replace each other (similarity at least {threshold})",
-        margin={"t": 70, "b": 130, "l": 130},
+    title = f"Which classes may replace each other (similarity at least {threshold})"
+    return _name_matrix(
+        title, shown, [names[c] for c in classes], colorscale=SEQUENTIAL_SCALE, colorbar_title="similarity"
     )
 
 
@@ -103,28 +89,18 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
 
     chosen = vectors[:most].astype(float)
     order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
-    chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order]
-    chart = _name_matrix(
-        chosen @ chosen.T, labels.tolist(), hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
-        colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine",
-    )  # fmt: skip
-    return chart.update_layout(
-        title=f"Text vectors of the {len(labels)} most frequent classes", margin={"t": 70, "b": 130, "l": 130}
-    )
+    chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order].tolist()
+    title = f"Text vectors of the {len(labels)} most frequent classes"
+    return _name_matrix(title, chosen @ chosen.T, labels, colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine")
 
 
-def _name_matrix(values: np.ndarray, names: Sequence[str], **heatmap: object) -> go.Figure:
+def _name_matrix(title: str, values: np.ndarray, names: Sequence[str], **heatmap: object) -> go.Figure:
     """A heatmap of ``values`` (n, n) with the same names on both axes, the first in the upper left corner."""
     labels, axis = plain_texts(names, None), names_axis(names)
-    chart = figure(height=200 + 13 * len(labels))
-    chart.add_heatmap(z=values, x=labels, y=labels, **heatmap)
+    chart = figure(title=title, height=200 + 13 * len(labels), margin={"t": 70, "b": 130, "l": 130})
+    chart.add_heatmap(z=values, x=labels, y=labels, hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>", **heatmap)
     chart.update_yaxes(autorange="reversed", **axis)
     return chart.update_xaxes(tickangle=-45, **axis)
-
-
-def _transparent(colour: str, opacity: float = 0.2) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def augmented_examples(

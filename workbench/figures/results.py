@@ -1,23 +1,25 @@
 """Recognisers side by side: results by band, change of every class, headline numbers, and the figures of them."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from workbench.errors import WorkbenchError
 from workbench.figures.style import (
     BAND_COLOURS,
+    NUMBERS_ON_BARS,
     SERIES_COLOURS,
-    SMALL_FONT_PX,
+    panels,
     plain_text,
     plain_texts,
+    with_one_legend,
 )
 from workbench.recognition.accuracy import named_numbers
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
+from workbench.stages import Stage
 
 LOSS_TITLES = {
     "ce": "CE",
@@ -32,17 +34,19 @@ LOSS_TITLES = {
 }
 COLUMN_ROLES = ("subject/object", "relation", "combined")
 COLUMNS = [(role, band) for role in COLUMN_ROLES[:2] for band in (*BANDS, "all")] + [("combined", "all")]
+HEADLINE_COLUMNS = [*((role, "all") for role in COLUMN_ROLES), ("combined", "many"), ("combined", "few")]
 POINTS_OF_A_TIE = 0.05
 MOST_LEVEL_NUMBERS = 3
-_HOVER_COLUMNS = ["name", "n_train", "n_test", "before", "after"]
-
-
-class EvaluatedStage(Protocol):
-    """A stage with the files of ``evaluate_recogniser``."""
-
-    metrics: dict[str, Any]
-
-    def __truediv__(self, name: str): ...
+_CHOSEN_ON_VALIDATION = {
+    "learning_rate": "chosen learning rate",
+    "best_epoch": "chosen epoch",
+    "weight_share": "chosen share of the tuned weights",
+    "tau": "chosen tau, S R O",
+    "validation_subject_object": "validation S/O, %",
+    "validation_relation": "validation R, %",
+    "validation_combined": "validation Combined, %",
+    "seconds": "seconds",
+}
 
 
 def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
@@ -51,7 +55,7 @@ def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none"
     return " + ".join([LOSS_TITLES.get(loss, loss), *(["VilHub"] if vilhub_scale else []), *mixed])
 
 
-def summaries(evaluations: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
+def summaries(evaluations: Mapping[str, Stage]) -> pd.DataFrame:
     """The summaries of all evaluations in one table with the further column training."""
     tables = [pd.read_parquet(stage / "summary.parquet").assign(training=title) for title, stage in evaluations.items()]
     return pd.concat(tables, ignore_index=True)
@@ -59,10 +63,8 @@ def summaries(evaluations: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
 
 def results_table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The paper's columns, one row per training, percent; ``metric`` is exact or synset."""
-    here = results[results["metric"] == metric]
-    table = here.pivot_table(index="training", columns=["role", "band"], values="accuracy", sort=False, dropna=False)
-    table = table.reindex(index=list(dict.fromkeys(here["training"])), columns=pd.MultiIndex.from_tuples(COLUMNS))
-    classes = here.groupby(["role", "band"])["n_classes"].first()
+    table = _accuracies(results, metric, COLUMNS)
+    classes = results[results["metric"] == metric].groupby(["role", "band"])["n_classes"].first()
     # Each role of the pair has its own classes; the paper prints how many a column averages over.
     table.columns = pd.MultiIndex.from_tuples(
         [(role, band, f"{int(classes.get((role, band), 0))} classes") for role, band in table.columns],
@@ -71,10 +73,15 @@ def results_table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table
 
 
-def band_rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows for `band_bars`: training, role, band, accuracy."""
-    here = results[(results["metric"] == metric) & results["role"].isin(COLUMN_ROLES[:2])]
-    return here[["training", "role", "band", "accuracy"]]
+def headline_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Combined, S/O and R over all classes and Combined over few and many, exact match, one row per training."""
+    return _accuracies(results, "exact", HEADLINE_COLUMNS)
+
+
+def _accuracies(results: pd.DataFrame, metric: str, columns: list[tuple[str, str]]) -> pd.DataFrame:
+    here = results[results["metric"] == metric]
+    table = here.pivot_table(index="training", columns=["role", "band"], values="accuracy", sort=False, dropna=False)
+    return table.reindex(index=here["training"].unique(), columns=pd.MultiIndex.from_tuples(columns))
 
 
 def class_changes(before: pd.DataFrame, after: pd.DataFrame, metric: str = "exact") -> pd.DataFrame:
@@ -95,21 +102,18 @@ def class_changes(before: pd.DataFrame, after: pd.DataFrame, metric: str = "exac
     joined = before[columns].merge(
         after[columns], on=["role", "name"], how="outer", suffixes=("", "_after"), indicator="only_in"
     )
-    joined["role_place"] = joined["role"].map(list(ROLES).index)
-    joined = joined.sort_values(["role_place", "class", "class_after"])
     joined = joined[(joined["n_test"] > 0) | (joined["n_test_after"] > 0)]
     for name in facts:
-        joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_after"])
-    joined = joined.astype({"n_train": "int64", "n_test": "int64"})
+        joined[name] = joined[name].fillna(joined[f"{name}_after"])
+    joined = joined.assign(place=joined["role"].map(ROLES.index)).sort_values(["place", "class", "class_after"])
     joined = joined.rename(columns={accuracy: "before", f"{accuracy}_after": "after"})
+    joined = joined.astype({"n_train": "int64", "n_test": "int64", "only_in": "str"})
     joined["difference"] = joined["after"] - joined["before"]
-    sides = {"left_only": "before", "right_only": "after", "both": ""}
-    joined["only_in"] = [sides[side] for side in joined["only_in"]]
-    shown = ["role", "name", *facts, "before", "after", "difference", "only_in"]
-    return joined[shown].reset_index(drop=True)
+    joined["only_in"] = joined["only_in"].map({"left_only": "before", "right_only": "after", "both": ""})
+    return joined[["role", "name", *facts, "before", "after", "difference", "only_in"]].reset_index(drop=True)
 
 
-def per_class_change(evaluations: Mapping[str, EvaluatedStage], *, before: str, after: str) -> pd.DataFrame:
+def per_class_change(evaluations: Mapping[str, Stage], *, before: str, after: str) -> pd.DataFrame:
     """Exact accuracy of every class present in test: role, name, band, n_train, n_test, before, after (percent)."""
     first, second = (pd.read_parquet(evaluations[title] / "per_class.parquet") for title in (before, after))
     changes = class_changes(first, second)
@@ -117,23 +121,13 @@ def per_class_change(evaluations: Mapping[str, EvaluatedStage], *, before: str, 
     return known[["role", "name", "band", "n_train", "n_test", "before", "after"]]
 
 
-def validation_table(recognisers: Mapping[str, EvaluatedStage]) -> pd.DataFrame:
+def validation_table(recognisers: Mapping[str, Stage]) -> pd.DataFrame:
     """What was chosen on validation and the accuracy there, one row per training; what one does not choose is ""."""
-    wanted = {
-        "learning_rate": "chosen learning rate",
-        "best_epoch": "chosen epoch",
-        "weight_share": "chosen share of the tuned weights",
-        "tau": "chosen tau, S R O",
-        "validation_subject_object": "validation S/O, %",
-        "validation_relation": "validation R, %",
-        "validation_combined": "validation Combined, %",
-        "seconds": "seconds",
-    }
-    rows = {title: {wanted[k]: stage.metrics.get(k) for k in wanted} for title, stage in recognisers.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    for name in [title for title in table if title.startswith("chosen")]:
-        table[name] = table[name].map(_choice)
-    return table
+    table = pd.DataFrame({title: pd.Series(stage.metrics) for title, stage in recognisers.items()}).T
+    table = table.reindex(columns=list(_CHOSEN_ON_VALIDATION)).rename(columns=_CHOSEN_ON_VALIDATION)
+    chosen = [name for name in table if name.startswith("chosen")]
+    table[chosen] = table[chosen].map(_choice)
+    return table.astype({name: float for name in table if name not in chosen})
 
 
 def _choice(value: Any) -> str:
@@ -155,21 +149,13 @@ def headline_metrics(results: pd.DataFrame, *, baseline: str, architecture: str 
     return {"headline": headline, "architecture": architecture, "baseline": baseline, "variants": variants}
 
 
-def headline_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Combined, S/O and R over all classes and Combined over few and many, exact match, one row per training."""
-    wanted = [(role, "all") for role in COLUMN_ROLES] + [("combined", "many"), ("combined", "few")]
-    here = results[results["metric"] == "exact"]
-    table = here.pivot_table(index="training", columns=["role", "band"], values="accuracy", sort=False, dropna=False)
-    return table.reindex(index=list(dict.fromkeys(here["training"])), columns=pd.MultiIndex.from_tuples(wanted))
-
-
 def verdict(results: pd.DataFrame, *, baseline: str, method: str) -> str:
     """Two sentences: what the method changes against its baseline, and against the best row without it."""
     table = headline_table(results)
+    combined = table["combined", "all"]
     gain = table.loc[method] - table.loc[baseline]
-    without = [title for title in table.index if "DiffAugment" not in title]
-    best = table.loc[without, ("combined", "all")].idxmax()
-    beyond = table.loc[method, ("combined", "all")] - table.loc[best, ("combined", "all")]
+    best = combined[[title for title in table.index if "DiffAugment" not in title]].idxmax()
+    beyond = combined[method] - combined[best]
     direction = "raises" if gain["combined", "all"] > POINTS_OF_A_TIE else "does not raise"
     first = (
         f"{method} {direction} Combined against {baseline}: {gain['combined', 'all']:+.2f} points "
@@ -185,56 +171,47 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
     ``change`` has columns role, name, band, n_train, n_test, before, after (percent); one panel per role.
     """
     roles = [role for role in ("subject", "object", "relation") if role in set(change["role"])]
-    chart = make_subplots(len(roles), 1, subplot_titles=roles, vertical_spacing=0.12)
-    numbers, in_legend = change["band"].value_counts(), set[str]()
+    chart = panels(roles, columns=1, vertical_spacing=0.12)
+    numbers = change["band"].value_counts()
     for row, role in enumerate(roles, start=1):
         here = change[change["role"] == role].sort_values(["n_train", "name"], ascending=[False, True])
-        here = here.assign(position=range(1, len(here) + 1), points=here["after"] - here["before"])
+        here = here.assign(position=range(1, len(here) + 1), name=plain_texts(here["name"]))
         for band in BANDS:
             part = here[here["band"] == band]
-            if part.empty:
-                continue
             chart.add_bar(
-                x=part["position"], y=part["points"], marker_color=BAND_COLOURS[band],
-                name=f"{band} ({numbers[band]:,})", legendgroup=band, showlegend=band not in in_legend,
-                customdata=part.assign(name=plain_texts(part["name"]))[_HOVER_COLUMNS].to_numpy(),
+                x=part["position"], y=part["after"] - part["before"], marker_color=BAND_COLOURS[band],
+                name=f"{band} ({numbers.get(band, 0):,})", legendgroup=band, row=row, col=1,
+                customdata=part[["name", "n_train", "n_test", "before", "after"]].to_numpy(),
                 hovertemplate="%{customdata[0]}: %{customdata[3]:.1f} to %{customdata[4]:.1f} %"
                 "<br>%{customdata[1]:,} in train, %{customdata[2]:,} in test<extra></extra>",
-                row=row, col=1,
             )  # fmt: skip
-            in_legend.add(band)
-        chart.update_yaxes(title="points", row=row, col=1)
+    chart.update_yaxes(title="points")
     chart.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
-    return chart.update_layout(
+    return with_one_legend(chart).update_layout(
         title="Change of per-class accuracy by DiffAugment, percentage points", height=130 + 240 * len(roles),
-        margin_t=130, bargap=0.1, legend={"y": 1 + 24 / (240 * len(roles))},
+        bargap=0.1, legend_y=1 + 24 / (240 * len(roles)),
     )  # fmt: skip
 
 
-def band_bars(results: pd.DataFrame) -> go.Figure:
-    """Average per-class accuracy by band, one colour per training.
-
-    ``results`` has columns training, role (subject/object or relation), band, accuracy (percent).
-    """
-    roles = ("subject/object", "relation")
-    chart = make_subplots(1, 2, subplot_titles=roles, shared_yaxes=True, horizontal_spacing=0.05)
-    trainings = list(dict.fromkeys(results["training"]))
-    # Many bars are narrower than their numbers, which stand upright there rather than small.
-    angle = 0 if len(trainings) <= MOST_LEVEL_NUMBERS else -90
-    for column, role in enumerate(roles, start=1):
-        for number, training in enumerate(trainings):
-            here = results[(results["training"] == training) & (results["role"] == role)].set_index("band")
-            here = here.reindex([*BANDS, "all"])
+def band_bars(results: pd.DataFrame, metric: str) -> go.Figure:
+    """Average per-class accuracy by band, percent, one colour per training; ``results`` is what `summaries` made."""
+    chart = panels(COLUMN_ROLES[:2], shared_yaxes=True, horizontal_spacing=0.05)
+    results = results[(results["metric"] == metric) & results["role"].isin(COLUMN_ROLES[:2])]
+    trainings = results["training"].unique()
+    for number, training in enumerate(trainings):
+        colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
+        for column, role in enumerate(COLUMN_ROLES[:2], start=1):
+            here = results[(results["training"] == training) & (results["role"] == role)]
+            accuracy = here.set_index("band")["accuracy"].reindex([*BANDS, "all"])
             chart.add_bar(
-                x=here.index, y=here["accuracy"], name=plain_text(training), legendgroup=training,
-                showlegend=column == 1, marker_color=SERIES_COLOURS[number % len(SERIES_COLOURS)], row=1, col=column,
-                text=[f"{value:.1f}" for value in here["accuracy"]], textposition="outside", cliponaxis=False,
-                textfont_size=SMALL_FONT_PX, textangle=angle, constraintext="none",
+                x=accuracy.index, y=accuracy, text=[f"{value:.1f}" for value in accuracy], marker_color=colour,
+                name=plain_text(training), legendgroup=training, row=1, col=column,
             )  # fmt: skip
-    highest = results["accuracy"].max()
-    if angle and highest > 0:
-        chart.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
+    chart.update_traces(**NUMBERS_ON_BARS)
+    if len(trainings) > MOST_LEVEL_NUMBERS:
+        # Many bars are narrower than their numbers, which stand upright there rather than small.
+        chart.update_traces(textangle=-90)
+        if (highest := results["accuracy"].max()) > 0:
+            chart.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
     chart.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
-    return chart.update_layout(
-        title="Accuracy by band on test", height=460, margin_t=130, barmode="group", legend_y=1.1
-    )
+    return with_one_legend(chart).update_layout(title="Accuracy by band on test", barmode="group")

@@ -38,7 +38,6 @@ RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
 # Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white, and black, which does on black.
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 OTHER_COLOUR = "#B4B4B4"
-LOSS_COLOURS = {"loss": "#0072B2", "held_out_loss": "#D55E00"}
 # Trainings or sample sets in the order in which they come; the first is the one compared with.
 SERIES_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 FLOOR_COLOUR = "#0072B2"  # the floor of fidelity, and sample sets without a colour of their own
@@ -50,6 +49,10 @@ GROUNDS = {"light": ("white", "#222222", "#EBF0F8"), "dark": ("#111111", "#E6E9E
 
 FONT_SIZE_PX = 13
 SMALL_FONT_PX = 12  # nothing is written smaller
+NUMBERS_ON_BARS = {
+    "textposition": "outside", "textfont_size": SMALL_FONT_PX, "textangle": 0, "constraintext": "none",
+    "cliponaxis": False,
+}  # fmt: skip
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 LONGEST_NAME = 60  # characters; a longer one would push the figure off the page
 LONGEST_TICK = 32
@@ -57,25 +60,23 @@ LONGEST_TICK = 32
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 
-def _template() -> go.layout.Template:
-    template = go.layout.Template(pio.templates["plotly_white"])
-    paper, ink, _ = GROUNDS["light"]
-    template.layout.font = {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": ink}
-    # An explicit white ground keeps dark text legible on pages with a dark theme.
-    template.layout.paper_bgcolor = paper
-    template.layout.plot_bgcolor = paper
-    template.layout.margin = {"l": 70, "r": 30, "t": 100, "b": 60}
-    template.layout.legend = {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    template.layout.title = {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"}
-    # Plotly would cut a trace's name after 15 characters, amid an escaped one.
-    template.layout.hoverlabel = {"font": {"size": FONT_SIZE_PX}, "namelength": -1}
-    # Numbers on bars that are too narrow for them are left out: shrunk they could not be read.
-    template.layout.uniformtext = {"minsize": SMALL_FONT_PX, "mode": "hide"}
-    return template
-
-
 # Whoever draws with this module has the workbench's look, in plotly's own calls too.
-pio.templates["workbench"] = _template()
+_paper, _ink, _ = GROUNDS["light"]
+pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).update(
+    layout={
+        "font": {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": _ink},
+        # An explicit white ground keeps dark text legible on pages with a dark theme.
+        "paper_bgcolor": _paper,
+        "plot_bgcolor": _paper,
+        "margin": {"l": 70, "r": 30, "t": 100, "b": 60},
+        "legend": {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "title": {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"},
+        # Plotly would cut a trace's name after 15 characters, amid an escaped one.
+        "hoverlabel": {"font": {"size": FONT_SIZE_PX}, "namelength": -1},
+        # Numbers on bars that are too narrow for them are left out: shrunk they could not be read.
+        "uniformtext": {"minsize": SMALL_FONT_PX, "mode": "hide"},
+    }
+)
 pio.templates.default = "workbench"
 for _renderer in ("plotly_mimetype", "browser", "notebook"):
     pio.renderers[_renderer].config = dict(PLOTLY_CONFIG)

@@ -8,44 +8,36 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
-from workbench.figures.style import LOSS_COLOURS, SERIES_COLOURS, figure, plain_text
-from workbench.language.text_embedding import TextEmbeddings
+from workbench.figures.style import SERIES_COLOURS, figure, plain_text
 from workbench.progress import headless
-from workbench.regions.features import FeatureStore
 from workbench.training import read_log
 
+LOSSES = {"loss": ("loss", "#0072B2"), "held_out_loss": ("held-out loss", "#D55E00")}
 LONGEST_TITLE = 100
 SECONDS_BETWEEN_DRAWINGS = 2.0
 
 
 def loss_curves(log: Iterable[dict[str, Any]], title: str, y_title: str = "loss") -> go.Figure:
     """Training and held-out loss against the step; lines of ``log`` have step, loss and maybe held_out_loss."""
-    chart, table = figure(), pd.DataFrame(log)
-    for column, colour in LOSS_COLOURS.items():
-        if column not in table:
-            continue
-        here = table.dropna(subset=[column])
-        chart.add_scatter(
-            x=here["step"], y=here[column], name=column.replace("_", " ").replace("held out", "held-out"),
-            mode="lines+markers" if len(here) < 60 else "lines", line_color=colour,
-        )  # fmt: skip
+    chart, table = figure(title=plain_text(title, LONGEST_TITLE)), pd.DataFrame(log)
+    for column, (name, colour) in LOSSES.items():
+        if column in table:
+            here = table.dropna(subset=[column])
+            mode = "lines+markers" if len(here) < 60 else "lines"
+            chart.add_scatter(x=here["step"], y=here[column], name=name, mode=mode, line_color=colour)
     chart.update_xaxes(title="step")
-    chart.update_yaxes(title=plain_text(y_title))
-    return chart.update_layout(title=plain_text(title, LONGEST_TITLE))
+    return chart.update_yaxes(title=plain_text(y_title))
 
 
 def training_curves(recognisers: dict) -> go.Figure:
     """Validation Combined by epoch for each training; values are stages whose log.jsonl has a line an epoch."""
-    chart = figure()
+    chart = figure(title="Training on real features")
     for (title, stage), colour in zip(recognisers.items(), itertools.cycle(SERIES_COLOURS)):
         combined = [line["validation_combined"] for line in read_log(stage)]
-        chart.add_scatter(
-            x=list(range(1, len(combined) + 1)), y=combined, name=plain_text(title), mode="lines+markers",
-            line_color=colour,
-        )  # fmt: skip
+        epochs = list(range(1, len(combined) + 1))
+        chart.add_scatter(x=epochs, y=combined, name=plain_text(title), mode="lines+markers", line_color=colour)
     chart.update_xaxes(title="epoch")
-    chart.update_yaxes(title="validation Combined, %")
-    return chart.update_layout(title="Training on real features")
+    return chart.update_yaxes(title="validation Combined, %")
 
 
 class LiveLoss:
@@ -87,23 +79,12 @@ def flat_metrics(**stages: dict) -> dict[str, float]:
     }
 
 
-def feature_metrics(
-    features: dict, detector: dict, embeddings: TextEmbeddings, store: FeatureStore
-) -> dict[str, float]:
-    """Headline numbers of notebook 00 from the stages' metrics, the text embeddings and one store."""
-    metrics: dict[str, float] = {"feature dimension": store.dimension, "text dimension": embeddings.dimension}
-    metrics |= {f"extraction {key}": value for key, value in features.items() if isinstance(value, int | float)}
-    metrics["unreadable images"] = len(features.get("unreadable_images", []))
-    return metrics | {f"encoder {key}": value for key, value in detector.items() if isinstance(value, int | float)}
-
-
 def checkpoint_summary(checkpoint: DenoiserCheckpoint) -> pd.Series:
     """What a denoiser's checkpoint holds besides its weights, for people."""
-    identity, network = checkpoint.identity, checkpoint.network
-    config, sizes = network.config, network.sizes
+    identity, config, sizes = checkpoint.identity, checkpoint.network.config, checkpoint.network.sizes
     facts = {
         "denoiser": checkpoint.denoiser,
-        "parameters": f"{network.parameter_count():,}",
+        "parameters": f"{checkpoint.network.parameter_count():,}",
         "classes": f"{len(identity.objects):,} objects, {len(identity.relations):,} relations",
         "feature": f"{sizes.features:,} dimensions, {identity.support}, from {identity.encoder}",
         "condition": f"{config.layout}, text of {sizes.text:,} dimensions from {identity.text_encoder}",

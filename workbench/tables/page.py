@@ -210,7 +210,7 @@ def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
         marker = {"color": GUIDE_COLOUR, "symbol": symbol, "size": 10}
         chart.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
     chart.update_yaxes(title="change on few", row=1, col=1)
-    return with_one_legend(chart).update_layout(title=title, height=560)
+    return with_one_legend(chart).update_layout(title=title, height=560, margin_t=140, legend_y=1.08)
 
 
 def _points(points: pd.DataFrame, colour: str, symbol: str, name: str) -> go.Scatter:
