@@ -29,11 +29,6 @@ def escaped_lines(text: str) -> str:
     return "".join(character if character in "\n\t" else _seen(character) for character in text)
 
 
-def is_unicode(text: str) -> bool:
-    """Whether ``text`` can be written as UTF-8: JSON can spell halves of surrogate pairs, files cannot hold them."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _seen(character: str) -> str:
     if unicodedata.category(character) not in _UNSEEN or character in _JOINERS:
         return character

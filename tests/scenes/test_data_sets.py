@@ -8,7 +8,8 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.scenes import data_sets
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.data_sets import KNOWN, add_data_set, look_for
+from workbench.scenes.data_sets import add_data_set
+from workbench.scenes.known_data_sets import KNOWN, look_for
 from workbench.scenes.relations import TABLES, RelationTables
 from workbench.scenes.vocabulary import SPLITS
 from workbench.scenes.vrd import convert_vrd
@@ -34,7 +35,7 @@ def problems_of(found):
 def test_a_whole_data_set(root):
     found = look_for("gqa-lt", root())
     assert found.usable and found.annotation_folder == found.root / "gvqa/seed0" and found.image_folder is None
-    assert {path.name for path in found.present} >= {"objects.json", "rel_annotations_test.json"}
+    assert set(found.files) >= {"objects.json", "rel_annotations_test.json"}
     # The miniature has other numbers of classes and images than the published data set.
     assert len(found.warnings) == 5 and any("5 classes" in warning and "1,703" in warning for warning in found.warnings)
     optional = {part.what for part in found.missing}
@@ -47,7 +48,7 @@ def test_an_empty_folder_names_each_part_and_its_place(tmp_path, name):
     found = look_for(name, tmp_path)
     report, known = found.report(), KNOWN[name]
     assert not found.usable and found.annotation_folder is None
-    required = known.required_files(tmp_path / known.annotation_folders[0])
+    required = [tmp_path / known.annotation_folders[0] / file for file in known.required()]
     assert all(str(path) in report for path in required) and len(problems_of(found)) == len(required)
     assert known.annotations_published in report and known.images_published in report
     assert all(part.purpose and part.published for part in found.missing)
@@ -113,7 +114,7 @@ def test_what_is_added(root, tmp_path, seed):
     assert found["frequencies"]["objects_freqs.json"]["largest"][0]["file"] == 100000
     assert found["problems"] == {"errors": 0, "warnings": 0, "kinds": {}} and found["images"] is None
     assert json.loads((out / "source.json").read_text())["annotations"] == str(place / "gvqa/seed0")
-    assert any("images in train: 6, published 72,580" in text for text in found["differs_from_published"])
+    assert any("6 images, the published data set has 72,580" in text for text in found["differs_from_published"])
     assert json.loads(json.dumps(found)) == found
 
 
@@ -182,7 +183,7 @@ def test_vrd_with_the_published_numbers(real_data, tmp_path):
     # Two train boxes lie outside their image altogether, so "any error" would refuse this very data set.
     assert found["splits"]["train"]["boxes_wholly_outside"] == 2 and found["problems"]["errors"] == 4
     assert len(json.loads(Path(found["text"]["objects"]).read_text())) == found["object_classes"] == 100
-    assert look_for("vrd", real_data / "vrd").warnings == ()
+    assert look_for("vrd", real_data / "vrd").warnings == []
     # The 4,000 and 1,000 include images that nobody annotated a relation in.
     converted = convert_vrd(tmp_path / "converted", source=real_data / "vrd")
     assert [converted[split]["images_without_relations"] for split in ("train", "test")] == [220, 45]

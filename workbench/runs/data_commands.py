@@ -47,7 +47,7 @@ def add_data(arguments: argparse.Namespace) -> int:
     """Check a downloaded data set, count it, and add it under a name."""
     from workbench.figures.long_tail import write_data_card
     from workbench.files import read_json
-    from workbench.scenes.data_sets import look_for
+    from workbench.scenes.known_data_sets import look_for
 
     found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
     print(escaped_lines(found.report()))
