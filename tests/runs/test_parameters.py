@@ -6,13 +6,12 @@ from workbench.errors import WorkbenchError
 from workbench.runs.parameters import parse_parameters, read_parameters
 
 
-def test_a_cell_is_read_with_types_and_help():
+def test_a_cell_is_read_with_its_types():
     source = (
         'run_name: str = "a # b"  # name = of the run\n\n# training\nlr: float = 1  # per step\nn: list[int] = [1, 2]'
     )
     declared = parse_parameters(source + "\nlow: float = -2.5\non: bool = True", "a notebook")
     assert [p.default for p in declared.values()] == ["a # b", 1.0, [1, 2], -2.5, True]
-    assert declared["run_name"].help == "name = of the run" and declared["n"].help == ""
     assert declared["n"].kind == list[int] and isinstance(declared["lr"].default, float)
 
 
@@ -70,12 +69,12 @@ def config_notebook(tmp_path, write_notebook):
 
 def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_notebook):
     training = read_parameters(config_notebook)["training"]
-    assert training.default == {"epochs": 2, "network": {"width": 16}} and training.help == "how"
+    assert training.default == {"epochs": 2, "network": {"width": 16}}
     changed = training.laid_over(training.default, {"network": {"channels": [4]}, "seed": 3}, "demo.yml")
     assert changed == {"epochs": 2, "network": {"width": 16, "channels": [4]}, "seed": 3}
     assert training.all_values({})["network"] == {"width": 8, "channels": [32, 64]}
-    assert training.from_text("512", ["network", "width"], "-p") == {"network": {"width": 512}}
-    assert training.from_text("{seed: 1}", [], "-p") == {"seed": 1}
+    assert training.from_text("512", ["network", "width"], "-p", {}) == {"network": {"width": 512}}
+    assert training.from_text("{seed: 1}", [], "-p", {}) == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +105,7 @@ def test_a_wrong_field_of_a_config_is_refused(config_notebook, change, message):
 )
 def test_a_wrong_nested_field_on_the_command_line_is_refused(config_notebook, text, fields, message):
     with pytest.raises(WorkbenchError, match=message):
-        read_parameters(config_notebook)["training"].from_text(text, fields, "-p")
+        read_parameters(config_notebook)["training"].from_text(text, fields, "-p", {})
 
 
 def test_a_config_class_that_no_cell_imports_is_refused(config_notebook):
@@ -121,8 +120,9 @@ def test_notebooks_without_exactly_one_cell_are_refused(tmp_path, write_notebook
     for cells in ([("code", "seed: int = 0", None)], [cell, cell]):
         with pytest.raises(WorkbenchError, match="exactly one"):
             read_parameters(write_notebook(tmp_path / "a.ipynb", cells))
-    with pytest.raises(WorkbenchError, match="no such notebook"):
+    with pytest.raises(WorkbenchError, match="the file is missing"):
         read_parameters(tmp_path / "absent.ipynb")
-    (tmp_path / "a.ipynb").write_text("{")
-    with pytest.raises(WorkbenchError, match="not a valid notebook"):
-        read_parameters(tmp_path / "a.ipynb")
+    for broken, told in (("{", "not valid JSON"), ("{}", "not a valid notebook"), ("[]", "not a valid notebook")):
+        (tmp_path / "a.ipynb").write_text(broken)
+        with pytest.raises(WorkbenchError, match=rf"a\.ipynb: {told}"):
+            read_parameters(tmp_path / "a.ipynb")

@@ -3,13 +3,11 @@
 import ast
 import contextlib
 import dataclasses
-import importlib
-import io
 import sys
-import tokenize
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,8 @@ from workbench.configuration import (
     merged,
 )
 from workbench.errors import WorkbenchError, unknown
-from workbench.runs.execution import import_nbformat
+from workbench.files import read_json
+from workbench.registry import imported
 
 TAG = "parameters"
 _NONE_TEXTS = ("none", "null", "")
@@ -35,12 +34,11 @@ KINDS = _PLAIN | _LISTS | {"list[str]": list[str], "list": list, "dict": dict}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One entry of a parameters cell, ``name: type = value  # help``; ``kind`` may be a config dataclass."""
+    """One entry of a parameters cell, ``name: type = value``; ``kind`` may be a config dataclass."""
 
     name: str
     kind: Any
     default: Any
-    help: str
 
     @property
     def config_class(self) -> type | None:
@@ -59,25 +57,21 @@ class Parameter:
         configured(self.config_class, values, place)
         return values
 
-    def from_text(self, text: str, fields: list[str], place: str, before: Any = None) -> Any:
+    def from_text(self, text: str, fields: Sequence[str], place: str, before: Any) -> Any:
         """A command-line text as the value of the parameter, or as a dict of its nested field ``fields``.
 
-        ``before`` is the value so far, which may choose the class of a nested field; None is the default.
+        ``before`` is the value so far, which may choose the class of a nested field.
         """
-        kind, values = self.kind, self.default if before is None else before
-        for depth, field in enumerate(fields):
+        kind, values, what = self.kind, before, f"{place}: {self.name}"
+        for field in fields:
             config = config_class_in(kind)
-            kinds = kinds_of(config, values or {}) if config else {}
+            if config is None:
+                raise WorkbenchError(f"{what} has no fields to set.")
+            kinds = kinds_of(config, values or {})
             if field not in kinds:
-                what = f"{place}: {'.'.join([self.name, *fields[:depth]])}"
-                raise WorkbenchError(
-                    f"{what}: {unknown('field', field, kinds)}" if config else f"{what} has no fields to set."
-                )
-            kind, values = kinds[field], (values or {}).get(field)
-        value = value_from_text(text, kind, place)
-        for field in reversed(fields):
-            value = {field: value}
-        return value
+                raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
+            kind, values, what = kinds[field], (values or {}).get(field), f"{what}.{field}"
+        return reduce(lambda inner, field: {field: inner}, reversed(fields), value_from_text(text, kind, place))
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -85,28 +79,33 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
 
     The dataclasses of its config parameters are imported, as the cells above say; nothing of the notebook is run.
     """
-    nbformat = import_nbformat()
+    content = read_json(notebook)
     try:
-        cells = nbformat.read(notebook, as_version=4).cells
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{notebook}: there is no such notebook.") from error
-    except Exception as error:  # nbformat raises several kinds for a broken file
-        raise WorkbenchError(f"{notebook}: not a valid notebook ({error}).") from error
-    tagged = [number for number, cell in enumerate(cells) if TAG in cell.get("metadata", {}).get("tags", [])]
+        cells = [(cell, "".join(cell["source"])) for cell in content["cells"]]
+    except (KeyError, TypeError) as error:
+        raise WorkbenchError(f"{notebook}: not a valid notebook ({error!r}).") from error
+    tagged = [place for place, (cell, _) in enumerate(cells) if TAG in cell.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise WorkbenchError(f"{notebook}: {len(tagged)} cells are tagged {TAG!r}; exactly one must be.")
-    above = [cell.source for cell in cells[: tagged[0]] if cell.cell_type == "code"]
+    above = [source for cell, source in cells[: tagged[0]] if cell["cell_type"] == "code"]
     with modules_in(notebook.parent):
-        return parse_parameters(cells[tagged[0]].source, str(notebook), above)
+        return parse_parameters(cells[tagged[0]][1], str(notebook), above)
 
 
-def parse_parameters(source: str, place: str, above: list[str] | tuple[str, ...] = ()) -> dict[str, Parameter]:
+def parse_parameters(source: str, place: str, above: Sequence[str] = ()) -> dict[str, Parameter]:
     """The declarations in ``source``; ``place`` names it in errors, ``above`` are the cells that import its types."""
     try:
-        statements, comments = ast.parse(source).body, _comments(source)
-        imports = _imports([statement for cell in above for statement in ast.parse(cell).body])
-    except (SyntaxError, tokenize.TokenError) as error:
+        statements = ast.parse(source).body
+        importing = [statement for cell in above for statement in ast.parse(cell).body]
+    except SyntaxError as error:
         raise WorkbenchError(f"{place}: the parameters cell is not valid Python ({error}).") from error
+    # What ``from module import name`` would bind, imported when it is asked for.
+    imports = {
+        alias.asname or alias.name: f"{statement.module}:{alias.name}"
+        for statement in importing
+        if isinstance(statement, ast.ImportFrom) and not statement.level
+        for alias in statement.names
+    }
     declared: dict[str, Parameter] = {}
     for statement in statements:
         where = f"{place}: parameters cell, line {statement.lineno}"
@@ -122,39 +121,19 @@ def parse_parameters(source: str, place: str, above: list[str] | tuple[str, ...]
                 f"{where}: the value of {name} must be a literal; derive values in the next cell."
             ) from error
         kind = _kind(ast.unparse(statement.annotation), imports, where)
-        help_text = comments.get(statement.end_lineno or statement.lineno, "")
         checked = checked_value(default, kind, f"{where}: {name}")
-        declared[name] = Parameter(name, kind, default if config_class_in(kind) else checked, help_text)
+        declared[name] = Parameter(name, kind, default if config_class_in(kind) else checked)
     return declared
 
 
-def _kind(annotation: str, imports: Mapping[str, Callable[[], Any]], where: str) -> Any:
-    if annotation in KINDS:
-        return KINDS[annotation]
-    try:
-        found = imports[annotation]() if annotation in imports else None
-    except (ImportError, AttributeError) as error:
-        raise WorkbenchError(f"{where}: type {annotation} cannot be imported ({error}).") from error
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+def _kind(annotation: str, imports: Mapping[str, str], where: str) -> Any:
+    found = imported(imports[annotation], f"{where}: type") if annotation in imports else KINDS.get(annotation)
+    if annotation not in KINDS and not dataclasses.is_dataclass(found):
         raise WorkbenchError(
             f"{where}: type {annotation}; use bool, int, float, str, list, list[one of these], dict, or a dataclass "
             "that a cell above imports."
         )
     return found
-
-
-def _imports(statements: list[ast.stmt]) -> dict[str, Callable[[], Any]]:
-    """What ``from module import name`` would bind, imported when it is asked for."""
-
-    def importer(module: str, name: str) -> Callable[[], Any]:
-        return lambda: getattr(importlib.import_module(module), name)
-
-    return {
-        alias.asname or alias.name: importer(statement.module, alias.name)
-        for statement in statements
-        if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level
-        for alias in statement.names
-    }
 
 
 @contextlib.contextmanager
@@ -167,42 +146,23 @@ def modules_in(notebooks: Path) -> Iterator[None]:
         sys.path.remove(str(notebooks))
 
 
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
-
-
 def value_from_text(text: str, kind: Any, place: str) -> Any:
-    """A command-line value as ``kind``; what is no plain type is read as YAML."""
-    if kind is str:
-        return text
-    if is_union(kind):
-        return _one_from_text(text, typing.get_args(kind), kind, place)
-    if kind is bool:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise WorkbenchError(f"{place}: expected bool, got {text!r}. Write true or false.")
-    if kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError as error:
-            raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {text!r}.") from error
-        return checked_value(number, kind, place)
+    """A command-line value as ``kind``, read as YAML where it is no text."""
     import yaml
 
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, for example [1, 2]; got {text!r}.") from error
-    return value if config_class_in(kind) else checked_value(value, kind, place)
-
-
-def _one_from_text(text: str, arms: tuple, kind: Any, place: str) -> Any:
+    arms = typing.get_args(kind) if is_union(kind) else (kind,)
     if type(None) in arms and text.lower() in _NONE_TEXTS:
         return None
-    for arm in sorted((arm for arm in arms if arm is not type(None)), key=lambda arm: arm is str):
-        try:
-            return value_from_text(text, arm, place)
-        except WorkbenchError:
-            continue
-    raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {text!r}.")
+    if arms == (str,):
+        return text
+    try:
+        value = yaml.safe_load(text)
+        if float in arms and isinstance(value, str):  # 1e-4, which is a text in YAML
+            value = float(text)
+        return value if config_class_in(kind) else checked_value(value, kind, place)
+    except (yaml.YAMLError, ValueError) as error:
+        if str in arms:
+            return text
+        example = ", for example [1, 2]" if isinstance(error, yaml.YAMLError) else ""
+        told = str(error) if isinstance(error, WorkbenchError) else ""
+        raise WorkbenchError(told or f"{place}: expected {kind_text(kind)}{example}, got {text!r}.") from error

@@ -22,7 +22,7 @@ from workbench.language.config import AugmentationConfig, TextConfig
 from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.recognition.config import RecogniserConfig
 from workbench.regions.config import DetectorConfig, ExtractionConfig
-from workbench.runs.profiles import Plan, size_section
+from workbench.runs.profiles import SIZE, Plan, profile_section
 from workbench.scenes.relations import MANIFESTS
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
 
@@ -88,7 +88,7 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
     drawn = any(notebook.values.get("annotations_folder") == "" for notebook in plan.notebooks)
     images: dict[str, int] = next((config.images for config in configs.values() if hasattr(config, "train_images")), {})
-    data = data_size(plan.profile, folders, size_section(plan.profile, root), images if drawn else {})
+    data = data_size(plan.profile, folders, profile_section(plan.profile, SIZE, root), images if drawn else {})
     text = _text_dimension(configs.get(TextConfig), [folder / "text" for folder in folders])
     dimension = data.dimension
     networks: dict[str, NetworkSize] = {}
