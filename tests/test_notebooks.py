@@ -162,7 +162,8 @@ def test_a_loss_may_be_given_by_its_import_path():
 
     (cell,) = [cell.source for cell in code_cells(FOLDER / f"{EXPECTED[5]}.ipynb") if "titles = " in cell.source]
     run = SimpleNamespace(stage=stage, features=None, text=None)
-    names = {"losses": ["ce", "mine:focal"], "recogniser": RecogniserConfig(), "run": run, "results": results}
-    names |= {"partial": partial, "train_recogniser": None}
+    losses, recogniser = ["ce", "statistics:mean"], RecogniserConfig()
+    names = {"losses": losses, "trainings": recogniser.with_losses(losses), "recogniser": recogniser, "run": run}
+    names |= {"results": results, "partial": partial, "train_recogniser": None}
     exec(cell, names)
-    assert list(names["recognisers"].values()) == [("ce", "ce"), ("mine.focal", "mine:focal")]
+    assert list(names["recognisers"].values()) == [("ce", "ce"), ("statistics.mean", "statistics:mean")]

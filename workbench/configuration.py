@@ -99,6 +99,21 @@ def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, 
     return kinds
 
 
+def require_choices(config: Any) -> None:
+    """Refuse a field that is none of its literals: for ``__post_init__``, since `configured` alone checks types."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(kind) is typing.Literal:
+            checked_value(getattr(config, name), kind, name)
+
+
+def require_range(config: Any, **least: float) -> None:
+    """Refuse a field that is not finite or below its least value."""
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not bound <= value < math.inf:
+            raise WorkbenchError(f"{name} is {value}; expected a finite number of at least {bound}.")
+
+
 def flat(values: Mapping, prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one with dotted names; an empty dict stays a value."""
     found: dict[str, Any] = {}

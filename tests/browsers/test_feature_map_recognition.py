@@ -33,9 +33,10 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_p
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
     right = right_or_wrong(tmp_path / "recogniser", features, generated, points)
-    alone = RelationRows(GeneratedFeatures.open(generated, FeatureStore.open(features / "train")), "generated")
-    head = load_recogniser(tmp_path / "recogniser").head
-    ((_, scores),) = probability_batches(head, alone)
+    loaded = load_recogniser(tmp_path / "recogniser")
+    made_features = GeneratedFeatures.open(generated, FeatureStore.open(features / "train"))
+    alone = RelationRows(made_features, loaded.vocabulary)
+    ((_, scores),) = probability_batches(loaded.head, alone)
     for role in ROLES:
         assert right[role][3:].tolist() == evaluated.loc[real, f"{role}_correct"].tolist()
         assert right[role][:3].tolist() == (scores[role].argmax(axis=1) == alone.labels[role])[made].tolist()

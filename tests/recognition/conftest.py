@@ -1,21 +1,48 @@
-"""A small made-up data set: class centres with noise, a long tail, three splits, text vectors, generated rows."""
+"""Upstream's heads, drawn by name, and a small made-up data set: class centres, a long tail, text, generated rows."""
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from workbench.files import save_array
 from workbench.language.text_embedding import write_class_vectors
 from workbench.recognition.config import TRAINING, RecogniserConfig
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore, finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
 N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
 SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
+
+
+ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
+LOGITS = {"rtol": 1e-4, "atol": 3e-5}
+
+
+def derived(expected, key, shape, factor=1.0):
+    """The tensor that a fixture's numbers were computed from: normal draws by the fixture's seed and a name."""
+    random = np.random.RandomState(zlib.crc32(f"{int(expected['seed'])}:{key}".encode()))
+    return torch.from_numpy(random.standard_normal(shape).astype("float32") * np.float32(factor))
+
+
+def derived_words(expected):
+    return [derived(expected, f"input.{name}", (rows, 300), 1 / np.sqrt(300))
+            for name, rows in {"obj_vecs": 1703, "prd_vecs": 311}.items()]  # fmt: skip
+
+
+def upstream_lsvru(expected):
+    head = LsvruHead(LsvruConfig(4096, 300, 1703, 310), *derived_words(expected))
+    with torch.no_grad():
+        for key, parameter in head.named_parameters():
+            factor = 0.01 if parameter.ndim == 1 else 1 / np.sqrt(parameter.shape[-1])
+            parameter.copy_(derived(expected, key, tuple(parameter.shape), factor))
+    return head
 
 
 @dataclass

@@ -12,13 +12,15 @@ from workbench.recognition.config import FineTuningConfig
 from workbench.recognition.finetuning import MixedBatches
 from workbench.recognition.rebalancing import BalancedBatches
 from workbench.regions.feature_rows import FeatureRows
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+NAMES = Vocabulary(tuple("abcdefg"), tuple("abcdefg"))
 
 
 class Numbered:
     """Features (n, 1) of relations that are their numbers; of generated ones with a minus."""
 
-    dimension, entity_region = 1, "box"
+    folder, dimension, entity_region = "made-up", 1, "box"
 
     def __init__(self, rows, classes=4, seed=0, sign=1):
         draw = np.random.default_rng(seed)
@@ -39,7 +41,7 @@ class Numbered:
 def numbered(rows, window=None, **options):
     """Rows in memory, or read in windows of ``window`` rows."""
     features = Numbered(rows, **options)
-    found = RelationRows(features, "made-up")
+    found = RelationRows(features, NAMES)
     if window is not None:
         found.features = FeatureRows.of_relations(features, "made-up", 0.0, bytes_per_window=6 * window)
         assert found.features.by_blocks
@@ -54,6 +56,11 @@ def shown(batches, steps):
     parts = [batches(step).features[1][:, 0] for step in steps]
     batches.close()
     return np.concatenate(parts).astype(int)
+
+
+def assert_rows_lie_in_their_scenes(batch):
+    scenes = np.split(batch.scenes.tokens[:, 0], np.cumsum(batch.scenes.lengths)[:-1])
+    assert all(row in scenes[scene] for row, scene in zip(batch.features[0][:, 0], batch.scenes.of_row, strict=True))
 
 
 @pytest.mark.parametrize("window", [None, 70])
@@ -76,9 +83,7 @@ def test_with_scenes_each_row_comes_once_and_images_stay_together(window, batch_
     order = []
     for step in range(batches.steps_per_epoch):
         batch = batches(step)
-        scenes = np.split(batch.scenes.tokens[:, 0], np.cumsum(batch.scenes.lengths)[:-1])
-        for row, scene in zip(batch.features[0][:, 0], batch.scenes.of_row, strict=True):
-            assert row in scenes[scene]  # each row finds itself among the tokens of its scene
+        assert_rows_lie_in_their_scenes(batch)
         order += (batch.features[0][:, 0].astype(int) - 1).tolist()
     batches.close()
     images = rows.relations["image"].to_numpy()[order]
@@ -97,8 +102,7 @@ def test_shares_of_a_step_make_its_batch(parts):
         assert sorted(joined) == sorted(whole.features[2][:, 0])
         for role in ROLES:
             assert sum(len(share.labels[role]) for share in shares) == len(whole.labels[role])
-            if whole.active is not None:
-                assert sum(share.active[role].sum() for share in shares) == whole.active[role].sum()
+            assert sum(share.active[role].sum() for share in shares) == whole.active[role].sum()
         batches.close()
 
 
@@ -133,6 +137,7 @@ def test_an_epoch_shows_every_generated_row_once_and_the_share_of_real_rows(wind
         assert is_real.mean() == share and np.array_equal(batch.generated, ~is_real)
         assert all(np.array_equal(batch.active[role], is_real) for role in ROLES)
         assert (batch.scenes.lengths[batch.scenes.of_row[~is_real]] == 1).all()
+        assert_rows_lie_in_their_scenes(batch)
         for role in ROLES:
             for rows, here in ((made, ~is_real), (stored, is_real)):
                 assert np.array_equal(batch.labels[role][here], rows.labels[role][np.abs(numbers[here]) - 1])

@@ -14,17 +14,17 @@ from workbench.recognition import evaluation
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.config import EvaluationConfig
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table, probability_batches
-from workbench.recognition.lsvru import ROLES
 from workbench.recognition.recogniser import load_recogniser
 from workbench.regions.features import FeatureStore
+from workbench.scenes.vocabulary import ROLES
 
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
 
 
 def probabilities(trained, store):
     """Class probabilities (N, C) by role."""
-    head = load_recogniser(trained).head
-    batches = [scores for _, scores in probability_batches(head, RelationRows(store, "store"))]
+    loaded = load_recogniser(trained)
+    batches = [scores for _, scores in probability_batches(loaded.head, RelationRows(store, loaded.vocabulary))]
     return {role: np.concatenate([scores[role] for scores in batches]) for role in ROLES}
 
 

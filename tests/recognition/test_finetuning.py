@@ -14,8 +14,9 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.recognition.batches import RelationRows
-from workbench.recognition.config import FineTuningConfig, LossConfig, RecogniserConfig
+from workbench.recognition.config import FineTuningConfig, RecogniserConfig
 from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser, shown_counts
+from workbench.recognition.losses import LossConfig
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.regions.features import FeatureStore, GeneratedFeatures, finish_generated
@@ -121,7 +122,8 @@ def test_generated_rows_that_no_training_can_use_are_named(small_data, trained, 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"learning_rates": ()}, r"learning_rates is \[\]"), ({"real_replay": 1.5}, "real_replay is 1.5"),
     ({"training": TrainingConfig(learning_rate=1.0)}, "chosen among candidates"),
-    ({"roles": "some"}, "'some'.*all, entities, kept, tail"), ({"synthetic_weight": -0.1}, "synthetic_weight is -0.1"),
+    ({"roles": "some"}, "roles: expected 'all' or .*'tail', got"),
+    ({"synthetic_weight": -0.1}, "synthetic_weight is -0.1"),
     ({"loss": LossConfig(relmix="clean"), "roles": "tail"}, "relmix 'clean' mixes all roles"),
 ])  # fmt: skip
 def test_wrong_numbers_are_named(changes, message):
@@ -132,17 +134,17 @@ def test_wrong_numbers_are_named(changes, message):
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
     train = FeatureStore.open(small_data.features / "train")
     rows = GeneratedFeatures.open(small_data.generated, train)
-    real, everything = RelationRows(train, "real"), {role: np.ones(len(rows), bool) for role in ROLES}
+    real, everything = RelationRows(train, small_data.vocabulary), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)
     for share in (0.25, 0.5):
         config = FineTuningConfig(batch_size=40, real_replay=share)
-        batches = MixedBatches(RelationRows(rows, "made"), real, everything, config)
+        batches = MixedBatches(RelationRows(rows, small_data.vocabulary), real, everything, config)
         seen = [batches(step).labels["relation"] for step in range(60 * batches.steps_per_epoch)]
         found = np.bincount(np.concatenate(seen), minlength=4)
-        expected = shown_counts(counts, rows.relations, everything, share, small_data.vocabulary).relations
+        expected = shown_counts(counts, rows.relations, everything, share).relations
         assert np.allclose(found / found.sum(), expected / expected.sum(), atol=0.02)
     nothing = {role: np.zeros(len(rows), bool) for role in ROLES}
-    only_real = shown_counts(counts, rows.relations, nothing, 0.5, small_data.vocabulary)
+    only_real = shown_counts(counts, rows.relations, nothing, 0.5)
     assert np.allclose(only_real.objects, counts.objects / 2)
 
 

@@ -1,48 +1,27 @@
 """The LSVRU head against numbers that upstream's own code computed."""
 
-import zlib
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
 
+from tests.recognition.conftest import LOGITS, ROLE_OF, derived, upstream_lsvru
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
-
-LOGITS = {"rtol": 1e-4, "atol": 3e-5}
-
-
-def derived(seed: int, key: str, shape) -> np.ndarray:
-    return np.random.RandomState(zlib.crc32(f"{seed}:{key}".encode())).standard_normal(shape).astype("float32")
-
-
-def derived_parameter(seed: int, key: str, shape) -> np.ndarray:
-    scale = 0.01 if len(shape) == 1 else 1 / np.sqrt(shape[-1])
-    return derived(seed, key, shape) * np.float32(scale)
 
 
 @pytest.fixture(scope="module")
 def upstream(reference_fixtures):
     expected = dict(np.load(reference_fixtures / "lsvru_head.npz", allow_pickle=False))
-    seed = int(expected["seed"])
-    words = {
-        key: torch.from_numpy(derived(seed, f"input.{key}", shape) * np.float32(1 / np.sqrt(300)))
-        for key, shape in {"obj_vecs": (1703, 300), "prd_vecs": (311, 300)}.items()
-    }
-    head = LsvruHead(LsvruConfig(4096, 300, 1703, 310), words["obj_vecs"], words["prd_vecs"])
-    with torch.no_grad():
-        for key, parameter in head.named_parameters():
-            parameter.copy_(torch.from_numpy(derived_parameter(seed, key, tuple(parameter.shape))))
-    features = [torch.from_numpy(derived(seed, f"lsvru.input.{name}", (48, 4096))) for name in ("f_s", "f_r", "f_o")]
-    return head, features, expected
+    features = [derived(expected, f"lsvru.input.{name}", (48, 4096)) for name in ("f_s", "f_r", "f_o")]
+    return upstream_lsvru(expected), features, expected
 
 
 def test_logits_and_probabilities_are_upstreams(upstream):
     head, features, expected = upstream
     with torch.no_grad():
         logits = head(*features)
-    for role, name in {"subject": "sbj", "object": "obj", "relation": "prd"}.items():
+    for name, role in ROLE_OF.items():
         found = getattr(logits, role)
         np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
         drop = 1 if role == "relation" else 0

@@ -1,17 +1,29 @@
-"""The objective adds its terms as the reference does, and weighs generated rows as it is told."""
+"""The objective adds its terms as the reference does, weighs generated rows as told, and mixes rows as RelMix does."""
 
 import numpy as np
 import pytest
 import torch
 
-from workbench.errors import WorkbenchError
-from workbench.recognition.config import LossConfig
-from workbench.recognition.losses import role_losses, vilhub
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.recognition.objective import RecogniserObjective, Targets
+from tests.recognition.conftest import LOGITS, ROLE_OF, derived, upstream_lsvru
+from workbench.randomness import generator
+from workbench.recognition.batches import Batch
+from workbench.recognition.losses import LossConfig, role_losses, vilhub
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
+from workbench.recognition.objective import (
+    Mixing,
+    RecogniserObjective,
+    RelMix,
+    draw_mixing,
+    mix,
+    mix_labels,
+    mixed_terms,
+)
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
+VARIANTS = {"default": RelMix("upstream"), "aug50": RelMix("upstream", share=0.5),
+            "aug70": RelMix("upstream", share=0.7), "mixup": RelMix("upstream", n_partners=2),
+            "beta": RelMix("upstream", first_weight_beta=0.8)}  # fmt: skip
 COUNTS = Counts(objects=np.array([40, 9, 3, 1, 0]), relations=np.array([30, 4, 1]))
 
 
@@ -20,64 +32,71 @@ def made(n=12, seed=0):
     normal = lambda *shape: torch.randn(shape, generator=draw)  # noqa: E731
     head = LsvruHead(LsvruConfig(6, 4, 5, 3, hidden=8), normal(5, 4), normal(4, 4)).initialise(seed)
     visual = head.visual_embeddings(normal(n, 6), normal(n, 6), normal(n, 6))
-    labels = {role: torch.randint(1 if role == "relation" else 0, 4, (n,), generator=draw) for role in ROLES}
-    return head, visual, head.logits(visual), labels
+    labels = {role: torch.randint(3, (n,), generator=draw).numpy() for role in ROLES}
+    active = {role: np.ones(n, dtype=bool) for role in ROLES}
+    return head, visual, head.logits(visual), Batch((), labels, active, np.arange(n) < 4)
 
 
-def parts_of(head, visual, logits, targets, step=0, *, synthetic_weight=1.0, **loss):
+def targets(batch, role):
+    """Labels as the head's logits count them."""
+    return torch.from_numpy(batch.labels[role] + (role == "relation"))
+
+
+def parts_of(head, visual, logits, batch, step=0, *, synthetic_weight=1.0, **loss):
     objective = RecogniserObjective(head, LossConfig(**loss), COUNTS, synthetic_weight=synthetic_weight)
-    return objective.parts(visual, logits, targets, step)
+    return objective.parts(visual, logits, batch, step)
 
 
 @pytest.mark.parametrize("loss", ["ce", "wce", "logit_adjusted", "focal"])
 def test_without_further_terms_it_is_the_loss_itself(loss):
-    head, visual, logits, labels = made()
-    parts = parts_of(head, visual, logits, Targets(labels), name=loss)
+    head, visual, logits, batch = made()
+    parts = parts_of(head, visual, logits, batch, name=loss)
     expected = role_losses(LossConfig(loss), COUNTS)
     for role in ROLES:
-        assert parts[role].item() == pytest.approx(expected[role](getattr(logits, role), labels[role]).item())
+        assert parts[role].item() == pytest.approx(expected[role](getattr(logits, role), targets(batch, role)).item())
 
 
 def test_vilhub_and_relmix_are_added():
-    head, visual, logits, labels = made()
+    head, visual, logits, batch = made()
     plain, hub, mixed = (
-        parts_of(head, visual, logits, Targets(labels), vilhub_scale=scale, relmix=rule)
+        parts_of(head, visual, logits, batch, vilhub_scale=scale, relmix=rule)
         for scale, rule in ((0.0, "none"), (50.0, "none"), (0.0, "clean"))
     )
     for role in ROLES:
         term = vilhub(getattr(logits, role), 50.0).item()
         assert hub[role].item() - plain[role].item() == pytest.approx(term, rel=1e-4)
         assert mixed[role].item() > plain[role].item()
-    again = parts_of(head, visual, logits, Targets(labels), relmix="clean")
-    other = parts_of(head, visual, logits, Targets(labels), 1, relmix="clean")
+    again = parts_of(head, visual, logits, batch, relmix="clean")
+    other = parts_of(head, visual, logits, batch, 1, relmix="clean")
     assert again["relation"].item() == mixed["relation"].item() != other["relation"].item()
 
 
 def test_a_synthetic_weight_of_one_is_no_weight():
-    head, visual, logits, labels = made(n=10)
-    parts = [
-        parts_of(head, visual, logits, Targets(labels, None, np.arange(10) < 4), name="wce", synthetic_weight=weight)
-        for weight in (1.0, 1.0 - 1e-6)
-    ]
+    head, visual, logits, batch = made(n=10)
+    parts = [parts_of(head, visual, logits, batch, name="wce", synthetic_weight=weight) for weight in (1.0, 1.0 - 1e-6)]
     for role in ROLES:
         assert parts[0][role].item() == pytest.approx(parts[1][role].item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 2.0])
 def test_generated_rows_weigh_what_they_are_told(weight):
-    head, visual, logits, labels = made(n=10)
-    generated = np.arange(10) < 4
-    parts = parts_of(head, visual, logits, Targets(labels, None, generated), synthetic_weight=weight)
+    head, visual, logits, batch = made(n=10)
+    generated = batch.generated
+    parts = parts_of(head, visual, logits, batch, synthetic_weight=weight)
     for role in ROLES:
-        row = torch.nn.functional.cross_entropy(getattr(logits, role), labels[role], reduction="none").detach().numpy()
+        row = (
+            torch.nn.functional.cross_entropy(getattr(logits, role), targets(batch, role), reduction="none")
+            .detach()
+            .numpy()
+        )
         expected = (weight * row[generated].sum() + row[~generated].sum()) / 10
         assert parts[role].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_role_without_active_rows_counts_nothing():
-    head, visual, logits, labels = made()
-    active = {role: np.full(12, role == "relation") for role in ROLES}
-    parts = parts_of(head, visual, logits, Targets(labels, active))
+    head, visual, logits, batch = made()
+    batch.active = {role: np.full(12, role == "relation") for role in ROLES}
+    parts = parts_of(head, visual, logits, batch)
     assert parts["subject"].item() == 0 and parts["object"].item() == 0 and parts["relation"].item() > 0
     sum(parts.values()).backward()
 
@@ -92,7 +111,156 @@ def test_biases_learn_without_decay_and_frozen_weights_not_at_all():
     assert found == {id(weight) for name, weight in head.named_parameters() if not name.startswith("prd_feats")}
 
 
-@pytest.mark.parametrize("loss", [{"relmix": "dirty"}, {"vilhub_scale": -1.0}])
-def test_values_outside_their_range_are_refused(loss):
-    with pytest.raises(WorkbenchError, match=next(iter(loss))):
-        LossConfig(**loss)
+@pytest.fixture(scope="module")
+def upstream(reference_fixtures):
+    expected = dict(np.load(reference_fixtures / "losses.npz", allow_pickle=False))
+    head = upstream_lsvru(expected)
+    features = [derived(expected, f"relmix.input.{name}", (43, 4096)) for name in ("f_s", "f_r", "f_o")]
+    with torch.no_grad():
+        visual = head.visual_embeddings(*features)
+    labels = {role: expected[f"relmix_labels_{name}"].astype(np.int64) for name, role in ROLE_OF.items()}
+    return head, visual, labels, expected
+
+
+def stored_mixing(expected, variant):
+    indices = [expected[f"relmix_{variant}_idx{part}"] for part in (1, 2, 3)]
+    coin = expected[f"relmix_{variant}_a"].astype(bool) if variant != "mixup" else np.ones(len(indices[0]), bool)
+    first_weight = (
+        expected["relmix_beta_lambda"] if variant == "beta" else np.full(len(coin), expected["relmix_lambda"])
+    )
+    return Mixing(*indices, coin, first_weight.astype(np.float32))
+
+
+def test_mixed_embeddings_labels_and_logits_are_upstreams(upstream):
+    head, visual, labels, expected = upstream
+    for variant in VARIANTS:
+        mixing, whole = stored_mixing(expected, variant), variant == "default"
+        with torch.no_grad():
+            logits = mixed_terms(head, visual, labels, mixing)[1]
+        for name, role in ROLE_OF.items():
+            found, rows = getattr(logits, role), "" if whole else "_first3"
+            wanted = expected[f"relmix_{variant}_logits_{name}{rows}"]
+            np.testing.assert_allclose(found[: len(wanted)].numpy(), wanted, **LOGITS)
+            soft = mix_labels(labels[role], found.shape[1], mixing, found.device)[: len(wanted)]
+            np.testing.assert_allclose(soft.numpy(), expected[f"relmix_{variant}_softlabels_{name}{rows}"], atol=1e-6)
+            if whole:
+                vectors = mix(getattr(visual, role), mixing)[:4].numpy()
+                np.testing.assert_allclose(vectors, expected[f"relmix_default_vec_{name}_first4"], **LOGITS)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_terms_and_totals_are_upstreams(upstream, variant):
+    head, visual, labels, expected = upstream
+    weights = {role: expected["weights_prd" if role == "relation" else "weights_obj"] for role in labels}
+    with torch.no_grad():
+        logits = head.logits(visual)
+        terms, mixed = mixed_terms(head, visual, labels, stored_mixing(expected, variant))
+    total = 0.0
+    for name, role in ROLE_OF.items():
+        weight = torch.from_numpy(weights[role]) if variant == "aug70" else None
+        base = torch.nn.functional.cross_entropy(getattr(logits, role), torch.from_numpy(labels[role]), weight=weight)
+        hub, mixed_hub = (vilhub(getattr(found, role), 1e5) for found in (logits, mixed))
+        values = {"softce": terms[role], "vilhub_mixed": mixed_hub, "base": base, "vilhub_base": hub,
+                  "total_loss_cls": base + terms[role], "total_loss_hubness": hub + mixed_hub}  # fmt: skip
+        for key, value in values.items():
+            assert value.item() == pytest.approx(float(expected[f"relmix_{variant}_{key}_{name}"]), rel=1e-4), key
+        total += (base + terms[role] + hub + mixed_hub).item()
+    assert total == pytest.approx(float(expected[f"relmix_{variant}_total"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_upstreams_rule_picks_rows_of_upstreams_weights(upstream, variant):
+    _, _, labels, expected = upstream
+    weight = expected["weights_prd"][labels["relation"]]
+    settings = VARIANTS[variant]
+    found = draw_mixing(labels["relation"], expected["weights_prd"], settings, generator(0))[:3]
+    for part, rows in enumerate(found, start=1):
+        wanted = expected[f"relmix_{variant}_idx{part}"]
+        # The order within equal weights and the permutations are upstream's own.
+        assert np.array_equal(np.sort(weight[rows]), np.sort(weight[wanted]))
+        if settings.share <= 1 / 3 or part == 1:
+            assert np.array_equal(weight[rows], weight[wanted])
+
+
+def relmix_batch(n, seed, background=0.5, n_relations=6):
+    random = np.random.default_rng(seed)
+    relation = random.integers(1, n_relations + 1, n) * (random.random(n) >= background)
+    weights = np.r_[0.1, random.permutation(np.linspace(0.2, 3, n_relations))].astype(np.float32)
+    return relation, weights
+
+
+@pytest.mark.parametrize("n", [1, 7, 43, 300, 999])
+@pytest.mark.parametrize("share", [0.2, 1 / 3, 0.5, 0.6, 0.7, 1.0])
+@pytest.mark.parametrize("rule", ["clean", "upstream"])
+def test_partners_are_equal_parts_with_the_rarest_first(n, share, rule):
+    relation, weights = relmix_batch(n, n)
+    first, second, third = draw_mixing(relation, weights, RelMix(rule, share), generator(n))[:3]
+    usable = np.flatnonzero(relation) if rule == "clean" else np.arange(n)
+    m = int(share * len(usable) + 1e-9) if len(usable) >= 3 else 0
+    assert len(first) == len(second) == len(third) == m
+    assert np.isin(np.r_[first, second, third], usable).all()
+    rarest = np.sort(weights[relation[usable]])[::-1][:m]
+    assert np.array_equal(weights[relation[first]], rarest)
+    if share <= 1 / 3:
+        assert len({*first, *second, *third}) == 3 * m
+        assert not m or weights[relation[second]].min() >= weights[relation[third]].max()
+    else:
+        assert sorted(second) == sorted(first)
+        assert sorted(third) == sorted(first) if share > 1 / 2 else not set(third) & set(first)
+
+
+def test_equal_weights_take_every_place_under_the_clean_rule():
+    relation, weights = np.array([0, 1, 1, 1, 0]), np.array([0.1, 1.0], np.float32)
+    firsts = [int(draw_mixing(relation, weights, RelMix(), generator(seed)).first[0]) for seed in range(300)]
+    assert all(70 < firsts.count(row) < 130 for row in (1, 2, 3))
+
+
+def test_draws_are_a_function_of_the_generator():
+    relation, weights = relmix_batch(600, 0, background=0.0)
+    settings = RelMix(first_weight_beta=0.8)
+    one, same, other = (draw_mixing(relation, weights, settings, generator(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(*pair) for pair in zip(one, same, strict=True))
+    assert not np.array_equal(one.first, other.first) and not np.array_equal(one.first_weight, other.first_weight)
+    assert 0.35 < one.coin.mean() < 0.65 and 0.4 < one.first_weight.mean() < 0.6
+    constant = draw_mixing(relation, weights, RelMix(first_weight=0.4, n_partners=2), generator(1))
+    assert constant.coin.all() and (constant.first_weight == np.float32(0.4)).all()
+
+
+@pytest.mark.parametrize(("n", "width"), [(5, 3), (40, 17)])
+def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
+    relation, weights = relmix_batch(n, n, background=0.0)
+    mixing = draw_mixing(relation, weights, RelMix(first_weight_beta=0.8), generator(n))
+    values = torch.randn(n, width, generator=torch.Generator().manual_seed(n))
+    a, first_weight = mixing.coin[:, None].astype(float), mixing.first_weight[:, None]
+    x1, x2, x3 = (values.numpy()[rows] for rows in mixing[:3])
+    np.testing.assert_allclose(
+        mix(values, mixing).numpy(), first_weight * x1 + (1 - first_weight) * (a * x2 + (1 - a) * x3), atol=1e-6
+    )
+    soft = mix_labels(relation, 7, mixing, torch.device("cpu"))
+    assert torch.allclose(soft.sum(1), torch.ones(len(soft))) and (soft >= 0).all()
+
+
+def small_terms(n, background):
+    source = torch.Generator().manual_seed(n)
+    head = LsvruHead(LsvruConfig(4, 5, 8, 6, 7), *(torch.randn(k, 5, generator=source) for k in (8, 7))).initialise(0)
+    visual = VisualEmbeddings(*(torch.randn(n, 7, generator=source) for _ in range(4)))
+    relation, weights = relmix_batch(n, n, background)
+    labels = {"subject": relation, "relation": relation, "object": relation}
+    return head, *mixed_terms(head, visual, labels, draw_mixing(relation, weights, RelMix(), generator(n)))
+
+
+@pytest.mark.parametrize(("n", "background"), [(2, 0.0), (30, 1.0), (1, 1.0)])
+def test_nothing_to_mix_adds_nothing(n, background):
+    head, terms, logits = small_terms(n, background)
+    sum(terms.values()).backward()
+    assert [value.item() for value in terms.values()] == [0.0, 0.0, 0.0]
+    assert len(logits.subject) == len(logits.relation) == 0
+    assert all(not p.grad.any() for name, p in head.named_parameters() if "sem" in name)
+
+
+@pytest.mark.parametrize("n", [3, 50])
+def test_mixed_rows_teach_the_head(n):
+    head, terms, logits = small_terms(n, 0.0)
+    sum(terms.values()).backward()
+    assert set(terms) == {"subject", "relation", "object"} and all(value > 0 for value in terms.values())
+    assert logits.relation.shape == (n // 3, 7) and head.prd_sem_embeddings[0].weight.grad.norm() > 0

@@ -95,7 +95,7 @@ def test_an_adjustable_head_starts_with_the_same_logits(trained):
 
 
 def test_what_is_not_known_is_refused(small_data, trained, tmp_path):
-    with pytest.raises(WorkbenchError, match="method 'crtt' is not known"):
+    with pytest.raises(WorkbenchError, match=r"method: expected 'crt' or .*got 'crtt'"):
         rebalance(tmp_path, small_data, trained, "crtt")
     with pytest.raises(WorkbenchError, match="strengths is empty"):
         rebalance(tmp_path, small_data, trained, "logit_adjustment", strengths=())

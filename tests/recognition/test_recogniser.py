@@ -1,5 +1,6 @@
 """Recogniser files: round trip, strict loading with the full list of faults, what does not fit is refused."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -65,8 +66,9 @@ def test_missing_and_foreign_files_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"config": [1]}, "mapping"), ({"config": {"hidden": 4}}, "feature_dimension"),
+    ({"config": [1]}, "pairs"), ({"config": {"hidden": 4}}, "feature_dimension"),
     ({"architecture": "tree"}, "'tree' is not known"), ({"architecture": "os:getcwd"}, "derived from LsvruHead"),
+    ({"objects": ["dog"]}, "1 object and 2 relation names, but a head of 3 and 2 classes"),
 ])  # fmt: skip
 def test_foreign_metadata_name_the_file_and_the_remedy(path, changes, message):
     tensors, facts = read_tensors(path)
@@ -93,30 +95,20 @@ def test_sizes_are_compared_before_memory_is_taken(path, hidden):
         load_recogniser(path)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"dimension": 7}, "dimension 7, but the recogniser reads 6"),
-    ({"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
-    ({"support": "rectified"}, "rectified features, but the recogniser was trained on signed ones"),
-    ({"entity_region": "union"}, "the union's feature stands in.*cannot tell them apart.*train it on these"),
-    ({"vocabulary": Vocabulary(("dog", "cat", "hat"), ("on", "near"))}, "names are not"),
+FITTING = {"dimension": 6, "encoder": "encoder A", "support": "signed", "entity_region": "box", "folder": "train"}
+OTHER_NAMES = Vocabulary(("dog", "cat", "hat"), ("on", "near"))
+
+
+@pytest.mark.parametrize(("support", "changes", "message"), [
+    ("signed", {}, None), ("", {"support": "rectified"}, None),  # imported ones take features of any support
+    ("", {"dimension": 7}, "train: features of dimension 7, but .* of dimension 6.*train it on these"),
+    ("", {"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
+    ("signed", {"support": "rectified"}, "rectified values, but .*signed"),
+    ("", {"entity_region": "union"}, "unions that stand in .* in boxes of their own"),
+    ("", {"vocabulary": OTHER_NAMES}, "names are not"),
 ])  # fmt: skip
-def test_features_that_do_not_fit_are_refused(recogniser, tmp_path, changes, message):
-    asked = {"dimension": 6, "encoder": "encoder A", "support": "signed", "entity_region": "box",
-             "vocabulary": VOCABULARY}  # fmt: skip
-    recogniser = replace(recogniser, support="signed")
-    recogniser.check_fits(SimpleNamespace(**asked), VOCABULARY, tmp_path)
-    asked |= changes
-    with pytest.raises(WorkbenchError, match=message):
-        recogniser.check_fits(SimpleNamespace(**asked), asked["vocabulary"], tmp_path)
-
-
-def test_a_recogniser_of_unions_refuses_boxes(recogniser, tmp_path):
-    store = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box")
-    with pytest.raises(WorkbenchError, match="trained with the union's"):
-        replace(recogniser, entity_region="union").check_fits(store, VOCABULARY, tmp_path)
-
-
-def test_imported_ones_take_features_of_any_support(recogniser, tmp_path):
-    for support in ("signed", "rectified"):
-        features = SimpleNamespace(dimension=6, encoder="encoder A", entity_region="box", support=support)
-        recogniser.check_fits(features, VOCABULARY, tmp_path)
+def test_features_that_do_not_fit_are_refused(recogniser, support, changes, message):
+    asked = {"vocabulary": VOCABULARY, **FITTING, **changes}
+    checked = replace(recogniser, support=support)
+    with nullcontext() if message is None else pytest.raises(WorkbenchError, match=message):
+        checked.check_fits(asked["vocabulary"], SimpleNamespace(**FITTING), SimpleNamespace(**asked))

@@ -1,19 +1,13 @@
 """Scene tokens: which rows share an image, and what a generated relation is shown."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.batches import (
-    BoxImageScenes,
-    ImageScenes,
-    OwnScenes,
-    SceneIndex,
-    generated_scenes,
-    joined,
-    scenes_of,
-)
+from workbench.recognition.batches import BoxImageScenes, ImageScenes, OwnScenes, SceneIndex, scenes_of
 from workbench.recognition.lsvru import MOST_TOKENS
 
 
@@ -64,7 +58,9 @@ def test_tokens_are_the_three_features_scene_by_scene():
 
 def test_rows_without_images_are_scenes_of_their_own():
     table = Table({"subject": [4, 5, 6]})
-    assert isinstance(scenes_of(table), OwnScenes) and isinstance(scenes_of(Table({"image": [0]})), ImageScenes)
+    reader, other = (SimpleNamespace(reads_scenes=reads) for reads in (True, False))
+    kinds = [type(scenes_of(*given)) for given in ((reader, table), (reader, Table({"image": [0]})), (other, table))]
+    assert kinds == [OwnScenes, ImageScenes, type(None)]
     found = OwnScenes(table)(np.array([2, 0]))
     assert by_scene(found) == [[[3, 1003, 2003]], [[1, 1001, 2001]]] and found.of_row.tolist() == [0, 1]
 
@@ -99,15 +95,6 @@ def test_images_are_found_among_those_with_relations():
     assert rows.tolist() == [0, 2] and counts.tolist() == [0, 2]
 
 
-def test_two_parts_of_a_batch_keep_their_scenes():
-    left, right = ImageScenes(Table({"image": [0, 0, 0]}))(np.array([1])), OwnScenes(Table({"image": [0, 0]}))
-    both = joined(left, right(np.array([0, 1])))
-    assert both.of_row.tolist() == [0, 1, 2] and both.lengths.tolist() == [3, 1, 1]
-    assert by_scene(both) == [*by_scene(left), [[1, 1001, 2001]], [[2, 1002, 2002]]]
-
-
-def test_unknown_scenes_and_missing_columns_are_refused():
-    with pytest.raises(WorkbenchError, match="scenes 'all' is not known"):
-        generated_scenes("all", Table({}), Table({}), None)
+def test_generated_rows_without_the_columns_of_their_boxes_are_refused():
     with pytest.raises(WorkbenchError, match="made-up: no column object_box, replaced, subject_box"):
-        generated_scenes("image", Table({"subject": [0]}), Table({"image": [0]}), np.array([0]))
+        BoxImageScenes(Table({"subject": [0]}), Table({"image": [0]}), np.array([0]))

@@ -12,8 +12,8 @@ import torch
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.recognition.config import TRAINING, LossConfig, RecogniserConfig
-from workbench.recognition.losses import LOSSES
+from workbench.recognition.config import TRAINING, RecogniserConfig
+from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.stopping import Stopped
@@ -112,16 +112,21 @@ def test_text_of_another_vocabulary_is_refused(small_data, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"epochs": 0}, "epochs is 0"), ({"word_mode": "loud"}, "word_mode 'loud'.*clean, upstream"),
+    ({"epochs": 0}, "epochs is 0"), ({"word_mode": "loud"}, "word_mode: expected 'clean' or 'upstream'"),
     ({"training": replace(TRAINING, steps=9)}, r"training\.steps and training\.seed follow"),
+    ({"sizes": {"depth": 3}}, "lsvru has no size depth. Choose among: .*classifier"),
+    ({"sizes": {"n_objects": 3}}, "lsvru has no size n_objects"),
+    ({"architecture": "lsvrus"}, "'lsvrus' is not known. Did you mean 'lsvru'"),
+    ({"architecture": "os:getcwd"}, "expected a class derived from LsvruHead"),
 ])  # fmt: skip
 def test_wrong_numbers_are_named(changes, message):
     with pytest.raises(WorkbenchError, match=message):
         RecogniserConfig(**changes)
 
 
-def test_unknown_sizes_and_architectures_are_named(small_data, tmp_path):
-    with pytest.raises(WorkbenchError, match=r"lsvru has no size depth. Choose among: .*classifier"):
-        train(tmp_path, small_data, sizes={"depth": 3})
-    with pytest.raises(WorkbenchError, match=r"'lsvrus' is not known. Did you mean 'lsvru'"):
-        train(tmp_path, small_data, architecture="lsvrus")
+def test_losses_are_trained_by_name_and_at_least_one():
+    configs = RecogniserConfig(hidden=7, loss=LossConfig(tau=2.0)).with_losses(["ce", "wce"])
+    assert {name: (config.hidden, config.loss.name, config.loss.tau) for name, config in configs.items()} == {
+        "ce": (7, "ce", 2.0), "wce": (7, "wce", 2.0)}  # fmt: skip
+    with pytest.raises(WorkbenchError, match=r"losses is \[\]; give at least one of: ce, wce"):
+        RecogniserConfig().with_losses([])

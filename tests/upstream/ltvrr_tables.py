@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.accuracy import kind_of_role
 from workbench.recognition.upstream import SHORT
 from workbench.scenes.bands import FEW_UP_TO, MEDIUM_UP_TO, Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -122,7 +121,7 @@ def counts_by_name(frequencies: dict[str, dict[str, int]], vocabulary: Vocabular
 
 
 def _ids(names: pd.Series, vocabulary: Vocabulary, role: str, path: Path) -> np.ndarray:
-    known = {name: number for number, name in enumerate(getattr(vocabulary, kind_of_role(role)))}
+    known = {name: number for number, name in enumerate(vocabulary.names(role))}
     ids = names.astype(str).map(known)
     if ids.isna().any():
         row = int(np.flatnonzero(ids.isna())[0])

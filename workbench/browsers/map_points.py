@@ -163,7 +163,7 @@ def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd
     opened = FeaturesFolder(features)
     store, vocabulary = opened.train, opened.vocabulary
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(store, vocabulary, store.folder)
+    loaded.check_fits(vocabulary, store)
     own = (points["source"] == "generated").to_numpy()
     right = {role: np.zeros(len(points), dtype=bool) for role in ROLES}
     for source, here in ((store, ~own), (GeneratedFeatures.open(generated, store), own)):
@@ -179,7 +179,7 @@ def _hits(loaded: Recogniser, source: FeatureStore | GeneratedFeatures, rows: np
     if loaded.head.reads_scenes and "image" in source.relations:
         images = source.relations["image"].to_numpy()
         read = np.flatnonzero(np.isin(images, images[read]))
-    chosen = RelationRows(_ChosenRows(source, read), str(source.folder), memory_gigabytes=0.0)
+    chosen = RelationRows(_ChosenRows(source, read), loaded.vocabulary, memory_gigabytes=0.0)
     hits = {role: np.zeros(len(read), dtype=bool) for role in ROLES}
     batches = probability_batches(loaded.head.to(chosen_device()), chosen)
     for numbers, scores in track(batches, "Recognising the points", total=-(-len(read) // ROWS_PER_BATCH)):
@@ -195,7 +195,7 @@ class _ChosenRows:
     def __init__(self, source: Features, rows: np.ndarray):
         self._source, self._rows = source, rows
         self.relations = source.relations.iloc[rows].reset_index(drop=True)
-        self.dimension, self.entity_region = source.dimension, source.entity_region
+        self.folder, self.dimension, self.entity_region = source.folder, source.dimension, source.entity_region
 
     def __len__(self) -> int:
         return len(self._rows)

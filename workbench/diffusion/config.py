@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.configuration import chosen_by, configured
+from workbench.configuration import chosen_by, configured, require_range
 from workbench.diffusion.denoisers import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
@@ -140,11 +140,3 @@ def require_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
     for name, (value, known) in choices.items():
         if value not in known:
             raise WorkbenchError(f"{name} {value!r} is not known; expected one of {', '.join(known)}.")
-
-
-def require_range(config: Any, **least: float) -> None:
-    """Refuse a field that is not finite or below its least value."""
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if not bound <= value < math.inf:
-            raise WorkbenchError(f"{name} is {value}; expected a finite number of at least {bound}.")

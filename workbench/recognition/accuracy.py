@@ -3,22 +3,19 @@
 Source: reference `ltvrr.md` sections 7.2 to 7.5; paper section 4.1. All accuracies are in percent.
 """
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
-from workbench.errors import WorkbenchError
+from workbench.configuration import checked_value
 from workbench.language.wordnet import synset_hits
-from workbench.recognition.config import BAND_RULES
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
+BandRule = Literal["all classes", "present classes"]
 METRICS = ("exact", "synset")
 SUMMARY_ROLES = ("subject", "object", "subject/object", "relation", "combined")
-
-
-def kind_of_role(role: str) -> str:
-    """Subjects and objects share their classes: "objects" or "relations", the fields of Counts and Vocabulary."""
-    return "relations" if role == "relation" else "objects"
 
 
 def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,12 +47,10 @@ def per_class_table(
     columns are missing; a negative id never hits. Columns: role, class, name, band, n_train, n_test, correct_*,
     accuracy_* (percent).
     """
-    if band_rule not in BAND_RULES:
-        raise WorkbenchError(f"band rule {band_rule!r} is not known. Choose one of: {', '.join(BAND_RULES)}.")
+    checked_value(band_rule, BandRule, "band_rule")
     tables = []
     for role in ROLES:
-        kind = kind_of_role(role)
-        names, n_train = getattr(vocabulary, kind), getattr(counts, kind)
+        names, n_train = vocabulary.names(role), counts.of_role(role)
         true, guess = (np.asarray(table[role], dtype=np.int64) for table in (truth, predicted))
         n_test, correct = class_totals(true, true == guess, len(names))
         band = band_of_class(n_train) if band_rule == "all classes" else band_of_present_class(n_train, n_test > 0)
@@ -63,7 +58,8 @@ def per_class_table(
                  "n_train": n_train, "n_test": n_test, "correct_exact": correct,
                  "accuracy_exact": percent(correct, n_test)}  # fmt: skip
         if synsets is not None:
-            _, correct = class_totals(true, synset_hits(true, guess, synsets[kind]), len(names))
+            ids = synsets["relations" if role == "relation" else "objects"]
+            _, correct = class_totals(true, synset_hits(true, guess, ids), len(names))
             table |= {"correct_synset": correct, "accuracy_synset": percent(correct, n_test)}
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
@@ -91,15 +87,10 @@ def summary_table(per_class: pd.DataFrame, *, only_trained: bool = False) -> pd.
     return pd.DataFrame(rows, columns=["metric", "role", "band", "accuracy", "n_classes", "n_left_out"])
 
 
-def number_name(metric: str, role: str, band: str) -> str:
-    """What a number of a summary is called wherever it stands alone: "exact subject/object few"."""
-    return f"{metric} {role} {band}"
-
-
 def named_numbers(summary: pd.DataFrame) -> dict[str, float | None]:
-    """The accuracies of a summary by `number_name`; None for a band without classes, whose accuracy is nan."""
+    """The accuracies of a summary, such as "exact subject/object few"; None where one is nan."""
     return {
-        number_name(row.metric, row.role, row.band): None if np.isnan(row.accuracy) else float(row.accuracy)
+        f"{row.metric} {row.role} {row.band}": None if np.isnan(row.accuracy) else float(row.accuracy)
         for row in summary.itertuples()
     }
 
@@ -110,7 +101,7 @@ def combined_accuracy(
     """Exact-match averages in percent by summary role, without bands: what models are selected by (7.3)."""
     averages = {}
     for role in ROLES:
-        n_train = getattr(counts, kind_of_role(role))
+        n_train = counts.of_role(role)
         n_test, correct = class_totals(truth[role], truth[role] == predicted[role], len(n_train))
         kept = (n_test > 0) & ((n_train > 0) | (not only_trained))
         averages[role] = float(percent(correct[kept], n_test[kept]).mean()) if kept.any() else float("nan")

@@ -1,9 +1,12 @@
-"""Batches of relations: real ones, real ones drawn class by class, and generated ones mixed with real ones.
+"""Relations by row with their features and scenes, and the batches that the steps of a training make of them.
 
 What a step shows is a function of (seed, step). ``batches(step, part, parts)`` gives one of ``parts`` equal shares of
 it, as the training loop asks for; features that are not in memory are read a window of steps ahead.
+
+A scene token is one relation, its three features side by side. Source: reference `ltvrr.md` section 4 ("Scene tokens").
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,42 +14,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.config import GENERATED_SCENES
-from workbench.recognition.lsvru import MOST_TOKENS, Scenes
+from workbench.recognition.lsvru import MOST_TOKENS, LsvruHead, Scenes
 from workbench.regions.block_order import ROWS_PER_BLOCK, BlockOrder
-from workbench.regions.feature_rows import FeatureRows, Regions, StepFeatures
+from workbench.regions.feature_rows import FeatureRows, Read, Regions, StepFeatures
 from workbench.regions.features import Features
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.bands import count_classes
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
-Read = Callable[[np.ndarray], Regions]
 RowsOfStep = Callable[[int], np.ndarray]
-
-
-@dataclass
-class Batch:
-    """Features of subject, union and object (n, D) float16, and labels by role (n,) int64, counted from 0.
-
-    ``active`` (n,) bool by role says which rows a role's loss looks at, None means all; ``generated`` (n,) bool says
-    which rows are not real, None means none. ``scenes`` is given where the head reads them.
-    """
-
-    features: Regions
-    labels: dict[str, np.ndarray]
-    active: dict[str, np.ndarray] | None = None
-    generated: np.ndarray | None = None
-    scenes: Scenes | None = None
+ByRole = dict[str, np.ndarray]
 
 
 class RelationRows:
     """Relations with their labels by role (N,) int64 and their features; called with row numbers it gives features.
 
-    ``name`` says in messages where a row is; features that take more than ``memory_gigabytes`` stay on disk.
+    Features that take more than ``memory_gigabytes`` stay on disk. WorkbenchError for a class id that the vocabulary
+    does not know.
     """
 
-    def __init__(self, features: Features, name: str, memory_gigabytes: float = 2.0):
-        self.name, self.relations = name, features.relations
+    def __init__(self, features: Features, vocabulary: Vocabulary, memory_gigabytes: float = 2.0):
+        self.name, self.relations = str(features.folder), features.relations
+        try:
+            count_classes(features.relations, vocabulary)
+        except WorkbenchError as error:
+            raise WorkbenchError(f"{self.name}: {error}") from error
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
-        self.features = FeatureRows.of_relations(features, name, memory_gigabytes)
+        self.features = FeatureRows.of_relations(features, self.name, memory_gigabytes)
 
     def __len__(self) -> int:
         return len(self.relations)
@@ -90,22 +83,6 @@ class SceneIndex:
         return *self.rows_of_images(images, MOST_TOKENS), of_row.reshape(-1)
 
 
-class ImageScenes:
-    """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
-
-    def __init__(self, table: RelationRows):
-        self._table, self.index = table, SceneIndex(table.relations["image"].to_numpy())
-
-    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
-        tokens, lengths, of_row = self.index.scenes_of(rows)
-        return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
-
-    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of the table whose features the scenes of ``rows`` are made of: all tokens of their images."""
-        return self.index.scenes_of(rows)[0]
-
-
 class OwnScenes:
     """Each relation is its own scene of one token."""
 
@@ -113,26 +90,49 @@ class OwnScenes:
         self._table = table
 
     def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,)."""
+        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
         return Scenes(_tokens(read or self._table, rows), np.ones(len(rows), dtype=np.int64), np.arange(len(rows)))
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """The rows themselves."""
+        """Rows of the table whose features the scenes of ``rows`` are made of."""
         return rows
+
+
+class ImageScenes(OwnScenes):
+    """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
+
+    def __init__(self, table: RelationRows):
+        super().__init__(table)
+        self.index = SceneIndex(table.relations["image"].to_numpy())
+
+    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
+        """The scenes of ``rows`` (n,), each image once."""
+        tokens, lengths, of_row = self.index.scenes_of(rows)
+        return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
+
+    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
+        """All tokens of the images of ``rows``."""
+        return self.index.scenes_of(rows)[0]
 
 
 class BoxImageScenes(OwnScenes):
     """A generated relation first, then the real relations of the image where the box of its kept entity lies.
 
-    The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all. The
-    images are wherever their relations lie in the train split, so these are read at random where they are not in
-    memory.
+    The kept entity is the one that augmentation did not replace (column "replaced"). At most 100 tokens in all.
+    ``image_of_box`` (boxes of train,) are image numbers. The images are wherever their relations lie in the train
+    split, so these are read at random where they are not in memory.
     """
 
     def __init__(self, generated: RelationRows, real: RelationRows, image_of_box: np.ndarray):
         super().__init__(generated)
         self._real, self._index = real, SceneIndex(real.relations["image"].to_numpy())
         relations = generated.relations
+        missing = {"replaced", "subject_box", "object_box"} - set(relations)
+        if missing:
+            raise WorkbenchError(
+                f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. "
+                "Use scenes='own'."
+            )
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
         # A box may lie in an image without a relation in train; then the relation is its own scene.
         self._image = self._index.positions_of(image_of_box[kept])
@@ -155,37 +155,11 @@ class BoxImageScenes(OwnScenes):
         return Scenes(tokens, lengths, np.arange(len(rows)))
 
 
-ScenesOfRows = ImageScenes | OwnScenes
-
-
-def scenes_of(table: RelationRows) -> ScenesOfRows:
-    """Scenes by image where the rows have one, else each row by itself."""
-    return ImageScenes(table) if "image" in table.relations else OwnScenes(table)
-
-
-def generated_scenes(
-    choice: str, generated: RelationRows, real: RelationRows, image_of_box: np.ndarray
-) -> ScenesOfRows:
-    """The scenes of generated rows by name, "own" or "image"; ``image_of_box`` (boxes of train,) image numbers."""
-    if choice not in GENERATED_SCENES:
-        raise WorkbenchError(f"scenes {choice!r} is not known. Choose one of: {', '.join(GENERATED_SCENES)}.")
-    if choice == "own":
-        return OwnScenes(generated)
-    missing = {"replaced", "subject_box", "object_box"} - set(generated.relations)
-    if missing:
-        raise WorkbenchError(
-            f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. Use scenes='own'."
-        )
-    return BoxImageScenes(generated, real, image_of_box)
-
-
-def joined(first: Scenes, second: Scenes) -> Scenes:
-    """The scenes of two parts of a batch, one after the other."""
-    return Scenes(
-        np.concatenate([first.tokens, second.tokens]),
-        np.concatenate([first.lengths, second.lengths]),
-        np.concatenate([first.of_row, second.of_row + len(first.lengths)]),
-    )
+def scenes_of(head: LsvruHead, rows: RelationRows) -> OwnScenes | None:
+    """What a head that reads scenes is shown of rows: their images where they have some, else each row by itself."""
+    if not head.reads_scenes:
+        return None
+    return ImageScenes(rows) if "image" in rows.relations else OwnScenes(rows)
 
 
 def _tokens(read: Read, rows: np.ndarray) -> np.ndarray:
@@ -193,66 +167,91 @@ def _tokens(read: Read, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(read(np.asarray(rows)), axis=1)
 
 
-class StepRows:
-    """The rows that each step takes from one table, with features and scenes, read ahead where they are on disk."""
+@dataclass
+class Batch:
+    """Features of subject, union and object (n, D) float16, and labels by role (n,) int64, counted from 0.
 
-    def __init__(self, rows: RelationRows, rows_of_step: RowsOfStep, rows_per_step: int, scenes: ScenesOfRows | None):
-        self._rows, self.rows_of_step, self._scenes = rows, rows_of_step, scenes
+    ``active`` (n,) bool by role says which rows a role's loss looks at; ``generated`` (n,) bool which are not real.
+    ``scenes`` is given where the head reads them.
+    """
+
+    features: Regions
+    labels: ByRole
+    active: ByRole
+    generated: np.ndarray
+    scenes: Scenes | None = None
+
+
+class StepRows:
+    """The rows that each step takes from one table, read ahead where they are on disk.
+
+    ``active`` (N,) bool by role are the rows that a role's loss looks at, all where it is not given.
+    """
+
+    def __init__(
+        self,
+        rows: RelationRows,
+        rows_of_step: RowsOfStep,
+        rows_per_step: int,
+        scenes: OwnScenes | None,
+        active: ByRole | None = None,
+        *,
+        generated: bool = False,
+    ):
+        self._rows, self._rows_of_step, self._scenes = rows, rows_of_step, scenes
+        self._active = active or dict.fromkeys(ROLES, np.ones(len(rows), dtype=bool))
+        self._generated = generated
         self._ahead = StepFeatures(rows.features, self._needed, rows_per_step)
 
-    def share(self, step: int, part: int = 0, parts: int = 1) -> tuple[np.ndarray, Batch]:
-        """Row numbers of one of ``parts`` shares of a step, and their batch."""
-        numbers = self.rows_of_step(step)[part::parts]
+    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
+        """One of ``parts`` shares of a step's batch."""
+        numbers = self._rows_of_step(step)[part::parts]
         read = self._ahead.at(step)
-        labels = {role: ids[numbers] for role, ids in self._rows.labels.items()}
+        labels, active = ({role: of[role][numbers] for role in ROLES} for of in (self._rows.labels, self._active))
         scenes = None if self._scenes is None else self._scenes(numbers, read)
-        return numbers, Batch(read(numbers), labels, scenes=scenes)
+        return Batch(read(numbers), labels, active, np.full(len(numbers), self._generated), scenes)
 
     def close(self) -> None:
         """Stop reading ahead."""
         self._ahead.close()
 
     def _needed(self, step: int) -> np.ndarray:
-        numbers = self.rows_of_step(step)
+        numbers = self._rows_of_step(step)
         return numbers if self._scenes is None else np.concatenate([numbers, self._scenes.rows_needed(numbers)])
 
 
 class RealBatches(StepRows):
     """Real rows, each once an epoch in a new order.
 
-    With ``scenes`` images are shuffled instead of rows, so that the relations of an image share a batch and its scene
+    With scenes images are shuffled instead of rows, so that the relations of an image share a batch and its scene
     is encoded once (or twice, where a batch ends inside it).
     """
 
-    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: ImageScenes | None = None):
+    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: OwnScenes | None = None):
         size = min(batch_size, len(rows))
         self.steps_per_epoch = math.ceil(len(rows) / size)
-        order = rows.features.order(seed, size, purpose="recogniser").rows_of_step
-        super().__init__(rows, order if scenes is None else _image_order(rows, scenes, size, seed), size, scenes)
-
-    def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """One of ``parts`` shares of a step's batch."""
-        return self.share(step, part, parts)[1]
+        order: RowsOfStep = rows.features.order(seed, size, purpose="recogniser").rows_of_step
+        if isinstance(scenes, ImageScenes):
+            order = _image_order(rows, scenes.index, size, seed)
+        super().__init__(rows, order, size, scenes)
 
 
-def _image_order(rows: RelationRows, scenes: ImageScenes, size: int, seed: int) -> RowsOfStep:
+def _image_order(rows: RelationRows, index: SceneIndex, size: int, seed: int) -> RowsOfStep:
     """Which rows a step takes where images are shuffled; the last step of an epoch may be smaller."""
-    index, steps = scenes.index, math.ceil(len(rows) / size)
-    rows_per_image = len(rows) / len(index)
+    steps, rows_per_image = math.ceil(len(rows) / size), len(rows) / len(index)
     window, block = (max(1, int(n / rows_per_image)) for n in (rows.features.rows_per_window, ROWS_PER_BLOCK))
     images = BlockOrder(
         seed, rows=len(index), rows_per_window=window if rows.features.by_blocks else len(index),
         rows_per_block=block, purpose="recogniser images",
     )  # fmt: skip
-    epochs: dict[int, np.ndarray] = {}
+
+    # The reader ahead may be in the next epoch already.
+    @functools.lru_cache(maxsize=2)
+    def rows_of_epoch(epoch: int) -> np.ndarray:
+        return index.rows_of_images(images.draws(epoch * len(index), len(index)))[0]
 
     def rows_of_step(step: int) -> np.ndarray:
         epoch, number = divmod(step, steps)
-        if epoch not in epochs:
-            # The reader ahead may be in the next epoch already; older ones are forgotten.
-            for old in [other for other in epochs if other < epoch - 1]:
-                epochs.pop(old, None)
-            epochs[epoch] = index.rows_of_images(images.draws(epoch * len(index), len(index)))[0]
-        return epochs[epoch][number * size : (number + 1) * size]
+        return rows_of_epoch(epoch)[number * size : (number + 1) * size]
 
     return rows_of_step

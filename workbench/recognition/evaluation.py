@@ -1,4 +1,7 @@
-"""Class probabilities of a recogniser and its accuracy: on validation while it trains, on test once."""
+"""Class probabilities of a recogniser and its accuracy: on validation while it trains, on test once.
+
+`evaluate_recogniser` is the only place where the test split is read.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,6 @@ import torch
 import torch.nn.functional as functional
 
 from workbench.devices import chosen_device
-from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.wordnet import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import (
@@ -27,12 +29,16 @@ from workbench.recognition.objective import on_device
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.bands import Counts, count_classes
+from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.training_config import TrainingEdge
 
+# Fixed, because the last bit of a matrix product may depend on the number of rows.
+ROWS_PER_BATCH = 1024
 TOP = 5
 RESULT_CSV = "rel_detections_gt_boxes_prdcls.csv"
+
+Validate = Callable[[Any], dict[str, float]]  # of a head
 
 
 def evaluate_recogniser(
@@ -52,90 +58,28 @@ def evaluate_recogniser(
     folder, data = Path(folder), FeaturesFolder(features)
     split, vocabulary = data.split(config.split), data.vocabulary
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(split, vocabulary, split.folder)
-    check_classes(split, vocabulary)
-    head = loaded.head.to(chosen_device((edge or TrainingEdge()).device))
-    rows = RelationRows(split, str(split.folder), memory_gigabytes=0.0)
+    loaded.check_fits(vocabulary, split)
+    rows = RelationRows(split, vocabulary, memory_gigabytes=0.0)
     file_names = split.images["file_name"].to_numpy()[split.relations["image"].to_numpy()]
     predictions, csv_rows = [], []
+    head = loaded.head.to(chosen_device((edge or TrainingEdge()).device))
     for numbers, scores in probability_batches(head, rows):
         truth = {role: rows.labels[role][numbers] for role in ROLES}
         predictions.append(prediction_table(numbers, truth, scores))
         csv_rows.append(result_table(list(file_names[numbers]), truth, scores, vocabulary, data.counts))
     table = pd.concat(predictions, ignore_index=True)
+    predicted = pd.DataFrame({role: table[f"{role}_predicted"] for role in ROLES})
     synsets = read_synsets(config.synset_folder or data.folder, vocabulary)
-    tables = score_predictions(table, vocabulary, data.counts, synsets=synsets, band_rule=config.band_rule,
-                               only_trained=config.only_trained)  # fmt: skip
-    for name, content in {**tables, "predictions": table}.items():
+    per_class = per_class_table(table, predicted, vocabulary, data.counts, band_rule=config.band_rule,
+                                synsets=class_synset_ids(vocabulary, synsets))  # fmt: skip
+    summary = summary_table(per_class, only_trained=config.only_trained)
+    for name, content in {"per_class": per_class, "summary": summary, "predictions": table}.items():
         with atomic_path(folder / f"{name}.parquet") as temporary:
             content.to_parquet(temporary, index=False)
     write_result_csv(folder / RESULT_CSV, pd.concat(csv_rows, ignore_index=True))
     facts = {"split": config.split, "rows": len(table), "band_rule": config.band_rule,
              "only_trained": config.only_trained, "synset_source": synsets.source}  # fmt: skip
-    return facts | flat_numbers(tables["summary"], table)
-
-
-def prediction_table(rows: np.ndarray, truth: dict[str, np.ndarray], scores: dict[str, np.ndarray]) -> pd.DataFrame:
-    """What was predicted, one row per relation.
-
-    Columns: row (of the split's relations), and for each role ``subject`` (true id), ``subject_predicted``,
-    ``subject_correct``, ``subject_top1`` .. ``subject_top5`` (ids, most probable first) and
-    ``subject_probability1`` .. 5; where there are fewer classes, -1 and nan.
-    """
-    columns: dict[str, np.ndarray] = {"row": rows}
-    for role in ROLES:
-        # Stable, so that equal scores are ranked by class id as everywhere.
-        order = np.argsort(-scores[role], axis=1, kind="stable")[:, :TOP]  # (n, min(5, C))
-        best = np.take_along_axis(scores[role], order, axis=1)
-        columns |= {role: truth[role], f"{role}_predicted": order[:, 0], f"{role}_correct": order[:, 0] == truth[role]}
-        for place in range(TOP):
-            there = place < order.shape[1]
-            columns[f"{role}_top{place + 1}"] = order[:, place] if there else np.full(len(rows), -1)
-            columns[f"{role}_probability{place + 1}"] = (
-                best[:, place] if there else np.full(len(rows), np.nan, dtype=np.float32)
-            )
-    return pd.DataFrame(columns)
-
-
-def score_predictions(
-    predictions: pd.DataFrame,
-    vocabulary: Vocabulary,
-    counts: Counts,
-    *,
-    synsets: SynsetTable | None = None,
-    band_rule: str = "all classes",
-    only_trained: bool = False,
-) -> dict[str, pd.DataFrame]:
-    """Tables "per_class" and "summary" of a prediction table; without ``synsets`` the exact metric alone."""
-    predicted = pd.DataFrame({role: predictions[f"{role}_predicted"] for role in ROLES})
-    ids = None if synsets is None else class_synset_ids(vocabulary, synsets)
-    per_class = per_class_table(predictions, predicted, vocabulary, counts, band_rule=band_rule, synsets=ids)
-    return {"per_class": per_class, "summary": summary_table(per_class, only_trained=only_trained)}
-
-
-def class_synset_ids(vocabulary: Vocabulary, synsets: SynsetTable) -> dict[str, np.ndarray]:
-    """Synset numbers of the classes, "objects" (C,) and "relations" (R,), as `per_class_table` takes them."""
-    return {
-        kind: synset_ids(getattr(vocabulary, kind), getattr(synsets, kind), synsets.missing_never_hits)
-        for kind in ("objects", "relations")
-    }
-
-
-def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
-    """The summary by `accuracy.number_name`; the numbers of classes and of those left out beside it."""
-    numbers: dict[str, Any] = dict(named_numbers(summary))
-    for entry in summary.itertuples():
-        if entry.band == "all" and entry.metric == "exact" and entry.role in ROLES:
-            numbers[f"classes_{entry.role}"] = int(entry.n_classes)
-            numbers[f"classes_left_out_{entry.role}"] = int(entry.n_left_out)
-    hits = pd.DataFrame({role: predictions[f"{role}_correct"] for role in ROLES})
-    return numbers | {f"per_example_{role}": value for role, value in accuracy_per_example(hits).items()}
-
-
-# Fixed, because the last bit of a matrix product may depend on the number of rows.
-ROWS_PER_BATCH = 1024
-
-Validate = Callable[[Any], dict[str, float]]  # of a head
+    return facts | flat_numbers(summary, table)
 
 
 def probability_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -164,20 +108,49 @@ def validation_of(rows: RelationRows, counts: Counts, only_trained: bool) -> Val
 
 def _logit_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, Logits]]:
     head.eval()
-    device = next(head.parameters()).device
-    scenes = scenes_of(rows) if head.reads_scenes else None
+    device, scenes = next(head.parameters()).device, scenes_of(head, rows)
     for start in range(0, len(rows), ROWS_PER_BATCH):
         numbers = np.arange(start, min(start + ROWS_PER_BATCH, len(rows)))
         with torch.inference_mode():
-            yield (
-                numbers,
-                head(*on_device(rows(numbers), device), None if scenes is None else scenes(numbers).on(device)),
-            )
+            shown = None if scenes is None else scenes(numbers).on(device)
+            yield numbers, head(*on_device(rows(numbers), device), shown)
 
 
-def check_classes(features, vocabulary: Vocabulary) -> None:
-    """Refuse features of relations with a class id that the vocabulary does not know."""
-    try:
-        count_classes(features.relations, vocabulary)
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{features.folder}: {error}") from error
+def prediction_table(rows: np.ndarray, truth: dict[str, np.ndarray], scores: dict[str, np.ndarray]) -> pd.DataFrame:
+    """What was predicted, one row per relation.
+
+    Columns: row (of the split's relations), and for each role ``subject`` (true id), ``subject_predicted``,
+    ``subject_correct``, ``subject_top1`` .. ``subject_top5`` (ids, most probable first) and
+    ``subject_probability1`` .. 5; where there are fewer classes, -1 and nan.
+    """
+    columns: dict[str, np.ndarray] = {"row": rows}
+    for role in ROLES:
+        # Stable, so that equal scores are ranked by class id as everywhere.
+        order = np.argsort(-scores[role], axis=1, kind="stable")[:, :TOP]  # (n, min(5, C))
+        best = np.take_along_axis(scores[role], order, axis=1)
+        missing = ((0, 0), (0, TOP - order.shape[1]))
+        top, probability = np.pad(order, missing, constant_values=-1), np.pad(best, missing, constant_values=np.nan)
+        columns |= {role: truth[role], f"{role}_predicted": order[:, 0], f"{role}_correct": order[:, 0] == truth[role]}
+        for place in range(TOP):
+            columns[f"{role}_top{place + 1}"] = top[:, place]
+            columns[f"{role}_probability{place + 1}"] = probability[:, place]
+    return pd.DataFrame(columns)
+
+
+def class_synset_ids(vocabulary: Vocabulary, synsets: SynsetTable) -> dict[str, np.ndarray]:
+    """Synset numbers of the classes, "objects" (C,) and "relations" (R,), as `per_class_table` takes them."""
+    return {
+        kind: synset_ids(getattr(vocabulary, kind), getattr(synsets, kind), synsets.missing_never_hits)
+        for kind in ("objects", "relations")
+    }
+
+
+def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
+    """The summary as in `accuracy.named_numbers`; the numbers of classes and of those left out beside it."""
+    numbers: dict[str, Any] = dict(named_numbers(summary))
+    for entry in summary.itertuples():
+        if entry.band == "all" and entry.metric == "exact" and entry.role in ROLES:
+            numbers[f"classes_{entry.role}"] = int(entry.n_classes)
+            numbers[f"classes_left_out_{entry.role}"] = int(entry.n_left_out)
+    hits = pd.DataFrame({role: predictions[f"{role}_correct"] for role in ROLES})
+    return numbers | {f"per_example_{role}": value for role, value in accuracy_per_example(hits).items()}

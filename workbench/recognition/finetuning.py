@@ -1,9 +1,9 @@
 """Fine-tuning a trained recogniser on generated relation features (DiffAugment, sections 3.2 stage 4 and 4.1)."""
 
 import contextlib
+import functools
 import math
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,32 @@ import pandas as pd
 import torch
 from torch import nn
 
+from workbench.configuration import as_values
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.recognition.batches import (
     Batch,
-    ImageScenes,
+    BoxImageScenes,
+    ByRole,
+    OwnScenes,
     RelationRows,
     RowsOfStep,
-    ScenesOfRows,
     StepRows,
-    generated_scenes,
-    joined,
+    scenes_of,
 )
-from workbench.recognition.config import FineTuningConfig, label
-from workbench.recognition.evaluation import check_classes
-from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.config import FineTuningConfig
+from workbench.recognition.evaluation import Validate
+from workbench.recognition.lsvru import LsvruHead, Scenes
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import (
-    HeadTraining,
-    LearningRateSweep,
-    named_validation,
-    store,
-    validation,
-)
+from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
 from workbench.regions.block_order import BlockOrder
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge
 
 Weights = dict[str, torch.Tensor]
-Active = dict[str, np.ndarray]
 
 
 def finetune_recogniser(
@@ -62,46 +56,44 @@ def finetune_recogniser(
     fine-tuning is measured on validation too and reported as ``validation_before_*``. Writes ``recogniser.safetensors``
     and ``log.jsonl`` (all learning rates); a killed run resumes.
     """
-    folder, edge = Path(folder), edge or TrainingEdge()
-    data = FeaturesFolder(features)
+    folder, data, edge = Path(folder), FeaturesFolder(features), edge or TrainingEdge()
     start = load_recogniser(recogniser)
-    for split in (data.train, data.val):
-        start.check_fits(split, data.vocabulary, split.folder)
-    made = GeneratedFeatures.open(Path(generated), data.train, config.entities)
-    check_classes(made, data.vocabulary)
-    active = active_roles(made.relations, config.roles, made.folder / "generated.parquet")
+    start.check_fits(data.vocabulary, data.train, data.val)
+    features_made = GeneratedFeatures.open(Path(generated), data.train, config.entities)
+    made = RelationRows(features_made, data.vocabulary, config.memory_gigabytes)
+    active = active_roles(made.relations, config.roles, f"{made.name}/generated.parquet")
+    counts = data.counts
+    if config.prior == "batches":
+        counts = shown_counts(counts, made.relations, active, config.real_replay)
     validate = validation(data, config)
     head = start.head.to(chosen_device(edge.device))
     before, weights_before = validate(head), _copy(head)
-    counts = data.counts
-    if config.prior == "batches":
-        counts = shown_counts(counts, made.relations, active, config.real_replay, data.vocabulary)
-    with contextlib.closing(_batches(made, data, active, config, head.reads_scenes, triplets)) as batches:
+    with contextlib.closing(_batches(head, made, data, active, config, triplets)) as batches:
         training = HeadTraining(
             batches, counts, config.loss, validate, config, edge, config.synthetic_weight,
             first_choice=1 if config.curriculum == "none" else config.epochs // 2 + 1,
         )  # fmt: skip
-        sweep = LearningRateSweep.run(training, lambda: load_recogniser(recogniser).head, config.learning_rates, folder)
+        tuned, found = training.sweep(lambda: load_recogniser(recogniser).head, config.learning_rates, folder)
     share, weights, after = best_interpolation(
-        head, weights_before, _copy(sweep.best.network), config.weight_interpolation, validate
+        head, weights_before, _copy(tuned), config.weight_interpolation, validate
     )
     changed = config.keep_if_worse or after["combined"] > before["combined"]
     if not changed:
         share, weights, after = 0.0, weights_before, before
     head.load_state_dict(weights)
-    facts = {"changed": changed, "weight_share": share, **sweep.metrics}
+    facts = {"changed": changed, "weight_share": share, **found}
     start.history = {
         "stage": "finetuning", "seed": config.seed, "curriculum": config.curriculum, "scenes": config.scenes,
         "real_replay": config.real_replay, "roles": config.roles, "prior": config.prior, **facts, "validation": after,
         "before": start.history | {"validation": before},
     }  # fmt: skip
-    start.loss = label(config.loss.name) if changed else start.loss
-    store(folder, start)
+    start.loss = as_values(config.loss.name) if changed else start.loss
+    store_recogniser(folder, start)
     reported = named_validation(before, "validation_before") | named_validation(after)
     return {"generated_rows": len(made), **facts, **reported}
 
 
-def active_roles(relations: pd.DataFrame, roles: str, place: Path) -> Active:
+def active_roles(relations: pd.DataFrame, roles: str, place: Path | str) -> ByRole:
     """Which roles of generated rows the loss looks at, (N,) bool by role.
 
     "all": every role. "entities": subject and object. "kept": all but the one that augmentation replaced (column
@@ -116,9 +108,7 @@ def active_roles(relations: pd.DataFrame, roles: str, place: Path) -> Active:
     return {role: (named != role) if roles == "kept" else (named == role) for role in ROLES}
 
 
-def shown_counts(
-    real: Counts, relations: pd.DataFrame, active: Active, real_share: float, vocabulary: Vocabulary
-) -> Counts:
+def shown_counts(real: Counts, relations: pd.DataFrame, active: ByRole, real_share: float) -> Counts:
     """How often the batches of a fine-tuning show each class to a loss, scaled to the size of the real train counts.
 
     ``relations`` are the generated rows, ``active`` (N,) bool by role which of them the role's loss looks at.
@@ -126,36 +116,10 @@ def shown_counts(
     scale = (1 - real_share) * real.relations.sum() / len(relations)
     shown = {}
     for role in ROLES:
+        labels = real.labels_of_role(role)
         generated = relations[role].to_numpy()[active[role]]
-        tally = np.bincount(generated, minlength=len(vocabulary.names(role)))
-        shown[role] = real_share * real.labels_of_role(role) + scale * tally
+        shown[role] = real_share * labels + scale * np.bincount(generated, minlength=len(labels))
     return Counts(shown["subject"] + shown["object"], shown["relation"], shown["subject"], shown["object"])
-
-
-def _batches(
-    made: GeneratedFeatures,
-    data: FeaturesFolder,
-    active: Active,
-    config: FineTuningConfig,
-    reads_scenes: bool,
-    triplets: Path | None,
-) -> "MixedBatches":
-    """Generated rows mixed with real ones."""
-    generated = RelationRows(made, str(made.folder), config.memory_gigabytes)
-    # Real rows that never come into a batch need no place in memory.
-    needed = config.real_replay > 0 or (reads_scenes and config.scenes == "image")
-    real = RelationRows(data.train, str(data.train.folder), config.memory_gigabytes if needed else 0.0)
-    scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = None, None
-    if reads_scenes:
-        # Where unions stand in for boxes, a box row is a row of relations.
-        boxes = data.train.boxes if data.train.entity_region == "box" else data.train.relations
-        scenes = generated_scenes(config.scenes, generated, real, boxes["image"].to_numpy()), ImageScenes(real)
-    easy = None
-    if config.curriculum != "none":
-        if triplets is None:
-            raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: triplets.")
-        easy = easy_rows(made.relations, Path(triplets))
-    return MixedBatches(generated, real, active, config, easy, scenes)
 
 
 class MixedBatches:
@@ -170,10 +134,10 @@ class MixedBatches:
         self,
         generated: RelationRows,
         real: RelationRows,
-        active: dict[str, np.ndarray],
+        active: ByRole,
         config: FineTuningConfig,
         easy: np.ndarray | None = None,
-        scenes: tuple[ScenesOfRows | None, ScenesOfRows | None] = (None, None),
+        scenes: tuple[OwnScenes | None, OwnScenes | None] = (None, None),
     ):
         batch_size, seed = config.batch_size, config.seed
         n_real = round(config.real_replay * batch_size)
@@ -181,52 +145,81 @@ class MixedBatches:
         # Few generated rows make a small batch; its real part shrinks with it, so the share stays.
         n_real = min(n_real, math.ceil(n_generated * n_real / (batch_size - n_real)) if n_generated else len(real))
         self.steps_per_epoch = math.ceil(len(generated) / n_generated if n_generated else len(real) / n_real)
-        self._active, self._parts = active, []
+        self._parts: list[StepRows] = []
         order: RowsOfStep
         if n_generated:
             order = generated.features.order(seed, n_generated, purpose="finetuning generated").rows_of_step
             # Without hard or without easy rows (all entropies equal) there is nothing to put in an order.
             if easy is not None and 0 < easy.sum() < len(generated):
-                order = self._curriculum(generated, n_generated, seed, easy, config.epochs)
-            self._parts.append(StepRows(generated, order, n_generated, scenes[0]))
+                order = _curriculum(generated, n_generated, seed, easy, config.epochs * self.steps_per_epoch / 2)
+            self._parts.append(StepRows(generated, order, n_generated, scenes[0], active, generated=True))
         if n_real:
             order = real.features.order(seed, n_real, purpose="finetuning real").rows_of_step
             self._parts.append(StepRows(real, order, n_real, scenes[1]))
-        self._has_generated = n_generated > 0
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """One of ``parts`` shares of a step's batch: generated rows first, then real ones."""
-        shares = [read.share(step, part, parts) for read in self._parts]
-        batches = [batch for _, batch in shares]
-        lengths = [len(numbers) for numbers, _ in shares]
-        is_generated = np.arange(sum(lengths)) < (lengths[0] if self._has_generated else 0)
-        active = {role: np.ones(sum(lengths), dtype=bool) for role in ROLES}
-        for role in ROLES if self._has_generated else ():
-            active[role][is_generated] = self._active[role][shares[0][0]]
-        features = tuple(np.concatenate(region) for region in zip(*(batch.features for batch in batches), strict=True))
-        labels = {role: np.concatenate([batch.labels[role] for batch in batches]) for role in ROLES}
-        scenes = [batch.scenes for batch in batches if batch.scenes is not None]
-        return Batch(features, labels, active, is_generated, reduce(joined, scenes) if scenes else None)
+        return functools.reduce(joined, [rows(step, part, parts) for rows in self._parts])
 
     def close(self) -> None:
         """Stop reading ahead."""
-        for read in self._parts:
-            read.close()
+        for rows in self._parts:
+            rows.close()
 
-    def _curriculum(self, rows: RelationRows, size: int, seed: int, easy: np.ndarray, epochs: int) -> RowsOfStep:
-        """Easy rows in the first half of all steps, hard ones in the second, round and round as often as it takes."""
-        half = epochs * self.steps_per_epoch / 2
-        pools, orders = (np.flatnonzero(easy), np.flatnonzero(~easy)), []
-        for name, pool in zip(("easy", "hard"), pools, strict=True):
-            window = size * rows.features.steps_per_window(size) if rows.features.by_blocks else len(pool)
-            orders.append(BlockOrder(seed, rows=len(pool), rows_per_window=window, batch_size=size,
-                                     purpose=f"finetuning {name}"))  # fmt: skip
 
-        def rows_of_step(step: int) -> np.ndarray:
-            pool = int(step >= half)
-            return pools[pool][orders[pool].rows_of_step(step - pool * math.ceil(half))]
+def joined(first: Batch, second: Batch) -> Batch:
+    """Two parts of a batch, one after the other, with their scenes."""
+    scenes = None
+    if first.scenes is not None and second.scenes is not None:
+        moved = second.scenes._replace(of_row=second.scenes.of_row + len(first.scenes.lengths))
+        scenes = Scenes(*(np.concatenate(pair) for pair in zip(first.scenes, moved, strict=True)))
+    return Batch(
+        tuple(np.concatenate(pair) for pair in zip(first.features, second.features, strict=True)),
+        {role: np.concatenate([first.labels[role], second.labels[role]]) for role in ROLES},
+        {role: np.concatenate([first.active[role], second.active[role]]) for role in ROLES},
+        np.concatenate([first.generated, second.generated]),
+        scenes,
+    )
 
-        return rows_of_step
+
+def _curriculum(rows: RelationRows, size: int, seed: int, easy: np.ndarray, half: float) -> RowsOfStep:
+    """Easy rows in the first ``half`` of all steps, hard ones in the second, round and round as often as it takes."""
+    pools, orders = (np.flatnonzero(easy), np.flatnonzero(~easy)), []
+    for name, pool in zip(("easy", "hard"), pools, strict=True):
+        window = size * rows.features.steps_per_window(size) if rows.features.by_blocks else len(pool)
+        orders.append(BlockOrder(seed, rows=len(pool), rows_per_window=window, batch_size=size,
+                                 purpose=f"finetuning {name}"))  # fmt: skip
+
+    def rows_of_step(step: int) -> np.ndarray:
+        pool = int(step >= half)
+        return pools[pool][orders[pool].rows_of_step(step - pool * math.ceil(half))]
+
+    return rows_of_step
+
+
+def _batches(
+    head: LsvruHead,
+    made: RelationRows,
+    data: FeaturesFolder,
+    active: ByRole,
+    config: FineTuningConfig,
+    triplets: Path | None,
+) -> MixedBatches:
+    """Generated rows mixed with real ones."""
+    # Real rows that never come into a batch need no place in memory.
+    needed = config.real_replay > 0 or (head.reads_scenes and config.scenes == "image")
+    real = RelationRows(data.train, data.vocabulary, config.memory_gigabytes if needed else 0.0)
+    own = OwnScenes(made) if head.reads_scenes else None
+    if own and config.scenes == "image":
+        # Where unions stand in for boxes, a box row is a row of relations.
+        boxes = data.train.boxes if data.train.entity_region == "box" else data.train.relations
+        own = BoxImageScenes(made, real, boxes["image"].to_numpy())
+    easy = None
+    if config.curriculum != "none":
+        if triplets is None:
+            raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: triplets.")
+        easy = easy_rows(made.relations, Path(triplets))
+    return MixedBatches(made, real, active, config, easy, (own, scenes_of(head, real)))
 
 
 def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
@@ -253,7 +246,7 @@ def best_interpolation(
     before: Weights,
     after: Weights,
     shares: Sequence[float],
-    validate: Callable[[LsvruHead], dict[str, float]],
+    validate: Validate,
 ) -> tuple[float, Weights, dict[str, float]]:
     """Weights between those before and after fine-tuning, to keep what it would forget (Wortsman et al. 2022).
 

@@ -9,26 +9,50 @@ Source: reference `ltvrr.md` section 5; Menon et al. 2021 (logit adjustment); Li
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 
+from workbench.configuration import require_choices, require_range
 from workbench.randomness import derived_seed, torch_generator
-from workbench.recognition.config import LossConfig
 from workbench.registry import Registry
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+FOCAL_ALPHA = 0.25
 # The reference adds this to every probability and to every entry of the one-hot labels.
 FOCAL_SMOOTHING = 1e-6
 # Tan et al. 2020, the values for long-tailed classification; the reference uses the same two numbers.
 TAIL_SHARE, EQUALIZATION_GAMMA = 4.3e-4, 0.9
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: a classification loss and the terms that are added to it.
+
+    ``name`` is one of `LOSSES`, "module:name" or a builder itself; ``tau`` is the strength of "logit_adjusted",
+    ``gamma`` the exponent of the focal losses, ``options`` whatever else an own loss reads. ``vilhub_scale`` weighs the
+    VilHub term (0 is none, the reference takes 100000 on GQA-LT); ``relmix`` is a rule of `objective.RelMix`. Both
+    terms look at all rows and roles alike.
+    """
+
+    name: str | Callable = "ce"
+    tau: float = 1.0
+    gamma: float = 2.0
+    vilhub_scale: float = 0.0
+    relmix: Literal["none", "clean", "upstream"] = "none"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        LOSSES.resolve(self.name)
+        require_choices(self)
+        require_range(self, gamma=0, vilhub_scale=0)
 
 
 @dataclass(frozen=True)
@@ -66,11 +90,6 @@ def role_losses(config: LossConfig, counts: Counts, seed: int = 0) -> dict[str, 
     }
 
 
-def divisor(loss: Loss, labels: torch.Tensor) -> torch.Tensor | int:
-    """What a loss divides its sum over rows by: the number of rows, or, for WCE, the sum of their class weights."""
-    return getattr(loss, "divisor", len)(labels)
-
-
 def class_weights(counts: np.ndarray) -> np.ndarray:
     """Weights proportional to 1 / (count + 1) with mean 1, float32 (reference section 5, WCE).
 
@@ -90,11 +109,6 @@ def log_priors(counts: np.ndarray) -> np.ndarray:
     """Logarithm of add-one smoothed class shares, float32 (C,); a class without examples counts as one."""
     smoothed = np.asarray(counts, dtype=np.float64) + 1.0
     return np.log(smoothed / smoothed.sum()).astype(np.float32)
-
-
-def cross_entropy(classes: RoleClasses, config: LossConfig) -> Loss:
-    """Mean cross-entropy, whatever the counts."""
-    return functional.cross_entropy
 
 
 class WeightedCrossEntropy:
@@ -131,8 +145,7 @@ def focal(
     logits: torch.Tensor,
     labels: torch.Tensor,
     *,
-    gamma: float = FOCAL_GAMMA,
-    alpha: float = FOCAL_ALPHA,
+    gamma: float,
     weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over rows of -alpha w_y (1 - p_y)^gamma log p_y, with p the softmax; a scalar.
@@ -141,7 +154,7 @@ def focal(
     alpha is one factor for all classes and the sum is divided by n, not by the rows' weights.
     """
     log_share = logits.log_softmax(dim=1, dtype=_accurate(logits)).gather(1, labels[:, None])[:, 0]  # (n,)
-    terms = -alpha * _away_from_zero(-torch.expm1(log_share)) ** gamma * log_share
+    terms = -FOCAL_ALPHA * _away_from_zero(-torch.expm1(log_share)) ** gamma * log_share
     return (terms if weight is None else weight.to(logits.device)[labels] * terms).mean()
 
 
@@ -149,8 +162,7 @@ def focal_upstream(
     logits: torch.Tensor,
     labels: torch.Tensor,
     *,
-    gamma: float = FOCAL_GAMMA,
-    alpha: float = FOCAL_ALPHA,
+    gamma: float,
     weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The reference's focal loss: mean_i sum_c (1[c = y_i] + 1e-6) (-alpha w_c (1 - p_c)^gamma log p_c).
@@ -160,7 +172,7 @@ def focal_upstream(
     precision of the number format.
     """
     shares = logits.softmax(dim=1, dtype=_accurate(logits)) + FOCAL_SMOOTHING  # (n, C)
-    terms = -alpha * _away_from_zero(1.0 - shares) ** gamma * shares.log()
+    terms = -FOCAL_ALPHA * _away_from_zero(1.0 - shares) ** gamma * shares.log()
     if weight is not None:
         terms = weight.to(logits.device) * terms
     own = terms.gather(1, labels[:, None])[:, 0]
@@ -176,13 +188,13 @@ def _accurate(logits: torch.Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def tail_classes(counts: np.ndarray, share: float = TAIL_SHARE) -> np.ndarray:
-    """Which classes have less than ``share`` of all examples, (C,) bool; without any example every class.
+def tail_classes(counts: np.ndarray) -> np.ndarray:
+    """Which classes have less than 4.3e-4 of all examples, (C,) bool; without any example every class.
 
     ``counts`` (C,) training examples.
     """
     counts = np.asarray(counts, dtype=np.float64)
-    return counts < share * counts.sum() if counts.any() else np.ones(len(counts), dtype=bool)
+    return counts < TAIL_SHARE * counts.sum() if counts.any() else np.ones(len(counts), dtype=bool)
 
 
 def equalization(
@@ -243,17 +255,15 @@ def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss
     return loss
 
 
-def equalization_draws(
-    seed: int, labels: torch.Tensor, shape: tuple[int, ...], gamma: float = EQUALIZATION_GAMMA
-) -> torch.Tensor:
-    """Bernoulli(gamma) draws of ``shape`` bool on the labels' device, a function of (seed, the labels in order).
+def equalization_draws(seed: int, labels: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Bernoulli(0.9) draws of ``shape`` bool on the labels' device, a function of (seed, the labels in order).
 
     No state is kept between batches, so a resumed training and one without interruption draw alike; batches in a new
     order each epoch get new draws. The draws are made on the CPU, so that every device sees the same.
     """
     batch = hashlib.sha256(labels.cpu().numpy().astype("<i8").tobytes()).hexdigest()
     source = torch_generator(seed, "equalization", batch)
-    return (torch.rand(shape, generator=source) < gamma).to(labels.device)
+    return (torch.rand(shape, generator=source) < EQUALIZATION_GAMMA).to(labels.device)
 
 
 def vilhub(logits: torch.Tensor, scale: float) -> torch.Tensor:
@@ -275,7 +285,7 @@ def vilhub(logits: torch.Tensor, scale: float) -> torch.Tensor:
 LOSSES: Registry[Callable[[RoleClasses, LossConfig], Loss]] = Registry(
     "loss",
     {
-        "ce": cross_entropy,
+        "ce": lambda classes, config: functional.cross_entropy,
         "wce": WeightedCrossEntropy,
         "logit_adjusted": logit_adjusted,
         "focal": lambda classes, config: partial(focal, gamma=config.gamma),

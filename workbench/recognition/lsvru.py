@@ -4,13 +4,14 @@ Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr
 """
 
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import nn
 
+from workbench.configuration import require_choices, require_range
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
 from workbench.scenes.vocabulary import ROLES
@@ -18,7 +19,6 @@ from workbench.scenes.vocabulary import ROLES
 LEAK = 0.1
 NORM_SCALE = 10.0
 WORD_BUFFERS = ("object_vectors", "relation_vectors")
-CLASSIFIERS = ("words", "linear")
 MOST_TOKENS = 100
 Array = Any  # np.ndarray, or a tensor to compute with
 
@@ -32,7 +32,7 @@ class LsvruConfig:
     ``classifier`` "words" compares with embedded class names by ten times the cosine; "linear" is upstream's FC
     variant, a linear layer on the normalised visual embedding, whose rows decoupling methods can re-balance.
     ``adjusted`` adds a factor and an offset per role and class to the logits, for methods that re-balance them.
-    Raises WorkbenchError for a size that is not a whole number above 0 and for an unknown classifier.
+    WorkbenchError for a size below 1 and for an unknown classifier.
     """
 
     feature_dimension: int
@@ -41,23 +41,12 @@ class LsvruConfig:
     n_relations: int
     hidden: int = 1024
     separate_roles: bool = False
-    classifier: str = "words"
+    classifier: Literal["words", "linear"] = "words"
     adjusted: bool = False
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            # By type, because True is an instance of int too.
-            if field.type is int and (type(value) is not int or value < 1):
-                raise WorkbenchError(f"{field.name} is {value!r}; expected a whole number above 0.")
-        if self.classifier not in CLASSIFIERS:
-            raise WorkbenchError(
-                f"classifier {self.classifier!r} is not known. Choose one of: {', '.join(CLASSIFIERS)}."
-            )
-
-    def as_json(self) -> dict:
-        """The configuration as a JSON object."""
-        return asdict(self)
+        require_choices(self)
+        require_range(self, **{size.name: 1 for size in fields(self) if size.type is int})
 
 
 class Logits(NamedTuple):

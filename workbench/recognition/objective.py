@@ -1,13 +1,12 @@
 """What a training of a recogniser minimises: a classification loss per role, and maybe VilHub and RelMix beside it.
 
-RelMix mixes rows of rare relations with rows of more frequent ones, after the visual layers.
-Source: reference `ltvrr.md` section 5: all terms are added with weight 1, also VilHub on the mixed logits; Abdelkarim
-et al. 2021 (RelMix).
+RelMix mixes rows of rare relations with rows of more frequent ones, after the visual layers (Abdelkarim et al. 2021).
+Source: reference `ltvrr.md` section 5: all terms are added with weight 1, also VilHub on the mixed logits.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,24 +15,15 @@ from torch import nn
 
 from workbench.devices import full_precision
 from workbench.randomness import generator
-from workbench.recognition.batches import Batch
-from workbench.recognition.config import LossConfig
-from workbench.recognition.losses import class_weights, divisor, role_losses, vilhub, with_background
+from workbench.recognition.batches import Batch, ByRole
+from workbench.recognition.losses import LossConfig, class_weights, role_losses, vilhub, with_background
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
 from workbench.regions.feature_rows import Regions
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
-
-@dataclass
-class Targets:
-    """Labels (n,) int64 by role, the relation's with 0 for the background; ``active`` (n,) bool by role or None for
-    all; ``generated`` (n,) bool or None for none.
-    """
-
-    labels: dict[str, torch.Tensor]
-    active: dict[str, np.ndarray] | None = None
-    generated: np.ndarray | None = None
+FEWEST_ROWS = 3
+Parts = dict[str, torch.Tensor]
 
 
 class RecogniserObjective(nn.Module):
@@ -69,61 +59,54 @@ class RecogniserObjective(nn.Module):
              "multiple": self._bias_rate},
         ]  # fmt: skip
 
-    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+    def forward(self, batch: Batch, step: int) -> Parts:
         """The objective's part of each role, scalars; ``step`` counts over the whole training."""
         device = next(self.network.parameters()).device
         scenes = None if batch.scenes is None else batch.scenes.on(device)
         visual = self.network.visual_embeddings(*on_device(batch.features, device), scenes)
         logits = self.network.logits(visual)
-        # Relations of the head count from 1, because 0 is the background.
-        labels = {role: torch.from_numpy(ids + (role == "relation")).to(device) for role, ids in batch.labels.items()}
         with full_precision(device):
-            return self.parts(visual, logits, Targets(labels, batch.active, batch.generated), step)
+            return self.parts(visual, logits, batch, step)
 
-    def parts(self, visual: VisualEmbeddings, logits: Logits, targets: Targets, step: int) -> dict[str, torch.Tensor]:
+    def parts(self, visual: VisualEmbeddings, logits: Logits, batch: Batch, step: int) -> Parts:
         """The same of embeddings and logits that are computed already."""
-        parts = {role: self._classified(role, getattr(logits, role), targets) for role in ROLES}
-        if self.loss.vilhub_scale:
-            self._add(parts, self._hubness(logits))
+        # Relations of the head count from 1, because 0 is the background.
+        labels = {role: ids + (role == "relation") for role, ids in batch.labels.items()}
+        classified = {role: self._classified(role, getattr(logits, role), labels[role], batch) for role in ROLES}
+        terms = [classified, *self._hubness(logits)]
         if self.loss.relmix != "none":
-            labels = {role: values.cpu().numpy() for role, values in targets.labels.items()}
-            mixed, mixed_logits = relmix_terms(
-                self.network, visual, labels, self._relation_weights, RelMix(self.loss.relmix),
-                generator(self._seed, "relmix", step),
-            )  # fmt: skip
-            self._add(parts, mixed)
-            if self.loss.vilhub_scale:
-                self._add(parts, self._hubness(mixed_logits))
-        return parts
+            draw = generator(self._seed, "relmix", step)
+            mixing = draw_mixing(labels["relation"], self._relation_weights, RelMix(self.loss.relmix), draw)
+            mixed, mixed_logits = mixed_terms(self.network, visual, labels, mixing)
+            terms += [mixed, *self._hubness(mixed_logits)]
+        return {role: sum((term[role] for term in terms[1:]), terms[0][role]) for role in ROLES}
 
-    def _hubness(self, logits: Logits) -> dict[str, torch.Tensor]:
-        return {role: vilhub(getattr(logits, role), self.loss.vilhub_scale) for role in ROLES}
+    def _hubness(self, logits: Logits) -> list[Parts]:
+        scale = self.loss.vilhub_scale
+        return [{role: vilhub(getattr(logits, role), scale) for role in ROLES}] if scale else []
 
-    def _classified(self, role: str, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        labels, loss = targets.labels[role], self._losses[role]
+    def _classified(self, role: str, logits: torch.Tensor, ids: np.ndarray, batch: Batch) -> torch.Tensor:
+        loss, labels = self._losses[role], torch.from_numpy(ids).to(logits.device)
         total = logits.sum() * 0.0
-        for rows, weight in self._groups(role, targets, len(labels)):
+        for rows, weight in self._weighted_rows(batch.active[role], batch.generated):
             if len(rows) == len(labels):
                 return weight * loss(logits, labels)
             if len(rows):
                 picked = torch.from_numpy(rows).to(logits.device)
                 # Divided as in the whole batch, so that a row weighs the same however many of its rows are looked at.
-                share = divisor(loss, labels[picked]) / divisor(loss, labels)
+                divisor = getattr(loss, "divisor", len)
+                share = divisor(labels[picked]) / divisor(labels)
                 total = total + weight * share * loss(logits[picked], labels[picked])
         return total
 
-    def _groups(self, role: str, targets: Targets, n: int) -> list[tuple[np.ndarray, float]]:
-        """Rows of equal weight that the loss of ``role`` looks at."""
-        active = np.ones(n, dtype=bool) if targets.active is None else targets.active[role]
-        if self._synthetic_weight == 1.0 or targets.generated is None:
+    def _weighted_rows(self, active: np.ndarray, generated: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        """The rows that a loss looks at, those of equal weight together."""
+        if self._synthetic_weight == 1.0:
             return [(np.flatnonzero(active), 1.0)]
-        real = np.flatnonzero(active & ~targets.generated)
-        return [(real, 1.0), (np.flatnonzero(active & targets.generated), self._synthetic_weight)]
-
-    @staticmethod
-    def _add(parts: dict[str, torch.Tensor], further: dict[str, torch.Tensor]) -> None:
-        for role, value in further.items():
-            parts[role] = parts[role] + value
+        return [
+            (np.flatnonzero(active & ~generated), 1.0),
+            (np.flatnonzero(active & generated), self._synthetic_weight),
+        ]
 
 
 def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -133,9 +116,6 @@ def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, to
         return (torch.from_numpy(union).to(device).float(),) * 3
     moved = [torch.from_numpy(array).to(device).float() for array in features]
     return moved[0], moved[1], moved[2]
-
-
-FEWEST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -155,7 +135,7 @@ class RelMix:
     share: float = 1 / 3
     first_weight: float = 0.65
     first_weight_beta: float = 0.0
-    n_partners: int = 3
+    n_partners: Literal[2, 3] = 3
 
 
 class Mixing(NamedTuple):
@@ -170,41 +150,29 @@ class Mixing(NamedTuple):
     first_weight: np.ndarray
 
 
-def partners(
-    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row numbers of the three partners, (m,) int64 each, m = floor(share x usable rows).
+def draw_mixing(
+    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, draw: np.random.Generator
+) -> Mixing:
+    """Three partners, a fair coin and a lambda for each of m = floor(share x usable rows) mixed rows.
 
     ``relation_labels`` (n,), 0 for the background; ``relation_weights`` (R + 1,) class weights as of WCE. Rows are
     ranked by the weight of their relation, the rarest first. With fewer than three usable rows nothing is mixed.
     """
     usable = np.arange(len(relation_labels))
     if settings.rule == "clean":
-        usable = generator.permutation(np.flatnonzero(relation_labels))
+        usable = draw.permutation(np.flatnonzero(relation_labels))
     rarity = relation_weights[relation_labels[usable]]
     ranked = usable[np.argsort(-rarity, kind="stable")].astype(np.int64)
     # The small term keeps a third of three rows from coming out as 0.999...
     m = math.floor(settings.share * len(ranked) + 1e-9) if len(ranked) >= FEWEST_ROWS else 0
-    first = ranked[:m]
-    if settings.share <= 1 / 3:
-        return first, ranked[m : 2 * m], ranked[2 * m : 3 * m]
-    third = ranked[m : 2 * m] if settings.share <= 1 / 2 else generator.permutation(first)
-    return first, generator.permutation(first), third
-
-
-def draw_mixing(
-    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, generator: np.random.Generator
-) -> Mixing:
-    """Partners with a fair coin and a lambda for each mixed row; arguments as in `partners`."""
-    chosen = partners(relation_labels, relation_weights, settings, generator)
-    m = len(chosen[0])
-    coin = generator.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
-    first_weight = (
-        generator.beta(settings.first_weight_beta, settings.first_weight_beta, m)
-        if settings.first_weight_beta
-        else np.full(m, settings.first_weight)
-    )
-    return Mixing(*chosen, coin, first_weight.astype(np.float32))
+    first, second, third = ranked[:m], ranked[m : 2 * m], ranked[2 * m : 3 * m]
+    if settings.share > 1 / 3:
+        third = second if settings.share <= 1 / 2 else draw.permutation(first)
+        second = draw.permutation(first)
+    coin = draw.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
+    beta = settings.first_weight_beta
+    first_weight = draw.beta(beta, beta, m) if beta else np.full(m, settings.first_weight)
+    return Mixing(first, second, third, coin, first_weight.astype(np.float32))
 
 
 def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
@@ -221,42 +189,17 @@ def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch
     return mix(functional.one_hot(torch.from_numpy(labels).long().to(device), n_classes), mixing)
 
 
-def soft_cross_entropy(logits: torch.Tensor, soft_labels: torch.Tensor) -> torch.Tensor:
-    """Mean over rows of -sum_c y_c log softmax(z)_c, both (m, C); exactly 0 where there are no rows.
+def mixed_terms(head: LsvruHead, visual: VisualEmbeddings, labels: ByRole, mixing: Mixing) -> tuple[Parts, Logits]:
+    """What RelMix adds to the losses, a scalar by role, and the mixed logits (m, C) for their VilHub term.
 
-    Never class-weighted, as in the reference, whatever the loss of the unmixed rows.
-    """
-    return functional.cross_entropy(logits, soft_labels) if len(logits) else logits.sum() * 0.0
-
-
-def mixed_terms(
-    head: LsvruHead, visual: VisualEmbeddings, labels: dict[str, np.ndarray], mixing: Mixing
-) -> tuple[dict[str, torch.Tensor], Logits]:
-    """Soft cross-entropy by role of a drawn mixture, and its logits (m, C); arguments as in `relmix_terms`.
-
-    The same partners, coins and lambdas mix all roles. The relation's embedding is mixed as it is, its layers do not
-    run again.
+    ``visual`` (n, hidden) embeddings before normalisation; ``labels`` (n,) int64 by role, the relation's with 0 for the
+    background. The same partners, coins and lambdas mix all roles. The relation's embedding is mixed as it is, its
+    layers do not run again. The soft cross-entropy is never class-weighted, as in the reference, whatever the loss of
+    the unmixed rows. Where there is nothing to mix the terms are 0; gradients are 0 then, not missing.
     """
     logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
     terms = {}
-    for role in ROLES:
-        found = getattr(logits, role)
-        terms[role] = soft_cross_entropy(found, mix_labels(labels[role], found.shape[1], mixing, found.device))
+    for role, found in logits._asdict().items():
+        soft = mix_labels(labels[role], found.shape[1], mixing, found.device)
+        terms[role] = functional.cross_entropy(found, soft) if len(found) else found.sum() * 0.0
     return terms, logits
-
-
-def relmix_terms(
-    head: LsvruHead,
-    visual: VisualEmbeddings,
-    labels: dict[str, np.ndarray],
-    relation_weights: np.ndarray,
-    settings: RelMix,
-    generator: np.random.Generator,
-) -> tuple[dict[str, torch.Tensor], Logits]:
-    """The terms that RelMix adds to the losses, a scalar by role, and the mixed logits for their VilHub term.
-
-    ``visual`` (n, hidden) embeddings before normalisation; ``labels`` (n,) int64 by role, the relation's with 0 for
-    the background; ``relation_weights`` (R + 1,) class weights. Where there is nothing to mix the terms are 0 and the
-    logits have no rows; gradients are 0 then, not missing.
-    """
-    return mixed_terms(head, visual, labels, draw_mixing(labels["relation"], relation_weights, settings, generator))

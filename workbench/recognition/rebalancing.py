@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ import torch
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed, generator
-from workbench.recognition.batches import Batch, ImageScenes, RelationRows, StepRows
-from workbench.recognition.config import LossConfig, RebalancingConfig
+from workbench.recognition.batches import Batch, OwnScenes, RelationRows, StepRows, scenes_of
+from workbench.recognition.config import RebalancingConfig
 from workbench.recognition.evaluation import Validate
-from workbench.recognition.losses import log_priors
+from workbench.recognition.losses import LossConfig, log_priors
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import HeadTraining, LearningRateSweep, named_validation, store, validation
+from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.relations import rows_by_class
@@ -52,33 +52,30 @@ def rebalance_recogniser(
     Writes ``recogniser.safetensors`` (and ``log.jsonl`` where something is trained); a killed run resumes. A linear
     classifier is needed for "tau_norm": word classifiers compare unit vectors, which have no norm to take away.
     """
-    folder, edge = Path(folder), edge or TrainingEdge()
-    data = FeaturesFolder(features)
+    folder, data, edge = Path(folder), FeaturesFolder(features), edge or TrainingEdge()
     start = load_recogniser(recogniser)
-    for split in (data.train, data.val):
-        start.check_fits(split, data.vocabulary, split.folder)
+    start.check_fits(data.vocabulary, data.train, data.val)
     validate, device = validation(data, config), chosen_device(edge.device)
     before = validate(start.head.to(device))
     if config.method in ("crt", "lws"):
-        rows = RelationRows(data.train, str(data.train.folder), config.memory_gigabytes)
-        scenes = ImageScenes(rows) if start.head.reads_scenes else None
+        rows = RelationRows(data.train, data.vocabulary, config.memory_gigabytes)
+        scenes = scenes_of(start.head, rows)
         with contextlib.closing(BalancedBatches(rows, config.batch_size, config.seed, scenes)) as batches:
-            sweep = LearningRateSweep.run(
-                HeadTraining(batches, data.counts, LossConfig(), validate, config, edge),
+            training = HeadTraining(batches, data.counts, LossConfig(), validate, config, edge)
+            head, found = training.sweep(
                 lambda: _prepared(config.method, load_recogniser(recogniser).head, config.seed),
                 config.learning_rates, folder,
             )  # fmt: skip
-        head, found = cast(LsvruHead, sweep.best.network), sweep.metrics
-    elif config.method == "tau_norm":
-        head, parts, apply = _tau_normalised(start.head, recogniser)
-        found = {"tau": _best_by_part(head, parts, config.strengths, apply, validate)}
     else:
-        head, parts, apply = _logit_adjusted(start.head, data.counts)
+        if config.method == "tau_norm":
+            head, parts, apply = _tau_normalised(start.head, recogniser)
+        else:
+            head, parts, apply = _logit_adjusted(start.head, data.counts)
         found = {"tau": _best_by_part(head.to(device), parts, config.strengths, apply, validate)}
     after = validate(head)
     history = {"stage": "rebalancing", "method": config.method, "seed": config.seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
-    store(folder, replace(start, head=head, history=history))
+    store_recogniser(folder, replace(start, head=head, history=history))
     return found | named_validation(before, "validation_before") | named_validation(after)
 
 
@@ -91,7 +88,7 @@ class BalancedBatches(StepRows):
     a window.
     """
 
-    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: ImageScenes | None = None):
+    def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: OwnScenes | None = None):
         self._per_role, self._seed = max(1, batch_size // len(ROLES)), seed
         self.steps_per_epoch = math.ceil(len(rows) / self._per_role)
         self._by_class = {role: list(rows_by_class(ids).values()) for role, ids in rows.labels.items()}
@@ -99,7 +96,7 @@ class BalancedBatches(StepRows):
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
         """One of ``parts`` shares of a step's batch."""
-        batch = self.share(step, part, parts)[1]
+        batch = super().__call__(step, part, parts)
         role_of_row = np.repeat(np.arange(len(ROLES)), self._per_role)[part::parts]
         batch.active = {role: role_of_row == number for number, role in enumerate(ROLES)}
         return batch
@@ -116,19 +113,17 @@ class BalancedBatches(StepRows):
 
 def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:
     """The head with only that left to train which the method trains."""
-    head = adjustable(head) if method == "lws" else head
+    parts: tuple[str, ...] = ("class_factor.",)
     if method == "crt":
-        _draw_classifier_again(head, seed)
-    parts = ("class_factor.",) if method == "lws" else CLASSIFIER_PARTS
+        parts = CLASSIFIER_PARTS
+        fresh = type(head).empty(head.config).initialise(derived_seed(seed, "classifier drawn anew")).state_dict()
+        drawn = {name: value for name, value in fresh.items() if name.startswith(parts)}
+        head.load_state_dict(head.state_dict() | drawn)
+    else:
+        head = adjustable(head)
     for name, parameter in head.named_parameters():
         parameter.requires_grad_(name.startswith(parts))
     return head
-
-
-def _draw_classifier_again(head: LsvruHead, seed: int) -> None:
-    fresh = type(head).empty(head.config).initialise(derived_seed(seed, "classifier drawn anew")).state_dict()
-    drawn = {name: value for name, value in fresh.items() if name.startswith(CLASSIFIER_PARTS)}
-    head.load_state_dict(head.state_dict() | drawn)
 
 
 def _tau_normalised(head: LsvruHead, place: Path) -> Tunable:

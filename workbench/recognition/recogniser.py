@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from workbench.checkpoints import read_tensors, save_tensors, weight_faults
+from workbench.configuration import as_values, configured
 from workbench.errors import WorkbenchError
-from workbench.recognition.config import label
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.reltransformer import RelTransformerHead
 from workbench.recognition.word_vectors import ClassVectors
@@ -18,14 +18,28 @@ from workbench.regions.features import FeatureStore
 from workbench.registry import Registry
 from workbench.scenes.vocabulary import Vocabulary
 
+Architecture = str | type[LsvruHead]
+Tensors = Mapping[str, torch.Tensor]
+
 RECOGNISERS: Registry[type[LsvruHead]] = Registry(
     "recogniser", {"lsvru": LsvruHead, "reltransformer": RelTransformerHead}
 )
 # What the data decide; the rest of a configuration is a choice.
 FROM_DATA = ("feature_dimension", "word_dimension", "n_objects", "n_relations", "separate_roles")
+RECOGNISER_FILE = "recogniser.safetensors"
+AGAIN = (
+    "Copy the file again from where it came, or train the recogniser again; `workbench recogniser import` makes one "
+    "from a checkpoint (.pth) of LTVRR or RelTransformer."
+)
+ENTITY_REGIONS = {
+    "box": "subjects and objects in boxes of their own",
+    "union": "unions that stand in for subjects and objects",
+}
+# What is written of a recogniser as it is.
+STORED = ("encoder", "entity_region", "loss", "word_source", "history", "support")
 
 
-def head_class(architecture: str | type[LsvruHead]) -> type[LsvruHead]:
+def head_class(architecture: Architecture) -> type[LsvruHead]:
     """The class of a head that is registered, importable, or given itself."""
     kind = RECOGNISERS.resolve(architecture)
     if not (isinstance(kind, type) and issubclass(kind, LsvruHead)):
@@ -33,18 +47,19 @@ def head_class(architecture: str | type[LsvruHead]) -> type[LsvruHead]:
     return kind
 
 
-def architecture_of(head: LsvruHead) -> str:
-    """The name of a head's architecture, or the import path of its class where it is not registered."""
-    return next((name for name, kind in RECOGNISERS.items() if type(head) is kind), label(type(head)))
-
-
-def read_config(architecture: str | type[LsvruHead], stored: Mapping[str, Any]) -> LsvruConfig:
-    """The configuration that `as_json` wrote; TypeError for fields that it does not have."""
-    return head_class(architecture).config_class(**stored)
+def check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
+    """Refuse an unknown architecture, and ``sizes`` that its configuration lacks or that the data decide."""
+    declared = fields(head_class(architecture).config_class)
+    allowed = sorted(field.name for field in declared if field.name not in FROM_DATA)
+    unknown = sorted(sizes.keys() - allowed)
+    if unknown:
+        raise WorkbenchError(
+            f"{as_values(architecture)} has no size {', '.join(unknown)}. Choose among: {', '.join(allowed)}."
+        )
 
 
 def new_head(
-    architecture: str | type[LsvruHead],
+    architecture: Architecture,
     dimension: int,
     vectors: ClassVectors,
     seed: int,
@@ -57,28 +72,23 @@ def new_head(
     ``sizes`` names further fields of the architecture's configuration, for example {"hidden": 512, "blocks": 2}.
     """
     kind = head_class(architecture)
-    objects, relations = torch.from_numpy(np.array(vectors.objects)), torch.from_numpy(np.array(vectors.relations))
-    allowed = sorted(field.name for field in fields(kind.config_class) if field.name not in FROM_DATA)
-    unknown = sorted(set(sizes or {}) - set(allowed))
-    if unknown:
-        raise WorkbenchError(
-            f"{label(architecture)} has no size {', '.join(unknown)}. Choose among: {', '.join(allowed)}."
-        )
+    objects, relations = (torch.from_numpy(np.array(matrix)) for matrix in vectors)
     given = (dimension, objects.shape[1], len(objects), len(relations) - 1, separate_roles)
-    config = kind.config_class(**dict(zip(FROM_DATA, given, strict=True)) | dict(sizes or {}))
+    config = configured(kind.config_class, dict(zip(FROM_DATA, given, strict=True)) | dict(sizes or {}))
     return kind(config, objects, relations).initialise(seed)
 
 
-def check_weights(
-    architecture: str | type[LsvruHead],
+def fitting_head(
+    architecture: Architecture,
     config: LsvruConfig,
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Tensors,
     path: Path,
     remedy: str,
     without: Collection[str] = (),
-) -> None:
-    """Refuse tensors that are not all of the head's: each missing, extra, misshapen or non-finite one is named.
+) -> LsvruHead:
+    """A head of these sizes without memory, which ``tensors`` fill (``load_state_dict`` with ``assign``).
 
+    WorkbenchError where they are not all of the head's: each missing, extra, misshapen or non-finite one is named.
     ``without`` names tensors of the head that the file does not hold.
     """
     try:
@@ -93,13 +103,7 @@ def check_weights(
     faults = weight_faults(wanted, tensors)
     if faults:
         raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")
-
-
-RECOGNISER_FILE = "recogniser.safetensors"
-AGAIN = (
-    "Copy the file again from where it came, or train the recogniser again; `workbench recogniser import` makes one "
-    "from a checkpoint (.pth) of LTVRR or RelTransformer."
-)
+    return head
 
 
 @dataclass
@@ -120,58 +124,36 @@ class Recogniser:
     history: dict[str, Any] = field(default_factory=dict)
     support: str = ""
 
-    def check_fits(self, features: FeatureStore, vocabulary: Vocabulary, place: Path) -> None:
+    def check_fits(self, vocabulary: Vocabulary, *stores: FeatureStore) -> None:
         """Refuse features of another dimension, encoder, support or entity region, and another vocabulary."""
-        wanted = self.head.config.feature_dimension
-        again = "Give it the features it was trained on, or train it on these."
-        if wanted != features.dimension:
-            raise WorkbenchError(
-                f"{place}: features of dimension {features.dimension}, but the recogniser reads {wanted}. {again}"
-            )
-        if self.encoder != features.encoder:
-            raise WorkbenchError(
-                f"{place}: features of the encoder {features.encoder!r}, but the recogniser was trained on those of "
-                f"{self.encoder!r}. {again}"
-            )
-        if self.support and self.support != features.support:
-            raise WorkbenchError(
-                f"{place}: {features.support} features, but the recogniser was trained on {self.support} ones. {again}"
-            )
-        if self.entity_region != features.entity_region:
-            raise WorkbenchError(f"{place}: {self._entity_misfit(features.entity_region)}")
-        if self.vocabulary != vocabulary:
-            raise WorkbenchError(
-                f"{place}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation names are not "
-                f"the recogniser's {len(self.vocabulary.objects)} and {len(self.vocabulary.relations)}. "
-                "Train the recogniser on this vocabulary."
-            )
-
-    def _entity_misfit(self, found: str) -> str:
-        if found == "box":
-            return (
-                "subject and object have features of their own boxes, but the recogniser was trained with the union's "
-                "in their place. Give it features without those of boxes, or train it on these."
-            )
-        same = "" if self.head.config.separate_roles else " and embeds both alike, so it cannot tell them apart here"
-        return (
-            "the union's feature stands in for subject and object, but the recogniser was trained on those of their "
-            f"own boxes{same}. Give it features with those of boxes, or train it on these."
-        )
+        for store in stores:
+            for found, wanted in (
+                (f"dimension {store.dimension}", f"dimension {self.head.config.feature_dimension}"),
+                (f"the encoder {store.encoder!r}", f"the encoder {self.encoder!r}"),
+                (f"{store.support} values", f"{self.support or store.support} values"),
+                (ENTITY_REGIONS[store.entity_region], ENTITY_REGIONS[self.entity_region]),
+            ):
+                if found != wanted:
+                    raise WorkbenchError(
+                        f"{store.folder}: features of {found}, but the recogniser was trained on those of {wanted}. "
+                        "Give it the features it was trained on, or train it on these."
+                    )
+            if self.vocabulary != vocabulary:
+                raise WorkbenchError(
+                    f"{store.folder}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation "
+                    f"names are not the recogniser's {len(self.vocabulary.objects)} and "
+                    f"{len(self.vocabulary.relations)}. Train the recogniser on this vocabulary."
+                )
 
 
 def save_recogniser(path: Path, recogniser: Recogniser) -> None:
     """Write a recogniser atomically; ``path`` is the file."""
+    kind = type(recogniser.head)
     facts = {
-        "architecture": architecture_of(recogniser.head),
-        "config": recogniser.head.config.as_json(),
-        "objects": list(recogniser.vocabulary.objects),
-        "relations": list(recogniser.vocabulary.relations),
-        "encoder": recogniser.encoder,
-        "entity_region": recogniser.entity_region,
-        "support": recogniser.support,
-        "loss": recogniser.loss,
-        "word_source": recogniser.word_source,
-        "history": recogniser.history,
+        "architecture": next((name for name, known in RECOGNISERS.items() if known is kind), as_values(kind)),
+        "config": as_values(recogniser.head.config),
+        **as_values(recogniser.vocabulary),
+        **{name: getattr(recogniser, name) for name in STORED},
     }
     save_tensors(path, recogniser.head.state_dict(), facts)
 
@@ -179,21 +161,24 @@ def save_recogniser(path: Path, recogniser: Recogniser) -> None:
 def load_recogniser(path: Path) -> Recogniser:
     """Read a recogniser from its file or from the folder that holds it, on the CPU, in evaluation mode.
 
-    Raises WorkbenchError on a missing, truncated or foreign file, and on missing, extra or misshapen weights with the
-    whole list of them.
+    WorkbenchError on a missing, truncated or foreign file, and on missing, extra or misshapen weights with the whole
+    list of them.
     """
     path = Path(path)
     path = path / RECOGNISER_FILE if path.is_dir() else path
     tensors, facts = read_tensors(path, AGAIN)
     try:
-        architecture = facts["architecture"]
-        config = read_config(architecture, facts["config"])
+        config = configured(head_class(facts["architecture"]).config_class, facts["config"])
         vocabulary = Vocabulary(tuple(facts["objects"]), tuple(facts["relations"]))
-        rest = {name: facts[name] for name in ("encoder", "entity_region", "loss", "word_source", "history", "support")}
+        rest = {name: facts[name] for name in STORED}
+        if (len(vocabulary.objects), len(vocabulary.relations)) != (config.n_objects, config.n_relations):
+            raise WorkbenchError(
+                f"{len(vocabulary.objects)} object and {len(vocabulary.relations)} relation names, but a head of "
+                f"{config.n_objects} and {config.n_relations} classes"
+            )
     except (KeyError, TypeError, WorkbenchError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise WorkbenchError(f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN}") from error
-    check_weights(architecture, config, tensors, path, AGAIN)
-    head = head_class(architecture).empty(config)
-    head.load_state_dict(tensors)
+    head = fitting_head(facts["architecture"], config, tensors, path, AGAIN)
+    head.load_state_dict(tensors, assign=True)
     return Recogniser(head.eval(), vocabulary, **rest)

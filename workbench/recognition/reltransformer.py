@@ -8,6 +8,7 @@ the levels of the scene encoder are those of Cornia et al. 2020 (meshed-memory t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -25,7 +26,6 @@ from workbench.recognition.scene_encoder import (
     packing_by_scene,
 )
 
-COMPATIBILITY = ("clean", "upstream")
 TRANSFORMERS = ("multi_head_attention.", "image_encoder.")
 # Upstream's ``language_fc`` has 300 inputs whatever the dimension of the words (reference 2.9).
 LANGUAGE_INPUTS = 300
@@ -56,7 +56,7 @@ class RelTransformerConfig(LsvruConfig):
     block_hidden: int = 3072
     dropout: float = 0.1
     attention_dropout: float = 0.2
-    compat: str = "clean"
+    compat: Literal["clean", "upstream"] = "clean"
 
     def __post_init__(self):
         super().__post_init__()
@@ -67,8 +67,6 @@ class RelTransformerConfig(LsvruConfig):
         for name in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a share from 0 up to, not with, 1.")
-        if self.compat not in COMPATIBILITY:
-            raise WorkbenchError(f"compat {self.compat!r} is not known. Choose one of: {', '.join(COMPATIBILITY)}.")
 
 
 class RelTransformerHead(LsvruHead):

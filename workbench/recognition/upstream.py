@@ -16,18 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from workbench.checkpoints import weight_faults
+from workbench.configuration import configured
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.recognition.accuracy import kind_of_role
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
-from workbench.recognition.recogniser import (
-    RECOGNISER_FILE,
-    RECOGNISERS,
-    Recogniser,
-    check_weights,
-    read_config,
-    save_recogniser,
-)
+from workbench.recognition.recogniser import RECOGNISER_FILE, RECOGNISERS, Recogniser, fitting_head, save_recogniser
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.regions.features import FeaturesFolder
@@ -83,17 +77,20 @@ def import_upstream(
         config = _config_of(tensors, architecture, vocabulary, compat)
     except WorkbenchError as error:
         raise WorkbenchError(f"{path}: {error}") from error
-    check_weights(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
+    head = fitting_head(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
     # Only now: GoogleNews takes minutes to read.
-    vectors, word_source = _class_vectors(word_vectors, vocabulary)
-    words = (torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in vectors)
-    try:
-        head = RECOGNISERS[architecture](config, *words)
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{path}: {error} Give the word vectors of its training, not {word_source}.") from error
-    head.load_state_dict(tensors | {name: getattr(head, name) for name in WORD_BUFFERS})
+    source = "given class vectors"
+    if not isinstance(word_vectors, ClassVectors):
+        source = f"{Path(word_vectors).name} (upstream)"
+        word_vectors = read_class_vectors(Path(word_vectors), vocabulary, "upstream")
+    words = {name: torch.from_numpy(np.array(matrix, dtype=np.float32))
+             for name, matrix in zip(WORD_BUFFERS, word_vectors, strict=True)}  # fmt: skip
+    faults = weight_faults({name: tuple(head.get_buffer(name).shape) for name in WORD_BUFFERS}, words)
+    if faults:
+        raise WorkbenchError(f"{path}: {'; '.join(faults)}. Give the word vectors of its training, not {source}.")
+    head.load_state_dict({**tensors, **words}, assign=True)
     history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
-    return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", word_source, history)
+    return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", source, history)
 
 
 def write_imported(
@@ -104,12 +101,11 @@ def write_imported(
     Vocabulary and encoder are those of the features folder, whose train store must hold signed features, as upstream's
     are (2.3), and box features. A recogniser that is there already is not overwritten. Returns what was imported.
     """
-    folder, features = Path(folder), Path(features)
-    target = folder / RECOGNISER_FILE
+    target = Path(folder) / RECOGNISER_FILE
     if target.exists():
         raise WorkbenchError(f"{target}: there is a recogniser already. Give another folder, or remove it first.")
-    opened = FeaturesFolder(features)
-    vocabulary, store = opened.vocabulary, opened.train
+    data = FeaturesFolder(features)
+    vocabulary, store = data.vocabulary, data.train
     if store.support != "signed":
         raise WorkbenchError(
             f"{store.folder}: {store.support} features, but upstream's heads read fc7 before its last ReLU. "
@@ -118,7 +114,7 @@ def write_imported(
     recogniser = import_upstream(
         checkpoint, architecture=architecture, vocabulary=vocabulary, word_vectors=word_vectors, encoder=store.encoder
     )
-    recogniser.check_fits(store, vocabulary, store.folder)
+    recogniser.check_fits(vocabulary, store)
     save_recogniser(target, recogniser)
     config, history = recogniser.head.config, recogniser.history
     return {
@@ -169,7 +165,7 @@ def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, in
     foreign = sorted(name for name in ours if not isinstance(model[name], torch.Tensor))
     if foreign:
         raise WorkbenchError(f"{path}: {', '.join(foreign)}: not tensors. Give a checkpoint of upstream's training.")
-    return {name.removeprefix(PREFIX): model[name] for name in sorted(ours)}, dict(sorted(ignored.items()))
+    return {name.removeprefix(PREFIX): model[name].float() for name in sorted(ours)}, dict(sorted(ignored.items()))
 
 
 def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, compat: str) -> LsvruConfig:
@@ -186,7 +182,7 @@ def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, comp
     for size, (name, axis) in places.items():
         if name in tensors and tensors[name].ndim > axis:
             sizes[size] = tensors[name].shape[axis]
-    return read_config(architecture, sizes)
+    return configured(RECOGNISERS[architecture].config_class, sizes)
 
 
 def _remedy(tensors: Tensors, architecture: str) -> str:
@@ -194,12 +190,6 @@ def _remedy(tensors: Tensors, architecture: str) -> str:
     if found != architecture:
         return f"Its names are those of {found}: give that as the architecture."
     return "Give the whole file that upstream's training wrote with word classifiers."
-
-
-def _class_vectors(given: Path | ClassVectors, vocabulary: Vocabulary) -> tuple[ClassVectors, str]:
-    if isinstance(given, ClassVectors):
-        return given, "given class vectors"
-    return read_class_vectors(Path(given), vocabulary, "upstream"), f"{Path(given).name} (upstream)"
 
 
 def _reason(error: Exception) -> str:
@@ -234,8 +224,8 @@ def result_table(
     """
     columns: dict[str, object] = {"image_id": [Path(name).name.split(".")[0] for name in file_names]}
     for role, short in SHORT.items():
-        names = np.array(getattr(vocabulary, kind_of_role(role)), dtype=object)
-        frequency = getattr(counts, kind_of_role(role))
+        names = np.array(vocabulary.names(role), dtype=object)
+        frequency = counts.of_role(role)
         # The same tie rule as the ranks: argmax takes the lower id.
         predicted = scores[role].argmax(axis=1)
         columns |= {

@@ -6,17 +6,18 @@ Source: reference `ltvrr.md` section 1.6. Nothing here needs gensim, and nothing
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from workbench.configuration import checked_value
 from workbench.errors import WorkbenchError
-from workbench.recognition.config import WORD_MODES
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
 CHUNK_BYTES = 1 << 22
 
+WordMode = Literal["clean", "upstream"]
 Wanted = Callable[[str], bool]
 
 
@@ -34,8 +35,7 @@ def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: str = "clean") 
     word as it is written in lower case; "upstream" emulates its lower-casing, in which the last case variant
     in the file wins (a head trained by upstream needs that). Raises WorkbenchError that names missing words.
     """
-    if mode not in WORD_MODES:
-        raise WorkbenchError(f"word vector mode {mode!r} is not known. Choose one of: {', '.join(WORD_MODES)}.")
+    checked_value(mode, WordMode, "mode")
     relations = (BACKGROUND_WORD, *vocabulary.relations)
     names = (*vocabulary.objects, *relations)
     words = {word for name in names for word in _words(name, mode)}

@@ -48,6 +48,7 @@ class Features(Protocol):
     stored as float16: with ``dtype`` np.float16 they come as they are, in half the memory.
     """
 
+    folder: Path
     relations: pd.DataFrame
     dimension: int
     entity_region: str
