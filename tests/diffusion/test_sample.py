@@ -222,7 +222,7 @@ def test_sigterm_ends_a_generation_after_the_part_at_hand(stages, tmp_path, monk
         os.kill(os.getpid(), signal.SIGTERM)
         return honest(*arguments, **options)
 
-    with monkeypatch.context() as patch, pytest.raises(Stopped, match=r"every part that was finished is kept.*resume"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=r"What was finished is kept.*resumes"):
         patch.setattr(sample, "sample_features", terminated)
         generate(stages, tmp_path, samples=40)
     assert generate(stages, tmp_path, samples=40)["samples"] == 40

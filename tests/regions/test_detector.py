@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
 from workbench.regions import detector
 from workbench.regions.config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
@@ -18,8 +19,7 @@ from workbench.regions.detector_batches import (
     jittered,
     training_boxes,
 )
-from workbench.regions.vgg import VGGNetwork
-from workbench.regions.vgg_checkpoint import open_detector
+from workbench.regions.vgg import VGGNetwork, open_detector
 from workbench.scenes.annotations import read_annotations
 from workbench.training import TrainingConfig, TrainingEdge, read_log
 
@@ -47,10 +47,10 @@ def test_the_loss_falls_and_the_detector_learns(trained):
 
 def test_the_detector_file_says_what_it_was_trained_on(trained, small_scenes):
     folder, metrics = trained
-    network, report = open_detector(folder)
+    network, (tensors, facts) = open_detector(folder), read_tensors(folder / "detector.safetensors")
     names, labels = frequent_classes(read_annotations(small_scenes, "train"), 3)
-    assert report.details["classes"] == names == metrics["classes"] and sorted(labels)[-3:] == [1, 2, 3]
-    assert report.ignored == ("Box_Outs.cls_score.bias", "Box_Outs.cls_score.weight")
+    assert facts["classes"] == names == metrics["classes"] and sorted(labels)[-3:] == [1, 2, 3]
+    assert tensors["Box_Outs.cls_score.weight"].shape == (4, 128)
     assert network.config.short_side == 64 and network.dimension == 128
 
 
@@ -63,7 +63,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, trained, small_s
     with pytest.raises(KeyboardInterrupt):
         pretrain_detector(tmp_path, scenes=small_scenes, config=SMALL, edge=edge)
     metrics = pretrain_detector(tmp_path, scenes=small_scenes, config=SMALL)
-    assert open_detector(tmp_path)[0].identity == open_detector(trained[0])[0].identity
+    assert open_detector(tmp_path).identity == open_detector(trained[0]).identity
     assert [line["loss"] for line in read_log(tmp_path)] == [line["loss"] for line in read_log(trained[0])]
     assert metrics | {"seconds": 0} == trained[1] | {"seconds": 0}
 

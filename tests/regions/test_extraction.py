@@ -18,8 +18,7 @@ from workbench.regions.encoders import VGGEncoder
 from workbench.regions.extraction import extract_features
 from workbench.regions.features import FeatureStore
 from workbench.regions.images import read_image
-from workbench.regions.vgg import VGGNetwork, prepare, scaled_boxes
-from workbench.regions.vgg_checkpoint import open_detector, save_detector
+from workbench.regions.vgg import VGGNetwork, open_detector, prepare, save_detector, scaled_boxes
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.stages import Run
@@ -58,7 +57,7 @@ def bgr_of(path):
 
 def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, detector):
     folder, summary = features
-    encoder, _ = open_detector(detector)
+    encoder = open_detector(detector)
     assert Vocabulary.read(folder) == Vocabulary.read(small_scenes)
     for split in SPLITS:
         annotations, store = read_annotations(small_scenes, split), FeatureStore.open(folder / split)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from workbench.errors import WorkbenchError
-from workbench.regions.images import ImageCache, UnreadableImage, decoded, read_image
+from workbench.regions.images import ImageCache, UnreadableImage, batches_of_equal_shape, decoded, read_image
 
 RANDOM = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 # What turns the stored pixels upright, by the number of the EXIF note.
@@ -116,6 +116,12 @@ def test_a_cache_notes_failures_and_refuses_an_image_that_vanished(tmp_path):
         cache.read([0])
 
 
+def test_batches_hold_images_of_one_shape():
+    plan = batches_of_equal_shape([(30, 40), (20, 20), (30, 40), (20, 20), (30, 40)], 2)
+    assert [batch.tolist() for batch in plan] == [[1, 3], [0, 2], [4]]
+    assert [len(batch) for batch in batches_of_equal_shape([(10, 10)] * 5, 4, pixels=250)] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_images_are_decoded_a_few_batches_ahead_and_in_order(tmp_path, threads):
     for number in range(12):
@@ -126,10 +132,10 @@ def test_images_are_decoded_a_few_batches_ahead_and_in_order(tmp_path, threads):
     def batches():
         for start in range(0, 12, 2):
             asked.append(start)
-            yield range(start, start + 2)
+            yield [tmp_path / f"{start}.png", tmp_path / f"{start + 1}.png"]
 
-    for place, (batch, images) in enumerate(decoded(batches(), lambda b: [tmp_path / f"{n}.png" for n in b], threads)):
+    for place, images in enumerate(decoded(batches(), threads)):
         assert len(asked) <= place + 4
-        for number, image in zip(batch, images, strict=True):
+        for number, image in enumerate(images, start=2 * place):
             assert isinstance(image, UnreadableImage) if number == 7 else (image == number).all()
     assert asked == list(range(0, 12, 2))

@@ -1,49 +1,50 @@
+"""The region encoder and its checkpoints against torchvision and against the words of the reference."""
+
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
+from scipy.ndimage import map_coordinates
 
+from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
+from workbench.regions.config import ExtractionConfig
+from workbench.regions.encoders import VGGEncoder
 from workbench.regions.vgg import (
     CHANNEL_MEANS_BGR,
     VGGConfig,
     VGGNetwork,
-    batches_of_equal_shape,
+    open_detector,
     pooled_regions,
     prepare,
-    resize_scale,
-    resized_shape,
+    save_detector,
     scaled_boxes,
 )
 
+WIDTH = 1 / 64
+
+
+def bilinear(feature_map, y, x):
+    """(C, h, w) at all pairs of rows y and columns x, clamped at the border: (C, len(y), len(x))."""
+    places = np.meshgrid(y, x, indexing="ij")
+    return np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in feature_map])
+
 
 def naive_roi_align(feature_map, box, bins, scale):
-    """RoIAlign as it is described, one sample at a time: (C, h, w) and one box to (C, bins, bins)."""
+    """RoIAlign as it is described: (C, h, w) and one box to (C, bins, bins)."""
     channels, height, width = feature_map.shape
     x1, y1, x2, y2 = (float(value) * scale for value in box)
     roi_width, roi_height = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
     across, down = int(np.ceil(roi_width / bins)), int(np.ceil(roi_height / bins))
-    pooled = np.zeros((channels, bins, bins))
-    for i in range(bins):
-        for j in range(bins):
-            for iy in range(down):
-                for ix in range(across):
-                    y = y1 + (i + (iy + 0.5) / down) * roi_height / bins
-                    x = x1 + (j + (ix + 0.5) / across) * roi_width / bins
-                    if -1 <= y <= height and -1 <= x <= width:
-                        pooled[:, i, j] += bilinear(feature_map, y, x) / (down * across)
-    return pooled
-
-
-def bilinear(feature_map, y, x):
-    _, height, width = feature_map.shape
-    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
-    top, left = int(y), int(x)
-    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-    a, b = y - top, x - left
-    upper = (1 - b) * feature_map[:, top, left] + b * feature_map[:, top, right]
-    lower = (1 - b) * feature_map[:, bottom, left] + b * feature_map[:, bottom, right]
-    return (1 - a) * upper + a * lower
+    x = x1 + (np.arange(bins * across) + 0.5) * roi_width / (bins * across)
+    y = y1 + (np.arange(bins * down) + 0.5) * roi_height / (bins * down)
+    inside = ((y >= -1) & (y <= height))[:, None] & (x >= -1) & (x <= width)
+    samples = bilinear(feature_map, y, x) * inside
+    return samples.reshape(channels, bins, down, bins, across).mean(axis=(2, 4))
 
 
 def random_boxes(rng, count, height, width):
@@ -63,17 +64,11 @@ def test_pooling_equals_a_naive_roi_align(shape):
     assert np.allclose(pooled_regions(feature_map, [boxes]).view(-1, channels, 7, 7), expected, atol=2e-5)
 
 
-def test_at_full_width_the_layers_are_those_of_torchvision():
+def test_layers_are_those_of_torchvision():
     with torch.device("meta"):
-        ours = VGGNetwork(1.0)
-        theirs = torchvision.models.vgg16(weights=None, init_weights=False)
-    shapes = {
-        key.replace("convs.", "features."): value.shape for key, value in ours.convs.state_dict(prefix="convs.").items()
-    }
-    assert shapes == {key: value.shape for key, value in theirs.features.state_dict(prefix="features.").items()}
+        ours, theirs = VGGNetwork(1.0), torchvision.models.vgg16(weights=None, init_weights=False)
     assert [str(layer) for layer in ours.convs] == [str(layer) for layer in theirs.features[:-1]]
-    for place in (0, 3):
-        assert str(ours.heads[place]) == str(theirs.classifier[place])
+    assert [str(ours.heads[place]) for place in (0, 3)] == [str(theirs.classifier[place]) for place in (0, 3)]
     assert ours.dimension == 4096
 
 
@@ -92,51 +87,27 @@ def test_features_are_signed_and_follow_the_order_of_the_boxes():
     boxes = [random_boxes(np.random.default_rng(count), count, 64, 96) for count in (2, 4, 1)]
     with torch.no_grad():
         together = encoder(images, boxes)
-        numbered = torch.cat([torch.cat([torch.full((len(b), 1), float(i)), b], 1) for i, b in enumerate(boxes)])
-        one_by_one = torch.cat(
-            [encoder(image[None], [box[None]]) for image, own in zip(images, boxes, strict=True) for box in own]
-        )
-        assert torch.allclose(encoder(images, numbered), together, atol=1e-4)
-    assert together.shape == (7, 128) and torch.allclose(together, one_by_one, atol=1e-3)
+        one_by_one = [
+            encoder(image[None], [box[None]]) for image, own in zip(images, boxes, strict=True) for box in own
+        ]
+    assert together.shape == (7, 128) and torch.allclose(together, torch.cat(one_by_one), atol=1e-3)
     assert (together < 0).any() and (together > 0).any()
 
 
 def test_identity_names_the_weights_and_the_preparation():
-    encoder = VGGNetwork(1 / 64, short_side=160)
-    same = VGGNetwork.from_config(encoder.config)
-    same.load_state_dict(encoder.state_dict())
+    encoder, same, other = (VGGNetwork(WIDTH, short_side=side) for side in (160, 160, 161))
+    for network in (same, other):
+        network.load_state_dict(encoder.state_dict())
     assert same.identity == encoder.identity and "short_side=160" in encoder.identity
     with torch.no_grad():
         same.convs[0].bias[0] += 1e-3
-    assert same.identity != encoder.identity
-    other = VGGNetwork(1 / 64, short_side=161)
-    other.load_state_dict(encoder.state_dict())
-    assert other.identity != encoder.identity
+    assert encoder.identity not in (same.identity, other.identity)
 
 
 def test_impossible_configurations_are_refused():
-    assert VGGConfig(**VGGConfig(0.5).as_dict()) == VGGConfig(0.5)
     for wrong in ({"width": 0}, {"short_side": 900, "longest_side": 800}, {"channel_means": (1, 2)}):
         with pytest.raises(WorkbenchError, match="short_side <= longest_side"):
             VGGConfig(**wrong)
-
-
-def numpy_bilinear(image, scale):
-    """(H, W, C) resized with half-pixel centres and clamped borders, no antialiasing."""
-    height, width = image.shape[:2]
-
-    def axis(size):
-        place = (np.arange(round(size * scale)) + 0.5) / scale - 0.5
-        place = np.clip(place, 0, size - 1)
-        low = np.floor(place).astype(int)
-        return low, np.minimum(low + 1, size - 1), place - low
-
-    top, bottom, a = axis(height)
-    left, right, b = axis(width)
-    a, b = a[:, None, None], b[None, :, None]
-    upper = image[top][:, left] * (1 - b) + image[top][:, right] * b
-    lower = image[bottom][:, left] * (1 - b) + image[bottom][:, right] * b
-    return upper * (1 - a) + lower * a
 
 
 @pytest.mark.parametrize("shape", [(11, 17), (37, 23), (50, 50), (13, 200)])
@@ -145,44 +116,166 @@ def test_preparing_equals_an_independent_bilinear_resize(shape, short_side):
     config = VGGConfig(0.1, short_side=short_side, longest_side=150)
     bgr = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
     images, scale = prepare(bgr, config)
-    assert scale == resize_scale(*shape, short_side, 150)
+    assert (scale, images.shape[2:]) == config.resizing(*shape)
+    places = [(np.arange(round(size * scale)) + 0.5) / scale - 0.5 for size in shape]  # half-pixel centres
     for image, one in zip(images, bgr, strict=True):
-        expected = numpy_bilinear(one.astype(np.float64) - CHANNEL_MEANS_BGR, scale)
-        assert np.allclose(image.permute(1, 2, 0), expected, atol=2e-3)
-    assert images.shape[2:] == resized_shape(*shape, scale)
+        expected = bilinear((one.astype(np.float64) - CHANNEL_MEANS_BGR).transpose(2, 0, 1), *places)
+        assert np.allclose(image, expected, atol=2e-3)
+    assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "shape"),
+    ("height", "width", "scale", "shape"),
     [
-        (600, 800, (800, 1067)),
-        (375, 500, (800, 1067)),
-        (500, 375, (1067, 800)),
-        (300, 900, (444, 1333)),
-        (800, 800, (800, 800)),
+        (600, 800, 800 / 600, (800, 1067)),
+        (375, 500, 800 / 375, (800, 1067)),
+        (500, 375, 800 / 375, (1067, 800)),
+        (300, 900, 1333 / 900, (444, 1333)),
+        (800, 800, 1, (800, 800)),
+        # The longest side limits only what would round above it.
+        (100, 166, 8, (800, 1328)),
+        (1000, 1666, 0.8, (800, 1333)),
+        (1000, 1667, 1333 / 1667, (800, 1333)),
     ],
 )
-def test_scaling_rule_of_the_reference(height, width, shape):
-    scale = resize_scale(height, width, 800, 1333)
-    assert resized_shape(height, width, scale) == shape
-
-
-def test_the_longest_side_limits_only_what_would_round_above_it():
-    assert resize_scale(100, 166, 800, 1333) == 8  # 1328
-    assert resize_scale(1000, 1666, 800, 1333) == 0.8  # 1332.8 rounds to 1333
-    assert resize_scale(1000, 1667, 800, 1333) == 1333 / 1667  # 1333.6 rounds to 1334
+def test_scaling_rule_of_the_reference(height, width, scale, shape):
+    assert VGGConfig().resizing(height, width) == (scale, shape)
 
 
 def test_boxes_are_scaled_without_adding_one():
     assert scaled_boxes(np.array([[0, 3, 9, 4]], dtype=np.float32), 2.5).tolist() == [[0, 7.5, 22.5, 10]]
 
 
-def test_batches_hold_images_of_one_shape():
-    plan = batches_of_equal_shape([(30, 40), (20, 20), (30, 40), (20, 20), (30, 40)], 2)
-    assert [batch.tolist() for batch in plan] == [[1, 3], [0, 2], [4]]
-    assert [len(batch) for batch in batches_of_equal_shape([(10, 10)] * 5, 4, pixels=250)] == [2, 2, 1]
+def ltvrr_state(seed=0, width=WIDTH):
+    """All keys of the reference's 2.8, at a fraction of the width; RPN and Box_Outs with their real shapes."""
+    torch.manual_seed(seed)
+    network = VGGNetwork(width)
+    state, dimension, channels = network.layout_state(), network.dimension, network.convs[28].out_channels
+    shapes = {"RPN.RPN_conv": (channels, channels, 3, 3), "RPN.RPN_cls_score": (15, channels, 1, 1)}
+    shapes |= {"RPN.RPN_bbox_pred": (60, channels, 1, 1), "Box_Outs.cls_score": (151, dimension)}
+    for name, shape in (shapes | {"Box_Outs.bbox_pred": (604, dimension)}).items():
+        state |= {f"{name}.weight": torch.randn(shape), f"{name}.bias": torch.randn(shape[0])}
+    return state
 
 
-def test_channels_last_memory():
-    images, _ = prepare(np.zeros((2, 8, 8, 3), dtype=np.uint8), VGGConfig(0.1, short_side=8))
-    assert images.is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize(("seed", "width", "zip_format"), [(0, 1 / 64, True), (1, 1 / 64, False), (2, 1 / 16, True)])
+def test_features_of_a_checkpoint_are_those_of_torchvision(tmp_path, seed, width, zip_format):
+    state = ltvrr_state(seed, width)
+    torch.save({"model": state, "step": 1}, tmp_path / "model.pth", _use_new_zipfile_serialization=zip_format)
+    random_before = torch.random.get_rng_state()
+    network = open_detector(tmp_path / "model.pth", short_side=96)
+    assert torch.equal(torch.random.get_rng_state(), random_before)
+    assert network.config == VGGConfig(width, short_side=96) and not network.training
+    assert all(torch.equal(weight, state[key]) for key, weight in network.layout_state().items())
+    random = np.random.default_rng(seed)
+    bgr_images = [random.integers(0, 256, (48, size, 3), dtype=np.uint8) for size in (60, 60, 80)]
+    corners = [random.uniform(0, 40, (5, 2)) for _ in bgr_images]
+    boxes = [np.concatenate([low, low + random.uniform(1, 20, (5, 2))], axis=1).astype(np.float32) for low in corners]
+    encoder = VGGEncoder(network, ExtractionConfig(), torch.device("cpu"))
+    found = encoder.encode([bgr[..., ::-1].copy() for bgr in bgr_images], boxes)
+    for bgr, xyxy, features in zip(bgr_images, boxes, found, strict=True):
+        np.testing.assert_allclose(features, independent_features(state, bgr, xyxy), rtol=1e-3, atol=1e-2)
+
+
+def independent_features(state, bgr, xyxy):
+    """From the words of the reference, with torchvision's layers; bgr_images are twice enlarged."""
+    widths = iter([len(state[f"Conv_Body.convs.{n}.bias"]) for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)])
+    layers = torchvision.models.vgg.make_layers(
+        [n if n == "M" else next(widths) for n in torchvision.models.vgg.cfgs["D"]]
+    )
+    body = {key.removeprefix("Conv_Body.convs."): v for key, v in state.items() if key.startswith("Conv_Body.")}
+    layers.load_state_dict(body)
+    means = torch.tensor([102.9801, 115.9465, 122.7717])
+    image = (torch.tensor(bgr).float() - means).permute(2, 0, 1)[None].contiguous()
+    image = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    rois = torch.cat([torch.zeros(len(xyxy), 1), 2 * torch.tensor(xyxy)], dim=1)
+    with torch.no_grad():
+        pooled = torchvision.ops.roi_align(layers[:-1](image), rois, 7, 1 / 16, -1, False).flatten(1)
+        fc6 = torch.relu(pooled @ state["Box_Head.heads.0.weight"].T + state["Box_Head.heads.0.bias"])
+        return (fc6 @ state["Box_Head.heads.3.weight"].T + state["Box_Head.heads.3.bias"]).numpy()
+
+
+def test_all_gaps_are_listed_at_once(tmp_path):
+    state = ltvrr_state()
+    del state["Conv_Body.convs.5.bias"], state["Box_Head.heads.0.weight"]
+    state["Conv_Body.convs.0.weight"] = torch.zeros(2, 3, 3, 3)
+    state["module.Conv_Body.convs.7.weight"] = torch.zeros(1)
+    path = tmp_path / "detector.pth"
+    torch.save({"model": state}, path)
+    with pytest.raises(WorkbenchError, match=re.escape(str(path))) as caught:
+        open_detector(path)
+    for line in (
+        "missing Conv_Body.convs.5.bias",
+        "missing Box_Head.heads.0.weight",
+        "extra module.Conv_Body.convs.7.weight",
+        "Conv_Body.convs.0.weight has shape (2, 3, 3, 3), expected (1, 3, 3, 3)",
+    ):
+        assert line in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_truncated_files_are_named(tmp_path, share, kind):
+    path = tmp_path / ("detector.safetensors" if kind == "safetensors" else "detector.pth")
+    if kind == "safetensors":
+        save_detector(path, VGGNetwork(WIDTH))
+    else:
+        torch.save({"model": ltvrr_state()}, path, _use_new_zipfile_serialization=kind == "zip")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(WorkbenchError, match=re.escape(str(path))):
+        open_detector(path)
+
+
+def test_files_that_are_no_detector_are_refused(tmp_path):
+    torch.save(ltvrr_state(), tmp_path / "bare.pth")
+    torch.save({"model": {"a": 1}}, tmp_path / "numbers.pth")
+    torch.save({"model": ltvrr_state(), "hook": np.random.default_rng}, tmp_path / "objects.pth")
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    for name, words in [
+        ("bare.pth", "key 'model'"),
+        ("numbers.pth", "names to tensors"),
+        ("objects.pth", "holds other objects"),  # which are not run
+        ("foreign.safetensors", "metadata"),
+        ("absent.pth", "missing"),
+    ]:
+        with pytest.raises(WorkbenchError, match=words):
+            open_detector(tmp_path / name)
+
+
+def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
+    encoder = VGGNetwork(WIDTH, short_side=160, longest_side=300, channel_means=(1.0, 2.0, 3.0))
+    head = {"Box_Outs.cls_score.weight": torch.randn(3, encoder.dimension)}
+    save_detector(tmp_path / "detector.safetensors", encoder, details={"classes": ["cup", "dog"], "a": 1}, extra=head)
+    opened = open_detector(tmp_path)
+    assert opened.config == encoder.config and opened.identity == encoder.identity
+    tensors, facts = read_tensors(tmp_path / "detector.safetensors")
+    assert facts["classes"] == ["cup", "dog"] and facts["a"] == 1 and json.dumps(facts)
+    assert torch.equal(tensors["Box_Outs.cls_score.weight"], head["Box_Outs.cls_score.weight"])
+
+
+def narrow_torchvision_vgg(seed=0):
+    """torchvision's VGG with 1/64 of VGG-16's channels, so that a test is quick."""
+    torch.manual_seed(seed)
+    with torch.device("meta"):  # the wide layers are replaced
+        model = torchvision.models.vgg16(weights=None, init_weights=False)
+    layout = [1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
+    model.features = torchvision.models.vgg.make_layers(layout)
+    model.classifier[0], model.classifier[3] = torch.nn.Linear(8 * 49, 64), torch.nn.Linear(64, 64)
+    model.classifier[6] = torch.nn.Linear(64, 10)
+    return model.eval()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_imagenet_weights_see_what_torchvision_sees(tmp_path, seed):
+    theirs = narrow_torchvision_vgg(seed)
+    torch.save(theirs.state_dict(), tmp_path / "vgg16.pth")
+    ours = open_detector(tmp_path / "vgg16.pth", imagenet=True)
+    rgb = torch.randint(0, 256, (2, 3, 48, 80), dtype=torch.float32)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (rgb / 255 - mean[:, None, None]) / deviation[:, None, None]
+    bgr = rgb.flip(1) - torch.tensor(ours.config.channel_means)[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(ours.convs(bgr), theirs.features[:-1](normalised), atol=1e-5, rtol=1e-4)
+        pooled = torch.randn(5, 8 * 49)
+        torch.testing.assert_close(ours.heads(pooled), theirs.classifier[:4](pooled))

@@ -13,7 +13,7 @@ from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.feature_writer import RangeWriter, remove_notes
 from workbench.regions.features import FeatureStore, finish_generated, store_identity
-from workbench.stopping import Stopped, stop_on_sigterm
+from workbench.stopping import stop_on_sigterm
 
 ROWS_PER_PART = 8192
 
@@ -50,14 +50,6 @@ def write_generated(
     arrays = {f"{name}_features": (len(table), store.dimension) for name, _ in regions}
     writer = RangeWriter(folder, arrays, work | {"store": store_identity(store)})
     with stop_on_sigterm() as stop:
-
-        def stop_if_asked() -> None:
-            if stop.asked:
-                raise Stopped(
-                    f"{folder}: making features was asked to stop; every part that was finished is kept. "
-                    "Run the same command again to resume it."
-                )
-
         for name, make in regions:
             ranges = writer.missing(f"{name}_features", ROWS_PER_PART)
             own = [part for part in ranges if part[0] // ROWS_PER_PART % processes.count == processes.rank]
@@ -65,8 +57,8 @@ def write_generated(
                 made = make(np.arange(start, end))
                 writer.write(f"{name}_features", start, np.maximum(made, 0.0) if store.support == "rectified" else made)
                 writer.flush()
-                stop_if_asked()
-        writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop_if_asked)
+                writer.raise_if_asked(stop)
+        writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop)
     processes.wait()  # all have seen the notes that are removed now
     if processes.main:
         finish_generated(folder, table, store, "generated" if len(regions) > 1 else "seed")

@@ -15,8 +15,7 @@ from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 from workbench.regions.config import DetectorConfig
 from workbench.regions.detector_batches import BACKGROUND, Examples, ImageBatch, randomly_changed
-from workbench.regions.vgg import VGGNetwork, pooled_regions
-from workbench.regions.vgg_checkpoint import save_detector
+from workbench.regions.vgg import VGGNetwork, pooled_regions, save_detector
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.bands import count_classes
 from workbench.training import TrainingEdge, forget_state, train

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from workbench.errors import WorkbenchError
 from workbench.regions.config import BoxConfig
-from workbench.regions.images import ImageCache, UnreadableImage
-from workbench.regions.vgg import VGGConfig, batches_of_equal_shape, prepare, scaled_boxes
+from workbench.regions.images import ImageCache, UnreadableImage, batches_of_equal_shape
+from workbench.regions.vgg import VGGConfig, prepare, scaled_boxes
 from workbench.scenes.annotations import Annotations
 
 BACKGROUND = 0

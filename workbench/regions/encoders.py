@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.regions.config import ExtractionConfig
-from workbench.regions.vgg import (
-    STRIDE,
-    VGGNetwork,
-    batches_of_equal_shape,
-    prepare,
-    resize_scale,
-    resized_shape,
-    scaled_boxes,
-    weights_digest,
-)
-from workbench.regions.vgg_checkpoint import open_detector
+from workbench.regions.images import batches_of_equal_shape
+from workbench.regions.vgg import STRIDE, VGGNetwork, open_detector, prepare, scaled_boxes, weights_digest
 from workbench.registry import Registry
 
 # Keeps conv1_2 of a batch near 1 GB at width 1; smaller widths have room for more.
@@ -52,11 +43,7 @@ class RegionEncoder:
     @property
     def identity(self) -> str:
         """What is recorded beside the features: the name, and a hash of the weights of a torch module."""
-        return (
-            f"{self.name} weights_sha256={weights_digest(self.state_dict())}"
-            if isinstance(self, nn.Module)
-            else self.name
-        )
+        return _identity(self)
 
     def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Features of the boxes of several images; where one product over all of them is faster, define it too."""
@@ -89,16 +76,6 @@ def chosen_encoder(config: ExtractionConfig, detector: Path | None = None) -> Re
     return _Wrapped(found)
 
 
-def checked_features(encoder: RegionEncoder, features: np.ndarray, boxes: int, image: Path) -> np.ndarray:
-    """Features as they came; WorkbenchError where an encoder returned another shape than (boxes, dimension)."""
-    if np.shape(features) != (boxes, encoder.dimension):
-        raise WorkbenchError(
-            f"{image}: the encoder {encoder.name!r} returned features of shape {np.shape(features)}, "
-            f"expected {(boxes, encoder.dimension)}."
-        )
-    return features
-
-
 class _Wrapped(RegionEncoder):
     """An encoder that does not derive from `RegionEncoder`."""
 
@@ -111,9 +88,12 @@ class _Wrapped(RegionEncoder):
 
     @property
     def identity(self) -> str:
-        if isinstance(self._encoder, nn.Module):
-            return f"{self.name} weights_sha256={weights_digest(self._encoder.state_dict())}"
-        return getattr(self._encoder, "identity", self.name)
+        return getattr(self._encoder, "identity", None) or _identity(self._encoder)
+
+
+def _identity(encoder: Any) -> str:
+    weights = f" weights_sha256={weights_digest(encoder.state_dict())}" if isinstance(encoder, nn.Module) else ""
+    return f"{encoder.name}{weights}"
 
 
 class VGGEncoder(RegionEncoder):
@@ -154,8 +134,7 @@ class VGGEncoder(RegionEncoder):
 
     def refusal(self, height: int, width: int) -> str:
         """An image that is narrower than one position of the feature map after resizing."""
-        config = self.network.config
-        shape = resized_shape(height, width, resize_scale(height, width, config.short_side, config.longest_side))
+        _, shape = self.network.config.resizing(height, width)
         if min(shape) >= STRIDE:
             return ""
         return f"{height} x {width} pixels are {shape[0]} x {shape[1]} for the network: too narrow"
@@ -177,5 +156,5 @@ def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device)
         raise WorkbenchError("the encoder 'vgg16' needs a detector: pre-train one, or give the path of a checkpoint.")
     sides = {"short_side": config.short_side, "longest_side": config.longest_side}
     sides = {name: value for name, value in sides.items() if value is not None}
-    network, _ = open_detector(detector, imagenet=config.imagenet, **sides)
+    network = open_detector(detector, imagenet=config.imagenet, **sides)
     return VGGEncoder(network, config, device)

@@ -1,7 +1,6 @@
 """Region features of annotated images: every box and every union once, into a feature store for each split."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from workbench.errors import WorkbenchError
 from workbench.launching import Processes
 from workbench.progress import track
 from workbench.regions.config import ExtractionConfig
-from workbench.regions.encoders import RegionEncoder, checked_features, chosen_encoder
+from workbench.regions.encoders import RegionEncoder, chosen_encoder
 from workbench.regions.feature_writer import FeatureStoreWriter, remove_notes
 from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.regions.images import UnreadableImage, decoded, decoding_threads
 from workbench.scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.scenes.vocabulary import SPLITS
-from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
+from workbench.stopping import StopRequest, stop_on_sigterm
 
 # A flush waits for the disk, which a GPU's batches would feel.
 SECONDS_BETWEEN_FLUSHES = 5.0
@@ -49,7 +48,7 @@ def extract_features(
     present = [split for split in config.splits if split == SPLITS[0] or split in splits_of(scenes)]
     finished = {split for split in present if (folder / split / MANIFEST).exists()}
     processes.wait()  # so that all have seen the same
-    summaries = {}
+    summaries: dict[str, dict[str, Any]] = {}
     with stop_on_sigterm() as stop:
         for split in present:
             annotations = read_annotations(scenes, split, image_folder)
@@ -76,22 +75,18 @@ def _extract_split(
 ) -> None:
     """Compute a split's features, resuming what a killed run left; each process takes every so many-th batch."""
     work = _SplitExtraction(folder, annotations, encoder)
-    processes = work.writer.processes
-    batches = _batches(len(annotations.images), config.batch_images)
-    own = [batch for batch in batches[processes.rank :: processes.count] if not work.done(batch)]
+    writer, done, size = work.writer, work.images_done(), config.batch_images
+    batches = [np.arange(start, min(start + size, len(done))) for start in range(0, len(done), size)]
+    own = [batch for batch in batches[writer.processes.rank :: writer.processes.count] if not done[batch].all()]
     threads = config.threads or decoding_threads(chosen_device(config.device))
-
-    def paths_of(batch: range) -> list[Path]:
-        return [annotations.image_path(image) for image in batch]
-
-    reading = decoded(own, paths_of, threads)
-    for batch, images in track(reading, f"region features, {annotations.split}", len(own)):
-        work.encode(batch, paths_of(batch), images)
-        if work.seconds_since_flush() > SECONDS_BETWEEN_FLUSHES or stop.asked:
+    reading = decoded(([annotations.image_path(image) for image in batch.tolist()] for batch in own), threads)
+    for batch, images in track(zip(own, reading, strict=True), f"region features, {annotations.split}", len(own)):
+        work.encode(batch, images)
+        if stop.asked or time.monotonic() - work.flushed > SECONDS_BETWEEN_FLUSHES:
             work.flush()
-        _raise_if_stopped(stop, folder)
+        writer.raise_if_asked(stop)
     work.flush()
-    work.writer.wait_for_all(lambda: all(map(work.done, batches)), lambda: _raise_if_stopped(stop, folder))
+    writer.wait_for_all(lambda: bool(work.images_done().all()), stop)
     work.finish()
 
 
@@ -119,37 +114,33 @@ class _SplitExtraction:
         self._first_union = np.searchsorted(annotations.relations["image"].to_numpy(), images)
         self._boxes, self._unions = annotations.boxes_xyxy(), annotations.unions_xyxy()
         self._sizes = annotations.images[["height", "width"]].to_numpy()
-        self._notes_seen, self._done = -1, np.zeros(len(self._sizes), dtype=bool)
         self._new_note()
 
-    def done(self, batch: range) -> bool:
-        """Whether the features of a batch of images are on disk, or noted as impossible."""
-        notes = self.writer.notes
-        if len(notes) != self._notes_seen:
-            self._notes_seen = len(notes)
-            for start, stop in (part for note in notes for part in note.get("images", [])):
-                self._done[start:stop] = True
-        return bool(self._done[batch.start : batch.stop].all())
+    def images_done(self) -> np.ndarray:
+        """Whether the features of each image are on disk, or noted as impossible, (images,) bool."""
+        done = np.zeros(len(self._sizes), dtype=bool)
+        for start, stop in (part for note in self.writer.notes for part in note.get("images", [])):
+            done[start:stop] = True
+        return done
 
-    def encode(self, batch: range, paths: Sequence[Path], images: Sequence[np.ndarray | UnreadableImage]) -> None:
+    def encode(self, batch: np.ndarray, images: list[np.ndarray | UnreadableImage]) -> None:
         """Compute and write the features of a batch of images."""
-        usable = {}
-        for number, path, image in zip(batch, paths, images, strict=True):
+        usable: dict[int, np.ndarray] = {}
+        for number, image in zip(batch.tolist(), images, strict=True):
             if isinstance(image, UnreadableImage):
                 self._note["unreadable"].append([number, image.reason])
             elif reason := self.encoder.refusal(*image.shape[:2]):
                 self._note["unreadable"].append([number, reason])
             else:
-                usable[number] = (path, image)
-                if tuple(image.shape[:2]) != tuple(self._sizes[number]):
+                usable[number] = image
+                if image.shape[:2] != tuple(self._sizes[number]):
                     self._note["resized"].append(number)
-        with_boxes = {number: found for number, found in usable.items() if len(self._regions(number))}
-        if with_boxes:
-            boxes = [self._regions(number) for number in with_boxes]
-            features = self.encoder.encode([image for _, image in with_boxes.values()], boxes)
-            for (number, (path, _)), own, rows in zip(with_boxes.items(), boxes, features, strict=True):
-                self._write(number, checked_features(self.encoder, rows, len(own), path), path)
-        self._note["images"].append([batch.start, batch.stop])
+        boxes = {number: self._regions(number) for number in usable}
+        boxes = {number: own for number, own in boxes.items() if len(own)}
+        features = self.encoder.encode([usable[number] for number in boxes], list(boxes.values())) if boxes else []
+        for number, rows in zip(boxes, features, strict=True):
+            self._write(number, rows, (len(boxes[number]), self.encoder.dimension))
+        self._note["images"].append([int(batch[0]), int(batch[-1]) + 1])
 
     def flush(self) -> None:
         """Bring what was written to the disk and note it."""
@@ -157,18 +148,17 @@ class _SplitExtraction:
             self.writer.flush(**self._note)
         self._new_note()
 
-    def seconds_since_flush(self) -> float:
-        """How long ago that was."""
-        return time.monotonic() - self._flushed
-
     def finish(self) -> None:
         """Write the manifest; WorkbenchError where no image with relations could be read."""
-        notes = self.writer.notes
+        annotations, notes = self.annotations, self.writer.notes
         unreadable = dict(sorted((number, why) for note in notes for number, why in note.get("unreadable", [])))
-        if self.annotations.relations["image"].isin(list(unreadable)).all():
+        if annotations.relations["image"].isin(list(unreadable)).all():
             remove_notes(self.writer.folder)
-            raise WorkbenchError(_no_images(self.annotations))
-        names = self.annotations.images["file_name"].tolist()
+            raise WorkbenchError(
+                f"{annotations.image_folder}: no image with relations of split {annotations.split!r} "
+                f"({len(annotations.images)} images) can be read. Give the folder that holds the images."
+            )
+        names = annotations.images["file_name"].tolist()
         resized = sorted(number for note in notes for number in note.get("resized", []))
         self.writer.finish(
             left_out=unreadable.keys(),
@@ -181,33 +171,20 @@ class _SplitExtraction:
         boxes = self._boxes[self._first_box[image] : self._first_box[image + 1]]
         return np.concatenate([boxes, self._unions[self._first_union[image] : self._first_union[image + 1]]])
 
-    def _write(self, image: int, features: np.ndarray, path: Path) -> None:
+    def _write(self, image: int, features: np.ndarray, shape: tuple[int, int]) -> None:
         boxes = self._first_box[image + 1] - self._first_box[image]
         try:
-            self.writer.write("box_features", int(self._first_box[image]), features[:boxes])
-            self.writer.write("union_features", int(self._first_union[image]), features[boxes:])
+            if np.shape(features) != shape:
+                found = f"returned features of shape {np.shape(features)}, expected {shape}"
+                raise WorkbenchError(f"the encoder {self.encoder.name!r} {found}.")
+            self.writer.write("box_features", self._first_box[image], features[:boxes])
+            self.writer.write("union_features", self._first_union[image], features[boxes:])
         except WorkbenchError as error:
-            raise WorkbenchError(f"{path}: {error}") from error
+            raise WorkbenchError(f"{self.annotations.image_path(image)}: {error}") from error
 
     def _new_note(self) -> None:
         self._note: dict[str, list] = {"images": [], "unreadable": [], "resized": []}
-        self._flushed = time.monotonic()
-
-
-def _batches(images: int, batch_images: int) -> list[range]:
-    return [range(start, min(start + batch_images, images)) for start in range(0, images, batch_images)]
-
-
-def _raise_if_stopped(stop: StopRequest, folder: Path) -> None:
-    if stop.asked:
-        raise Stopped(f"{folder}: stopped. What was finished is kept; the same command resumes it.")
-
-
-def _no_images(annotations: Annotations) -> str:
-    return (
-        f"{annotations.image_folder}: no image with relations of split {annotations.split!r} "
-        f"({len(annotations.images)} images) can be read. Give the folder that holds the images."
-    )
+        self.flushed = time.monotonic()
 
 
 def _summary(store: FeatureStore, annotations: Annotations) -> dict[str, Any]:
@@ -217,6 +194,6 @@ def _summary(store: FeatureStore, annotations: Annotations) -> dict[str, Any]:
         "boxes": len(store.boxes),
         "relations": len(store.relations),
         "relations_left_out": len(annotations.relations) - len(store.relations),
-        "unreadable_images": store.facts.get("unreadable_images", []),
-        "images_of_unexpected_size": store.facts.get("images_of_unexpected_size", []),
+        "unreadable_images": store.facts["unreadable_images"],
+        "images_of_unexpected_size": store.facts["images_of_unexpected_size"],
     }

@@ -17,6 +17,7 @@ from workbench.launching import Processes
 from workbench.regions.feature_file import FeatureFile, rows_not_finite
 from workbench.regions.features import ENTITY_REGIONS, MANIFEST, SUPPORTS
 from workbench.scenes.relations import TABLES
+from workbench.stopping import Stopped, StopRequest
 
 IDENTITY = "progress.json"
 NOTES = "progress-{}.jsonl"
@@ -109,15 +110,20 @@ class RangeWriter:
         ranges = [(start, min(start + rows_per_range, len(written))) for start in starts]
         return [(start, stop) for start, stop in ranges if not written[start:stop].all()]
 
-    def wait_for_all(self, is_complete: Callable[[], bool], look: Callable[[], None] = lambda: None) -> None:
-        """Return when ``is_complete`` by the notes of all processes; ``look`` is called meanwhile and may raise.
+    def raise_if_asked(self, stop: StopRequest) -> None:
+        """Raise ``Stopped`` where the work is asked to stop: call it when what was made is flushed."""
+        if stop.asked:
+            raise Stopped(f"{self.folder}: stopped. What was finished is kept; the same command resumes it.")
+
+    def wait_for_all(self, is_complete: Callable[[], bool], stop: StopRequest) -> None:
+        """Return when ``is_complete`` by the notes of all processes, or raise ``Stopped``.
 
         Seen on the disk, since others may need longer than a collective operation may take.
         """
         while not is_complete():
             if self.processes.count == 1:
                 raise WorkbenchError(f"{self.folder}: some rows are not written yet. Run the same command again.")
-            look()
+            self.raise_if_asked(stop)
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.notes = self._read_notes()
 

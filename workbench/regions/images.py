@@ -3,11 +3,10 @@
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +22,6 @@ FAULTS = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
     *(KeyError, IndexError, TypeError, OverflowError, struct.error, zlib.error),
 )
-
-Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -56,18 +53,31 @@ def decoding_threads(device: torch.device) -> int:
     return 2 if device.type == "cpu" else 8
 
 
-def decoded(
-    batches: Iterable[Batch], paths_of: Callable[[Batch], Sequence[Path]], threads: int
-) -> Iterator[tuple[Batch, list[np.ndarray | UnreadableImage]]]:
-    """Each batch with its decoded images, in the order of ``batches``, which is read a few batches ahead."""
+def decoded(batches: Iterable[Iterable[Path]], threads: int) -> Iterator[list[np.ndarray | UnreadableImage]]:
+    """The decoded images of each batch of files, in order; ``batches`` is read a few ahead."""
     with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
-        ahead: deque[tuple[Batch, list[Future]]] = deque()
-        for batch in batches:
-            ahead.append((batch, [pool.submit(read_image, path) for path in paths_of(batch)]))
+        ahead: deque[list[Future]] = deque()
+        for paths in batches:
+            ahead.append([pool.submit(read_image, path) for path in paths])
             if len(ahead) > BATCHES_AHEAD:
-                yield _results(ahead.popleft())
+                yield [image.result() for image in ahead.popleft()]
         while ahead:
-            yield _results(ahead.popleft())
+            yield [image.result() for image in ahead.popleft()]
+
+
+def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels: int | None = None) -> list[np.ndarray]:
+    """Indices of images in batches whose images have one shape, in a fixed order.
+
+    ``shapes`` (height, width) for each image; a batch has at most ``most`` images and, beyond the first,
+    at most ``pixels`` pixels together.
+    """
+    table = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
+    batches = []
+    for height, width in np.unique(table, axis=0):
+        members = np.flatnonzero((table == (height, width)).all(axis=1))
+        size = most if pixels is None else int(np.clip(pixels // (height * width), 1, most))
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    return batches
 
 
 class ImageCache:
@@ -103,11 +113,6 @@ class ImageCache:
                 f"{self.paths[index]}: the image cannot be read ({image.reason}). Restore it and run again."
             )
         return image
-
-
-def _results(pending: tuple[Batch, list[Future]]) -> tuple[Batch, list[np.ndarray | UnreadableImage]]:
-    batch, images = pending
-    return batch, [image.result() for image in images]
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

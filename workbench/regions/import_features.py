@@ -1,30 +1,53 @@
 """Importing ready-made region features: npz rows and names in, a features folder out.
 
-The source folder holds ``train.npz``, ``val.npz``, ``test.npz`` (see ``workbench.regions.import_rows``),
-``objects.json`` and ``predicates.json``; optionally ``objects_clip_text.npy`` (C, T) and ``predicates_clip_text.npy``
-(R, T; a relation without a vector is a row of NaN), and ``manifest.json`` with any of ``encoder``, ``text_encoder``
-and ``support``.
+The source folder holds ``objects.json``, ``predicates.json`` and ``train.npz``, ``val.npz``, ``test.npz``, one row a
+relation: ``feature`` (N, D) of the union box; ``image_id``, ``subject``, ``relation``, ``object`` (N,) whole numbers,
+class ids 0-based; ``subject_box``, ``object_box`` (N, 4) inclusive xyxy; optionally ``subject_feature`` and
+``object_feature`` (N, D). Features may be of any floating type and are kept as float16. Further there may be
+``objects_clip_text.npy`` (C, T), ``predicates_clip_text.npy`` (R, T; a relation without a vector is a row of NaN), and
+``manifest.json`` with any of ``encoder``, ``text_encoder`` and ``support``.
 """
 
+import hashlib
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
+import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json, save_array, write_json
+from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
-from workbench.regions.features import MANIFEST, SUPPORTS, FeatureStore
-from workbench.regions.import_rows import ROWS_PER_CHUNK, SplitRows, read_rows, tables_of_rows
-from workbench.scenes.annotation_files import read_class_names
+from workbench.regions.features import MANIFEST, FeatureStore
+from workbench.scenes.annotation_files import decoded, noting_unreadable, read_class_names
 from workbench.scenes.problems import FileProblems, Problem, format_report
+from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
-SOURCE_MANIFEST = "manifest.json"
-OBJECT_TEXT, RELATION_TEXT = "objects_clip_text.npy", "predicates_clip_text.npy"
+TEXT_FILES = {"object": "objects_clip_text.npy", "relation": "predicates_clip_text.npy"}
+REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
+ENTITY_FEATURES = ("subject_feature", "object_feature")
+# What NumPy raises for a file that is missing, cut short, foreign, or holds pickled objects.
+FAULTS = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error)
+FLOAT16_LIMIT = float(np.finfo(np.float16).max)
+ROWS_PER_CHUNK = 8192
+EXPORT_AGAIN = "Export the file again, as plain numbers."
+
+Rows = dict[str, np.ndarray]
 
 
-def import_features(folder: Path, *, source: Path) -> dict:
+class _Identity(msgspec.Struct):
+    """``manifest.json``: what the features and the text vectors were made with."""
+
+    encoder: str = ""
+    text_encoder: str = ""
+    support: Literal["signed", "rectified"] = "signed"
+
+
+def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
     """Write a features folder (vocabulary, a store per split, ``text/`` where there are text vectors) from ``source``.
 
     Store rows are the source's rows, in its order. Without subject and object features of their own the union feature
@@ -36,178 +59,235 @@ def import_features(folder: Path, *, source: Path) -> dict:
     if not source.is_dir():
         raise WorkbenchError(f"{source}: no such folder. Give the folder that holds train.npz, val.npz and test.npz.")
     problems: list[Problem] = []
-    identity = _source_identity(source, problems)
-    vocabulary = _vocabulary(source, problems)
+    identity = _read_identity(source, problems)
+    names = read_class_names(source, problems)
+    objects, relations = names["object"], names["relation"]
+    vocabulary = Vocabulary(tuple(objects), tuple(relations)) if objects and relations else None
     files = {split: FileProblems(source / f"{split}.npz", problems) for split in SPLITS}
-    read = {split: read_rows(file, vocabulary, identity["support"]) for split, file in files.items()}
+    read = {split: _read_rows(file, vocabulary, identity.support) for split, file in files.items()}
     rows = {split: part for split, part in read.items() if part is not None}
-    text = _text_vectors(source, vocabulary, problems)
-    _check_together(source, rows, problems)
+    text = _read_text(source, vocabulary, problems)
+    _check_together(files, rows)
     if vocabulary is None or any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(f"{source}: nothing was imported.\n{format_report(problems)}")
     vocabulary.write(folder)
     for split in SPLITS:
-        _write_store(folder / split, rows[split], identity["encoder"], identity["support"])
-    if text:
-        _write_text(folder / "text", text, identity["text_encoder"])
-    return _summary(rows, vocabulary, text, identity, problems)
+        _write_store(folder / split, rows[split], identity)
+    if "object" in text:
+        _write_text(folder / "text", text, identity.text_encoder)
+    train = rows["train"]
+    absent = {}
+    for role in ROLES:
+        elsewhere = np.concatenate([rows[split][role] for split in SPLITS[1:]])
+        absent[role] = [vocabulary.names(role)[k] for k in np.setdiff1d(elsewhere, train[role])]
+    return {
+        "encoder": identity.encoder,
+        "support": identity.support,
+        "dimension": train["feature"].shape[1],
+        "entity_region": "box" if ENTITY_FEATURES[0] in train else "union",
+        "relations": {split: len(part["feature"]) for split, part in rows.items()},
+        "images": {split: len(np.unique(part["image_id"])) for split, part in rows.items()},
+        "relation_classes_in_train": len(np.unique(train["relation"])),
+        "absent_from_train": absent,
+        "text_dimension": text["object"].shape[1] if text else None,
+        "warnings": format_report(problems).splitlines() if problems else [],
+    }
 
 
-def _source_identity(source: Path, problems: list[Problem]) -> dict[str, str]:
+def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
+    file, identity = FileProblems(source / "manifest.json", problems), _Identity()
+    if file.path.exists():
+        with noting_unreadable(file, "encoder and text_encoder (text), support (signed or rectified)"):
+            identity = decoded(file.path.read_bytes(), _Identity)
     name = f"imported:{source.resolve().name}"
-    identity = {"encoder": name, "text_encoder": f"{name}/text", "support": "signed"}
-    path = source / SOURCE_MANIFEST
-    if not path.exists():
-        return identity
-    file = FileProblems(path, problems)
+    return _Identity(identity.encoder or name, identity.text_encoder or f"{name}/text", identity.support)
+
+
+def _read_rows(file: FileProblems, vocabulary: Vocabulary | None, support: str) -> Rows | None:
+    """The arrays of one split; what is wrong goes to ``file``, and None is returned where there is nothing to use."""
     try:
-        given = read_json(path)
-    except WorkbenchError as error:
-        file.blocking("broken JSON", "whole file", str(error), "JSON", "Write the file again, or remove it.")
-        return identity
-    given = given if isinstance(given, dict) else {"whole file": given}
-    for key, value in given.items():
-        if key in identity and isinstance(value, str) and value and (key != "support" or value in SUPPORTS):
-            identity[key] = value
-        elif key in (*identity, "whole file"):
-            expected = " or ".join(SUPPORTS) if key == "support" else "text"
-            file.blocking("wrong type", key, repr(value), expected, "Correct the manifest, or remove it.")
-    return identity
+        with np.load(file.path, allow_pickle=False) as archive:
+            keys = [key for key in (*REQUIRED, *ENTITY_FEATURES) if key in archive.files]
+            arrays = {key: np.asarray(archive[key]) for key in keys}
+    except FAULTS as error:
+        file.blocking("unreadable file", "whole file", str(error) or type(error).__name__, "an npz file", EXPORT_AGAIN)
+        return None
+    expected = REQUIRED + (ENTITY_FEATURES if set(ENTITY_FEATURES) & arrays.keys() else ())
+    missing = [key for key in expected if key not in arrays]
+    for key in missing:
+        file.blocking("missing key", key, f"only {', '.join(arrays)}", f"an array {key}", EXPORT_AGAIN)
+    sizes = {"4": 4}  # the union features, which come first, set the number of rows N and the dimension D
+    fitting = [key for key, array in arrays.items() if _shape_fits(file, key, array, sizes)]
+    for key in fitting:
+        _check_values(file, key, arrays[key], vocabulary, support)
+    return arrays if not missing and len(fitting) == len(arrays) else None
 
 
-def _vocabulary(source: Path, problems: list[Problem]) -> Vocabulary | None:
-    names = read_class_names(source, problems)
-    objects, relations = names["subject"], names["relation"]
-    return Vocabulary(tuple(objects), tuple(relations)) if objects and relations else None
-
-
-def _text_vectors(source: Path, vocabulary: Vocabulary | None, problems: list[Problem]) -> dict[str, np.ndarray] | None:
-    """Checked text vectors: "objects" (C, T) and perhaps "relations" (R, T) float32; None where there are none."""
-    text = {}
-    for role, name in (("object", OBJECT_TEXT), ("relation", RELATION_TEXT)):
-        file = FileProblems(source / name, problems)
-        if not file.path.exists():
-            continue
-        try:
-            vectors = np.load(file.path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            file.blocking("unreadable file", "whole file", str(error), "an npy array of numbers", "Export it again.")
-            continue
-        if _text_fits(file, vectors, len(vocabulary.names(role)) if vocabulary else None, role == "relation"):
-            text[f"{role}s"] = vectors.astype(np.float32)
-    if "relations" in text and "objects" in text and text["relations"].shape[1] != text["objects"].shape[1]:
-        found, expected = str(text["relations"].shape[1]), f"{text['objects'].shape[1]} as in {OBJECT_TEXT}"
-        FileProblems(source / RELATION_TEXT, problems).blocking(
-            "dimensions differ", "whole file", found, expected, "Embed both lists of names with one encoder."
-        )
-    if "relations" in text and not (source / OBJECT_TEXT).exists():
-        remedy = "Add the objects' vectors; relations alone are not enough."
-        FileProblems(source / OBJECT_TEXT, problems).blocking("missing file", "whole file", "no file", "a file", remedy)
-    return text if "objects" in text else None
-
-
-def _text_fits(file: FileProblems, vectors: np.ndarray, classes: int | None, rows_may_lack: bool) -> bool:
-    remedy = "Give one row for each name, in the order of the names."
-    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not vectors.size or len(vectors) != (classes or len(vectors)):
-        expected = f"({classes if classes else 'names'}, T) floating"
-        file.blocking("wrong shape", "whole file", f"{vectors.shape} {vectors.dtype}", expected, remedy)
-        return False
-    bad = ~np.isfinite(vectors.astype(np.float32)).all(axis=1)
-    if rows_may_lack:
-        bad &= ~np.isnan(vectors).all(axis=1)
-    if bad.any():
-        remedy = "Embed this name again" + ("; a row of NaN marks a name without a vector." if rows_may_lack else ".")
-        file.blocking("non-finite number", f"row {np.flatnonzero(bad)[0]}", "nan or inf", "finite numbers", remedy)
+def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str, int]) -> bool:
+    if "feature" in key:
+        axes: tuple[str, ...] = ("N", "D")
+        kinds, numbers = "f", "floating"
+    elif key.endswith("_box"):
+        axes, kinds, numbers = ("N", "4"), "iuf", "numbers"
+    else:
+        axes, kinds, numbers = ("N",), "iu", "whole numbers"
+    fits = array.ndim == len(axes) and array.size > 0
+    fits = fits and all(sizes.setdefault(axis, size) == size for axis, size in zip(axes, array.shape, strict=True))
+    if not fits or array.dtype.kind not in kinds:
+        expected = f"{tuple(sizes.get(axis, axis) for axis in axes)} {numbers}, at least one row"
+        file.blocking("wrong shape", key, f"{array.shape} {array.dtype}", expected, EXPORT_AGAIN)
         return False
     return True
 
 
-def _check_together(source: Path, rows: dict[str, SplitRows], problems: list[Problem]) -> None:
-    """What only shows between splits: one dimension, the same keys, no shared images."""
-    if not rows:
+def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: Vocabulary | None, support: str) -> None:
+    if "feature" in key:
+        low = 0.0 if support == "rectified" else -FLOAT16_LIMIT
+        least, most = array.min(axis=1), array.max(axis=1)  # both are nan where a value is
+        good, shown = (least >= low) & (most <= FLOAT16_LIMIT), np.stack([least, most], axis=1)
+        kind, expected = "feature out of range", f"finite numbers of {low:g} to {FLOAT16_LIMIT:g}"
+        remedy = "Compute these rows again, or leave them out. Negative values belong to support signed."
+    elif key.endswith("_box"):
+        good, shown = (array[:, 2:] >= array[:, :2]).all(axis=1) & np.isfinite(array).all(axis=1), array
+        kind, expected = "swapped or non-finite box", "x1 <= x2 and y1 <= y2"
+        remedy = "The order is x1, y1, x2, y2, inclusive pixels."
+    elif key in ROLES and vocabulary is not None:
+        classes = len(vocabulary.names(key))
+        good, shown = (array >= 0) & (array < classes), array
+        kind, expected = "unknown class id", f"0 to {classes - 1}"
+        remedy = "Correct the ids, or add the classes to the list of names; ids are 0-based."
+    else:
         return
-    first, reference = next(iter(rows.items()))
-    for part in rows.values():
-        file = FileProblems(part.path, problems)
-        if part.dimension != reference.dimension:
-            expected, remedy = f"{reference.dimension} as in {first}", "Use one encoder for all splits."
-            file.blocking("dimensions differ", "feature", str(part.dimension), expected, remedy)
-        if part.has_entity_features != reference.has_entity_features:
+    if not good.all():
+        row, rows = int(good.argmin()), int((~good).sum())
+        found = f"{shown[row].tolist()} ({rows:,} such rows)"
+        file.blocking(kind, f"{key}, row {row}", found, expected, remedy)
+
+
+def _check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> None:
+    """What only shows between splits: one dimension, the same keys, no shared images."""
+    for place, (split, part) in enumerate(rows.items()):
+        first, file = next(iter(rows)), files[split]
+        if part["feature"].shape[1] != rows[first]["feature"].shape[1]:
+            expected = f"{rows[first]['feature'].shape[1]} as in {first}"
+            remedy = "Use one encoder for all splits."
+            file.blocking("dimensions differ", "feature", str(part["feature"].shape[1]), expected, remedy)
+        if part.keys() != rows[first].keys():
             remedy = "Give subject and object features in all splits or in none."
-            file.blocking("keys differ", "entity features", "not as in the first split", f"as in {first}", remedy)
-    splits = list(rows)
-    for place, split in enumerate(splits):
-        for other in splits[:place]:
-            shared = np.intersect1d(rows[split].arrays["image_id"], rows[other].arrays["image_id"])
+            file.blocking("keys differ", "whole file", ", ".join(part), f"those of {first}", remedy)
+        for other in list(rows)[:place]:
+            shared = np.intersect1d(part["image_id"], rows[other]["image_id"])
             if len(shared):
                 found = f"{len(shared):,} images of {other} too, such as {shared[0]}"
                 remedy = "Keep an image in one split: what is trained on must not be tested on."
-                file = FileProblems(source / f"{split}.npz", problems)
                 file.warning("image in two splits", "image_id", found, "images of its own", remedy)
 
 
-def _write_store(folder: Path, rows: SplitRows, encoder: str, support: str) -> None:
+def _read_text(source: Path, vocabulary: Vocabulary | None, problems: list[Problem]) -> Rows:
+    """Checked text vectors (classes, T) float32 by role; none where there are none of objects."""
+    text: Rows = {}
+    for role, name in TEXT_FILES.items():
+        file = FileProblems(source / name, problems)
+        if not file.path.exists():
+            continue
+        try:
+            vectors = np.asarray(np.load(file.path, allow_pickle=False), dtype=np.float32)
+        except FAULTS as error:
+            file.blocking("unreadable file", "whole file", str(error), "an npy array of numbers", EXPORT_AGAIN)
+            continue
+        classes = len(vocabulary.names(role)) if vocabulary else len(vectors)
+        shape = (classes, text["object"].shape[1]) if "object" in text else (classes, *vectors.shape[1:2])
+        if vectors.shape != shape or vectors.ndim != 2:
+            remedy = "Give one row for each name, in the order of the names, from one encoder for both lists."
+            file.blocking("wrong shape", "whole file", str(vectors.shape), str(shape), remedy)
+            continue
+        bad = ~np.isfinite(vectors).all(axis=1)
+        if role == "relation":
+            bad &= ~np.isnan(vectors).all(axis=1)
+        if bad.any():
+            remedy = "Embed this name again; a row of NaN marks a relation without a vector."
+            file.blocking("non-finite number", f"row {bad.argmax()}", "nan or inf", "finite numbers", remedy)
+        text[role] = vectors
+    if "relation" in text and not (source / TEXT_FILES["object"]).exists():
+        remedy = "Add the objects' vectors; relations alone are not enough."
+        file = FileProblems(source / TEXT_FILES["object"], problems)
+        file.blocking("missing file", "whole file", "no file", "a file", remedy)
+    return text
+
+
+def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
+    dimension = rows["feature"].shape[1]
     if (folder / MANIFEST).exists():
-        FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=rows.dimension)
+        FeatureStore.open(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
         return
-    images, boxes, relations, first_use = tables_of_rows(rows)
+    tables, first_use = _tables(rows)
     writer = FeatureStoreWriter(
         folder,
-        images=images,
-        boxes=boxes,
-        relations=relations,
-        dimension=rows.dimension,
-        encoder=encoder,
-        support=support,
-        entity_region="box" if rows.has_entity_features else "union",
+        **tables,
+        dimension=dimension,
+        encoder=identity.encoder,
+        support=identity.support,
+        entity_region="union" if first_use is None else "box",
     )
-    for start in range(writer.leading("union_features"), len(rows), ROWS_PER_CHUNK):
-        writer.write("union_features", start, rows.arrays["feature"][start : start + ROWS_PER_CHUNK])
-        writer.flush()
-    if rows.has_entity_features:
-        ends = np.stack([rows.arrays["subject_feature"], rows.arrays["object_feature"]], axis=1)  # (N, 2, D)
-        ends = ends.reshape(-1, rows.dimension)
-        for start in range(writer.leading("box_features"), len(boxes), ROWS_PER_CHUNK):
-            writer.write("box_features", start, ends[first_use[start : start + ROWS_PER_CHUNK]])
+    features = {"union_features": rows["feature"]}
+    if first_use is not None:
+        features["box_features"] = _ends(rows, "feature")[first_use]
+    for name, values in features.items():
+        for start in range(writer.leading(name), len(values), ROWS_PER_CHUNK):
+            writer.write(name, start, values[start : start + ROWS_PER_CHUNK])
             writer.flush()
     writer.finish()
 
 
-def _write_text(folder: Path, text: dict[str, np.ndarray], encoder: str) -> None:
+def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], np.ndarray | None]:
+    """The images, boxes and relations of a split, and which end is the first that uses each box.
+
+    Ends are numbered 2 * row for a subject and 2 * row + 1 for an object. Boxes stand there once per image,
+    coordinates, class and feature. Without features of their own there are no boxes of ends but one box per relation,
+    its union, with object_class -1, and no first ends.
+    """
+    subject, object_ = (rows[f"{role}_box"].astype(np.float32) for role in ("subject", "object"))
+    image_ids, image = np.unique(rows["image_id"].astype(np.int64), return_inverse=True)
+    corner = np.zeros((len(image_ids), 2))
+    np.maximum.at(corner, image, np.maximum(subject[:, 2:], object_[:, 2:]))
+    width, height = np.ceil(corner).astype(np.int64).T + 1
+    images = pd.DataFrame({"image_id": image_ids, "file_name": "", "width": width, "height": height})
+    roles = {role: rows[role].astype(np.int64) for role in ROLES}
+    if ENTITY_FEATURES[0] in rows:
+        boxes = pd.DataFrame(_ends(rows, "box").astype(np.float32), columns=BOX_COLUMNS)
+        boxes.insert(0, "image", np.repeat(image, 2))
+        boxes["object_class"] = np.stack([roles["subject"], roles["object"]], axis=1).reshape(-1)
+        halves = _ends(rows, "feature").astype(np.float16)
+        keyed = boxes.assign(digest=[hashlib.blake2b(half.tobytes(), digest_size=16).digest() for half in halves])
+        box = keyed.groupby(list(keyed.columns), sort=False).ngroup().to_numpy()
+        first_use = np.flatnonzero(~keyed.duplicated().to_numpy())
+        boxes = boxes.iloc[first_use].reset_index(drop=True)
+        ends = {"subject_box": box[0::2], "object_box": box[1::2]}
+        corners = {}
+    else:
+        boxes = pd.DataFrame(union_boxes(subject, object_), columns=BOX_COLUMNS)
+        boxes.insert(0, "image", image)
+        boxes["object_class"], first_use = -1, None  # a union has no class
+        ends = dict.fromkeys(("subject_box", "object_box"), np.arange(len(image)))
+        both = {"subject": subject, "object": object_}.items()
+        corners = {f"{role}_{name}": xyxy[:, k] for role, xyxy in both for k, name in enumerate(BOX_COLUMNS)}
+    relations = pd.DataFrame({"image": image, **ends, **roles, **corners})
+    return {"images": images, "boxes": boxes, "relations": relations}, first_use
+
+
+def _write_text(folder: Path, text: Rows, encoder: str) -> None:
     """A text folder of class vectors; relations without a vector are left for the language room to learn."""
-    save_array(folder / "object_embeddings.npy", text["objects"])
-    lacking = True
-    if "relations" in text:
-        save_array(folder / "relation_embeddings.npy", text["relations"])
-        lacking = bool(np.isnan(text["relations"]).any())
-    dimension = text["objects"].shape[1]
-    manifest = {"encoder": encoder, "kind": "vectors", "learned_relations": lacking, "dimension": dimension}
+    for role, vectors in text.items():
+        save_array(folder / f"{role}_embeddings.npy", vectors)
+    manifest = {
+        "encoder": encoder,
+        "kind": "vectors",
+        "learned_relations": "relation" not in text or bool(np.isnan(text["relation"]).any()),
+        "dimension": text["object"].shape[1],
+    }
     write_json(folder / "text.json", manifest)
 
 
-def _summary(
-    rows: dict[str, SplitRows],
-    vocabulary: Vocabulary,
-    text: dict[str, np.ndarray] | None,
-    identity: dict[str, str],
-    problems: list[Problem],
-) -> dict[str, Any]:
-    absent = {}
-    for role in ROLES:
-        in_train = np.unique(rows["train"].arrays[role])
-        elsewhere = np.unique(np.concatenate([rows[split].arrays[role] for split in SPLITS[1:]]))
-        absent[role] = [vocabulary.names(role)[k] for k in np.setdiff1d(elsewhere, in_train)]
-    return {
-        "encoder": identity["encoder"],
-        "support": identity["support"],
-        "dimension": rows["train"].dimension,
-        "entity_region": "box" if rows["train"].has_entity_features else "union",
-        "splits": list(rows),
-        "relations": {split: len(part) for split, part in rows.items()},
-        "images": {split: len(np.unique(part.arrays["image_id"])) for split, part in rows.items()},
-        "relation_classes_in_train": len(np.unique(rows["train"].arrays["relation"])),
-        "absent_from_train": absent,
-        "text_dimension": text["objects"].shape[1] if text else None,
-        "relations_with_text": text is not None and "relations" in text,
-        "warnings": format_report(problems).splitlines() if problems else [],
-    }
+def _ends(rows: Rows, what: str) -> np.ndarray:
+    """The boxes (2N, 4) or features (2N, D) of all ends, subject before object."""
+    return np.stack([rows[f"subject_{what}"], rows[f"object_{what}"]], axis=1).reshape(2 * len(rows["feature"]), -1)

@@ -1,27 +1,38 @@
-"""VGG-16 to conv5_3, RoIAlign 7x7, fc6 and fc7, as in LSVRU's Fast R-CNN, and how images are prepared for it."""
+"""VGG-16 to conv5_3, RoIAlign 7x7, fc6 and fc7, as in LSVRU's Fast R-CNN: its images, its layers, its checkpoints.
+
+Checkpoints come in LTVRR's key layout, as torchvision's ImageNet file, and as our own safetensors.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
 from torchvision.ops import roi_align
 
+from workbench.checkpoints import read_tensors, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
 
-# The channels of VGG-16's thirteen 3x3 convolutions; "pool" halves the map. The last pool is left out.
-CHANNELS_AT_FULL_WIDTH = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
-CHANNELS_OF_THE_MAP = 512
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
 BINS = 7
 CHANNEL_MEANS_BGR = (102.9801, 115.9465, 122.7717)
-
-# Our module names, and those of the other two layouts in which these weights are handed around.
-LTVRR_PREFIXES = {"convs.": "Conv_Body.convs.", "heads.": "Box_Head.heads."}
-TORCHVISION_PREFIXES = {"convs.": "features.", "heads.": "classifier."}
+# torchvision's preprocessing of its ImageNet weights, red, green, blue, for pixels between 0 and 1.
+IMAGENET_MEANS_RGB = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATIONS_RGB = (0.229, 0.224, 0.225)
+FORMAT = "workbench region detector 2"
+# How keys of convolutions and of linear layers begin, and those of what a detector has beyond the encoder: its
+# proposals and its own outputs (reference 2.8).
+LTVRR = ("Conv_Body.convs.", "Box_Head.heads.")
+TORCHVISION = ("features.", "classifier.")
+IGNORED = {LTVRR: ("RPN.", "Box_Outs."), TORCHVISION: ("classifier.6.",)}
+REMEDY = "Pre-train a detector again, or give an LTVRR checkpoint (.pth)."
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class VGGConfig:
     longest_side: int = 1333
     channel_means: tuple[float, float, float] = CHANNEL_MEANS_BGR
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "channel_means", tuple(float(mean) for mean in self.channel_means))
         if not (self.width > 0 and 0 < self.short_side <= self.longest_side and len(self.channel_means) == 3):
             raise WorkbenchError(
@@ -49,9 +60,15 @@ class VGGConfig:
         """Length of a region feature: 4096 at width 1."""
         return round(DIMENSION_AT_FULL_WIDTH * self.width)
 
-    def as_dict(self) -> dict:
-        """The fields as plain JSON values; ``VGGConfig(**value)`` takes them back."""
-        return asdict(self)
+    def resizing(self, height: int, width: int) -> tuple[float, tuple[int, int]]:
+        """The scale of an image and its (height, width) then, halves rounded to even as OpenCV does.
+
+        The shorter side becomes ``short_side`` unless the longer one would pass ``longest_side``.
+        """
+        scale = self.short_side / min(height, width)
+        if round(scale * max(height, width)) > self.longest_side:
+            scale = self.longest_side / max(height, width)
+        return scale, (max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 class VGGNetwork(nn.Module):
@@ -61,24 +78,21 @@ class VGGNetwork(nn.Module):
     its classification layer. Reference 2.1-2.3 (LTVRR: VGG16.py, NO_FC7_RELU).
     """
 
-    def __init__(self, width: float = 1.0, **preparation):
+    def __init__(self, width: float = 1.0, **preparation: Any):
         super().__init__()
         self.config = VGGConfig(width=width, **preparation)
-        self.convs = _convolutions(width)
-        channels = _scaled(CHANNELS_OF_THE_MAP, width)
-        dimension = self.config.dimension
+        channels = [entry if isinstance(entry, str) else max(1, round(entry * width)) for entry in cfgs["D"]]
+        self.convs = make_layers(channels)[:-1]
         self.heads = nn.Sequential(
-            nn.Linear(channels * BINS * BINS, dimension),
+            nn.Linear(int(channels[-2]) * BINS * BINS, self.dimension),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
-            nn.Linear(dimension, dimension),
+            nn.Linear(self.dimension, self.dimension),
         )
-        self.apply(_kaiming)
-
-    @classmethod
-    def from_config(cls, config: VGGConfig) -> "VGGNetwork":
-        """An encoder with random weights for ``config``."""
-        return cls(**config.as_dict())
+        for layer in (*self.convs, *self.heads):
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     @property
     def dimension(self) -> int:
@@ -94,9 +108,10 @@ class VGGNetwork(nn.Module):
         """
         return self.heads(pooled_regions(self.convs(images), boxes))
 
-    def layout_state(self) -> dict[str, Tensor]:
-        """The weights under the key names of LTVRR's detector (reference 2.8)."""
-        return rename_keys(self.state_dict(), LTVRR_PREFIXES)
+    def layout_state(self, layout: tuple[str, str] = LTVRR) -> dict[str, Tensor]:
+        """The weights in the order of ``state_dict``, under the key names of a layout (LTVRR's: reference 2.8)."""
+        parts = zip(layout, (self.convs, self.heads), strict=True)
+        return {prefix + key: weight for prefix, part in parts for key, weight in part.state_dict().items()}
 
     @property
     def identity(self) -> str:
@@ -121,20 +136,6 @@ def pooled_regions(feature_map: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
     return bins.flatten(1)  # (n, C, 7, 7) -> (n, C * 49)
 
 
-def resize_scale(height: int, width: int, short_side: int, longest_side: int) -> float:
-    """Factor that brings the shorter side to ``short_side`` unless the longer one would pass ``longest_side``."""
-    shorter, longer = min(height, width), max(height, width)
-    scale = short_side / shorter
-    if round(scale * longer) > longest_side:
-        scale = longest_side / longer
-    return scale
-
-
-def resized_shape(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width after resizing, halves rounded to even as OpenCV does."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def prepare(bgr: np.ndarray | Tensor, config: VGGConfig) -> tuple[Tensor, float]:
     """Subtract the channel means, then resize bilinearly without antialiasing (reference 1.5).
 
@@ -143,35 +144,18 @@ def prepare(bgr: np.ndarray | Tensor, config: VGGConfig) -> tuple[Tensor, float]
     it is given factors (blob.py).
     """
     bgr = torch.as_tensor(bgr)
-    height, width = bgr.shape[1:3]
     means = torch.tensor(config.channel_means, dtype=torch.float32, device=bgr.device)
     images = (bgr.to(torch.float32) - means).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W), channels last
-    scale = resize_scale(height, width, config.short_side, config.longest_side)
+    scale, shape = config.resizing(*bgr.shape[1:3])
     if scale != 1:
-        shape = list(resized_shape(height, width, scale))
         # torch.nn.functional.interpolate takes either a size or a factor; the operator beneath takes both.
-        images = torch.ops.aten.upsample_bilinear2d(images, shape, False, scale, scale)
+        images = torch.ops.aten.upsample_bilinear2d(images, list(shape), False, scale, scale)
     return images, scale
 
 
 def scaled_boxes(box_xyxy: np.ndarray | Tensor, scale: float) -> Tensor:
     """Boxes in pixels of the resized image: each coordinate times the scale, with no +1 (reference 2.2)."""
     return torch.as_tensor(box_xyxy, dtype=torch.float32) * scale
-
-
-def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels: int | None = None) -> list[np.ndarray]:
-    """Indices of images in batches whose images have one shape, in a fixed order.
-
-    ``shapes`` (height, width) for each image; a batch has at most ``most`` images and, beyond the first,
-    at most ``pixels`` pixels together.
-    """
-    table = np.asarray(shapes, dtype=np.int64).reshape(-1, 2)
-    batches = []
-    for height, width in np.unique(table, axis=0):
-        members = np.flatnonzero((table == (height, width)).all(axis=1))
-        size = most if pixels is None else int(np.clip(pixels // (height * width), 1, most))
-        batches += [members[start : start + size] for start in range(0, len(members), size)]
-    return batches
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -183,33 +167,80 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:32]
 
 
-def rename_keys(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
-    """``state`` with the first matching prefix of each key exchanged; keys that match none are kept."""
-    renamed = {}
-    for key, weight in state.items():
-        old = next((prefix for prefix in prefixes if key.startswith(prefix)), "")
-        renamed[prefixes.get(old, "") + key.removeprefix(old)] = weight
-    return renamed
+def save_detector(
+    path: Path, network: VGGNetwork, *, details: Mapping[str, Any] | None = None, extra: dict[str, Tensor] | None = None
+) -> None:
+    """Write ``network`` as safetensors under LTVRR's key names, atomically.
+
+    ``details`` are JSON values for the metadata, among them ``classes``, the pre-training class names; ``extra`` holds
+    further tensors, for example ``Box_Outs.cls_score.weight``.
+    """
+    facts = {**(details or {}), "format": FORMAT, "config": asdict(network.config)}
+    save_tensors(path, network.layout_state() | (extra or {}), facts)
 
 
-def _convolutions(width: float) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    channels = 3
-    for entry in CHANNELS_AT_FULL_WIDTH:
-        if isinstance(entry, str):
-            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
-            continue
-        wider = _scaled(entry, width)
-        layers += [nn.Conv2d(channels, wider, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
-        channels = wider
-    return nn.Sequential(*layers)
+def open_detector(path: Path, *, imagenet: bool = False, **preparation: Any) -> VGGNetwork:
+    """A network in evaluation mode with all its weights from a checkpoint; anything short of all is refused.
+
+    ``path`` is a file of our own (``.safetensors``), a folder that holds ``detector.safetensors``, an LTVRR detector (a
+    dict with the key ``model``, reference 2.8), or with ``imagenet`` a local file of torchvision's VGG-16. The width
+    comes from the file, and so does the preparation of images where the file knows it; ``preparation`` (short_side,
+    longest_side, channel_means) replaces it. A WorkbenchError lists all keys that are missing, extra or misshapen.
+    """
+    path, layout = Path(path), TORCHVISION if imagenet else LTVRR
+    path = path / "detector.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: the detector checkpoint is missing. Give the path of an existing file.")
+    if path.suffix == ".safetensors":
+        state, facts = read_tensors(path, REMEDY)
+        if facts.get("format") != FORMAT:
+            raise WorkbenchError(f"{path}: its format is {facts.get('format')!r}, expected {FORMAT!r}. {REMEDY}")
+        config = facts["config"]
+    else:
+        state = _read_pickled(path, imagenet)
+        if (key := f"{layout[1]}3.bias") not in state:
+            raise WorkbenchError(f"{path}: has no {key!r}, so its width is unknown. Is it a VGG-16 detector?")
+        config = {"width": len(state[key]) / DIMENSION_AT_FULL_WIDTH}
+    with torch.device("meta"):  # random weights would take memory and time, and somebody else's random numbers
+        network = VGGNetwork(**(config | preparation))
+    given = {key: weight for key, weight in state.items() if not key.startswith(IGNORED[layout])}
+    expected = network.layout_state(layout)
+    if faults := weight_faults({key: tuple(weight.shape) for key, weight in expected.items()}, given):
+        listed = "\n  ".join(faults)
+        raise WorkbenchError(
+            f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  {listed}"
+            "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
+        )
+    weights = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
+    if imagenet:
+        # Red-green-blue in [0, 1] divided by deviations becomes blue-green-red in [0, 255]. The means stay outside, as
+        # the channel means: folded into the bias they would be wrong where the convolution pads with zeros.
+        deviations = 255 * torch.tensor(IMAGENET_DEVIATIONS_RGB).view(1, 3, 1, 1)
+        weights["convs.0.weight"] = (weights["convs.0.weight"] / deviations).flip(1)
+        red, green, blue = (255 * mean for mean in IMAGENET_MEANS_RGB)
+        network.config = replace(network.config, channel_means=(blue, green, red))
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
 
 
-def _scaled(channels: int, width: float) -> int:
-    return max(1, round(channels * width))
-
-
-def _kaiming(layer: nn.Module) -> None:
-    if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is not None:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
+def _read_pickled(path: Path, imagenet: bool) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # All are what torch raises for a cut file, by format and by where it is cut.
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, pickle.UnpicklingError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WorkbenchError(
+            f"{path}: not a whole torch checkpoint of plain tensors ({first_line}). "
+            "It is truncated or holds other objects; copy or download it again."
+        ) from error
+    if not imagenet:
+        if not isinstance(state, dict) or "model" not in state:
+            found = sorted(state)[:5] if isinstance(state, dict) else type(state).__name__
+            raise WorkbenchError(
+                f"{path}: expected a detector in the LTVRR layout, a dict with the key 'model', found {found}. "
+                "For torchvision's ImageNet weights pass imagenet=True."
+            )
+        state = state["model"]
+    if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
+        raise WorkbenchError(f"{path}: expected a mapping from names to tensors. Give a detector checkpoint.")
+    return dict(state)
