@@ -186,7 +186,7 @@ def replace_table(name, change):
         (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
         (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: missing"),
-        (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
+        (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: not a readable table"),
         (truncate(UNIONS), "cut short"),
         (truncate(UNIONS, 0), "cut short or not an array"),
         (truncate("boxes.parquet"), "not a readable table"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.relations import TripletLookup, distinct_triplets, triplet_keys
+from workbench.scenes.relations import distinct_triplets, triplet_keys
 
 
 @pytest.mark.parametrize("rows", [0, 1, 60, 3000])
@@ -12,16 +12,6 @@ def test_distinct_triplets_are_those_of_numpy(rows):
     expected, place = np.unique(triplets, axis=0, return_inverse=True)
     np.testing.assert_array_equal(distinct, expected)
     np.testing.assert_array_equal(row, place.reshape(-1))
-
-
-@pytest.mark.parametrize("rows", [0, 1, 60, 3000])
-def test_a_lookup_finds_the_first_row_of_each_triplet(rows):
-    draw = np.random.default_rng(rows)
-    stored, wanted = draw.integers(0, 12, (rows, 3)), draw.integers(0, 12, (50, 3))
-    first = {}
-    for row, triplet in enumerate(stored.tolist()):
-        first.setdefault(tuple(triplet), row)
-    assert TripletLookup(stored).rows(wanted).tolist() == [first.get(tuple(triplet), -1) for triplet in wanted.tolist()]
 
 
 @pytest.mark.parametrize("wrong", [-1, 1 << 21])

@@ -17,7 +17,7 @@ from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import band_of_class, count_classes
-from workbench.scenes.relations import TripletLookup, distinct_triplets
+from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 POINTS = "points.parquet"
@@ -93,7 +93,7 @@ def _points(
 def _entropy(points: pd.DataFrame, captions: AugmentedTriplets, folder: Path) -> np.ndarray:
     """Entropy (N,) float64 of the hardness vector of each point's caption, in nats."""
     distinct, of_point = distinct_triplets(*(points[role].to_numpy() for role in ROLES))
-    stored = TripletLookup(captions.captions[list(ROLES)].to_numpy()).rows(distinct)
+    stored = captions.caption_rows(distinct)
     if (stored < 0).any():
         unknown = distinct[stored < 0][0].tolist()
         raise WorkbenchError(

@@ -24,7 +24,6 @@ from workbench.progress import track
 from workbench.scenes.bands import count_classes
 from workbench.scenes.relations import (
     RelationTables,
-    TripletLookup,
     distinct_keys,
     in_sorted,
     triplet_keys,
@@ -112,11 +111,11 @@ class AugmentedTriplets:
 
     def caption_rows(self, triplets: np.ndarray) -> np.ndarray:
         """The row (n,) int64 of ``captions`` that holds each of the triplets (n, 3), -1 where none does."""
-        return self._index.rows(triplets)
+        return self._index.get_indexer(triplet_keys(*np.asarray(triplets).reshape(-1, 3).T))
 
     @cached_property
-    def _index(self) -> TripletLookup:
-        return TripletLookup(self.captions[list(ROLES)].to_numpy())
+    def _index(self) -> pd.Index:
+        return pd.Index(triplet_keys(*(self.captions[role] for role in ROLES)))
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:

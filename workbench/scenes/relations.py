@@ -23,15 +23,20 @@ if TYPE_CHECKING:
     from workbench.scenes.annotations import Annotations
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
-TABLES = ("images", "boxes", "relations")
-MANIFESTS = ("features.json", "tables.json")
 COLUMNS = {
-    "images": ("image_id", "file_name", "width", "height"),
-    "boxes": ("image", *BOX_COLUMNS, "object_class"),
-    "relations": ("image", "subject_box", "object_box", "subject", "relation", "object"),
+    "images": {"image_id", "file_name", "width", "height"},
+    "boxes": {"image", *BOX_COLUMNS, "object_class"},
+    "relations": {"image", "subject_box", "object_box", *ROLES},
 }
+TABLES = tuple(COLUMNS)
+# Columns that hold rows of another table.
+POINTERS: dict[str, dict[str, str]] = {
+    "images": {},
+    "boxes": {"image": "images"},
+    "relations": {"image": "images", "subject_box": "boxes", "object_box": "boxes"},
+}
+MANIFESTS = ("features.json", "tables.json")
 BITS_PER_CLASS = 21  # of a triplet's key, which is an int64
-AGAIN = "Delete the folder and make it again."
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,12 @@ class RelationTables:
             raise WorkbenchError(
                 f"{folder}: {found} (neither {' nor '.join(MANIFESTS)}). Run notebook 00, or `workbench data add`."
             )
-        return cls(folder, **read_tables(folder, rows_in(manifest)))
+        return cls(folder, **read_tables(folder, read_json(manifest).get("rows", {})))
 
     @classmethod
     def open_all(cls, folder: Path) -> "dict[str, RelationTables]":
         """The tables of each split that a features folder has, train first; the features are not opened."""
-        splits = (split for split in SPLITS if (Path(folder) / split).is_dir())
-        return {split: cls.open(Path(folder) / split) for split in splits}
+        return {split: cls.open(Path(folder) / split) for split in SPLITS if (Path(folder) / split).is_dir()}
 
     def __len__(self) -> int:
         return len(self.relations)
@@ -67,29 +71,34 @@ class RelationTables:
 
 def write_relation_tables(folder: Path, annotations: "Annotations") -> None:
     """Write a split's three tables, then ``tables.json``."""
-    folder = Path(folder)
-    tables = {name: getattr(annotations, name) for name in TABLES}
-    for name, table in tables.items():
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
-    write_json(folder / "tables.json", {"rows": {name: len(table) for name, table in tables.items()}})
-
-
-def rows_in(manifest: Path) -> dict[str, int]:
-    """The number of rows of each table by a manifest; WorkbenchError where it does not say."""
-    rows = read_json(manifest)
-    rows = rows.get("rows") if isinstance(rows, dict) else None
     for name in TABLES:
-        if not isinstance(rows, dict) or not isinstance(rows.get(name), int):
-            raise WorkbenchError(f"{manifest}: the number of rows of {name!r} is missing. {AGAIN}")
-    return rows
+        with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
+            getattr(annotations, name).to_parquet(temporary, index=False)
+    write_json(Path(folder) / "tables.json", {"rows": {name: len(getattr(annotations, name)) for name in TABLES}})
 
 
 def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
-    """The three tables by name; WorkbenchError where one is unreadable, lacks a column, or points beyond another."""
-    tables = {name: _read_table(Path(folder) / f"{name}.parquet", rows[name]) for name in TABLES}
-    _require_inside(Path(folder), tables)
+    """The three tables by name, of so many ``rows``; WorkbenchError where one is damaged or points beyond another."""
+    tables: dict[str, pd.DataFrame] = {}
+    for name in TABLES:
+        path = Path(folder) / f"{name}.parquet"
+        try:
+            table = tables[name] = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, f"not a readable table ({error})") from error
+        if missing := COLUMNS[name] - {*table}:
+            raise _damaged(path, f"the columns {', '.join(sorted(missing))} are missing")
+        if len(table) != rows.get(name):
+            raise _damaged(path, f"{len(table)} rows, but the manifest says {rows.get(name)}")
+        for column, target in POINTERS[name].items():
+            values, size = table[column].to_numpy(), len(tables[target])
+            for row in np.flatnonzero((values < 0) | (values >= size))[:1]:
+                raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")
     return tables
+
+
+def _damaged(path: Path, what: str) -> WorkbenchError:
+    return WorkbenchError(f"{path}: {what}. Delete the folder and make it again.")
 
 
 def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
@@ -137,23 +146,6 @@ def triplets_of_keys(keys: np.ndarray) -> np.ndarray:
     return np.stack([keys >> 2 * BITS_PER_CLASS, keys >> BITS_PER_CLASS & low, keys & low], axis=1)
 
 
-class TripletLookup:
-    """Finds triplets among N stored ones: an ascending key and a row number each, 16 bytes."""
-
-    def __init__(self, triplets: np.ndarray):
-        keys = triplet_keys(*np.asarray(triplets).reshape(-1, 3).T)
-        self._row = np.argsort(keys, kind="stable")
-        self._keys = keys[self._row]
-
-    def rows(self, triplets: np.ndarray) -> np.ndarray:
-        """The stored row (n,) int64 of each of the triplets (n, 3), of several the first, -1 where none is."""
-        keys = triplet_keys(*np.asarray(triplets).reshape(-1, 3).T)
-        if not len(self._keys):
-            return np.full(len(keys), -1)
-        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[place] == keys, self._row[place], -1)
-
-
 def distinct_keys(keys: np.ndarray) -> np.ndarray:
     """The distinct keys, ascending; by sorting, which is several times faster here than NumPy's hash-based unique."""
     keys = np.sort(keys)
@@ -165,35 +157,3 @@ def in_sorted(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
     if not len(ascending):
         return np.zeros(len(keys), dtype=bool)
     return ascending[np.minimum(np.searchsorted(ascending, keys), len(ascending) - 1)] == keys
-
-
-def _read_table(path: Path, rows: int) -> pd.DataFrame:
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{path}: the file is missing. {AGAIN}") from error
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{path}: not a readable table ({error}). {AGAIN}") from error
-    missing = [name for name in COLUMNS[path.stem] if name not in table]
-    if missing:
-        raise WorkbenchError(f"{path}: the columns {', '.join(missing)} are missing. {AGAIN}")
-    if len(table) != rows:
-        raise WorkbenchError(f"{path}: {len(table)} rows, but the manifest says {rows}. {AGAIN}")
-    return table
-
-
-def _require_inside(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    for table, column, target in (
-        ("relations", "subject_box", "boxes"),
-        ("relations", "object_box", "boxes"),
-        ("relations", "image", "images"),
-        ("boxes", "image", "images"),
-    ):
-        values, size = tables[table][column].to_numpy(), len(tables[target])
-        wrong = (values < 0) | (values >= size)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise WorkbenchError(
-                f"{folder / table}.parquet: row {row} points to {target} row {values[row]}, "
-                f"expected 0 to {size - 1}. {AGAIN}"
-            )
