@@ -17,17 +17,12 @@ PRETENDED = """
 import os
 import signal
 import time
-from functools import partial
 
 from workbench.errors import WorkbenchError
 from workbench.stopping import Stopped, stop_on_sigterm
 
 
-def pretend(folder, job):
-    return partial(pretended, folder, job[1])
-
-
-def pretended(folder, key):
+def pretend(folder, seed, key):
     if key == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
     if key == "broken":

@@ -20,7 +20,7 @@ from workbench.tables.grid import Grid, Task
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan
 from workbench.tables.results import TableResults, outside_reference, read_tables
-from workbench.tables.rows import paper_rows
+from workbench.tables.rows import all_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = [name for name in profile_names(ROOT) if "\ntables:" in (ROOT / f"notebooks/params/{name}.yml").read_text()]
@@ -66,7 +66,7 @@ def changed(grid: Grid, one: str, other: str) -> set[str]:
 
 
 def test_rows_that_are_compared_differ_in_one_thing():
-    grid = paper_rows(tables_section("demo", ROOT)).grid
+    grid = all_rows(tables_section("demo", ROOT))
     assert changed(grid, "generated/so", "generated/random") == {"init"}
     assert changed(grid, "generated/so", "generated/so_20k") == {"share"}
     assert changed(grid, "diffusion/hardness", "diffusion/plain") == {"hardness"}
@@ -78,7 +78,7 @@ def test_rows_that_are_compared_differ_in_one_thing():
 
 def test_grids_without_an_architecture_lack_its_rows():
     section = tables_section("smoke", ROOT) | {"architectures": ["lsvru"]}
-    assert not any(key.startswith("reltransformer") for key in paper_rows(section).grid.tasks)
+    assert not any(key.startswith("reltransformer") for key in all_rows(section).tasks)
 
 
 def test_two_tasks_of_one_name_are_refused():
@@ -157,12 +157,12 @@ class Head(LsvruHead):
     pass
 
 
-def head(builder):
+def head(grid):
     return OwnRow("own head", like="lsvru_ce", changes={"training": {"architecture": Head}})
 
 
-def added(builder):
-    return builder.rebalanced("lsvru_ce_so", "crt", "CE + DiffAugment, cRT again", "own")
+def added(grid):
+    return grid.rebalanced("lsvru_ce_so", "crt", "CE + DiffAugment, cRT again", "own")
 
 
 def squared(classes, config):

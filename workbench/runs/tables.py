@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from workbench.errors import WorkbenchError, unknown
@@ -58,17 +57,12 @@ def make_tables(
         for key in plan.grid.needed_for(chosen)
     }
     reporter = _reporter(len(needs), folder / LOG_FILE)
-    failures = work_through(needs, partial(_build, plan), reporter, processes=jobs, scheduler=scheduler)
+    failures = work_through(needs, plan.build, reporter, processes=jobs, scheduler=scheduler)
     known = {job: reason for job, reason in _stored_failures(folder).items() if job not in needs} | failures
     records = [{"seed": seed, "task": key, "reason": reason} for (seed, key), reason in known.items()]
     write_json(folder / FAILURES_FILE, records)
     _write_page(plan, seeds)
     return failures
-
-
-def _build(plan: TablePlan, job: Job) -> partial:
-    seed, key = job
-    return partial(plan.alone(key).build, seed, key)
 
 
 def gather_tables(
@@ -116,7 +110,7 @@ def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path |
 
 def _prepare_data(plan: TablePlan) -> None:
     """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
-    name, data = plan.settings.get("features_run") or plan.profile, plan.settings.get("data")
+    name, data = plan.grid.settings.get("features_run") or plan.profile, plan.grid.settings.get("data")
     run = Run.open(name, root=plan.root)
     if not data and not (run.variants("features") and run.variants("text")):
         run_profile(plan.profile, run=name, only=["00"], root=plan.root)

@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 def work_through(
     needs: Mapping[Job, Sequence[Job]],
-    work: Callable[[Job], Callable[[], Any]],
+    build: Callable[[int, str], Any],
     on_outcome: Callable[[Job, Outcome, int], None],
     *,
     processes: int = 0,
@@ -63,8 +63,8 @@ def work_through(
     ----------
     needs
         The jobs, each after those that it needs. A job whose needs failed fails with their reason; others go on.
-    work
-        ``work(job)()`` builds a job in a worker; its module must be importable there.
+    build
+        ``build(*job)`` builds a job in a worker; its module must be importable there.
     on_outcome
         ``on_outcome(job, outcome, finished so far)`` after each job that was tried.
     processes
@@ -77,41 +77,43 @@ def work_through(
     running: dict[Future, Job] = {}
     done: set[Job] = set()
     failures: dict[Job, str] = {}
-    waiting, stopped = list(needs), False
+    waiting = list(needs)
     with _client(processes, scheduler) as client, stop_on_sigterm() as stop:
         alive = time.monotonic()
-        while (waiting and not stop.asked) or running:
+        while True:
+            ready = [] if stop.asked else [job for job in waiting if done.issuperset(needs[job])]
+            if not ready and not running:
+                break
             workers = sum(client.nthreads().values())
             alive = time.monotonic() if workers or scheduler else alive
             if time.monotonic() - alive > SECONDS_WITHOUT_WORKERS:
                 raise WorkbenchError("all workers have ended and none comes back. Is there memory for --jobs of them?")
             if stop.asked:
                 client.run(ask_to_stop)
-            else:
-                _fail_without_needs(waiting, needs, failures)
-                ready = [job for job in waiting if done.issuperset(needs[job])]
-                # No more jobs than workers: the scheduler would blame a worker's death on all jobs that it was given.
-                for job in ready[: max(0, workers - len(running))]:
-                    running[client.submit(_outcome, work(job), key=f"{job}-{time.time_ns()}", pure=False)] = job
-                    waiting.remove(job)
+            # No more jobs than workers: the scheduler would blame a worker's death on all jobs that it was given.
+            for job in ready[: max(0, workers - len(running))]:
+                running[client.submit(_outcome, build, job, key=f"{job}-{time.time_ns()}", pure=False)] = job
+                waiting.remove(job)
             for future in _finished(running):
-                job, outcome = running.pop(future), _outcome_of(future)
+                job = running.pop(future)
+                try:
+                    outcome = future.result()
+                except KilledWorker:
+                    outcome = Outcome(0.0, DIED, "")
                 if outcome.failure and stop.asked:
-                    stopped = True
+                    waiting.append(job)
                     continue
-                failures |= {job: outcome.failure} if outcome.failure else {}
-                done |= set() if outcome.failure else {job}
+                if outcome.failure:
+                    failures[job] = outcome.failure
+                else:
+                    done.add(job)
                 on_outcome(job, outcome, len(done) + len(failures))
-    if waiting or stopped:
+    if stop.asked and waiting:
         raise Stopped("the tables were asked to stop. Run the same command again to resume them.")
+    for job in waiting:
+        failed = next(need for need in needs[job] if need in failures)
+        failures[job] = f"needs {failed[1]}, which failed: {failures[failed]}"
     return failures
-
-
-def _fail_without_needs(waiting: list[Job], needs: Mapping[Job, Sequence[Job]], failures: dict[Job, str]) -> None:
-    for job in list(waiting):
-        if failed := next((need for need in needs[job] if need in failures), None):
-            failures[job] = f"needs {failed[1]}, which failed: {failures[failed]}"
-            waiting.remove(job)
 
 
 def _finished(running: Mapping[Future, Job]) -> list[Future]:
@@ -123,22 +125,14 @@ def _finished(running: Mapping[Future, Job]) -> list[Future]:
     return []
 
 
-def _outcome_of(future: Future) -> Outcome:
-    try:
-        return future.result()
-    except KilledWorker:
-        return Outcome(0.0, DIED, "")
-
-
 @contextlib.contextmanager
 def _client(processes: int, scheduler: str) -> Iterator[Client]:
     before = dict(os.environ)
+    gpus = [] if scheduler else _visible_gpus()
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(SCHEDULER_SETTINGS))
-            gpus: list[str] = []
             if not scheduler:
-                gpus = _visible_gpus()
                 # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
                 cluster = LocalCluster(
                     n_workers=processes or len(gpus) or available_cores(), threads_per_worker=1, memory_limit=0,
@@ -152,6 +146,13 @@ def _client(processes: int, scheduler: str) -> Iterator[Client]:
         # Dask leaves its workers' variables behind, with which this process would compute on one thread.
         os.environ.clear()
         os.environ.update(before)
+
+
+def _visible_gpus() -> list[str]:
+    import torch
+
+    numbers = os.environ.get(GPUS_VARIABLE) or ",".join(map(str, range(torch.cuda.device_count())))
+    return numbers.split(",") if torch.cuda.is_available() else []
 
 
 class _Surroundings(WorkerPlugin):
@@ -176,20 +177,13 @@ class _Surroundings(WorkerPlugin):
         ask_to_stop()
 
 
-def _visible_gpus() -> list[str]:
-    import torch
-
-    numbers = os.environ.get(GPUS_VARIABLE) or ",".join(map(str, range(torch.cuda.device_count())))
-    return numbers.split(",") if torch.cuda.is_available() else []
-
-
-def _outcome(build: Callable[[], Any]) -> Outcome:
+def _outcome(build: Callable[[int, str], Any], job: Job) -> Outcome:
     """Build in this worker; every error becomes an outcome, ours with its text, others with a traceback."""
     started, printed = time.monotonic(), io.StringIO()
     failure = ""
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
-            build()
+            build(*job)
         except WorkbenchError as error:
             failure = str(error)
         except Exception as error:  # reported with its row; the other rows go on

@@ -11,24 +11,23 @@ from workbench.configuration import config_class_in
 from workbench.registry import imported
 
 Job = tuple[int, str]  # seed, key of the task
+# By kind: the stage that it is, and the function that builds it.
 BUILDERS = {
-    "triplets": "workbench.language.triplets:write_triplets",
-    "diffusion": "workbench.diffusion.train:train_diffusion",
-    "generated": "workbench.diffusion.sample:generate_features",
-    "baseline": "workbench.diffusion.generators:generate_baseline",
-    "training": "workbench.recognition.training:train_recogniser",
-    "finetuning": "workbench.recognition.finetuning:finetune_recogniser",
-    "rebalancing": "workbench.recognition.rebalancing:rebalance_recogniser",
-    "evaluation": "workbench.recognition.evaluation:evaluate_recogniser",
+    "triplets": ("triplets", "workbench.language.triplets:write_triplets"),
+    "diffusion": ("diffusion", "workbench.diffusion.train:train_diffusion"),
+    "generated": ("generated", "workbench.diffusion.sample:generate_features"),
+    "baseline": ("generated", "workbench.diffusion.generators:generate_baseline"),
+    "training": ("recogniser", "workbench.recognition.training:train_recogniser"),
+    "finetuning": ("recogniser", "workbench.recognition.finetuning:finetune_recogniser"),
+    "rebalancing": ("recogniser", "workbench.recognition.rebalancing:rebalance_recogniser"),
+    "evaluation": ("evaluation", "workbench.recognition.evaluation:evaluate_recogniser"),
 }
-STAGE_OF_BUILDER = {"baseline": "generated", "training": "recogniser", "finetuning": "recogniser",
-                    "rebalancing": "recogniser"}  # fmt: skip
 # What the paper's 20K and 60K of 96K samples are here: shares of the quota.
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
 # Names of generated features by where sampling starts; "_plain" after them is without hardness.
 STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
-DIFFUSION: Literal["diffusion"] = "diffusion"
-BASELINE: Literal["baseline"] = "baseline"
+Source = Literal["diffusion", "baseline"]
+DIFFUSION: Source = "diffusion"
 TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ce": ("CE", {}),
@@ -42,6 +41,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "logit_adjusted": ("Logit-adjusted CE", {"loss": {"name": "logit_adjusted"}}),
     "linear_ce": ("CE, linear classifier", {"sizes": {"classifier": "linear"}}),
 }
+_DATA = {"features": "features", "text": "text"}
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,22 @@ class Task:
     @property
     def stage(self) -> str:
         """The stage's name."""
-        return STAGE_OF_BUILDER.get(self.builder, self.builder)
+        return BUILDERS[self.builder][0]
 
     @property
     def key(self) -> str:
         """``stage/variant``, which names the folder too."""
         return f"{self.stage}/{self.variant}"
 
+    @property
+    def build(self) -> Callable[..., dict[str, Any]]:
+        """The function that builds the stage; imports what it needs."""
+        return imported(BUILDERS[self.builder][1], "builder")
 
-def builder_of(task: Task) -> Callable[..., dict[str, Any]]:
-    """The function that builds a task's stage; imports what it needs."""
-    return imported(BUILDERS[task.builder], "builder")
-
-
-def config_class_of(task: Task) -> Any:
-    """The dataclass that the task's builder takes as ``config``."""
-    return config_class_in(get_type_hints(builder_of(task))["config"])
+    @property
+    def config_class(self) -> Any:
+        """The dataclass that the builder takes as ``config``."""
+        return config_class_in(get_type_hints(self.build)["config"])
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Row:
     """One row of the tables: a recogniser that is evaluated, and the key of the row that it is compared with.
 
     ``group`` is its family of methods, one of `style.GROUP_COLOURS`; ``generated`` says whether it saw generated
-    features and ``source`` whose: `DIFFUSION`'s or a `BASELINE`'s; rows of one ``curve`` are joined in the figure.
+    features and ``source`` whose; rows of one ``curve`` are joined in the figure.
     """
 
     key: str
@@ -90,13 +90,23 @@ class Row:
     generated: bool
     compared_with: str | None = None
     curve: str | None = None
-    source: Literal["diffusion", "baseline"] | None = None
+    source: Source | None = None
+
+    @property
+    def short_title(self) -> str:
+        """The title without the recogniser's name; case does not matter."""
+        prefix = f"{self.architecture}, "
+        return self.title[len(prefix) :] if self.title.casefold().startswith(prefix.casefold()) else self.title
 
 
 @dataclass
 class Grid:
-    """All tasks by key, each after its inputs, and all rows by key."""
+    """All tasks by key, each after its inputs, and all rows by key.
 
+    The tasks' parameters come from ``settings``, a profile's section ``tables`` (a map per kind of stage).
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     rows: dict[str, Row] = field(default_factory=dict)
 
@@ -122,89 +132,75 @@ class Grid:
         for row in rows:
             yield from visit(f"evaluation/{row}")
 
-
-class GridBuilder:
-    """Builds a grid from the settings of a profile's section ``tables`` (a map per kind of stage)."""
-
-    def __init__(self, settings: Mapping[str, Any]):
-        self.settings, self.grid = settings, Grid()
-        self.triplets = self.grid.add(Task("triplets", "default", _DATA, self._of("triplets")))
-
-    def diffusion(self, hardness: bool) -> str:
-        """The denoiser with or without the hardness condition."""
-        variant = "hardness" if hardness else "plain"
-        return self.grid.add(
-            Task("diffusion", variant, _DATA | {"triplets": self.triplets},
-                 self._of("diffusion") | {"hardness": hardness})
-        )  # fmt: skip
+    def triplets(self) -> str:
+        """The augmented triplets; returns the task's key, as the others do."""
+        return self.add(Task("triplets", "default", _DATA, self._of("triplets")))
 
     def generated(self, name: str) -> str:
         """Generated features by name: a start (+ _plain without hardness, + _20k, _60k), or a baseline."""
         start, *rest = name.split("_")
         if start not in STARTS:
-            return self.grid.add(
-                Task("baseline", name, {"features": "features", "triplets": self.triplets},
-                     {"generator": name, "options": self._of("baselines").get(name, {})})
-            )  # fmt: skip
+            chosen = {"generator": name, "options": self._of("baselines").get(name, {})}
+            return self.add(Task("baseline", name, {"features": "features", "triplets": self.triplets()}, chosen))
+        hardness = "plain" not in rest
+        inputs = _DATA | {"triplets": self.triplets()}
+        trained = self._of("diffusion") | {"hardness": hardness}
+        denoiser = self.add(Task("diffusion", "hardness" if hardness else "plain", inputs, trained))
+        sampling = self._of("sampling", f"sampling_{start}") | {"init": STARTS[start]}
         shares = [{"share": SAMPLE_SHARES[part]} for part in rest if part in SAMPLE_SHARES]
-        started = {"init": STARTS[start]}
-        inputs = _DATA | {"triplets": self.triplets, "diffusion": self.diffusion("plain" not in rest)}
-        sampling = self._of("sampling") | self._of(f"sampling_{start}")
-        return self.grid.add(Task("generated", name, inputs, sampling | started | (shares[0] if shares else {})))
+        return self.add(Task("generated", name, inputs | {"diffusion": denoiser}, nested(sampling, *shares)))
 
     def trained(self, architecture: str, training: str, group: str) -> str:
         """A recogniser trained on real features; returns the row's key."""
         title, changes = TRAININGS[training]
-        loss = {name: self.settings[name] if value is None else value
-                for name, value in changes.get("loss", {}).items()}  # fmt: skip
-        parameters = nested(self._of("training"), self._of(architecture), {"architecture": architecture}, changes)
-        parameters = nested(parameters, {"loss": loss} if loss else {})
-        return self._row(
-            Task("training", f"{architecture}_{training}", _DATA, parameters),
-            title, architecture, training, group, generated=False,
-            compared_with=None if training == "ce" else f"{architecture}_ce",
-        )  # fmt: skip
+        if "vilhub_scale" in changes.get("loss", {}):
+            changes = nested(changes, {"loss": {"vilhub_scale": self.settings["vilhub_scale"]}})
+        parameters = nested(self._of("training", architecture), {"architecture": architecture}, changes)
+        against = None if training == "ce" else f"{architecture}_ce"
+        task = Task("training", f"{architecture}_{training}", _DATA, parameters)
+        return self._row(task, architecture, title, training=training, group=group, compared_with=against)
 
     def finetuned(
         self, base: str, generated: str, title: str, group: str, *, suffix: str = "", curve: str | None = None,
         **options: Any,
     ) -> str:  # fmt: skip
         """A trained row fine-tuned on generated features with its own loss; returns the new row's key."""
-        row = self.grid.rows[base]
-        own = {name: value for name, value in self.grid.tasks[f"recogniser/{base}"].parameters.items()
-               if name == "loss"}  # fmt: skip
-        inputs = {"recogniser": f"recogniser/{base}", "generated": self.generated(generated), "features": "features"}
-        if options.get("curriculum"):
-            inputs |= {"triplets": self.triplets}
-        key = "_".join(filter(None, [base, generated, suffix]))
         architecture = base.split("_")[0]
-        tuned = self._of("finetuning") | self._of(f"{architecture}_finetuning")
+        trained = self.tasks[f"recogniser/{base}"]
+        own = {"loss": trained.parameters["loss"]} if "loss" in trained.parameters else {}
+        inputs = {"recogniser": trained.key, "generated": self.generated(generated), "features": "features"}
+        if options.get("curriculum"):
+            inputs |= {"triplets": self.triplets()}
+        tuned = self._of("finetuning", f"{architecture}_finetuning")
+        source: Source | None = "diffusion" if generated.split("_")[0] in STARTS else "baseline"
+        real_alone = options.get("real_replay") == 1.0
+        key = "_".join(filter(None, [base, generated, suffix]))
         return self._row(
-            Task("finetuning", key, inputs, nested(tuned, own, options)),
-            title, architecture, row.training, group, generated=options.get("real_replay") != 1.0,
-            compared_with=base, curve=curve, source=_source(generated, options),
+            Task("finetuning", key, inputs, nested(tuned, own, options)), architecture, title,
+            training=self.rows[base].training, group=group, generated=not real_alone, compared_with=base, curve=curve,
+            source=None if real_alone else source,
         )  # fmt: skip
 
     def rebalanced(self, base: str, method: str, title: str, group: str) -> str:
         """A trained row re-balanced without generated features; returns the new row's key."""
-        row = self.grid.rows[base]
-        settings = self._of("rebalancing") | self._of(f"rebalancing_{method}")
+        row = self.rows[base]
+        settings = self._of("rebalancing", f"rebalancing_{method}") | {"method": method}
         inputs = {"recogniser": f"recogniser/{base}", "features": "features"}
         return self._row(
-            Task("rebalancing", f"{base}_{method}", inputs, settings | {"method": method}),
-            title, base.split("_")[0], row.training, group, generated=row.generated, compared_with=base,
-            source=row.source,
+            Task("rebalancing", f"{base}_{method}", inputs, settings), base.split("_")[0], title,
+            training=row.training, group=group, generated=row.generated, compared_with=base, source=row.source,
         )  # fmt: skip
 
-    def _row(self, task: Task, title: str, architecture: str, training: str, group: str, **rest: Any) -> str:
-        recogniser = self.grid.add(task)
-        self.grid.add(Task("evaluation", task.variant, {"recogniser": recogniser, "features": "features"}))
+    def _row(self, task: Task, architecture: str, title: str, generated: bool = False, **rest: Any) -> str:
+        inputs = {"recogniser": self.add(task), "features": "features"}
+        key = task.variant
+        self.add(Task("evaluation", key, inputs))
         named = TITLES[architecture]
-        self.grid.rows[task.variant] = Row(task.variant, f"{named}, {title}", named, training, group, **rest)
-        return task.variant
+        self.rows[key] = Row(key, f"{named}, {title}", named, generated=generated, **rest)
+        return key
 
-    def _of(self, kind: str) -> dict[str, Any]:
-        return dict(self.settings.get(kind) or {})
+    def _of(self, *kinds: str) -> dict[str, Any]:
+        return nested(*(self.settings.get(kind) or {} for kind in kinds))
 
 
 def nested(*settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,12 +211,3 @@ def nested(*settings: Mapping[str, Any]) -> dict[str, Any]:
             inner = isinstance(value, Mapping) and isinstance(laid.get(name), Mapping)
             laid[name] = nested(laid[name], value) if inner else value
     return laid
-
-
-_DATA = {"features": "features", "text": "text"}
-
-
-def _source(generated: str, options: Mapping[str, Any]) -> Literal["diffusion", "baseline"] | None:
-    if options.get("real_replay") == 1.0:
-        return None
-    return DIFFUSION if generated.split("_")[0] in STARTS else BASELINE

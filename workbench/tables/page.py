@@ -109,7 +109,7 @@ def extended_rows(results: TableResults, metric: str) -> list[dict[str, Any]]:
     def record(row: MeasuredRow) -> dict[str, Any]:
         levels = [results.level(row.key, f"{metric} {column}") for column in EXTENDED_COLUMNS]
         return {
-            "group": f"{row.architecture}: {row.group}", "title": _without_architecture(row.title, row.architecture),
+            "group": f"{row.architecture}: {row.group}", "title": row.short_title,
             "key": row.key, "seeds": len(row.values), "gap": results.gap(row.key), "missing": results.missing(row.key),
             "numbers": [level and level["mean"] for level in levels],
             "changes": [change(row, row.compared_with, ""), change(row, *best[row.architecture])],
@@ -119,12 +119,6 @@ def extended_rows(results: TableResults, metric: str) -> list[dict[str, Any]]:
         results.rows.values(), key=lambda row: (architectures.index(row.architecture), groups.index(row.group))
     )
     return [record(row) for row in rows]
-
-
-def _without_architecture(title: str, architecture: str) -> str:
-    """A row's title where its recogniser is named already; case does not matter."""
-    prefix = f"{architecture}, "
-    return title[len(prefix) :] if title.casefold().startswith(prefix.casefold()) else title
 
 
 def _grouped(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -148,10 +142,7 @@ def _in_both_metrics(part: str, metric: str, values_of: Callable[[str], dict[str
 
 
 def _rendered(part: str, **values: Any) -> str:
-    helpers = {
-        "spans": _spans, "classes": CLASSES, "isna": pd.isna, "excludes_zero": _excludes_zero,
-        "without_architecture": _without_architecture,
-    }  # fmt: skip
+    helpers = {"spans": _spans, "classes": CLASSES, "isna": pd.isna, "excludes_zero": _excludes_zero}
     return rendered(Path(__file__).with_name("tables.html.j2"), part=part, **helpers, **values)
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from workbench.files import write_json
 from workbench.folders import Replace
 from workbench.identity import versions
 from workbench.stages import Run, Stage
-from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Row, Task, builder_of, config_class_of
+from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Row, Task
 from workbench.tables.results import TableResults, checked_results
-from workbench.tables.rows import add_own_row, paper_rows
+from workbench.tables.rows import add_own_row, all_rows
 
 # Given to every builder that takes it, so that no row can differ in it by mistake.
 EVERYWHERE = ("only_trained",)
@@ -35,7 +35,6 @@ class TablePlan:
     """The grid of a profile; features and text are shared by all seeds. ``own`` maps import paths to keys of rows."""
 
     profile: str
-    settings: Mapping[str, Any]
     grid: Grid
     root: Path
     own: Mapping[str, str] = field(default_factory=dict)
@@ -47,8 +46,8 @@ class TablePlan:
         ``own`` are import paths of further rows, see `rows.add_own_row`.
         """
         _check_settings(settings, f"profile {profile!r}, tables")
-        builder = paper_rows(settings)
-        plan = cls(profile, settings, builder.grid, root, {path: add_own_row(builder, path) for path in own})
+        grid = all_rows(settings)
+        plan = cls(profile, grid, root, {path: add_own_row(grid, path) for path in own})
         for task in plan.grid.tasks.values():
             plan.config(task, seed=0)
         return plan
@@ -59,8 +58,8 @@ class TablePlan:
 
     def data(self) -> dict[str, Stage | Path]:
         """The stages "features" and "text" that all rows start from."""
-        name = self.settings.get("features_run") or self.profile
-        run = Run.open(name, data=self.settings.get("data") or "", root=self.root)
+        name = self.grid.settings.get("features_run") or self.profile
+        run = Run.open(name, data=self.grid.settings.get("data") or "", root=self.root)
         return {"features": run.features, "text": run.text}
 
     def build(self, seed: int, key: str, replace: bool | Replace = False) -> Stage:
@@ -70,17 +69,13 @@ class TablePlan:
             name: data[other] if other in data else run.find(*other.split("/")) for name, other in task.inputs.items()
         }
         given = inputs | {"config": self.config(task, seed)}
-        return run.stage(task.stage, builder_of(task), variant=task.variant, replace=replace, **given)
-
-    def alone(self, key: str) -> "TablePlan":
-        """The plan with this one task, which is all that a worker needs."""
-        return replace(self, grid=Grid({key: self.grid.tasks[key]}))
+        return run.stage(task.stage, task.build, variant=task.variant, replace=replace, **given)
 
     def config(self, task: Task, seed: int) -> Any:
         """The config that the task's builder is given; WorkbenchError for a field or value that it does not take."""
         place = f"profile {self.profile!r}, tables, {task.key}"
-        config_class = config_class_of(task)
-        shared = {"seed": seed} | {name: self.settings[name] for name in EVERYWHERE if name in self.settings}
+        config_class = task.config_class
+        shared = {"seed": seed} | {name: self.grid.settings[name] for name in EVERYWHERE if name in self.grid.settings}
         fields = {field.name for field in dataclasses.fields(config_class)}
         given = {name: value for name, value in shared.items() if name in fields}
         return configured(config_class, task.parameters, place, **given)
@@ -111,7 +106,12 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
     """
     stale = {seed: stale_tasks(plan, seed) for seed in seeds}
     rows = {row.key: _record(plan, row, seeds, failures, stale) for row in plan.grid.rows.values()}
-    facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.settings), "versions": versions()}
+    facts = {
+        "profile": plan.profile,
+        "seeds": list(seeds),
+        "settings": dict(plan.grid.settings),
+        "versions": versions(),
+    }
     write_json(path, facts | {"rows": rows})
     return path
 

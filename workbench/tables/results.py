@@ -188,7 +188,7 @@ def best_without_generated(results: TableResults, architecture: str) -> tuple[st
 
 
 def best_on_validation(results: TableResults, rows: Iterable[MeasuredRow]) -> tuple[str | None, str]:
-    """Key and title of the highest mean Combined on validation among the rows with the most seeds there.
+    """Key and short title of the highest mean Combined on validation among the rows with the most seeds there.
 
     Test, where rows are compared, chooses nothing; only seeds that were tested count. None and why without any.
     """
@@ -203,7 +203,7 @@ def best_on_validation(results: TableResults, rows: Iterable[MeasuredRow]) -> tu
     best = max(
         (key for key, numbers in validated.items() if len(numbers) == most), key=lambda key: fmean(validated[key])
     )
-    return best, results.rows[best].title
+    return best, results.rows[best].short_title
 
 
 def aim(results: TableResults, metric: str) -> list[dict[str, Any]]:
