@@ -15,8 +15,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import MOST_TOKENS, LsvruHead, Scenes
-from workbench.regions.block_order import ROWS_PER_BLOCK, BlockOrder
-from workbench.regions.feature_rows import FeatureRows, Read, Regions, StepFeatures
+from workbench.regions.feature_rows import ROWS_PER_BLOCK, BlockOrder, FeatureRows, Read, Regions, StepFeatures
 from workbench.regions.features import Features
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -31,7 +31,7 @@ from workbench.recognition.evaluation import Validate
 from workbench.recognition.lsvru import LsvruHead, Scenes
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
-from workbench.regions.block_order import BlockOrder
+from workbench.regions.feature_rows import BlockOrder
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES

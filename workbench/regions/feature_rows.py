@@ -11,23 +11,109 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.memory import map_large_blocks
-from workbench.regions.block_order import ROWS_PER_WINDOW, BlockOrder
+from workbench.randomness import generator
 from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.features import Features, FeatureStore
 
 # Two windows are in memory at a time, the one in use and the next.
 BYTES_PER_WINDOW = 256 << 20
 MEMORY_GIGABYTES = 2.0
+ROWS_PER_WINDOW = 65_536
+ROWS_PER_BLOCK = 256
+# Draws of one row beyond this many are strewn over the epoch: together they would crowd one window.
+MOST_TOGETHER = 32
 
 # Float16 features (n, D) of some rows (n,), in their order: of subject, union and object, or of one region.
 Regions = tuple[np.ndarray, ...]
 Read = Callable[[np.ndarray], Regions]
+
+
+class BlockOrder:
+    """An endless stream of row numbers 0 to ``rows`` - 1 in epochs of as many draws: shuffled, yet read in blocks.
+
+    Blocks of neighbouring rows come in random order, and what they hold is shuffled within windows: a window is read as
+    a few hundred contiguous pieces, and its rows come from all over the features.
+
+    Without ``weights`` an epoch shows every row exactly once. With ``weights`` (rows,), 0 or more, its draws are
+    independent and with replacement, a row's chance is its share of the sum; rows drawn more than `MOST_TOGETHER` times
+    come anywhere in the epoch, the others with their block. The stream is a function of (seed, purpose), any window can
+    be asked for first, and the draws of two epochs are never shuffled into each other: where an epoch ends inside a
+    window, its part comes first. Holds about five arrays (rows,) int64. Raises WorkbenchError for weights that are
+    negative, not finite or all 0.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        rows: int,
+        weights: np.ndarray | None = None,
+        *,
+        rows_per_window: int = ROWS_PER_WINDOW,
+        rows_per_block: int = ROWS_PER_BLOCK,
+        batch_size: int = 1,
+        purpose: str = "block order",
+    ):
+        if rows < 1:
+            raise WorkbenchError(f"{purpose}: there are no rows to draw from.")
+        self._cumulative = None
+        if weights is not None:
+            if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
+                raise WorkbenchError(f"{purpose}: weights of rows must be finite, 0 or more, and not all 0.")
+            self._cumulative = np.cumsum(weights, dtype=np.float64)
+        self.rows, self.rows_per_window, self.batch_size = rows, min(rows_per_window, rows), batch_size
+        self._seed, self._purpose, self._rows_per_block = seed, purpose, rows_per_block
+        # What the step at hand needs, and what is read ahead for the coming ones.
+        self.window = lru_cache(2)(self._window)
+        self._epoch = lru_cache(2)(self._drawn)
+
+    def rows_of_step(self, step: int) -> np.ndarray:
+        """Row numbers (batch_size,) int64 of a step; the last step of an epoch ends in the next epoch's rows."""
+        return self.draws(step * self.batch_size, self.batch_size)
+
+    def draws(self, first: int, count: int) -> np.ndarray:
+        """Row numbers (count,) int64 of the draws ``first`` and following; an epoch has as many as there are rows."""
+        size = self.rows_per_window
+        numbers = range(first // size, -(-(first + count) // size))
+        windows = [self.window(number) for number in numbers] or [np.empty(0, dtype=np.int64)]
+        whole = windows[0] if len(windows) == 1 else np.concatenate(windows)
+        return whole[first - size * (first // size) :][:count]
+
+    def _window(self, number: int) -> np.ndarray:
+        """Row numbers (rows_per_window,) int64 of draws number * rows_per_window and following, in order of use."""
+        first, stop = number * self.rows_per_window, (number + 1) * self.rows_per_window
+        parts = []
+        for epoch in range(first // self.rows, (stop - 1) // self.rows + 1):
+            start = epoch * self.rows
+            part = self._epoch(epoch)[max(first - start, 0) : stop - start]
+            parts.append(generator(self._seed, self._purpose, "window", number, epoch).permutation(part))
+        return np.concatenate(parts)
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        """The epoch's draws (rows,) int64 before windows are shuffled."""
+        draw = generator(self._seed, self._purpose, "epoch", epoch)
+        if self._cumulative is None:
+            return self._by_block(np.arange(self.rows), draw)
+        uniform = np.sort(draw.random(self.rows)) * self._cumulative[-1]
+        # A row of weight 0 has an empty interval; the minimum keeps a product that was rounded up inside the last one.
+        last = np.searchsorted(self._cumulative, self._cumulative[-1])
+        drawn = np.minimum(np.searchsorted(self._cumulative, uniform, side="right"), last)
+        often = np.bincount(drawn, minlength=self.rows)[drawn] > MOST_TOGETHER
+        strewn = draw.permutation(self.rows) < np.count_nonzero(often)
+        order = np.empty(self.rows, dtype=np.int64)
+        order[strewn] = draw.permutation(drawn[often])
+        order[~strewn] = self._by_block(drawn[~often], draw)
+        return order
+
+    def _by_block(self, ascending: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        """Ascending rows with whole blocks of neighbouring rows in random order."""
+        place = draw.permutation(-(-self.rows // self._rows_per_block))
+        return ascending[np.argsort(place[ascending // self._rows_per_block], kind="stable")]
 
 
 class HeldRows:
@@ -60,7 +146,7 @@ class FeatureRows:
         rows: int,
         hold: Callable[[np.ndarray], HeldRows],
         bytes_per_row: int,
-        memory_gigabytes: float,
+        memory_gigabytes: float = MEMORY_GIGABYTES,
         bytes_per_window: int = BYTES_PER_WINDOW,
     ):
         self._rows, self._hold = rows, hold
@@ -82,22 +168,17 @@ class FeatureRows:
         """
         if not len(features):
             raise WorkbenchError(f"{name}: no relations. Training and evaluation need at least one row.")
-        regions = 1 if features.entity_region == "union" else 3
-        hold, bytes_per_row = partial(_hold_relations, features, name), 2 * regions * features.dimension
+        bytes_per_row = (1 if features.entity_region == "union" else 3) * 2 * features.dimension
+        hold = partial(_hold_relations, features, name)
         return cls(len(features), hold, bytes_per_row, memory_gigabytes, bytes_per_window)
 
     @classmethod
     def of_unions_and_boxes(
-        cls,
-        store: FeatureStore,
-        box_rows: np.ndarray,
-        memory_gigabytes: float = MEMORY_GIGABYTES,
-        bytes_per_window: int = BYTES_PER_WINDOW,
+        cls, store: FeatureStore, box_rows: np.ndarray, memory_gigabytes: float = MEMORY_GIGABYTES
     ) -> "FeatureRows":
         """One region: the union of each relation, then the boxes ``box_rows`` (n,), maybe with repeats."""
-        rows = len(store) + len(box_rows)
         hold = partial(_hold_unions_and_boxes, store, box_rows)
-        return cls(rows, hold, 2 * store.dimension, memory_gigabytes, bytes_per_window)
+        return cls(len(store) + len(box_rows), hold, 2 * store.dimension, memory_gigabytes)
 
     def __len__(self) -> int:
         return self._rows
@@ -120,8 +201,7 @@ class FeatureRows:
         Where the features are not ``by_blocks`` the order of an epoch is uniform.
         """
         window = batch_size * self.steps_per_window(batch_size) if self.by_blocks else self._rows
-        rows = self._rows if weights is None else None
-        return BlockOrder(seed, weights, rows=rows, rows_per_window=window, batch_size=batch_size, purpose=purpose)
+        return BlockOrder(seed, self._rows, weights, rows_per_window=window, batch_size=batch_size, purpose=purpose)
 
 
 class StepFeatures:
@@ -154,14 +234,14 @@ class StepFeatures:
             return self._features
         number = step // self._per_window
         if self._window is None or number != self._number:
-            self._window, self._number = None, -1  # the last one's memory is free before the next one is waited for
-            for other in [other for other in self._ahead if other not in (number, number + 1)]:
-                self._ahead.pop(other).cancel()
-            coming = self._read_ahead(number)
-            del self._ahead[number]  # where reading has failed it is tried again
-            self._window, self._number = coming.result(), number
+            self._window, self._number = None, number  # the last one's memory is free before the next one is waited for
+            coming = self._ahead.pop(number, None) or self._thread.submit(self._read, number)
+            for other in self._ahead.values():
+                other.cancel()
+            self._ahead.clear()
+            self._window = coming.result()  # where reading has failed it is tried again
             if self._steps is None or (number + 1) * self._per_window < self._steps:
-                self._read_ahead(number + 1)
+                self._ahead[number + 1] = self._thread.submit(self._read, number + 1)
         return self._window
 
     def close(self) -> None:
@@ -176,12 +256,6 @@ class StepFeatures:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _read_ahead(self, number: int) -> "Future[HeldRows]":
-        if number not in self._ahead:
-            assert self._thread is not None
-            self._ahead[number] = self._thread.submit(self._read, number)
-        return self._ahead[number]
 
     def _read(self, number: int) -> HeldRows:
         steps = range(number * self._per_window, (number + 1) * self._per_window)
