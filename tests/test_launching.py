@@ -1,8 +1,8 @@
 """Stages that several processes build together."""
 
+import dataclasses
 import importlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,10 @@ import pytest
 from workbench import launching
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, SHARED_STAGES, as_json, from_json, shared_by_processes
+from workbench.recognition.config import RecogniserConfig
+from workbench.recognition.lsvru import LsvruHead
+from workbench.recognition.recogniser import RECOGNISERS
+from workbench.recognition.training import train_recogniser
 from workbench.stages import Run
 from workbench.stopping import Stopped
 from workbench.training_config import TrainingConfig, TrainingEdge
@@ -21,11 +25,11 @@ from workbench.errors import WorkbenchError
 from workbench.launching import Processes
 from workbench.training_config import TrainingConfig, TrainingEdge
 
-def build(folder: Path, *, source: Path, config: TrainingConfig, edge: TrainingEdge, kind):
+def build(folder: Path, *, source: Path, config: TrainingConfig, edge: TrainingEdge):
     processes = Processes.current()
     if not source.exists():
         raise WorkbenchError(f"{source}: there is no such file.")
-    (folder / f"part-{processes.rank}.txt").write_text(f"{processes.count} {config.betas} {kind.__name__}")
+    (folder / f"part-{processes.rank}.txt").write_text(f"{processes.count} {config.betas}")
     processes.wait()
     return {"parts": len(list(folder.glob("part-*.txt"))), "nan": float("nan")}
 """
@@ -45,7 +49,7 @@ def shared_builder(tmp_path, monkeypatch):
 
 def given(source, **more):
     edge = TrainingEdge(device="cpu", on_log=Watch())
-    return {"source": source, "config": TrainingConfig(betas=(0.5, 0.9)), "edge": edge, "kind": TrainingConfig} | more
+    return {"source": source, "config": TrainingConfig(betas=(0.5, 0.9)), "edge": edge} | more
 
 
 class Watch:
@@ -54,20 +58,23 @@ class Watch:
     WITHOUT_INFLUENCE = True
 
 
-def test_parameters_survive_the_way_to_another_process():
-    value = given(Path("/a/b"), rates=[1e-5, 3e-4], sizes={"width": 8, "at": Path("c")})
-    back = from_json(json.loads(json.dumps(as_json(value))))
-    assert back.pop("edge") == TrainingEdge(device="cpu") and value.pop("edge")
-    assert back == value
+def test_parameters_survive_the_way_to_another_process(shared_builder):
+    value = given(Path("/a/b"))
+    back = from_json(shared_builder, json.loads(json.dumps(as_json(value))))
+    assert back == value | {"edge": TrainingEdge(device="cpu")}
+    config = RecogniserConfig(architecture=LsvruHead, word_vectors=Path("/c"), sizes={"width": 8}, epochs=3)
+    assert as_json({"config": config})["config"]["architecture"] == f"{LsvruHead.__module__}:LsvruHead"
+    back = from_json(train_recogniser, json.loads(json.dumps(as_json({"config": config}))))["config"]
+    assert RECOGNISERS.resolve(back.architecture) is LsvruHead
+    assert dataclasses.replace(back, architecture=LsvruHead) == config
 
 
 def test_code_of_a_cell_cannot_go_there():
-    @dataclass
     class Own:
-        width: int = 3
+        pass
 
-    with pytest.raises(WorkbenchError, match="Move it to a module"):
-        as_json(Own())
+    with pytest.raises(WorkbenchError, match=r"Own.*Move it to a module"):
+        as_json({"config": RecogniserConfig(architecture=Own)})
 
 
 @pytest.mark.parametrize("name", sorted(SHARED_STAGES))
@@ -99,7 +106,7 @@ def test_two_processes_build_a_stage_together_and_their_error_arrives_as_it_is(s
     source.write_text("rows")
     stage = Run.open("shared", root=tmp_path).stage("parts", shared_builder, **given(source))
     assert stage.metrics == {"parts": 2, "nan": None}
-    assert (stage / "part-1.txt").read_text() == "2 (0.5, 0.9) TrainingConfig"
+    assert (stage / "part-1.txt").read_text() == "2 (0.5, 0.9)"
     with pytest.raises(WorkbenchError, match="nowhere: there is no such file") as error:
         shared_by_processes(shared_builder)(tmp_path, **given(tmp_path / "nowhere"))
     assert not isinstance(error.value, Stopped)

@@ -8,26 +8,27 @@ launch`` on several machines; the answer is written beside the request, one a pr
 
 import dataclasses
 import functools
-import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import traceback
-import types
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.configuration import as_values, checked_value
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.identity import available_cores, has_influence, without_nan
-from workbench.stopping import Stopped, StopRequest, stop_on_sigterm, waited_for
+from workbench.registry import imported
+from workbench.stopping import Stopped, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
-PATH, CODE, CONFIG = "__path__", "__code__", "__config__"
 SHARED_STAGES = frozenset(
     {
         "workbench.regions.extraction:extract_features",
@@ -78,17 +79,13 @@ def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict
     The started processes cannot call back into this one: what watches a training here is left out, and what it would
     have shown stands in the stage's log.
     """
-    count, name = _asked_processes(), f"{getattr(build, '__module__', '')}:{getattr(build, '__qualname__', '')}"
-    if count == 1 or name not in SHARED_STAGES or "WORLD_SIZE" in os.environ:
+    name = f"{getattr(build, '__module__', '')}:{getattr(build, '__qualname__', '')}"
+    count = os.environ.get(PROCESSES_VARIABLE) or "1"
+    if not count.isdigit() or int(count) < 1:
+        raise WorkbenchError(f"{PROCESSES_VARIABLE}={count}: expected a whole number above 0.")
+    if int(count) == 1 or name not in SHARED_STAGES or "WORLD_SIZE" in os.environ:
         return build
-    return functools.partial(_build_in_processes, name, count)
-
-
-def _asked_processes() -> int:
-    text = os.environ.get(PROCESSES_VARIABLE, "1") or "1"
-    if not text.isdigit() or int(text) < 1:
-        raise WorkbenchError(f"{PROCESSES_VARIABLE}={text}: expected a whole number above 0.")
-    return int(text)
+    return functools.partial(_build_in_processes, name, int(count))
 
 
 def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) -> dict | None:
@@ -96,16 +93,16 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
 
     SIGTERM is passed on, so that each saves its state. Raises the processes' own WorkbenchError or Stopped.
     """
+    request = json.dumps({"build": name, "folder": str(folder), "parameters": as_json(parameters)})
     with tempfile.TemporaryDirectory(prefix="wb-") as place:
-        request = {"build": name, "folder": str(folder), "parameters": as_json(parameters)}
-        (Path(place) / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        path, messages = Path(place) / "request.json", Path(place) / "messages.txt"
+        path.write_text(request, encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        command += ["-m", "workbench.launching", str(Path(place) / "request.json")]
-        messages = Path(place) / "messages.txt"
+        command += ["-m", "workbench.launching", str(path)]
         # The launcher gives each process one thread unless told otherwise; the cores are shared evenly here.
         threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // count)), PROCESSES_VARIABLE: "1"}
         with open(messages, "wb") as stderr, stop_on_sigterm() as stop:
-            code = _watched(subprocess.Popen(command, env=os.environ | threads, stderr=stderr), stop)
+            code = waited_for(subprocess.Popen(command, env=os.environ | threads, stderr=stderr), stop)
         answers = [read_json(path) for path in sorted(Path(place).glob("answer-*.json"))]
         last = "\n".join(messages.read_text(errors="replace").splitlines()[-_LAST_LINES:])
     for answer in answers:
@@ -120,51 +117,29 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
     return answers[0]["metrics"]
 
 
-def _watched(child: subprocess.Popen, stop: StopRequest) -> int:
-    try:
-        return waited_for(child, stop)
-    except BaseException:
-        child.terminate()
-        child.wait()
-        raise
+def as_json(parameters: dict[str, Any]) -> dict[str, Any]:
+    """A builder's paths and configs as JSON, without what watches here; code is named by its import path."""
+    values = {name: as_values(_unwatched(value)) for name, value in parameters.items()}
+    local = re.search(r'"(?:__main__:[^"]*|[^"]*<locals>[^"]*)"', json.dumps(values))
+    if local:
+        raise WorkbenchError(
+            f"{local[0]}: several processes cannot share what a notebook's cell defines. Move it to a module beside "
+            "the notebook and import it, or run without --processes."
+        )
+    return values
 
 
-def as_json(value: Any) -> Any:
-    """Parameters as JSON, in which paths, config dataclasses and code of modules stay what they are."""
-    if not has_influence(value) and not dataclasses.is_dataclass(value):
-        return None  # what watches here
-    if isinstance(value, Path):
-        return {PATH: str(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {CONFIG: as_json(type(value)), "fields": fields}
-    if isinstance(value, type | types.FunctionType):
-        if value.__module__ == "__main__" or "<" in value.__qualname__:
-            raise WorkbenchError(
-                f"{value.__qualname__}: several processes cannot share what a notebook's cell defines. Move it to a "
-                "module beside the notebook and import it, or run without --processes."
-            )
-        return {CODE: f"{value.__module__}:{value.__qualname__}"}
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def from_json(value: Any) -> Any:
-    """The inverse of ``as_json``; lists in a config come back as tuples."""
-    if isinstance(value, list):
-        return [from_json(item) for item in value]
-    if not isinstance(value, dict):
+def _unwatched(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
-    if PATH in value:
-        return Path(value[PATH])
-    if CODE in value:
-        module, _, name = value[CODE].partition(":")
-        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    if CONFIG in value:
-        fields = {name: from_json(item) for name, item in value["fields"].items()}
-        return from_json(value[CONFIG])(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
-    return {key: from_json(item) for key, item in value.items()}
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return dataclasses.replace(value, **{name: None for name, item in fields.items() if not has_influence(item)})
+
+
+def from_json(build: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `as_json`, by the types of the builder's parameters."""
+    kinds = typing.get_type_hints(build)
+    return {name: checked_value(value, kinds.get(name, Any), name) for name, value in values.items()}
 
 
 def main(request_path: str) -> int:
@@ -175,8 +150,8 @@ def main(request_path: str) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     answer: dict[str, Any] = {"metrics": None, "error": None}
     try:
-        build = from_json({CODE: request["build"]})
-        answer["metrics"] = without_nan(build(Path(request["folder"]), **from_json(request["parameters"])))
+        build = imported(request["build"])
+        answer["metrics"] = without_nan(build(Path(request["folder"]), **from_json(build, request["parameters"])))
     except Exception as error:
         ours = isinstance(error, WorkbenchError)
         answer["error"] = {"type": type(error).__name__, "text": str(error) if ours else traceback.format_exc()}

@@ -60,12 +60,17 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
 
 
 def waited_for(child: subprocess.Popen, request: StopRequest) -> int:
-    """The child's exit status; a stop that is asked for meanwhile is passed on to it, once."""
+    """The child's exit status; a stop that is asked for meanwhile is passed on to it, once, and any error ends it."""
     passed_on = False
-    while True:
-        try:
-            return child.wait(timeout=SECONDS_BETWEEN_LOOKS)
-        except subprocess.TimeoutExpired:
-            if request.asked and not passed_on:
-                child.terminate()
-                passed_on = True
+    try:
+        while True:
+            try:
+                return child.wait(timeout=SECONDS_BETWEEN_LOOKS)
+            except subprocess.TimeoutExpired:
+                if request.asked and not passed_on:
+                    child.terminate()
+                    passed_on = True
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait()

@@ -56,15 +56,16 @@ def test_parameters_of_the_notebooks_reach_the_networks():
     assert {847_296_833, 78_016_768} <= {size.parameters for size in plan.networks.values()}
 
 
-def test_what_will_be_drawn_is_known():
-    plan = plan_resources(make_plan("smoke"))
-    assert plan.data.images == {"train": 80, "val": 30, "test": 40} and plan.data.object_classes == 108
-    larger = plan_resources(make_plan("smoke", parameters={"drawing.train_images": 800}))
-    assert sum(larger.files.values()) > sum(plan.files.values())
+@pytest.mark.parametrize("profile", ["smoke", "demo"])
+def test_drawn_scenes_are_as_large_as_their_profile_states(profile):
+    plan = make_plan(profile)
+    (drawing,) = (notebook.values["drawing"] for notebook in plan.notebooks if "drawing" in notebook.values)
+    images = plan_resources(plan).data.images
+    assert {f"{split}_images": rows for split, rows in images.items()}.items() >= drawing.items()
 
 
 def test_sizes_that_a_profile_states_are_checked():
-    found = data_size("mine", [], STATED, {})
+    found = data_size("mine", [], STATED)
     assert sum(found.relations.values()) == 2500 and found.object_classes == 40
     for change, words in (
         ({"boxes": 5}, "size.boxes: expected"),
@@ -73,9 +74,9 @@ def test_sizes_that_a_profile_states_are_checked():
         ({"image": 1}, "Did you mean 'images'"),
     ):
         with pytest.raises(WorkbenchError, match=words):
-            data_size("mine", [], STATED | change, {})
+            data_size("mine", [], STATED | change)
     with pytest.raises(WorkbenchError, match="section 'size:'"):
-        data_size("mine", [], {}, {})
+        data_size("mine", [], {})
 
 
 def test_data_that_are_here_are_counted(tmp_path):
@@ -84,7 +85,7 @@ def test_data_that_are_here_are_counted(tmp_path):
     for split in ("train", "val"):
         write_relation_tables(tmp_path / "own" / split, read_annotations(tmp_path / "annotations", split))
     names.write(tmp_path / "own")
-    found = data_size("mine", [tmp_path / "nowhere", tmp_path / "own"], STATED, {})
+    found = data_size("mine", [tmp_path / "nowhere", tmp_path / "own"], STATED)
     assert found.relations == {"train": 6800, "val": 234} and found.relation_classes == 310
     train = read_annotations(tmp_path / "annotations", "train").relations[["subject", "relation", "object"]]
     assert found.distinct_triplets == len(np.unique(train.to_numpy(), axis=0))

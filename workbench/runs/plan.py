@@ -23,14 +23,10 @@ from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.recognition.config import RecogniserConfig
 from workbench.regions.config import DetectorConfig, ExtractionConfig
 from workbench.runs.profiles import SIZE, Plan, profile_section
-from workbench.scenes.relations import MANIFESTS
+from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
 
 TABLES = ("images", "boxes", "relations")
-STATED = (*TABLES, "object_classes", "relation_classes", "distinct_triplets")
-# An image of the drawn scenes, as counted in the profile demo, and their classes.
-DRAWN = {"images": 1.0, "boxes": 4.7, "relations": 5.3, "distinct_triplets": 0.8}
-DRAWN_CLASSES: dict[str, Any] = {"object_classes": 108, "relation_classes": 25}
 # Bytes of a number, of a row of a parquet table, of a caption, of a relation's predictions.
 HALF, SINGLE, TABLE_ROW, CAPTION, PREDICTION = 2, 4, 24, 40, 190
 WORD_DIMENSION = 300  # of a file of word vectors
@@ -83,12 +79,16 @@ class ResourcePlan:
 
 def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     """The bytes, parameters and operations of the notebooks of ``plan``; the data need not be here."""
-    root, configs = project_root(root), _configs(plan)
+    root = project_root(root)
+    configs: dict[type, Any] = {
+        parameter.config_class: configured(parameter.config_class, notebook.values[name])
+        for notebook in reversed(plan.notebooks)
+        for name, parameter in notebook.declared.items()
+        if parameter.config_class
+    }
     folders = [imported_folder(root) / plan.data] if plan.data else []
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
-    drawn = any(notebook.values.get("annotations_folder") == "" for notebook in plan.notebooks)
-    images: dict[str, int] = next((config.images for config in configs.values() if hasattr(config, "train_images")), {})
-    data = data_size(plan.profile, folders, profile_section(plan.profile, SIZE, root), images if drawn else {})
+    data = data_size(plan.profile, folders, profile_section(plan.profile, SIZE, root))
     text = _text_dimension(configs.get(TextConfig), [folder / "text" for folder in folders])
     dimension = data.dimension
     networks: dict[str, NetworkSize] = {}
@@ -115,53 +115,30 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     return ResourcePlan(plan.profile, data, files, networks)
 
 
-def _configs(plan: Plan) -> dict[type, Any]:
-    """The config of each class that the notebooks make, by class."""
-    return {
-        parameter.config_class: configured(parameter.config_class, notebook.values[name])
-        for notebook in reversed(plan.notebooks)
-        for name, parameter in notebook.declared.items()
-        if parameter.config_class
-    }
-
-
-def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any], images: Mapping[str, int]) -> DataSize:
-    """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``, else ``images`` drawn."""
-    for folder in folders:
-        if _manifest(folder / "train") and (folder / OBJECTS_FILE).is_file():
-            return _counted(folder)
-    if stated:
+def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any]) -> DataSize:
+    """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``."""
+    counted = next((folder for folder in folders if (folder / OBJECTS_FILE).is_file()), None)
+    if counted is None and stated:
         return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
-    if images:
-        rows: dict[str, Any] = {
-            table: {split: round(DRAWN[table] * n) for split, n in images.items()} for table in TABLES
-        }
-        distinct = round(DRAWN["distinct_triplets"] * images["train"])
-        return DataSize(**rows, **DRAWN_CLASSES, distinct_triplets=distinct, source="the scenes that will be drawn")
-    raise WorkbenchError(
-        f"profile {profile!r}: its data are not here and it does not say how large they are. Add them (workbench data "
-        f"add, workbench features import), or give the profile a section 'size:' with {', '.join(STATED)}."
-    )
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
-    return read_json(path) if path else {}
-
-
-def _counted(folder: Path) -> DataSize:
-    import pandas as pd
-
-    manifests = {split: found for split in SPLITS if (found := _manifest(folder / split))}
-    vocabulary = Vocabulary.read(folder)
-    rows = {table: {split: int(found["rows"][table]) for split, found in manifests.items()} for table in TABLES}
-    train = pd.read_parquet(folder / "train" / "relations.parquet", columns=list(ROLES))
+    if counted is None:
+        raise WorkbenchError(
+            f"profile {profile!r}: its data are not here and it does not say how large they are. Add them (workbench "
+            "data add, workbench features import), or give the profile a section 'size:' with "
+            f"{', '.join((*TABLES, 'object_classes', 'relation_classes', 'distinct_triplets'))}."
+        )
+    tables, vocabulary = RelationTables.open_all(counted), Vocabulary.read(counted)
+    rows = {table: {split: len(getattr(found, table)) for split, found in tables.items()} for table in TABLES}
+    features = counted / "train" / "features.json"
+    manifest = read_json(features) if features.is_file() else {}
     return DataSize(
-        **rows, object_classes=len(vocabulary.objects), relation_classes=len(vocabulary.relations),
-        distinct_triplets=len(train.drop_duplicates()), source=f"counted in {folder}",
-        dimension=int(manifests["train"].get("dimension", 0)),
-        box_features=manifests["train"].get("entity_region", "box") == "box",
-    )  # fmt: skip
+        **rows,
+        object_classes=len(vocabulary.objects),
+        relation_classes=len(vocabulary.relations),
+        distinct_triplets=len(tables["train"].relations[list(ROLES)].drop_duplicates()),
+        source=f"counted in {counted}",
+        dimension=manifest.get("dimension", 0),
+        box_features=manifest.get("entity_region", "box") == "box",
+    )
 
 
 def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
