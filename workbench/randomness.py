@@ -42,3 +42,10 @@ def row_normal(seed: int, purpose: str, rows: np.ndarray, dimension: int) -> np.
         here = blocks == block
         noise[here] = draw[rows[here] % ROWS_PER_BLOCK]
     return noise
+
+
+def some_rows(rows: np.ndarray, at_most: int, seed: int, *purpose: object) -> np.ndarray:
+    """``rows`` (n,) where they are few, else ``at_most`` of them, drawn for one purpose and in their order."""
+    if len(rows) <= at_most:
+        return rows
+    return rows[np.sort(generator(seed, *purpose).choice(len(rows), at_most, replace=False))]

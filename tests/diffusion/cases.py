@@ -6,7 +6,7 @@ import torch
 from workbench.configuration import configured
 from workbench.diffusion.conditioned_network import DataSizes
 from workbench.diffusion.conditions import ABSENT, ConditionTokens
-from workbench.diffusion.denoisers import build_denoiser, denoiser_classes
+from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.train import TextKnowledge, TrainingRows
 from workbench.regions.feature_rows import FeatureRows, HeldRows
 
@@ -31,9 +31,10 @@ def words(text=6, centroids=3, seed=9):
 def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):
     """A small denoiser away from its zero start, where nothing can be seen; ``std`` 0 leaves it there."""
     tiny = {"mlp": {"width": 16, "blocks": 2}, "unet": {"channels": (8, 16), "layers": 1}}[kind]
-    config = configured(denoiser_classes(kind)[0], {"heads": 2, "token_width": 8, "dropout": 0.0} | tiny | config)
+    config_class, network_class = denoiser_classes(kind)
+    config = configured(config_class, {"heads": 2, "token_width": 8, "dropout": 0.0} | tiny | config)
     torch.manual_seed(0)
-    made = build_denoiser(kind, config, DataSizes(features, text, 5, 4, centroids)).eval()
+    made = network_class(config, DataSizes(features, text, 5, 4, centroids)).eval()
     for parameter in made.parameters() if std else ():
         torch.nn.init.normal_(parameter, std=std)
     known = words(text, centroids)

@@ -8,8 +8,7 @@ from tests.diffusion.cases import network, words
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity, denoiser_name
 from workbench.diffusion.config import ConditionDropout, SamplingConfig
-from workbench.diffusion.denoiser import MLPConfig, MLPDenoiser
-from workbench.diffusion.denoisers import DENOISERS
+from workbench.diffusion.denoiser import DENOISERS, MLPConfig, MLPDenoiser
 from workbench.diffusion.sample import sample_triplets
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError

@@ -6,8 +6,7 @@ from tests.diffusion.cases import condition_tokens, network
 from workbench.configuration import configured
 from workbench.diffusion.conditioned_network import NoiseLevels
 from workbench.diffusion.config import DiffusionConfig, SamplingConfig
-from workbench.diffusion.denoiser import MLPConfig
-from workbench.diffusion.denoisers import DENOISERS
+from workbench.diffusion.denoiser import DENOISERS, MLPConfig
 from workbench.diffusion.schedule import SCHEDULES, NoiseSchedule
 from workbench.diffusion.unet_denoiser import UNetConfig, side_of_square
 from workbench.errors import WorkbenchError

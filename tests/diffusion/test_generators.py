@@ -8,18 +8,16 @@ import pytest
 
 from tests.diffusion.cases import Killed, killed
 from workbench.configuration import configured
-from workbench.diffusion import baselines, generated_folder
-from workbench.diffusion.back_off import BACK_OFF, back_off_groups
-from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote, mean_and_spread
+from workbench.diffusion import generators
+from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote
 from workbench.diffusion.conditions import triplet_conditions
-from workbench.diffusion.fidelity import LabelledFeatures
-from workbench.diffusion.generated_folder import chosen_triplets
-from workbench.diffusion.generators import GENERATORS, BaselineConfig, generate_baseline
-from workbench.diffusion.initialisation import draw_boxes
+from workbench.diffusion.exemplars import BACK_OFF, back_off_groups
+from workbench.diffusion.fidelity_classes import LabelledFeatures
+from workbench.diffusion.generators import GENERATORS, BaselineConfig, generate_baseline, wanted_triplets
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
-from workbench.regions.features import FeatureStore, GeneratedFeatures
+from workbench.regions.features import GeneratedFeatures
 
 COLUMNS = ["subject", "relation", "object"]
 FILES = ("union_features.npy", "generated.parquet", "generated.json")
@@ -96,7 +94,7 @@ def test_one_example_borrows_the_spread_of_the_others(components):
 
 
 @pytest.mark.parametrize("generator", [CopyNoise(), ClassGaussian(), Smote()])
-def test_a_sample_depends_on_seed_and_row_and_not_on_what_else_is_asked_for(generator, monkeypatch):
+def test_a_sample_depends_on_seed_and_row_and_not_on_what_else_is_asked_for(generator):
     features, training, wanted = random_case(60)
     real = LabelledFeatures(features, training)
     sampler = generator.fit(real, wanted, 1)
@@ -105,8 +103,6 @@ def test_a_sample_depends_on_seed_and_row_and_not_on_what_else_is_asked_for(gene
     for rows in (np.array([7]), np.array([79, 0, 33]), np.arange(20, 60)):
         np.testing.assert_allclose(sampler(rows), whole[rows], rtol=1e-5, atol=1e-2)
     assert not np.allclose(generator.fit(real, wanted, 2)(np.arange(80)), whole)
-    monkeypatch.setattr(baselines, "ROWS_PER_CHUNK", 7)
-    np.testing.assert_allclose(generator.fit(real, wanted, 1)(np.arange(80)), whole, rtol=1e-4, atol=1e-2)
 
 
 def test_a_single_training_row_is_enough_and_none_is_an_error():
@@ -116,17 +112,6 @@ def test_a_single_training_row_is_enough_and_none_is_an_error():
         np.testing.assert_allclose(samples, 1)
     with pytest.raises(WorkbenchError, match="no training rows"):
         made(CopyNoise(), features[:0], table((0, 0, 0))[:0], table((0, 0, 0)))
-
-
-@pytest.mark.parametrize("at_most", [50_000, 300])
-def test_moments_are_those_of_the_rows(at_most, monkeypatch):
-    features = np.random.default_rng(0).standard_normal((2500, 4)) * [1, 2, 3, 0] + [0, 9, 1e4, 0.1]
-    monkeypatch.setattr(baselines, "ROWS_FOR_MOMENTS", at_most)
-    mean, spread = mean_and_spread(LabelledFeatures(features.astype(np.float32), table(*[(0, 0, 0)] * 2500)), seed=0)
-    exact = at_most > 2500
-    np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-6 if exact else 0, atol=1e-6 if exact else 0.5)
-    np.testing.assert_allclose(spread, features.std(axis=0), rtol=1e-3 if exact else 0.15, atol=1e-9)
-    assert spread[3] == 0
 
 
 @pytest.mark.parametrize("rows", [2, 9, 60, 500])
@@ -183,10 +168,11 @@ def unions(folder):
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_the_table_is_the_samplers(inputs, tmp_path, generator, samples):
     metrics = generate(inputs, tmp_path, generator, samples=samples)
-    store = FeatureStore.open(inputs["features"] / "train")
-    expected = draw_boxes(store, chosen_triplets(read_triplets(inputs["triplets"]).augmented, samples, 3), 3)
+    store = FeaturesFolder(inputs["features"]).train
+    expected = wanted_triplets(store, read_triplets(inputs["triplets"]).augmented, samples, 3)
     conditions, index = triplet_conditions(TextEmbeddings.open(inputs["text"]), expected)
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "generated.parquet"), expected.assign(condition=index))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "generated.parquet"), expected)
+    assert (expected["condition"] == index).all()
     assert json.loads(json.dumps(metrics)) == metrics and metrics["samples"] == (samples or 100)
     assert metrics["distinct_triplets"] == len(conditions) and sum(metrics["bands"].values()) == metrics["samples"]
     generated = GeneratedFeatures.open(tmp_path, store)
@@ -196,14 +182,14 @@ def test_the_table_is_the_samplers(inputs, tmp_path, generator, samples):
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_killed_run_resumes_and_parts_and_seed_tell_the_bytes(small_features, tmp_path, monkeypatch, generator):
     generate(small_features, tmp_path / "whole", generator)
-    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
-    honest, calls = generated_folder.RangeWriter.write, []
+    monkeypatch.setattr(generators, "ROWS_PER_PART", 16)
+    honest, calls = generators.RangeWriter.write, []
 
     def killed_in_the_third(self, name, start, features):
         calls.append(start)
         (killed if len(calls) == 3 else honest)(self, name, start, features)
 
-    monkeypatch.setattr(generated_folder.RangeWriter, "write", killed_in_the_third)
+    monkeypatch.setattr(generators.RangeWriter, "write", killed_in_the_third)
     with pytest.raises(Killed):
         generate(small_features, tmp_path / "killed", generator)
     with pytest.raises(WorkbenchError, match="other inputs or settings"):

@@ -4,23 +4,23 @@ import signal
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from tests.diffusion.cases import Killed, condition_tokens, killed, network
 from workbench.configuration import configured
-from workbench.diffusion import generated_folder, sample
+from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
-from workbench.diffusion.generated_folder import chosen_triplets
+from workbench.diffusion.generators import wanted_triplets
 from workbench.diffusion.sample import ReverseProcess, generate_features, sample_features, sample_triplets
 from workbench.diffusion.schedule import NoiseSchedule, solve
 from workbench.diffusion.train import train_diffusion
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.randomness import row_normal
-from workbench.regions.features import FeatureStore, GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
 
 DROPOUT = ConditionDropout()
@@ -130,16 +130,18 @@ def test_conditions_and_samples_that_do_not_fit_are_refused():
         sample_features(broken, TOKENS, np.arange(6), sampling())
 
 
-def test_chosen_triplets_go_round_or_are_a_part():
-    augmented = pd.DataFrame({"subject": np.arange(10)})
-    assert chosen_triplets(augmented, 0, 0)["subject"].tolist() == list(range(10))
-    assert chosen_triplets(augmented, 25, 0)["augmented_row"].value_counts().max() == 3
-    part = chosen_triplets(augmented, 4, 0)
-    assert part["subject"].is_monotonic_increasing and part["subject"].nunique() == 4
-    assert (part["subject"] == part["augmented_row"]).all()
+def test_wanted_triplets_go_round_or_are_a_part(small_features):
+    store = FeaturesFolder(small_features["features"]).train
+    augmented = store.relations[list(ROLES)].iloc[:10]
+    assert wanted_triplets(store, augmented, 0, 0)["augmented_row"].tolist() == list(range(10))
+    assert wanted_triplets(store, augmented, 25, 0)["augmented_row"].value_counts().max() == 3
+    part, larger = (wanted_triplets(store, augmented, samples, 0) for samples in (4, 7))
+    assert part["augmented_row"].is_monotonic_increasing and part["augmented_row"].nunique() == 4
+    assert (part[list(ROLES)].to_numpy() == augmented.iloc[part["augmented_row"]].to_numpy()).all()
+    assert set(part["augmented_row"]) < set(larger["augmented_row"])
     for table, samples in ((augmented[:0], 0), (augmented, -1)):
         with pytest.raises(WorkbenchError, match="notebook 02"):
-            chosen_triplets(table, samples, 0)
+            wanted_triplets(store, table, samples, 0)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def stages(tmp_path_factory, small_features):
     for kind in ("boxes", "generated"):
         values = {"network": TINY, "batch_size": 64, "entity_features": kind, "training": {"steps": 20}}
         train_diffusion(folder / kind, **small_features, config=configured(DiffusionConfig, values))
-    store = FeatureStore.open(small_features["features"] / "train")
+    store = FeaturesFolder(small_features["features"]).train
     return SimpleNamespace(folder=folder, inputs=small_features, store=store)
 
 
@@ -191,7 +193,7 @@ def test_boxes_are_taken_from_the_store_where_that_is_asked_and_refused_where_ne
 
 @pytest.mark.parametrize("init_map", ["none", "affine"])
 def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeypatch, init_map):
-    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
+    monkeypatch.setattr(generators, "ROWS_PER_PART", 16)
     generate(stages, tmp_path / "alone", samples=40, init_map=init_map)
     honest, calls = sample.sample_features, []
 
@@ -215,7 +217,7 @@ def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeyp
 
 
 def test_sigterm_ends_a_generation_after_the_part_at_hand(stages, tmp_path, monkeypatch):
-    monkeypatch.setattr(generated_folder, "ROWS_PER_PART", 16)
+    monkeypatch.setattr(generators, "ROWS_PER_PART", 16)
     honest = sample.sample_features
 
     def terminated(*arguments, **options):
@@ -245,6 +247,6 @@ def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union
     train_diffusion(tmp_path / "diffusion", **union_features, config=configured(DiffusionConfig, values))
     folders = union_features | {"diffusion": tmp_path / "diffusion"}
     generate_features(tmp_path / "generated", **folders, config=SamplingConfig(steps=2))
-    store = FeatureStore.open(union_features["features"] / "train")
+    store = FeaturesFolder(union_features["features"]).train
     generated = GeneratedFeatures.open(tmp_path / "generated", store)
     assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100

@@ -11,7 +11,6 @@ from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
 from workbench.diffusion.sample import sample_features
-from workbench.diffusion.standardisation import feature_moments
 from workbench.diffusion.train import (
     DenoisingBatches,
     dropped_slots,
@@ -24,7 +23,7 @@ from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
-from workbench.regions.features import FeatureStore
+from workbench.regions.features import FeaturesFolder
 from workbench.training import TrainingEdge, read_log
 from workbench.training_state import STATE
 
@@ -110,27 +109,11 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
 def test_features_that_do_not_fit_are_named_before_anything_is_trained(tmp_path):
     rows, _ = clusters()
     features = rows.features(np.arange(200))[0]
-    features[42, 3] = np.nan
-    with pytest.raises(WorkbenchError, match="row 42 is not finite"):
-        train_denoiser(tmp_path, training_rows(features, rows.index, rows.conditions), words(), config=config(2))
     with pytest.raises(WorkbenchError, match="200 feature rows but 3"):
         training_rows(features, np.arange(3), rows.conditions)
     with pytest.raises(WorkbenchError, match="at least 2"):
         train_denoiser(tmp_path, training_rows(features[:1], [0], rows.conditions), words(), config=config(2))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("n", "most"), [(500, 10_000), (10_000, 4096), (3000, 2048)])
-def test_moments_are_those_of_the_rows_or_of_evenly_spaced_blocks(n, most):
-    draw = np.random.default_rng(n)
-    features = draw.standard_normal((n, 5)) * draw.uniform(0.01, 50, 5) + 1000 + np.linspace(0, 3, n)[:, None]
-    features[:, 2] = 3.0
-    rows = training_rows(features.astype(np.float32), np.zeros(n, dtype=int), None)
-    mean, deviation = feature_moments(rows.features, most)
-    tolerance = {"rtol": 1e-5} if n <= most else {"rtol": 0.1, "atol": 0.15}
-    np.testing.assert_allclose(mean, features.mean(0), **tolerance)
-    np.testing.assert_allclose(deviation, features.std(0), **tolerance)
-    assert deviation[2] == 0.0 and mean[2] == 3.0
 
 
 def test_rare_classes_are_drawn_by_the_power_of_their_count():
@@ -176,7 +159,7 @@ def test_parts_of_a_batch_are_the_batch(parts):
 @pytest.mark.parametrize("data", ["small_features", "union_features"])
 def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, data):
     inputs = request.getfixturevalue(data)
-    store, text = FeatureStore.open(inputs["features"] / "train"), TextEmbeddings.open(inputs["text"])
+    store, text = FeaturesFolder(inputs["features"]).train, TextEmbeddings.open(inputs["text"])
     rows = region_rows(store, text, read_triplets(inputs["triplets"]), boxes=True)
     n, relations = len(store), store.relations
     pairs = [relations[[f"{role}_box", role]].to_numpy() for role in ("subject", "object")]
@@ -196,7 +179,7 @@ def test_the_stage_trains_on_a_features_folder(small_features, tmp_path, denoise
     )
     assert json.loads(json.dumps(metrics)) == metrics and np.isfinite(metrics["held_out_loss"])
     checkpoint = DenoiserCheckpoint.load(tmp_path / CHECKPOINT)
-    store = FeatureStore.open(small_features["features"] / "train")
+    store = FeaturesFolder(small_features["features"]).train
     checkpoint.require_store(store)
     assert (metrics["rows"] > len(store)) == (entities == "generated") == ("box" in checkpoint.identity.regions)
     assert (checkpoint.network.sizes.centroids > 0) == (entities == "boxes") and (tmp_path / "tracking").is_dir()

@@ -142,7 +142,7 @@ def test_every_notebook_must_take_the_runs_name(toy_project, write_notebook):
 def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
     shutil.copytree(notebooks_folder(), tmp_path / "notebooks")
     (tmp_path / "notebooks" / "own_pair.py").write_text(
-        "from workbench.diffusion.denoisers import DENOISERS\n\nPAIR = DENOISERS['mlp']\n"
+        "from workbench.diffusion.denoiser import DENOISERS\n\nPAIR = DENOISERS['mlp']\n"
     )
     chosen = {"diffusion.denoiser": "own_pair:PAIR", "diffusion.network.width": "32"}
     (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks

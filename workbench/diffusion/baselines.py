@@ -11,16 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.back_off import BACK_OFF, BackOffGroups, back_off_groups, class_numbers, matched_rows
 from workbench.diffusion.config import INIT_MAPS, require_choices, require_range
-from workbench.diffusion.initialisation import Sampler, initial_features
+from workbench.diffusion.exemplars import (
+    BACK_OFF,
+    BackOffGroups,
+    Sampler,
+    back_off_groups,
+    class_numbers,
+    initial_features,
+    moments,
+)
 from workbench.progress import track
-from workbench.randomness import generator, row_normal
+from workbench.randomness import generator, row_normal, some_rows
 from workbench.regions.features import Features, FeatureStore
 from workbench.scenes.relations import rows_by_class
 
-ROWS_PER_CHUNK = 1024
-ROWS_PER_GROUP_AT_MOST = 512
+ROWS_PER_CHUNK = 1024  # of sources, whose neighbours are sought
+ROWS_PER_GROUP = 512
 ROWS_FOR_MOMENTS = 50_000
 NUMBERS_FOR_POOLING = 1 << 26
 
@@ -39,14 +46,14 @@ class CopyNoise:
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source for each wanted triplet."""
-        source = matched_rows(real.relations, wanted, seed=seed, purpose="copy plus noise")
+        source = back_off_groups(real.relations, wanted).draw(seed, "copy plus noise")
         spread = self.noise * mean_and_spread(real, seed)[1]
 
         def sample(rows: np.ndarray) -> np.ndarray:
             noise = spread * row_normal(seed, "copy noise", rows, real.dimension)
             return (real.union(source[rows]) + noise).astype(np.float32)
 
-        return in_chunks(sample)
+        return sample
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class ClassGaussian:
         def sample(rows: np.ndarray) -> np.ndarray:
             pooled = row_normal(seed, "gaussian axes", rows, len(axes)) @ axes  # (rows, D)
             pooled += remainder * row_normal(seed, "gaussian remainder", rows, len(remainder))
-            weights = row_normal(seed, "gaussian own", rows, ROWS_PER_GROUP_AT_MOST)
+            weights = row_normal(seed, "gaussian own", rows, ROWS_PER_GROUP)
             samples = np.empty((len(rows), real.dimension), dtype=np.float32)
             for number, places in rows_by_class(groups.group[rows]).items():
                 mean, deviations, trust = self._own(real, groups.rows[number], overall, seed, number)
@@ -81,20 +88,20 @@ class ClassGaussian:
                 samples[places] = mean + drawn + math.sqrt(1 - trust) * pooled[places]
             return samples
 
-        return in_chunks(sample)
+        return sample
 
     def _own(
         self, real: Features, members: np.ndarray, overall: np.ndarray, seed: int, number: int
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Mean (D,) of a group, its deviations (g, D) scaled to draw with, and the weight of its own covariance."""
-        own = real.union(some_rows(members, seed, number)).astype(np.float64)  # (g, D)
+        own = real.union(some_rows(members, ROWS_PER_GROUP, seed, "some rows", number)).astype(np.float64)  # (g, D)
         trust = len(members) / (len(members) + self.prior_rows) if len(own) > 1 else 0.0
         mean = (own.sum(axis=0) + overall) / (len(own) + 1)
         return mean, (own - own.mean(axis=0)) * math.sqrt(trust / max(1, len(own) - 1)), trust
 
     def _pooled_covariance(self, real: Features, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Axes (components, D) scaled by the standard deviation along each, and the deviation (D,) that they leave."""
-        rows = some_rows(np.arange(len(real)), seed, "pooled", NUMBERS_FOR_POOLING // real.dimension)
+        rows = some_rows(np.arange(len(real)), NUMBERS_FOR_POOLING // real.dimension, seed, "some rows", "pooled")
         residuals, freedom = _within_class(real.union(rows).astype(np.float64), real.relations.iloc[rows])
         values, vectors = np.linalg.eigh(residuals.T @ residuals / max(1, freedom))
         kept = np.argsort(values)[::-1][: self.components]
@@ -126,7 +133,7 @@ class Smote:
             begin, end = real.union(source[rows]), real.union(neighbour[rows])
             return (begin + share[rows, None] * (end - begin)).astype(np.float32)
 
-        return in_chunks(sample)
+        return sample
 
     def pairs(self, real: Features, wanted: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each wanted row its source and neighbour (n,), and how far from the source its point lies, in [0, 1)."""
@@ -142,7 +149,7 @@ class Smote:
 
         asked = [(number, rows) for number, rows in rows_by_class(pool_of_row).items() if number >= 0]
         for number, rows in track(asked, "Finding neighbours"):
-            pool = some_rows(pools[number], seed, f"smote {number}")
+            pool = some_rows(pools[number], ROWS_PER_GROUP, seed, "some rows", f"smote {number}")
             distinct, place = np.unique(source[rows], return_inverse=True)
             nearest, found = _nearest(standardised, distinct, pool, self.neighbours)
             place = place.reshape(-1)
@@ -175,34 +182,9 @@ class TripletMean(SubjectObjectMean):
     init = "subject-relation-object"
 
 
-def in_chunks(sample: Sampler) -> Sampler:
-    """``sample``, asked for at most 1,024 rows at a time."""
-
-    def sample_all(rows: np.ndarray) -> np.ndarray:
-        parts = [sample(rows[start : start + ROWS_PER_CHUNK]) for start in range(0, len(rows), ROWS_PER_CHUNK)]
-        return np.concatenate(parts) if parts else sample(rows)
-
-    return sample_all
-
-
-def some_rows(members: np.ndarray, seed: int, of: object, at_most: int = ROWS_PER_GROUP_AT_MOST) -> np.ndarray:
-    """``members`` where they are few, else ``at_most`` of them, ascending, drawn by ``seed`` and ``of``."""
-    if len(members) <= at_most:
-        return members
-    return np.sort(generator(seed, "some rows", of).choice(members, at_most, replace=False))
-
-
 def mean_and_spread(real: Features, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (D,) float64 of union features, over at most 50,000 rows that ``seed`` draws."""
-    rows = some_rows(np.arange(len(real)), seed, "moments", ROWS_FOR_MOMENTS)
-    origin = real.union(rows[:1])[0].astype(np.float64)  # exact zeros for a dimension that never varies
-    total, squares = np.zeros(len(origin)), np.zeros(len(origin))
-    for start in range(0, len(rows), ROWS_PER_CHUNK):
-        deviations = real.union(rows[start : start + ROWS_PER_CHUNK]) - origin
-        total += deviations.sum(axis=0)
-        squares += np.square(deviations).sum(axis=0)
-    shift = total / len(rows)
-    return origin + shift, np.sqrt((squares / len(rows) - np.square(shift)).clip(min=0))
+    return moments(real.union, some_rows(np.arange(len(real)), ROWS_FOR_MOMENTS, seed, "some rows", "moments"))
 
 
 def _within_class(values: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarray, int]:

@@ -16,7 +16,7 @@ from workbench.devices import chosen_device
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
 from workbench.diffusion.conditions import ABSENT, ConditionTokens, triplet_conditions
 from workbench.diffusion.config import ConditionDropout
-from workbench.diffusion.denoisers import DENOISERS, denoiser_classes
+from workbench.diffusion.denoiser import DENOISERS, denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError
 from workbench.scenes.vocabulary import ROLES

@@ -9,7 +9,7 @@ A denoiser is used in three calls, so that sampling computes once what does not 
     clean = network.to_clean(predicted, noisy, levels)   # (B, D) x_0, float32
 
 Features are standardised before and restored after. A denoiser of one's own is a subclass with ``forward``, registered
-in ``workbench.diffusion.denoisers`` (docs/own-denoiser.md).
+in ``workbench.diffusion.denoiser`` (docs/own-denoiser.md).
 """
 
 from dataclasses import dataclass

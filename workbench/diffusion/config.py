@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.configuration import chosen_by, configured, require_range
-from workbench.diffusion.denoisers import denoiser_classes
+from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
 
@@ -33,7 +33,7 @@ def _default_training() -> TrainingConfig:
 class DiffusionConfig:
     """How to build and train a denoiser; the defaults suit two CPU cores and some ten thousand rows.
 
-    ``denoiser`` is a name of ``workbench.diffusion.denoisers.DENOISERS``, an import path or a pair of classes, and
+    ``denoiser`` is a name of ``workbench.diffusion.denoiser.DENOISERS``, an import path or a pair of classes, and
     ``network`` its own configuration, which may be given as a dict. A GPU preset is ``network={"width": 1536, "blocks":
     6, "heads": 12}, batch_size=1024`` with a learning rate of 2e-4 and an EMA decay of 0.9999 (diffusion reference, F);
     the paper's words are ``denoiser="unet", network={"layout": "pooled"}, schedule="scaled_linear"``.

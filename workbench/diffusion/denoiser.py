@@ -3,6 +3,11 @@
 Feature dimensions have no neighbours, so nothing is convolved (design, decision "Network"; diffusion reference, F).
 Three things keep sampling cheap: the modulation depends on time alone and is computed once for all rows, keys and
 values depend on the condition alone and are computed once for all steps, and repeated conditions are encoded once.
+
+``DENOISERS`` has all by name: for each the class of its configuration and the class of its network. One of your own is
+registered from a notebook cell (docs/own-denoiser.md)::
+
+    DENOISERS.register("mine")((MyConfig, MyDenoiser))
 """
 
 from dataclasses import dataclass
@@ -20,7 +25,9 @@ from workbench.diffusion.conditioned_network import (
     region_embedding,
 )
 from workbench.diffusion.conditions import ConditionBatch
+from workbench.diffusion.unet_denoiser import UNetConfig, UNetDenoiser
 from workbench.errors import WorkbenchError
+from workbench.registry import Registry
 
 TIME_FREQUENCIES = 64
 
@@ -140,6 +147,24 @@ class Block(nn.Module):
         query = self.query(x).view(rows, 1, self.heads, -1).transpose(1, 2)  # (B, heads, 1, W / heads)
         pairs = key_value.view(rows, slots, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # (2, B, heads, S, W / heads)
         return F.scaled_dot_product_attention(query, pairs[0], pairs[1]).reshape(rows, -1)
+
+
+DenoiserClasses = tuple[type[NetworkConfig], type[ConditionedNetwork]]
+
+DENOISERS: Registry[DenoiserClasses] = Registry(
+    "denoiser", {"mlp": (MLPConfig, MLPDenoiser), "unet": (UNetConfig, UNetDenoiser)}
+)
+
+
+def denoiser_classes(choice: Any) -> DenoiserClasses:
+    """The classes behind a name, an import path "module:name", or a pair of classes itself."""
+    found = DENOISERS.resolve(choice)
+    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, type) for part in found)):
+        raise WorkbenchError(
+            f"denoiser {choice!r}: expected a pair (configuration class, network class), found {found!r}. "
+            "docs/own-denoiser.md has one of both."
+        )
+    return found
 
 
 def _time_features(half_log_snr: Tensor) -> Tensor:

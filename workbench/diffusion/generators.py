@@ -1,4 +1,4 @@
-"""Makers of tail features other than diffusion by name, and the stage that runs one of them.
+"""Makers of tail features other than diffusion by name, the stage that runs one, and the folder that all makers fill.
 
 One of your own is a dataclass with ``fit``, registered from a notebook cell (docs/own-generator.md)::
 
@@ -22,14 +22,20 @@ import pandas as pd
 
 from workbench.configuration import chosen_by, configured
 from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote, SubjectObjectMean, TripletMean
-from workbench.diffusion.generated_folder import chosen_triplets, write_generated
-from workbench.diffusion.initialisation import Sampler, draw_boxes
+from workbench.diffusion.exemplars import Sampler, draw_boxes
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
-from workbench.regions.features import FeaturesFolder, FeatureStore
+from workbench.launching import Processes
+from workbench.progress import track
+from workbench.randomness import generator
+from workbench.regions.feature_writer import RangeWriter, remove_notes
+from workbench.regions.features import FeaturesFolder, FeatureStore, finish_generated, store_identity
 from workbench.registry import Registry
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
+from workbench.stopping import stop_on_sigterm
+
+ROWS_PER_PART = 4096
 
 
 class Generator(Protocol):
@@ -92,17 +98,13 @@ def generate_baseline(
     """Stage ``generated`` without diffusion: one union feature for each augmented triplet, made from training rows.
 
     Triplets and boxes are those of ``generate_features`` for the same ``samples`` and ``seed``, so that the union
-    feature alone tells two folders apart. Rectified features are cut at 0. Writes what ``generate_features`` writes, in
-    parts too. Returns metrics. WorkbenchError for an unknown generator, no triplets, or a class that training never
-    shows.
+    feature alone tells two folders apart. Writes what ``generate_features`` writes, in parts too. Returns metrics.
+    WorkbenchError for an unknown generator, no triplets, or a class that training never shows.
     """
     config, began = config or BaselineConfig(), time.monotonic()
     store, augmented = FeaturesFolder(features).train, read_triplets(triplets).augmented
-    table = draw_boxes(store, chosen_triplets(augmented, config.samples, config.seed), config.seed)
-    # Conditions are numbered as the sampler numbers them: the tables of two folders are equal.
-    distinct, condition = distinct_triplets(*(table[role].to_numpy() for role in ROLES))
-    table = table.assign(condition=condition)
-    sampler = config.options.fit(store, table, config.seed)
+    wanted = wanted_triplets(store, augmented, config.samples, config.seed)
+    sampler = config.options.fit(store, wanted, config.seed)
 
     def checked(rows: np.ndarray) -> np.ndarray:
         made = np.asarray(sampler(rows))
@@ -114,10 +116,61 @@ def generate_baseline(
         return made
 
     work = {"generator": repr(config.options), "seed": config.seed, "augmented": len(augmented)}
-    write_generated(folder, table, store, [("union", checked)], work)
+    return write_generated(folder, wanted, store, {"union": checked}, work) | {
+        "seconds": round(time.monotonic() - began, 3)
+    }
+
+
+def wanted_triplets(store: FeatureStore, augmented: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """The augmented triplets to make features for: all of them (0), a random part, or all going round, in their order.
+
+    ``augmented_row`` says where each comes from, ``subject_box`` and ``object_box`` are its training boxes in
+    ``store``, drawn by ``seed``, and ``condition`` numbers the distinct triplets. WorkbenchError where there is none.
+    """
+    if not len(augmented) or samples < 0:
+        raise WorkbenchError(
+            f"{samples} samples of {len(augmented)} augmented triplets cannot be drawn; build augmented triplets first "
+            "(notebook 02) and ask for 0 (one for each) or more."
+        )
+    rows = np.arange(samples or len(augmented)) % len(augmented)
+    if 0 < samples < len(augmented):  # of one seed a smaller part lies within a larger one
+        rows = np.sort(generator(seed, "chosen triplets").permutation(len(augmented))[:samples])
+    wanted = draw_boxes(store, augmented.iloc[rows].reset_index(drop=True).assign(augmented_row=rows), seed)
+    return wanted.assign(condition=distinct_triplets(*(wanted[role].to_numpy() for role in ROLES))[1])
+
+
+def write_generated(
+    folder: Path, wanted: pd.DataFrame, store: FeatureStore, regions: dict[str, Sampler], work: dict[str, Any]
+) -> dict[str, Any]:
+    """Write features of all rows of ``wanted``, the table and the manifest, to be read as ``GeneratedFeatures``.
+
+    ``regions`` names "union", and "subject" and "object" where they are made too, and says what makes each. Features
+    of a rectified encoder are cut at 0. ``work`` (JSON) says what the features are made of: an unfinished folder of
+    other work is refused. The processes of a launcher share the ranges of rows, call this together and return
+    together. SIGTERM ends it after the range at hand (``workbench.stopping.Stopped``). Returns counts. WorkbenchError
+    for features that are too large for float16.
+    """
+    folder, processes = Path(folder), Processes.current()
+    arrays = {f"{region}_features": (len(wanted), store.dimension) for region in regions}
+    writer = RangeWriter(folder, arrays, work | {"store": store_identity(store)})
+    with stop_on_sigterm() as stop:
+        for region, make in regions.items():
+            ranges = writer.missing(f"{region}_features", ROWS_PER_PART)
+            own = [part for part in ranges if part[0] // ROWS_PER_PART % processes.count == processes.rank]
+            for start, end in track(own, f"Making {region} features"):
+                made = make(np.arange(start, end))
+                made = np.maximum(made, 0.0) if store.support == "rectified" else made
+                writer.write(f"{region}_features", start, made)
+                writer.flush()
+                writer.raise_if_asked(stop)
+        writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop)
+    processes.wait()  # all have seen the notes that are removed now
+    if processes.main:
+        finish_generated(folder, wanted, store, "generated" if len(regions) > 1 else "seed")
+        remove_notes(folder)
+    processes.wait()
     return {
-        "samples": len(table),
-        "distinct_triplets": len(distinct),
-        "seconds": round(time.monotonic() - began, 3),
-        "bands": {str(band): int(count) for band, count in table["band"].value_counts().items()},
+        "samples": len(wanted),
+        "distinct_triplets": int(wanted["condition"].nunique()),
+        "bands": {str(band): int(count) for band, count in wanted["band"].value_counts().items()},
     }

@@ -1,6 +1,5 @@
 """Sampling features from a trained denoiser: of given conditions, of triplets in words, and the stage for all."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -14,8 +13,8 @@ from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ConditionTokens, box_conditions, triplet_conditions
 from workbench.diffusion.config import SamplingConfig
-from workbench.diffusion.generated_folder import chosen_triplets, write_generated
-from workbench.diffusion.initialisation import Sampler, draw_boxes, initial_features
+from workbench.diffusion.exemplars import Sampler, draw_boxes, initial_features
+from workbench.diffusion.generators import wanted_triplets, write_generated
 from workbench.diffusion.schedule import solve
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
@@ -179,30 +178,31 @@ def generate_features(
     """
     config, began, path = config or SamplingConfig(), time.monotonic(), Path(diffusion) / CHECKPOINT
     checkpoint, store = DenoiserCheckpoint.load(path), FeaturesFolder(features).train
-    embeddings, augmented = TextEmbeddings.open(text), read_triplets(triplets)
+    embeddings, stored = TextEmbeddings.open(text), read_triplets(triplets)
     checkpoint.require_store(store)
     checkpoint.require_text(embeddings)
-    samples = config.samples or round(config.share * len(augmented.augmented)) * (config.share < 1)
-    table = draw_boxes(store, chosen_triplets(augmented.augmented, samples, config.seed), config.seed)
-    conditions, index = triplet_conditions(embeddings, table, augmented)
-    means = initial_features(store, table, config.init, config.init_map, config.seed)
-    regions = [("union", _region(checkpoint, conditions, index, config, means, "sample union"))]
-    if generates_boxes(checkpoint, config):
-        for role in ENDS:
-            boxes = table[f"{role}_box"].to_numpy()
-            start = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
-            of_boxes = box_conditions(embeddings, table[role].to_numpy())
-            regions.append((role, _region(checkpoint, *of_boxes, config, start, f"sample {role}")))
-    work = {"config": asdict(config), "denoiser": sha256_of_file(path), "augmented": len(augmented.augmented)}
-    write_generated(folder, table.assign(condition=index), store, regions, json.loads(json.dumps(work)))
-    return {
-        "samples": len(table),
-        "distinct_triplets": len(conditions),
-        "regions": [name for name, _ in regions],
+    samples = config.samples or round(config.share * len(stored.augmented)) * (config.share < 1)
+    wanted = wanted_triplets(store, stored.augmented, samples, config.seed)
+    means = initial_features(store, wanted, config.init, config.init_map, config.seed)
+
+    def sampler(of: tuple[ConditionTokens, np.ndarray], init: Sampler | None, purpose: str) -> Sampler:
+        def sample(rows: np.ndarray) -> np.ndarray:
+            begin = None if init is None else init(rows)
+            return sample_features(checkpoint, of[0], of[1][rows], config, init=begin, rows=rows, purpose=purpose)
+
+        return sample
+
+    regions = {"union": sampler(triplet_conditions(embeddings, wanted, stored), means, "sample union")}
+    for role in ENDS if generates_boxes(checkpoint, config) else ():
+        boxes, conditions = wanted[f"{role}_box"].to_numpy(), box_conditions(embeddings, wanted[role].to_numpy())
+        init = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
+        regions[role] = sampler(conditions, init, f"sample {role}")
+    work = {"config": asdict(config), "denoiser": sha256_of_file(path), "augmented": len(stored.augmented)}
+    return write_generated(folder, wanted, store, regions, work) | {
+        "regions": list(regions),
         "seconds": round(time.monotonic() - began, 3),
         "solver": config.solver,
         "network_evaluations_per_sample": config.steps * (1 + (config.guidance != 1.0)),
-        "bands": {str(band): int(count) for band, count in table["band"].value_counts().items()},
     }
 
 
@@ -211,23 +211,3 @@ def generates_boxes(checkpoint: DenoiserCheckpoint, config: SamplingConfig) -> b
     if config.entity_features == "auto":
         return "box" in checkpoint.identity.regions
     return config.entity_features == "generated"
-
-
-def _region(
-    checkpoint: DenoiserCheckpoint,
-    conditions: ConditionTokens,
-    index: np.ndarray,
-    config: SamplingConfig,
-    means: Sampler | None,
-    purpose: str,
-) -> Sampler:
-    """What samples rows of one region; the conditions of all rows stay on disk, those of the rows are read."""
-
-    def sample(rows: np.ndarray) -> np.ndarray:
-        distinct, place = np.unique(index[rows], return_inverse=True)
-        init = None if means is None else means(rows)
-        return sample_features(
-            checkpoint, conditions.rows(distinct), place.reshape(-1), config, init=init, rows=rows, purpose=purpose
-        )
-
-    return sample

@@ -13,21 +13,25 @@ from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint, Denoi
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
 from workbench.diffusion.conditions import SLOTS, ConditionTokens, box_conditions, triplet_conditions
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig
-from workbench.diffusion.denoisers import build_denoiser
+from workbench.diffusion.denoiser import denoiser_classes
+from workbench.diffusion.exemplars import moments
 from workbench.diffusion.objective import BalancedConditions, DenoisingObjective, EvalRows, TrainingBatch
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.diffusion.standardisation import feature_moments
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.launching import Processes
-from workbench.randomness import derived_seed, generator
+from workbench.randomness import derived_seed, generator, some_rows
 from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import Evaluation, TrainingEdge, forget_state, read_log, train
 
 ROWS_PER_LEVEL = 4
+# With so many rows the mean of a dimension is known to 0.0014 standard deviations.
+ROWS_TO_STANDARDISE = 500_000
+# Below this share of the typical spread a dimension counts as constant (a dead unit of a rectified encoder).
+CONSTANT_SHARE = 1e-4
 STEPS_BETWEEN_LINES, STEPS_BETWEEN_EVALUATIONS = 50, 250
 
 
@@ -215,7 +219,7 @@ def dropped_slots(dropout: ConditionDropout, draw: np.random.Generator, rows: in
 
 
 def _initial_network(rows: TrainingRows, words: TextKnowledge, config: DiffusionConfig) -> ConditionedNetwork:
-    mean, deviation = feature_moments(rows.features)
+    mean, deviation = _standardisation(rows.features, config.seed)
     centroids = words.centroids if config.hardness and words.centroids is not None else np.empty((0, 0))
     sizes = DataSizes(
         features=len(mean),
@@ -226,7 +230,7 @@ def _initial_network(rows: TrainingRows, words: TextKnowledge, config: Diffusion
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "denoiser weights"))
-        network = build_denoiser(config.denoiser, config.network, sizes)
+        network = denoiser_classes(config.denoiser)[1](config.network, sizes)
     known = {"mean": mean, "standard_deviation": deviation, "object_text": words.objects,
              "relation_text": words.relations, "centroids": centroids}  # fmt: skip
     for name, values in known.items():
@@ -234,6 +238,16 @@ def _initial_network(rows: TrainingRows, words: TextKnowledge, config: Diffusion
         buffer.copy_(torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(buffer.shape))
     network.fit_tokens(rows.conditions.rows(np.flatnonzero(np.bincount(rows.index))))
     return network
+
+
+def _standardisation(features: FeatureRows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (D,) of the rows; a dimension that is all but constant has standard deviation 0."""
+    if len(features) < 2:
+        raise WorkbenchError(f"{len(features)} training rows: at least 2 are needed to standardise features.")
+    rows = some_rows(np.arange(len(features)), ROWS_TO_STANDARDISE, seed, "standardisation")
+    mean, deviation = moments(lambda rows: features(rows)[0], rows)
+    deviation[deviation <= CONSTANT_SHARE * np.median(deviation)] = 0.0
+    return mean, deviation
 
 
 def _boxes_by_class(relations: pd.DataFrame) -> np.ndarray:

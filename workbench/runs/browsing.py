@@ -99,7 +99,7 @@ def feature_map(run: Run) -> "FeatureMap":
     from workbench.browsers.map_browser import FeatureMap
     from workbench.browsers.map_points import right_or_wrong
     from workbench.browsers.map_stage import POINTS
-    from workbench.diffusion.fidelity_study import REPORT
+    from workbench.diffusion.fidelity import REPORT
     from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
     stage, generated = run.find("feature_map"), run.find("generated")

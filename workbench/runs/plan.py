@@ -179,12 +179,12 @@ def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[in
 def _denoiser(config: DiffusionConfig, data: DataSize, of_data: tuple[int, int, int]) -> NetworkSize:
     from workbench.diffusion.conditioned_network import DataSizes
     from workbench.diffusion.conditions import ConditionBatch
-    from workbench.diffusion.denoisers import build_denoiser
+    from workbench.diffusion.denoiser import denoiser_classes
 
     dimension, text, centroids = of_data
     sizes = DataSizes(dimension, text, data.object_classes, data.relation_classes, centroids if config.hardness else 0)
     with torch.device("meta"):
-        network = build_denoiser(config.denoiser, config.network, sizes)
+        network = denoiser_classes(config.denoiser)[1](config.network, sizes)
         numbers = torch.zeros(ROWS, 5, dtype=torch.long)
         classes = (numbers[:, 0], numbers[:, 1], numbers[:, 2])
         conditions = ConditionBatch(classes, torch.empty(ROWS, text), numbers, numbers[:, 0])

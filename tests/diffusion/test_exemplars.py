@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.diffusion.initialisation import draw_boxes, draw_relations, fit_init_map, initial_features
+from workbench.diffusion import exemplars
+from workbench.diffusion.exemplars import draw_boxes, draw_relations, fit_init_map, initial_features, moments
 from workbench.errors import WorkbenchError
 
 
@@ -111,3 +112,14 @@ def test_the_init_map_recovers_an_affine_relation(dimension):
 def test_an_init_map_exists_for_fewer_rows_than_dimensions():
     store = Store(4, 9)
     assert np.isfinite(fit_init_map(store, 0)(store.box_features)).all()
+
+
+def test_moments_are_those_of_the_rows_in_any_chunks(monkeypatch):
+    features = np.random.default_rng(0).standard_normal((2500, 4)) * [1, 2, 3, 0] + [0, 9, 1e4, 0.1]
+    features, rows = features.astype(np.float32), np.arange(5, 2500)
+    for chunk in (2048, 100):
+        monkeypatch.setattr(exemplars, "ROWS_PER_CHUNK", chunk)
+        mean, spread = moments(features.__getitem__, rows)
+        np.testing.assert_allclose(mean, features[5:].mean(axis=0, dtype=np.float64), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(spread, features[5:].std(axis=0, dtype=np.float64), rtol=1e-6, atol=1e-9)
+        assert spread[3] == 0 and mean[3] == features[0, 3]
