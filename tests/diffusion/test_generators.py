@@ -17,7 +17,7 @@ from workbench.diffusion.generators import GENERATORS, BaselineConfig, generate_
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
-from workbench.regions.features import GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
 COLUMNS = ["subject", "relation", "object"]
 FILES = ("union_features.npy", "generated.parquet", "generated.json")
