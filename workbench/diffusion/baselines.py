@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.config import INIT_MAPS, require_choices, require_range
+from workbench.configuration import require_range
+from workbench.diffusion.config import INIT_MAPS, require_choices
 from workbench.diffusion.exemplars import (
     BACK_OFF,
     BackOffGroups,
