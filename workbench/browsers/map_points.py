@@ -189,7 +189,7 @@ def _hits(loaded: Recogniser, source: FeatureStore | GeneratedFeatures, rows: np
     return {role: found[place] for role, found in hits.items()}
 
 
-class _ChosenRows:
+class _ChosenRows(Features):
     """Some rows of a store or of generated features, as features of their own."""
 
     def __init__(self, source: Features, rows: np.ndarray):
@@ -197,14 +197,8 @@ class _ChosenRows:
         self.relations = source.relations.iloc[rows].reset_index(drop=True)
         self.folder, self.dimension, self.entity_region = source.folder, source.dimension, source.entity_region
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        return self._source.subject(self._rows[rows], dtype)
-
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         return self._source.union(self._rows[rows], dtype)
 
-    def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        return self._source.object(self._rows[rows], dtype)
+    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
+        return self._source.end(role, self._rows[rows], dtype)

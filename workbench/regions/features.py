@@ -16,7 +16,7 @@ of the train store's boxes); and ``generated.json``, written last: what it must 
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.relations import TABLES, read_tables
+from workbench.scenes.relations import TABLES, read_table, read_tables
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 MANIFEST = "features.json"
@@ -39,13 +39,14 @@ ENDS = ("subject", "object")
 ENTITIES = ("auto", "stored", "union")
 
 
-class Features(Protocol):
+class Features:
     """Features of the rows of a table of relations, read from disk when asked for.
 
-    ``FeatureStore`` gives extracted or imported features, ``GeneratedFeatures`` those of a generator. ``relations`` has
-    the columns subject, relation, object (class ids) and, where boxes have features, subject_box and object_box.
-    ``entity_region`` is "box", or "union" where the union feature stands in for subject and object. Features are
-    stored as float16: with ``dtype`` np.float16 they come as they are, in half the memory.
+    ``FeatureStore`` gives extracted or imported features, ``GeneratedFeatures`` those of a generator; another reader
+    derives from this and defines ``union`` and ``end``. ``relations`` has the columns subject, relation, object (class
+    ids) and, where boxes have features, subject_box and object_box. ``entity_region`` is "box", or "union" where the
+    union feature stands in for subject and object. Features are stored as float16: with ``dtype`` np.float16 they come
+    as they are, in half the memory.
     """
 
     folder: Path
@@ -54,23 +55,26 @@ class Features(Protocol):
     entity_region: str
 
     def __len__(self) -> int:
-        """The number of relations."""
-        ...
-
-    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the subjects' boxes of rows (n,) in any order, (n, D)."""
-        ...
+        return len(self.relations)
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Features of the union boxes of rows (n,) in any order, (n, D)."""
-        ...
+        raise NotImplementedError
+
+    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
+        """Features of the boxes of the "subject" or the "object" of rows (n,) in any order, (n, D)."""
+        raise NotImplementedError
+
+    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Features of the subjects' boxes of rows (n,) in any order, (n, D); the union's where there is no other."""
+        return self.end("subject", rows, dtype)
 
     def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the objects' boxes of rows (n,) in any order, (n, D)."""
-        ...
+        """Features of the objects' boxes of rows (n,) in any order, (n, D); the union's where there is no other."""
+        return self.end("object", rows, dtype)
 
 
-class FeatureStore:
+class FeatureStore(Features):
     """Features of one split, never read whole; ``facts`` is the manifest: how they were made."""
 
     def __init__(self, folder: Path, facts: dict[str, Any], tables: dict[str, pd.DataFrame]):
@@ -108,20 +112,13 @@ class FeatureStore:
                 )
         return cls(folder, facts, read_tables(folder, facts["rows"]))
 
-    def __len__(self) -> int:
-        return len(self.relations)
-
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Union features of relation rows, (n, D)."""
         return self._unions(rows, dtype)
 
-    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the subject's box of relation rows, (n, D); the union's where there is no other."""
-        return self.box(self.relations["subject_box"].to_numpy()[np.asarray(rows)], dtype)
-
-    def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the object's box of relation rows, (n, D); the union's where there is no other."""
-        return self.box(self.relations["object_box"].to_numpy()[np.asarray(rows)], dtype)
+    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
+        """Features of the boxes of an end of relation rows, (n, D)."""
+        return self.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)], dtype)
 
     def box(self, box_rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Features of rows of the box table, (n, D)."""
@@ -182,7 +179,7 @@ class FeaturesFolder:
         return FeatureStore.open(self.folder / name, self.train.encoder, self.train.dimension)
 
 
-class GeneratedFeatures:
+class GeneratedFeatures(Features):
     """Features of generated relations; ``relations`` has one row a sample.
 
     ``entities``: "stored" takes a subject or an object from its array or its box; "union" lets the generated union
@@ -193,9 +190,7 @@ class GeneratedFeatures:
     def __init__(self, folder: Path, store: FeatureStore, relations: pd.DataFrame, entities: str, own: tuple[str, ...]):
         self.folder, self.store, self.relations = Path(folder), store, relations
         self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
-        self.entity_region: str = store.entity_region if entities == "auto" else "union"
-        if entities == "stored":
-            self.entity_region = "box"
+        self.entity_region = {"auto": store.entity_region, "stored": "box", "union": "union"}[entities]
         self._files = {
             region: FeatureFile(self.folder / f"{region}_features.npy", len(relations), self.dimension, GENERATE_AGAIN)
             for region in ("union", *own)
@@ -221,26 +216,16 @@ class GeneratedFeatures:
                     "Open it with the train store it was generated from, or generate again."
                 )
         own = ENDS if manifest.get("entity_features") == "generated" else ()
-        boxes = [] if entities == "union" or own else [f"{role}_box" for role in ENDS]
-        relations = _read_generated_table(folder / GENERATED_TABLE, manifest.get("rows"), (*ROLES, *boxes))
+        boxes = set() if entities == "union" or own else {f"{role}_box" for role in ENDS}
+        relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
         return cls(folder, store, relations, entities, own)
-
-    def __len__(self) -> int:
-        return len(self.relations)
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Generated union features of rows, (n, D)."""
         return self._files["union"].read(rows, dtype)
 
-    def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the subjects of rows, (n, D)."""
-        return self._entity("subject", rows, dtype)
-
-    def object(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of the objects of rows, (n, D)."""
-        return self._entity("object", rows, dtype)
-
-    def _entity(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
+    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
+        """Features of an end of rows, (n, D): generated ones, or those of the boxes that were drawn."""
         if self.entity_region == "union":
             return self.union(rows, dtype)
         if role in self._files:
@@ -283,16 +268,3 @@ def damaged_files(folder: Path) -> Iterator[str]:
         for name, array in arrays.items():
             if array["sha256"] not in (None, sha256_of_file(split / f"{name}.npy")):
                 yield f"{split / name}.npy: its bytes are not those that were written (SHA-256). {AGAIN}"
-
-
-def _read_generated_table(path: Path, rows: int | None, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        relations = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{path}: not a readable table ({error}). {GENERATE_AGAIN}") from error
-    if len(relations) != rows:
-        raise WorkbenchError(f"{path}: {len(relations)} rows, but {GENERATED} says {rows}. {GENERATE_AGAIN}")
-    missing = [column for column in columns if column not in relations]
-    if missing:
-        raise WorkbenchError(f"{path}: no column {', '.join(missing)}. {GENERATE_AGAIN}")
-    return relations

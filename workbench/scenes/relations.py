@@ -82,19 +82,25 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     for name in TABLES:
         path = Path(folder) / f"{name}.parquet"
-        try:
-            table = tables[name] = pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise _damaged(path, f"not a readable table ({error})") from error
-        if missing := COLUMNS[name] - {*table}:
-            raise _damaged(path, f"the columns {', '.join(sorted(missing))} are missing")
-        if len(table) != rows.get(name):
-            raise _damaged(path, f"{len(table)} rows, but the manifest says {rows.get(name)}")
+        table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
         for column, target in POINTERS[name].items():
             values, size = table[column].to_numpy(), len(tables[target])
             for row in np.flatnonzero((values < 0) | (values >= size))[:1]:
                 raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")
     return tables
+
+
+def read_table(path: Path, columns: set[str], rows: int | None) -> pd.DataFrame:
+    """A parquet file of so many ``rows`` with at least these ``columns``; WorkbenchError where it is damaged."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, f"not a readable table ({error})") from error
+    if missing := columns - {*table}:
+        raise _damaged(path, f"the columns {', '.join(sorted(missing))} are missing")
+    if len(table) != rows:
+        raise _damaged(path, f"{len(table)} rows, but the manifest says {rows}")
+    return table
 
 
 def _damaged(path: Path, what: str) -> WorkbenchError:
