@@ -1,9 +1,8 @@
 """A small page for the panel, run in a kernel: images to search, page through and pick, and ways to fail."""
 
-from workbench.browsers.drawing import Thumbnails
-from workbench.browsers.panel import Shown
-from workbench.browsers.widgets import FOLDER, Paging, environment
+from workbench.browsers.panel import FOLDER, Browser, Paging
 from workbench.errors import WorkbenchError
+from workbench.figures.pages import environment
 from workbench.stages import Run
 
 SOURCE = """{% import "controls.html.j2" as controls %}
@@ -12,7 +11,7 @@ SOURCE = """{% import "controls.html.j2" as controls %}
   aria-selected="{{ "true" if name in picked else "false" }}"><svg viewBox="0 0 10 10">
 {% if token %}<image width="10" height="10" data-image="{{ token }}"/>{% endif %}
 </svg><p>{{ name }}</p></div>
-{% endfor %}</div>{{ controls.pager(what="images", **pages) }}
+{% endfor %}</div>{{ controls.pager(pages, "images") }}
 {% else %}<div class="wb-bar">{{ controls.search("search", text, "name") }}
 {{ controls.chip("clear", "", "<b>clear</b>", found) }}{{ controls.button("fail", "ours", "refuse") }}
 {{ controls.button("fail", "other", "fail") }}
@@ -20,12 +19,10 @@ SOURCE = """{% import "controls.html.j2" as controls %}
 """
 
 
-class ImagesPage(Shown):
-    frame = '<div data-region="bar"></div><div data-region="grid"></div>'
-
+class ImagesPage(Browser):
     def __init__(self, folder):
+        super().__init__('<div data-region="bar"></div><div data-region="grid"></div>', folder)
         self.names = [*(path.name for path in folder.glob("*.jpg")), "<script>window.injected = true</script>"]
-        self.thumbnails = Thumbnails(folder)
         self.text, self.order, self.page, self.picked, self.events = "", "up", 1, [], []
 
     def found(self):
@@ -37,7 +34,7 @@ class ImagesPage(Shown):
         tiles = [(name, self.thumbnails.token(name)) for name in paging.of(found)]
         return {
             "bar": template.render(part="bar", text=self.text, found=len(found), order=self.order),
-            "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging.values()),
+            "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging),
         }
 
     def handle(self, event, value):

@@ -32,6 +32,6 @@ def made_map(each: int) -> FeatureMap:
         for part in (relations[:each], relations[each:])
     )
     metrics = {"rows_of_each": each, "neighbours": 15, "seed": 0, "trustworthiness": 0.9, "components": 50}
-    metrics |= {"trustworthiness_points": 2000, "variance_share": 0.9}
+    metrics |= {"trustworthiness_points": 2000, "variance_share": 0.9, "dimension": 8, "encoder": "none"}
     features = SimpleNamespace(train=real, vocabulary=vocabulary, counts=counts)
     return FeatureMap(table, features, generated, map_metrics=metrics)

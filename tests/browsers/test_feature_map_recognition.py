@@ -13,7 +13,7 @@ from workbench.recognition.config import EvaluationConfig, RecogniserConfig
 from workbench.recognition.evaluation import evaluate_recogniser, probability_batches
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.features import FeatureStore, GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 
@@ -32,10 +32,11 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_p
     evaluated = pd.read_parquet(tmp_path / "evaluation" / "predictions.parquet").set_index("row")
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
-    right = right_or_wrong(tmp_path / "recogniser", features, generated, points)
+    data = FeaturesFolder(features)
+    samples = GeneratedFeatures.open(generated, data.train)
+    right = right_or_wrong(tmp_path / "recogniser", data, samples, points)
     loaded = load_recogniser(tmp_path / "recogniser")
-    made_features = GeneratedFeatures.open(generated, FeatureStore.open(features / "train"))
-    alone = RelationRows(made_features, loaded.vocabulary)
+    alone = RelationRows(samples, loaded.vocabulary)
     ((_, scores),) = probability_batches(loaded.head, alone)
     for role in ROLES:
         assert right[role][3:].tolist() == evaluated.loc[real, f"{role}_correct"].tolist()
@@ -49,4 +50,4 @@ def test_a_recogniser_of_other_features_is_refused(browsed, tmp_path):
     Vocabulary(("a",), ("b",)).write(features)
     points = pd.DataFrame({"source": ["real"], "row": [0]})
     with pytest.raises(WorkbenchError, match="names"):
-        right_or_wrong(tmp_path / "recogniser", features, tmp_path, points)
+        right_or_wrong(tmp_path / "recogniser", FeaturesFolder(features), None, points)

@@ -7,31 +7,33 @@ import pytest
 from PIL import Image
 
 from workbench.browsers.drawing import Scene, Thumbnails, scene_svg
-from workbench.browsers.panel import Panel, Shown, static_html
-from workbench.browsers.widgets import FOLDER, render, stylesheet
+from workbench.browsers.panel import FOLDER, Browser, render
 from workbench.errors import WorkbenchError
 from workbench.figures import style
 from workbench.figures.pages import environment
 
+FRAME = '<p data-region="count"></p><div data-region="image"></div><div class="wb-live" data-region="bar"></div>'
 
-class Counter(Shown):
+
+class Counter(Browser):
     """A page that counts clicks beside a picture."""
 
-    frame = '<p data-region="count"></p><div data-region="image"></div><div class="wb-live" data-region="bar"></div>'
-
-    def __init__(self, thumbnails=None, name=""):
-        self.thumbnails, self.name, self.count = thumbnails or Thumbnails(None), name, 0
+    def __init__(self, images=None, name=""):
+        super().__init__(FRAME, images)
+        self.name, self.count = name, 0
 
     def regions(self):
         scene = Scene(self.name, 40, 30, np.array([1, 2, 10, 12.0]), np.array([5, 0, 20, 8.0]))
         return {"count": f"{self.count}", "image": scene_svg(scene, self.thumbnails), "bar": "<button>more</button>"}
 
-    def handle(self, event, value):
-        if event == "refused":
-            raise WorkbenchError("no. <b>Ask</b> for something else.")
-        if event == "broken":
-            raise KeyError("a<b")
-        self.count += int(value)
+    def acts(self, value):
+        return {"refused": self.refuse, "broken": lambda: {}["a<b"], "add": lambda: {"more": int(value)}}
+
+    def refuse(self):
+        raise WorkbenchError("no. <b>Ask</b> for something else.")
+
+    def change(self, more=0):
+        self.count += more
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def talk(monkeypatch):
     """A function (page) -> (tell, said): what the page's panel is told and what it says."""
 
     def start(page):
-        panel, said = Panel(page), []
+        panel, said = page.widget(), []
         monkeypatch.setattr(panel, "send", lambda message, buffers=None: said.append((message, buffers)))
 
         def tell(kind, **content):
@@ -68,20 +70,20 @@ def test_an_error_is_shown_escaped_and_goes_away_with_the_next_act(talk):
     assert tell("event", name="add", value="1")["regions"] == {"count": "1", "error": ""}
 
 
-def test_refresh_from_python_raises_what_goes_wrong(talk, monkeypatch):
-    page = Counter()
+def test_refresh_from_python_raises_what_goes_wrong(talk, tmp_path):
+    page = Counter(tmp_path)
     _, _, panel = talk(page)
-    monkeypatch.setattr(page, "regions", lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    page.name = "../outside.jpg"
+    with pytest.raises(WorkbenchError, match="leads outside"):
         panel.refresh()
 
 
 def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(b"no picture")
-    pictures = Thumbnails(tmp_path)
-    tell, said, _ = talk(Counter(pictures, "a.jpg"))
-    good, bad = pictures.token("a.jpg"), pictures.token("b.jpg")
+    page = Counter(tmp_path, "a.jpg")
+    tell, said, _ = talk(page)
+    good, bad = page.thumbnails.token("a.jpg"), page.thumbnails.token("b.jpg")
     message = tell("images", tokens=[bad, good])
     assert message["tokens"] == [good] and list(message["failures"]) == [bad]
     assert said[-1][1][0].startswith(b"\xff\xd8")
@@ -89,7 +91,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
 
 def test_twin_holds_the_picture_and_no_token(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
-    twin = static_html(Counter(Thumbnails(tmp_path), "a.jpg"))
+    twin = Counter(tmp_path, "a.jpg").view()
     assert "data:image/jpeg;base64," in twin and "data-image" not in twin and '<p data-region="count">0</p>' in twin
 
 
@@ -121,7 +123,7 @@ def test_controls_escape_what_they_are_given():
 
 
 def test_css_has_the_palette_and_no_small_letters():
-    css = stylesheet()
+    css = (FOLDER / "browsers.css").read_text(encoding="utf-8")
     meant = style.BAND_COLOURS | style.ROLE_COLOURS | style.SOURCE_COLOURS | style.RIGHT_WRONG_COLOURS
     meant |= style.BEFORE_AFTER_COLOURS
     for name, colour in re.findall(r"--wb-([a-z]+): (#[0-9A-F]{6});", css):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from workbench.browsers.triplet_browser import TripletBrowser
-from workbench.browsers.triplet_index import TripletIndex
-from workbench.browsers.triplet_page import SORT_TEXTS, TripletSources
+from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
+from workbench.browsers.triplet_page import TripletSources
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.scenes.relations import RelationTables
@@ -66,8 +66,8 @@ def test_bands_toggle_and_their_counts_are_what_they_lead_to(browser):
 def test_a_clicked_bar_filters_and_a_second_click_lets_go(browser):
     browser.handle("chart", "object")
     browser.handle("bar", "2")
-    assert set(browser.matches["object_class"]) <= set(browser._page.bars("object")["classes"].iloc[2])
-    browser.handle("class_object", str(browser._page.bars("object")["classes"].iloc[0][0]))
+    assert set(browser.matches["object_class"]) <= set(browser.bars["object"]["classes"].iloc[2])
+    browser.handle("class_object", str(browser.bars["object"]["classes"].iloc[0][0]))
     assert not len(browser.matches) and "No triplet matches" in browser.regions()["grid"]
     browser.handle("class_object", "")
     browser.handle("bar", "2")
@@ -76,7 +76,7 @@ def test_a_clicked_bar_filters_and_a_second_click_lets_go(browser):
 
 def test_an_augmented_tile_tells_where_it_comes_from(browser):
     browser.set(origin="augmented", sort="similarity")
-    augmented = browser._page.sources.augmented.iloc[browser.index.augmented_rows(int(browser.matches.index[0]))[0]]
+    augmented = browser.page.sources.augmented.iloc[browser.index.augmented[int(browser.matches.index[0])][0]]
     tile = tiles(browser)[0]
     old = browser.index.vocabulary.objects[augmented["replaced_class"]]
     assert f"<s>{old}</s>" in tile.replace("&lt;", "<") and f"similarity {augmented['similarity']:.3f}" in tile
@@ -144,7 +144,7 @@ def test_a_page_or_all_matches_are_ticked_at_once(browser):
     assert set(browser.matches.index) <= set(browser.selection.index)
 
 
-@pytest.mark.parametrize("sort", SORT_TEXTS)
+@pytest.mark.parametrize("sort", SORTS)
 def test_every_order_shows_all_triplets(browser, sort):
     browser.handle("sort", sort)
     assert sorted(browser.matches.index) == list(range(len(browser.index)))
@@ -182,8 +182,6 @@ def test_refused_values_say_what_is_known(browser):
 
 
 def test_without_pictures_and_triplets_it_still_shows_boxes_and_says_so_once(browsed, tmp_path):
-    from workbench.browsers.triplet_index import write_triplet_index
-
     write_triplet_index(tmp_path / "index", features=browsed / "features")
     tables = RelationTables.open(browsed / "features" / "train")
     bare = TripletBrowser(TripletIndex.open(tmp_path / "index"), TripletSources(tables))

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.browsers.prediction_browser import changed_rows
 from workbench.figures import results
 from workbench.recognition.losses import LOSSES
 
@@ -69,20 +68,3 @@ def test_an_empty_band_survives():
     assert metrics["architecture"] == "reltransformer"
     assert metrics["variants"]["CE"]["exact combined few"] is None
     assert results.results_table(summaries, "exact").shape == (2, 9)
-
-
-def test_changed_rows_are_half_fixed_half_broken():
-    rng = np.random.default_rng(0)
-    tables = []
-    for _ in range(2):
-        table = pd.DataFrame({"row": np.arange(50)})
-        for role in ("subject", "relation", "object"):
-            table[role] = np.arange(50) % 4
-            table[f"{role}_predicted"] = rng.integers(0, 4, 50)
-            table[f"{role}_correct"] = table[role] == table[f"{role}_predicted"]
-        tables.append(table.set_index("row", drop=False))
-    was, now = (table[[f"{role}_correct" for role in ("subject", "relation", "object")]].to_numpy() for table in tables)
-    chosen = changed_rows(was, now, most=10, seed=0)
-    assert len(set(chosen.tolist())) == len(chosen) == 10
-    better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
-    assert (better & ~worse)[chosen[:5]].all() and (worse & ~better)[chosen[5:]].all()

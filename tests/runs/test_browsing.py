@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from workbench.__main__ import build_parser, main
-from workbench.browsers.panel import Panel
+from workbench.browsers.panel import Browser
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs import browsing
@@ -32,20 +32,14 @@ GUARDED = [
 ]
 
 
-class Toy:
+class Toy(Browser):
     """A browser of one sentence."""
 
-    frame = '<p data-region="told"></p>'
-    thumbnails = None
+    def __init__(self):
+        super().__init__('<p data-region="told"></p>', None)
 
     def regions(self):
         return {"told": "open"}
-
-    def handle(self, event, value):
-        raise WorkbenchError(event)
-
-    def widget(self):
-        return Panel(self)
 
 
 def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
@@ -67,9 +61,9 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
     for place in (1, 2, 1, 0):
         tabs.selected_index = place
     assert opened == ["a", "b", "c"]
-    told = tabs.children[1].children[0]._page.regions()["message"]
+    told = tabs.children[1].children[0]._regions()["message"]
     assert "no stage &lt;b&gt;. Run: workbench run" in told and "Traceback" not in told
-    assert tabs.children[2].children[0]._page.regions() == {"told": "open"}
+    assert tabs.children[2].children[0]._regions() == {"told": "open"}
 
 
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):

@@ -1,7 +1,8 @@
 """The browser of a feature map: colours, lasso, the nearest real rows of a sample, and the numbers to doubt it by."""
 
-from collections.abc import Callable
-from functools import cached_property
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,45 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.browsers import map_page as page
-from workbench.browsers.drawing import Thumbnails
-from workbench.browsers.map_figure import BY_CLASS, BY_RIGHT, Group, MapCanvas, colour_choices, groups, map_figure
-from workbench.browsers.map_page import MapState, PointPage
-from workbench.browsers.map_points import MapPoints, inside_lasso, lasso_corners
-from workbench.browsers.panel import Page, Panel, Shown, error_html
-from workbench.browsers.widgets import Paging
-from workbench.errors import WorkbenchError
+from workbench.browsers.map_figure import LOWEST_OPACITY, MapCanvas, MapState, map_figure
+from workbench.browsers.map_points import (
+    BY_RIGHT,
+    MOST_CLASSES,
+    SOURCES,
+    Group,
+    MapPoints,
+    PointPage,
+    colour_choices,
+    groups,
+    inside_lasso,
+    lasso_corners,
+)
+from workbench.browsers.panel import Browser, Paging, Panel, error_html, numbers, render
+from workbench.figures.fidelity import HEADLINE_METRICS
+from workbench.figures.pages import formatted
 from workbench.progress import headless
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 
+ROWS_PER_PAGE = 10
+MOST_FOUND = 12
+FIDELITY_ROWS = ("generated", "floor")
+FIDELITY_METRICS = {name: title for name, title in HEADLINE_METRICS.items() if name != "test_on_real"}
 ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")
-REDRAWN = ("colour_by", "sources", "classes")
+_part = partial(render, "feature_map.html.j2")
 
 
-class FeatureMap(Shown):
+class FeatureMap(Browser):
     """Real and generated union features on one map, and everything needed to doubt it.
 
     ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``features`` and ``generated``: what
     it was made of; ``images``: their folder, if any; ``fidelity``: the table of the stage ``fidelity``;
-    ``right``: gives (N,) bool by role for the points (`map_points.right_or_wrong` with its folders filled in),
+    ``right``: gives (N,) bool by role for the points (`map_points.right_or_wrong` with what it reads filled in),
     called when somebody asks for that colour. WorkbenchError where points and features do not belong together.
     """
+
+    state: MapState
 
     def __init__(
         self,
@@ -45,15 +61,13 @@ class FeatureMap(Shown):
         map_metrics: dict[str, Any],
         right: Callable[[pd.DataFrame], dict[str, np.ndarray]] | None = None,
     ):
-        page.require_fidelity(fidelity)
-        self.points = MapPoints(points, features.train, generated, features.vocabulary, map_metrics)
-        self.thumbnails, self.state = Thumbnails(images), MapState()
-        self._point_page = PointPage(self.points, features.train, generated, features.counts, self.thumbnails)
-        self._fidelity, self._metrics, self._ask_right = fidelity, map_metrics, right
-        self._point, self._problem = self._point_page.html(None), ""
+        super().__init__(_part(part="frame above") + _part(part="frame below"), images)
+        self.points, self.state = MapPoints(points, features, generated, map_metrics), MapState()
+        self.point_page = PointPage(self.points, self.thumbnails)
+        self._fidelity, self._ask_right = fidelity, right
+        self._details: dict[str, Any] | None = None
+        self._problem = ""
         self._canvas: MapCanvas | None = None
-        self._panels: list[Panel] = []
-        self.frame = page.frame("above") + page.frame("below")
 
     @property
     def choices(self) -> list[str]:
@@ -66,41 +80,9 @@ class FeatureMap(Shown):
         selected = self.state.selection
         return self.points.table.iloc[selected].assign(caption=self.points.captions[selected])
 
-    def set(self, **changes: Any) -> None:
-        """Change the state as a click would: colour_by, sources, opacity, classes, search, selected, page or point.
-
-        ``classes`` are names of the role that colours; ``selected`` and ``point`` are numbers of points (rows of the
-        table of points). WorkbenchError for what there is not.
-        """
-        self._change(changes)
-        self.shown_again()
-
-    def handle(self, event: str, value: str | None) -> None:
-        """Carry out one act of the user in the panels."""
-        acts: dict[str, Callable[[], dict[str, Any]]] = {
-            "colour": lambda: {"colour_by": value},
-            "source": lambda: {"sources": tuple({*self.state.sources} ^ {value})},
-            "opacity": lambda: {"opacity": value},
-            "class": lambda: {"classes": self._toggled_class(value)},
-            "class-reset": lambda: {"classes": ()},
-            "class-search": lambda: {"search": value or ""},
-            "page": lambda: {"page": self._paging().turned(value)},
-            "point": lambda: {"point": value},
-            "clear": lambda: {"selected": None},
-            "lasso": lambda: {"selected": self._lassoed(value)},
-        }
-        if event == "theme":
-            if self._canvas is not None:
-                self._canvas.themed("dark" if value == "dark" else "light")
-            return
-        if event not in acts:
-            raise WorkbenchError(f"a feature map knows no event {event!r}; expected one of {', '.join(acts)}.")
-        self._change(acts[event]())
-        self.shown_again()
-
     def figure(self) -> go.Figure:
         """The map in its present state as a plain figure."""
-        return map_figure(self.points, self._groups(self.state), self.state.opacity, self._title())
+        return map_figure(self.points, self._groups(self.state), self.state.opacity)
 
     def widget(self) -> Any:
         """The live map: controls and numbers, the figure, and what was clicked and lassoed."""
@@ -108,33 +90,16 @@ class FeatureMap(Shown):
 
         if self._canvas is None:
             self._canvas = MapCanvas(
-                self.points, self._groups(self.state), self.state.opacity, self._title(),
-                on_click=lambda number: self._from_figure({"point": number}),
-                on_deselect=lambda: self._from_figure({"selected": None}),
+                self.points, self._groups(self.state), self.state.opacity,
+                on_click=lambda number: self._from_figure(point=number),
+                on_deselect=lambda: self._from_figure(selected=None),
             )  # fmt: skip
             self._canvas.mark(self.state.selected)
-            self._panels = [Panel(_Part(self, name, regions)) for name, regions in (("above", ABOVE), ("below", BELOW))]
+            self._panels = tuple(
+                Panel(_part(part=f"frame {name}"), partial(self._regions, names), self.handle, self.thumbnails)
+                for name, names in (("above", ABOVE), ("below", BELOW))
+            )
         return ipywidgets.VBox([self._panels[0], self._canvas.widget, self._panels[1]])
-
-    def regions(self) -> dict[str, str]:
-        """The HTML around the figure in the present state."""
-        return {name: self.region(name) for name in (*ABOVE, *BELOW)}
-
-    def region(self, name: str) -> str:
-        """The HTML of one region."""
-        made = {
-            "controls": lambda: page.controls(self.state, self.points, self.choices),
-            "numbers": lambda: page.numbers(self._fidelity, self._metrics),
-            "problem": lambda: self._problem,
-            "point": lambda: self._point,
-            "selection": lambda: page.selection(self.state, self.points),
-        }
-        return made[name]()
-
-    def shown_again(self) -> None:
-        """Show a state that was changed from Python."""
-        for panel in self._panels:
-            panel.refresh()
 
     def _ipython_display_(self) -> None:
         """Live in JupyterLab; in a headless run the figure, and below it the numbers: a report keeps both outputs."""
@@ -146,72 +111,130 @@ class FeatureMap(Shown):
             data, metadata = self._repr_mimebundle_()
             display(data, metadata=metadata, raw=True)
 
-    def _change(self, changes: dict[str, Any]) -> None:
-        """All that can fail comes first, so that the old state stays whole."""
-        state = self.state.changed(
-            changes, choices=self.choices, points=len(self.points), vocabulary=self.points.vocabulary
-        )
-        drawn = self._groups(state) if any(name in changes for name in REDRAWN) else None
+    def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
+        """What each event changes."""
+        return {
+            "colour": lambda: {"colour_by": value},
+            "source": lambda: {"sources": {*self.state.sources} ^ {value}},
+            "opacity": lambda: {"opacity": value},
+            "class": lambda: {"classes": self._toggled_classes(*numbers("class", value))},
+            "class-reset": lambda: {"classes": ()},
+            "class-search": lambda: {"search": value},
+            "page": lambda: {"page": self._paging.turned(value)},
+            "point": lambda: {"point": value},
+            "clear": lambda: {"selected": None},
+            "lasso": lambda: {"selected": self._lassoed(value)},
+            "theme": lambda: None if self._canvas is None else self._canvas.themed(value),
+        }
+
+    def handle(self, event: str, value: str | None) -> None:
+        """Carry out one act of the user; the other panel shows it too."""
+        super().handle(event, value)
+        self.shown_again()
+
+    def change(self, **changes: Any) -> None:
+        """Take over ``changes`` of the state; all that can fail comes first, so that the old one stays whole."""
+        state = self.state.changed(self.points, self.choices, **changes)
+        redrawn = not changes.keys().isdisjoint({"colour_by", "sources", "classes"})
+        drawn = self._groups(state) if redrawn else None
         if state.point != self.state.point:
-            self._point = self._point_page.html(state.point)
+            self._details = None if state.point is None else self.point_page.details(state.point)
         self.state, self._problem = state, ""
-        if self._canvas is None:
-            return
-        if drawn is not None:
+        if self._canvas is not None and drawn is not None:
             self._canvas.draw(drawn, state.opacity, state.selected)
-            return
-        if "opacity" in changes:
+        elif self._canvas is not None and "opacity" in changes:
             self._canvas.fade(state.opacity)
-        if "selected" in changes:
+        elif self._canvas is not None and "selected" in changes:
             self._canvas.mark(state.selected)
+
+    def _from_figure(self, **changes: Any) -> None:
+        try:
+            self.change(**changes)
+        except Exception as error:  # what a callback of the figure raises is not seen: it stands below the map
+            self._problem = error_html(error)
+        self.shown_again()
 
     def _groups(self, state: MapState) -> list[Group]:
         right = self._right if state.colour_by in BY_RIGHT else None
-        classes = page.chosen_classes(state, self.points)
-        return groups(self.points, state.colour_by, state.sources, classes=classes, right=right)
+        return groups(self.points, state.colour_by, state.sources, classes=state.told_apart(self.points), right=right)
 
     @cached_property
     def _right(self) -> dict[str, np.ndarray]:
         assert self._ask_right is not None  # else these colours are not among the choices
         return self._ask_right(self.points.table)
 
-    def _lassoed(self, corners: str | None) -> np.ndarray:
+    def _toggled_classes(self, toggled: int) -> tuple[int, ...]:
+        shown = self.state.told_apart(self.points)
+        return tuple(own for own in shown if own != toggled) if toggled in shown else (*shown, toggled)
+
+    def _lassoed(self, corners: str) -> np.ndarray:
         """Numbers of the points that are shown and lie in the lasso."""
         shown = np.concatenate([np.empty(0, dtype=np.int64), *(g.points for g in self._groups(self.state))])
         return np.sort(shown[inside_lasso(self.points.xy[shown], lasso_corners(corners))])
 
-    def _toggled_class(self, value: str | None) -> tuple[str, ...]:
-        names = self.points.vocabulary.names(BY_CLASS.get(self.state.colour_by, ROLES[0]))
-        if value is None or not value.isdecimal() or int(value) >= len(names):
-            raise WorkbenchError(f"there is no class {value!r}; expected a number from 0 to {len(names) - 1}.")
-        shown, toggled = page.chosen_classes(self.state, self.points), int(value)
-        kept = tuple(own for own in shown if own != toggled)
-        return tuple(names[own] for own in (kept if toggled in shown else (*shown, toggled)))
-
+    @property
     def _paging(self) -> Paging:
-        return Paging(len(self.state.selection), page.ROWS_PER_PAGE, self.state.page)
-
-    def _title(self) -> str:
-        real, made = int((~self.points.generated).sum()), int(self.points.generated.sum())
-        return f"{real:,} real rows (small dots), {made:,} generated ones (large)"
-
-    def _from_figure(self, changes: dict[str, Any]) -> None:
-        try:
-            self._change(changes)
-        except Exception as error:  # what a callback of the figure raises is not seen: it stands below the map
-            self._problem = error_html(error)
-        self.shown_again()
-
-
-class _Part(Page):
-    """Some of the map's regions as the page of one panel."""
-
-    def __init__(self, browser: FeatureMap, name: str, regions: tuple[str, ...]):
-        self._browser, self._regions = browser, regions
-        self.frame, self.thumbnails = page.frame(name), browser.thumbnails
+        return Paging(len(self.state.selection), ROWS_PER_PAGE, self.state.page)
 
     def regions(self) -> dict[str, str]:
-        return {name: self._browser.region(name) for name in self._regions}
+        """The HTML around the figure in the present state."""
+        return self._regions((*ABOVE, *BELOW))
 
-    def handle(self, event: str, value: str | None) -> None:
-        self._browser.handle(event, value)
+    def _regions(self, names: Iterable[str]) -> dict[str, str]:
+        made = {
+            "controls": self._controls,
+            "numbers": self._numbers,
+            "problem": lambda: self._problem,
+            "point": lambda: _part(part="point", details=self._details, note=self.thumbnails.note()),
+            "selection": self._selection,
+        }
+        return {name: made[name]() for name in names}
+
+    def _controls(self) -> str:
+        """Menus and chips: colour, sources, opacity, and the classes that are told apart."""
+        points, state = self.points, self.state
+        sources = [(source, int(points.of_source(source).sum()), source in state.sources) for source in SOURCES]
+        return _part(
+            part="controls", state=state, choices=[(choice, choice) for choice in self.choices], sources=sources,
+            lowest=LOWEST_OPACITY, classes=None if state.role is None else self._class_choice(state.role),
+        )  # fmt: skip
+
+    def _class_choice(self, role: str) -> dict[str, Any]:
+        """The classes of the role that colours: those told apart, and those that the search finds."""
+        names, wanted = self.points.vocabulary.names(role), self.state.search.strip().casefold()
+        counts, chosen = (
+            np.bincount(self.points.classes[role], minlength=len(names)),
+            self.state.told_apart(self.points),
+        )
+        by_count = [own for own in np.argsort(-counts, kind="stable").tolist() if counts[own] and own not in chosen]
+        found = [own for own in by_count if wanted and wanted in names[own].casefold()]
+        return {
+            "role": role, "searched": bool(wanted), "full": len(chosen) >= MOST_CLASSES, "most": MOST_CLASSES,
+            "own": bool(self.state.classes.get(role)), "more": max(0, len(found) - MOST_FOUND),
+            "chosen": [(own, names[own], counts[own]) for own in chosen],
+            "found": [(own, names[own], counts[own]) for own in found[:MOST_FOUND]],
+        }  # fmt: skip
+
+    def _numbers(self) -> str:
+        """How the map was made and how far it may be trusted: fidelity beside its floor, trustworthiness."""
+        rows = []
+        if self._fidelity is not None:
+            shown = self._fidelity.loc[list(FIDELITY_ROWS), list(FIDELITY_METRICS)].astype(float)
+            rows = [[name, *(formatted(None if math.isnan(value) else value) for value in values)]
+                    for name, *values in shown.itertuples()]  # fmt: skip
+        columns = ["", *FIDELITY_METRICS.values()]
+        return _part(part="numbers", rows=rows, columns=columns, metrics=self.points.metrics)
+
+    def _selection(self) -> str:
+        """Counts and table of the lassoed points."""
+        points, selected, counts = self.points, self.state.selection, []
+        for source in SOURCES:
+            here = selected[points.of_source(source)[selected]]
+            by_band = [np.bincount(points.bands[role][here], minlength=len(BANDS)) for role in ROLES]
+            counts.append((source, [len(here), *np.concatenate(by_band).tolist()]))
+        shown = points.table.iloc[self._paging.of(selected)]
+        rows = shown.assign(number=shown.index, caption=points.captions[shown.index]).to_dict("records")
+        return _part(
+            part="selection", made=self.state.selected is not None, paging=self._paging, roles=ROLES, bands=BANDS,
+            counts=counts, rows=rows, point=self.state.point,
+        )  # fmt: skip

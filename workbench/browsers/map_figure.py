@@ -1,133 +1,128 @@
-"""A feature map as a plotly figure: what its colours can mean, and the live canvas that changes them in place."""
+"""A feature map as a plotly figure: what is chosen, and the live canvas that changes in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from workbench.browsers.map_points import SOURCES, MapPoints
+from workbench.browsers.map_points import (
+    BY_CLASS,
+    BY_SOURCE,
+    MOST_CLASSES,
+    MOST_GROUPS,
+    SOURCES,
+    Group,
+    MapPoints,
+    frequent_classes,
+)
+from workbench.browsers.panel import class_id, in_order, require_changes
 from workbench.errors import WorkbenchError
 from workbench.figures.style import (
-    BAND_COLOURS,
-    CLASS_COLOURS,
     FONT_SIZE_PX,
     GROUNDS,
-    OTHER_COLOUR,
     PLOTLY_CONFIG,
-    RIGHT_WRONG_COLOURS,
     SEQUENTIAL_SCALE,
-    SOURCE_COLOURS,
     figure,
-    plain_text,
 )
-from workbench.scenes.bands import BANDS
-from workbench.scenes.vocabulary import ROLES
 
-MOST_CLASSES = len(CLASS_COLOURS)
-CLASSES_AT_FIRST = 5
-MOST_GROUPS = MOST_CLASSES + 1
-
-BY_SOURCE, BY_HARDNESS = "source", "hardness"
-BY_BAND = {f"{role} band": role for role in ROLES}
-BY_CLASS = {f"{role} class": role for role in ROLES}
-BY_RIGHT = {f"{role} right or wrong": role for role in ROLES}
+LOWEST_OPACITY = 0.05
 HEIGHT_PX = 620
 REAL_SIZE_PX, GENERATED_SIZE_PX = 3, 5
 # Captions at the pointer are text for every point: beyond this many a click tells instead.
 MOST_HOVER_TEXTS = 20_000
 MARGIN = 0.03
-HOVER_TEXT = "%{text}<extra>%{fullData.name}</extra>"
-HOVER_NUMBER = "point %{customdata}<extra>%{fullData.name}</extra>"
 
 
-@dataclass(frozen=True)
-class Group:
-    """Points of one colour: ``points`` (n,) numbers, real ones first; ``label`` is ready for plotly, with the count.
+@dataclass(frozen=True, eq=False)
+class MapState:
+    """The state of a `FeatureMap`.
 
-    ``values`` (n,) float32 takes the place of the colour where that is continuous.
+    ``colour_by`` is one of the map's choices; ``sources`` are shown; ``opacity`` of all dots; ``classes`` are the ids
+    that are told apart, by role, none meaning the most frequent; ``search`` finds more of them; ``selected`` are point
+    numbers (k,) in the lasso, None without one; ``page`` of their table, from 1; ``point`` is the one that was clicked.
     """
 
-    label: str
-    points: np.ndarray
-    colour: str = OTHER_COLOUR
-    values: np.ndarray | None = None
+    colour_by: str = BY_SOURCE
+    sources: tuple[str, ...] = SOURCES
+    opacity: float = 0.6
+    classes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    search: str = ""
+    selected: np.ndarray | None = None
+    page: int = 1
+    point: int | None = None
+
+    @property
+    def selection(self) -> np.ndarray:
+        """The numbers of the selected points, none without a lasso."""
+        return np.empty(0, dtype=np.int64) if self.selected is None else self.selected
+
+    @property
+    def role(self) -> str | None:
+        """The role whose classes colour the points, if any."""
+        return BY_CLASS.get(self.colour_by)
+
+    def told_apart(self, points: MapPoints) -> tuple[int, ...]:
+        """The classes that have a colour: those chosen, else the most frequent; none without class colours."""
+        return () if self.role is None else self.classes.get(self.role) or frequent_classes(points, self.role)
+
+    def changed(self, points: MapPoints, choices: list[str], /, **changes: Any) -> "MapState":
+        """The state after ``changes``; WorkbenchError for names and values that there are not.
+
+        ``choices`` for colours. ``classes`` are names, or ids, of the role whose classes colour the map.
+        """
+        require_changes("FeatureMap", MapState, changes, colour_by=choices)
+        if "sources" in changes:
+            changes["sources"] = in_order("sources", changes["sources"], SOURCES)
+            if not changes["sources"]:
+                raise WorkbenchError(f"no sources would be shown; expected one or both of {', '.join(SOURCES)}.")
+        if "opacity" in changes:
+            changes["opacity"] = _opacity(changes["opacity"])
+        if changes.get("selected") is not None:
+            changes["selected"] = _numbers(changes["selected"], len(points))
+        if changes.get("point") is not None:
+            changes["point"] = int(_numbers([changes["point"]], len(points))[0])
+        if "selected" in changes:
+            changes.setdefault("page", 1)
+        if changes.get("colour_by", self.colour_by) != self.colour_by:
+            changes.setdefault("search", "")
+        wanted = changes.pop("classes", None)
+        new = replace(self, **changes)
+        if wanted is None:
+            return new
+        if new.role is None:
+            raise WorkbenchError(f"the map is coloured by {new.colour_by}; choose one of {', '.join(BY_CLASS)} first.")
+        given = [wanted] if isinstance(wanted, str) else wanted
+        classes = tuple(dict.fromkeys(class_id(points.vocabulary, new.role, own) for own in given))
+        if len(classes) > MOST_CLASSES:
+            raise WorkbenchError(f"{len(classes)} classes cannot be told apart; choose at most {MOST_CLASSES}.")
+        return replace(new, classes=self.classes | {new.role: classes})
 
 
-def colour_choices(with_right: bool) -> list[str]:
-    """All that the points can be coloured by; right or wrong where predictions can be had."""
-    return [BY_SOURCE, *BY_BAND, *BY_CLASS, BY_HARDNESS, *(BY_RIGHT if with_right else ())]
+def _opacity(wanted: Any) -> float:
+    with suppress(TypeError, ValueError):
+        if LOWEST_OPACITY <= float(wanted) <= 1:
+            return float(wanted)
+    raise WorkbenchError(f"opacity {wanted!r}: expected a number from {LOWEST_OPACITY} to 1.")
 
 
-def frequent_classes(points: MapPoints, role: str, most: int = CLASSES_AT_FIRST) -> tuple[int, ...]:
-    """The classes of a role with the most points, the most frequent first."""
-    counts = np.bincount(points.classes[role])
-    order = np.argsort(-counts, kind="stable")[:most]
-    return tuple(int(number) for number in order if counts[number])
+def _numbers(wanted: Iterable[Any], points: int) -> np.ndarray:
+    """Distinct numbers of points, ascending."""
+    try:
+        found = np.unique([int(number) for number in wanted]).astype(np.int64)
+    except (TypeError, ValueError) as error:
+        raise WorkbenchError(f"points are numbers, rows of the table of points ({error}).") from error
+    if len(found) and not 0 <= found[0] <= found[-1] < points:
+        raise WorkbenchError(f"there is no point {found[-1]:,} on the map; expected 0 to {points - 1:,}.")
+    return found
 
 
-def groups(
-    points: MapPoints,
-    colour_by: str,
-    sources: tuple[str, ...],
-    *,
-    classes: tuple[int, ...] = (),
-    right: dict[str, np.ndarray] | None = None,
-) -> list[Group]:
-    """The groups of all points of ``sources``, at most MOST_GROUPS, in the order in which they are drawn.
-
-    ``classes`` are those told apart where a class colours, at most MOST_CLASSES; ``right`` gives (N,) bool by role.
-    """
-    shown = np.zeros(len(points), dtype=bool)
-    for source in sources:
-        shown |= points.of_source(source)
-    if colour_by == BY_HARDNESS:
-        here = _drawn(points, shown)
-        label = _label("entropy of the caption's hardness", here)
-        return [Group(label, here, values=points.entropy[here])]
-    return [
-        Group(_label(name, here), here, colour)
-        for name, colour, mask in _masks(points, colour_by, classes, right)
-        if len(here := _drawn(points, shown & mask))
-    ]
-
-
-def _masks(points: MapPoints, colour_by: str, classes: tuple[int, ...], right: dict[str, np.ndarray] | None):
-    if colour_by == BY_SOURCE:
-        return [(source, SOURCE_COLOURS[source], points.of_source(source)) for source in SOURCES]
-    if colour_by in BY_BAND:
-        bands = points.bands[BY_BAND[colour_by]]
-        return [(band, BAND_COLOURS[band], bands == code) for code, band in enumerate(BANDS)]
-    if colour_by in BY_RIGHT and right is not None:
-        own = right[BY_RIGHT[colour_by]]
-        return [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
-    if colour_by in BY_CLASS:
-        ids, names = points.classes[BY_CLASS[colour_by]], points.vocabulary.names(BY_CLASS[colour_by])
-        chosen = [
-            (names[number], colour, ids == number) for number, colour in zip(classes, CLASS_COLOURS, strict=False)
-        ]
-        # The others lie beneath: they are the ground that the chosen ones are seen against.
-        return [("other classes", OTHER_COLOUR, ~np.isin(ids, classes[:MOST_CLASSES])), *chosen]
-    raise WorkbenchError(
-        f"a map cannot be coloured by {colour_by!r}. Choose one of: {', '.join(colour_choices(True))}."
-    )
-
-
-def _drawn(points: MapPoints, mask: np.ndarray) -> np.ndarray:
-    """The points of a mask in the order they are drawn: generated ones, fewer and larger, on top."""
-    here = np.flatnonzero(mask)
-    return here[np.argsort(points.generated[here], kind="stable")]
-
-
-def _label(name: str, points: np.ndarray) -> str:
-    return f"{plain_text(name)} ({len(points):,})"
-
-
-def map_figure(points: MapPoints, groups: list[Group], opacity: float, title: str) -> go.Figure:
+def map_figure(points: MapPoints, groups: list[Group], opacity: float) -> go.Figure:
     """The map with one WebGL trace for each group; the axes have no unit, so they have no numbers."""
-    chart = _empty(points, title)
+    chart = _empty(points)
     chart.add_traces([go.Scattergl(_trace(points, group, opacity)) for group in groups])
     return chart
 
@@ -154,7 +149,6 @@ class MapCanvas:
         points: MapPoints,
         groups: list[Group],
         opacity: float,
-        title: str,
         *,
         on_click: Callable[[int], None],
         on_deselect: Callable[[], None],
@@ -162,7 +156,7 @@ class MapCanvas:
         self._points, self._groups = points, groups
         self._on_click, self._on_deselect = on_click, on_deselect
         traces = [go.Scattergl(self._properties(number, opacity, None)) for number in range(MOST_GROUPS)]
-        self.widget = _LiveFigure(_empty(points, title).add_traces(traces))
+        self.widget = _LiveFigure(_empty(points).add_traces(traces))
         # The one way to switch off the button that sends data to a server, which is on by default in a widget.
         own = {"scrollZoom": True, "modeBarButtonsToRemove": ["select2d"]}
         self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | own
@@ -215,27 +209,21 @@ class MapCanvas:
 
 
 def _trace(points: MapPoints, group: Group, opacity: float) -> dict[str, Any]:
-    here = group.points
-    few = len(points) <= MOST_HOVER_TEXTS
-    properties = {
-        "x": points.xy[here, 0], "y": points.xy[here, 1], "customdata": here.astype(np.int32), "mode": "markers",
-        "name": group.label, "marker": _marker(points, group, opacity), "showlegend": True,
-        "hovertemplate": HOVER_TEXT if few else HOVER_NUMBER,
-    }  # fmt: skip
-    return properties | ({"text": points.escaped_captions[here]} if few else {})
-
-
-def _marker(points: MapPoints, group: Group, opacity: float) -> dict[str, Any]:
-    generated = points.generated[group.points]
+    here, generated = group.points, points.generated[group.points]
     marker: dict[str, Any] = {"opacity": opacity, "color": group.colour, "showscale": False, "line": {"width": 0}}
+    marker["size"] = np.where(generated, GENERATED_SIZE_PX, REAL_SIZE_PX).astype(np.uint8)
     if generated.all() or not generated.any():
-        marker["size"] = GENERATED_SIZE_PX if generated.any() else REAL_SIZE_PX
-    else:
-        marker["size"] = np.where(generated, GENERATED_SIZE_PX, REAL_SIZE_PX).astype(np.uint8)
+        marker["size"] = int(marker["size"][0])
     if group.values is not None:
         bar = {"title": {"text": "entropy, nats", "side": "right"}, "thickness": 14}
         marker |= {"color": group.values, "colorscale": SEQUENTIAL_SCALE, "showscale": True, "colorbar": bar}
-    return marker
+    few = len(points) <= MOST_HOVER_TEXTS
+    return {
+        "x": points.xy[here, 0], "y": points.xy[here, 1], "customdata": here.astype(np.int32), "mode": "markers",
+        "name": group.label, "marker": marker, "showlegend": True,
+        "hovertemplate": f"{'%{text}' if few else 'point %{customdata}'}<extra>%{{fullData.name}}</extra>",
+        **({"text": points.escaped_captions[here]} if few else {}),
+    }  # fmt: skip
 
 
 def _places(points: np.ndarray, selected: np.ndarray | None) -> np.ndarray | None:
@@ -243,21 +231,19 @@ def _places(points: np.ndarray, selected: np.ndarray | None) -> np.ndarray | Non
     return None if selected is None else np.flatnonzero(np.isin(points, selected))
 
 
-def _empty(points: MapPoints, title: str) -> go.Figure:
+def _empty(points: MapPoints) -> go.Figure:
+    real, made = (int(points.of_source(source).sum()) for source in SOURCES)
+    title = f"{real:,} real rows (small dots), {made:,} generated ones (large)"
     chart = figure(height=HEIGHT_PX, title=title, dragmode="lasso", hovermode="closest", uirevision="map")
-    for axis, update in enumerate((chart.update_xaxes, chart.update_yaxes)):
-        low, high = _range(points.xy[:, axis])
-        update(showticklabels=False, title="", zeroline=False, range=[low, high])
+    # Fixed from all points, so that nothing jumps when some are hidden.
+    low, high = points.xy.min(axis=0), points.xy.max(axis=0)
+    room = MARGIN * (high - low) + (high == low)
     # One scale for both; where the window's shape does not fit, the frame shrinks and not the map inside it.
-    chart.update_xaxes(constrain="domain")
-    chart.update_yaxes(constrain="domain", scaleanchor="x")
+    for update, first, last, more in zip(
+        (chart.update_xaxes, chart.update_yaxes), low - room, high + room, ({}, {"scaleanchor": "x"}), strict=True
+    ):
+        span = [float(first), float(last)]
+        update(showticklabels=False, title="", zeroline=False, range=span, constrain="domain", **more)
     # Markers of constant size in the legend, whatever their size in the map.
     legend = {"itemsizing": "constant", "font": {"size": FONT_SIZE_PX}}
     return chart.update_layout(legend=legend, margin={"l": 20, "b": 20})
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    """Fixed from all points, so that nothing jumps when some are hidden."""
-    low, high = float(values.min()), float(values.max())
-    room = MARGIN * (high - low) or 1.0
-    return low - room, high + room

@@ -1,6 +1,7 @@
-"""The points of a feature map as arrays: what is selected, what lies near, and what a recogniser makes of them."""
+"""The points of a feature map: their colours, what lies in a lasso, what is known of one, which are recognised."""
 
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.browsers.contact_sheet import nearest_rows
+from workbench.browsers.drawing import Thumbnails, scene_of, scene_of_box, scene_svg
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.figures.style import plain_texts
+from workbench.figures.style import (
+    BAND_COLOURS,
+    CLASS_COLOURS,
+    OTHER_COLOUR,
+    RIGHT_WRONG_COLOURS,
+    SOURCE_COLOURS,
+    plain_text,
+    plain_texts,
+)
 from workbench.progress import track
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.evaluation import ROWS_PER_BATCH, probability_batches
-from workbench.recognition.recogniser import Recogniser, load_recogniser
-from workbench.regions.features import Dtype, Features, FeaturesFolder, FeatureStore, GeneratedFeatures
-from workbench.scenes.bands import band_places
+from workbench.recognition.recogniser import load_recogniser
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.scenes.bands import BANDS, band_places
 from workbench.scenes.relations import distinct_triplets
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES
 
 SOURCES = ("real", "generated")
-COLUMNS = ("x", "y", "source", "row", *ROLES, *(f"{role}_band" for role in ROLES), "entropy")
-ROWS_PER_BLOCK = 2048
-CANDIDATES = 256
 MOST_CORNERS = 1000
-_REMEDY = "Open the map with the features it was made of, or make the map again."
+MOST_CLASSES = len(CLASS_COLOURS)
+CLASSES_AT_FIRST = 5
+MOST_GROUPS = MOST_CLASSES + 1
+
+BY_SOURCE, BY_HARDNESS = "source", "hardness"
+BY_BAND = {f"{role} band": role for role in ROLES}
+BY_CLASS = {f"{role} class": role for role in ROLES}
+BY_RIGHT = {f"{role} right or wrong": role for role in ROLES}
 
 
 class MapPoints:
@@ -33,38 +48,49 @@ class MapPoints:
 
     ``bands[role]`` (N,) int8 are positions in BANDS; ``entropy`` (N,) float32, nats. ``table`` is as the stage
     ``feature_map`` wrote it, ``metrics`` what it returned. WorkbenchError where the points are not those of the rows of
-    ``store`` and ``generated``, or where these have another dimension or encoder than the map.
+    ``features`` (of train) and ``samples``, or where these have another dimension or encoder than the map.
     """
 
     def __init__(
-        self,
-        table: pd.DataFrame,
-        store: FeatureStore,
-        generated: GeneratedFeatures,
-        vocabulary: Vocabulary,
-        metrics: dict[str, Any],
+        self, table: pd.DataFrame, features: FeaturesFolder, samples: GeneratedFeatures, metrics: dict[str, Any]
     ):
-        missing = [column for column in COLUMNS if column not in table]
-        if missing:
-            raise WorkbenchError(f"the map's points have no column {', '.join(missing)}. Make the map again.")
-        self.table, self.vocabulary = table.reset_index(drop=True), vocabulary
+        self.table, self.features, self.samples = table.reset_index(drop=True), features, samples
+        self.metrics, self.vocabulary = metrics, features.vocabulary
         self.xy = np.ascontiguousarray(table[["x", "y"]].to_numpy(dtype=np.float32))
         self.generated = (table["source"] == "generated").to_numpy()
         self.row = table["row"].to_numpy()
         self.classes = {role: table[role].to_numpy() for role in ROLES}
         self.bands = {role: band_places(table[f"{role}_band"].to_numpy(dtype=object)) for role in ROLES}
         self.entropy = table["entropy"].to_numpy(dtype=np.float32)
-        for source, name, own in ((store, "real", ~self.generated), (generated, "generated", self.generated)):
-            for fact in ("dimension", "encoder"):
-                if metrics.get(fact, getattr(source, fact)) != getattr(source, fact):
-                    raise WorkbenchError(
-                        f"{source.folder}: the {fact} is {getattr(source, fact)!r}, the map's is {metrics[fact]!r}. "
-                        f"{_REMEDY}"
-                    )
-            self._require_rows(source, name, np.flatnonzero(own))
+        for name in SOURCES:
+            self._require_rows(name)
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def _require_rows(self, name: str) -> None:
+        source = self.samples if name == "generated" else self.features.train
+        remedy = "Open the map with the features it was made of, or make the map again."
+        for fact in ("dimension", "encoder"):
+            if self.metrics[fact] != getattr(source, fact):
+                raise WorkbenchError(
+                    f"{source.folder}: the {fact} is {getattr(source, fact)!r}, the map's is {self.metrics[fact]!r}. "
+                    f"{remedy}"
+                )
+        own, known = np.flatnonzero(self.of_source(name)), len(source.relations)
+        fits = self.row[own] < known
+        for role in ROLES:
+            fits[fits] = source.relations[role].to_numpy()[self.row[own][fits]] == self.classes[role][own[fits]]
+        if not fits.all():
+            wrong = own[~fits][0]
+            raise WorkbenchError(
+                f"{source.folder}: {known:,} {name} rows, of which row {self.row[wrong]:,} is not "
+                f"{self.captions[wrong]!r} as on the map. {remedy}"
+            )
+
+    def of_source(self, source: str) -> np.ndarray:
+        """Which points are of a source, (N,) bool."""
+        return self.generated == (source == "generated")
 
     @cached_property
     def captions(self) -> np.ndarray:
@@ -78,34 +104,16 @@ class MapPoints:
         distinct, of_point = np.unique(self.captions.astype(str), return_inverse=True)
         return np.array(plain_texts(distinct.tolist()), dtype=object)[of_point]
 
-    def of_source(self, source: str) -> np.ndarray:
-        """Which points are of a source, (N,) bool."""
-        return self.generated == (source == "generated")
 
-    def _require_rows(self, source: FeatureStore | GeneratedFeatures, name: str, own: np.ndarray) -> None:
-        rows, known = self.row[own], len(source.relations)
-        fits = (rows >= 0) & (rows < known)
-        for role in ROLES:
-            fits[fits] = source.relations[role].to_numpy()[rows[fits]] == self.classes[role][own[fits]]
-        if not fits.all():
-            wrong = own[~fits][0]
-            shown = self.vocabulary.caption(*(int(self.classes[role][wrong]) for role in ROLES))
-            raise WorkbenchError(
-                f"{source.folder}: {known:,} {name} rows, of which row {self.row[wrong]:,} is not {shown!r} as on the "
-                f"map. {_REMEDY}"
-            )
-
-
-def lasso_corners(text: str | None) -> np.ndarray:
+def lasso_corners(text: str) -> np.ndarray:
     """The corners (n, 2) float64 of a lasso that a page sends as JSON; WorkbenchError where they are none."""
     try:
-        corners = np.array(json.loads(text or ""), dtype=np.float64)
+        corners = np.array(json.loads(text), dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise WorkbenchError(f"the lasso cannot be read ({error}). Draw it again.") from error
-    if corners.ndim != 2 or corners.shape[1] != 2 or not 3 <= len(corners) <= MOST_CORNERS:
-        raise WorkbenchError(f"a lasso of shape {corners.shape} cannot be used; expected 3 to {MOST_CORNERS} corners.")
-    if not np.isfinite(corners).all():
-        raise WorkbenchError("a corner of the lasso is not a number. Draw it again.")
+    fits = corners.ndim == 2 and corners.shape[1] == 2 and 3 <= len(corners) <= MOST_CORNERS
+    if not fits or not np.isfinite(corners).all():
+        raise WorkbenchError(f"a lasso has 3 to {MOST_CORNERS} corners, two numbers each. Draw it again.")
     return corners
 
 
@@ -114,91 +122,157 @@ def inside_lasso(xy: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
     Where the line crosses itself, what is surrounded twice is outside.
     """
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    near = np.flatnonzero(((xy >= low) & (xy <= high)).all(axis=1))
-    x, y = xy[near].astype(np.float64).T
-    odd = np.zeros(len(near), dtype=bool)
-    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if y1 == y2:
-            continue
-        crossed = (y1 > y) != (y2 > y)
-        odd[crossed] ^= x[crossed] < (x2 - x1) * (y[crossed] - y1) / (y2 - y1) + x1
+    x, y = xy.astype(np.float64).T
     inside = np.zeros(len(xy), dtype=bool)
-    inside[near[odd]] = True
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        crossed = np.flatnonzero((y1 > y) != (y2 > y))  # none where the edge is level
+        inside[crossed] ^= x[crossed] < (x2 - x1) * (y[crossed] - y1) / (y2 - y1) + x1
     return inside
 
 
-def nearest_real_rows(
-    store: FeatureStore, rows: np.ndarray, feature: np.ndarray, count: int = 5, *, block: int = ROWS_PER_BLOCK
-) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the store's ``rows`` (n,) nearest to ``feature`` (D,), each of another image, and their distances.
+@dataclass(frozen=True)
+class Group:
+    """Points of one colour: ``points`` (n,) numbers, real ones first; ``label`` is ready for plotly, with the count.
 
-    A map of two dimensions may mislead: distances are Euclidean in the full feature space. At most ``count``, fewer
-    where there are fewer images. Features are read ``block`` rows at a time; products choose the candidates, whose
-    distances are then taken from differences in float64, since those of a copy are all rounding otherwise.
+    ``values`` (n,) float32 takes the place of the colour where that is continuous.
     """
-    query = feature.astype(np.float32)
-    scores = np.empty(len(rows), dtype=np.float32)  # squared distances up to a constant: |x|^2 - 2 x.q
-    for start in range(0, len(rows), block):
-        values = store.union(rows[start : start + block])
-        scores[start : start + block] = np.einsum("nd,nd->n", values, values) - 2 * (values @ query)
-    images = store.relations["image"].to_numpy()[rows]
-    distinct = min(count, len(np.unique(images)))
-    wanted = min(CANDIDATES, len(scores))
-    while len(np.unique(images[near := np.argpartition(scores, wanted - 1)[:wanted]])) < distinct:
-        wanted = min(2 * wanted, len(scores))
-    exact = np.linalg.norm(store.union(rows[near]).astype(np.float64) - feature, axis=1)  # (wanted,)
-    order = np.lexsort((near, exact))
-    _, first = np.unique(images[near][order], return_index=True)
-    best = order[np.sort(first)][:distinct]
-    return rows[near[best]], exact[best]
+
+    label: str
+    points: np.ndarray
+    colour: str
+    values: np.ndarray | None
 
 
-def right_or_wrong(recogniser: Path, features: Path, generated: Path, points: pd.DataFrame) -> dict[str, np.ndarray]:
+def colour_choices(with_right: bool) -> list[str]:
+    """All that the points can be coloured by; right or wrong where predictions can be had."""
+    return [BY_SOURCE, *BY_BAND, *BY_CLASS, BY_HARDNESS, *(BY_RIGHT if with_right else ())]
+
+
+def frequent_classes(points: MapPoints, role: str) -> tuple[int, ...]:
+    """The classes of a role with the most points, the most frequent first."""
+    counts = np.bincount(points.classes[role])
+    return tuple(own for own in np.argsort(-counts, kind="stable")[:CLASSES_AT_FIRST].tolist() if counts[own])
+
+
+def groups(
+    points: MapPoints,
+    colour_by: str,
+    sources: tuple[str, ...],
+    *,
+    classes: tuple[int, ...] = (),
+    right: dict[str, np.ndarray] | None = None,
+) -> list[Group]:
+    """The groups of all points of ``sources``, at most MOST_GROUPS, in the order in which they are drawn.
+
+    ``classes`` are those told apart where a class colours, at most MOST_CLASSES; ``right`` gives (N,) bool by role.
+    """
+    masks: list[tuple[str, str, np.ndarray]]
+    if colour_by == BY_HARDNESS:
+        masks = [("entropy of the caption's hardness", OTHER_COLOUR, np.ones(len(points), dtype=bool))]
+    elif colour_by in BY_BAND:
+        bands = points.bands[BY_BAND[colour_by]]
+        masks = [(band, BAND_COLOURS[band], bands == code) for code, band in enumerate(BANDS)]
+    elif colour_by in BY_RIGHT and right is not None:
+        own = right[BY_RIGHT[colour_by]]
+        masks = [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
+    elif colour_by in BY_CLASS:
+        ids, names = points.classes[BY_CLASS[colour_by]], points.vocabulary.names(BY_CLASS[colour_by])
+        coloured = zip(classes, CLASS_COLOURS, strict=False)
+        # The others lie beneath: they are the ground that the chosen ones are seen against.
+        masks = [("other classes", OTHER_COLOUR, ~np.isin(ids, classes[:MOST_CLASSES]))]
+        masks += [(names[number], colour, ids == number) for number, colour in coloured]
+    else:
+        masks = [(source, SOURCE_COLOURS[source], points.of_source(source)) for source in SOURCES]
+    shown, made = np.logical_or.reduce([points.of_source(source) for source in sources]), []
+    for name, colour, mask in masks:
+        here = np.flatnonzero(shown & mask)
+        # Generated points, fewer and larger, are drawn on top.
+        here = here[np.argsort(points.generated[here], kind="stable")]
+        if len(here):
+            values = points.entropy[here] if colour_by == BY_HARDNESS else None
+            made.append(Group(f"{plain_text(name)} ({len(here):,})", here, colour, values))
+    return made
+
+
+@dataclass(frozen=True)
+class PointPage:
+    """What there is to know of one point: its triplet, its images, the real rows nearest to it."""
+
+    points: MapPoints
+    thumbnails: Thumbnails
+
+    def details(self, number: int) -> dict[str, Any]:
+        """What the template shows of a point; for a generated one all real rows of the map are asked."""
+        points, row, made = self.points, int(self.points.row[number]), bool(self.points.generated[number])
+        roles = []
+        for role in ROLES:
+            own, band = int(points.classes[role][number]), BANDS[points.bands[role][number]]
+            roles.append(
+                (role, points.vocabulary.names(role)[own], band, int(points.features.counts.of_role(role)[own]))
+            )
+        facts = {"source": SOURCES[made], "row": row, "caption": points.captions[number], "roles": roles,
+                 "entropy": float(points.entropy[number])}  # fmt: skip
+        if not made:
+            return facts | {"image": self._relation(row)}
+        feature, made_of = points.samples.union(np.array([row]))[0], points.samples.relations.iloc[row]
+        rows, distances = nearest_rows(points.features.train, points.row[~points.generated], feature)
+        near = [
+            self._relation(int(own), crop=True) | {"distance": float(distance)}
+            for own, distance in zip(rows, distances, strict=True)
+        ]
+        origin = None
+        if {"source_row", "replaced"} <= set(made_of.index):  # the triplet was augmented from one of train
+            origin = (self._caption(int(made_of["source_row"])), str(made_of["replaced"]))
+        return facts | {"image": None, "neighbours": near, "seeds": self._seeds(made_of), "origin": origin}
+
+    def _relation(self, row: int, crop: bool = False) -> dict[str, Any]:
+        drawing = scene_svg(scene_of(self.points.features.train, row), self.thumbnails, crop=crop)
+        return {"drawing": drawing, "caption": self._caption(row), "row": row}
+
+    def _caption(self, row: int) -> str:
+        return self.points.vocabulary.caption(*self.points.features.train.relations[list(ROLES)].iloc[row])
+
+    def _seeds(self, made_of: pd.Series) -> list[tuple[str, dict[str, Any]]]:
+        """The subject's and the object's box that sampling started from, where the generator names them."""
+        store, seeds = self.points.features.train, []
+        for role in ("subject", "object"):
+            if f"{role}_box" not in made_of:
+                continue
+            box = int(made_of[f"{role}_box"])
+            if store.entity_region == "union":  # unions stand in for boxes, and a box row is a row of relations
+                seeds.append((role, self._relation(box, crop=True)))
+                continue
+            drawing = scene_svg(scene_of_box(store, box), self.thumbnails, crop=True, roles=(role,))
+            caption = self.points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
+            seeds.append((role, {"drawing": drawing, "caption": caption, "row": box}))
+        return seeds
+
+
+def right_or_wrong(
+    recogniser: Path, features: FeaturesFolder, samples: GeneratedFeatures, points: pd.DataFrame
+) -> dict[str, np.ndarray]:
     """Whether the best class of each role is the label, (N,) bool by role, for the points of a feature map.
 
     A head that reads scenes is shown the whole image of a real row, as in training; a generated row is its own scene
     (`workbench.recognition.batches`). WorkbenchError where the recogniser was trained on other features.
     """
-    opened = FeaturesFolder(features)
-    store, vocabulary = opened.train, opened.vocabulary
     loaded = load_recogniser(recogniser)
-    loaded.check_fits(vocabulary, store)
-    own = (points["source"] == "generated").to_numpy()
-    right = {role: np.zeros(len(points), dtype=bool) for role in ROLES}
-    for source, here in ((store, ~own), (GeneratedFeatures.open(generated, store), own)):
-        if here.any():
-            for role, hits in _hits(loaded, source, points.loc[here, "row"].to_numpy()).items():
-                right[role][here] = hits
-    return right
-
-
-def _hits(loaded: Recogniser, source: FeatureStore | GeneratedFeatures, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Hits (n,) bool by role of rows (n,) of one source."""
-    read = np.unique(rows)
-    if loaded.head.reads_scenes and "image" in source.relations:
-        images = source.relations["image"].to_numpy()
-        read = np.flatnonzero(np.isin(images, images[read]))
-    chosen = RelationRows(_ChosenRows(source, read), loaded.vocabulary, memory_gigabytes=0.0)
-    hits = {role: np.zeros(len(read), dtype=bool) for role in ROLES}
-    batches = probability_batches(loaded.head.to(chosen_device()), chosen)
-    for numbers, scores in track(batches, "Recognising the points", total=-(-len(read) // ROWS_PER_BATCH)):
+    loaded.check_fits(features.vocabulary, features.train)
+    head, right = loaded.head.to(chosen_device()), {role: np.zeros(len(points), dtype=bool) for role in ROLES}
+    for name, source in (("real", features.train), ("generated", samples)):
+        here = np.flatnonzero(points["source"] == name)
+        if not len(here):
+            continue
+        wanted = points["row"].to_numpy()[here]
+        read, rows = np.unique(wanted), RelationRows(source, loaded.vocabulary, memory_gigabytes=0.0)
+        if head.reads_scenes and "image" in source.relations:  # neighbours of an image share its scene
+            images = source.relations["image"].to_numpy()
+            read = np.flatnonzero(np.isin(images, images[read]))
+        batches, total = probability_batches(head, rows, read), -(-len(read) // ROWS_PER_BATCH)
+        hits: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
+        for numbers, scores in track(batches, "Recognising the points", total=total):
+            for role in ROLES:
+                hits[role].append(scores[role].argmax(axis=1) == rows.labels[role][numbers])
         for role in ROLES:
-            hits[role][numbers] = scores[role].argmax(axis=1) == chosen.labels[role][numbers]
-    place = np.searchsorted(read, rows)
-    return {role: found[place] for role, found in hits.items()}
-
-
-class _ChosenRows(Features):
-    """Some rows of a store or of generated features, as features of their own."""
-
-    def __init__(self, source: Features, rows: np.ndarray):
-        self._source, self._rows = source, rows
-        self.relations = source.relations.iloc[rows].reset_index(drop=True)
-        self.folder, self.dimension, self.entity_region = source.folder, source.dimension, source.entity_region
-
-    def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        return self._source.union(self._rows[rows], dtype)
-
-    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
-        return self._source.end(role, self._rows[rows], dtype)
+            right[role][here] = np.concatenate(hits[role])[np.searchsorted(read, wanted)]
+    return right

@@ -15,10 +15,10 @@ from workbench.files import atomic_path
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures
-from workbench.scenes.bands import band_of_class, count_classes
+from workbench.regions.features import Features, FeaturesFolder, GeneratedFeatures
+from workbench.scenes.bands import band_of_class
 from workbench.scenes.relations import distinct_triplets
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES
 
 POINTS = "points.parquet"
 ROWS_PER_BLOCK = 4096
@@ -42,99 +42,68 @@ def write_feature_map(
     Features are read in blocks: beside them a sample of 20,000 real rows for the components is in memory.
     WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
     """
-    began = time.monotonic()
-    store = FeaturesFolder(features).train
-    samples = GeneratedFeatures.open(generated, store)
-    sample_rows, real_rows = equal_rows(len(samples), len(store), most=rows, seed=seed)
+    began, data = time.monotonic(), FeaturesFolder(features)
+    samples = GeneratedFeatures.open(generated, data.train)
+    sample_rows, real_rows = equal_rows(len(samples), len(data.train), most=rows, seed=seed)
     if len(real_rows) < FEWEST_ROWS:
         raise WorkbenchError(
             f"a map of {len(real_rows)} real and as many generated rows shows nothing; expected {FEWEST_ROWS} of each. "
             f"Ask for more rows, or generate more features ({generated})."
         )
-    points = _points(store, real_rows, samples, sample_rows, Vocabulary.read(features))
-    points["entropy"] = _entropy(points, read_triplets(triplets), Path(triplets))
-    reduced, share = _reduced(store, real_rows, samples, sample_rows, seed)
+    chosen: list[tuple[str, Features, np.ndarray]]
+    chosen = [("real", data.train, real_rows), ("generated", samples, sample_rows)]
+    points = pd.concat(
+        [source.relations[list(ROLES)].iloc[own].assign(source=name, row=own) for name, source, own in chosen],
+        ignore_index=True,
+    )
+    for role in ROLES:
+        points[f"{role}_band"] = band_of_class(data.counts.of_role(role))[points[role]]
+    points["entropy"] = _entropy(points, read_triplets(triplets))
+    reduced, share = _reduced(chosen, seed)
     laid_out = time.monotonic()
     # Of a small map the lines would be longer than the wait.
     xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
     layout_seconds = time.monotonic() - laid_out
-    points.insert(0, "x", xy[:, 0])
-    points.insert(1, "y", xy[:, 1])
-    trust, trusted = _trustworthiness(store, samples, points, neighbours, seed)
+    points = points.assign(x=xy[:, 0], y=xy[:, 1])
+    some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
+    shown, nearest = points.iloc[some], min(neighbours, (len(some) - 1) // 2)
+    # Real points come first, so the two parts are in the order of the points.
+    full = np.concatenate([source.union(shown["row"][shown["source"] == name]) for name, source, _ in chosen])  # (n, D)
+    trust = float(trustworthiness(full, shown[["x", "y"]].to_numpy(), n_neighbors=nearest))
     with atomic_path(Path(folder) / POINTS) as temporary:
         points.to_parquet(temporary, index=False)
     return {
         "rows_of_each": len(real_rows), "neighbours": neighbours, "seed": seed,
-        "trustworthiness": trust, "trustworthiness_points": trusted,
+        "trustworthiness": trust, "trustworthiness_points": len(some),
         "components": reduced.shape[1], "variance_share": share,
-        "dimension": store.dimension, "encoder": store.encoder,
-        "train_rows": len(store), "generated_rows": len(samples),
+        "dimension": data.train.dimension, "encoder": data.train.encoder,
+        "train_rows": len(data.train), "generated_rows": len(samples),
         "layout_seconds": round(layout_seconds, 3), "seconds": round(time.monotonic() - began, 3),
     }  # fmt: skip
 
 
-def _points(
-    store: FeatureStore,
-    real_rows: np.ndarray,
-    samples: GeneratedFeatures,
-    sample_rows: np.ndarray,
-    vocabulary: Vocabulary,
-) -> pd.DataFrame:
-    counts = count_classes(store.relations, vocabulary)
-    chosen = [store.relations[list(ROLES)].iloc[real_rows], samples.relations[list(ROLES)].iloc[sample_rows]]
-    points = pd.concat(chosen, ignore_index=True).astype(np.int64)
-    points.insert(0, "source", np.repeat(["real", "generated"], [len(real_rows), len(sample_rows)]))
-    points.insert(1, "row", np.concatenate([real_rows, sample_rows]))
-    for role in ROLES:
-        points[f"{role}_band"] = band_of_class(counts.of_role(role))[points[role].to_numpy()]
-    return points
-
-
-def _entropy(points: pd.DataFrame, captions: AugmentedTriplets, folder: Path) -> np.ndarray:
+def _entropy(points: pd.DataFrame, stage: AugmentedTriplets) -> np.ndarray:
     """Entropy (N,) float64 of the hardness vector of each point's caption, in nats."""
     distinct, of_point = distinct_triplets(*(points[role].to_numpy() for role in ROLES))
-    stored = captions.caption_rows(distinct)
+    stored = stage.caption_rows(distinct)
     if (stored < 0).any():
         unknown = distinct[stored < 0][0].tolist()
         raise WorkbenchError(
-            f"{folder / 'captions.parquet'}: no caption for the triplet of classes {unknown}, which the map shows. "
-            "Give the triplets that the features were generated for, or run notebook 02 and generate again."
+            f"{stage.folder / 'captions.parquet'}: no caption for the triplet of classes {unknown}, which the map "
+            "shows. Give the triplets that the features were generated for, or run notebook 02 and generate again."
         )
-    entropy = np.empty(len(distinct))
-    for start in track(range(0, len(distinct), ROWS_PER_BLOCK), "Hardness of captions"):
-        part = slice(start, start + ROWS_PER_BLOCK)
-        entropy[part] = captions.hardness.entropy(np.asarray(captions.caption_embeddings[stored[part]]))
-    return entropy[of_point]
+    return stage.hardness.entropy(stage.caption_embeddings[stored])[of_point]
 
 
-def _reduced(
-    store: FeatureStore, real_rows: np.ndarray, samples: GeneratedFeatures, sample_rows: np.ndarray, seed: int
-) -> tuple[np.ndarray, float]:
+def _reduced(chosen: list[tuple[str, Features, np.ndarray]], seed: int) -> tuple[np.ndarray, float]:
     """Principal components (2 N, d) float32 of real, then generated rows, and the share of the real rows' variance."""
+    _, real, real_rows = chosen[0]
     some = np.sort(generator(seed, "map components").permutation(real_rows)[:MOST_PCA_ROWS])
-    components = real_components(store.union(some), seed=seed)
-    reduced = np.empty((len(real_rows) + len(sample_rows), components.n_components_), dtype=np.float32)
+    components = real_components(real.union(some), seed=seed)
     blocks = [(source, rows[start : start + ROWS_PER_BLOCK])
-              for source, rows in ((store, real_rows), (samples, sample_rows))
-              for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
-    filled = 0
-    for source, block in track(blocks, "Principal components"):
-        reduced[filled : filled + len(block)] = components.transform(source.union(block))  # (b, D) -> (b, d)
-        filled += len(block)
-    return reduced, float(components.explained_variance_ratio_.sum())
-
-
-def _trustworthiness(
-    store: FeatureStore, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
-) -> tuple[float, int]:
-    some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
-    chosen = points.iloc[some]
-    real = (chosen["source"] == "real").to_numpy()
-    rows = chosen["row"].to_numpy()
-    # Real points come first, so the two parts are in the order of the points.
-    features = np.concatenate([store.union(rows[real]), samples.union(rows[~real])])  # (n, D)
-    nearest = min(neighbours, (len(some) - 1) // 2)
-    return float(trustworthiness(features, chosen[["x", "y"]].to_numpy(), n_neighbors=nearest)), len(some)
+              for _, source, rows in chosen for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
+    reduced = [components.transform(source.union(block)) for source, block in track(blocks, "Principal components")]
+    return np.concatenate(reduced).astype(np.float32), float(components.explained_variance_ratio_.sum())
 
 
 def real_components(real: np.ndarray, *, seed: int) -> PCA:
@@ -145,14 +114,12 @@ def real_components(real: np.ndarray, *, seed: int) -> PCA:
     return PCA(min(PCA_DIMENSIONS, real.shape[1], len(real) - 1), random_state=seed).fit(real)
 
 
-def joint_layout(
-    reduced: np.ndarray, *, seed: int, neighbours: int = 15, epochs: int = EPOCHS, show: bool = False
-) -> np.ndarray:
+def joint_layout(reduced: np.ndarray, *, seed: int, neighbours: int = 15, show: bool = False) -> np.ndarray:
     """Coordinates (N, 2) float32 of all rows (N, d) from one UMAP fit; ``show`` prints how far it has come."""
     from umap import UMAP  # two seconds, and a JIT compiler
 
     layout = UMAP(
-        n_neighbors=min(neighbours, len(reduced) - 1), random_state=seed, n_jobs=1, init="pca", n_epochs=epochs,
+        n_neighbors=min(neighbours, len(reduced) - 1), random_state=seed, n_jobs=1, init="pca", n_epochs=EPOCHS,
         verbose=show, tqdm_kwds={"disable": True},
     )  # fmt: skip
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The one widget behind all browsers: regions of HTML rendered in Python, events and lazy images in the page.
+"""What every browser is made of: a state, regions of HTML that Python renders, one live widget, and a static twin.
 
 Why not a widget for each button: a page of twelve tiles would be a hundred models, each with messages of its own, and
 its static twin would have to be written a second time. Here the twin is the same HTML without its controls.
@@ -8,72 +8,64 @@ import html
 import re
 import traceback
 from base64 import b64encode
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
 
 from workbench.browsers.drawing import Thumbnails
-from workbench.browsers.widgets import FOLDER, render, stylesheet
 from workbench.errors import WorkbenchError
+from workbench.figures.pages import environment
 from workbench.progress import headless
+from workbench.scenes.vocabulary import Vocabulary
 
+FOLDER = Path(__file__).parent
 _REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
 _IMAGE = re.compile(r'data-image="([0-9a-f]+)"')
-
-
-class Page(Protocol):
-    """What a panel shows, and its twin.
-
-    ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region. ``regions()``: their HTML by name
-    for the present state. ``handle(event, value)``: one act of the user changes the state. ``thumbnails``: where the
-    tokens of ``<image data-image="TOKEN">`` lead.
-    """
-
-    frame: str
-    thumbnails: Thumbnails | None
-
-    def regions(self) -> dict[str, str]:
-        """The HTML of every region."""
-
-    def handle(self, event: str, value: str | None) -> None:
-        """Carry out one act of the user; WorkbenchError where it cannot be."""
 
 
 class Panel(anywidget.AnyWidget):
     """The live view of a page; only regions that changed are sent.
 
-    What goes wrong while an event is handled is shown in the panel; called from Python, ``refresh`` raises.
+    ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region. ``regions()``: their HTML by name
+    for the present state. ``handle(event, value)``: one act of the user changes the state. ``thumbnails``: where the
+    tokens of ``<image data-image="TOKEN">`` lead. What goes wrong while an event is handled is shown in the panel;
+    called from Python, ``refresh`` raises.
     """
 
     _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
     _css = FOLDER / "browsers.css"
     frame = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, page: Page, **traits: Any):
-        self._page = page
+    def __init__(
+        self,
+        frame: str,
+        regions: Callable[[], dict[str, str]],
+        handle: Callable[[str, str | None], None] | None = None,
+        thumbnails: Thumbnails | None = None,
+    ):
+        self._regions, self._handle, self._thumbnails = regions, handle, thumbnails
         self._shown: dict[str, str] = {}
-        super().__init__(frame=page.frame, **traits)
+        super().__init__(frame=frame)
         self.on_msg(self._receive)
 
     def refresh(self) -> None:
         """Show the page's present state."""
-        self._send_changed(self._page.regions() | {"error": ""}, answer=False)
+        self._send_changed(self._regions() | {"error": ""}, answer=False)
 
     def _receive(self, _: Any, message: dict[str, Any], buffers: list) -> None:
-        if message.get("kind") == "ready":
-            self._shown = {}
-            self._answer(lambda: None)
-        elif message.get("kind") == "event":
-            self._answer(lambda: self._page.handle(message["name"], message.get("value")))
-        elif message.get("kind") == "images":
+        if message.get("kind") == "images":
             self._send_images([str(token) for token in message["tokens"]])
-
-    def _answer(self, act: Callable[[], None]) -> None:
+            return
         try:
-            act()
-            regions = self._page.regions() | {"error": ""}
+            if message.get("kind") == "ready":
+                self._shown = {}
+            elif self._handle is not None:
+                self._handle(message["name"], message.get("value"))
+            regions = self._regions() | {"error": ""}
         except Exception as error:  # a kernel's log is not read: the error is shown in the panel
             regions = {"error": error_html(error)}
         self._send_changed(regions, answer=True)
@@ -87,40 +79,71 @@ class Panel(anywidget.AnyWidget):
         read, failures = {}, {}
         for token in tokens:
             try:
-                if self._page.thumbnails is not None:
-                    read[token] = self._page.thumbnails.jpeg(token)
+                read[token] = (self._thumbnails or Thumbnails(None)).jpeg(token)
             except WorkbenchError as error:
                 failures[token] = str(error)
         self.send({"kind": "images", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
 
 
-class Shown(Page):
-    """How a browser, which is a page, appears in a notebook: live in JupyterLab, as its static twin in a headless run.
+class Browser:
+    """A page with a state: live in JupyterLab, its static twin in a headless run.
 
-    The twin travels with the live widget too: a page made of the saved notebook shows it.
+    The twin travels with the live widget too: a page made of the saved notebook shows it. A browser has a frozen
+    ``state`` and gives ``regions`` and ``acts``; ``change`` makes the next state, and keeps the old where it refuses.
     """
 
-    _panel: Panel | None = None
+    state: Any
 
-    @property
-    def panel(self) -> Panel:
-        """The live widget, made when first asked for."""
-        if self._panel is None:
-            self._panel = Panel(self)
-        return self._panel
+    def __init__(self, frame: str, images: Path | None):
+        self.frame, self.thumbnails = frame, Thumbnails(images)
+        self._panels: tuple[Panel, ...] = ()
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    def regions(self) -> dict[str, str]:
+        """The HTML of every region in the present state."""
+        raise NotImplementedError
+
+    def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
+        """What each event of the page does with its ``value``: it gives changes of the state, or none."""
+        raise NotImplementedError
+
+    def change(self, **changes: Any) -> None:
+        """Take over ``changes`` of the state; WorkbenchError for a name or value that there is not."""
+        raise NotImplementedError
+
+    def set(self, **changes: Any) -> None:
+        """Choose as a click would, any of the fields of ``state``; classes may be given by name."""
+        self.change(**changes)
+        self.shown_again()
+
+    def handle(self, event: str, value: str | None) -> None:
+        """Carry out one act of the user; WorkbenchError for one that is not known."""
+        acts = self.acts(value or "")
+        require_one_of(f"event of the {type(self).__name__}", event, acts)
+        self.change(**acts[event]() or {})
 
     def view(self) -> str:
-        """The static twin, HTML that needs nothing outside itself."""
-        return static_html(self)
+        """The static twin, HTML that needs nothing outside itself: without what has the class ``wb-live``."""
+        regions = self.regions()
+        body = _REGION.sub(lambda found: f"{found[1]}{regions.get(found[3], '')}{found[4]}", self.frame)
+        return sheet_html(body, self.thumbnails)
 
     def widget(self) -> Any:
         """What is shown live: the panel, or a box of widgets around it."""
-        return self.panel
+        if not self._panels:
+            self._panels = (Panel(self.frame, self.regions, self.handle, self.thumbnails),)
+        return self._panels[0]
 
     def shown_again(self) -> None:
         """Show a state that was changed from Python."""
-        if self._panel is not None:
-            self._panel.refresh()
+        for panel in self._panels:
+            panel.refresh()
+
+    def keep(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns, or what it returned last time for ``name`` where the key was the same."""
+        if name not in self._kept or self._kept[name][0] != key:
+            self._kept[name] = (key, make())
+        return self._kept[name][1]
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         twin = {"text/plain": f"{type(self).__name__}", "text/html": self.view()}
@@ -131,6 +154,11 @@ class Shown(Page):
         return twin | data | {"text/html": twin["text/html"]}, metadata
 
 
+def render(template: str, **values: Any) -> str:
+    """The template of this folder with ``values``; every text is escaped unless it is Markup of our own."""
+    return environment(FOLDER).get_template(template).render(**values)
+
+
 def error_html(error: Exception) -> str:
     """An error as the panel shows it: our own by its text alone, others with where they happened."""
     ours = isinstance(error, WorkbenchError)
@@ -139,26 +167,107 @@ def error_html(error: Exception) -> str:
     return render("error.html.j2", text=text, trace=trace)
 
 
-def static_html(page: Page) -> str:
-    """The page's present state by itself: without what has the class ``wb-live``, images inside."""
-    regions = page.regions()
-    body = _REGION.sub(lambda found: f"{found[1]}{regions.get(found[3], '')}{found[4]}", page.frame)
-    return sheet_html(body, page.thumbnails)
-
-
-def sheet_html(body: str, thumbnails: Thumbnails | None) -> str:
+def sheet_html(body: str, thumbnails: Thumbnails) -> str:
     """HTML in the browsers' style, with the images that its tokens name; those that cannot be read are named below."""
-    problems: list[str] = []
-    body = body.replace(' tabindex="0" role="button"', "")
-    if thumbnails is not None:
-        body = _IMAGE.sub(lambda found: _embedded(found[1], thumbnails, problems), body)
-    notes = "".join(f'<p class="wb-problem">{html.escape(problem)}</p>' for problem in dict.fromkeys(problems))
-    return f'<style>{stylesheet()}</style><div class="wb wb-static">{body}{notes}</div>'
+    problems: dict[str, None] = {}
+
+    def embedded(found: re.Match) -> str:
+        try:
+            return f'href="data:image/jpeg;base64,{b64encode(thumbnails.jpeg(found[1])).decode()}"'
+        except WorkbenchError as error:
+            problems[str(error)] = None
+            return 'data-failed="true"'
+
+    body = _IMAGE.sub(embedded, body.replace(' tabindex="0" role="button"', ""))
+    notes = "".join(f'<p class="wb-problem">{html.escape(problem)}</p>' for problem in problems)
+    style = (FOLDER / "browsers.css").read_text(encoding="utf-8")
+    return f'<style>{style}</style><div class="wb wb-static">{body}{notes}</div>'
 
 
-def _embedded(token: str, thumbnails: Thumbnails, problems: list[str]) -> str:
-    try:
-        return f'href="data:image/jpeg;base64,{b64encode(thumbnails.jpeg(token)).decode()}"'
-    except WorkbenchError as error:
-        problems.append(str(error))
-        return 'data-failed="true"'
+@dataclass(frozen=True)
+class Paging:
+    """``total`` things, ``size`` a page; ``page`` counts from 1 and is moved to the nearest there is."""
+
+    total: int
+    size: int
+    wanted: int = 1
+
+    @property
+    def pages(self) -> int:
+        """Number of pages, at least one."""
+        return max(1, -(-self.total // self.size))
+
+    @property
+    def page(self) -> int:
+        """The page that is shown."""
+        return min(max(self.wanted, 1), self.pages)
+
+    @property
+    def first(self) -> int:
+        """The number of the first thing shown, from 1; 0 where there is none."""
+        return min((self.page - 1) * self.size + 1, self.total)
+
+    @property
+    def last(self) -> int:
+        """The number of the last thing shown."""
+        return min(self.page * self.size, self.total)
+
+    def of(self, things: Any) -> Any:
+        """What the page shows of ``things``, a sequence or an array."""
+        return things[(self.page - 1) * self.size : self.page * self.size]
+
+    def turned(self, value: str) -> int:
+        """The page that "first", "previous", "next" or "last" leads to; WorkbenchError for another word."""
+        leads = {"first": 1, "previous": self.page - 1, "next": self.page + 1, "last": self.pages}
+        require_one_of("page", value, leads)
+        return min(max(leads[value], 1), self.pages)
+
+
+def require_one_of(kind: str, value: Any, known: Iterable[str]) -> None:
+    """WorkbenchError unless ``value`` is one of ``known``; ``kind`` says what it is."""
+    known = list(known)
+    if value not in known:
+        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")
+
+
+def require_changes(title: str, state: type, changes: dict[str, Any], **choices: Iterable[str]) -> None:
+    """WorkbenchError unless ``changes`` are of fields of the dataclass ``state``, numbers and flags where they belong.
+
+    ``choices`` lists what a field may be; ``title`` says whose state it is.
+    """
+    known = {field.name: type(field.default) for field in fields(state)}
+    if unknown := sorted(changes.keys() - known.keys()):
+        raise WorkbenchError(f"the {title} has no {', '.join(unknown)}; it has {', '.join(known)}.")
+    for name, value in changes.items():
+        if name in choices:
+            require_one_of(name, value, choices[name])
+        if known[name] in (int, bool) and not isinstance(value, known[name]):
+            raise WorkbenchError(f"{name} {value!r} is not known; expected {known[name].__name__}.")
+
+
+def in_order(kind: str, wanted: str | Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``known`` that are ``wanted``, one or several; WorkbenchError for another."""
+    given = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    for one in given:
+        require_one_of(kind, one, known)
+    return tuple(one for one in known if one in given)
+
+
+def numbers(event: str, value: str, count: int = 1) -> tuple[int, ...]:
+    """The whole numbers that an event's value spells, with commas between; WorkbenchError where it does not."""
+    parts = value.split(",")
+    if len(parts) != count or not all(part.isascii() and part.isdigit() for part in parts):
+        raise WorkbenchError(f"{event} {value!r} is not known; expected {count} whole numbers. Reload the page.")
+    return tuple(int(part) for part in parts)
+
+
+def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
+    """The id of a class of ``role`` that is given by id or by name; WorkbenchError where there is none."""
+    names = vocabulary.names(role)
+    if isinstance(value, str):
+        if value not in names:
+            raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
+        return names.index(value)
+    if not 0 <= value < len(names):
+        raise WorkbenchError(f"there is no {role} class {value}; expected 0 to {len(names) - 1}.")
+    return int(value)

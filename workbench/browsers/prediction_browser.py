@@ -1,39 +1,49 @@
 """Two recognisers side by side on test images: what was fixed, what was broken, and who takes whose rows."""
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import astuple, replace
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.browsers import prediction_page as page
-from workbench.browsers.drawing import Thumbnails
-from workbench.browsers.panel import Shown, sheet_html
-from workbench.browsers.prediction_pair import (
+from workbench.browsers.drawing import scene_of, scene_svg
+from workbench.browsers.panel import Browser, Paging, numbers, render, sheet_html
+from workbench.browsers.predictions import (
+    ALL,
+    ANY,
+    OUTCOMES,
+    RIGHT_AFTER,
+    RIGHT_BEFORE,
+    ROLE_CHOICES,
+    SORT_CHOICES,
+    WHAT_CHOICES,
     PredictionPair,
     Predictions,
     PredictionState,
-    class_bands,
+    changed_rows,
+    confusions,
     filter_counts,
     matching,
     row_order,
+    tail_first,
 )
-from workbench.browsers.widgets import Paging
-from workbench.errors import WorkbenchError
-from workbench.randomness import generator
 from workbench.regions.features import FeatureStore
-from workbench.scenes.bands import Counts
+from workbench.scenes.bands import BANDS, Counts, band_of_class, band_places
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 PAIRS_KEPT = 4  # at most 30 MB each at 450,000 test rows
-_PLAIN = ("before", "after", "role", "what", "sort")
+TILES_A_PAGE = 6
+CLASSES_A_PAGE = 10
+MOST_COLUMNS = 8
+SHADES_FROM = (0.0, 0.05, 0.15, 0.30)  # of the share of a row that a cell gains or loses
+_TEMPLATE = "predictions.html.j2"
 
 
-class PredictionBrowser(Shown):
+class PredictionBrowser(Browser):
     """Test images with the predictions of two recognisers (the paper's Figure 2), and their confusions.
 
     ``tables``: the test split; ``counts``: of train; ``predictions``: title to the folder of an evaluation of that
@@ -42,33 +52,40 @@ class PredictionBrowser(Shown):
     to another split or vocabulary, or where two recognisers have different rows.
     """
 
+    state: PredictionState
+
     def __init__(
         self,
         tables: RelationTables | FeatureStore,
         vocabulary: Vocabulary,
         counts: Counts,
-        predictions: Mapping[str, Any],
+        predictions: Mapping[str, Path],
         *,
         images: Path | None,
         before: str,
         after: str,
         seed: int = 0,
     ):
-        self.thumbnails = Thumbnails(images)
-        self.frame = page.frame_html()
-        self._split = page.PredictedSplit(tables, vocabulary, counts, class_bands(counts, vocabulary), self.thumbnails)
-        self._folders = {title: Path(folder) for title, folder in predictions.items()}
-        self._seed = seed
-        self._predictions = lru_cache(maxsize=None)(self._read)
-        self._compared = lru_cache(maxsize=PAIRS_KEPT)(self._compare)
-        self._kept: dict[str, tuple[Hashable, Any]] = {}
-        self._state = PredictionState(before, after)
-        self._change(before=before, after=after)
+        super().__init__(render(_TEMPLATE, part="frame"), images)
+        self.tables, self.vocabulary, self.counts, self.seed = tables, vocabulary, counts, seed
+        self.bands = {role: band_places(band_of_class(counts.of_role(role))) for role in ROLES}
+        self.titles = tuple(predictions)
+        read = lru_cache(maxsize=None)(lambda title: Predictions.read(predictions[title], tables, vocabulary))
+        self._pair_of = lru_cache(maxsize=PAIRS_KEPT)(
+            lambda before, after: PredictionPair(read(before), read(after), self.bands)
+        )
+        self.state = PredictionState(before, after)
+        self.change(before=before, after=after)
 
     @property
-    def state(self) -> PredictionState:
-        """What is chosen now."""
-        return self._state
+    def pair(self) -> PredictionPair:
+        """What the two chosen recognisers predict."""
+        return self._pair_of(self.state.before, self.state.after)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class names of the role that bands, menus and confusions are about."""
+        return self.vocabulary.names(self.state.class_role)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -77,70 +94,55 @@ class PredictionBrowser(Shown):
         Columns: row (of the relations table) and for each role ``subject``, ``subject_before``, ``subject_after``
         (class names, categorical), ``subject_correct_before``, ``subject_correct_after`` (bool).
         """
-        pair, positions = self._pair, self._positions()
+        pair, positions = self.pair, self._positions()
         columns: dict[str, Any] = {"row": pair.rows[positions]}
         for role in ROLES:
-            names = list(self._split.vocabulary.names(role))
-            ids = {"": pair.truth, "_before": pair.before.predicted, "_after": pair.after.predicted}
-            columns |= {
-                f"{role}{suffix}": pd.Categorical.from_codes(values[role][positions], categories=names)
-                for suffix, values in ids.items()
-            }
-            columns |= {f"{role}_correct_before": pair.was[role][positions],
-                        f"{role}_correct_after": pair.now[role][positions]}  # fmt: skip
+            names = list(self.vocabulary.names(role))
+            ids = {"": pair.truth[role], "_before": pair.before.best[role][:, 0], "_after": pair.after.best[role][:, 0]}
+            for suffix, own in ids.items():
+                columns[f"{role}{suffix}"] = pd.Categorical.from_codes(own[positions], categories=names)
+            columns[f"{role}_correct_before"] = pair.among(role, RIGHT_BEFORE)[positions]
+            columns[f"{role}_correct_after"] = pair.among(role, RIGHT_AFTER)[positions]
         return pd.DataFrame(columns)
 
-    def set(self, **changes: Any) -> None:
-        """Choose as a user does: any of the names in `PredictionState`; WorkbenchError for a name or value unknown.
+    def change(self, **changes: Any) -> None:
+        """Take over ``changes`` of the state (`PredictionState.changed`)."""
+        state = self.state.changed(self.vocabulary, self.titles, **changes)
+        self._pair_of(state.before, state.after)  # may refuse, and then the state stays
+        self.state = state
 
-        Classes may be given by name: ``browser.set(role="relation", what="fixed", true_class="riding")``.
-        """
-        self._change(**changes)
-        self.shown_again()
-
-    def handle(self, event: str, value: str | None) -> None:
-        """One act of the user; WorkbenchError for one that is not known."""
-        state = self._state
-        if event in _PLAIN:
-            self._change(**{event: value})
-        elif event == "band":
-            self._change(bands=tuple(set(state.bands) ^ {value}))
-        elif event == "true_class":
-            self._change(true_class=_ids(event, value, 1)[0] if value else None)
-        elif event == "cell":
-            cell = _ids(event, value, 2) if value else None
-            self._change(cell=None if cell == state.cell else cell)
-        elif event == "compact":
-            self._change(compact=value == "true")
-        elif event == "page":
-            self._change(page=Paging(len(self._positions()), page.TILES_A_PAGE, state.page).turned(value))
-        elif event == "confusion_page":
-            classes = page.confused_classes(self._split, self._pair, state)
-            self._change(confusion_page=Paging(len(classes), page.CLASSES_A_PAGE, state.confusion_page).turned(value))
-        elif event == "clear":
-            self._state = state.unfiltered()
-        else:
-            raise WorkbenchError(f"the PredictionBrowser knows no event {event!r}. Reload the notebook's page.")
+    def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
+        """What each event changes."""
+        state, cell = self.state, lambda: numbers("cell", value, 2) if value else None
+        unfiltered = {"role": ANY, "what": ALL, "bands": (), "true_class": None, "cell": None}
+        classes = lambda: Paging(len(self._confused_classes()), CLASSES_A_PAGE, state.confusion_page)  # noqa: E731
+        return {
+            **{name: partial(dict, {name: value}) for name in ("before", "after", "role", "what", "sort")},
+            "band": lambda: {"bands": set(state.bands) ^ {value}},
+            "true_class": lambda: {"true_class": numbers("true_class", value)[0] if value else None},
+            "cell": lambda: {"cell": None if cell() == state.cell else cell()},
+            "compact": lambda: {"compact": value == "true"},
+            "page": lambda: {"page": Paging(len(self._positions()), TILES_A_PAGE, state.page).turned(value)},
+            "confusion_page": lambda: {"confusion_page": classes().turned(value)},
+            "clear": lambda: unfiltered,
+        }
 
     def regions(self) -> dict[str, str]:
         """The HTML of every region; what the last change did not touch is taken from before."""
-        state, pair, split = self._state, self._pair, self._split
         # A page of the grid or of the classes changes neither the filters nor their counts.
-        choices = astuple(replace(state, page=1, confusion_page=1))
-        confused = astuple(replace(state, what="all", sort="random", page=1, compact=False))
-        n_classes = len(split.vocabulary.names(state.class_role))
-
-        def counts() -> Any:
-            return self._keep("left", choices, lambda: filter_counts(pair, state, n_classes))
-
-        titles = list(self._folders)
+        filters = replace(self.state, page=1, confusion_page=1, compact=False)
+        confused = replace(self.state, what=ALL, sort="random", page=1, compact=False)
+        left = self.keep("left", filters, lambda: filter_counts(self.pair, self.state, len(self.names)))
         return {
-            "controls": self._keep("controls", choices, lambda: page.controls_html(state, titles, counts())),
-            "classes": self._keep("classes", choices, lambda: page.classes_html(split, state, counts()["classes"])),
-            "grid": page.grid_html(split, pair, state, self._positions()),
-            "confusion": self._keep("confusion", confused, lambda: page.confusion_html(split, pair, state)),
-            "counts": self._keep("counts", (state.before, state.after), lambda: page.counts_html(pair, state)),
-        }
+            "controls": self._part(
+                "controls", counts=left, titles=[(title, title) for title in self.titles], roles=ROLE_CHOICES,
+                what=WHAT_CHOICES, bands=BANDS, sorts=list(SORT_CHOICES.items()), any=ANY,
+            ),
+            "classes": self.keep("classes", filters, lambda: self._classes(left["classes"])),
+            "grid": self._grid(self._positions()),
+            "confusion": self.keep("confusion", confused, self._confusion),
+            "counts": self._counts(),
+        }  # fmt: skip
 
     def view(self) -> str:
         """The static twin: counts, a page of tiles, and confusions.
@@ -148,68 +150,139 @@ class PredictionBrowser(Shown):
         Without a filter the tiles are drawn by the seed, half from the rows fixed in at least one role (and broken in
         none) and half from those broken; with filters they are the page that is shown.
         """
-        state, pair, split = self._state, self._pair, self._split
-        if state.filtered:
-            positions, heading = self._positions(), f"Test rows with {page.filters_text(split, state)}."
+        if self.state.filtered:
+            positions, heading = self._positions(), f"Test rows with {self._filters_text()}."
         else:
-            was, now = (np.stack([flags[role] for role in ROLES], axis=1) for flags in (pair.was, pair.now))
-            positions = changed_rows(was, now, most=page.TILES_A_PAGE, seed=self._seed)
-            state = replace(state, page=1)
+            positions = changed_rows(self.pair, TILES_A_PAGE, self.seed)
             heading = "Drawn at random: first rows fixed in at least one role, then rows broken in at least one."
-        return sheet_html(
-            page.counts_html(pair, state)
-            + page.grid_html(split, pair, state, positions, live=False, heading=heading)
-            + page.confusion_html(split, pair, state, live=False),
-            self.thumbnails,
-        )
+        parts = (self._counts(), self._grid(positions, live=False, heading=heading), self._confusion(live=False))
+        return sheet_html("".join(parts), self.thumbnails)
 
-    @property
-    def _pair(self) -> PredictionPair:
-        return self._compared(self._state.before, self._state.after)
-
-    def _change(self, **changes: Any) -> None:
-        state = self._state.changed(self._split.vocabulary, self._folders, **changes)
-        self._compared(state.before, state.after)  # may refuse, and then the state stays
-        self._state = state
+    def _part(self, part: str, **values: Any) -> str:
+        return render(_TEMPLATE, part=part, state=self.state, **values)
 
     def _positions(self) -> np.ndarray:
-        state = self._state
-        pair, role, counts = self._pair, state.class_role, self._split.counts
+        """The positions (m,) of the rows that match, in order."""
+        state, role = self.state, self.state.class_role
+        order = self.keep(
+            "order",
+            (state.before, state.after, state.sort, role),
+            lambda: row_order(self.pair, state.sort, role, self.counts, self.seed),
+        )
+        filters = replace(state, page=1, confusion_page=1, compact=False)
+        return self.keep("positions", filters, lambda: order[matching(self.pair, state)[order]])
 
-        def positions() -> np.ndarray:
-            order = self._keep("order", order_key, lambda: row_order(pair, state.sort, role, counts, self._seed))
-            return order[matching(pair, state)[order]]
+    def _classes(self, left: np.ndarray) -> str:
+        """The menu of true classes that rows are ``left`` (C,) of, most frequent first, and the filters as chips."""
+        shown = [own for own in np.argsort(-left, kind="stable").tolist() if left[own] or own == self.state.true_class]
+        options = [("", "all classes"), *((own, f"{self.names[own]} ({left[own]:,})") for own in shown)]
+        return self._part("classes", options=options, chosen=self._chosen_texts())
 
-        order_key = (state.before, state.after, state.sort, role)
-        return self._keep("positions", astuple(replace(state, page=1, confusion_page=1, compact=False)), positions)
+    def _chosen_texts(self) -> list[tuple[str, str]]:
+        """The chosen class and cell in words, as (event that removes it, text)."""
+        state, texts = self.state, []
+        if state.true_class is not None:
+            texts.append(("true_class", f"{state.class_role}: {self.names[state.true_class]}"))
+        if state.cell is not None:
+            true, given = (self.names[own] for own in state.cell)
+            taken = f"{true} recognised" if true == given else f"{true} taken for {given}"
+            texts.append(("cell", f"{taken}, before or after"))
+        return texts
 
-    def _keep(self, name: str, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` returns, or what it returned last time where the key is the same."""
-        if name not in self._kept or self._kept[name][0] != key:
-            self._kept[name] = (key, make())
-        return self._kept[name][1]
+    def _filters_text(self) -> str:
+        """All filters in one line, for a page without controls."""
+        state = self.state
+        what = [] if (state.role, state.what) == (ANY, ALL) else [f"{state.role} role: {WHAT_CHOICES[state.what][0]}"]
+        bands = [f"band of the {state.class_role}: {', '.join(state.bands)}"] if state.bands else []
+        return "; ".join([*what, *bands, *(text for _, text in self._chosen_texts())])
 
-    def _read(self, title: str) -> Predictions:
-        return Predictions(self._folders[title], self._split.tables, self._split.vocabulary)
+    def _counts(self) -> str:
+        """The table of what happened in each role, over all rows."""
+        kinds = [WHAT_CHOICES[what] for what in ("fixed", "broken", "changed", "wrong in both", "unchanged")]
+        kinds = [("right before", RIGHT_BEFORE), ("right after", RIGHT_AFTER), *kinds]
+        rows = [[role, *(f"{self.pair.among(role, wanted).sum():,}" for _, wanted in kinds)] for role in ROLES]
+        columns = ["role", *(text for text, _ in kinds)]
+        return self._part("counts", columns=columns, rows=rows, total=len(self.pair))
 
-    def _compare(self, before: str, after: str) -> PredictionPair:
-        return PredictionPair(self._predictions(before), self._predictions(after), self._split.bands)
+    def _grid(self, positions: np.ndarray, *, live: bool = True, heading: str = "") -> str:
+        """The tiles of the page of ``positions`` (m,)."""
+        paging = Paging(len(positions), TILES_A_PAGE, self.state.page)
+        tiles = [(self._scene(position), self._roles(position)) for position in map(int, paging.of(positions))]
+        note = self.thumbnails.note()
+        return self._part("grid", note=note, live=live, heading=heading, tiles=tiles, paging=paging)
+
+    def _scene(self, position: int) -> str:
+        return scene_svg(scene_of(self.tables, int(self.pair.rows[position])), self.thumbnails)
+
+    def _roles(self, position: int) -> list[dict[str, Any]]:
+        """For each role of a tile its class, what happened, and the most probable classes before and after."""
+        pair, roles = self.pair, []
+        for role in ROLES:
+            names, true, columns = self.vocabulary.names(role), int(pair.truth[role][position]), []
+            for when, side in (("before", pair.before), ("after", pair.after)):
+                best = [own for own in side.best[role][position].tolist() if own >= 0]
+                best = best[:1] if self.state.compact else best
+                shares = side.probability[role][position].tolist()
+                columns.append(
+                    (when, [(names[own], share, own == true) for own, share in zip(best, shares, strict=False)])
+                )
+            roles.append({
+                "role": role, "name": names[true], "train_count": int(self.counts.of_role(role)[true]),
+                "outcome": OUTCOMES[pair.outcome[role][position]], "columns": columns,
+            })  # fmt: skip
+        return roles
+
+    def _confused_classes(self) -> np.ndarray:
+        """The true classes that the confusions are about."""
+        state, role = self.state, self.state.class_role
+        classes = tail_first(np.bincount(self.pair.truth[role], minlength=len(self.names)), self.bands[role])
+        if state.bands:
+            classes = classes[np.isin(BANDS, state.bands)[self.bands[role][classes]]]
+        return classes if state.true_class is None else classes[classes == state.true_class]
+
+    def _confusion(self, live: bool = True) -> str:
+        """A page of the confusion matrix with the columns that take most, and for one class who takes its rows."""
+        state, role, classes = self.state, self.state.class_role, self._confused_classes()
+        if not len(classes):
+            return self._part("confusion", live=live, lines=None)
+        paging = Paging(len(classes), CLASSES_A_PAGE, state.confusion_page)
+        here = paging.of(classes)
+        counts = confusions(self.pair, role, here, len(self.names))
+        columns = largest_columns(counts)
+        lines = [
+            {
+                "id": int(true), "name": self.names[true], "band": BANDS[self.bands[role][true]], "rows": int(rows),
+                "cells": [self._cell(int(true), given, counts[:, at, given], int(rows)) for given in columns],
+                "others": (rows - counts[:, at, columns].sum(axis=1)).tolist(),
+            }
+            for at, (true, rows) in enumerate(zip(here, counts[0].sum(axis=1), strict=True))
+        ]  # fmt: skip
+        return self._part(
+            "confusion", live=live, lines=lines, columns=[self.names[own] for own in columns], paging=paging,
+            takers=self._takers(classes),
+        )  # fmt: skip
+
+    def _cell(self, true: int, given: int, counts: np.ndarray, rows: int) -> dict[str, Any]:
+        before, after = counts.tolist()
+        step = sum(abs(after - before) / rows > least for least in SHADES_FROM)
+        return {
+            "value": f"{true},{given}", "true": self.names[true], "given": self.names[given],
+            "diagonal": true == given, "before": before, "after": after, "rows": rows,
+            "pressed": self.state.cell == (true, given),
+            "shade": f"{'more' if after > before else 'fewer'}-{step}" if step else "",
+        }  # fmt: skip
+
+    def _takers(self, classes: np.ndarray) -> dict[str, Any] | None:
+        """Who takes the rows of the chosen class, or of the class of the chosen cell."""
+        focus = self.state.true_class if self.state.cell is None else self.state.cell[0]
+        if focus is None or focus not in classes:
+            return None
+        counts = confusions(self.pair, self.state.class_role, np.array([focus]), len(self.names))
+        bars = [(self.names[given], given == focus, *counts[:, 0, given].tolist()) for given in largest_columns(counts)]
+        return {"name": self.names[focus], "rows": int(counts[0].sum()), "bars": bars}
 
 
-def _ids(event: str, value: str, number: int) -> tuple[int, ...]:
-    parts = value.split(",")
-    if len(parts) != number or not all(part.isascii() and part.isdigit() for part in parts):
-        raise WorkbenchError(f"{event} {value!r} is not known; expected {number} class numbers. Reload the page.")
-    return tuple(int(part) for part in parts)
-
-
-def changed_rows(was: np.ndarray, now: np.ndarray, *, most: int, seed: int) -> np.ndarray:
-    """At most ``most`` positions drawn by ``seed``, half fixed and half broken in at least one role (the fixed first).
-
-    ``was`` and ``now`` (n, 3) bool: right before and after, by role. A row that is both is neither.
-    """
-    better, worse = (~was & now).any(axis=1), (was & ~now).any(axis=1)
-    fixed, broken = np.flatnonzero(better & ~worse), np.flatnonzero(worse & ~better)
-    half = most // 2
-    draw = generator(seed, "changed predictions")
-    return np.concatenate([draw.permutation(fixed)[: most - half], draw.permutation(broken)[:half]])
+def largest_columns(counts: np.ndarray) -> list[int]:
+    """The columns of confusions (2, r, C) that take rows, at most MOST_COLUMNS, those that take most of both first."""
+    taken = counts.sum(axis=(0, 1))
+    return [given for given in np.argsort(-taken, kind="stable")[:MOST_COLUMNS].tolist() if taken[given]]

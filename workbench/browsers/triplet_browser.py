@@ -1,27 +1,27 @@
 """TripletBrowser: all triplets of training and augmentation, searched, filtered, looked at, and picked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.drawing import Thumbnails
-from workbench.browsers.panel import Shown
-from workbench.browsers.triplet_index import TripletIndex
-from workbench.browsers.triplet_page import MOST_SELECTED_AT_ONCE, TripletPage, TripletSources
-from workbench.browsers.triplet_query import Matches, TripletState, facets, search
-from workbench.browsers.widgets import Paging
+from workbench.browsers.panel import Browser, Paging, numbers, render
+from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars
+from workbench.browsers.triplet_page import TEMPLATE, TripletPage, TripletSources
+from workbench.browsers.triplet_search import FILTERS, TripletState, facets, search
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, write_triplet_list
 
-_FILTERS = ("search", "bands", "classes", "origin", "bar", "only_selected")
+MOST_SELECTED_AT_ONCE = 100_000
+NAMES_IN_A_BAR = 4
 
 
-class TripletBrowser(Shown):
+class TripletBrowser(Browser):
     """Browse distinct triplets; ``selection`` is what was ticked, ``matches`` what the filters let through.
 
     Parameters
@@ -40,13 +40,7 @@ class TripletBrowser(Shown):
         What is chosen at first, as ``set`` takes it.
     """
 
-    frame = (
-        '<div class="wb-live" data-region="search"></div><div data-region="toggles"></div>'
-        '<div class="wb-live" data-region="menus"></div><div data-region="chart"></div>'
-        '<div data-region="status"></div><div class="wb-triplet-main"><div><div data-region="grid"></div>'
-        '<div data-region="pager"></div><div class="wb-live" data-region="picked"></div></div>'
-        '<div data-region="detail"></div></div>'
-    )
+    state: TripletState
 
     def __init__(
         self,
@@ -59,31 +53,18 @@ class TripletBrowser(Shown):
         seed: int = 0,
         **filters: Any,
     ):
-        if index.relations_total != len(sources.tables):
+        if len(index.examples) != len(sources.tables):
             raise WorkbenchError(
-                f"{index.folder}: made from {index.relations_total:,} relations, but {sources.tables.folder} has "
+                f"{index.folder}: made from {len(index.examples):,} relations, but {sources.tables.folder} has "
                 f"{len(sources.tables):,}. Build the stage triplet_index again."
             )
-        self.index, self.lists_folder, self.seed = index, lists_folder, seed
-        self.thumbnails = Thumbnails(images)
-        self._page = TripletPage(index, sources, self.thumbnails, page_size, can_save=lists_folder is not None)
-        self._state, self._said, self._list_name = TripletState(), "", "implausible"
+        super().__init__(render(TEMPLATE, part="frame"), images)
+        self.index, self.lists_folder, self.page_size, self.seed = index, lists_folder, page_size, seed
+        self.page = TripletPage(index, sources, self.thumbnails)
+        self.bars = {role: class_bars(index.counts, role) for role in ROLES}
+        self.state, self._said, self._list_name = TripletState(), "", "implausible"
         self._ticked: dict[int, None] = {}  # in the order of ticking
-        self._answered: tuple[Any, Any] = (None, None)
-        self.set(**filters)
-
-    # ---- for the next cell
-
-    @property
-    def state(self) -> TripletState:
-        """What is chosen now."""
-        return self._state
-
-    def set(self, **changes: Any) -> None:
-        """Choose as a click would: search="man on", bands={"object": ["few"]}, classes={"relation": "on"}, sort=..."""
-        self._change(**changes)
-        self._said = ""
-        self.shown_again()
+        self.change(**filters)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -93,20 +74,19 @@ class TripletBrowser(Shown):
     @property
     def matches(self) -> pd.DataFrame:
         """All triplets that the filters let through, in the chosen order."""
-        return triplet_table(self.index, self._matches.places)
+        return triplet_table(self.index, self._places)
 
     def select(self, places: Iterable[int]) -> None:
         """Tick triplets by place, the index of `matches`."""
-        places = np.asarray(list(places), dtype=np.int64)
-        if len(places) and not (places.min() >= 0 and places.max() < len(self.index)):
-            raise WorkbenchError(f"a place is a number from 0 to {len(self.index) - 1:,}, the index of .matches.")
-        self._ticked |= dict.fromkeys(places.tolist())
+        self._tick(places)
         self.shown_again()
 
     def save_selection(self, name: str) -> Path:
         """Write the ticked triplets as a list for notebook 02's ``include`` or ``exclude``; returns its path."""
         if self.lists_folder is None:
-            raise WorkbenchError("this browser was given no folder for lists. Use write_triplet_list instead.")
+            raise WorkbenchError(
+                "this browser was given no folder for lists. Use scenes.vocabulary.write_triplet_list instead."
+            )
         if not self._ticked:
             raise WorkbenchError("nothing is selected yet. Tick some triplets first.")
         if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
@@ -115,122 +95,141 @@ class TripletBrowser(Shown):
         write_triplet_list(path, self.index.triplets(self._ticked_places), self.index.vocabulary)
         return path
 
-    # ---- the page
+    def change(self, **changes: Any) -> None:
+        """Take over ``changes`` of the state (`TripletState.changed`)."""
+        self.state = self.state.changed(self.index, self.bars, **changes)
 
-    def regions(self) -> dict[str, str]:
-        """HTML of all regions."""
-        matches, counts = self._answers()
-        return self._page.regions(self._state, matches, counts, self._ticked, self._said, self._list_name)
+    def set(self, **changes: Any) -> None:
+        """Choose as a click would: search="man on", bands={"object": ["few"]}, classes={"relation": "on"}, sort=..."""
+        self._said = ""
+        super().set(**changes)
 
-    def handle(self, event: str, value: str | None) -> None:
-        """Carry out one act of the user."""
-        self._said, value, state = "", value or "", self._state
-        changes: dict[str, Callable[[], dict[str, Any]]] = {
-            "band": lambda: {"bands": self._toggled_bands(*value.split(":", 1))},
-            "bar": lambda: {"bar": None if value == "" or int(value) == state.bar else int(value)},
+    def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
+        """What each event changes, or does with what is ticked."""
+        state, self._said = self.state, ""
+        number = lambda: numbers("class, bar or place", value)[0] if value else None  # noqa: E731
+        role, _, band = value.partition(":")
+        return {
+            **{name: partial(dict, {name: value}) for name in ("search", "origin", "sort", "chart")},
+            **{name: partial(dict, {name: not getattr(state, name)}) for name in ("only_selected", "crop")},
+            "class_subject": lambda: {"classes": {**state.classes, "subject": number()}},
+            "class_relation": lambda: {"classes": {**state.classes, "relation": number()}},
+            "class_object": lambda: {"classes": {**state.classes, "object": number()}},
+            "band": lambda: {"bands": {**state.bands, role: set(state.bands.get(role, ())) ^ {band}}},
+            "bar": lambda: {"bar": None if number() == state.bar else number()},
             "page": lambda: {"page": self._paging.turned(value)},
-            "examples": lambda: {"examples_page": self._examples_paging.turned(value)},
-            "open": lambda: {"opened": self._place(value) if value else None},
-            "reset": lambda: {name: getattr(TripletState(), name) for name in _FILTERS},
-            **{name: lambda: {event: value} for name in ("search", "origin", "sort", "chart")},
-            **{name: lambda: {event: not getattr(state, event)} for name in ("only_selected", "crop")},
-            **{f"class_{role}": lambda: {"classes": self._chosen_class(event, value)} for role in ROLES},
+            "examples": lambda: {"examples_page": self.page.paging(state).turned(value)},
+            "open": lambda: {"opened": number()},
+            "reset": lambda: {name: getattr(TripletState(), name) for name in FILTERS},
+            "tick": lambda: self._toggle(*numbers("tick", value)),
+            "tick_page": lambda: self._tick(self._paging.of(self._places)),
+            "tick_all": self._tick_all,
+            "untick": self._untick,
+            "list_name": lambda: setattr(self, "_list_name", value.strip()),
+            "save": self._save,
         }
-        acts: dict[str, Callable[[str], None]] = {
-            "tick": self._tick, "tick_page": self._tick_page, "tick_all": self._tick_all, "untick": self._untick,
-            "list_name": self._name_list, "save": self._save,
-        }  # fmt: skip
-        if event in acts:
-            acts[event](value)
-        elif event in changes:
-            self._change(**changes[event]())
-        else:
-            raise WorkbenchError(f"event {event!r} is not known to the TripletBrowser.")
 
-    def _change(self, **changes: Any) -> None:
-        chart = changes.get("chart", self._state.chart)
-        bars = len(self._page.bars(chart)) if chart in ROLES else 0
-        self._state = self._state.changed(self.index.vocabulary, bars, **changes)
+    def _tick(self, places: Iterable[int]) -> None:
+        ticked = np.asarray(list(places), dtype=np.int64)
+        if len(ticked) and not (ticked.min() >= 0 and ticked.max() < len(self.index)):
+            raise WorkbenchError(f"a place is expected from 0 to {len(self.index) - 1:,}, the index of .matches.")
+        self._ticked |= dict.fromkeys(ticked.tolist())
 
-    def _place(self, value: str) -> int:
-        place = int(value)
-        if not 0 <= place < len(self.index):
-            raise WorkbenchError(f"there is no triplet {place}; expected 0 to {len(self.index) - 1}.")
-        return place
-
-    def _toggled_bands(self, role: str, band: str = "") -> dict[str, Any]:
-        return {**self._state.bands, role: set(self._state.bands.get(role, ())) ^ {band}}
-
-    def _chosen_class(self, event: str, value: str) -> dict[str, Any]:
-        return {**self._state.classes, event.removeprefix("class_"): int(value) if value else None}
-
-    def _tick(self, value: str) -> None:
-        place = self._place(value)
+    def _toggle(self, place: int) -> None:
         if place in self._ticked:
             del self._ticked[place]
         else:
-            self._ticked[place] = None
+            self._tick([place])
 
-    def _tick_page(self, _: str) -> None:
-        self._ticked |= dict.fromkeys(self._paging.of(self._matches.places).tolist())
-
-    def _tick_all(self, _: str) -> None:
-        if self._matches.triplets > MOST_SELECTED_AT_ONCE:
+    def _tick_all(self) -> None:
+        if len(self._places) > MOST_SELECTED_AT_ONCE:
             raise WorkbenchError(
-                f"{self._matches.triplets:,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once. "
+                f"{len(self._places):,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once. "
                 "Narrow the filters, or use browser.select(browser.matches.index)."
             )
-        self._ticked |= dict.fromkeys(self._matches.places.tolist())
+        self._tick(self._places)
 
-    def _untick(self, _: str) -> None:
+    def _untick(self) -> dict[str, Any]:
         self._ticked.clear()
-        if self._state.only_selected:
-            self._change(only_selected=False)
+        return {"only_selected": False} if self.state.only_selected else {}
 
-    def _name_list(self, value: str) -> None:
-        self._list_name = value.strip()
-
-    def _save(self, _: str) -> None:
+    def _save(self) -> None:
         path = self.save_selection(self._list_name)
         self._said = f'{len(self._ticked):,} triplets are in {path}. In notebook 02: exclude = "{self._list_name}"'
-
-    # ---- what the state stands for
 
     @property
     def _ticked_places(self) -> np.ndarray:
         return np.fromiter(self._ticked, dtype=np.int64, count=len(self._ticked))
 
     @property
-    def _matches(self) -> Matches:
-        return self._answers()[0]
+    def _places(self) -> np.ndarray:
+        """The places (m,) that match, in order."""
+        return self._answers[0]
 
     @property
     def _paging(self) -> Paging:
-        return Paging(self._matches.triplets, self._page.page_size, self._state.page)
+        return Paging(len(self._places), self.page_size, self.state.page)
 
     @property
-    def _examples_paging(self) -> Paging:
-        assert self._state.opened is not None  # the buttons are those of an open triplet
-        return self._page.examples_paging(self._state.opened, self._state.examples_page)
-
-    def _answers(self) -> tuple[Matches, dict[str, dict[str, int]]]:
+    def _answers(self) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
         """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
-        ticked = tuple(self._ticked) if self._state.only_selected else ()
-        key = (replace(self._state, page=1, opened=None, examples_page=1, crop=False), ticked)
-        if self._answered[0] != key:
-            query = self._state.query(self._page.bars(self._state.chart), self.seed, self._ticked_places)
-            self._answered = (key, (search(self.index, query), facets(self.index, query)))
-        return self._answered[1]
+        ticked = tuple(self._ticked) if self.state.only_selected else ()
+        query = self.state.query(self.bars[self.state.chart], self.seed, self._ticked_places)
+        key = (replace(self.state, page=1, opened=None, examples_page=1, crop=False), ticked)
+        return self.keep("answers", key, lambda: (search(self.index, query), facets(self.index, query)))
+
+    def regions(self) -> dict[str, str]:
+        """HTML of all regions."""
+        state, (places, counts), paging = self.state, self._answers, self._paging
+        tiles = [self.page.tile(int(place), state.crop) for place in paging.of(places)]
+        relations = int(self.index["count"][places].sum(dtype=np.int64))
+        picking = {"most": MOST_SELECTED_AT_ONCE, "can_save": self.lists_folder is not None}
+        values: dict[str, dict[str, Any]] = {
+            "search": {"sorts": self._sorts},
+            "toggles": {"facets": counts, "bands": BANDS, "has_augmented": len(self.index.augmented) > 0},
+            "chart": self._chart(),
+            "status": {"relations": relations, "note": self.thumbnails.note()},
+            "grid": {"tiles": tiles, "triplets": len(self.index)},
+            "pager": {"paging": paging},
+            "picked": {"said": self._said, "list_name": self._list_name, **picking},
+        }
+        shared = {"state": state, "roles": ROLES, "ticked": self._ticked, "matches": len(places)}
+        return {name: render(TEMPLATE, part=name, **own, **shared) for name, own in values.items()} | {
+            "menus": self.keep("menus", state.classes, self._menus),
+            "detail": "" if state.opened is None else self.page.detail(state),
+        }
+
+    @cached_property
+    def _sorts(self) -> list[tuple[str, str]]:
+        """The orders that this index can give: hardness and similarity only where they are known."""
+        known = {column: not np.isnan(self.index[column]).all() for column in ("hardness", "similarity")}
+        return [(sort, text) for sort, (text, column, _) in SORTS.items() if known.get(column or "", True)]
+
+    def _menus(self) -> str:
+        """The menus of classes, thousands of options."""
+        options = {}
+        for role in ROLES:
+            names, counts = self.index.vocabulary.names(role), self.index.counts.labels_of_role(role)
+            by_name = sorted(range(len(names)), key=lambda own: names[own].casefold())
+            options[role] = [("", "any"), *((own, f"{names[own]} ({counts[own]:,})") for own in by_name)]
+        return render(TEMPLATE, part="menus", options=options, roles=ROLES, state=self.state)
+
+    def _chart(self) -> dict[str, Any]:
+        """The bars of the chart, each in words, and how many classes each band has."""
+        bars, names = self.bars[self.state.chart], self.index.vocabulary.names(self.state.chart)
+        # A logarithmic axis; a class without an example has no height.
+        heights = 100 * np.log1p(bars["most_count"]) / np.log1p(max(int(bars["most_count"].max()), 1))
+        drawn = bars.assign(height=heights, names=[[names[own] for own in held] for held in bars["classes"]])
+        bands = {band: int(bars.loc[bars["band"] == band, "classes"].map(len).sum()) for band in BANDS}
+        return {"bars": drawn.to_dict("records"), "groups": bands, "most_names": NAMES_IN_A_BAR}
 
 
 def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
     """The triplets at ``places`` for the next cell: names, ids, bands, counts, similarity, hardness."""
-    places = np.asarray(places, dtype=np.int64)
-    ids = index.triplets(places)
-    columns: dict[str, Any] = {
-        role: np.array(index.vocabulary.names(role), dtype=object)[ids[:, at]] for at, role in enumerate(ROLES)
-    }
-    columns |= {f"{role}_class": ids[:, at] for at, role in enumerate(ROLES)}
+    places, columns = np.asarray(places, dtype=np.int64), {}
+    for role in ROLES:
+        columns[role] = np.array(index.vocabulary.names(role), dtype=object)[index[role][places]]
+    columns |= {f"{role}_class": index[role][places].astype(np.int64) for role in ROLES}
     columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
     columns |= {name: index[name][places] for name in ("count", "augmented", "similarity", "hardness")}
     return pd.DataFrame(columns, index=pd.Index(places, name="place"))

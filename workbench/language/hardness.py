@@ -8,6 +8,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 
 ROWS_PER_CHUNK = 4096
@@ -37,8 +38,8 @@ class HardnessCentroids:
 
     def entropy(self, embeddings: np.ndarray) -> np.ndarray:
         """Entropy in nats (n,) float64 of each hardness vector; at most log K, for a caption far from all centroids."""
-        entropy = np.empty(len(embeddings))
-        for rows, shares in self._normalised_distances(embeddings):
+        entropy, chunks = np.empty(len(embeddings)), -(-len(embeddings) // ROWS_PER_CHUNK)
+        for rows, shares in track(self._normalised_distances(embeddings), "Hardness of captions", total=chunks):
             entropy[rows] = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
         return entropy
 

@@ -82,9 +82,11 @@ def evaluate_recogniser(
     return facts | flat_numbers(summary, table)
 
 
-def probability_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Row numbers and probabilities by role, (n, C) or (n, R) float32, batch by batch in row order."""
-    for numbers, logits in _logit_batches(head, rows):
+def probability_batches(
+    head: LsvruHead, rows: RelationRows, chosen: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Row numbers and probabilities by role, (n, C) or (n, R) float32, batch by batch: of all rows or those chosen."""
+    for numbers, logits in _logit_batches(head, rows, chosen):
         yield numbers, {role: scores.cpu().numpy() for role, scores in probabilities(logits).items()}
 
 
@@ -106,11 +108,14 @@ def validation_of(rows: RelationRows, counts: Counts, only_trained: bool) -> Val
     return validate
 
 
-def _logit_batches(head: LsvruHead, rows: RelationRows) -> Iterator[tuple[np.ndarray, Logits]]:
+def _logit_batches(
+    head: LsvruHead, rows: RelationRows, chosen: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, Logits]]:
     head.eval()
+    chosen = np.arange(len(rows)) if chosen is None else chosen
     device, scenes = next(head.parameters()).device, scenes_of(head, rows)
-    for start in range(0, len(rows), ROWS_PER_BATCH):
-        numbers = np.arange(start, min(start + ROWS_PER_BATCH, len(rows)))
+    for start in range(0, len(chosen), ROWS_PER_BATCH):
+        numbers = chosen[start : start + ROWS_PER_BATCH]
         with torch.inference_mode():
             shown = None if scenes is None else scenes(numbers).on(device)
             yield numbers, head(*on_device(rows(numbers), device), shown)

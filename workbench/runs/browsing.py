@@ -13,9 +13,8 @@ from workbench.stages import Run, Stage
 if TYPE_CHECKING:
     import ipywidgets
 
-    from workbench.browsers.drawing import Thumbnails
     from workbench.browsers.map_browser import FeatureMap
-    from workbench.browsers.panel import Shown
+    from workbench.browsers.panel import Browser
     from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_page import TripletSources
@@ -104,19 +103,19 @@ def feature_map(run: Run) -> "FeatureMap":
 
     stage, generated = run.find("feature_map"), run.find("generated")
     features = FeaturesFolder(run.features.folder)
+    samples = GeneratedFeatures.open(generated.folder, features.train)
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
     if trained:
         recogniser = run.find("recogniser", _without_generated(trained))
-        right = partial(right_or_wrong, recogniser.folder, features.folder, generated.folder)
-    points, samples = pd.read_parquet(stage / POINTS), GeneratedFeatures.open(generated.folder, features.train)
+        right = partial(right_or_wrong, recogniser.folder, features, samples)
     told: dict[str, Any] = {"fidelity": fidelity, "map_metrics": stage.metrics, "right": right}
-    return FeatureMap(points, features, samples, images=run.images, **told)
+    return FeatureMap(pd.read_parquet(stage / POINTS), features, samples, images=run.images, **told)
 
 
 # Title and how it is opened for a run, by the name that the command line knows; in the order of the tabs.
-BROWSERS: dict[str, tuple[str, Callable[[Run], "Shown"]]] = {
+BROWSERS: dict[str, tuple[str, Callable[[Run], "Browser"]]] = {
     "triplets": ("Triplets", triplet_browser),
     "predictions": ("Predictions", prediction_browser),
     "map": ("Feature map", feature_map),
@@ -146,20 +145,21 @@ def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
     return browser_tabs({title: partial(opened, run) for title, opened in chosen})
 
 
-def browser_tabs(openers: Mapping[str, Callable[[], "Shown"]]) -> "ipywidgets.Tab":
+def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.Tab":
     """A tab for each title; its browser is opened when somebody first sees the tab.
 
     In place of a browser that cannot be opened its tab says what is missing; the others are not concerned.
     """
     import ipywidgets
 
-    from workbench.browsers.panel import Panel, error_html
-    from workbench.browsers.widgets import render
+    from workbench.browsers.panel import Panel, error_html, render
+
+    def message(html: str) -> Panel:
+        return Panel('<div data-region="message"></div>', lambda: {"message": html})
 
     remedy = "This takes seconds; of a large data set a minute, once."
     notices = [
-        Panel(_Message(render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)))
-        for title in openers
+        message(render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)) for title in openers
     ]
     boxes = [ipywidgets.VBox([notice]) for notice in notices]
     tabs = ipywidgets.Tab(children=boxes, titles=list(openers), selected_index=0)
@@ -172,26 +172,10 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Shown"]]) -> "ipywidgets.Ta
         try:
             widget = opener().widget()
         except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
-            widget = Panel(_Message(error_html(error)))
+            widget = message(error_html(error))
         boxes[tabs.selected_index].children = (widget,)
 
     tabs.observe(open_shown, "selected_index")
     # The first one too waits until the page is there, so that what takes seconds is not waited for before an empty one.
     notices[0].on_msg(open_shown)
     return tabs
-
-
-class _Message:
-    """A page of one message, which has no events."""
-
-    frame = '<div data-region="message"></div>'
-    thumbnails: "Thumbnails | None" = None
-
-    def __init__(self, html: str):
-        self._html = html
-
-    def regions(self) -> dict[str, str]:
-        return {"message": self._html}
-
-    def handle(self, event: str, value: str | None) -> None:
-        raise NotImplementedError(f"a message has no event {event!r}")

@@ -1,0 +1,268 @@
+"""What two recognisers predict for the same test rows, and which rows match what a person has chosen."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.browsers.panel import class_id, in_order, require_changes
+from workbench.errors import WorkbenchError
+from workbench.randomness import generator
+from workbench.regions.features import FeatureStore
+from workbench.scenes.bands import BANDS, Counts
+from workbench.scenes.relations import RelationTables
+from workbench.scenes.vocabulary import ROLES, Vocabulary
+
+PLACES = 5  # the most probable classes that an evaluation keeps
+ANY, ALL = "any", "all"
+ROLE_CHOICES = (ANY, *ROLES)
+# What happened to one prediction; "changed" is from one wrong class to another.
+OUTCOMES = ("right in both", "fixed", "broken", "changed", "still wrong")
+RIGHT_BEFORE, RIGHT_AFTER = ("right in both", "broken"), ("right in both", "fixed")
+# What may be asked for: as people read it, and the outcomes that it stands for.
+WHAT_CHOICES = {
+    ALL: ("all", OUTCOMES),
+    "wrong": ("wrong after", ("broken", "changed", "still wrong")),
+    "fixed": ("fixed", ("fixed",)),
+    "broken": ("broken", ("broken",)),
+    "changed": ("wrong to wrong", ("changed",)),
+    "wrong in both": ("wrong in both", ("changed", "still wrong")),
+    "unchanged": ("unchanged", ("right in both", "still wrong")),
+}
+SORT_CHOICES = {"random": "random", "surest": "surest first (after)", "rarest": "rarest class first"}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One recogniser's predictions of a split, by ascending row of its relations table.
+
+    ``rows`` (n,) int64; by role ``truth`` (n,) int32 class ids, and the most probable classes ``best`` (n, 5) int32, -1
+    where there are fewer, with their ``probability`` (n, 5) float32.
+    """
+
+    folder: Path
+    rows: np.ndarray
+    truth: dict[str, np.ndarray]
+    best: dict[str, np.ndarray]
+    probability: dict[str, np.ndarray]
+
+    @classmethod
+    def read(cls, folder: Path, tables: RelationTables | FeatureStore, vocabulary: Vocabulary) -> "Predictions":
+        """Those of an evaluation stage; WorkbenchError where unreadable, or not of this split and vocabulary."""
+        path, places = Path(folder) / "predictions.parquet", range(1, PLACES + 1)
+        best = {role: [f"{role}_top{place}" for place in places] for role in ROLES}
+        shares = {role: [f"{role}_probability{place}" for place in places] for role in ROLES}
+        columns = [name for names in (*best.values(), *shares.values()) for name in names]
+        try:
+            table = pd.read_parquet(path, columns=["row", *ROLES, *columns]).sort_values("row")
+        except (OSError, ValueError) as error:
+            remedy = "Evaluate the recogniser again with notebook 05."
+            raise WorkbenchError(f"{path}: no readable table of predictions ({error}). {remedy}") from error
+        read = cls(
+            Path(folder),
+            table["row"].to_numpy(dtype=np.int64),
+            {role: table[role].to_numpy(dtype=np.int32) for role in ROLES},
+            {role: table[best[role]].to_numpy(dtype=np.int32) for role in ROLES},
+            {role: table[shares[role]].to_numpy(dtype=np.float32) for role in ROLES},
+        )
+        read._require_fit(tables, vocabulary)
+        return read
+
+    def _require_fit(self, tables: RelationTables | FeatureStore, vocabulary: Vocabulary) -> None:
+        remedy = "The predictions belong to another split or vocabulary: choose an evaluation of this one."
+        wrong = (self.rows < 0) | (self.rows >= len(tables)) | (np.diff(self.rows, prepend=-1) == 0)
+        if wrong.any() or not len(self.rows):
+            first = f"predictions of row {self.rows[wrong][0]}" if len(self.rows) else "no predictions"
+            raise WorkbenchError(
+                f"{self.folder}: {first}, expected each row once of {tables.folder}, which has rows 0 to "
+                f"{len(tables) - 1}. {remedy}"
+            )
+        for role in ROLES:
+            truth, best = tables.relations[role].to_numpy()[self.rows], self.best[role][:, 0]
+            classes = len(vocabulary.names(role))
+            wrong = (self.truth[role] != truth) | (best < 0) | (best >= classes)
+            if wrong.any():
+                at = int(wrong.argmax())
+                raise WorkbenchError(
+                    f"{self.folder}: row {self.rows[at]} has the true {role} class {self.truth[role][at]} and is taken "
+                    f"for class {best[at]}; expected {truth[at]}, and a class from 0 to {classes - 1}. {remedy}"
+                )
+
+
+class PredictionPair:
+    """Two recognisers' predictions of equal rows, and what happened from the one to the other.
+
+    By role ``outcome`` (n,) int8 places in OUTCOMES and ``band`` (n,) int8 places in BANDS of the true classes, by
+    ``bands`` (C,) of all classes. WorkbenchError where the two do not have the same rows.
+    """
+
+    def __init__(self, before: Predictions, after: Predictions, bands: Mapping[str, np.ndarray]):
+        if not np.array_equal(before.rows, after.rows):
+            alone = np.setxor1d(before.rows, after.rows)[0]
+            raise WorkbenchError(
+                f"{before.folder} and {after.folder} predict different rows ({len(before.rows):,} and "
+                f"{len(after.rows):,}; row {alone} is in one alone). Compare evaluations of one split, or evaluate "
+                "both again with notebook 05."
+            )
+        self.before, self.after, self.rows, self.truth = before, after, before.rows, before.truth
+        self.outcome = {
+            role: outcomes(self.truth[role], before.best[role][:, 0], after.best[role][:, 0]) for role in ROLES
+        }
+        self.band = {role: bands[role][self.truth[role]] for role in ROLES}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def among(self, role: str, wanted: Iterable[str]) -> np.ndarray:
+        """(n,) bool: whether one of the ``wanted`` OUTCOMES happened in a role, or for the role "any" in some role."""
+        fits = np.isin(OUTCOMES, list(wanted))
+        return np.logical_or.reduce([fits[self.outcome[own]] for own in (ROLES if role == ANY else (role,))])
+
+
+def outcomes(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """What happened to predictions (n,) of class ids: (n,) int8 places in OUTCOMES."""
+    was, now = before == truth, after == truth
+    return np.select([was & now, now, was, before != after], range(4), 4).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class PredictionState:
+    """Two recognisers by title, the filters, the order, the pages (from 1), and whether only top-1 is shown.
+
+    ``what`` is one of WHAT_CHOICES, of the role, or for the role "any" in at least one. Of "any", band, class and cell
+    mean the relation. ``bands``: those switched on, none means all. ``true_class``: an id. ``cell`` (true, given): rows
+    of the true class that either recogniser took for the given one.
+    """
+
+    before: str
+    after: str
+    role: str = ANY
+    what: str = ALL
+    bands: tuple[str, ...] = ()
+    true_class: int | None = None
+    cell: tuple[int, int] | None = None
+    sort: str = "random"
+    page: int = 1
+    confusion_page: int = 1
+    compact: bool = False
+
+    @property
+    def class_role(self) -> str:
+        """The role whose classes bands, menus and confusions are about."""
+        return "relation" if self.role == ANY else self.role
+
+    @property
+    def filtered(self) -> bool:
+        """Whether any filter is set."""
+        kept = ("before", "after", "sort", "page", "confusion_page", "compact")
+        return self != PredictionState(**{name: getattr(self, name) for name in kept})
+
+    def in_role(self, role: str) -> "PredictionState":
+        """The state in another role, without class and cell unless they stay what they are."""
+        new = replace(self, role=role)
+        return new if new.class_role == self.class_role else replace(new, true_class=None, cell=None)
+
+    def changed(self, vocabulary: Vocabulary, titles: Iterable[str], /, **changes: Any) -> "PredictionState":
+        """The state with ``changes``; WorkbenchError for a name or value unknown.
+
+        Classes may be given by name. Another role drops the class and the cell, another class a cell of a third one;
+        a change of the rows that match starts at page 1 again.
+        """
+        require_changes(
+            "PredictionBrowser", PredictionState, changes,
+            before=titles, after=titles, role=ROLE_CHOICES, what=WHAT_CHOICES, sort=SORT_CHOICES,
+        )  # fmt: skip
+        if not changes.keys() <= {"page", "confusion_page", "compact"}:
+            changes.setdefault("page", 1)
+        if not changes.keys() <= {"page", "confusion_page", "compact", "cell", "what", "sort"}:
+            changes.setdefault("confusion_page", 1)  # the others leave the confusions as they are
+        new = self.in_role(changes.get("role", self.role))
+        if "bands" in changes:
+            changes["bands"] = in_order("band", changes["bands"], BANDS)
+        if changes.get("true_class") is not None:
+            changes["true_class"] = class_id(vocabulary, new.class_role, changes["true_class"])
+        if changes.get("cell") is not None:
+            changes["cell"] = tuple(class_id(vocabulary, new.class_role, value) for value in changes["cell"])
+            if len(changes["cell"]) != 2:
+                raise WorkbenchError(f"cell {changes['cell']}: expected a true class and what it was taken for.")
+        new = replace(new, **changes)
+        of_third = new.cell is not None and new.true_class not in (None, new.cell[0])
+        return replace(new, cell=None) if of_third and "cell" not in changes else new
+
+
+def matching(pair: PredictionPair, state: PredictionState, *, without: tuple[str, ...] = ()) -> np.ndarray:
+    """Which rows match, (n,) bool; filters named in ``without`` ("what", "bands", "true_class", "cell") are ignored."""
+    role, mask = state.class_role, np.ones(len(pair), dtype=bool)
+    if state.what != ALL and "what" not in without:
+        mask &= pair.among(state.role, WHAT_CHOICES[state.what][1])
+    if state.bands and "bands" not in without:
+        mask &= np.isin(BANDS, state.bands)[pair.band[role]]
+    if state.true_class is not None and "true_class" not in without:
+        mask &= pair.truth[role] == state.true_class
+    if state.cell is not None and "cell" not in without:
+        true, given = state.cell
+        taken = [one.best[role][:, 0] == given for one in (pair.before, pair.after)]
+        mask &= (pair.truth[role] == true) & (taken[0] | taken[1])
+    return mask
+
+
+def filter_counts(pair: PredictionPair, state: PredictionState, classes: int) -> dict[str, Any]:
+    """Rows that each choice would leave with the other filters as they are: {"roles", "what", "bands"}, by choice.
+
+    "classes" (C,) int64 counts the true classes of the state's role, of which there are ``classes``, whatever the cell.
+    """
+    rest, role = matching(pair, state, without=("what",)), state.class_role
+    of_band = pair.band[role][matching(pair, state, without=("bands",))]
+    of_class = pair.truth[role][matching(pair, state, without=("true_class", "cell"))]
+    return {
+        "roles": {choice: int(matching(pair, state.in_role(choice)).sum()) for choice in ROLE_CHOICES},
+        "what": {
+            choice: int((rest & pair.among(state.role, wanted)).sum()) for choice, (_, wanted) in WHAT_CHOICES.items()
+        },
+        "bands": dict(zip(BANDS, np.bincount(of_band, minlength=len(BANDS)).tolist(), strict=True)),
+        "classes": np.bincount(of_class, minlength=classes),
+    }
+
+
+def row_order(pair: PredictionPair, sort: str, role: str, counts: Counts, seed: int) -> np.ndarray:
+    """All positions (n,) in one of SORT_CHOICES for a role; ties, and the order "random", are drawn by ``seed``."""
+    drawn = generator(seed, "order of predictions").permutation(len(pair))
+    if sort == "random":
+        return drawn
+    keys = counts.of_role(role)[pair.truth[role]] if sort == "rarest" else -pair.after.probability[role][:, 0]
+    return drawn[np.argsort(keys[drawn], kind="stable")]
+
+
+def changed_rows(pair: PredictionPair, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` positions drawn by ``seed``, half fixed and half broken in at least one role (the fixed first).
+
+    A row that is both is neither.
+    """
+    better, worse = pair.among(ANY, ["fixed"]), pair.among(ANY, ["broken"])
+    draw, half = generator(seed, "changed predictions"), most // 2
+    fixed, broken = (draw.permutation(np.flatnonzero(rows)) for rows in (better & ~worse, worse & ~better))
+    return np.concatenate([fixed[: most - half], broken[:half]])
+
+
+def confusions(pair: PredictionPair, role: str, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """How many rows of each of the true ``classes`` (r,) go to each class: (2, r, C) int64, before and after."""
+    kept = np.isin(pair.truth[role], classes)
+    place = np.full(n_classes, -1)
+    place[classes] = np.arange(len(classes))
+    cells = place[pair.truth[role][kept]] * n_classes
+    sides = (one.best[role][kept, 0] for one in (pair.before, pair.after))
+    return np.stack(
+        [np.bincount(cells + best, minlength=len(classes) * n_classes).reshape(-1, n_classes) for best in sides]
+    )
+
+
+def tail_first(test_rows: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """Classes that occur, those of the rarest band first, of one band those with most test rows.
+
+    ``test_rows`` (C,); ``band`` (C,) places in BANDS, which goes from many to few.
+    """
+    classes = np.flatnonzero(test_rows)
+    return classes[np.lexsort((-test_rows[classes], -band[classes].astype(np.int64)))]

@@ -1,0 +1,234 @@
+"""What a person looks for among the distinct triplets, what fits, and what each toggle would show.
+
+A caption is "subject relation object", so what a person types is looked for in two thousand class names instead of half
+a million captions; a phrase may also run over the borders of its names.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from workbench.browsers.panel import class_id, in_order, require_changes, require_one_of
+from workbench.browsers.triplet_index import SORTS, TripletIndex, folded
+from workbench.errors import WorkbenchError
+from workbench.scenes.bands import BANDS
+from workbench.scenes.vocabulary import ROLES
+
+# Origins by whether a triplet has training examples and augmented rows: bit 0 and bit 1 of its code.
+ORIGINS = {"any": (1, 2, 3), "original": (1, 3), "augmented": (2, 3)}
+ORIGIN = "origin"
+FILTERS = ("search", "bands", "classes", "origin", "bar", "only_selected")
+_SHAPE = (len(BANDS), len(BANDS), len(BANDS), 4)  # of the toggles: band of each role, origin code
+# An underscore separates words as a space does.
+_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
+_PHRASE_OR_WORD = re.compile(r'"(?P<phrase>[^"]*)(?P<closed>"|$)|(?P<word>[^\s"]+)')
+
+
+@dataclass(frozen=True)
+class TripletState:
+    """The filters, the order, and what is open.
+
+    ``search``: every word must start a word of the caption, a phrase in double quotes must stand there as whole words;
+    case and accents do not matter. ``bands``: role to the bands that are switched on, none means all. ``classes``: role
+    to one class id. ``origin``: one of ORIGINS. ``chart``: the role of the rank-frequency chart, ``bar`` the number of
+    its bar that was clicked. ``crop``: tiles show the union region alone. ``opened``: a triplet's place.
+    """
+
+    search: str = ""
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+    origin: str = "any"
+    sort: str = "frequency"
+    chart: str = "relation"
+    bar: int | None = None
+    only_selected: bool = False
+    crop: bool = False
+    page: int = 1
+    opened: int | None = None
+    examples_page: int = 1
+
+    def changed(self, index: TripletIndex, bars: Mapping[str, pd.DataFrame], /, **changes: Any) -> "TripletState":
+        """The state with ``changes``; other filters start at page 1 again. WorkbenchError for a name or value unknown.
+
+        ``classes`` may hold names in place of ids; ``bars``: those of each role's chart.
+        """
+        require_changes("TripletBrowser", TripletState, changes, origin=ORIGINS, sort=SORTS, chart=ROLES)
+        for role in (*changes.get("bands", ()), *changes.get("classes", ())):
+            require_one_of("role", role, ROLES)
+        if "bands" in changes:
+            given = {role: in_order("band", bands, BANDS) for role, bands in changes["bands"].items()}
+            changes["bands"] = {role: bands for role, bands in given.items() if bands}
+        if "classes" in changes:
+            wanted = {role: value for role, value in changes["classes"].items() if value is not None}
+            changes["classes"] = {role: class_id(index.vocabulary, role, value) for role, value in wanted.items()}
+        if not changes.keys() <= {"page", "opened", "examples_page", "crop"}:
+            changes.setdefault("page", 1)
+        if changes.get("chart", self.chart) != self.chart:
+            changes.setdefault("bar", None)
+        if "opened" in changes:
+            changes.setdefault("examples_page", 1)
+        new = replace(self, **changes)
+        for kind, number, size in (("bar", new.bar, len(bars[new.chart])), ("triplet", new.opened, len(index))):
+            if number is not None and not 0 <= number < size:
+                raise WorkbenchError(f"there is no {kind} {number}; expected 0 to {size - 1}.")
+        return new
+
+    def query(self, bars: pd.DataFrame, seed: int, selected: np.ndarray) -> "TripletQuery":
+        """The query over an index: what the clicked bar holds counts beside the menus; ``selected``: ticked places."""
+        classes = {role: (number,) for role, number in self.classes.items()}
+        if self.bar is not None:
+            clicked = tuple(bars["classes"].iloc[self.bar])
+            # Where the menu has a class that is not in the bar no triplet fits.
+            classes[self.chart] = tuple(own for own in classes.get(self.chart, clicked) if own in clicked)
+        ids = selected if self.only_selected else None
+        return TripletQuery(self.search, self.bands, classes, self.origin, self.sort, seed, ids)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether anything is filtered out."""
+        return any(getattr(self, name) != getattr(TripletState(), name) for name in FILTERS)
+
+
+@dataclass(frozen=True, eq=False)
+class TripletQuery:
+    """Filters that must all hold, and an order: the fields of a `TripletState`, of an index and a selection.
+
+    ``classes``: role to class ids, of which a triplet must have one. ``ids``: places (m,) of an index, None is all;
+    ``seed``: of the random order.
+    """
+
+    text: str = ""
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    origin: str = "any"
+    sort: str = "frequency"
+    seed: int = 0
+    ids: np.ndarray | None = None
+
+    @property
+    def toggled(self) -> list[list[int]]:
+        """The codes that each group of toggles lets through, in the order of the axes of _SHAPE."""
+        bands = [[BANDS.index(band) for band in self.bands.get(role) or BANDS] for role in ROLES]
+        return [*bands, list(ORIGINS[self.origin])]
+
+
+def search(index: TripletIndex, query: TripletQuery) -> np.ndarray:
+    """The places (m,) of the triplets that fit ``query``, in its order."""
+    toggled = np.zeros(_SHAPE, dtype=bool)
+    toggled[np.ix_(*query.toggled)] = True
+    fits = _without_toggles(index, query) & toggled.reshape(-1)[_toggle_codes(index)]
+    order = index.order(query.sort, query.seed)
+    return order[fits[order]]
+
+
+def facets(index: TripletIndex, query: TripletQuery) -> dict[str, dict[str, int]]:
+    """How many triplets each toggle would show alone, given all filters of other groups than its own.
+
+    Returns {"subject": {band: triplets}, "relation": ..., "object": ..., "origin": {origin: triplets}}.
+    """
+    codes = _toggle_codes(index)[_without_toggles(index, query)]
+    triplets = np.bincount(codes, minlength=np.prod(_SHAPE)).reshape(_SHAPE)
+    shown = {}
+    for axis, group in enumerate((*ROLES, ORIGIN)):
+        others = [np.arange(_SHAPE[at]) if at == axis else chosen for at, chosen in enumerate(query.toggled)]
+        here = triplets[np.ix_(*others)].sum(axis=tuple(at for at in range(len(_SHAPE)) if at != axis))
+        values = ORIGINS if group == ORIGIN else {band: [code] for code, band in enumerate(BANDS)}
+        shown[group] = {value: int(here[list(codes)].sum()) for value, codes in values.items()}
+    return shown
+
+
+def _toggle_codes(index: TripletIndex) -> np.ndarray:
+    """(n,) uint8: one number for the bands of the three roles and the origin, which is a cell of _SHAPE."""
+
+    def codes() -> np.ndarray:
+        origin = (index["count"] > 0) + 2 * (index["augmented"] > 0)
+        return np.ravel_multi_index([*(index[f"{role}_band"] for role in ROLES), origin], _SHAPE).astype(np.uint8)
+
+    return index.kept("toggle codes", codes)
+
+
+def _without_toggles(index: TripletIndex, query: TripletQuery) -> np.ndarray:
+    """(n,) bool: what fits the text, the classes and the selection."""
+    fits = index.kept(("text", query.text), lambda: _fits_text(index, query.text)).copy()
+    for role, classes in query.classes.items():
+        fits &= index.kept(("classes", role, classes), partial(np.isin, index[role], classes))
+    if query.ids is not None:
+        fits &= np.isin(np.arange(len(index)), query.ids)
+    return fits
+
+
+def _fits_text(index: TripletIndex, text: str) -> np.ndarray:
+    ids, fits = {role: index[role] for role in ROLES}, np.ones(len(index), dtype=bool)
+    for needle in needles(text):
+        fits &= occurrences(needle, index.folded_names, ids)
+    return fits
+
+
+class Needle(NamedTuple):
+    """Folded ``text`` that a caption must have, and the expressions of what may stand before and after it."""
+
+    text: str
+    before: str
+    after: str
+
+
+def needles(text: str) -> set[Needle]:
+    """The words of a search text, and its quoted phrases; only one whose quotation is closed must end with a word."""
+    found = set()
+    for match in _PHRASE_OR_WORD.finditer(text):
+        if plain := folded(match["phrase"] or match["word"] or ""):
+            before = _NO_LETTER_BEFORE if plain[0].isalnum() else ""
+            found.add(Needle(plain, before, _NO_LETTER_AFTER if match["closed"] and plain[-1].isalnum() else ""))
+    return found
+
+
+def occurrences(needle: Needle, names: Mapping[str, Sequence[str]], ids: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(n,) bool: which captions have the needle; ``names``: folded class names of each role, ``ids``: (n,) of each.
+
+    The needle lies in one name or runs over two or three: then it ends the first, is all of the middle one, and begins
+    the last.
+    """
+    found, words = np.zeros(len(ids["subject"]), dtype=bool), needle.text.split(" ")
+    runs = [ROLES[first:end] for first, end in itertools.combinations(range(len(ROLES) + 1), 2)]
+    for roles in runs:
+        for cuts in itertools.combinations(range(1, len(words)), len(roles) - 1):
+            fits = {}
+            for role, start, end in zip(roles, (0, *cuts), (*cuts, len(words)), strict=True):
+                before, after = r"\A" if start else needle.before, r"\Z" if end < len(words) else needle.after
+                search = re.compile(before + re.escape(" ".join(words[start:end])) + after).search
+                fits[role] = np.array([search(name) is not None for name in names[role]], dtype=bool)
+            if all(own.any() for own in fits.values()):
+                found |= np.logical_and.reduce([own[ids[role]] for role, own in fits.items()])
+    return found
+
+
+def nearest_triplets(
+    index: TripletIndex, place: int, embeddings: np.ndarray | None = None, most: int = 5
+) -> pd.DataFrame:
+    """At most ``most`` training triplets that share two of the three classes with the one at ``place``.
+
+    Ranked by the cosine of their caption embeddings, where ``embeddings`` (n, T) of all places are given (those of
+    captions.parquet; only the rows needed are read), else by count. Columns subject, relation, object (class ids),
+    count, similarity (cosine, nan without embeddings); the index is the place.
+    """
+    equal = np.stack([index[role] == own for role, own in zip(ROLES, index.triplets(place), strict=True)])  # (3, n)
+    found = np.flatnonzero((equal.sum(axis=0) == 2) & (index["count"] > 0))
+    similarity = np.full(len(found), np.nan)
+    if embeddings is not None:
+        if len(embeddings) != len(index):
+            raise WorkbenchError(
+                f"{index.folder}: {len(index):,} triplets but {len(embeddings):,} caption embeddings. "
+                "Give the embeddings of the stage triplets that the index was built from."
+            )
+        own, others = (np.asarray(embeddings[at], dtype=np.float64) for at in (place, found))
+        lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(own)
+        np.divide(others @ own, lengths, out=similarity, where=lengths > 0)
+    table = pd.DataFrame(index.triplets(found), columns=list(ROLES), index=pd.Index(found, name="place"))
+    table = table.assign(count=index["count"][found], similarity=similarity)
+    return table.sort_values(["similarity", "count"], ascending=False, kind="stable")[:most]
