@@ -242,28 +242,23 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
 
 
 def best_interpolation(
-    head: LsvruHead,
-    before: Weights,
-    after: Weights,
-    shares: Sequence[float],
-    validate: Validate,
+    head: LsvruHead, before: Weights, after: Weights, shares: Sequence[float], validate: Validate
 ) -> tuple[float, Weights, dict[str, float]]:
     """Weights between those before and after fine-tuning, to keep what it would forget (Wortsman et al. 2022).
 
     The share of the weights after with the highest "combined" of ``validate`` (of equal ones the first), its weights
     and its validation numbers. ``head`` is left with the weights that were tried last.
     """
-    best: tuple[float, Weights, dict[str, float]] | None = None
+
+    def weights_at(share: float) -> Weights:
+        return {name: value if share == 1 else torch.lerp(before[name], value, share) for name, value in after.items()}
+
+    found = []
     for share in shares:
-        weights = {
-            name: value if share == 1 else torch.lerp(before[name], value, share) for name, value in after.items()
-        }
-        head.load_state_dict(weights)
-        found = validate(head)
-        if best is None or found["combined"] > best[2]["combined"]:
-            best = share, weights, found
-    assert best is not None  # FineTuningConfig refuses an empty list
-    return best
+        head.load_state_dict(weights_at(share))
+        found.append(validate(head))
+    best = int(np.argmax([numbers["combined"] for numbers in found]))
+    return shares[best], weights_at(shares[best]), found[best]
 
 
 def _copy(head: nn.Module) -> Weights:

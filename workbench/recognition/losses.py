@@ -75,19 +75,25 @@ class RoleClasses:
         weights = class_weights(self.counts)
         return torch.from_numpy(with_background(weights) if self.background else weights)
 
+    def log_priors(self) -> torch.Tensor:
+        """`log_priors` of the labels for each column of the logits, the background like a class without examples."""
+        return torch.from_numpy(log_priors(np.concatenate([[0] * self.background, self.labels])))
+
+
+def role_classes(counts: Counts, seed: int = 0) -> dict[str, RoleClasses]:
+    """The classes of each role."""
+    return {
+        role: RoleClasses(
+            counts.of_role(role), counts.labels_of_role(role), role == "relation", derived_seed(seed, "loss", role)
+        )
+        for role in ROLES
+    }
+
 
 def role_losses(config: LossConfig, counts: Counts, seed: int = 0) -> dict[str, Loss]:
     """One loss per role. Labels: subject and object 0..C-1, relation 1..R (0 is the background)."""
     build = LOSSES.resolve(config.name)
-    return {
-        role: build(
-            RoleClasses(
-                counts.of_role(role), counts.labels_of_role(role), role == "relation", derived_seed(seed, "loss", role)
-            ),
-            config,
-        )
-        for role in ROLES
-    }
+    return {role: build(classes, config) for role, classes in role_classes(counts, seed).items()}
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
@@ -129,11 +135,9 @@ class WeightedCrossEntropy:
 def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
     """Cross-entropy of logits + tau x log prior, so that the logits themselves favour no frequent class.
 
-    The prior is the add-one smoothed share of the class among the role's labels in train; the background is smoothed
-    like a class without examples. Nothing is adjusted at test.
+    The prior is the add-one smoothed share of the class among the role's labels in train. Nothing is adjusted at test.
     """
-    labels = np.concatenate([[0], classes.labels]) if classes.background else classes.labels
-    offset = torch.from_numpy(np.float32(config.tau) * log_priors(labels))
+    offset = config.tau * classes.log_priors()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits + offset.to(logits.device), labels)
@@ -142,11 +146,7 @@ def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
 
 
 def focal(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    gamma: float,
-    weight: torch.Tensor | None = None,
+    logits: torch.Tensor, labels: torch.Tensor, *, gamma: float, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Mean over rows of -alpha w_y (1 - p_y)^gamma log p_y, with p the softmax; a scalar.
 
@@ -159,11 +159,7 @@ def focal(
 
 
 def focal_upstream(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    gamma: float,
-    weight: torch.Tensor | None = None,
+    logits: torch.Tensor, labels: torch.Tensor, *, gamma: float, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
     """The reference's focal loss: mean_i sum_c (1[c = y_i] + 1e-6) (-alpha w_c (1 - p_c)^gamma log p_c).
 
@@ -189,10 +185,7 @@ def _accurate(logits: torch.Tensor) -> torch.dtype:
 
 
 def tail_classes(counts: np.ndarray) -> np.ndarray:
-    """Which classes have less than 4.3e-4 of all examples, (C,) bool; without any example every class.
-
-    ``counts`` (C,) training examples.
-    """
+    """Which classes have less than 4.3e-4 of all training examples ``counts`` (C,), bool; without any example all."""
     counts = np.asarray(counts, dtype=np.float64)
     return counts < TAIL_SHARE * counts.sum() if counts.any() else np.ones(len(counts), dtype=bool)
 
@@ -206,8 +199,7 @@ def equalization(
     (n, C) bool is beta, one for each row and class. With ``background`` rows of label 0 have E = 0, so that they keep
     all their negatives (the paper's foreground indicator); otherwise E = 1. ``logits`` (n, C), ``labels`` (n,) int64.
     """
-    ignored = draws & tail  # (n, C)
-    ignored = ignored.scatter(1, labels[:, None], False)
+    ignored = (draws & tail).scatter(1, labels[:, None], False)  # (n, C)
     if background:
         ignored = ignored & (labels > 0)[:, None]
     return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
@@ -219,8 +211,7 @@ def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
     The background is no tail class: it is meant to be pushed down, and the reference too ranks it as the most
     frequent.
     """
-    rare = tail_classes(classes.counts)
-    tail = torch.from_numpy(np.concatenate([[False], rare]) if classes.background else rare)
+    tail = torch.from_numpy(np.concatenate([[False] * classes.background, tail_classes(classes.counts)]).astype(bool))
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         draws = equalization_draws(classes.seed, labels, tuple(logits.shape))

@@ -5,6 +5,7 @@ Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -97,18 +98,21 @@ class LsvruHead(nn.Module):
 
     def __init__(self, config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
         super().__init__()
-        _check_words("object_vectors", object_vectors, config.n_objects, config.word_dimension)
-        _check_words("relation_vectors", relation_vectors, config.n_relations + 1, config.word_dimension)
         self.config = config
         dimension, words, hidden = config.feature_dimension, config.word_dimension, config.hidden
-        self.register_buffer("object_vectors", object_vectors.float())
-        self.register_buffer("relation_vectors", relation_vectors.float())
+        sizes = {"subject": config.n_objects, "relation": config.n_relations + 1, "object": config.n_objects}
+        for role, vectors in (("object", object_vectors), ("relation", relation_vectors)):
+            if tuple(vectors.shape) != (sizes[role], words):
+                raise WorkbenchError(
+                    f"{role}_vectors: shape {tuple(vectors.shape)}, expected {(sizes[role], words)}. "
+                    "Make the word vectors from the same vocabulary as the features."
+                )
+            self.register_buffer(f"{role}_vectors", vectors.float())
         self.so_vis_embeddings = nn.Linear(dimension, hidden)
         if config.separate_roles:
             self.object_vis_embeddings = nn.Linear(dimension, hidden)
         self.prd_feats = nn.Sequential(nn.Linear(3 * dimension, hidden), nn.LeakyReLU(LEAK))
         self.prd_vis_embeddings = _two_layers(3 * hidden, hidden)
-        sizes = {"subject": config.n_objects, "relation": config.n_relations + 1, "object": config.n_objects}
         if config.classifier == "words":
             self.so_sem_embeddings = _two_layers(words, hidden)
             self.prd_sem_embeddings = _two_layers(words, hidden)
@@ -137,6 +141,12 @@ class LsvruHead(nn.Module):
                 parameter.copy_((2.0 * draw - 1.0) * bound)
         return self
 
+    def first_embeddings(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> list[torch.Tensor]:
+        """The first layers on (N, D) each: of the subject, of the object, and of all three, (N, hidden) each."""
+        embed_object = self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings
+        joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
+        return [self.so_vis_embeddings(subject), embed_object(object), joint]
+
     def visual_embeddings(
         self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
     ) -> VisualEmbeddings:
@@ -144,9 +154,7 @@ class LsvruHead(nn.Module):
 
         LSVRU looks at one relation at a time: ``scenes`` are not read.
         """
-        v_subject = self.so_vis_embeddings(subject)  # (N, D) -> (N, hidden)
-        v_object = (self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings)(object)
-        joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
+        v_subject, v_object, joint = self.first_embeddings(subject, union, object)
         # Not normalised here, unlike in RelTransformer.
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)
         return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, joint)
@@ -159,17 +167,11 @@ class LsvruHead(nn.Module):
         """Classify visual embeddings, mixed ones (RelMix) too."""
         if self.config.classifier == "words":
             objects, relations = self.class_embeddings()
-            found = Logits(
-                cosine_logits(visual.subject, objects),
-                cosine_logits(visual.relation, relations),
-                cosine_logits(visual.object, objects),
-            )
+            entity, predicate = partial(cosine_logits, classes=objects), partial(cosine_logits, classes=relations)
         else:
-            found = Logits(
-                _linear_logits(visual.subject, self.so_classifier),
-                _linear_logits(visual.relation, self.prd_classifier),
-                _linear_logits(visual.object, self.so_classifier),
-            )
+            entity = partial(_linear_logits, classifier=self.so_classifier)
+            predicate = partial(_linear_logits, classifier=self.prd_classifier)
+        found = Logits(entity(visual.subject), predicate(visual.relation), entity(visual.object))
         if not self.config.adjusted:
             return found
         return Logits(*(self.class_factor[role] * getattr(found, role) + self.class_offset[role] for role in ROLES))
@@ -198,20 +200,8 @@ def probabilities(logits: Logits) -> dict[str, torch.Tensor]:
     As upstream's test path: the softmax runs over R + 1 columns, then column 0 is dropped, so a relation row
     sums to one minus the probability of the background.
     """
-    return {
-        "subject": logits.subject.softmax(dim=1),
-        "relation": logits.relation.softmax(dim=1)[:, 1:],
-        "object": logits.object.softmax(dim=1),
-    }
+    return {role: scores.softmax(dim=1)[:, int(role == "relation") :] for role, scores in logits._asdict().items()}
 
 
 def _two_layers(inputs: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(LEAK), nn.Linear(hidden, hidden))
-
-
-def _check_words(name: str, vectors: torch.Tensor, rows: int, dimension: int) -> None:
-    if tuple(vectors.shape) != (rows, dimension):
-        raise WorkbenchError(
-            f"{name}: shape {tuple(vectors.shape)}, expected {(rows, dimension)}. "
-            "Make the word vectors from the same vocabulary as the features."
-        )

@@ -20,7 +20,7 @@ from workbench.randomness import derived_seed, generator
 from workbench.recognition.batches import Batch, OwnScenes, RelationRows, StepRows, scenes_of
 from workbench.recognition.config import RebalancingConfig
 from workbench.recognition.evaluation import Validate
-from workbench.recognition.losses import LossConfig, log_priors
+from workbench.recognition.losses import LossConfig, role_classes
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
@@ -30,8 +30,8 @@ from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge
 
-# A head, its parts that a strength is chosen for, and what applies a strength to one of them.
-Tunable = tuple[LsvruHead, tuple[str, ...], Callable[[str, float], None]]
+# The parts of a head that a strength is chosen for: a parameter, and its value at a strength.
+Tunable = dict[str, tuple[torch.Tensor, Callable[[float], torch.Tensor]]]
 CLASSIFIER_PARTS = ("so_sem_embeddings.", "prd_sem_embeddings.", "so_classifier.", "prd_classifier.")
 
 
@@ -68,10 +68,12 @@ def rebalance_recogniser(
             )  # fmt: skip
     else:
         if config.method == "tau_norm":
-            head, parts, apply = _tau_normalised(start.head, recogniser)
+            head = start.head
+            tunable = _tau_normalised(head, recogniser)
         else:
-            head, parts, apply = _logit_adjusted(start.head, data.counts)
-        found = {"tau": _best_by_part(head.to(device), parts, config.strengths, apply, validate)}
+            head = adjustable(start.head).to(device)
+            tunable = _logit_adjusted(head, data.counts)
+        found = {"tau": _best_by_part(head, tunable, config.strengths, validate)}
     after = validate(head)
     history = {"stage": "rebalancing", "method": config.method, "seed": config.seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
@@ -91,7 +93,7 @@ class BalancedBatches(StepRows):
     def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: OwnScenes | None = None):
         self._per_role, self._seed = max(1, batch_size // len(ROLES)), seed
         self.steps_per_epoch = math.ceil(len(rows) / self._per_role)
-        self._by_class = {role: list(rows_by_class(ids).values()) for role, ids in rows.labels.items()}
+        self._by_class = {role: list(rows_by_class(rows.labels[role]).values()) for role in ROLES}
         super().__init__(rows, self._drawn_rows, self._per_role * len(ROLES), scenes)
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> Batch:
@@ -103,12 +105,11 @@ class BalancedBatches(StepRows):
 
     def _drawn_rows(self, step: int) -> np.ndarray:
         draw = generator(self._seed, "class-balanced rows", step)
-        return np.concatenate([self._drawn(self._by_class[role], draw) for role in ROLES])
-
-    def _drawn(self, by_class: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
-        classes = draw.integers(len(by_class), size=self._per_role)
-        share = draw.random(self._per_role)
-        return np.array([by_class[c][int(u * len(by_class[c]))] for c, u in zip(classes, share, strict=True)])
+        drawn = []
+        for by_class in self._by_class.values():
+            classes, share = draw.integers(len(by_class), size=self._per_role), draw.random(self._per_role)
+            drawn += [by_class[c][int(u * len(by_class[c]))] for c, u in zip(classes, share, strict=True)]
+        return np.array(drawn)
 
 
 def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:
@@ -132,50 +133,42 @@ def _tau_normalised(head: LsvruHead, place: Path) -> Tunable:
             f"{place}: its classifier is {head.config.classifier!r}; tau-normalisation needs a linear one. "
             "Train a recogniser with sizes={'classifier': 'linear'}."
         )
+
+    def normalised(weight: torch.Tensor) -> Callable[[float], torch.Tensor]:
+        norms = weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return lambda tau: weight / norms**tau
+
     layers = {"subject/object": head.so_classifier, "relation": head.prd_classifier}
-    weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
     for layer in layers.values():
         layer.bias.data.zero_()  # as its authors do: the bias is as biased as the norms
-
-    def normalise(name: str, tau: float) -> None:
-        norms = weights[name].norm(dim=1, keepdim=True).clamp_min(1e-12)
-        layers[name].weight.data.copy_(weights[name] / norms**tau)
-
-    return head, tuple(layers), normalise
+    return {part: (layer.weight, normalised(layer.weight.detach().clone())) for part, layer in layers.items()}
 
 
 def _logit_adjusted(head: LsvruHead, counts: Counts) -> Tunable:
-    head = adjustable(head)
-    labels = {role: counts.labels_of_role(role) for role in ROLES}
-    # The background never occurs among stored relations; it is adjusted like a class without examples.
-    labels["relation"] = np.concatenate([[0], labels["relation"]])
-    priors = {role: torch.from_numpy(log_priors(counts)) for role, counts in labels.items()}
-    offsets = {role: head.class_offset[role].detach().cpu().clone() for role in ROLES}
+    def adjusted(offset: torch.Tensor, prior: torch.Tensor) -> Callable[[float], torch.Tensor]:
+        return lambda tau: offset - tau * prior
 
-    def adjust(role: str, tau: float) -> None:
-        head.class_offset[role].data.copy_(offsets[role] - tau * priors[role])
-
-    return head, ROLES, adjust
+    return {
+        role: (head.class_offset[role], adjusted(head.class_offset[role].detach().cpu().clone(), classes.log_priors()))
+        for role, classes in role_classes(counts).items()
+    }
 
 
 def _best_by_part(
-    head: LsvruHead,
-    parts: tuple[str, ...],
-    strengths: Sequence[float],
-    apply: Callable[[str, float], None],
-    validate: Validate,
+    head: LsvruHead, tunable: Tunable, strengths: Sequence[float], validate: Validate
 ) -> dict[str, float]:
     """For each part the strength whose accuracy is highest (of equal ones the first), applied to the head."""
-    scores: dict[str, list[float]] = {part: [] for part in parts}
+
+    def apply(chosen: dict[str, float]) -> None:
+        for part, (parameter, value_at) in tunable.items():
+            parameter.data.copy_(value_at(chosen[part]))
+
+    found = []
     for strength in strengths:
-        for part in parts:
-            apply(part, strength)
-        found = validate(head)
-        for part in parts:
-            scores[part].append(found[part])
-    best = {part: float(strengths[int(np.argmax(values))]) for part, values in scores.items()}
-    for part, strength in best.items():
-        apply(part, strength)
+        apply(dict.fromkeys(tunable, strength))
+        found.append(validate(head))
+    best = {part: float(strengths[int(np.argmax([numbers[part] for numbers in found]))]) for part in tunable}
+    apply(best)
     return best
 
 
@@ -183,7 +176,6 @@ def adjustable(head: LsvruHead) -> LsvruHead:
     """The same head with a factor of 1 and an offset of 0 for each class, or itself where it has them already."""
     if head.config.adjusted:
         return head
-    wider = type(head).empty(replace(head.config, adjusted=True))
-    wider.initialise(0)
+    wider = type(head).empty(replace(head.config, adjusted=True)).initialise(0)
     wider.load_state_dict(wider.state_dict() | head.state_dict())
     return wider.eval()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from workbench.checkpoints import read_tensors, save_tensors, weight_faults
@@ -13,7 +12,6 @@ from workbench.configuration import as_values, configured
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.reltransformer import RelTransformerHead
-from workbench.recognition.word_vectors import ClassVectors
 from workbench.regions.features import FeatureStore
 from workbench.registry import Registry
 from workbench.scenes.vocabulary import Vocabulary
@@ -56,26 +54,6 @@ def check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
         raise WorkbenchError(
             f"{as_values(architecture)} has no size {', '.join(unknown)}. Choose among: {', '.join(allowed)}."
         )
-
-
-def new_head(
-    architecture: Architecture,
-    dimension: int,
-    vectors: ClassVectors,
-    seed: int,
-    *,
-    separate_roles: bool = False,
-    sizes: Mapping[str, Any] | None = None,
-) -> LsvruHead:
-    """A head with fresh weights for features of ``dimension`` and these word matrices.
-
-    ``sizes`` names further fields of the architecture's configuration, for example {"hidden": 512, "blocks": 2}.
-    """
-    kind = head_class(architecture)
-    objects, relations = (torch.from_numpy(np.array(matrix)) for matrix in vectors)
-    given = (dimension, objects.shape[1], len(objects), len(relations) - 1, separate_roles)
-    config = configured(kind.config_class, dict(zip(FROM_DATA, given, strict=True)) | dict(sizes or {}))
-    return kind(config, objects, relations).initialise(seed)
 
 
 def fitting_head(

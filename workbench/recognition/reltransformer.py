@@ -6,7 +6,6 @@ the levels of the scene encoder are those of Cornia et al. 2020 (meshed-memory t
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,15 +80,11 @@ class RelTransformerHead(LsvruHead):
 
     def __init__(self, config: RelTransformerConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
         super().__init__(config, object_vectors, relation_vectors)
-        blocks = [RelationBlock(config) for _ in range(config.blocks)]
-        self.multi_head_attention = RelationEncoder(blocks, config.hidden, LANGUAGE_INPUTS, config.width)
+        self.multi_head_attention = RelationEncoder(config)
         self.image_encoder = SceneEncoder(
             3 * config.feature_dimension, config.width, config.heads, config.scene_layers, config.scene_hidden,
             config.dropout, config.compat == "upstream",
         )  # fmt: skip
-        self.multi_head_attention.language_fc.requires_grad_(False)
-        for block in blocks:
-            block.enc_dec_attn.c_attn.requires_grad_(False)
 
     def initialise(self, seed: int) -> "RelTransformerHead":
         """Draw the weights as upstream does: LSVRU's rule, but Xavier-uniform in both transformers (section 4).
@@ -114,30 +109,25 @@ class RelTransformerHead(LsvruHead):
         Subject, object and relation exchange information in the encoder, with gradients; only the last layers of
         the relation see subject and object through a stop-gradient.
         """
-        scenes = self._checked(scenes, len(subject))
-        embed_object = self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings
-        joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
-        tokens = torch.stack([self.so_vis_embeddings(subject), embed_object(object), joint], dim=1)  # (N, 3, hidden)
-        encoded = self.multi_head_attention(tokens, self.image_encoder(scenes), scenes.of_row)
-        v_subject, v_object, relation = encoded.unbind(dim=1)
-        # Normalised here, unlike in LSVRU.
-        fixed_subject, fixed_object = (functional.normalize(v.detach(), dim=1) for v in (v_subject, v_object))
-        stacked = torch.cat([fixed_subject, relation, fixed_object], dim=1)  # (N, 3 hidden)
-        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, joint)
-
-    def _checked(self, scenes: Scenes | None, rows: int) -> Scenes:
         if scenes is None:
             raise WorkbenchError(
                 "RelTransformer reads the other relations of a scene, but no scenes were given. "
                 "Pass the scene tokens of these rows, or use an LSVRU head, which needs none."
             )
-        dimension = 3 * self.config.feature_dimension
+        dimension, rows = 3 * self.config.feature_dimension, len(subject)
         if scenes.tokens.shape[1] != dimension or len(scenes.of_row) != rows:
             raise WorkbenchError(
                 f"scenes: tokens of dimension {scenes.tokens.shape[1]} for {len(scenes.of_row)} rows, expected "
                 f"{dimension} for {rows}. Make them from the same features as the rows."
             )
-        return scenes
+        first = self.first_embeddings(subject, union, object)
+        # (N, 3, hidden) -> (N, 3, hidden)
+        encoded = self.multi_head_attention(torch.stack(first, dim=1), self.image_encoder(scenes), scenes.of_row)
+        v_subject, v_object, relation = encoded.unbind(dim=1)
+        # Normalised here, unlike in LSVRU.
+        fixed_subject, fixed_object = (functional.normalize(v.detach(), dim=1) for v in (v_subject, v_object))
+        stacked = torch.cat([fixed_subject, relation, fixed_object], dim=1)  # (N, 3 hidden)
+        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, first[2])
 
 
 class TransposedLinear(nn.Module):
@@ -194,7 +184,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.c_attn = TransposedLinear(width, 3 * width)
+        self.c_attn = TransposedLinear(width, 3 * width).requires_grad_(False)
         self.c_proj = TransposedLinear(width, width)
         self.fc_q = nn.Linear(width, width)
         self.fc_k = nn.Linear(width, width)
@@ -250,25 +240,26 @@ class RelationBlock(nn.Module):
 
 
 class RelationEncoder(nn.Module):
-    """Blocks over the tokens subject, object, relation of each row, between projections from and to ``visual``.
+    """Blocks over the tokens subject, object, relation of each row, between projections from and to ``hidden``.
 
-    ``words`` is the dimension of the word vectors: ``language_fc`` is upstream's for word tokens and never used.
+    ``language_fc`` is upstream's for word tokens and never used.
     """
 
-    def __init__(self, blocks: Sequence[RelationBlock], visual: int, words: int, width: int):
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
-        self.language_fc = nn.Linear(words, width)
-        self.visual_fc = nn.Linear(visual, width)
+        hidden, width = config.hidden, config.width
+        self.language_fc = nn.Linear(LANGUAGE_INPUTS, width).requires_grad_(False)
+        self.visual_fc = nn.Linear(hidden, width)
         self.wpe = nn.Embedding(EMBEDDED_PLACES, width)
         self.wte = nn.Embedding(EMBEDDED_PLACES, width)
-        self.h = nn.ModuleList(blocks)
-        self.linear_projection = nn.Linear(width, visual)
-        self.layer_norm = LayerNorm(visual)
+        self.h = nn.ModuleList(RelationBlock(config) for _ in range(config.blocks))
+        self.linear_projection = nn.Linear(width, hidden)
+        self.layer_norm = LayerNorm(hidden)
 
     def forward(self, tokens: torch.Tensor, scenes: EncodedScenes, of_row: torch.Tensor) -> torch.Tensor:
-        """Tokens (N, 3, visual) of rows whose scenes are ``of_row`` (N,); returns (N, 3, visual)."""
+        """Tokens (N, 3, hidden) of rows whose scenes are ``of_row`` (N,); returns (N, 3, hidden)."""
         rows = packing_by_scene(of_row, scenes.packing.scenes)
-        # (N, 3, visual) -> (N, 3, width)
+        # (N, 3, hidden) -> (N, 3, width)
         states = self.visual_fc(tokens) + self.wpe.weight[:TOKENS] + self.wte.weight[VISUAL_TYPE]
         for block in self.h:
             states = block(states, scenes, rows)

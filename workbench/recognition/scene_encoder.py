@@ -12,6 +12,8 @@ from torch import nn
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import MOST_TOKENS, Scenes
 
+PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
+
 
 class Packing(NamedTuple):
     """Where rows of several scenes lie once every scene is padded to the same length.
@@ -71,14 +73,26 @@ class SceneEncoder(nn.Module):
         self.fc = nn.Linear(inputs, width)
         self.dropout = nn.Dropout(dropout)
         self.layer_norm = LayerNorm(width)
-        self.layers = nn.ModuleList(_EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
 
     def forward(self, scenes: Scenes) -> EncodedScenes:
         """Encode the tokens (P, inputs) of S scenes."""
-        packing, visible = _packing_of_tokens(scenes.lengths)
+        lengths, device = scenes.lengths, scenes.lengths.device
+        longest = max(int(lengths.max()), 1) if len(lengths) else 1
+        if self.upstream and longest > MOST_TOKENS:
+            raise WorkbenchError(
+                f"scenes: {longest} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
+                f"Give it the first {MOST_TOKENS} relations of an image."
+            )
+        longest = MOST_TOKENS if self.upstream else longest
+        visible = torch.arange(longest, device=device) < lengths[:, None]  # (S, T)
+        packing = Packing(visible.flatten().nonzero().squeeze(1), *visible.shape)
         rows = self._first_layer(scenes.tokens)  # (P, inputs) -> (P, width)
-        if self.upstream:
-            rows, packing = self._filled_up(rows, packing)
+        if self.upstream:  # rows (S x 100, width), filled up with what the first layer makes of a zero token
+            padding = self._first_layer(scenes.tokens.new_zeros(1, self.fc.in_features))
+            every = torch.arange(visible.numel(), device=device)
+            rows = padding.expand(len(every), -1).index_copy(0, packing.place, rows)
+            packing = packing._replace(place=every)
         rows = self.layer_norm(self.dropout(rows))
         if self.upstream:
             visible = packing.padded(rows).sum(dim=-1) != 0
@@ -91,55 +105,26 @@ class SceneEncoder(nn.Module):
     def _first_layer(self, tokens: torch.Tensor) -> torch.Tensor:
         return functional.gelu(self.fc(tokens), approximate="tanh")
 
-    def _filled_up(self, rows: torch.Tensor, packing: Packing) -> tuple[torch.Tensor, Packing]:
-        """Rows (S x 100, width) of scenes filled up with what the first layer makes of zero tokens."""
-        if packing.length > MOST_TOKENS:
-            raise WorkbenchError(
-                f"scenes: {packing.length} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
-                f"Give it the first {MOST_TOKENS} relations of an image."
-            )
-        padding = self._first_layer(rows.new_zeros(1, self.fc.in_features, dtype=self.fc.weight.dtype))  # (1, width)
-        place = packing.place + packing.place // packing.length * (MOST_TOKENS - packing.length)
-        every = torch.arange(packing.scenes * MOST_TOKENS, device=rows.device)
-        return padding.expand(len(every), -1).index_copy(0, place, rows), Packing(every, packing.scenes, MOST_TOKENS)
 
+class EncoderLayer(nn.Module):
+    """A post-norm Transformer layer: attention within each scene, then a feed-forward network."""
 
-class _EncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float):
         super().__init__()
-        self.mhatt = _SceneAttention(width, heads, dropout)
-        self.pwff = _FeedForward(width, hidden, dropout)
+        self.heads, self.dropout = heads, nn.Dropout(dropout)
+        attention = nn.ModuleDict({name: nn.Linear(width, width) for name in PROJECTIONS})
+        self.mhatt = nn.ModuleDict({"attention": attention, "layer_norm": LayerNorm(width)})
+        feed_forward = {"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)}
+        self.pwff = nn.ModuleDict({**feed_forward, "layer_norm": LayerNorm(width)})
 
     def forward(self, rows: torch.Tensor, packing: Packing, visible: torch.Tensor) -> torch.Tensor:
-        return self.pwff(self.mhatt(rows, packing, visible))
-
-
-class _SceneAttention(nn.Module):
-    def __init__(self, width: int, heads: int, dropout: float):
-        super().__init__()
-        self.heads = heads
-        self.attention = nn.ModuleDict({name: nn.Linear(width, width) for name in ("fc_q", "fc_k", "fc_v", "fc_o")})
-        self.dropout = nn.Dropout(dropout)
-        self.layer_norm = LayerNorm(width)
-
-    def forward(self, rows: torch.Tensor, packing: Packing, visible: torch.Tensor) -> torch.Tensor:
-        # (P, width) -> 3 x (S, T, width)
-        query, key, value = (packing.padded(self.attention[name](rows)) for name in ("fc_q", "fc_k", "fc_v"))
+        """(P, width) -> (P, width)."""
+        fc_q, fc_k, fc_v, fc_o = (self.mhatt.get_submodule(f"attention.{name}") for name in PROJECTIONS)
+        query, key, value = (packing.padded(layer(rows)) for layer in (fc_q, fc_k, fc_v))  # (S, T, width) each
         mixed = packing.packed(attend(query, key, value, self.heads, visible=visible))
-        return self.layer_norm(rows + self.dropout(self.attention["fc_o"](mixed)))
-
-
-class _FeedForward(nn.Module):
-    def __init__(self, width: int, hidden: int, dropout: float):
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
-        self.layer_norm = LayerNorm(width)
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        inner = self.dropout(torch.relu(self.fc1(rows)))
-        return self.layer_norm(rows + self.dropout(self.fc2(inner)))
+        rows = self.mhatt["layer_norm"](rows + self.dropout(fc_o(mixed)))
+        inner = self.dropout(torch.relu(self.pwff["fc1"](rows)))
+        return self.pwff["layer_norm"](rows + self.dropout(self.pwff["fc2"](inner)))
 
 
 def attend(
@@ -162,10 +147,10 @@ def attend(
     if visible is None:
         mixed = functional.scaled_dot_product_attention(query, key, value, None, dropout, scale=scale)
     else:
-        nothing = ~visible.any(dim=1, keepdim=True)  # (B, 1)
-        mask = (visible | nothing)[:, None, None, :]
+        nothing = ~visible.any(dim=1)[:, None, None, None]  # (B, 1, 1, 1)
+        mask = visible[:, None, None, :] | nothing
         mixed = functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
-        mixed = mixed.masked_fill(nothing[:, None, None, :], 0.0)
+        mixed = mixed.masked_fill(nothing, 0.0)
     return mixed.transpose(1, 2).flatten(2)
 
 
@@ -178,10 +163,3 @@ def packing_by_scene(of_row: torch.Tensor, scenes: int) -> Packing:
     within[order] = torch.arange(len(of_row), device=of_row.device) - starts[of_row[order]]
     length = int(counts.max()) if scenes else 0
     return Packing(of_row * length + within, scenes, length)
-
-
-def _packing_of_tokens(lengths: torch.Tensor) -> tuple[Packing, torch.Tensor]:
-    """The packing of tokens (P,) of scenes with ``lengths`` (S,), and which places (S, T) hold one."""
-    longest = max(int(lengths.max()), 1) if len(lengths) else 1
-    present = torch.arange(longest, device=lengths.device) < lengths[:, None]
-    return Packing(present.flatten().nonzero().squeeze(1), *present.shape), present

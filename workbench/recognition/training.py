@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from workbench.configuration import as_values
+import numpy as np
+import torch
+
+from workbench.configuration import as_values, configured
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
@@ -19,9 +22,9 @@ from workbench.recognition.evaluation import Validate, validation_of
 from workbench.recognition.losses import LossConfig
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import RecogniserObjective
-from workbench.recognition.recogniser import RECOGNISER_FILE, Recogniser, new_head, save_recogniser
+from workbench.recognition.recogniser import FROM_DATA, RECOGNISER_FILE, Recogniser, head_class, save_recogniser
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
-from workbench.regions.features import FeaturesFolder
+from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.bands import Counts
 from workbench.training import Evaluation, Trained, TrainingEdge, forget_state, train
 
@@ -46,10 +49,7 @@ def train_recogniser(
     folder, data = Path(folder), FeaturesFolder(features)
     store = data.train
     vectors, word_source = _class_vectors(Path(text), data, config)
-    head = new_head(
-        config.architecture, store.dimension, vectors, config.seed,
-        separate_roles=store.entity_region == "union", sizes={"hidden": config.hidden} | config.sizes,
-    )  # fmt: skip
+    head = _new_head(store, vectors, config)
     recogniser = Recogniser(
         head, data.vocabulary, store.encoder, store.entity_region, as_values(config.loss.name), word_source,
         support=store.support,
@@ -161,6 +161,16 @@ def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
 def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:
     """Validation numbers as logs and metrics name them, for example "validation_subject_object"."""
     return {f"{prefix}_{name.replace('/', '_')}": value for name, value in numbers.items()}
+
+
+def _new_head(store: FeatureStore, vectors: ClassVectors, config: RecogniserConfig) -> LsvruHead:
+    kind = head_class(config.architecture)
+    objects, relations = (torch.from_numpy(np.array(matrix)) for matrix in vectors)
+    of_data = (
+        store.dimension, objects.shape[1], len(objects), len(relations) - 1, store.entity_region == "union"
+    )  # fmt: skip
+    sizes = dict(zip(FROM_DATA, of_data, strict=True)) | {"hidden": config.hidden} | config.sizes
+    return kind(configured(kind.config_class, sizes), objects, relations).initialise(config.seed)
 
 
 def _class_vectors(text: Path, data: FeaturesFolder, config: RecogniserConfig) -> tuple[ClassVectors, str]:

@@ -4,11 +4,11 @@ Their ``.pth`` checkpoints become recognisers of the workbench; our predictions 
 Source: reference `ltvrr.md` sections 1.6, 2.9, 7.1 and 8.
 """
 
-import csv
 import pickle
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,6 @@ SIZES = {
     "feature_dimension": ("so_vis_embeddings.weight", 1),
     "hidden": ("so_vis_embeddings.weight", 0),
     "word_dimension": ("so_sem_embeddings.0.weight", 1),
-}
-TRANSFORMER_SIZES = {
     "width": ("multi_head_attention.visual_fc.weight", 0),
     "memory": ("multi_head_attention.h.0.attn.memory_features", 1),
     "block_hidden": ("multi_head_attention.h.0.mlp.c_fc.weight", 1),
@@ -56,14 +54,12 @@ def import_upstream(
     vocabulary: Vocabulary,
     word_vectors: Path | ClassVectors,
     encoder: str,
-    entity_region: str = "box",
-    compat: str = "upstream",
 ) -> Recogniser:
     """A trained head of upstream as a recogniser, on the CPU, in evaluation mode.
 
     ``path`` is a ``model_step<N>.pth`` or ``best.pth`` (head under ``RelDN.``, other networks are counted in the
     history and left out), or the state dict of a head alone. ``architecture`` is "lsvru" or "reltransformer", the
-    latter in the mode ``compat``. The file knows no class names and no word vectors: ``vocabulary`` must have the
+    latter in the mode "upstream". The file knows no class names and no word vectors: ``vocabulary`` must have the
     classes in the order of the training, and ``word_vectors`` is the file of the training, read in mode "upstream",
     or the two matrices (C, W) and (R + 1, W). ``encoder`` is the identity of the region encoder whose features the
     head shall read; that of upstream's unions is ``Prd_RCNN``, fine-tuned with the head.
@@ -74,7 +70,7 @@ def import_upstream(
     model, step = _read_model(path)
     tensors, ignored = _head_part(model, path)
     try:
-        config = _config_of(tensors, architecture, vocabulary, compat)
+        config = _config_of(tensors, architecture, vocabulary)
     except WorkbenchError as error:
         raise WorkbenchError(f"{path}: {error}") from error
     head = fitting_head(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
@@ -90,7 +86,7 @@ def import_upstream(
         raise WorkbenchError(f"{path}: {'; '.join(faults)}. Give the word vectors of its training, not {source}.")
     head.load_state_dict({**tensors, **words}, assign=True)
     history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
-    return Recogniser(head.eval(), vocabulary, encoder, entity_region, "unknown", source, history)
+    return Recogniser(head.eval(), vocabulary, encoder, "box", "unknown", source, history)
 
 
 def write_imported(
@@ -168,21 +164,18 @@ def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, in
     return {name.removeprefix(PREFIX): model[name].float() for name in sorted(ours)}, dict(sorted(ignored.items()))
 
 
-def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, compat: str) -> LsvruConfig:
+def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary) -> LsvruConfig:
     """The configuration that the shapes tell; upstream's sizes where the tensor is missing, for the list of faults."""
     sizes: dict[str, Any] = {"feature_dimension": FEATURE_DIMENSION, "word_dimension": WORD_DIMENSION}
-    sizes |= {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations)}
-    places = dict(SIZES)
-    if architecture == "reltransformer":
-        sizes["compat"] = compat
-        places |= TRANSFORMER_SIZES
-        for size, prefix in LAYERS.items():
-            numbers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
-            sizes |= {size: len(numbers)} if numbers else {}
-    for size, (name, axis) in places.items():
+    sizes |= {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations), "compat": "upstream"}
+    for size, prefix in LAYERS.items():
+        numbers = {name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)}
+        sizes |= {size: len(numbers)} if numbers else {}
+    for size, (name, axis) in SIZES.items():
         if name in tensors and tensors[name].ndim > axis:
             sizes[size] = tensors[name].shape[axis]
-    return configured(RECOGNISERS[architecture].config_class, sizes)
+    kind = RECOGNISERS[architecture].config_class
+    return configured(kind, {size.name: sizes[size.name] for size in fields(kind) if size.name in sizes})
 
 
 def _remedy(tensors: Tensors, architecture: str) -> str:
@@ -197,16 +190,6 @@ def _reason(error: Exception) -> str:
     # Torch's first line advises loading without the safeguard; the cause stands further down, before other advice.
     cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
     return cause.split(" Please use ")[0]
-
-
-def ranks_of_truth(scores: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """0-based place of the true class in descending score order, (N,) int64; ties go to the lower class id.
-
-    ``scores`` (N, C) without a background column, ``true`` (N,) ids.
-    """
-    own = scores[np.arange(len(true)), true][:, None]
-    earlier = np.arange(scores.shape[1])[None, :] < true[:, None]
-    return ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
 
 
 def result_table(
@@ -226,14 +209,14 @@ def result_table(
     for role, short in SHORT.items():
         names = np.array(vocabulary.names(role), dtype=object)
         frequency = counts.of_role(role)
-        # The same tie rule as the ranks: argmax takes the lower id.
-        predicted = scores[role].argmax(axis=1)
+        order = np.argsort(-scores[role], axis=1, kind="stable")  # ties go to the lower id
+        predicted = order[:, 0]
         columns |= {
             f"gt_{short}": names[truth[role]],
             f"det_{short}": names[predicted],
             f"{short}_freq_gt": frequency[truth[role]],
             f"{short}_freq_det": frequency[predicted],
-            f"{short}_rank": ranks_of_truth(scores[role], truth[role]),
+            f"{short}_rank": (order == truth[role][:, None]).argmax(axis=1),
         }
         if boxes_xyxy is not None and role in boxes_xyxy:
             columns |= {f"{short}_box_{k}": boxes_xyxy[role][:, k].astype(np.float32) for k in range(4)}
@@ -242,7 +225,5 @@ def result_table(
 
 def write_result_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a result table with upstream's CRLF line ends and its quote character "|"."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, quotechar="|", quoting=csv.QUOTE_MINIMAL)
-        writer.writerow(table.columns)
-        writer.writerows(table.itertuples(index=False))
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, quotechar="|", lineterminator="\r\n")

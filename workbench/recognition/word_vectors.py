@@ -3,7 +3,6 @@
 Source: reference `ltvrr.md` section 1.6. Nothing here needs gensim, and nothing is unpickled.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,6 +11,8 @@ import numpy as np
 
 from workbench.configuration import checked_value
 from workbench.errors import WorkbenchError
+from workbench.files import read_json
+from workbench.language.text_embedding import TextEmbeddings
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
@@ -50,8 +51,8 @@ def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: str = "clean") 
     return ClassVectors(_mean_vectors(vocabulary.objects, vectors, mode), _mean_vectors(relations, vectors, mode))
 
 
-def text_word_vectors(text) -> ClassVectors:
-    """Class vectors from a `TextEmbeddings`: the tower's L2-normalised vectors of the class names.
+def text_word_vectors(text: TextEmbeddings) -> ClassVectors:
+    """Class vectors from text embeddings: the tower's L2-normalised vectors of the class names.
 
     There is no text for "no relation", so the background is the mean vector of the relations.
     """
@@ -65,12 +66,8 @@ def iterate_word_vectors(path: Path, wanted: Wanted = lambda word: True) -> Iter
     path = Path(path)
     if not path.is_file():
         raise WorkbenchError(f"{path}: there is no word vector file here. Correct the path or leave it empty.")
-    if path.suffix == ".bin":
-        yield from _read_word2vec(path, wanted)
-    elif path.suffix == ".json":
-        yield from ((word, vector) for word, vector in _read_json(path) if wanted(word))
-    else:
-        yield from _read_glove(path, wanted)
+    read = {".bin": _read_word2vec, ".json": _read_json}.get(path.suffix, _read_glove)
+    yield from read(path, wanted)
 
 
 def _vectors_of_words(path: Path, words: set[str], mode: str) -> dict[str, np.ndarray]:
@@ -152,18 +149,14 @@ def _read_glove(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
             yield name, vector
 
 
-def _read_json(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"{path}: not valid JSON ({error}).") from error
+def _read_json(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
+    table = read_json(path)
     if not isinstance(table, dict):
         raise WorkbenchError(f"{path}: expected a JSON object name -> vector, found a {type(table).__name__}.")
     dimensions = {np.shape(vector) for vector in table.values()}
     if len(dimensions) > 1:
         raise WorkbenchError(f"{path}: vectors of different lengths: {sorted(dimensions)[:5]}.")
-    for name, vector in table.items():
-        yield name, np.asarray(vector, dtype=np.float32)
+    yield from ((name, np.asarray(vector, dtype=np.float32)) for name, vector in table.items() if wanted(name))
 
 
 def _words(name: str, mode: str) -> list[str]:
