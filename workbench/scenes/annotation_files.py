@@ -31,6 +31,7 @@ LONG_FILE_IMAGES = 10_000
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_COORDINATE)]
 ClassId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 ClassNames = Annotated[list[Annotated[str, msgspec.Meta(pattern=r"\S")]], msgspec.Meta(min_length=1)]
+KEYS_OF_RELATION = {b'"predicate"': 1, b'"subject"': 1, b'"object"': 1, b'"bbox"': 2, b'"category"': 2}
 Box = tuple[float, float, float, float]
 
 
@@ -94,26 +95,32 @@ class JsonFile:
     def __init__(self, path: Path):
         with open(path, "rb") as file:
             # An empty file cannot be mapped.
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if Path(path).stat().st_size else b""
-        self.members: dict[str, msgspec.Raw] = decoded(self._bytes, dict[str, msgspec.Raw])
-        self.repeated = self._repeated()
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if Path(path).stat().st_size else b""
+        self.members: dict[str, msgspec.Raw] = decoded(data, dict[str, msgspec.Raw])
+        # Without the members' values, the bytes still hold the names whose value the parser overwrote.
+        views = [np.frombuffer(memoryview(raw), dtype=np.uint8) for raw in self.members.values()]
+        first, end, between = np.frombuffer(data, dtype=np.uint8).ctypes.data, 0, []
+        for start, length in sorted((view.ctypes.data - first, len(view)) for view in views):
+            between.append(data[end:start])
+            end = start + length
+        self.repeated = repeated_keys(b"0".join([*between, data[end:]]))
+        self._data = data
 
     def let_go(self) -> None:
         """Give the pages that were read back to the system, which brings them again when they are asked for."""
-        if hasattr(self._bytes, "madvise"):
-            self._bytes.madvise(mmap.MADV_DONTNEED)
+        if hasattr(self._data, "madvise"):
+            self._data.madvise(mmap.MADV_DONTNEED)
 
-    def _repeated(self) -> list[str]:
-        """The names whose value the parser overwrote: the bytes before a member then hold more than its own name."""
-        views = [np.frombuffer(memoryview(raw), dtype=np.uint8) for raw in self.members.values()]
-        first = np.frombuffer(self._bytes, dtype=np.uint8).ctypes.data
-        names, end = [], self._bytes.find(b"{") + 1
-        for start, length in sorted((view.ctypes.data - first, len(view)) for view in views):
-            before = self._bytes[end:start].strip(b" \t\r\n,").removesuffix(b":").decode(errors="replace")
-            pairs = json.loads("{" + before + ":0}", object_pairs_hook=list, strict=False)
-            names += [other for other, _ in pairs[:-1]]
-            end = start + length
-        return names
+
+def repeated_keys(text: bytes) -> list[str]:
+    """The keys that occur twice in one object, at any depth, of bytes that are JSON."""
+    repeated: dict[str, None] = {}
+
+    def seen(pairs: list[tuple[str, Any]]) -> None:
+        repeated.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    json.loads(text, object_pairs_hook=seen, strict=False)
+    return list(repeated)
 
 
 @dataclass(frozen=True)
@@ -203,14 +210,14 @@ def noting_unreadable(file: FileProblems, expected: str, record: str = "", block
 
 def _opened(file: FileProblems) -> JsonFile:
     json_file = JsonFile(file.path)
-    for name in json_file.repeated:
-        _note_repeated(f"key {name!r}", file)
+    _note_repeated(json_file.repeated, "", file)
     return json_file
 
 
-def _note_repeated(record: str, file: FileProblems) -> None:
+def _note_repeated(keys: list[str], place: str, file: FileProblems) -> None:
     remedy = "Merge the entries under one key: a reader would see only the last."
-    file.blocking("duplicate name", record, "the key twice", "each key once", remedy)
+    for key in keys:
+        file.blocking("duplicate name", f"{place}key {key!r}", "the key twice", "each key once", remedy)
 
 
 def _image_table(entries: list[Image], file: FileProblems) -> pd.DataFrame:
@@ -240,8 +247,10 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
             continue
         with noting_unreadable(file, "relations with predicate, subject and object", f"image {name!r}"):
             relations = decoded(json_file.members[name], list[Relation])
-            for key in _repeated_keys(bytes(json_file.members[name]), len(relations)):
-                _note_repeated(f"image {name!r}, key {key!r}", file)
+            text = bytes(json_file.members[name])
+            # Counted first, since only few records need a slow look.
+            if any(text.count(key) != times * len(relations) for key, times in KEYS_OF_RELATION.items()):
+                _note_repeated(repeated_keys(text), f"image {name!r}, ", file)
             piece.append((row_of_name[name], relations))
         if len(piece) == IMAGES_PER_PIECE:
             pieces.append(_packed(piece))
@@ -250,20 +259,6 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
     pieces.append(_packed(piece))
     numbers, boxes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     return RelationEnds(named, file_names, numbers[:, 0], numbers[:, 1], numbers[:, 2:], boxes)
-
-
-def _repeated_keys(text: bytes, relations: int) -> list[str]:
-    """The keys that occur twice in one object of a record; counted first, since only few records need a slow look."""
-    wanted = {"predicate": 1, "subject": 1, "object": 1, "bbox": 2, "category": 2}
-    if all(text.count(f'"{key}"'.encode()) == times * relations for key, times in wanted.items()):
-        return []
-    repeated: dict[str, None] = {}
-
-    def seen(pairs: list[tuple[str, Any]]) -> None:
-        repeated.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-
-    json.loads(text, object_pairs_hook=seen, strict=False)
-    return list(repeated)
 
 
 def _packed(piece: list[tuple[int, list[Relation]]]) -> tuple[np.ndarray, np.ndarray]:

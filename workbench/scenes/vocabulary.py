@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,13 +67,20 @@ def write_triplet_list(path: Path, triplets: pd.DataFrame | np.ndarray, vocabula
     ``triplets``: (n, 3) ids of subject, relation, object, or a table with these columns; its other columns, such as
     a note, are written as text after them. WorkbenchError for an id that the vocabulary lacks.
     """
-    table = triplets if isinstance(triplets, pd.DataFrame) else pd.DataFrame(_three_columns(triplets), columns=ROLES)
-    columns = {role: _names_of_ids(path, table[role].to_numpy(), role, vocabulary) for role in ROLES}
-    columns |= {str(name): table[name].astype(str).tolist() for name in table.columns if name not in ROLES}
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+    if not isinstance(triplets, pd.DataFrame):
+        triplets = pd.DataFrame(np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES)), columns=list(ROLES))
+    columns = {}
+    for role in ROLES:
+        ids, names = triplets[role].to_numpy(), np.array(vocabulary.names(role), dtype=object)
+        for row in np.flatnonzero((ids < 0) | (ids >= len(names)))[:1]:
+            raise WorkbenchError(
+                f"{path}: triplet {row} has the {role} class {ids[row]}, expected 0 to {len(names) - 1}. "
+                "Write the list with the vocabulary of its triplets."
+            )
+        columns[role] = names[ids]
+    table = pd.DataFrame(columns).join(triplets.drop(columns=list(ROLES)).reset_index(drop=True))
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
@@ -81,20 +89,18 @@ def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str
     A list is a name under ``data/lists`` of the project ``root`` (what the TripletBrowser saves) or the path of a CSV
     file, which starts at ``root``.
     """
-    named = {"include": include, "exclude": exclude}
-    return {parameter: _list_path(root, parameter, name) for parameter, name in named.items() if name}
-
-
-def _list_path(root: Path, parameter: str, name: str) -> Path:
-    folder = lists_folder(root)
-    path = root / Path(name).expanduser() if name.endswith(".csv") else folder / f"{name}.csv"
-    if not path.is_file():
-        have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
-        raise WorkbenchError(
-            f"parameter {parameter}={name!r}: there is no list {path} (saved lists: {have}). "
-            "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
-        )
-    return path
+    named, folder = {}, lists_folder(root)
+    for parameter, name in {"include": include, "exclude": exclude}.items():
+        if not name:
+            continue
+        named[parameter] = root / Path(name).expanduser() if name.endswith(".csv") else folder / f"{name}.csv"
+        if not named[parameter].is_file():
+            have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
+            raise WorkbenchError(
+                f"parameter {parameter}={name!r}: there is no list {named[parameter]} (saved lists: {have}). "
+                "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
+            )
+    return named
 
 
 def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
@@ -103,28 +109,28 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
     The header names the columns in any order; empty lines are skipped. WorkbenchError that names the lines, the names
     that are not known and the nearest ones that are.
     """
-    path = Path(path)
     ids_of_names = {role: {name: number for number, name in enumerate(vocabulary.names(role))} for role in ROLES}
-    lines, found = _lines(path), []
-    _, header = next(lines, (1, []))
+    (_, header), *lines = list(_lines(path)) or [(1, [])]
     header = [name.strip() for name in header]
     if not set(ROLES) <= set(header) or len(set(header)) != len(header):
         raise WorkbenchError(
             f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any. "
             "Write it as the first line, with commas, and each column once."
         )
-    problems = []
+    problems, found = [], []
     for number, values in lines:
+        row: dict[str, Any] = dict(zip(header, values, strict=False))
         if len(values) != len(header):
             problems.append(f"line {number}: {len(values)} values, expected {len(header)} as in the header")
             continue
-        row = dict(zip(header, values, strict=True))
-        problems += [
-            f"line {number}: {_unknown(role, row[role], vocabulary)}"
-            for role in ROLES
-            if row[role] not in ids_of_names[role]
-        ]
-        found.append(row | {role: ids_of_names[role].get(row[role], -1) for role in ROLES})
+        for role in ROLES:
+            name, row[role] = row[role], ids_of_names[role].get(row[role])
+            if row[role] is None:
+                kind = "a relation class" if role == "relation" else "an object class"
+                (near,) = difflib.get_close_matches(name.strip(), vocabulary.names(role), n=1, cutoff=0.0)
+                wrong = f"{role} {name!r} is not {kind} of this data set, expected one such as {near!r}"
+                problems.append(f"line {number}: {wrong}")
+        found.append(row)
     if problems:
         more = f" (and {len(problems) - MOST_ROWS} more)" if len(problems) > MOST_ROWS else ""
         raise WorkbenchError(
@@ -145,35 +151,10 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                 if any(value.strip() for value in values):
                     yield reader.line_num, values
     except OSError as error:
-        raise WorkbenchError(
-            f"{path}: cannot be read ({error.strerror}). Give a CSV file with the header {HEADER}."
-        ) from error
+        remedy = f"Give a CSV file with the header {HEADER}."
+        raise WorkbenchError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
     except UnicodeDecodeError as error:
         raise WorkbenchError(f"{path}: not UTF-8 ({error}). Save it as CSV in UTF-8.") from error
     except csv.Error as error:
-        raise WorkbenchError(
-            f"{path}, line {reader.line_num}: {error}; expected CSV with a quote inside a name written twice. "
-            "Correct the line."
-        ) from error
-
-
-def _unknown(role: str, name: str, vocabulary: Vocabulary) -> str:
-    names = vocabulary.names(role)
-    near = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)
-    kind = "a relation class" if role == "relation" else "an object class"
-    return f"{role} {name!r} is not {kind} of this data set, expected one such as {near[0]!r}"
-
-
-def _three_columns(triplets: np.ndarray) -> np.ndarray:
-    return np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES))
-
-
-def _names_of_ids(path: Path, ids: np.ndarray, role: str, vocabulary: Vocabulary) -> list[str]:
-    names = vocabulary.names(role)
-    wrong = np.flatnonzero((ids < 0) | (ids >= len(names)))
-    if len(wrong):
-        raise WorkbenchError(
-            f"{path}: triplet {wrong[0]} has the {role} class {ids[wrong[0]]}, expected 0 to {len(names) - 1}. "
-            "Write the list with the vocabulary of its triplets."
-        )
-    return [names[number] for number in ids.tolist()]
+        remedy = "expected CSV with a quote inside a name written twice. Correct the line."
+        raise WorkbenchError(f"{path}, line {reader.line_num}: {error}; {remedy}") from error
