@@ -8,8 +8,10 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.data_sets import compare_frequencies, write_upstream_files
-from workbench.scenes.known_data_sets import GQA_FREQUENCIES, TRAIN_TRIPLETS, VG8K_FREQUENCIES
+from workbench.scenes.data_sets import TRAIN_TRIPLETS, compare_frequencies, write_upstream_files
+from workbench.scenes.known_data_sets import KNOWN
+
+GQA_FREQUENCIES, VG8K_FREQUENCIES = (KNOWN[name].frequency_files for name in ("gqa-lt", "vg8k-lt"))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -40,7 +42,7 @@ def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
     (folder / "objects.json").write_text(json.dumps(names))
     (tmp_path / GQA_FREQUENCIES[0]).write_text("mine")
     train = read_annotations(folder, "train")
-    write_upstream_files(tmp_path, train.relations, train.vocabulary, keep=[GQA_FREQUENCIES[0]])
+    write_upstream_files(tmp_path, train.relations, train.vocabulary, names=GQA_FREQUENCIES, keep=[GQA_FREQUENCIES[0]])
     assert (tmp_path / GQA_FREQUENCIES[0]).read_text() == "mine"
     with open(tmp_path / TRAIN_TRIPLETS, encoding="utf-8", newline="") as file:
         found = {row["sbj_gt"] for row in csv.DictReader(file)} | {None}
@@ -52,7 +54,7 @@ def test_differences_are_counted(tmp_path):
     path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
     found = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
     largest = [{"name": "b", "file": 2, "ours": 12}, {"name": "c", "file": 0, "ours": 3}]
-    assert found == {"classes": 4, "differ": 2, "absent": 1, "unknown": 1, "largest": largest}
+    assert found == {"classes": 4, "differ": 2, "unknown": 1, "largest": largest}
     for wrong in ("[1]", '{"a": 1.5}', '{"a": true}', "{"):
         path.write_text(wrong)
         with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):

@@ -62,7 +62,7 @@ def source(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_relations_go_over_unchanged_and_boxes_become_detections(source, tmp_path, seed):
     folder, out = source(seed), tmp_path / "out"
-    counts = convert_vrd(out, source=folder)
+    convert_vrd(out, source=folder)
     assert splits_of(out) == ("train", "test")
     assert not [problem for problem in check_annotations(out, image_files=False) if problem.severity == "error"]
     for split in splits_of(out):
@@ -70,10 +70,7 @@ def test_relations_go_over_unchanged_and_boxes_become_detections(source, tmp_pat
         assert json.loads((out / f"rel_annotations_{split}.json").read_text()) == given
         annotations = read_annotations(out, split)
         assert annotations.images["file_name"].tolist() == list(given)
-        assert counts[split]["images"] == len(given) + 1
-        assert counts[split]["images_without_relations"] == sum(not relations for relations in given.values()) + 1
-        assert counts[split]["relations"] == len(annotations.relations) == sum(map(len, given.values()))
-        assert counts[split]["boxes"] == len(annotations.boxes)
+        assert len(json.loads((out / f"detections_{split}.json").read_text())["images"]) == len(given) + 1
         detections = detection_boxes(out, split)
         boxes = [tuple(row) for row in annotations.boxes.to_numpy().tolist()]
         found = detections.assign(detection_class=detections["detection_class"] - 1)

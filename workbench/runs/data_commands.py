@@ -234,7 +234,7 @@ def add_with_text(
     if clip_checkpoint is not None or clip_download:
         config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
         metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
-    elif all(vectors.values()):
+    elif vectors and all(vectors.values()):
         vocabulary = Vocabulary.read(folder)
         read = {kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()}
         encoder = ", ".join(Path(path).stem for path in vectors.values())

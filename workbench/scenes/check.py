@@ -58,27 +58,23 @@ def check_annotations(
     """
     problems: list[Problem] = []
     names = read_class_names(folder, problems)
+    image_folder = image_folder_of(folder, image_folder)
+    if image_files and not image_folder.is_dir():
+        image_files, remedy = False, "Name the image folder; until then the image files are not checked."
+        file = FileProblems(image_folder, problems)
+        file.warning("no image folder", "whole folder", "no folder", "the image files", remedy)
     begun = [s for s in SPLITS if detections_path(folder, s).exists() or relations_path(folder, s).exists()]
-    files, names_of_split = {}, {}
+    split_of_name: dict[str, str] = {}
     for split in dict.fromkeys(("train", *begun)) if splits is None else splits:
-        file = files[split] = FileProblems(detections_path(folder, split), problems)
+        file = FileProblems(detections_path(folder, split), problems)
         images, members = read_images(file)
         if images is not None:
             _check_detections(file, images, members)
+            _check_names(file, images["file_name"], split, split_of_name, image_folder if image_files else None)
         file = FileProblems(relations_path(folder, split), problems)
         ends = read_relation_ends(file, images, names)
         if ends is not None and images is not None:
             _check_relation_boxes(ends, images, file)
-        names_of_split[split] = [] if images is None else images["file_name"].tolist()
-    _check_splits_apart(names_of_split, files)
-    if image_files:
-        image_folder = image_folder_of(folder, image_folder)
-        if image_folder.is_dir():
-            _check_image_files(image_folder, names_of_split, files)
-        else:
-            remedy = "Name the image folder; until then the image files are not checked."
-            folder_problems = FileProblems(image_folder, problems)
-            folder_problems.warning("no image folder", "whole folder", "no folder", "the image files", remedy)
     return problems
 
 
@@ -141,23 +137,18 @@ def _check_inside(
             file.warning("box partly outside the image", record(place), found, expected, remedy)
 
 
-def _check_splits_apart(names_of_split: dict[str, list[str]], files: dict[str, FileProblems]) -> None:
-    first_split: dict[str, str] = {}
-    remedy = "Keep an image in one split: what is trained on must not be tested on."
-    for split, names in names_of_split.items():
-        for name in names:
-            other = first_split.setdefault(name, split)
-            if other != split:
-                found = f"it in {other} too"
-                files[split].warning("image in two splits", f"image {name!r}", found, "one split", remedy)
-
-
-def _check_image_files(
-    image_folder: Path, names_of_split: dict[str, list[str]], files: dict[str, FileProblems]
+def _check_names(
+    file: FileProblems, names: pd.Series, split: str, split_of_name: dict[str, str], image_folder: Path | None
 ) -> None:
-    remedy = f"Put the file into {image_folder}, or take the image out of the annotations."
-    for split, names in names_of_split.items():
-        for name in names:
-            # A name that leads outside is reported with the other problems of its entry.
-            if not escapes_folder(name) and file_inside(image_folder, name) is None:
-                files[split].error("image file missing", f"image {name!r}", "no file", "an image file", remedy)
+    """Note images of an earlier split, and those without a file where there is an ``image_folder``."""
+    remedies = (
+        "Keep an image in one split: what is trained on must not be tested on.",
+        f"Put the file into {image_folder}, or take the image out of the annotations.",
+    )
+    for name in names:
+        other = split_of_name.setdefault(name, split)
+        if other != split:
+            file.warning("image in two splits", f"image {name!r}", f"it in {other} too", "one split", remedies[0])
+        # A name that leads outside is reported with the other problems of its entry.
+        if image_folder and not escapes_folder(name) and file_inside(image_folder, name) is None:
+            file.error("image file missing", f"image {name!r}", "no file", "an image file", remedies[1])

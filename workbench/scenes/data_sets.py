@@ -21,12 +21,13 @@ from workbench.scenes.annotations import (
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
 from workbench.scenes.data_card import data_card
-from workbench.scenes.known_data_sets import GQA_FREQUENCIES, TRAIN_TRIPLETS, VRD_VECTORS, look_for
+from workbench.scenes.known_data_sets import look_for
 from workbench.scenes.problems import count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 from workbench.scenes.vrd import convert_vrd
 
+TRAIN_TRIPLETS = "rel_annotations_train.csv"
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
 LARGEST_SHOWN = 5
 
@@ -83,7 +84,7 @@ def add_data_set(
         "title": known.title,
         "annotations": _absolute(unpacked),
         "images": _absolute(found.image_folder),
-        "text": {kind: _absolute(found.files.get(file)) for kind, file in VRD_VECTORS.items()},
+        "text": {kind: _absolute(found.files.get(file)) for kind, file in known.class_vectors.items()},
     }
     write_json(folder / SOURCE, source)
     return {
@@ -142,7 +143,7 @@ def write_upstream_files(
     relations: pd.DataFrame,
     vocabulary: Vocabulary,
     *,
-    names: tuple[str, str] = GQA_FREQUENCIES,
+    names: tuple[str, str],
     keep: Sequence[str] = (),
 ) -> None:
     """Write the train ``relations`` as CSV and the two class frequency files, but for those named in ``keep``.
@@ -167,21 +168,18 @@ def write_upstream_files(
 def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     """How a frequency file that came with a data set differs from our ``counts`` (K,) of the classes ``names``.
 
-    Returns the number of ``classes``, how many ``differ``, the number ``absent`` from the file (they count as 0 there)
-    and of ``unknown`` names in it, and the ``largest`` differences as {"name", "file", "ours"}. A difference is no
-    error: the release's counting rule is not known. WorkbenchError where the file is no object of whole numbers.
+    Returns the number of ``classes``, how many ``differ`` (a name that the file lacks counts as 0 there), the number of
+    ``unknown`` names in it, and the ``largest`` differences as {"name", "file", "ours"}. A difference is no error: the
+    release's counting rule is not known. WorkbenchError where the file is no object of whole numbers.
     """
     given = read_json(path)
     if not isinstance(given, dict) or not all(type(count) is int for count in given.values()):
         raise WorkbenchError(f"{path}: not class frequencies. Expected an object from class name to a whole number.")
-    theirs = np.array([given.get(name, 0) for name in names], dtype=np.int64)
-    apart = np.abs(counts - theirs)
-    order = np.argsort(-apart, kind="stable")[:LARGEST_SHOWN]
-    largest = [{"name": names[k], "file": int(theirs[k]), "ours": int(counts[k])} for k in order if apart[k]]
+    rows = [(name, given.get(name, 0), ours) for name, ours in zip(names, counts.tolist(), strict=True)]
+    apart = sorted((row for row in rows if row[1] != row[2]), key=lambda row: -abs(row[1] - row[2]))
     return {
         "classes": len(names),
-        "differ": int((apart > 0).sum()),
-        "absent": sum(name not in given for name in names),
+        "differ": len(apart),
         "unknown": len(set(given) - set(names)),
-        "largest": largest,
+        "largest": [{"name": name, "file": file, "ours": ours} for name, file, ours in apart[:LARGEST_SHOWN]],
     }

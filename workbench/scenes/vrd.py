@@ -42,20 +42,10 @@ class _Image:
     boxes: dict[tuple[float, ...], None]  # category, ymin, ymax, xmin, xmax: distinct, in order of first use
 
 
-def annotations_path(source: Path, split: str) -> Path:
-    """Where VRD keeps a split's relations."""
-    return Path(source) / f"annotations_{split}.json"
-
-
-def sizes_path(source: Path, split: str) -> Path:
-    """Where the sizes of a split's images are, in releases that bring them: name to {"width", "height"}."""
-    return Path(source) / f"{split}_image_metadata.json"
-
-
 def convert_vrd(
     folder: Path, *, source: Path, images: Path | None = None, validation_images: int = 0, seed: int = 0
-) -> dict[str, Any]:
-    """Write an annotation folder from VRD's own files in ``source``; returns counts by split.
+) -> None:
+    """Write an annotation folder from VRD's own files in ``source``.
 
     Image ids count train, then test, in the files' order. An image's name is its path below ``images`` where the
     file is there, in ``images`` itself, ``sg_train_images`` or ``sg_test_images``, else its name in the
@@ -69,31 +59,31 @@ def convert_vrd(
     names = read_class_names(source, problems)
     found: dict[str, list[_Image]] = {}
     for split in OFFICIAL_SPLITS:
-        file = FileProblems(annotations_path(source, split), problems)
-        sizes_file = FileProblems(sizes_path(source, split), problems)
+        file = FileProblems(Path(source) / f"annotations_{split}.json", problems)
+        sizes_file = FileProblems(Path(source) / f"{split}_image_metadata.json", problems)
         if read_relation_ends(file, None, names) is not None:
             found[split] = list(_images(file, sizes_file, split, images, sum(map(len, found.values())) + 1))
     if problems:
         raise WorkbenchError(format_report(problems))
     if validation_images:
-        found = _with_validation(found, validation_images, seed, annotations_path(source, "train"))
+        candidates = [image.entry["id"] for image in found["train"] if image.relations]
+        if not 0 < validation_images < len(candidates):
+            raise WorkbenchError(
+                f"{source}: {validation_images} validation images of {len(candidates)} train images with relations; "
+                f"expected 1 to {len(candidates) - 1}."
+            )
+        draw = generator(seed, "VRD validation images")
+        chosen = set(draw.choice(candidates, size=validation_images, replace=False).tolist())
+        found["val"] = [image for image in found["train"] if image.entry["id"] in chosen]
+        found["train"] = [image for image in found["train"] if image.entry["id"] not in chosen]
     vocabulary = Vocabulary(tuple(names["subject"] or ()), tuple(names["relation"] or ()))
     vocabulary.write(folder)
-    counts: dict[str, Any] = {"objects": len(vocabulary.objects), "relation_classes": len(vocabulary.relations)}
     categories = [{"id": place, "name": name} for place, name in enumerate(vocabulary.objects, start=1)]
     for split, entries in found.items():
-        detections = _detections(entries)
-        coco = {"images": [image.entry for image in entries], "annotations": detections, "categories": categories}
-        write_json(detections_path(folder, split), coco)
+        coco = {"images": [image.entry for image in entries], "annotations": _detections(entries)}
+        write_json(detections_path(folder, split), coco | {"categories": categories})
         by_name = {image.entry["file_name"]: image.relations for image in entries if image.relations is not None}
         write_json(relations_path(folder, split), by_name)
-        counts[split] = {
-            "images": len(entries),
-            "images_without_relations": sum(not image.relations for image in entries),
-            "relations": sum(map(len, by_name.values())),
-            "boxes": len(detections),
-        }
-    return counts
 
 
 def _images(
@@ -150,18 +140,6 @@ def _size_in_file(file: FileProblems, record: str, folder: Path | None, path: st
         found, remedy = f"not a readable image ({error})", "Get the image file again."
     file.blocking("unknown size", record, found, "a size in the image metadata, or an image file", remedy)
     return _Size(0, 0)
-
-
-def _with_validation(found: dict[str, list[_Image]], number: int, seed: int, path: Path) -> dict[str, list[_Image]]:
-    candidates = [image.entry["id"] for image in found["train"] if image.relations]
-    if not 0 < number < len(candidates):
-        raise WorkbenchError(
-            f"{path}: {number} validation images of {len(candidates)} train images with relations; "
-            f"expected 1 to {len(candidates) - 1}."
-        )
-    chosen = set(generator(seed, "VRD validation images").choice(candidates, size=number, replace=False).tolist())
-    train, val = ([i for i in found["train"] if (i.entry["id"] in chosen) == drawn] for drawn in (False, True))
-    return {"train": train, "val": val, "test": found["test"]}
 
 
 def _detections(entries: list[_Image]) -> list[dict[str, Any]]:
