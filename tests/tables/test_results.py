@@ -25,8 +25,7 @@ from workbench.tables.results import (
     read_tables,
 )
 
-ROWS = [row for table in TABLES.values() for row in table.rows.values()]
-COMPARED = {row.key: row.compared_with for row in ROWS if row.compared_with}
+COMPARED = {key: other for table in TABLES.values() for key, other in table["compared_with"].dropna().items()}
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
 
 
@@ -35,7 +34,7 @@ def made_record(seeds=(0, 1, 2), shift=None) -> dict:
     rng = np.random.default_rng(0)
     noise = {seed: rng.uniform(20, 40) for seed in seeds}  # shared by all rows: pairing takes it off
     record = {"profile": "toy", "seeds": list(seeds), "rows": {}}
-    for key in dict.fromkeys(row.key for row in ROWS):
+    for key in dict.fromkeys(key for table in TABLES.values() for key in table.index):
         points = (shift or {}).get(key, 0.0)
         values = {
             str(seed): {name: noise[seed] + rng.uniform(-0.01, 0.01) + points for name in sorted(VALUE_NAMES)}
@@ -73,7 +72,7 @@ def is_balanced(html: str) -> bool:
     ],
 )
 def test_numbers_of_the_paper(number, key, column, value):
-    assert TABLES[number].rows[key].numbers[column] == value
+    assert TABLES[number].at[key, column] == value
 
 
 def test_the_paper_s_changes_are_those_of_its_text():
@@ -82,21 +81,21 @@ def test_the_paper_s_changes_are_those_of_its_text():
         (2, "lsvru_ce_so", "lsvru_ce_random", 0.78),
         (2, "reltransformer_wce_so", "reltransformer_wce_random", 0.2),
     ):
-        assert TABLES[number].change(later, earlier, "combined all") == pytest.approx(points)
-    assert TABLES[6].change("lsvru_ce_so_20k", "lsvru_ce", "relation all") is None
-    assert [len(table.rows) for table in TABLES.values()] == [10, 4, 4, 4, 7, 4]
-    assert [len(table.columns) for table in TABLES.values()] == [9, 9, 9, 9, 1, 3]
+        assert paper.change(number, later, earlier, "combined all") == pytest.approx(points)
+    assert np.isnan(paper.change(6, "lsvru_ce_so_20k", "lsvru_ce", "relation all"))
+    assert [len(table) for table in TABLES.values()] == [10, 4, 4, 4, 7, 4]
+    assert [len(paper.columns_of(number)) for number in TABLES] == [9, 9, 9, 9, 1, 3]
 
 
 def test_rows_of_the_paper_agree_with_themselves_and_with_each_other():
     seen = {}
     for table in TABLES.values():
-        for later, earlier in table.pairs:
-            assert table.rows[later].architecture == table.rows[earlier].architecture
-    for row in ROWS:
-        numbers = row.numbers
+        for later, earlier in table["compared_with"].dropna().items():
+            assert table.at[later, "architecture"] == table.at[earlier, "architecture"]
+    for key, numbers in pd.concat(table[paper.columns_of(number)] for number, table in TABLES.items()).iterrows():
+        numbers = numbers.dropna()
         for column, value in numbers.items():
-            assert seen.setdefault((row.key, column), value) == value, (row.key, column)
+            assert seen.setdefault((key, column), value) == value, (key, column)
         if "relation all" in numbers:  # Combined is the mean of both, "all" the mean over the bands' classes
             mean = (numbers["subject/object all"] + numbers["relation all"]) / 2
             assert mean == pytest.approx(numbers["combined all"], abs=0.006)
@@ -158,20 +157,21 @@ def test_damage_is_named_with_file_and_key(tmp_path, path, value, message):
 def test_our_numbers_are_means_and_paired_differences(number, metric):
     results = made_results(shift={"lsvru_ce_so": 2.0, "lsvru_ce_random": 1.0})
     table = TABLES[number]
-    for row, found in zip(table.rows.values(), page.paper_rows(number, results, metric), strict=True):
-        assert (found["key"], found["name"]) == (row.key, row.name)
-        for column, cell in zip(table.columns, found["cells"], strict=True):
-            values = results.numbers(row.key, f"{metric} {column}")
+    for (key, row), found in zip(table.iterrows(), page.paper_rows(number, results, metric), strict=True):
+        assert (found["key"], found["name"]) == (key, row["name"])
+        for column, cell in zip(paper.columns_of(number), found["cells"], strict=True):
+            values = results.numbers(key, f"{metric} {column}")
             assert cell["here"]["mean"] == pytest.approx(np.mean(list(values.values())))
-            assert cell["paper"] == row.numbers.get(column) and (cell["change"] is None) == (row.compared_with is None)
-            if row.compared_with:
-                other = results.numbers(row.compared_with, f"{metric} {column}")
+            assert cell["paper"] == pytest.approx(row[column], nan_ok=True)
+            assert (cell["change"] is None) == pd.isna(row["compared_with"])
+            if cell["change"]:
+                other = results.numbers(row["compared_with"], f"{metric} {column}")
                 assert cell["change"]["mean"] == pytest.approx(np.mean([values[seed] - other[seed] for seed in values]))
                 assert cell["change"]["half_width"] < 0.1  # paired: the noise that seeds share is gone
     html = page.paper_table(number, results, metric)
-    assert is_balanced(html) and html.count('<td class="source">here') == 2 * len(table.rows)
+    assert is_balanced(html) and html.count('<td class="source">here') == 2 * len(table)
     other = {"exact": "synset", "synset": "exact"}[metric]
-    assert html.count(f"<summary>The same by {other} match") == 1 and html.count("<h3>") == 2
+    assert html.count(f"<summary>The same by {other} match") == 1 and html.count(f"<h3>Table {number}. ") == 2
 
 
 def test_gaps_are_named_and_escaped():

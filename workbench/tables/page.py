@@ -1,5 +1,6 @@
 """What notebook 06 shows: tables, aims and claims as HTML, the paper above ours, and what methods trade as a figure."""
 
+import math
 from collections.abc import Callable
 from itertools import cycle, groupby
 from pathlib import Path
@@ -19,7 +20,7 @@ from workbench.figures.style import (
     with_one_legend,
 )
 from workbench.scenes.bands import BANDS
-from workbench.tables.paper import CLASSES, FAILS, TABLES, claims_table
+from workbench.tables.paper import CLASSES, FAILS, TABLES, TITLES, change, claims_table, columns_of
 from workbench.tables.results import COMBINED, MeasuredRow, TableResults, aim, best_without_generated
 
 EXTENDED_COLUMNS = tuple(
@@ -43,7 +44,8 @@ def legend() -> str:
 def paper_table(number: int, results: TableResults, metric: str) -> str:
     """Table ``number`` with our results below the paper's numbers, in both metrics."""
     return _in_both_metrics("paper", metric, lambda each: {
-        "table": TABLES[number], "groups": _grouped(paper_rows(number, results, each))
+        "heading": f"Table {number}. {TITLES[number]}", "columns": columns_of(number),
+        "groups": _grouped(paper_rows(number, results, each)),
     })  # fmt: skip
 
 
@@ -69,24 +71,23 @@ def claims(comparisons: pd.DataFrame) -> str:
 def paper_rows(number: int, results: TableResults, metric: str) -> list[dict[str, Any]]:
     """Table ``number``, a record for each printed row: group (the recogniser), name, key, gap, missing and cells.
 
-    A cell has paper and paper_change (against the row compared with, None where the paper prints no such number), here
-    and change (`interval` over seeds, percent and percentage points), None where there is none.
+    A cell has paper and paper_change (against the row compared with), nan where the paper prints no such number, and
+    here and change (`interval` over seeds, percent and percentage points), None where there is none.
     """
-    table = TABLES[number]
     records = []
-    for row in table.rows.values():
-        against = row.compared_with
+    for row in TABLES[number].reset_index().to_dict("records"):
+        key, against = row["key"], None if pd.isna(row["compared_with"]) else row["compared_with"]
         cells = [
             {
-                "paper": row.numbers.get(column),
-                "paper_change": table.change(row.key, against, column) if against else None,
-                "here": results.level(row.key, f"{metric} {column}"),
-                "change": results.difference(row.key, against, f"{metric} {column}"),
+                "paper": row[column],
+                "paper_change": change(number, key, against, column) if against else math.nan,
+                "here": results.level(key, f"{metric} {column}"),
+                "change": results.difference(key, against, f"{metric} {column}"),
             }
-            for column in table.columns
+            for column in columns_of(number)
         ]
-        gaps = {"gap": results.gap(row.key), "missing": results.missing(row.key)}
-        records.append({"group": row.architecture, "name": row.name, "key": row.key, "cells": cells} | gaps)
+        gaps = {"gap": results.gap(key), "missing": results.missing(key)}
+        records.append({"group": row["architecture"], "name": row["name"], "key": key, "cells": cells} | gaps)
     return records
 
 
@@ -100,7 +101,7 @@ def extended_rows(results: TableResults, metric: str) -> list[dict[str, Any]]:
     architectures, groups = results.architectures, list(GROUP_COLOURS)
     best = {architecture: best_without_generated(results, architecture) for architecture in architectures}
 
-    def change(row: MeasuredRow, other: str | None, instead: str) -> tuple[str, dict[str, Any] | None]:
+    def changed(row: MeasuredRow, other: str | None, instead: str) -> tuple[str, dict[str, Any] | None]:
         if other is None or other == row.key:
             return "" if other else instead, None
         title = results.rows[other].title if other in results.rows else other
@@ -112,7 +113,7 @@ def extended_rows(results: TableResults, metric: str) -> list[dict[str, Any]]:
             "group": f"{row.architecture}: {row.group}", "title": row.short_title,
             "key": row.key, "seeds": len(row.values), "gap": results.gap(row.key), "missing": results.missing(row.key),
             "numbers": [level and level["mean"] for level in levels],
-            "changes": [change(row, row.compared_with, ""), change(row, *best[row.architecture])],
+            "changes": [changed(row, row.compared_with, ""), changed(row, *best[row.architecture])],
         }  # fmt: skip
 
     rows = sorted(

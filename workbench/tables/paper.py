@@ -25,8 +25,7 @@ CLASSES = {
     "relation all": 310,
     COMBINED: 2013,
 }
-COLUMNS = tuple(CLASSES)
-_TITLES = {
+TITLES = {
     1: "DiffAugment on two recognisers, whatever the loss",
     2: "Where sampling starts",
     3: "Hardness as a condition",
@@ -36,60 +35,35 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class PaperRow:
-    """One printed row: what it is called, its key here, the row it is measured against, its numbers in percent.
-
-    ``key`` and ``compared_with`` are keys in ``tables.json``; ``numbers`` has the columns that the paper prints.
-    """
-
-    architecture: str
-    name: str
-    key: str
-    compared_with: str | None
-    numbers: dict[str, float]
+def _read_tables() -> dict[int, pd.DataFrame]:
+    lines = pd.read_csv(Path(__file__).with_suffix(".csv"))
+    return {
+        int(number): rows.set_index("key").drop(columns="table").dropna(axis="columns", how="all")
+        for number, rows in lines.groupby("table")
+    }
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """One of the paper's tables, its rows by key.
-
-    Tables 5 and 6 print the recogniser without DiffAugment in their heads; here it is their first row.
-    """
-
-    number: int
-    title: str
-    rows: dict[str, PaperRow]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that any row has."""
-        return tuple(column for column in COLUMNS if any(column in row.numbers for row in self.rows.values()))
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Keys of each row that is measured against another one, and of that one."""
-        return [(row.key, row.compared_with) for row in self.rows.values() if row.compared_with]
-
-    def change(self, later: str, earlier: str, column: str) -> float | None:
-        """Percentage points that ``later`` is above ``earlier``; None where the paper does not print both."""
-        one, other = (self.rows[key].numbers.get(column) for key in (later, earlier))
-        return None if one is None or other is None else one - other
+# By number. Rows by their key in ``tables.json``: architecture, name, compared_with (the key of the row that it is
+# measured against), and the columns that the paper prints, percent. Tables 5 and 6 print the recogniser without
+# DiffAugment in their heads; here it is their first row.
+TABLES = _read_tables()
 
 
-def _read_table(number: int, lines: pd.DataFrame) -> PaperTable:
-    rows = {}
-    for line in lines.to_dict("records"):
-        numbers = {column: line[column] for column in COLUMNS if pd.notna(line[column])}
-        against = None if pd.isna(line["compared_with"]) else line["compared_with"]
-        rows[line["key"]] = PaperRow(line["architecture"], line["name"], line["key"], against, numbers)
-    return PaperTable(number, _TITLES[number], rows)
+def columns_of(number: int) -> list[str]:
+    """The columns of numbers that a table prints."""
+    return [column for column in CLASSES if column in TABLES[number]]
 
 
-TABLES = {
-    number: _read_table(number, lines)
-    for number, lines in pd.read_csv(Path(__file__).with_suffix(".csv")).groupby("table")
-}
+def change(number: int, later: str, earlier: str, column: str) -> float:
+    """Percentage points that ``later`` is above ``earlier`` in a table; nan where the paper does not print both."""
+    numbers = TABLES[number][column]
+    return float(numbers[later] - numbers[earlier])
+
+
+def _pairs(number: int) -> list[tuple[str, str]]:
+    """Keys of each row that is measured against another one, and of that one."""
+    return list(TABLES[number]["compared_with"].dropna().items())
+
 
 ABOVE, BELOW, EQUAL = "rises", "falls", "about equal"
 
@@ -113,21 +87,21 @@ CLAIMS = {
     1: Claim(
         "DiffAugment raises Combined for both recognisers, whatever the loss, also after VilHub and RelMix; "
         "the price is paid by the many classes.",
-        TABLES[1].pairs,
+        _pairs(1),
         {"subject/object many": BELOW, "relation many": BELOW},
     ),
     2: Claim(
         "A subject-object start beats a random one in Combined: relations gain, subjects and objects stay about equal.",
-        TABLES[2].pairs,
+        _pairs(2),
         {"relation all": ABOVE, "subject/object all": EQUAL},
     ),
-    3: Claim("Hardness as a condition raises Combined for both recognisers.", TABLES[3].pairs),
-    4: Claim("A curriculum, easy samples first, raises Combined in both settings.", TABLES[4].pairs),
+    3: Claim("Hardness as a condition raises Combined for both recognisers.", _pairs(3)),
+    4: Claim("A curriculum, easy samples first, raises Combined in both settings.", _pairs(4)),
     5: Claim(
         "The best combination is subject-object start with hardness and without curriculum.",
-        [(_BEST, other) for other in dict.fromkeys(key for pair in TABLES[5].pairs for key in pair if key != _BEST)],
+        [(_BEST, other) for other in dict.fromkeys(key for pair in _pairs(5) for key in pair if key != _BEST)],
     ),
-    6: Claim("More samples are better.", [*TABLES[6].pairs, (_BEST, "lsvru_ce_so_20k")]),
+    6: Claim("More samples are better.", [*_pairs(6), (_BEST, "lsvru_ce_so_20k")]),
 }
 
 HOLDS, FAILS = "holds", "does not hold"
@@ -166,29 +140,29 @@ def comparisons_table(results: TableResults, metric: str) -> pd.DataFrame:
     decides, paper, here (mean paired difference), half_width (95 % t-interval), pairs (seeds), verdict, and gap: what
     is missing where there is no difference.
     """
-    rows = []
+    records = []
     for number, claim in CLAIMS.items():
-        table = TABLES[number]
+        rows = TABLES[number]
         for column, expected in {COMBINED: ABOVE, **claim.beside}.items():
             for later, earlier in claim.pairs:
                 difference = results.difference(later, earlier, f"{metric} {column}")
                 gap = "" if difference else _gap(later, earlier, results)
-                rows.append({
+                records.append({
                     "claim": number,
-                    "architecture": table.rows[later].architecture,
-                    "later": table.rows[later].name,
-                    "earlier": table.rows[earlier].name,
+                    "architecture": rows.at[later, "architecture"],
+                    "later": rows.at[later, "name"],
+                    "earlier": rows.at[earlier, "name"],
                     "column": column,
                     "expected": expected,
                     "decides": column == COMBINED,
-                    "paper": table.change(later, earlier, column),
+                    "paper": change(number, later, earlier, column),
                     "here": difference and difference["mean"],
                     "half_width": difference and difference["half_width"],
                     "pairs": len(difference["values"]) if difference else 0,
                     "verdict": next((word for word in _GAPS if gap.startswith(word)), verdict(difference, expected)),
                     "gap": gap,
                 })  # fmt: skip
-    return pd.DataFrame(rows).astype({"paper": float, "here": float, "half_width": float})
+    return pd.DataFrame(records).astype({"paper": float, "here": float, "half_width": float})
 
 
 def _gap(later: str, earlier: str, results: TableResults) -> str:
