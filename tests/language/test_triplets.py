@@ -1,5 +1,7 @@
 import inspect
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -60,6 +62,8 @@ def test_more_centroids_than_captions_and_an_empty_augmentation_are_named(inputs
         write_triplets(tmp_path / "a", **inputs, config=AugmentationConfig(medium_quota=9, few_quota=9, centroids=5000))
     with pytest.raises(WorkbenchError, match="the threshold is 9"):
         write_triplets(tmp_path / "b", **inputs, config=AugmentationConfig(centroids=4, threshold=9.0))
+    with pytest.raises(WorkbenchError, match="have a quota of 0"):
+        write_triplets(tmp_path / "c", **inputs, config=AugmentationConfig(centroids=4, medium_quota=0, few_quota=0))
 
 
 def test_a_killed_embedding_of_captions_resumes_where_it_stopped(inputs, stored, tmp_path, monkeypatch):
@@ -74,22 +78,22 @@ def test_a_killed_embedding_of_captions_resumes_where_it_stopped(inputs, stored,
 
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         context.setattr(TextEmbeddings, "triplets", embed_some)
-        write_triplets(tmp_path, **inputs, config=CONFIG)
-    assert not (tmp_path / "caption_embeddings.npy").exists()
+        write_triplets(tmp_path / "killed", **inputs, config=CONFIG)
+    with pytest.raises(WorkbenchError, match="not a whole folder of triplets"):
+        read_triplets(tmp_path / "killed")
     # Of other captions nothing is kept.
-    others = stored.captions[::-1].reset_index(drop=True)
-    expected = TextEmbeddings.open(inputs["text"]).triplets(*others[ROLES].to_numpy().T)
-    (tmp_path / "others").mkdir()
-    for path in tmp_path.glob(".caption*"):
-        (tmp_path / "others" / path.name).write_bytes(path.read_bytes())
-    found = stage.embedded_captions(tmp_path / "others", others, TextEmbeddings.open(inputs["text"]))
+    shutil.copytree(tmp_path / "killed", tmp_path / "others")
+    others = replace(CONFIG, seed=8)
+    write_triplets(tmp_path / "others", **inputs, config=others)
+    write_triplets(tmp_path / "anew", **inputs, config=others)
+    found, expected = (read_triplets(tmp_path / name).caption_embeddings for name in ("others", "anew"))
     np.testing.assert_array_equal(found, expected)
     done.clear()
     monkeypatch.setattr(TextEmbeddings, "triplets", lambda *a, **k: done.append(len(a[1])) or embed(*a, **k))
-    write_triplets(tmp_path, **inputs, config=CONFIG)
+    write_triplets(tmp_path / "killed", **inputs, config=CONFIG)
     assert sum(done) == len(stored.captions) - 2 * 20
-    np.testing.assert_array_equal(read_triplets(tmp_path).caption_embeddings, stored.caption_embeddings)
-    assert not list(tmp_path.glob(".caption*"))
+    np.testing.assert_array_equal(read_triplets(tmp_path / "killed").caption_embeddings, stored.caption_embeddings)
+    assert not list((tmp_path / "killed").glob(".caption*"))
 
 
 def test_large_embeddings_are_stored_in_half_precision(inputs, tmp_path, monkeypatch):
@@ -114,19 +118,15 @@ def test_lists_say_what_alone_is_drawn_and_what_is_not(inputs, stored, tmp_path)
         write_triplets(tmp_path / "none", **inputs, config=CONFIG, include=path, exclude=path)
 
 
-def test_a_missing_or_unfitting_folder_is_named(tmp_path):
+def test_a_missing_or_damaged_file_is_named(stored, tmp_path):
     with pytest.raises(WorkbenchError, match=r"augmented.parquet.*notebook 02"):
         read_triplets(tmp_path)
-    for name in ("augmented", "captions"):
-        pd.DataFrame({"subject": [0, 1]}).to_parquet(tmp_path / f"{name}.parquet")
-    np.save(tmp_path / "caption_embeddings.npy", np.zeros((3, 2), dtype=np.float32))
-    for name in ("hardness", "similarity"):
-        np.savez(tmp_path / f"{name}.npz", centroids=np.zeros((1, 2)))
-    with pytest.raises(WorkbenchError, match="2 captions but 3"):
-        read_triplets(tmp_path)
-    (tmp_path / "caption_embeddings.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(WorkbenchError, match="cannot be read"):
-        read_triplets(tmp_path)
+    for name in ("captions.parquet", "caption_embeddings.npy", "hardness.npz"):
+        shutil.copytree(stored.folder, tmp_path / name)
+        whole = (stored.folder / name).read_bytes()
+        (tmp_path / name / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(WorkbenchError, match=f"{name}: not a whole folder of triplets"):
+            read_triplets(tmp_path / name)
 
 
 def letters_in_common(names):

@@ -50,15 +50,9 @@ class HardnessCentroids:
 
     @classmethod
     def load(cls, path: Path) -> "HardnessCentroids":
-        """Read what ``save`` wrote; WorkbenchError where it is missing or truncated."""
-        import zipfile
-
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                centroids = arrays["centroids"]
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise WorkbenchError(f"{path}: not hardness centroids ({error}). Run notebook 02 again.") from error
-        return cls(centroids)
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["centroids"])
 
     def _normalised_distances(self, embeddings: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of rows, each with its hardness vectors (m, K) float64; ``embeddings`` may be memory-mapped."""
@@ -80,11 +74,7 @@ class HardnessCentroids:
 
 
 def fit_hardness(
-    caption_embeddings: np.ndarray,
-    centroids: int,
-    seed: int,
-    *,
-    rows: np.ndarray | None = None,
+    caption_embeddings: np.ndarray, centroids: int, seed: int, rows: np.ndarray | None = None
 ) -> HardnessCentroids:
     """K-means centroids of the embeddings (n, T) of all original captions (DiffAugment, section 3.4).
 
@@ -92,24 +82,19 @@ def fit_hardness(
     Repeated rows count once, so that a frequent triplet weighs as much as a rare one. Exact K-means in float64 for few
     distances, mini-batches in float32 for many. WorkbenchError where there are fewer distinct captions than centroids.
     """
-    rows = np.arange(len(caption_embeddings)) if rows is None else np.asarray(rows)
-    first = _distinct_rows(caption_embeddings, rows)
-    require_enough_captions(centroids, len(first))
-    small = len(first) * caption_embeddings.shape[1] <= EXACT_NUMBERS
-    if small and len(first) * centroids <= EXACT_DISTANCES:
-        found = _exact_centroids(caption_embeddings[first], centroids, derived_seed(seed, "hardness") % 2**32)
-    else:
-        found = _mini_batch_centroids(_float32_rows(caption_embeddings, first), centroids, seed)
-    return HardnessCentroids(found.astype(np.float64))
-
-
-def _exact_centroids(embeddings: np.ndarray, centroids: int, random_state: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    # In ascending order of the embeddings, so that the centroids do not depend on the order of the captions.
-    distinct = np.unique(embeddings.astype(np.float64), axis=0)
-    clusters = KMeans(centroids, random_state=random_state, n_init=1)
-    return clusters.fit(distinct).cluster_centers_
+    rows = np.arange(len(caption_embeddings)) if rows is None else rows
+    first = _distinct_rows(caption_embeddings, rows)
+    require_enough_captions(centroids, len(first))
+    if len(first) * caption_embeddings.shape[1] > EXACT_NUMBERS or len(first) * centroids > EXACT_DISTANCES:
+        found = _mini_batch_centroids(_float32_rows(caption_embeddings, first), centroids, seed)
+    else:
+        # In ascending order of the embeddings, so that the centroids do not depend on the order of the captions.
+        distinct = np.unique(caption_embeddings[first].astype(np.float64), axis=0)
+        clusters = KMeans(centroids, random_state=derived_seed(seed, "hardness") % 2**32, n_init=1)
+        found = clusters.fit(distinct).cluster_centers_
+    return HardnessCentroids(found.astype(np.float64))
 
 
 def _mini_batch_centroids(embeddings: np.ndarray, centroids: int, seed: int) -> np.ndarray:
@@ -119,9 +104,7 @@ def _mini_batch_centroids(embeddings: np.ndarray, centroids: int, seed: int) -> 
     per_batch = min(len(embeddings), max(ROWS_PER_MINI_BATCH, 4 * centroids))
     sample = np.sort(generator(seed, "hardness sample").choice(len(embeddings), per_batch, replace=False))
     # In float64, since float32 would be converted again for every centroid, which takes ten times as long.
-    start, _ = kmeans_plusplus(
-        embeddings[sample].astype(np.float64), centroids, random_state=random_state,
-    )  # fmt: skip
+    start, _ = kmeans_plusplus(embeddings[sample].astype(np.float64), centroids, random_state=random_state)
     clusters = MiniBatchKMeans(
         centroids, init=start.astype(np.float32), random_state=random_state, n_init=1, batch_size=per_batch,
         compute_labels=False,

@@ -3,9 +3,8 @@
 ``write_triplets`` makes the folder, ``read_triplets`` opens it.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,23 +15,18 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.language.augmentation import augment_triplets
+from workbench.language.candidates import keys_of
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
 from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
 from workbench.scenes.bands import count_classes
-from workbench.scenes.relations import (
-    RelationTables,
-    distinct_keys,
-    in_sorted,
-    triplet_keys,
-    triplets_of_keys,
-)
+from workbench.scenes.relations import RelationTables, distinct_keys, in_sorted, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
-PROGRESS = ".caption_embeddings.json"
+BEGUN, PROGRESS = ".caption_embeddings.npy", ".caption_embeddings.json"
 ROWS_PER_PART = 4096
 # Larger embeddings are stored in float16, whose rounding moves a unit vector by 0.0002.
 LARGEST_FLOAT32_BYTES = 256 << 20
@@ -60,24 +54,24 @@ def write_triplets(
     similarity = class_similarity(vocabulary.objects, config.similarity, max_senses=config.max_senses)
     paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
     lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
-    with _naming_lists(paths, lists):
+    try:
         augmented = augment_triplets(train, vocabulary, count_classes(train, vocabulary), similarity, config, **lists)
-        if not len(augmented):
-            raise WorkbenchError(
-                f"{features}: no triplet of the bands {', '.join(config.bands)} can be augmented at a similarity of "
-                f"{config.threshold}. Lower the threshold, raise the quotas, or choose more bands."
-            )
-    captions = distinct_triplet_captions(train, augmented, vocabulary)
+    except WorkbenchError as error:
+        # The lists may be why nothing is left.
+        sizes = "; ".join(f"{name}: {len(lists[name]):,} triplets in {path}" for name, path in paths.items())
+        raise WorkbenchError(f"{error} ({sizes}.)" if lists else str(error)) from error
+    captions = _distinct_captions(train, augmented, vocabulary)
     original = np.flatnonzero(captions["original"])
     require_enough_captions(config.centroids, len(original))
     folder.mkdir(parents=True, exist_ok=True)
-    embeddings = embedded_captions(folder, captions, TextEmbeddings.open(text))
+    embeddings = _embedded_captions(folder, captions, TextEmbeddings.open(text))
     hardness = fit_hardness(embeddings, config.centroids, config.seed, rows=original)
     for name, table in (("augmented", augmented), ("captions", captions)):
         with atomic_path(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     similarity.save(folder / SIMILARITY)
     hardness.save(folder / HARDNESS)
+    (folder / BEGUN).replace(folder / EMBEDDINGS)
     (folder / PROGRESS).unlink()
     return {
         "augmented": len(augmented),
@@ -119,69 +113,44 @@ class AugmentedTriplets:
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:
-    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or does not fit the others."""
+    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or damaged."""
     folder = Path(folder)
-    for name in ("augmented.parquet", "captions.parquet", EMBEDDINGS, SIMILARITY, HARDNESS):
-        if not (folder / name).exists():
-            raise WorkbenchError(f"{folder / name}: the file is missing. Run the stage triplets (notebook 02) first.")
     try:
         augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
         embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(f"{folder}: a table or array cannot be read ({error}). Run notebook 02 again.") from error
-    if len(embeddings) != len(captions):
-        raise WorkbenchError(
-            f"{folder}: {len(captions)} captions but {len(embeddings)} caption embeddings. Run notebook 02 again."
-        )
-    return AugmentedTriplets(augmented, captions, embeddings, HardnessCentroids.load(folder / HARDNESS), folder)
+        hardness = HardnessCentroids.load(folder / HARDNESS)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise WorkbenchError(f"{folder}: not a whole folder of triplets ({error}). Run notebook 02 again.") from error
+    return AugmentedTriplets(augmented, captions, embeddings, hardness, folder)
 
 
-@contextlib.contextmanager
-def _naming_lists(paths: dict[str, Path], lists: dict[str, pd.DataFrame]) -> Iterator[None]:
-    """Errors of the block also say how many triplets the lists hold, since they may be why none is left."""
-    try:
-        yield
-    except WorkbenchError as error:
-        if not lists:
-            raise
-        sizes = "; ".join(f"{name}: {len(lists[name]):,} triplets in {path}" for name, path in paths.items())
-        raise WorkbenchError(f"{error} ({sizes}.)") from error
-
-
-def distinct_triplet_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary) -> pd.DataFrame:
+def _distinct_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """Distinct triplets of both tables with their ``caption`` and whether they are ``original``, in order of ids."""
-    known, new = (distinct_keys(triplet_keys(*(table[role] for role in ROLES))) for table in (original, augmented))
-    keys = distinct_keys(np.concatenate([known, new]))
+    known = distinct_keys(keys_of(original))
+    keys = distinct_keys(np.concatenate([known, keys_of(augmented)]))
     triplets = triplets_of_keys(keys)
     captions = {"caption": vocabulary.captions(triplets), "original": in_sorted(keys, known)}
     return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)
 
 
-def embedded_captions(folder: Path, captions: pd.DataFrame, text: TextEmbeddings) -> np.ndarray:
-    """Write caption_embeddings.npy (n, T) for a table of distinct triplets and return it memory-mapped.
+def _embedded_captions(folder: Path, captions: pd.DataFrame, text: TextEmbeddings) -> np.ndarray:
+    """Embed a table of distinct triplets in the file BEGUN of the folder and return it memory-mapped, (n, T).
 
     What a killed run has embedded of the same captions with the same encoder is kept: the array is filled in place, and
     a file beside it says how many rows are on disk.
     """
-    path, begun, progress = folder / EMBEDDINGS, folder / f".{EMBEDDINGS}", folder / PROGRESS
+    path, progress = folder / BEGUN, folder / PROGRESS
     triplets = captions[list(ROLES)].to_numpy()
     shape = (len(captions), text.dimension)
     dtype = np.dtype(np.float32 if np.prod(shape) * 4 <= LARGEST_FLOAT32_BYTES else np.float16)
     work = {"encoder": text.encoder, "captions": hashlib.sha256(triplets.tobytes()).hexdigest(), "dtype": dtype.str}
-    done = _rows_done(progress, work) if begun.exists() or path.exists() else 0
+    found = read_json(progress) if path.exists() and progress.exists() else {}
+    done = found["rows"] if found == found | work else 0
     if done < len(captions):
-        stored = np.lib.format.open_memmap(begun, "r+" if done else "w+", dtype, shape)
+        stored = np.lib.format.open_memmap(path, "r+" if done else "w+", dtype, shape)
         for start in track(range(done, len(captions), ROWS_PER_PART), "Embedding captions"):
             part = triplets[start : start + ROWS_PER_PART]
             stored[start : start + len(part)] = text.triplets(*part.T)
             stored.flush()
             write_json(progress, work | {"rows": start + len(part)})
-    if begun.exists():
-        begun.replace(path)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _rows_done(progress: Path, work: dict) -> int:
-    found = read_json(progress) if progress.exists() else {"rows": 0}
-    rows = found.pop("rows")
-    return rows if found == work else 0
