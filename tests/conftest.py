@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.runs.execution import import_nbformat
+
+import_nbformat()  # before a test imports it, which then costs a fifth
 SHARED = Path(os.environ.get("WORKBENCH_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

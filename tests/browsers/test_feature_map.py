@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
 from workbench.browsers import map_browser, map_stage
 from workbench.browsers.contact_sheet import nearest_rows
@@ -110,6 +109,8 @@ def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_pa
 
 @pytest.mark.parametrize("rows", [6, 100, REAL])
 def test_neighbours_are_scikit_learns_one_for_each_image(browsed, monkeypatch, rows):
+    from sklearn.neighbors import NearestNeighbors
+
     monkeypatch.setattr("workbench.browsers.contact_sheet.ROWS_PER_BLOCK", 32)
     store = FeatureStore.open(browsed / "features" / "train")
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.metrics import confusion_matrix
 
 from workbench.browsers.prediction_browser import PredictionBrowser
 from workbench.browsers.predictions import OUTCOMES, PLACES, ROLE_CHOICES, WHAT_CHOICES, outcomes, tail_first
@@ -271,6 +270,8 @@ def test_a_cell_of_the_confusions_filters_and_is_removed_again(browser):
 
 @pytest.mark.parametrize("classes", [3, 12])
 def test_confusions_are_scikit_learns(made, classes):
+    from sklearn.metrics import confusion_matrix
+
     data = made(objects=[f"thing {number}" for number in range(classes)])
     browser = browser_of(data)
     browser.set(role="object")

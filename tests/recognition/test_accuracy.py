@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score
 
 from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import combined_accuracy, per_class_table, summary_table
@@ -33,6 +32,8 @@ def value(summary, role, band, metric="exact"):
 
 @pytest.mark.parametrize(("n_objects", "n_relations", "rows"), [(2, 2, 9), (17, 5, 200), (80, 30, 3000)])
 def test_averages_are_balanced_accuracy(n_objects, n_relations, rows):
+    from sklearn.metrics import balanced_accuracy_score
+
     truth, predicted, vocabulary, counts = random_case(rows, n_objects, n_relations, rows)
     summary = summary_table(per_class_table(truth, predicted, vocabulary, counts))
     balanced = {role: 100 * balanced_accuracy_score(truth[role], predicted[role]) for role in ROLES}

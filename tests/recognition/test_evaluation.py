@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score
 
 from tests.upstream.ltvrr_tables import read_result_csv
 from workbench.errors import WorkbenchError
@@ -39,6 +38,8 @@ def evaluated(small_data, trained, tmp_path):
 
 
 def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, evaluated):
+    from sklearn.metrics import balanced_accuracy_score
+
     folder, metrics = evaluated
     test = FeatureStore.open(small_data.features / "test")
     table = pd.read_parquet(folder / "predictions.parquet")

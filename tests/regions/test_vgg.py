@@ -6,9 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-import torchvision
 from safetensors.torch import save_file
-from scipy.ndimage import map_coordinates
 
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
@@ -30,6 +28,8 @@ WIDTH = 1 / 64
 
 def bilinear(feature_map, y, x):
     """(C, h, w) at all pairs of rows y and columns x, clamped at the border: (C, len(y), len(x))."""
+    from scipy.ndimage import map_coordinates
+
     places = np.meshgrid(y, x, indexing="ij")
     return np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in feature_map])
 
@@ -65,6 +65,8 @@ def test_pooling_equals_a_naive_roi_align(shape):
 
 
 def test_layers_are_those_of_torchvision():
+    import torchvision
+
     with torch.device("meta"):
         ours, theirs = VGGNetwork(1.0), torchvision.models.vgg16(weights=None, init_weights=False)
     assert [str(layer) for layer in ours.convs] == [str(layer) for layer in theirs.features[:-1]]
@@ -179,6 +181,8 @@ def test_features_of_a_checkpoint_are_those_of_torchvision(tmp_path, seed, width
 
 def independent_features(state, bgr, xyxy):
     """From the words of the reference, with torchvision's layers; bgr_images are twice enlarged."""
+    import torchvision
+
     widths = iter([len(state[f"Conv_Body.convs.{n}.bias"]) for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)])
     layers = torchvision.models.vgg.make_layers(
         [n if n == "M" else next(widths) for n in torchvision.models.vgg.cfgs["D"]]
@@ -256,6 +260,8 @@ def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
 
 def narrow_torchvision_vgg(seed=0):
     """torchvision's VGG with 1/64 of VGG-16's channels, so that a test is quick."""
+    import torchvision
+
     torch.manual_seed(seed)
     with torch.device("meta"):  # the wide layers are replaced
         model = torchvision.models.vgg16(weights=None, init_weights=False)

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from workbench.errors import WorkbenchError
 from workbench.runs import repeats
@@ -13,6 +12,8 @@ from workbench.runs.repeats import interval, intervals, repeat_profile, repeats_
 
 @pytest.mark.parametrize("count", [2, 5, 17])
 def test_the_interval_is_students(count):
+    from scipy import stats
+
     values = np.random.default_rng(count).normal(3, 2, count)
     found = interval(values.tolist())
     expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))

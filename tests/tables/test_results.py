@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from workbench.errors import WorkbenchError
 from workbench.tables import page, paper
@@ -108,6 +107,8 @@ def test_rows_of_the_paper_agree_with_themselves_and_with_each_other():
 
 @pytest.mark.parametrize("count", [2, 9])
 def test_an_interval_is_student_s(count):
+    from scipy import stats
+
     values = np.random.default_rng(count).normal(size=count).tolist()
     found, expected = interval(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
@@ -338,6 +339,8 @@ def made_aim(combined, many, seeds=(0, 1, 2), **more) -> TableResults:
     ],
 )
 def test_the_aim_follows_the_interval_and_the_price(combined, many, verdict):
+    from scipy import stats
+
     results = made_aim(combined, many)
     lsvru, other = aim(results, "exact")
     expected = stats.ttest_1samp(combined, 0).confidence_interval(0.95)

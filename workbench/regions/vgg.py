@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
-from torchvision.ops import roi_align
 
 from workbench.checkpoints import read_tensors, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
@@ -79,6 +77,8 @@ class VGGNetwork(nn.Module):
     """
 
     def __init__(self, width: float = 1.0, **preparation: Any):
+        from torchvision.models.vgg import cfgs, make_layers
+
         super().__init__()
         self.config = VGGConfig(width=width, **preparation)
         channels = [entry if isinstance(entry, str) else max(1, round(entry * width)) for entry in cfgs["D"]]
@@ -132,6 +132,8 @@ def pooled_regions(feature_map: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
 
     ``feature_map`` (B, C, h, w), ``boxes`` in pixels of the resized images; returns (n, C * 49).
     """
+    from torchvision.ops import roi_align
+
     bins = roi_align(feature_map, boxes, BINS, spatial_scale=1 / STRIDE, sampling_ratio=-1, aligned=False)
     return bins.flatten(1)  # (n, C, 7, 7) -> (n, C * 49)
 

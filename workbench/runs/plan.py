@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.configuration import configured
 from workbench.diffusion.config import DiffusionConfig
@@ -226,6 +225,8 @@ def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_d
 
 def network_size(network: nn.Module, forward: Callable[[], Tensor], rows: int) -> NetworkSize:
     """Parameters, and the operations of ``forward`` on ``rows`` rows by the row: alone, and with its backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter:
         loss = forward().square().mean()
         alone = counter.get_total_flops()
