@@ -22,7 +22,7 @@ from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
 from workbench.scenes.bands import count_classes
-from workbench.scenes.relations import RelationTables, distinct_keys, in_sorted, triplets_of_keys
+from workbench.scenes.relations import RelationTables, distinct_keys, in_sorted, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
@@ -109,7 +109,7 @@ class AugmentedTriplets:
 
     @cached_property
     def _index(self) -> pd.Index:
-        return pd.Index(triplet_keys(*(self.captions[role] for role in ROLES)))
+        return pd.Index(keys_of(self.captions))
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:
