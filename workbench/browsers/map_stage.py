@@ -44,6 +44,8 @@ def write_feature_map(
     Features are read in blocks: beside them a sample of 20,000 real rows for the components is in memory.
     WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
     """
+    from sklearn.manifold import trustworthiness
+
     began, data = time.monotonic(), FeaturesFolder(features)
     samples = GeneratedFeatures.open(generated, data.train)
     sample_rows, real_rows = equal_rows(len(samples), len(data.train), most=rows, seed=seed)
@@ -103,34 +105,9 @@ def _reduced(chosen: list[tuple[str, Features, np.ndarray]], seed: int) -> tuple
     some = np.sort(generator(seed, "map components").permutation(real_rows)[:MOST_PCA_ROWS])
     components = real_components(real.union(some), seed=seed)
     blocks = [(source, rows[start : start + ROWS_PER_BLOCK])
-<<<<<<< HEAD
               for _, source, rows in chosen for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
     reduced = [components.transform(source.union(block)) for source, block in track(blocks, "Principal components")]
     return np.concatenate(reduced).astype(np.float32), float(components.explained_variance_ratio_.sum())
-=======
-              for source, rows in ((store, real_rows), (samples, sample_rows))
-              for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
-    filled = 0
-    for source, block in track(blocks, "Principal components"):
-        reduced[filled : filled + len(block)] = components.transform(source.union(block))  # (b, D) -> (b, d)
-        filled += len(block)
-    return reduced, float(components.explained_variance_ratio_.sum())
-
-
-def _trustworthiness(
-    store: FeatureStore, samples: GeneratedFeatures, points: pd.DataFrame, neighbours: int, seed: int
-) -> tuple[float, int]:
-    from sklearn.manifold import trustworthiness
-
-    some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
-    chosen = points.iloc[some]
-    real = (chosen["source"] == "real").to_numpy()
-    rows = chosen["row"].to_numpy()
-    # Real points come first, so the two parts are in the order of the points.
-    features = np.concatenate([store.union(rows[real]), samples.union(rows[~real])])  # (n, D)
-    nearest = min(neighbours, (len(some) - 1) // 2)
-    return float(trustworthiness(features, chosen[["x", "y"]].to_numpy(), n_neighbors=nearest)), len(some)
->>>>>>> e123e03 (Collecting the tests imports neither nbval nor torchvision nor scikit-learn, and nbformat without its grammar: 22 s of a busy core become 8)
 
 
 def real_components(real: np.ndarray, *, seed: int) -> "PCA":
