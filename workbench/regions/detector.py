@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,7 @@ class _Objective(nn.Module):
         self.network = network
 
     def forward(self, batch: ImageBatch, step: int) -> dict[str, Tensor]:
-        device = next(self.network.parameters()).device
-        images, boxes, labels = batch.tensors(self.network.config, device)
+        images, boxes, labels = batch.tensors(self.network.config, next(self.network.parameters()).device)
         return {"cross_entropy": functional.cross_entropy(self.network(images, boxes).float(), labels)}
 
 
@@ -142,50 +141,32 @@ class _Batches:
 
     def __init__(self, examples: Examples, config: DetectorConfig):
         self._examples, self._config = examples, config
-        self._epoch = -1
-        self._plan: list[np.ndarray] = []
-
-    @cached_property
-    def per_epoch(self) -> int:
-        """Steps of an epoch: shapes are cut into batches each by itself, so that every epoch has as many."""
-        return len(self._examples.plan())
+        # Shapes are cut into batches each by itself, so that every epoch has as many.
+        self.per_epoch = len(examples.plan())
+        self._plan = lru_cache(1)(lambda epoch: examples.plan(generator(config.seed, "detector order", epoch)))
 
     def __call__(self, step: int, part: int, parts: int) -> ImageBatch:
-        """One of ``parts`` shares of the step's images."""
+        """One of ``parts`` shares of the step's images; of fewer images than shares each is given all."""
         epoch, number = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._plan = self._examples.plan(generator(self._config.seed, "detector order", epoch))
-            self._epoch = epoch
-        # The last batch of a shape may have fewer images than there are shares.
-        images = (
-            np.array_split(self._plan[number], parts)[part] if len(self._plan[number]) >= parts else self._plan[number]
-        )
+        images = self._plan(epoch)[number]
+        images = np.array_split(images, parts)[part] if len(images) >= parts else images
         rng = generator(self._config.seed, "detector boxes", step, part)
         return randomly_changed(rng, self._examples.read(images), self._config.boxes)
-
-
-def score_boxes(vgg: VGGNetwork, cls_score: nn.Linear, images: Tensor, boxes: list[Tensor]) -> Tensor:
-    """Logits (n, classes + 1) of a folded detector."""
-    return cls_score(torch.relu(vgg(images, boxes)))
 
 
 @torch.inference_mode()
 def _accuracy(vgg: VGGNetwork, cls_score: nn.Linear, val: Annotations, label_of_class: np.ndarray) -> dict[str, Any]:
     """Top-1 accuracy of the folded detector on annotated boxes of the learned classes, background left out."""
-    device = next(vgg.parameters()).device
     vgg.eval()
     examples = Examples(val, label_of_class, batch_images=32)
-    hits, truth = [], []
+    guesses, labels = [], []
     for images in track(examples.plan(), "validating the detector"):
-        batch = examples.read(images)
-        learned = [own > BACKGROUND for own in batch.labels]
-        for values in (batch.boxes, batch.labels):
-            values[:] = [own[use] for own, use in zip(values, learned, strict=True)]
-        prepared, boxes, labels = batch.tensors(vgg.config, device)
-        predicted = 1 + score_boxes(vgg, cls_score, prepared, boxes)[:, 1:].argmax(dim=1)
-        truth.append(labels.cpu().numpy())
-        hits.append((predicted == labels).cpu().numpy())
-    hit, label = np.concatenate(hits), np.concatenate(truth)
+        prepared, boxes, own = examples.read(images).tensors(vgg.config, next(vgg.parameters()).device)
+        logits = cls_score(torch.relu(vgg(prepared, boxes)))  # (n, classes + 1)
+        guesses.append(1 + logits[:, 1:].argmax(dim=1).cpu().numpy())
+        labels.append(own.cpu().numpy())
+    guess, label = np.concatenate(guesses), np.concatenate(labels)
+    hit, label = (guess == label)[label > BACKGROUND], label[label > BACKGROUND]
     return {
         "val_boxes": len(label),
         "val_top1_accuracy": float(hit.mean()),

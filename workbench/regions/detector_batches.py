@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from workbench.errors import WorkbenchError
 from workbench.regions.config import BoxConfig
@@ -71,17 +72,16 @@ class Examples:
 
 def randomly_changed(rng: np.random.Generator, batch: ImageBatch, config: BoxConfig) -> ImageBatch:
     """Half of the images mirrored, all with other colours, and training boxes drawn around the annotated ones."""
-    shape = batch.bgr.shape[1:3]
+    height, width = batch.bgr.shape[1:3]
     mirrored = rng.random(len(batch.bgr)) < 0.5
     bgr = colour_changed(rng, batch.bgr, config.colour)
     bgr[mirrored] = bgr[mirrored, :, ::-1]
-    boxes: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for annotated, own, mirror in zip(batch.boxes, batch.labels, mirrored, strict=True):
-        around = flipped(annotated, shape[1]) if mirror else annotated
-        for drawn, values in zip((boxes, labels), training_boxes(rng, around, own, config, shape), strict=True):
-            drawn.append(values)
-    return ImageBatch(bgr, boxes, labels)
+    around = [flipped(own, width) if mirror else own for own, mirror in zip(batch.boxes, mirrored, strict=True)]
+    drawn = [
+        training_boxes(rng, own, labels, config, (height, width))
+        for own, labels in zip(around, batch.labels, strict=True)
+    ]
+    return ImageBatch(bgr, [boxes for boxes, _ in drawn], [labels for _, labels in drawn])
 
 
 def jittered(rng: np.random.Generator, box_xyxy: np.ndarray, jitter: float, shape: tuple[int, int]) -> np.ndarray:
@@ -101,17 +101,10 @@ def background_boxes(
     halves = rng.uniform(0.05, 0.25, (tried, 2)) * (width, height)
     candidates = _inside(np.concatenate([centres - halves, centres + halves], axis=1), shape)
     if len(annotated_xyxy):
-        candidates = candidates[iou(candidates, annotated_xyxy).max(axis=1) < BACKGROUND_IOU]
+        # Boxes are inclusive.
+        both = (torch.from_numpy(boxes + np.array([0, 0, 1, 1])) for boxes in (candidates, annotated_xyxy))
+        candidates = candidates[box_iou(*both).amax(dim=1).numpy() < BACKGROUND_IOU]
     return candidates[:count]
-
-
-def iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
-    """Intersection over union of inclusive boxes, (n, 4) and (m, 4) to (n, m)."""
-    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
-    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
-    shared = np.prod(np.maximum(high - low + 1, 0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1) for boxes in (first_xyxy, second_xyxy)]
-    return shared / (areas[0][:, None] + areas[1][None, :] - shared)
 
 
 def flipped(box_xyxy: np.ndarray, width: int) -> np.ndarray:
