@@ -27,7 +27,7 @@ def long_tailed(rows: int, vocabulary: Vocabulary = VOCABULARY, *, seed: int = 0
     return pd.DataFrame({role: draw.choice(len(share), rows, p=share / share.sum()) for role, share in shares.items()})
 
 
-def write_split(
+def split_writer(
     folder: Path,
     relations: pd.DataFrame,
     *,
@@ -35,10 +35,9 @@ def write_split(
     entity_region: str = "box",
     encoder: str = "made-up",
     support: str = "signed",
-    noise: float = 0.5,
     seed: int = 0,
-) -> FeatureStore:
-    """The store of a table of triplets: three relations an image, two boxes of its own for each.
+) -> FeatureStoreWriter:
+    """A writer of the store of a table of triplets: three relations an image, two boxes of its own for each.
 
     Columns image, subject_box and object_box are kept where the table has them. Images are 60 x 50 pixels, named
     "0.jpg" and so on, boxes 20 x 20.
@@ -56,7 +55,7 @@ def write_split(
         boxes.loc[table[f"{role}_box"], "object_class"] = table[role].to_numpy()
     images = pd.DataFrame({"image_id": np.arange(table["image"].max() + 1)})
     images = images.assign(file_name=images["image_id"].astype(str) + ".jpg", width=60, height=50)
-    writer = FeatureStoreWriter(
+    return FeatureStoreWriter(
         folder,
         images=images,
         boxes=boxes,
@@ -66,10 +65,18 @@ def write_split(
         support=support,
         entity_region=entity_region,
     )
-    if entity_region == "box":
-        of_boxes = centres("object", dimension)[boxes["object_class"]]
-        writer.write("box_features", 0, _supported(of_boxes + noise * draw.standard_normal(of_boxes.shape), support))
-    writer.write("union_features", 0, _supported(unions(table, dimension, noise, draw), support))
+
+
+def write_split(folder: Path, relations: pd.DataFrame, *, noise: float = 0.5, seed: int = 0, **options) -> FeatureStore:
+    """The store of a table of triplets, see `split_writer`, with features around the classes' centres."""
+    writer, draw = split_writer(folder, relations, seed=seed, **options), np.random.default_rng([seed, 1])
+    for name, (_, dimension) in writer.arrays.items():
+        if name == "box_features":
+            features = centres("object", dimension)[writer.tables["boxes"]["object_class"]]
+            features = features + noise * draw.standard_normal(features.shape)
+        else:
+            features = unions(relations, dimension, noise, draw)
+        writer.write(name, 0, np.maximum(features, 0) if options.get("support") == "rectified" else features)
     writer.finish()
     return FeatureStore.open(folder)
 
@@ -122,7 +129,3 @@ def unions(table: pd.DataFrame, dimension: int, noise: float, draw: np.random.Ge
     """Union features (n, D) of triplets: the relation's centre, half of each end's, and noise."""
     ends = centres("object", dimension)[table["subject"]] + centres("object", dimension)[table["object"]]
     return centres("relation", dimension)[table["relation"]] + ends / 2 + noise * draw.standard_normal(ends.shape)
-
-
-def _supported(features: np.ndarray, support: str) -> np.ndarray:
-    return np.maximum(features, 0) if support == "rectified" else features

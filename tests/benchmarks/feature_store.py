@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def _at_random(store: FeatureStore):
 def _block_shuffled(store: FeatureStore):
     features = FeatureRows.of_relations(store, "benchmark", memory_gigabytes=0.0)
     order = features.order(0, _ROWS_PER_BATCH, purpose="benchmark")
-    with StepFeatures(features, order.rows_of_step, _ROWS_PER_BATCH) as steps:
+    with closing(StepFeatures(features, order.rows_of_step, _ROWS_PER_BATCH)) as steps:
         for step in range(len(store) // _ROWS_PER_BATCH):
             rows = order.rows_of_step(step)
             _check(steps.at(step)(rows)[0], rows)

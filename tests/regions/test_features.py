@@ -1,68 +1,150 @@
-from types import SimpleNamespace
+"""Reading features: a store's rows against its arrays, generated rows, the folder of both, and damage that is named."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import ROWS, long_tailed, write_features, write_generated, write_split
 from workbench.errors import WorkbenchError
-from workbench.regions.features import GeneratedFeatures, finish_generated
+from workbench.files import save_array
+from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures, damaged_files, finish_generated
 
-BOXES = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
-STORE = SimpleNamespace(
-    dimension=5,
-    encoder="vgg",
-    support="signed",
-    entity_region="box",
-    boxes=range(12),
-    box=lambda rows, dtype: BOXES[rows],
-)
+BOXES, UNIONS = "box_features.npy", "union_features.npy"
 
 
-def write(folder, n=10, regions=("union",)):
-    draw = np.random.default_rng(1)
-    features = {region: draw.standard_normal((n, 5)).astype(np.float32) for region in regions}
-    for region in regions:
-        np.save(folder / f"{region}_features.npy", features[region].astype(np.float16))
-    table = pd.DataFrame({"subject": 0, "relation": 1, "object": 2, "subject_box": np.arange(n), "object_box": 11})
-    finish_generated(folder, table, STORE, "seed" if len(regions) == 1 else "generated")
-    return features
+@pytest.mark.parametrize(("relations", "dimension"), [(14, 6), (1, 1), (700, 33)])
+@pytest.mark.parametrize("entity_region", ["box", "union"])
+def test_rows_come_back_in_any_order(tmp_path, relations, dimension, entity_region):
+    table = long_tailed(relations)
+    store = write_split(tmp_path, table, dimension=dimension, entity_region=entity_region, support="rectified")
+    assert (len(store), store.dimension, store.encoder, store.support) == (relations, dimension, "made-up", "rectified")
+    unions = np.load(tmp_path / UNIONS)
+    boxes = np.load(tmp_path / BOXES) if entity_region == "box" else unions
+    rows = np.random.default_rng(relations).integers(0, relations, 50)
+    np.testing.assert_array_equal(store.union(rows), unions[rows])
+    np.testing.assert_array_equal(store.subject(rows), boxes[store.relations["subject_box"].to_numpy()[rows]])
+    np.testing.assert_array_equal(store.object(rows), boxes[store.relations["object_box"].to_numpy()[rows]])
+    np.testing.assert_array_equal(store.box(rows), boxes[rows])
+    assert store.union(rows).dtype == np.float32 and store.union(rows, np.float16).dtype == np.float16
+    pd.testing.assert_frame_equal(store.relations[["subject", "relation", "object"]], table)
+    assert (tmp_path / BOXES).exists() == (entity_region == "box")
+    for row in (-1, relations):
+        with pytest.raises(IndexError):
+            store.union([row])
 
 
-@pytest.mark.parametrize("n", [1, 4, 10])
-@pytest.mark.parametrize("regions", [("union",), ("union", "subject", "object")])
-def test_what_is_written_is_read_by_row(tmp_path, n, regions):
-    features = write(tmp_path, n, regions)
-    generated = GeneratedFeatures.open(tmp_path, STORE)
-    rows = np.random.default_rng(2).integers(0, n, 7)
-    assert len(generated) == n and generated.dimension == 5
-    np.testing.assert_allclose(generated.union(rows), features["union"][rows], rtol=1e-3, atol=1e-3)
-    subject = features["subject"][rows] if len(regions) > 1 else BOXES[rows]
-    np.testing.assert_allclose(generated.subject(rows), subject, rtol=1e-3, atol=1e-3)
-    if len(regions) == 1:
-        np.testing.assert_array_equal(generated.object(rows), np.tile(BOXES[11], (7, 1)))
+def truncate(name, keep=0.5):
+    def spoil(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep)])
+
+    return spoil
+
+
+def replace_array(name, change):
+    return lambda folder: np.save(folder / name, change(np.load(folder / name)))
+
+
+def replace_table(name, change):
+    return lambda folder: change(pd.read_parquet(folder / name)).to_parquet(folder / name)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("dimension", 6), ("encoder", "clip"), ("support", "rectified"), ("boxes", range(11))]
+    ("spoil", "found"),
+    [
+        (lambda folder: (folder / "features.json").unlink(), "unfinished"),
+        (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
+        (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: missing"),
+        (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: not a readable table"),
+        (truncate(UNIONS), "cut short"),
+        (truncate(UNIONS, 0), "cut short or not an array"),
+        (truncate("boxes.parquet"), "not a readable table"),
+        (replace_array(UNIONS, lambda a: a[:-1]), r"float16 \(13, 8\), expected"),
+        (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
+        (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
+        (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
+        (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
+    ],
 )
-def test_a_store_that_does_not_fit_is_refused(tmp_path, name, value):
-    write(tmp_path)
+def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
+    write_split(tmp_path, long_tailed(14))
+    spoil(tmp_path)
+    with pytest.raises(WorkbenchError, match=found) as raised:
+        FeatureStore.open(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_damaged_files_are_told_by_their_checksums(tmp_path):
+    write_features(tmp_path)
+    assert list(damaged_files(tmp_path)) == []
+    content = (tmp_path / "val" / UNIONS).read_bytes()
+    (tmp_path / "val" / UNIONS).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    truncate(BOXES)(tmp_path / "test")
+    first, second = damaged_files(tmp_path)
+    assert str(tmp_path / "val" / UNIONS) in first and str(tmp_path / "test" / BOXES) in second
+    assert all("Delete the folder of this split and run the stage again." in line for line in (first, second))
+    with pytest.raises(WorkbenchError, match="no finished features"):
+        list(damaged_files(tmp_path / "nowhere"))
+
+
+def test_a_folder_opens_each_split_once_and_none_of_another_encoder(tmp_path):
+    folder = write_features(tmp_path, rows={"train": 30})
+    write_split(tmp_path / "val", long_tailed(10), encoder="another")
+    write_split(tmp_path / "test", long_tailed(10), dimension=9)
+    assert folder.train is folder.split("train") and folder.counts.relations.sum() == 30
+    with pytest.raises(WorkbenchError, match="val: the features' encoder is 'another', expected 'made-up'"):
+        _ = folder.val
+    with pytest.raises(WorkbenchError, match="test: the features' dimension is 9, expected 8"):
+        _ = folder.test
+    with pytest.raises(WorkbenchError, match="train: holds no features"):
+        _ = FeaturesFolder(tmp_path / "nowhere").train
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_features(tmp_path_factory.mktemp("real")).train
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_generated_rows_are_read_by_number(tmp_path, store, own):
+    write_generated(tmp_path, store, long_tailed(10))
+    table = pd.read_parquet(tmp_path / "generated.parquet")
+    for role in ("subject", "object") if own else ():
+        save_array(tmp_path / f"{role}_features.npy", np.full((10, 8), len(role), np.float16))
+    finish_generated(tmp_path, table, store, "generated" if own else "seed")
+    generated, rows = GeneratedFeatures.open(tmp_path, store), np.random.default_rng(2).integers(0, 10, 7)
+    assert (len(generated), generated.dimension, generated.entity_region) == (10, 8, "box")
+    np.testing.assert_array_equal(generated.union(rows), np.load(tmp_path / UNIONS)[rows])
+    for role in ("subject", "object"):
+        expected = np.full((7, 8), len(role)) if own else store.box(table[f"{role}_box"].to_numpy()[rows])
+        np.testing.assert_array_equal(getattr(generated, role)(rows), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("dimension", {"dimension": 6}), ("encoder", {"encoder": "clip"}), ("support", {"support": "rectified"}),
+     ("entity_region", {"entity_region": "union"}), ("boxes", {})],
+)  # fmt: skip
+def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, changes):
+    write_generated(tmp_path / "generated", store, long_tailed(10))
+    rows = ROWS["train"] - (name == "boxes")
+    other = write_features(tmp_path / "other", rows={"train": rows}, **changes).train
     with pytest.raises(WorkbenchError, match=f"with {name} "):
-        GeneratedFeatures.open(tmp_path, SimpleNamespace(**(vars(STORE) | {name: value})))
+        GeneratedFeatures.open(tmp_path / "generated", other)
 
 
-def test_damaged_folders_are_named(tmp_path):
-    with pytest.raises(WorkbenchError, match="no finished generated features"):
-        GeneratedFeatures.open(tmp_path, STORE)
-    write(tmp_path)
-    array = tmp_path / "union_features.npy"
-    content = array.read_bytes()
-    array.write_bytes(content[:-20])
-    with pytest.raises(WorkbenchError, match=r"union_features.npy.*cut short"):
-        GeneratedFeatures.open(tmp_path, STORE)
-    np.save(array, np.zeros((9, 5), dtype=np.float16))
-    with pytest.raises(WorkbenchError, match="expected float16"):
-        GeneratedFeatures.open(tmp_path, STORE)
-    (tmp_path / "generated.parquet").write_bytes(b"PAR1")
-    with pytest.raises(WorkbenchError, match="not a readable table"):
-        GeneratedFeatures.open(tmp_path, STORE)
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda folder: (folder / "generated.json").unlink(), "no finished generated features"),
+        (truncate(UNIONS, 0.9), r"union_features.npy.*cut short"),
+        (replace_array(UNIONS, lambda a: a[:-1]), "expected float16"),
+        (truncate("generated.parquet"), "not a readable table"),
+    ],
+)
+def test_damaged_generated_rows_are_named(tmp_path, store, spoil, found):
+    write_generated(tmp_path, store, long_tailed(10))
+    spoil(tmp_path)
+    with pytest.raises(WorkbenchError, match=found):
+        GeneratedFeatures.open(tmp_path, store)

@@ -237,7 +237,7 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
     torch.save({"model": ltvrr_state(), "hook": np.random.default_rng}, tmp_path / "objects.pth")
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     for name, words in [
-        ("bare.pth", "key 'model'"),
+        ("bare.pth", "whose 'model' maps"),
         ("numbers.pth", "names to tensors"),
         ("objects.pth", "holds other objects"),  # which are not run
         ("foreign.safetensors", "metadata"),
@@ -256,32 +256,3 @@ def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
     tensors, facts = read_tensors(tmp_path / "detector.safetensors")
     assert facts["classes"] == ["cup", "dog"] and facts["a"] == 1 and json.dumps(facts)
     assert torch.equal(tensors["Box_Outs.cls_score.weight"], head["Box_Outs.cls_score.weight"])
-
-
-def narrow_torchvision_vgg(seed=0):
-    """torchvision's VGG with 1/64 of VGG-16's channels, so that a test is quick."""
-    import torchvision
-
-    torch.manual_seed(seed)
-    with torch.device("meta"):  # the wide layers are replaced
-        model = torchvision.models.vgg16(weights=None, init_weights=False)
-    layout = [1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"]
-    model.features = torchvision.models.vgg.make_layers(layout)
-    model.classifier[0], model.classifier[3] = torch.nn.Linear(8 * 49, 64), torch.nn.Linear(64, 64)
-    model.classifier[6] = torch.nn.Linear(64, 10)
-    return model.eval()
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_imagenet_weights_see_what_torchvision_sees(tmp_path, seed):
-    theirs = narrow_torchvision_vgg(seed)
-    torch.save(theirs.state_dict(), tmp_path / "vgg16.pth")
-    ours = open_detector(tmp_path / "vgg16.pth", imagenet=True)
-    rgb = torch.randint(0, 256, (2, 3, 48, 80), dtype=torch.float32)
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    normalised = (rgb / 255 - mean[:, None, None]) / deviation[:, None, None]
-    bgr = rgb.flip(1) - torch.tensor(ours.config.channel_means)[:, None, None]
-    with torch.no_grad():
-        torch.testing.assert_close(ours.convs(bgr), theirs.features[:-1](normalised), atol=1e-5, rtol=1e-4)
-        pooled = torch.randn(5, 8 * 49)
-        torch.testing.assert_close(ours.heads(pooled), theirs.classifier[:4](pooled))

@@ -109,25 +109,21 @@ def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures,
 def _write_rows(writer: FeatureStoreWriter, tables: Annotations, features: SimulatedFeatures) -> None:
     labels = tables.boxes["object_class"].to_numpy()
     ends = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]
-    for rows in track(_chunks(writer.leading("box_features"), len(labels)), "Simulating box features"):
-        writer.write("box_features", int(rows[0]), features.boxes(rows, labels[rows]))
-        _flush_now_and_then(writer, rows)
+    for start, stop in track(writer.missing("box_features", ROWS_PER_CHUNK), "Simulating box features"):
+        rows = np.arange(start, stop)
+        writer.write("box_features", start, features.boxes(rows, labels[rows]))
+        _flush_now_and_then(writer, stop)
     writer.flush()
-    for rows in track(_chunks(writer.leading("union_features"), len(ends[0])), "Simulating union features"):
-        writer.write("union_features", int(rows[0]), features.unions(rows, *(classes[rows] for classes in ends)))
-        _flush_now_and_then(writer, rows)
+    for start, stop in track(writer.missing("union_features", ROWS_PER_CHUNK), "Simulating union features"):
+        rows = np.arange(start, stop)
+        writer.write("union_features", start, features.unions(rows, *(classes[rows] for classes in ends)))
+        _flush_now_and_then(writer, stop)
     writer.flush()
 
 
-def _flush_now_and_then(writer: FeatureStoreWriter, rows: np.ndarray) -> None:
-    if (int(rows[-1]) + 1) % ROWS_PER_FLUSH == 0:
+def _flush_now_and_then(writer: FeatureStoreWriter, stop: int) -> None:
+    if stop % ROWS_PER_FLUSH == 0:
         writer.flush()
-
-
-def _chunks(done: int, rows: int) -> list[np.ndarray]:
-    # Chunks begin at multiples of their size, so that a continued store is written in the same pieces.
-    starts = [done, *range((done // ROWS_PER_CHUNK + 1) * ROWS_PER_CHUNK, rows, ROWS_PER_CHUNK)] if done < rows else []
-    return [np.arange(start, stop) for start, stop in zip(starts, [*starts[1:], rows], strict=False)]
 
 
 def _noisy_pieces(seed: int, kind: str, classes: int, dimension: int) -> np.ndarray:

@@ -60,15 +60,14 @@ class DetectorConfig:
 class ExtractionConfig:
     """What encodes the regions, and how.
 
-    ``encoder`` is a name of ``ENCODERS``, an encoder itself, or "module:name" of one. ``imagenet`` says that the
-    detector's checkpoint is torchvision's VGG-16; ``short_side`` and ``longest_side`` replace the checkpoint's.
-    ``batch_images`` images are decoded and encoded together. ``precision`` "auto" computes in float32 on a CPU and in
-    bfloat16 on a GPU. ``device`` and ``threads`` (that decode images, 0 chooses) change no result.
+    ``encoder`` is a name of ``ENCODERS``, an encoder itself, or "module:name" of one. ``short_side`` and
+    ``longest_side`` replace those of the detector's checkpoint. ``batch_images`` images are decoded and encoded
+    together. ``precision`` "auto" computes in float32 on a CPU and in bfloat16 on a GPU. ``device`` and ``threads``
+    (that decode images, 0 chooses) change no result.
     """
 
     encoder: Any = "vgg16"
     splits: tuple[str, ...] = SPLITS
-    imagenet: bool = False
     short_side: int | None = None
     longest_side: int | None = None
     batch_images: int = 32

@@ -156,5 +156,5 @@ def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device)
         raise WorkbenchError("the encoder 'vgg16' needs a detector: pre-train one, or give the path of a checkpoint.")
     sides = {"short_side": config.short_side, "longest_side": config.longest_side}
     sides = {name: value for name, value in sides.items() if value is not None}
-    network = open_detector(detector, imagenet=config.imagenet, **sides)
+    network = open_detector(detector, **sides)
     return VGGEncoder(network, config, device)

@@ -5,7 +5,7 @@
 
     features = FeatureRows.of_relations(store, "train")
     order = features.order(seed, batch_size, purpose="recogniser")
-    with StepFeatures(features, order.rows_of_step, batch_size) as steps:
+    with closing(StepFeatures(features, order.rows_of_step, batch_size)) as steps:
         subject, union, object_ = steps.at(step)(order.rows_of_step(step))
 """
 
@@ -208,18 +208,12 @@ class StepFeatures:
     """What gives the features of a step's rows: ``features`` itself, or a window of steps that was read ahead.
 
     ``rows_of_step`` says which rows (n,) a step needs, of at most about ``rows_per_step``; it is called in a thread of
-    its own too. ``steps`` is their number, None for no end. At most two windows are in memory. Asking for steps in
-    ascending order is quick, any other order works. Close it, or use it as a context manager.
+    its own too. At most two windows are in memory. Asking for steps in ascending order is quick, any other order works.
+    Close it (`contextlib.closing`).
     """
 
-    def __init__(
-        self,
-        features: FeatureRows,
-        rows_of_step: Callable[[int], np.ndarray],
-        rows_per_step: int,
-        steps: int | None = None,
-    ):
-        self._features, self._rows_of_step, self._steps = features, rows_of_step, steps
+    def __init__(self, features: FeatureRows, rows_of_step: Callable[[int], np.ndarray], rows_per_step: int):
+        self._features, self._rows_of_step = features, rows_of_step
         self._per_window = features.steps_per_window(rows_per_step)
         self._number = -1
         self._window: HeldRows | None = None
@@ -240,8 +234,7 @@ class StepFeatures:
                 other.cancel()
             self._ahead.clear()
             self._window = coming.result()  # where reading has failed it is tried again
-            if self._steps is None or (number + 1) * self._per_window < self._steps:
-                self._ahead[number + 1] = self._thread.submit(self._read, number + 1)
+            self._ahead[number + 1] = self._thread.submit(self._read, number + 1)
         return self._window
 
     def close(self) -> None:
@@ -251,16 +244,8 @@ class StepFeatures:
         self._ahead.clear()
         self._window = None
 
-    def __enter__(self) -> "StepFeatures":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _read(self, number: int) -> HeldRows:
         steps = range(number * self._per_window, (number + 1) * self._per_window)
-        if self._steps is not None:
-            steps = steps[: max(0, self._steps - steps.start)]
         return self._features.hold(np.concatenate([self._rows_of_step(step) for step in steps]))
 
 

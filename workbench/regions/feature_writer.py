@@ -99,16 +99,15 @@ class RangeWriter:
             written[start:stop] = True
         return written
 
-    def leading(self, name: str) -> int:
-        """How many rows from the first on are safely on disk: where a caller that writes in order resumes."""
-        return int(np.argmin(np.append(self.written(name), False)))
-
     def missing(self, name: str, rows_per_range: int) -> list[Range]:
         """Ranges of ``rows_per_range`` rows (the last one may be shorter) that are not whole on disk yet."""
         written = self.written(name)
         starts = range(0, len(written), rows_per_range)
-        ranges = [(start, min(start + rows_per_range, len(written))) for start in starts]
-        return [(start, stop) for start, stop in ranges if not written[start:stop].all()]
+        return [
+            (start, min(start + rows_per_range, len(written)))
+            for start in starts
+            if not written[start : start + rows_per_range].all()
+        ]
 
     def raise_if_asked(self, stop: StopRequest) -> None:
         """Raise ``Stopped`` where the work is asked to stop: call it when what was made is flushed."""
@@ -176,12 +175,12 @@ class FeatureStoreWriter(RangeWriter):
             raise ValueError(f"support {support!r} or entity_region {entity_region!r} is not known")
         if (Path(folder) / MANIFEST).exists():
             raise WorkbenchError(f"{folder}: already finished. Open it, or delete the folder to make it again.")
-        self._tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
+        self.tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
         self._facts = {"encoder": encoder, "support": support, "entity_region": entity_region, "dimension": dimension}
         self._of_array = {"box_features": boxes} if entity_region == "box" else {}
         self._of_array["union_features"] = relations
         digest = hashlib.sha256()
-        for table in self._tables.values():
+        for table in self.tables.values():
             digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
         shapes = {name: (len(table), dimension) for name, table in self._of_array.items()}
         super().__init__(folder, shapes, self._facts | {"tables": digest.hexdigest()})
@@ -197,7 +196,7 @@ class FeatureStoreWriter(RangeWriter):
             kept = {name: ~table["image"].isin(list(left_out)).to_numpy() for name, table in self._of_array.items()}
             if not self.sparse:
                 self._require_rows(kept)
-            tables = without_images(self._tables, left_out)
+            tables = without_images(self.tables, left_out)
             for name, table in tables.items():
                 with atomic_path(self.folder / f"{name}.parquet") as temporary:
                     table.to_parquet(temporary, index=False)

@@ -233,8 +233,8 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
     if first_use is not None:
         features["box_features"] = _ends(rows, "feature")[first_use]
     for name, values in features.items():
-        for start in range(writer.leading(name), len(values), ROWS_PER_CHUNK):
-            writer.write(name, start, values[start : start + ROWS_PER_CHUNK])
+        for start, stop in writer.missing(name, ROWS_PER_CHUNK):
+            writer.write(name, start, values[start:stop])
             writer.flush()
     writer.finish()
 

@@ -1,12 +1,12 @@
 """VGG-16 to conv5_3, RoIAlign 7x7, fc6 and fc7, as in LSVRU's Fast R-CNN: its images, its layers, its checkpoints.
 
-Checkpoints come in LTVRR's key layout, as torchvision's ImageNet file, and as our own safetensors.
+Checkpoints come as LTVRR's pickled tensors and as our own safetensors, under the same names.
 """
 
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,12 @@ DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
 BINS = 7
 CHANNEL_MEANS_BGR = (102.9801, 115.9465, 122.7717)
-# torchvision's preprocessing of its ImageNet weights, red, green, blue, for pixels between 0 and 1.
-IMAGENET_MEANS_RGB = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATIONS_RGB = (0.229, 0.224, 0.225)
 FORMAT = "workbench region detector 2"
-# How keys of convolutions and of linear layers begin, and those of what a detector has beyond the encoder: its
-# proposals and its own outputs (reference 2.8).
-LTVRR = ("Conv_Body.convs.", "Box_Head.heads.")
-TORCHVISION = ("features.", "classifier.")
-IGNORED = {LTVRR: ("RPN.", "Box_Outs."), TORCHVISION: ("classifier.6.",)}
+# LTVRR's key names of the two parts of the encoder, and of what a detector has beyond it: its proposals and its own
+# outputs (reference 2.8).
+PREFIXES = ("Conv_Body.convs.", "Box_Head.heads.")
+IGNORED = ("RPN.", "Box_Outs.")
+WIDTH_KEY = "Box_Head.heads.3.bias"
 REMEDY = "Pre-train a detector again, or give an LTVRR checkpoint (.pth)."
 
 
@@ -108,9 +105,9 @@ class VGGNetwork(nn.Module):
         """
         return self.heads(pooled_regions(self.convs(images), boxes))
 
-    def layout_state(self, layout: tuple[str, str] = LTVRR) -> dict[str, Tensor]:
-        """The weights in the order of ``state_dict``, under the key names of a layout (LTVRR's: reference 2.8)."""
-        parts = zip(layout, (self.convs, self.heads), strict=True)
+    def layout_state(self) -> dict[str, Tensor]:
+        """The weights under the key names of LTVRR's detector (reference 2.8), in the order of ``state_dict``."""
+        parts = zip(PREFIXES, (self.convs, self.heads), strict=True)
         return {prefix + key: weight for prefix, part in parts for key, weight in part.state_dict().items()}
 
     @property
@@ -181,16 +178,15 @@ def save_detector(
     save_tensors(path, network.layout_state() | (extra or {}), facts)
 
 
-def open_detector(path: Path, *, imagenet: bool = False, **preparation: Any) -> VGGNetwork:
+def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
     """A network in evaluation mode with all its weights from a checkpoint; anything short of all is refused.
 
-    ``path`` is a file of our own (``.safetensors``), a folder that holds ``detector.safetensors``, an LTVRR detector (a
-    dict with the key ``model``, reference 2.8), or with ``imagenet`` a local file of torchvision's VGG-16. The width
-    comes from the file, and so does the preparation of images where the file knows it; ``preparation`` (short_side,
-    longest_side, channel_means) replaces it. A WorkbenchError lists all keys that are missing, extra or misshapen.
+    ``path`` is a file of our own (``.safetensors``), a folder that holds ``detector.safetensors``, or an LTVRR detector
+    (a dict with the key ``model``, reference 2.8). The width comes from the file, and so does the preparation of images
+    where the file knows it; ``preparation`` (short_side, longest_side, channel_means) replaces it. A WorkbenchError
+    lists all keys that are missing, extra or misshapen.
     """
-    path, layout = Path(path), TORCHVISION if imagenet else LTVRR
-    path = path / "detector.safetensors" if path.is_dir() else path
+    path = Path(path) / "detector.safetensors" if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise WorkbenchError(f"{path}: the detector checkpoint is missing. Give the path of an existing file.")
     if path.suffix == ".safetensors":
@@ -199,14 +195,14 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation: Any) -> 
             raise WorkbenchError(f"{path}: its format is {facts.get('format')!r}, expected {FORMAT!r}. {REMEDY}")
         config = facts["config"]
     else:
-        state = _read_pickled(path, imagenet)
-        if (key := f"{layout[1]}3.bias") not in state:
-            raise WorkbenchError(f"{path}: has no {key!r}, so its width is unknown. Is it a VGG-16 detector?")
-        config = {"width": len(state[key]) / DIMENSION_AT_FULL_WIDTH}
+        state = _read_pickled(path)
+        if WIDTH_KEY not in state:
+            raise WorkbenchError(f"{path}: has no {WIDTH_KEY!r}, so its width is unknown. Is it a VGG-16 detector?")
+        config = {"width": len(state[WIDTH_KEY]) / DIMENSION_AT_FULL_WIDTH}
     with torch.device("meta"):  # random weights would take memory and time, and somebody else's random numbers
         network = VGGNetwork(**(config | preparation))
-    given = {key: weight for key, weight in state.items() if not key.startswith(IGNORED[layout])}
-    expected = network.layout_state(layout)
+    given = {key: weight for key, weight in state.items() if not key.startswith(IGNORED)}
+    expected = network.layout_state()
     if faults := weight_faults({key: tuple(weight.shape) for key, weight in expected.items()}, given):
         listed = "\n  ".join(faults)
         raise WorkbenchError(
@@ -214,18 +210,11 @@ def open_detector(path: Path, *, imagenet: bool = False, **preparation: Any) -> 
             "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
         )
     weights = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
-    if imagenet:
-        # Red-green-blue in [0, 1] divided by deviations becomes blue-green-red in [0, 255]. The means stay outside, as
-        # the channel means: folded into the bias they would be wrong where the convolution pads with zeros.
-        deviations = 255 * torch.tensor(IMAGENET_DEVIATIONS_RGB).view(1, 3, 1, 1)
-        weights["convs.0.weight"] = (weights["convs.0.weight"] / deviations).flip(1)
-        red, green, blue = (255 * mean for mean in IMAGENET_MEANS_RGB)
-        network.config = replace(network.config, channel_means=(blue, green, red))
     network.load_state_dict(weights, assign=True)
     return network.eval()
 
 
-def _read_pickled(path: Path, imagenet: bool) -> dict[str, Tensor]:
+def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     # All are what torch raises for a cut file, by format and by where it is cut.
@@ -235,14 +224,9 @@ def _read_pickled(path: Path, imagenet: bool) -> dict[str, Tensor]:
             f"{path}: not a whole torch checkpoint of plain tensors ({first_line}). "
             "It is truncated or holds other objects; copy or download it again."
         ) from error
-    if not imagenet:
-        if not isinstance(state, dict) or "model" not in state:
-            found = sorted(state)[:5] if isinstance(state, dict) else type(state).__name__
-            raise WorkbenchError(
-                f"{path}: expected a detector in the LTVRR layout, a dict with the key 'model', found {found}. "
-                "For torchvision's ImageNet weights pass imagenet=True."
-            )
-        state = state["model"]
-    if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
-        raise WorkbenchError(f"{path}: expected a mapping from names to tensors. Give a detector checkpoint.")
-    return dict(state)
+    weights = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise WorkbenchError(
+            f"{path}: expected a detector in the LTVRR layout, a dict whose 'model' maps names to tensors. {REMEDY}"
+        )
+    return dict(weights)
