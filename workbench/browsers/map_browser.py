@@ -1,7 +1,7 @@
 """The browser of a feature map: colours, lasso, the nearest real rows of a sample, and the numbers to doubt it by."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ ROWS_PER_PAGE = 10
 MOST_FOUND = 12
 FIDELITY_ROWS = ("generated", "floor")
 FIDELITY_METRICS = {name: title for name, title in HEADLINE_METRICS.items() if name != "test_on_real"}
-ABOVE, BELOW = ("controls", "numbers"), ("problem", "point", "selection")
 _part = partial(render, "feature_map.html.j2")
 
 
@@ -90,14 +89,14 @@ class FeatureMap(Browser):
 
         if self._canvas is None:
             self._canvas = MapCanvas(
-                self.points, self._groups(self.state), self.state.opacity,
+                self.points,
                 on_click=lambda number: self._from_figure(point=number),
                 on_deselect=lambda: self._from_figure(selected=None),
             )  # fmt: skip
-            self._canvas.mark(self.state.selected)
+            self._canvas.draw(self._groups(self.state), self.state.opacity, self.state.selected)
             self._panels = tuple(
-                Panel(_part(part=f"frame {name}"), partial(self._regions, names), self.handle, self.thumbnails)
-                for name, names in (("above", ABOVE), ("below", BELOW))
+                Panel(_part(part=f"frame {place}"), self.regions, self.handle, self.thumbnails)
+                for place in ("above", "below")
             )
         return ipywidgets.VBox([self._panels[0], self._canvas.widget, self._panels[1]])
 
@@ -135,17 +134,12 @@ class FeatureMap(Browser):
     def change(self, **changes: Any) -> None:
         """Take over ``changes`` of the state; all that can fail comes first, so that the old one stays whole."""
         state = self.state.changed(self.points, self.choices, **changes)
-        redrawn = not changes.keys().isdisjoint({"colour_by", "sources", "classes"})
-        drawn = self._groups(state) if redrawn else None
+        drawn = None if changes.keys() <= {"search", "page", "point"} else self._groups(state)
         if state.point != self.state.point:
             self._details = None if state.point is None else self.point_page.details(state.point)
         self.state, self._problem = state, ""
         if self._canvas is not None and drawn is not None:
             self._canvas.draw(drawn, state.opacity, state.selected)
-        elif self._canvas is not None and "opacity" in changes:
-            self._canvas.fade(state.opacity)
-        elif self._canvas is not None and "selected" in changes:
-            self._canvas.mark(state.selected)
 
     def _from_figure(self, **changes: Any) -> None:
         try:
@@ -178,17 +172,13 @@ class FeatureMap(Browser):
 
     def regions(self) -> dict[str, str]:
         """The HTML around the figure in the present state."""
-        return self._regions((*ABOVE, *BELOW))
-
-    def _regions(self, names: Iterable[str]) -> dict[str, str]:
-        made = {
-            "controls": self._controls,
-            "numbers": self._numbers,
-            "problem": lambda: self._problem,
-            "point": lambda: _part(part="point", details=self._details, note=self.thumbnails.note()),
-            "selection": self._selection,
+        return {
+            "controls": self._controls(),
+            "numbers": self._numbers(),
+            "problem": self._problem,
+            "point": _part(part="point", details=self._details, note=self.thumbnails.note()),
+            "selection": self._selection(),
         }
-        return {name: made[name]() for name in names}
 
     def _controls(self) -> str:
         """Menus and chips: colour, sources, opacity, and the classes that are told apart."""

@@ -1,12 +1,13 @@
 """A feature map as a plotly figure: what is chosen, and the live canvas that changes in place."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import itertools
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.browsers.map_points import (
@@ -19,7 +20,7 @@ from workbench.browsers.map_points import (
     MapPoints,
     frequent_classes,
 )
-from workbench.browsers.panel import class_id, in_order, require_changes
+from workbench.browsers.panel import class_id, in_order, places, require_changes
 from workbench.errors import WorkbenchError
 from workbench.figures.style import (
     FONT_SIZE_PX,
@@ -80,11 +81,14 @@ class MapState:
             if not changes["sources"]:
                 raise WorkbenchError(f"no sources would be shown; expected one or both of {', '.join(SOURCES)}.")
         if "opacity" in changes:
-            changes["opacity"] = _opacity(changes["opacity"])
+            opacity = pd.to_numeric(changes["opacity"], errors="coerce")
+            if not LOWEST_OPACITY <= opacity <= 1:
+                raise WorkbenchError(f"opacity {changes['opacity']!r}: expected a number from {LOWEST_OPACITY} to 1.")
+            changes["opacity"] = float(opacity)
         if changes.get("selected") is not None:
-            changes["selected"] = _numbers(changes["selected"], len(points))
+            changes["selected"] = np.unique(places("point", changes["selected"], len(points)))
         if changes.get("point") is not None:
-            changes["point"] = int(_numbers([changes["point"]], len(points))[0])
+            changes["point"] = int(places("point", [changes["point"]], len(points))[0])
         if "selected" in changes:
             changes.setdefault("page", 1)
         if changes.get("colour_by", self.colour_by) != self.colour_by:
@@ -100,24 +104,6 @@ class MapState:
         if len(classes) > MOST_CLASSES:
             raise WorkbenchError(f"{len(classes)} classes cannot be told apart; choose at most {MOST_CLASSES}.")
         return replace(new, classes=self.classes | {new.role: classes})
-
-
-def _opacity(wanted: Any) -> float:
-    with suppress(TypeError, ValueError):
-        if LOWEST_OPACITY <= float(wanted) <= 1:
-            return float(wanted)
-    raise WorkbenchError(f"opacity {wanted!r}: expected a number from {LOWEST_OPACITY} to 1.")
-
-
-def _numbers(wanted: Iterable[Any], points: int) -> np.ndarray:
-    """Distinct numbers of points, ascending."""
-    try:
-        found = np.unique([int(number) for number in wanted]).astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise WorkbenchError(f"points are numbers, rows of the table of points ({error}).") from error
-    if len(found) and not 0 <= found[0] <= found[-1] < points:
-        raise WorkbenchError(f"there is no point {found[-1]:,} on the map; expected 0 to {points - 1:,}.")
-    return found
 
 
 def map_figure(points: MapPoints, groups: list[Group], opacity: float) -> go.Figure:
@@ -144,48 +130,31 @@ class MapCanvas:
     drawn by panel_figure.js: plotly's own marks all points again at every move of the mouse.
     """
 
-    def __init__(
-        self,
-        points: MapPoints,
-        groups: list[Group],
-        opacity: float,
-        *,
-        on_click: Callable[[int], None],
-        on_deselect: Callable[[], None],
-    ):
-        self._points, self._groups = points, groups
-        self._on_click, self._on_deselect = on_click, on_deselect
-        traces = [go.Scattergl(self._properties(number, opacity, None)) for number in range(MOST_GROUPS)]
-        self.widget = _LiveFigure(_empty(points).add_traces(traces))
+    def __init__(self, points: MapPoints, *, on_click: Callable[[int], None], on_deselect: Callable[[], None]):
+        self._points, self._on_click = points, on_click
+        self._groups: list[Group] = []
+        self.widget = _LiveFigure(_empty(points).add_traces([go.Scattergl() for _ in range(MOST_GROUPS)]))
         # The one way to switch off the button that sends data to a server, which is on by default in a widget.
         own = {"scrollZoom": True, "modeBarButtonsToRemove": ["select2d"]}
         self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | own
         for trace in self.widget.data:
             trace.on_click(self._clicked)
-        self.widget.data[-1].on_deselect(lambda *_: self._on_deselect())
+        self.widget.data[-1].on_deselect(lambda *_: on_deselect())
 
     def draw(self, groups: list[Group], opacity: float, selected: np.ndarray | None) -> None:
-        """Show ``groups`` in one message; zoom and pan stay, ``selected`` point numbers stay marked."""
+        """Show ``groups``, what differs in one message; zoom and pan stay.
+
+        All but the ``selected`` point numbers fade; None marks all alike.
+        """
         self._groups = groups
         with self.widget.batch_update():
-            for number, trace in enumerate(self.widget.data):
-                for name, value in self._properties(number, opacity, selected).items():
+            for trace, group in itertools.zip_longest(self.widget.data, groups):
+                properties = {"visible": False, "x": [], "y": [], "text": None, "customdata": None}
+                if group is not None:
+                    marked = None if selected is None else np.flatnonzero(np.isin(group.points, selected))
+                    properties |= _trace(self._points, group, opacity) | {"visible": True, "selectedpoints": marked}
+                for name, value in properties.items():
                     trace[name] = value
-
-    def _properties(self, number: int, opacity: float, selected: np.ndarray | None) -> dict[str, Any]:
-        """All that a trace's group decides; a trace without a group is empty."""
-        properties = {"mode": "markers", "visible": False, "x": [], "y": [], "text": None, "customdata": None}
-        if number >= len(self._groups):
-            return properties | {"selectedpoints": None}
-        group = self._groups[number]
-        properties |= {"visible": True, "selectedpoints": _places(group.points, selected)}
-        return properties | _trace(self._points, group, opacity)
-
-    def fade(self, opacity: float) -> None:
-        """Change the opacity alone."""
-        with self.widget.batch_update():
-            for trace in self.widget.data[: len(self._groups)]:
-                trace.marker.opacity = opacity
 
     def themed(self, theme: str) -> None:
         """Stand on the ground of a "light" or a "dark" page."""
@@ -195,12 +164,6 @@ class MapCanvas:
         self.widget.update_layout(
             paper_bgcolor=paper, plot_bgcolor=paper, font_color=ink, xaxis=axis, yaxis=axis, modebar=bar
         )
-
-    def mark(self, selected: np.ndarray | None) -> None:
-        """Let all but the selected points fade; None marks all alike."""
-        with self.widget.batch_update():
-            for trace, group in zip(self.widget.data, self._groups, strict=False):
-                trace.selectedpoints = _places(group.points, selected)
 
     def _clicked(self, _: Any, event: Any, __: Any) -> None:
         # Every trace hears of a click, only one of them with a point.
@@ -224,11 +187,6 @@ def _trace(points: MapPoints, group: Group, opacity: float) -> dict[str, Any]:
         "hovertemplate": f"{'%{text}' if few else 'point %{customdata}'}<extra>%{{fullData.name}}</extra>",
         **({"text": points.escaped_captions[here]} if few else {}),
     }  # fmt: skip
-
-
-def _places(points: np.ndarray, selected: np.ndarray | None) -> np.ndarray | None:
-    """Where the selected points stand in a group; None marks nothing as left out."""
-    return None if selected is None else np.flatnonzero(np.isin(points, selected))
 
 
 def _empty(points: MapPoints) -> go.Figure:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 from workbench.browsers.drawing import Thumbnails
@@ -261,13 +262,22 @@ def numbers(event: str, value: str, count: int = 1) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def places(kind: str, wanted: Iterable[Any], size: int) -> np.ndarray:
+    """``wanted`` as int64 (n,); WorkbenchError where one is no number from 0 to ``size`` - 1, of which there are."""
+    try:
+        found = np.array([int(number) for number in wanted], dtype=np.int64)
+    except (TypeError, ValueError) as error:
+        raise WorkbenchError(f"a {kind} is one of the numbers from 0 to {size - 1:,} ({error}).") from error
+    for wrong in found[(found < 0) | (found >= size)]:
+        raise WorkbenchError(f"there is no {kind} {wrong:,}; expected 0 to {size - 1:,}.")
+    return found
+
+
 def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
     """The id of a class of ``role`` that is given by id or by name; WorkbenchError where there is none."""
     names = vocabulary.names(role)
-    if isinstance(value, str):
-        if value not in names:
-            raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
-        return names.index(value)
-    if not 0 <= value < len(names):
-        raise WorkbenchError(f"there is no {role} class {value}; expected 0 to {len(names) - 1}.")
-    return int(value)
+    if not isinstance(value, str):
+        return int(places(f"{role} class", [value], len(names))[0])
+    if value not in names:
+        raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
+    return names.index(value)

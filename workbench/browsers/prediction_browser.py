@@ -246,31 +246,20 @@ class PredictionBrowser(Browser):
         if not len(classes):
             return self._part("confusion", live=live, lines=None)
         paging = Paging(len(classes), CLASSES_A_PAGE, state.confusion_page)
-        here = paging.of(classes)
+        here, lines = paging.of(classes), []
         counts = confusions(self.pair, role, here, len(self.names))
         columns = largest_columns(counts)
-        lines = [
-            {
-                "id": int(true), "name": self.names[true], "band": BANDS[self.bands[role][true]], "rows": int(rows),
-                "cells": [self._cell(int(true), given, counts[:, at, given], int(rows)) for given in columns],
-                "others": (rows - counts[:, at, columns].sum(axis=1)).tolist(),
-            }
-            for at, (true, rows) in enumerate(zip(here, counts[0].sum(axis=1), strict=True))
-        ]  # fmt: skip
+        for at, true in enumerate(here.tolist()):
+            rows, shown = int(counts[0, at].sum()), counts[:, at, columns]
+            gained = (shown[1] - shown[0]) / rows
+            shades = np.searchsorted(SHADES_FROM, abs(gained)) * np.sign(gained).astype(int)
+            lines.append(
+                (true, rows, list(zip(columns, *shown.tolist(), shades, strict=True)), rows - shown.sum(axis=1))
+            )
         return self._part(
-            "confusion", live=live, lines=lines, columns=[self.names[own] for own in columns], paging=paging,
-            takers=self._takers(classes),
+            "confusion", live=live, lines=lines, columns=columns, paging=paging, takers=self._takers(classes),
+            names=self.names, band_of=[BANDS[place] for place in self.bands[role]],
         )  # fmt: skip
-
-    def _cell(self, true: int, given: int, counts: np.ndarray, rows: int) -> dict[str, Any]:
-        before, after = counts.tolist()
-        step = sum(abs(after - before) / rows > least for least in SHADES_FROM)
-        return {
-            "value": f"{true},{given}", "true": self.names[true], "given": self.names[given],
-            "diagonal": true == given, "before": before, "after": after, "rows": rows,
-            "pressed": self.state.cell == (true, given),
-            "shade": f"{'more' if after > before else 'fewer'}-{step}" if step else "",
-        }  # fmt: skip
 
     def _takers(self, classes: np.ndarray) -> dict[str, Any] | None:
         """Who takes the rows of the chosen class, or of the class of the chosen cell."""

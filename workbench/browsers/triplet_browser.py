@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.panel import Browser, Paging, numbers, render
+from workbench.browsers.panel import Browser, Paging, numbers, places, render
 from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars
 from workbench.browsers.triplet_page import TEMPLATE, TripletPage, TripletSources
 from workbench.browsers.triplet_search import FILTERS, TripletState, facets, search
@@ -24,20 +24,10 @@ NAMES_IN_A_BAR = 4
 class TripletBrowser(Browser):
     """Browse distinct triplets; ``selection`` is what was ticked, ``matches`` what the filters let through.
 
-    Parameters
-    ----------
-    index
-        The stage ``triplet_index``.
-    sources
-        The training split that the index was made from, and what else is known of its triplets.
-    images
-        Folder of the images; None shows boxes on a blank canvas.
-    lists_folder
-        Where selections are saved.
-    page_size, seed
-        Tiles a page; seed of the shuffled order.
-    filters
-        What is chosen at first, as ``set`` takes it.
+    ``index``: the stage ``triplet_index``; ``sources``: the training split that it was made from, and what else is
+    known of its triplets; ``images``: their folder, None shows boxes on a blank canvas; ``lists_folder``: where
+    selections are saved; ``page_size`` tiles a page; ``seed`` of the shuffled order; ``filters``: what is chosen at
+    first, as ``set`` takes it.
     """
 
     state: TripletState
@@ -119,7 +109,7 @@ class TripletBrowser(Browser):
             "bar": lambda: {"bar": None if number() == state.bar else number()},
             "page": lambda: {"page": self._paging.turned(value)},
             "examples": lambda: {"examples_page": self.page.paging(state).turned(value)},
-            "open": lambda: {"opened": number()},
+            "open": lambda: {"opened": value or None},
             "reset": lambda: {name: getattr(TripletState(), name) for name in FILTERS},
             "tick": lambda: self._toggle(*numbers("tick", value)),
             "tick_page": lambda: self._tick(self._paging.of(self._places)),
@@ -129,11 +119,8 @@ class TripletBrowser(Browser):
             "save": self._save,
         }
 
-    def _tick(self, places: Iterable[int]) -> None:
-        ticked = np.asarray(list(places), dtype=np.int64)
-        if len(ticked) and not (ticked.min() >= 0 and ticked.max() < len(self.index)):
-            raise WorkbenchError(f"a place is expected from 0 to {len(self.index) - 1:,}, the index of .matches.")
-        self._ticked |= dict.fromkeys(ticked.tolist())
+    def _tick(self, wanted: Iterable[int]) -> None:
+        self._ticked |= dict.fromkeys(places("place", wanted, len(self.index)).tolist())
 
     def _toggle(self, place: int) -> None:
         if place in self._ticked:
@@ -180,9 +167,9 @@ class TripletBrowser(Browser):
 
     def regions(self) -> dict[str, str]:
         """HTML of all regions."""
-        state, (places, counts), paging = self.state, self._answers, self._paging
-        tiles = [self.page.tile(int(place), state.crop) for place in paging.of(places)]
-        relations = int(self.index["count"][places].sum(dtype=np.int64))
+        state, (found, counts), paging = self.state, self._answers, self._paging
+        tiles = [self.page.tile(int(place), state.crop) for place in paging.of(found)]
+        relations = int(self.index["count"][found].sum(dtype=np.int64))
         picking = {"most": MOST_SELECTED_AT_ONCE, "can_save": self.lists_folder is not None}
         values: dict[str, dict[str, Any]] = {
             "search": {"sorts": self._sorts},
@@ -193,7 +180,7 @@ class TripletBrowser(Browser):
             "pager": {"paging": paging},
             "picked": {"said": self._said, "list_name": self._list_name, **picking},
         }
-        shared = {"state": state, "roles": ROLES, "ticked": self._ticked, "matches": len(places)}
+        shared = {"state": state, "roles": ROLES, "ticked": self._ticked, "matches": len(found)}
         return {name: render(TEMPLATE, part=name, **own, **shared) for name, own in values.items()} | {
             "menus": self.keep("menus", state.classes, self._menus),
             "detail": "" if state.opened is None else self.page.detail(state),

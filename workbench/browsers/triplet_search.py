@@ -6,15 +6,15 @@ a million captions; a phrase may also run over the borders of its names.
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.panel import class_id, in_order, require_changes, require_one_of
+from workbench.browsers.panel import class_id, in_order, places, require_changes, require_one_of
 from workbench.browsers.triplet_index import SORTS, TripletIndex, folded
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
@@ -73,11 +73,11 @@ class TripletState:
             changes.setdefault("bar", None)
         if "opened" in changes:
             changes.setdefault("examples_page", 1)
-        new = replace(self, **changes)
-        for kind, number, size in (("bar", new.bar, len(bars[new.chart])), ("triplet", new.opened, len(index))):
-            if number is not None and not 0 <= number < size:
-                raise WorkbenchError(f"there is no {kind} {number}; expected 0 to {size - 1}.")
-        return new
+        sizes = {"bar": len(bars[changes.get("chart", self.chart)]), "opened": len(index)}
+        for name in sizes.keys() & changes.keys():
+            if changes[name] is not None:
+                changes[name] = int(places("bar" if name == "bar" else "triplet", [changes[name]], sizes[name])[0])
+        return replace(self, **changes)
 
     def query(self, bars: pd.DataFrame, seed: int, selected: np.ndarray) -> "TripletQuery":
         """The query over an index: what the clicked bar holds counts beside the menus; ``selected``: ticked places."""
@@ -164,47 +164,33 @@ def _without_toggles(index: TripletIndex, query: TripletQuery) -> np.ndarray:
 
 
 def _fits_text(index: TripletIndex, text: str) -> np.ndarray:
-    ids, fits = {role: index[role] for role in ROLES}, np.ones(len(index), dtype=bool)
-    for needle in needles(text):
-        fits &= occurrences(needle, index.folded_names, ids)
+    """(n,) bool: what has all words of a search text, and its quoted phrases; an open quotation need not end a word."""
+    fits = np.ones(len(index), dtype=bool)
+    for match in _PHRASE_OR_WORD.finditer(text):
+        if plain := folded(match["phrase"] or match["word"] or ""):
+            fits &= _occurrences(index, plain, bool(match["closed"]))
     return fits
 
 
-class Needle(NamedTuple):
-    """Folded ``text`` that a caption must have, and the expressions of what may stand before and after it."""
+def _occurrences(index: TripletIndex, text: str, whole: bool) -> np.ndarray:
+    """(n,) bool: which captions have folded ``text`` from the start of a word on; a ``whole`` one also ends with one.
 
-    text: str
-    before: str
-    after: str
-
-
-def needles(text: str) -> set[Needle]:
-    """The words of a search text, and its quoted phrases; only one whose quotation is closed must end with a word."""
-    found = set()
-    for match in _PHRASE_OR_WORD.finditer(text):
-        if plain := folded(match["phrase"] or match["word"] or ""):
-            before = _NO_LETTER_BEFORE if plain[0].isalnum() else ""
-            found.add(Needle(plain, before, _NO_LETTER_AFTER if match["closed"] and plain[-1].isalnum() else ""))
-    return found
-
-
-def occurrences(needle: Needle, names: Mapping[str, Sequence[str]], ids: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(n,) bool: which captions have the needle; ``names``: folded class names of each role, ``ids``: (n,) of each.
-
-    The needle lies in one name or runs over two or three: then it ends the first, is all of the middle one, and begins
+    The text lies in one name or runs over two or three: then it ends the first, is all of the middle one, and begins
     the last.
     """
-    found, words = np.zeros(len(ids["subject"]), dtype=bool), needle.text.split(" ")
+    found, words, names = np.zeros(len(index), dtype=bool), text.split(" "), index.folded_names
+    border_before = _NO_LETTER_BEFORE if text[0].isalnum() else ""
+    border_after = _NO_LETTER_AFTER if whole and text[-1].isalnum() else ""
     runs = [ROLES[first:end] for first, end in itertools.combinations(range(len(ROLES) + 1), 2)]
     for roles in runs:
         for cuts in itertools.combinations(range(1, len(words)), len(roles) - 1):
             fits = {}
             for role, start, end in zip(roles, (0, *cuts), (*cuts, len(words)), strict=True):
-                before, after = r"\A" if start else needle.before, r"\Z" if end < len(words) else needle.after
+                before, after = r"\A" if start else border_before, r"\Z" if end < len(words) else border_after
                 search = re.compile(before + re.escape(" ".join(words[start:end])) + after).search
                 fits[role] = np.array([search(name) is not None for name in names[role]], dtype=bool)
             if all(own.any() for own in fits.values()):
-                found |= np.logical_and.reduce([own[ids[role]] for role, own in fits.items()])
+                found |= np.logical_and.reduce([own[index[role]] for role, own in fits.items()])
     return found
 
 
