@@ -183,7 +183,7 @@ def test_an_own_part_takes_few_lines(page):
 @pytest.mark.parametrize("line", command_lines())
 def test_command_lines_parse(line, monkeypatch):
     monkeypatch.setattr(Path, "is_dir", lambda path: True)
-    assert command_line.build_parser().parse_args(shlex.split(line, comments=True)).command
+    assert command_line.build_parser().parse_args(shlex.split(line, comments=True)).function
 
 
 def test_values_given_with_p_are_those_of_a_notebook():

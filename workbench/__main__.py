@@ -1,8 +1,12 @@
 """The command line: ``workbench`` or ``python -m workbench``."""
 
 import argparse
+import importlib
 import os
 import sys
+import tomllib
+from pathlib import Path
+from typing import Any
 
 from workbench import __version__
 from workbench.errors import WorkbenchError
@@ -31,9 +35,11 @@ _GROUPS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command: 0 done, 1 failed, 2 refused, 130 interrupted, 138 a kernel died, 141 the reader left."""
-    parsed = build_parser().parse_args(arguments)
+    given = vars(build_parser().parse_args(arguments))
+    module, _, name = given.pop("function").partition(":")
     try:
-        return parsed.command(parsed)
+        # Everything heavy is imported by the command that needs it, so that help is instant.
+        return getattr(importlib.import_module(f"workbench.runs.{module}"), name)(**given)
     except WorkbenchError as error:
         print(f"error: {escaped_lines(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
@@ -47,10 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands, which the modules of commands declare."""
-    from workbench.runs import data_commands  # noqa: F401 (declares its commands)
-    from workbench.runs.commands import COMMANDS
-
+    """The parser of all commands, as ``commands.toml`` declares them."""
+    declared = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(
         prog="workbench",
         description="DiffAugment for long-tailed visual relationship recognition, from images to a report.",
@@ -59,17 +63,42 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
     groups = {"": parser.add_subparsers(metavar="COMMAND", required=True)}
-    for name, (command, options) in COMMANDS.items():
+    for name, command in declared["commands"].items():
         group, _, last = name.rpartition(" ")
         if group not in groups:
             within = groups[""].add_parser(group, help=_GROUPS[group])
             groups[group] = within.add_subparsers(metavar="COMMAND", required=True)
-        summary = (command.__doc__ or "").partition("\n")[0]
-        made = groups[group].add_parser(last, help=summary[0].lower() + summary[1:-1], description=summary)
-        made.set_defaults(command=command)
-        for add in options:
-            add(made)
+        summary = command["help"]
+        made = groups[group].add_parser(last, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        made.set_defaults(function=command["function"])
+        shared = [declared["shared"][key] for key in command.get("with", ())]
+        _add_options(
+            made, {key: how for options in (*shared, command.get("options", {})) for key, how in options.items()}
+        )
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, Any]]) -> None:
+    kinds = {"int": int, "float": float, "path": _resolved, "folder": _folder}
+    exclusive: dict[str, Any] = {}
+    for name, how in options.items():
+        given = {key: value for key, value in how.items() if key not in ("group", "flag", "type")}
+        given |= {"action": "store_true"} if "flag" in how else {}
+        given |= {"type": kinds[how["type"]]} if "type" in how else {}
+        if "group" in how and how["group"] not in exclusive:
+            exclusive[how["group"]] = parser.add_mutually_exclusive_group()
+        exclusive.get(how.get("group", ""), parser).add_argument(name, **given)
+
+
+def _folder(text: str) -> Path:
+    folder = _resolved(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{folder}: there is no such folder")
+    return folder
+
+
+def _resolved(text: str) -> Path:
+    return Path(text).expanduser().resolve()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The command line: exit statuses, messages without tracebacks, help that is quick."""
 
+import importlib
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +11,8 @@ from tests.benchmarks import running as bench
 from workbench import paths
 from workbench.__main__ import build_parser, main
 from workbench.runs import run_records
-from workbench.runs.commands import COMMANDS
+
+COMMANDS = Path(run_records.__file__).parents[1] / "commands.toml"
 
 
 def test_errors_are_messages_with_status_2(toy_project, capsys):
@@ -31,7 +35,7 @@ def test_an_interruption_says_how_to_go_on(toy_project, monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_records, "runs_text", interrupt)
+    monkeypatch.setattr(run_records, "runs_table", interrupt)
     assert main(["runs"]) == 130
     assert "run the same command again" in capsys.readouterr().err
 
@@ -51,7 +55,9 @@ def test_data_check_reports_and_sets_the_status(toy_project, tmp_path, capsys):
 
 def test_every_command_exists_and_explains_itself(capsys):
     parser = build_parser()
-    for name in COMMANDS:
+    for name, command in tomllib.loads(COMMANDS.read_text())["commands"].items():
+        module, _, function = command["function"].partition(":")
+        assert callable(getattr(importlib.import_module(f"workbench.runs.{module}"), function))
         with pytest.raises(SystemExit) as left:
             parser.parse_args([*name.split(), "--help"])
         assert left.value.code == 0 and f"usage: workbench {name}" in capsys.readouterr().out

@@ -1,152 +1,84 @@
 """The commands ``data``, ``features`` and ``recogniser``, and the stages that they build of data from elsewhere."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped, escaped_lines
+from workbench.files import read_json
+from workbench.folders import MANIFEST, Replace
 from workbench.paths import checkout_module, imported_folder, reports_folder
-from workbench.runs.commands import command, flag, folder, one_of, option, resolved
-
-SEED = option("--seed", type=int, default=0)
+from workbench.stages import Run, Stage, import_stage
 
 
-@command(
-    "data check",
-    option("folder", type=folder, help="annotation folder (LTVRR layout)"),
-    option("--images", type=folder, help="folder of the images (default: images in or beside it)"),
-)
-def check_data(arguments: argparse.Namespace) -> int:
-    """Report all problems of an annotation folder; status 1 on errors."""
+def check_data(folder: Path, images: Path | None) -> int:
+    """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
     from workbench.scenes.check import check_annotations
     from workbench.scenes.problems import format_report
 
-    problems = check_annotations(arguments.folder, arguments.images)
+    problems = check_annotations(folder, images)
     print(format_report(problems))
     return int(any(problem.severity == "error" for problem in problems))
 
 
-@command(
-    "data add",
-    option("dataset", choices=("gqa-lt", "vg8k-lt", "vrd"), help="which data set"),
-    option("--root", required=True, type=folder, help="folder into which its files were unpacked"),
-    option("--images", type=folder, help="folder of the images (default: the usual places under the root)"),
-    option("--name", help="name for the notebooks' parameter data (default: the data set's)"),
-    option(
-        "--validation-images", type=int, default=0, metavar="N", help="hold N out of training (VRD has no val split)"
-    ),
-    one_of(
-        option("--clip-checkpoint", type=resolved, metavar="FILE", help="weights of CLIP ViT-L-14, for the text"),
-        flag("--clip-download", "fetch the weights of CLIP ViT-L-14 now"),
-    ),
-    SEED,
-    flag("--replace", "take the place of another data set of that name"),
-)
-def add_data(arguments: argparse.Namespace) -> int:
-    """Check a downloaded data set, count it, and add it under a name."""
+def add_data(data_set: str, source: Path, image_folder: Path | None, name: str | None, **options: Any) -> int:
+    """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
     from workbench.figures.long_tail import write_data_card
-    from workbench.files import read_json
     from workbench.scenes.known_data_sets import look_for
 
-    found = look_for(arguments.dataset, arguments.root, image_folder=arguments.images)
+    found = look_for(data_set, source, image_folder=image_folder)
     print(escaped_lines(found.report()))
     if not found.usable:
         return 1
-    name = arguments.name or arguments.dataset
-    stage = _imported(
-        name,
-        add_with_text,
-        arguments.replace,
-        data_set=arguments.dataset,
-        source=arguments.root,
-        image_folder=arguments.images,
-        validation_images=arguments.validation_images,
-        clip_checkpoint=arguments.clip_checkpoint,
-        clip_download=arguments.clip_download,
-        seed=arguments.seed,
-    )
+    name = name or data_set
+    given: dict[str, Any] = {"data_set": data_set, "source": source, "image_folder": image_folder}
+    stage = _imported(name, add_with_text, **given, **options)
     card, problems = read_json(stage / "card.json"), (stage / "problems.txt").read_text(encoding="utf-8")
     page = write_data_card(reports_folder() / "data" / f"{name}.html", found.known.title, card, problems)
     print(f"data card: {page}")
     return 0
 
 
-@command(
-    "data simulate",
-    option("--like", choices=("gqa-lt",), default="gqa-lt", help="whose size and imbalance"),
-    option("--scale", type=float, default=1.0, help="share of its images and relations (default: 1.0)"),
-    option("--vocabulary", type=folder, metavar="FOLDER", help="objects.txt and relations.txt, or JSON"),
-    option("--dimension", type=int, default=0, help="length of features; 0 makes annotations alone"),
-    flag("--sparse", "features as holes: full size, hardly any disk"),
-    option("--flaws", type=float, default=0.0, metavar="SHARE", help="share of faulty boxes (default: 0)"),
-    option("--name", help="name for the notebooks' parameter data (default: simulated-LIKE)"),
-    SEED,
-    flag("--replace", "take the place of other data of that name"),
-)
-def simulate_data(arguments: argparse.Namespace) -> int:
-    """Make a data set of a real one's size and frequencies."""
+def simulate_data(name: str | None, vocabulary: Path | None, replace: bool, **options: Any) -> int:
+    """``workbench data simulate``."""
     simulation = checkout_module("scale.simulation")
-    given = {name: getattr(arguments, name) for name in ("like", "scale", "dimension", "sparse", "flaws", "seed")}
-    _imported(
-        arguments.name or f"simulated-{arguments.like}",
-        simulation.simulate,
-        arguments.replace,
-        vocabulary=arguments.vocabulary,
-        config=simulation.SimulationConfig(**given),
-    )
+    config = simulation.SimulationConfig(**options)
+    name = name or f"simulated-{config.like}"
+    _imported(name, simulation.simulate, replace, vocabulary=vocabulary, config=config)
     return 0
 
 
-@command(
-    "data draw",
-    option("folder", type=resolved, help="a new or empty folder"),
-    SEED,
-    option("--train-images", type=int, default=3000, help="images in the train split (default: 3000)"),
-    option("--size", type=int, default=160, help="side of an image in pixels (default: 160)"),
-)
-def draw_data(arguments: argparse.Namespace) -> int:
-    """Draw scenes with annotations; same seed, same bytes."""
+def draw_data(folder: Path, **options: Any) -> int:
+    """``workbench data draw``."""
     from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 
-    if arguments.folder.exists() and any(arguments.folder.iterdir()):
-        raise WorkbenchError(f"{arguments.folder}: the folder is not empty. Give another, or remove it first.")
-    config = DrawnScenesConfig(train_images=arguments.train_images, seed=arguments.seed, size=arguments.size)
-    _print_numbers(draw_scenes(arguments.folder, config=config), arguments.folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise WorkbenchError(f"{folder}: the folder is not empty. Give another, or remove it first.")
+    _print_numbers(draw_scenes(folder, config=DrawnScenesConfig(**options)), folder)
     return 0
 
 
-@command(
-    "features import",
-    option("folder", type=folder, help="npz rows of feature, image, classes, boxes; names; text vectors"),
-    option("--name", required=True, help="name for the profile's features parameter"),
-    flag("--replace", "take the place of other features of that name"),
-)
-def import_features(arguments: argparse.Namespace) -> int:
-    """Convert a folder of features into data/imported/NAME."""
-    _imported(arguments.name, import_with_text, arguments.replace, source=arguments.folder)
+def import_features(source: Path, name: str, replace: bool) -> int:
+    """``workbench features import``."""
+    _imported(name, import_with_text, replace, source=source)
     return 0
 
 
-@command("features check", option("name", help="a run with features, or imported features"))
-def check_features(arguments: argparse.Namespace) -> int:
-    """Compare every file with its checksum; status 1 on damage."""
+def check_features(name: str) -> int:
+    """``workbench features check``: status 1 while a file is damaged."""
     from workbench.regions.features import damaged_files
-    from workbench.stages import Run
 
-    run = Run.open(arguments.name)
-    stage = run.find("features") if run.variants("features") else run.imported(arguments.name)
+    run = Run.open(name)
+    stage = run.find("features") if run.variants("features") else run.imported(name)
     damaged = list(damaged_files(stage.folder))
     print("\n".join(damaged) or f"{stage.folder}: every file has its checksum")
     return int(bool(damaged))
 
 
-@command("features list")
-def list_features(arguments: argparse.Namespace) -> int:
-    """List the imported features."""
-    from workbench.folders import MANIFEST
-    from workbench.stages import Stage
-
+def list_features() -> int:
+    """``workbench features list``."""
     stages = [Stage.at(path.parent) for path in sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))]
     if not stages:
         print("no features are imported: workbench features import FOLDER --name NAME")
@@ -155,28 +87,16 @@ def list_features(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@command(
-    "recogniser import",
-    option("checkpoint", type=resolved, help="model_step<N>.pth or best.pth"),
-    option("--architecture", required=True, choices=("lsvru", "reltransformer")),
-    option("--features", required=True, type=folder, help="features it shall read: names, train store"),
-    option("--word-vectors", required=True, type=resolved, help="those of its training (GoogleNews .bin)"),
-    option("--output", required=True, type=resolved, help="folder for recogniser.safetensors"),
-)
-def import_recogniser(arguments: argparse.Namespace) -> int:
-    """Convert a checkpoint of LTVRR or RelTransformer."""
+def import_recogniser(output: Path, **options: Any) -> int:
+    """``workbench recogniser import``."""
     from workbench.recognition.upstream import write_imported
 
-    given = {name: getattr(arguments, name) for name in ("checkpoint", "architecture", "features", "word_vectors")}
-    _print_numbers(write_imported(arguments.output, **given), arguments.output)
+    _print_numbers(write_imported(output, **options), output)
     return 0
 
 
-def _imported(name: str, build: Any, replace: bool, **parameters: Any) -> Any:
+def _imported(name: str, build: Any, replace: bool, **parameters: Any) -> Stage:
     """The stage ``data/imported/NAME``, its numbers printed."""
-    from workbench.folders import Replace
-    from workbench.stages import import_stage
-
     stage = import_stage(name, build, replace=Replace.CHANGED if replace else False, **parameters)
     _print_numbers(stage.metrics, stage.folder)
     return stage
@@ -221,7 +141,6 @@ def add_with_text(
     The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
     that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
     """
-    from workbench.files import read_json
     from workbench.language.config import TextConfig
     from workbench.language.text_embedding import embed_class_names, write_class_vectors
     from workbench.scenes.data_sets import add_data_set
@@ -242,12 +161,8 @@ def add_with_text(
     return metrics
 
 
-def _vectors_of(path: Path, classes: int) -> Any:
+def _vectors_of(path: Path, classes: int) -> np.ndarray:
     """One list of numbers a class, in the order of the class names."""
-    import numpy as np
-
-    from workbench.files import read_json
-
     vectors = read_json(path)
     if not isinstance(vectors, list) or len(vectors) != classes:
         found = f"{len(vectors)} entries" if isinstance(vectors, list) else type(vectors).__name__

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workbench.errors import WorkbenchError
-from workbench.escaping import escaped_lines
 from workbench.files import read_json, write_json
 from workbench.paths import reports_folder, runs_folder
 
@@ -74,13 +73,6 @@ def runs_table(root: Path | None = None) -> "pd.DataFrame":
     table = pd.DataFrame(rows, columns=list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
     table["started"] = pd.to_datetime(table["started"], utc=True, errors="coerce", format="ISO8601")
     return table.set_index("run").sort_values("started", ascending=False, na_position="last", kind="stable")
-
-
-def runs_text(root: Path | None = None) -> str:
-    """The reported runs as lines for people."""
-    table = runs_table(root)
-    shown = table.loc[table["state"] != NO_RECORD, ["profile", "state", "notebooks done", "seconds", "problem"]]
-    return "no runs yet: workbench run --profile demo" if shown.empty else escaped_lines(shown.to_string(na_rep="-"))
 
 
 def run_names(root: Path | None = None) -> list[str]:
