@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torchvision.ops import box_iou
 
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
@@ -120,6 +119,8 @@ def test_folding_the_normalisations_changes_nothing(seed):
 
 def iou(first_xyxy, second_xyxy):
     """Of inclusive boxes."""
+    from torchvision.ops import box_iou
+
     return box_iou(*(torch.from_numpy(boxes + np.array([0, 0, 1, 1])) for boxes in (first_xyxy, second_xyxy))).numpy()
 
 

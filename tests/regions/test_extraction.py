@@ -1,9 +1,4 @@
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +7,7 @@ import torch
 from PIL import Image
 
 from workbench.errors import WorkbenchError
+from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions import extraction
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import VGGEncoder
@@ -33,12 +29,15 @@ def extracted(folder, scenes, detector, image_folder=None, **settings):
     return extract_features(folder, scenes=scenes, detector=detector, image_folder=image_folder, config=config)
 
 
+def saved_detector(folder, seed=0):
+    torch.manual_seed(seed)
+    save_detector(folder / "detector.safetensors", VGGNetwork(1 / 64, short_side=64))
+    return folder / "detector.safetensors"
+
+
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("detector") / "detector.safetensors"
-    save_detector(path, VGGNetwork(1 / 64, short_side=64))
-    return path
+    return saved_detector(tmp_path_factory.mktemp("detector"))
 
 
 @pytest.fixture(scope="module")
@@ -138,46 +137,20 @@ def test_sigterm_ends_after_the_batch_and_the_same_command_resumes(
     assert folder_bytes(tmp_path) == folder_bytes(features[0]) and len(calls) == 6 + 2 + 2
 
 
-SCRIPT = """
-import json, sys
-import torch
-torch.set_num_threads(1)
-from workbench.regions.config import ExtractionConfig
-from workbench.regions.extraction import extract_features
-summary = extract_features(
-    sys.argv[1], scenes=sys.argv[2], detector=sys.argv[3], config=ExtractionConfig(batch_images=2)
-)
-print(json.dumps(summary["splits"]))
-"""
-
-
 @pytest.mark.slow
-def test_two_processes_give_the_bytes_of_one(tmp_path, new_small_scenes, detector):
+def test_two_processes_give_the_bytes_of_one(tmp_path, new_small_scenes, detector, monkeypatch):
     scenes = new_small_scenes({"train": 11, "test": 3})
     (scenes / "images" / "train_005.jpg").unlink()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    expected = extracted(tmp_path / "one", scenes, detector, batch_images=2)["splits"]
+    inputs = {"scenes": scenes, "detector": detector, "config": ExtractionConfig(batch_images=2, device="cpu")}
+    expected = extract_features(tmp_path / "one", **inputs)
     torch.set_num_threads(threads)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", SCRIPT, tmp_path / "two", scenes, detector]
-    started = [
-        subprocess.Popen(
-            command,
-            env=os.environ | together | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    told = [process.communicate(timeout=60)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0]
+    monkeypatch.setenv(PROCESSES_VARIABLE, "2")
+    monkeypatch.setattr("workbench.launching.available_cores", lambda: 2)
+    told = shared_by_processes(extract_features)(tmp_path / "two", **inputs)
     assert folder_bytes(tmp_path / "two") == folder_bytes(tmp_path / "one")
-    assert [json.loads(text.splitlines()[-1]) for text in told] == [expected, expected]
-    assert sorted(expected) == ["test", "train"]
+    assert told | {"seconds": 0} == expected | {"seconds": 0} and sorted(expected["splits"]) == ["test", "train"]
 
 
 class Corners:
@@ -227,29 +200,34 @@ def test_features_of_another_shape_or_not_finite_are_refused(tmp_path, small_sce
 def test_splits_without_files_are_passed_over_and_train_is_required(tmp_path, new_small_scenes, detector):
     scenes = new_small_scenes({"train": 3, "test": 2})
     assert set(extracted(tmp_path / "a", scenes, detector)["splits"]) == {"train", "test"}
+    with pytest.raises(WorkbenchError, match="no image with relations of split 'train'"):
+        extracted(tmp_path / "b", scenes, detector, tmp_path / "empty")
     (scenes / "detections_train.json").unlink()
     with pytest.raises(WorkbenchError, match="detections_train"):
-        extracted(tmp_path / "b", scenes, detector)
+        extracted(tmp_path / "c", scenes, detector)
 
 
-def test_unreadable_images_are_named_counted_and_left_out(tmp_path, new_small_scenes, detector):
-    scenes = new_small_scenes({"train": 9, "val": 3, "test": 3})
-    names = [f"train_{number:03d}.jpg" for number in (0, 4, 5)]
-    data = (scenes / "images" / names[0]).read_bytes()
-    (scenes / "images" / names[0]).write_bytes(data[: len(data) // 2])
-    (scenes / "images" / names[1]).write_text("no image")
-    (scenes / "images" / names[2]).unlink()
-    summary = extracted(tmp_path / "features", scenes, detector)
+def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scenes, detector):
+    """Cut, foreign, missing, and too narrow for the network; one of another size is used and listed."""
+    scenes = new_small_scenes({"train": 9, "val": 3, "test": 3}, one_shape=True)
+    images, lost = scenes / "images", [0, 4, 5, 7]
+    names = [f"train_{number:03d}.jpg" for number in lost]
+    data = (images / names[0]).read_bytes()
+    (images / names[0]).write_bytes(data[: len(data) // 2])
+    (images / names[1]).write_text("no image")
+    (images / names[2]).unlink()
+    Image.fromarray(np.zeros((4, 500, 3), np.uint8)).save(images / names[3])
+    Image.open(images / "train_001.jpg").resize((100, 64)).save(images / "train_001.jpg")
+    summary = extracted(tmp_path, scenes, detector, longest_side=110)
     assert [item["file_name"] for item in summary["unreadable_images"]] == names
     assert all(item["reason"] for item in summary["unreadable_images"])
+    assert "too narrow" in summary["unreadable_images"][3]["reason"]
     train = summary["splits"]["train"]
-    assert (train["images"], train["relations"], train["relations_left_out"]) == (6, 18, 9)
-    store = FeatureStore.open(tmp_path / "features" / "train")
-    assert len(store) == 18 and not set(store.images["file_name"]) & set(names)
-    # What is left has the features and the boxes that it would have had anyway.
-    annotations = read_annotations(scenes, "train")
-    rows = np.flatnonzero(~annotations.relations["image"].isin([0, 4, 5]))
-    whole = annotations.relations.iloc[rows]
+    assert train["images_of_unexpected_size"] == ["train_001.jpg"]
+    assert (train["images"], train["relations"], train["relations_left_out"]) == (5, 15, 12)
+    # What is left has the boxes that it would have had anyway.
+    annotations, store = read_annotations(scenes, "train"), FeatureStore.open(tmp_path / "train")
+    whole = annotations.relations[~annotations.relations["image"].isin(lost)]
     for role in ("subject", "object"):
         assert np.array_equal(store.relations[role], whole[role])
         theirs = annotations.boxes_xyxy(whole[f"{role}_box"].to_numpy())
@@ -259,30 +237,6 @@ def test_unreadable_images_are_named_counted_and_left_out(tmp_path, new_small_sc
     assert np.array_equal(shown, annotations.images["file_name"].to_numpy()[whole["image"]])
 
 
-def test_an_image_too_narrow_for_the_network_is_left_out(tmp_path, new_small_scenes, detector):
-    scenes = new_small_scenes({"train": 3})
-    for number, shape in ((0, (4, 500)), (2, (400, 3))):
-        Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(scenes / "images" / f"train_{number:03d}.jpg")
-    summary = extracted(tmp_path / "features", scenes, detector, short_side=64, longest_side=96)
-    assert [item["file_name"] for item in summary["unreadable_images"]] == ["train_000.jpg", "train_002.jpg"]
-    assert "too narrow" in summary["unreadable_images"][0]["reason"]
-
-
-def test_a_split_without_any_readable_image_is_refused(tmp_path, new_small_scenes, detector):
-    scenes = new_small_scenes({"train": 2})
-    with pytest.raises(WorkbenchError, match="can be read"):
-        extracted(tmp_path / "features", scenes, detector, tmp_path / "empty", splits=("train",))
-
-
-def test_an_image_of_another_size_is_listed(tmp_path, new_small_scenes, detector):
-    scenes = new_small_scenes({"train": 3}, one_shape=True)
-    Image.open(scenes / "images" / "train_001.jpg").resize((100, 64)).save(scenes / "images" / "train_001.jpg")
-    summary = extracted(tmp_path / "features", scenes, detector, splits=("train",))
-    assert summary["splits"]["train"]["images_of_unexpected_size"] == ["train_001.jpg"]
-
-
-def test_finished_stores_of_another_encoder_are_refused(tmp_path, features, small_scenes, detector):
-    torch.manual_seed(1)
-    save_detector(tmp_path / "other.safetensors", VGGNetwork(1 / 64, short_side=64))
+def test_finished_stores_of_another_encoder_are_refused(tmp_path, features, small_scenes):
     with pytest.raises(WorkbenchError, match="encoder"):
-        extracted(features[0], small_scenes, tmp_path / "other.safetensors")
+        extracted(features[0], small_scenes, saved_detector(tmp_path, seed=1))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from workbench.errors import WorkbenchError
 from workbench.regions.config import BoxConfig
@@ -95,6 +94,8 @@ def background_boxes(
     rng: np.random.Generator, annotated_xyxy: np.ndarray, count: int, shape: tuple[int, int]
 ) -> np.ndarray:
     """Up to ``count`` random boxes (n, 4) with little overlap with any annotated box; fewer where there is no room."""
+    from torchvision.ops import box_iou
+
     height, width = shape
     tried = count * CANDIDATES_PER_BACKGROUND_BOX
     centres = rng.uniform(0, 1, (tried, 2)) * (width, height)
