@@ -1,12 +1,10 @@
 """The encoder of docs/own-encoder.md on photographs that come with scikit-image and scikit-learn."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from tests.regions.conftest import write_names, write_split
 from tests.test_docs import DOCS, blocks
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.extraction import extract_features
@@ -54,34 +52,16 @@ def encoder():
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """An annotation folder in the LTVRR layout, with the photographs as PNG files."""
-    folder = tmp_path_factory.mktemp("photographs")
-    (folder / "images").mkdir()
-    (folder / "objects.json").write_text(json.dumps(OBJECTS))
-    (folder / "predicates.json").write_text(json.dumps(RELATIONS))
+    folder = tmp_path_factory.mktemp("photographs") / "scenes"
+    write_names(folder, OBJECTS, RELATIONS)
     for first_id, (split, members) in zip((1, 11, 21), SPLITS.items(), strict=True):
-        coco: dict = {"images": [], "annotations": [], "categories": []}
-        coco["categories"] = [{"id": number, "name": name} for number, name in enumerate(OBJECTS, start=1)]
-        found = {}
-        for image_id, name in enumerate(members, start=first_id):
-            pixels, file_name = photograph(name), f"{name.partition('.')[0]}.png"
-            Image.fromarray(pixels).save(folder / "images" / file_name)
-            height, width = pixels.shape[:2]
-            coco["images"].append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-            for label, (x1, y1, x2, y2) in SEEN[name].items():
-                box = {"bbox": [x1, y1, x2 - x1 + 1, y2 - y1 + 1], "area": (x2 - x1 + 1) * (y2 - y1 + 1), "iscrowd": 0}
-                number = len(coco["annotations"]) + 1
-                coco["annotations"].append(
-                    {"id": number, "image_id": image_id, "category_id": OBJECTS.index(label) + 1} | box
-                )
-            ends = {
-                label: {"bbox": [y1, y2, x1, x2], "category": OBJECTS.index(label)}
-                for label, (x1, y1, x2, y2) in SEEN[name].items()
-            }
-            found[file_name] = [
-                {"subject": ends[s], "predicate": RELATIONS.index(r), "object": ends[o]} for s, r, o in RELATED[name]
-            ]
-        (folder / f"detections_{split}.json").write_text(json.dumps(coco))
-        (folder / f"rel_annotations_{split}.json").write_text(json.dumps(found))
+        images = {}
+        for name in members:
+            boxes = [(OBJECTS.index(label), *box) for label, box in SEEN[name].items()]
+            place = list(SEEN[name]).index
+            relations = [(place(s), RELATIONS.index(r), place(o)) for s, r, o in RELATED[name]]
+            images[f"{name.partition('.')[0]}.png"] = photograph(name), boxes, relations
+        write_split(folder, split, first_id, images)
     return folder
 
 
