@@ -1,13 +1,15 @@
-"""The one checkpoint format: tensors and a JSON object in a safetensors file, written atomically."""
+"""The one checkpoint format, tensors and a JSON object in a safetensors file; and what others wrote, read with care."""
 
 import json
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
@@ -43,6 +45,29 @@ def read_tensors(path: Path, remedy: str = "Delete it and run its stage again.")
     if not isinstance(facts, dict):
         raise WorkbenchError(f"{path}: its metadata is a {type(facts).__name__}, expected a JSON object. {remedy}")
     return tensors, facts
+
+
+def read_foreign(path: Path) -> Any:
+    """What somebody else's ``torch.save`` or safetensors file holds, on the CPU, mapped where the format allows it.
+
+    No code of the file is run. WorkbenchError where it is missing, cut short, or holds other objects than plain ones.
+    """
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: there is no checkpoint here. Correct the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    # All are what torch and safetensors raise for a cut file, by format and by where it is cut.
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        # Torch's first line advises loading without the safeguard; the cause stands further down, before other advice.
+        cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
+        raise WorkbenchError(
+            f"{path}: not a whole checkpoint of plain tensors ({cause.split(' Please use ')[0]}). If it was cut short, "
+            "copy it again; if it holds other objects, which could run code, write its weights alone where it was "
+            "trained: torch.save(model.state_dict(), 'model.pth')."
+        ) from error
 
 
 def weight_faults(wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> list[str]:

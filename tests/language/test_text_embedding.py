@@ -136,8 +136,8 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
         (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"),
         (("Tiny-Test", "absent.safetensors"), r"absent\.safetensors"),
         (("ViT-B-32", "tiny.safetensors"), "belongs to the model name"),
-        (("Tiny-Test", "cut.safetensors"), r"cut\.safetensors: not a readable checkpoint"),
-        (("Tiny-Test", "cut.pt"), r"cut\.pt: not a readable checkpoint"),
+        (("Tiny-Test", "cut.safetensors"), r"cut\.safetensors: not a whole checkpoint"),
+        (("Tiny-Test", "cut.pt"), r"cut\.pt: not a whole checkpoint"),
     ],
 )
 def test_what_is_missing_or_cut_short_is_named_with_its_remedy(published, config, message):

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from workbench.checkpoints import read_tensors, save_tensors
+from workbench.checkpoints import read_foreign, read_tensors, save_tensors
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
@@ -33,7 +30,6 @@ ROWS_PER_STEP = 64
 TOKENS_PER_STEP = 8
 CAPTIONS_PER_CHUNK = 16384
 PASSES_WITHOUT_PROGRESS = 64
-UNREADABLE = (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 
 
 class CaptionEncoder:
@@ -223,37 +219,21 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file or of a torch state dict, never through pickle (``weights_only``)."""
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: the checkpoint is missing. Correct the path, or write the file again.")
-    _refuse_torchscript(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+    """Tensors of a safetensors file or of a torch state dict.
+
+    WorkbenchError for a TorchScript archive too, such as OpenAI's own ViT-L-14.pt: loading one runs code from it.
+    """
+    if zipfile.is_zipfile(path) and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+        written = path.with_name(f"{path.stem}_weights.pt")
         raise WorkbenchError(
-            f"{path}: not a readable checkpoint ({str(error)[:200]}). Expected safetensors or a torch state dict that "
-            "`torch.load(weights_only=True)` accepts; fetch or write the file again."
-        ) from error
+            f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. The "
+            "same weights as plain tensors: `hf download timm/vit_large_patch14_clip_224.openai "
+            "open_clip_model.safetensors` is OpenAI's ViT-L-14. Or, if you trust this file, convert it once with "
+            f"`python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), "
+            f"'{written}')\"`. Then give the new file as `checkpoint`."
+        )
+    weights = read_foreign(path)
     weights = weights.get("state_dict", weights) if isinstance(weights, dict) else None
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise WorkbenchError(f"{path}: expected a state dict of named tensors. Save the model's `state_dict()`.")
     return weights
-
-
-def _refuse_torchscript(path: Path) -> None:
-    """WorkbenchError for a TorchScript archive, such as OpenAI's own ViT-L-14.pt: loading one runs code from it."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        if not any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            return
-    written = path.with_name(f"{path.stem}_weights.pt")
-    raise WorkbenchError(
-        f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. The same "
-        "weights as plain tensors: `hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors` is "
-        "OpenAI's ViT-L-14. Or, if you trust this file, convert it once with `python -c \"import torch; "
-        f"torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), '{written}')\"`. Then give the new "
-        "file as `checkpoint`."
-    )

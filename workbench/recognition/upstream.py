@@ -4,8 +4,6 @@ Their ``.pth`` checkpoints become recognisers of the workbench; our predictions 
 Source: reference `ltvrr.md` sections 1.6, 2.9, 7.1 and 8.
 """
 
-import pickle
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.checkpoints import weight_faults
+from workbench.checkpoints import read_foreign, weight_faults
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
@@ -126,18 +124,7 @@ def write_imported(
 
 def _read_model(path: Path) -> tuple[dict[str, Any], int | None]:
     """Names and tensors of the whole network, and the step of the training where the file knows it."""
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: there is no checkpoint here. Correct the path.")
-    try:
-        # Mapped where the format allows it: most of the file is other networks and the optimiser's state.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    # All are what torch raises for a cut file, by format and by where it is cut.
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, pickle.UnpicklingError) as error:
-        raise WorkbenchError(
-            f"{path}: not a whole torch checkpoint of plain tensors ({_reason(error)}). If it was cut short, copy it "
-            "again; if it holds other objects, which could run code, write its weights alone where it was trained: "
-            "torch.save(checkpoint['model'], 'model.pth')."
-        ) from error
+    content = read_foreign(path)
     model = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(model, Mapping) or not model or not all(isinstance(name, str) for name in model):
         raise WorkbenchError(
@@ -183,13 +170,6 @@ def _remedy(tensors: Tensors, architecture: str) -> str:
     if found != architecture:
         return f"Its names are those of {found}: give that as the architecture."
     return "Give the whole file that upstream's training wrote with word classifiers."
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    # Torch's first line advises loading without the safeguard; the cause stands further down, before other advice.
-    cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
-    return cause.split(" Please use ")[0]
 
 
 def result_table(

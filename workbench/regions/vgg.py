@@ -4,7 +4,6 @@ Checkpoints come as LTVRR's pickled tensors and as our own safetensors, under th
 """
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.checkpoints import read_tensors, save_tensors, weight_faults
+from workbench.checkpoints import read_foreign, read_tensors, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
 
 DIMENSION_AT_FULL_WIDTH = 4096
@@ -215,15 +214,7 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    # All are what torch raises for a cut file, by format and by where it is cut.
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, pickle.UnpicklingError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WorkbenchError(
-            f"{path}: not a whole torch checkpoint of plain tensors ({first_line}). "
-            "It is truncated or holds other objects; copy or download it again."
-        ) from error
+    state = read_foreign(path)
     weights = state.get("model") if isinstance(state, dict) else None
     if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise WorkbenchError(
