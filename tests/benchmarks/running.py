@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+import statistics
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,9 @@ def run_benchmarks(only: list[str] | None = None, root: Path | None = None) -> P
     for name in only or available:
         print(name, flush=True)
         results[name] = without_nan(available[name]())
-        print("\n".join(result_lines(results[name])), flush=True)
+        for what, value in results[name].items():
+            number = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+            print(f"  {what.replace('_', ' '):<44} {number}", flush=True)
     path = reports_folder(root) / "bench.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
@@ -46,15 +50,23 @@ def run_benchmarks(only: list[str] | None = None, root: Path | None = None) -> P
     return path
 
 
-def result_lines(result: dict[str, Any]) -> list[str]:
-    """The table of one benchmark; ``<what>_seconds`` beside ``reference_seconds`` also gives the ratio."""
-    lines = [f"  {name.replace('_', ' '):<44} {_told(value)}" for name, value in result.items()]
-    reference = result.get("reference_seconds")
-    for name, value in result.items():
-        if reference and value and name.endswith("seconds") and name != "reference_seconds" and "ratio" not in result:
-            lines.append(f"  {'reference / ' + name.replace('_', ' '):<44} {reference / value:,.1f}")
-    return lines
+def timed(call: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    """Seconds that ``call(*arguments)`` takes, and what it gives."""
+    started = time.perf_counter()
+    found = call(*arguments)
+    return time.perf_counter() - started, found
 
 
-def _told(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+def side_by_side(
+    name: str, cases: Iterable[Any], ours: Callable[[Any], Any], theirs: Callable[[Any], Any], peer: str
+) -> dict[str, float]:
+    """Median seconds of both over the cases, and how many times ours is as fast; WorkbenchError where they differ."""
+    seconds, peer_seconds = [], []
+    for case in cases:
+        (taken, found), (peer_taken, expected) = timed(ours, case), timed(theirs, case)
+        if found != expected:
+            raise WorkbenchError(f"{name}: {peer} finds {expected}, ours {found}; do not trust this benchmark.")
+        seconds.append(taken)
+        peer_seconds.append(peer_taken)
+    median, peer_median = statistics.median(seconds), statistics.median(peer_seconds)
+    return {f"{name}_seconds": median, f"{name}_{peer}_seconds": peer_median, f"{name}_ratio": peer_median / median}

@@ -2,12 +2,12 @@
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.running import timed
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import lch_similarity, noun_hierarchy
 from workbench.language.wordnet import noun_senses, open_wordnet
@@ -24,20 +24,14 @@ def benchmark_similarity() -> dict[str, Any]:
     The loop is given every advantage: the senses and NLTK's depth of the hierarchy are there before its clock starts.
     Every sampled value must equal ours, else WorkbenchError.
     """
-    started = time.perf_counter()
-    reader = open_wordnet()
-    opened = time.perf_counter()
+    open_seconds, reader = timed(open_wordnet)
     names, source = _names(reader)
     noun_hierarchy.cache_clear()
-    begun = time.perf_counter()
-    lch = lch_similarity(names, _MAX_SENSES, reader)
-    seconds = time.perf_counter() - begun
+    seconds, lch = timed(lch_similarity, names, _MAX_SENSES, reader)
     senses = [noun_senses(name, reader, _MAX_SENSES)[1] for name in names]
     reader.synset("entity.n.01").lch_similarity(reader.synset("entity.n.01"))  # NLTK computes its depth once
     pairs = generator(0, "sampled pairs").integers(len(names), size=(_SAMPLED_PAIRS, 2))
-    begun = time.perf_counter()
-    expected = [_loop(senses[i], senses[j]) for i, j in pairs.tolist()]
-    sampled_seconds = time.perf_counter() - begun
+    sampled_seconds, expected = timed(lambda: [_loop(senses[i], senses[j]) for i, j in pairs.tolist()])
     if not np.array_equal(np.array(expected), lch[pairs[:, 0], pairs[:, 1]], equal_nan=True):
         raise WorkbenchError("the similarities differ from NLTK's lch_similarity; do not trust this benchmark.")
     loop_seconds = sampled_seconds / len(pairs) * len(names) * (len(names) + 1) / 2
@@ -45,7 +39,7 @@ def benchmark_similarity() -> dict[str, Any]:
         "names": len(names),
         "names_from": source,
         "names_without_noun_synset": int(np.isnan(lch).all(axis=1).sum()),
-        "open_wordnet_seconds": opened - started,
+        "open_wordnet_seconds": open_seconds,
         "all_pairs_seconds": seconds,
         "sampled_pairs_equal_to_nltk": len(pairs),
         "reference_seconds": loop_seconds,

@@ -1,20 +1,18 @@
 """How long a search among the triplets of a full-size data set takes, beside SQLite's ``LIKE`` on the same rows."""
 
 import sqlite3
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tests.benchmarks.running import side_by_side, timed
 from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_search import TripletQuery, facets, search
-from workbench.errors import WorkbenchError
 from workbench.randomness import generator
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
@@ -35,26 +33,24 @@ def benchmark_triplet_search() -> dict[str, Any]:
     the same rows in memory, indexed by count and by band; it hands over the first 12 of a query, ours the order of all.
     Both must find as many triplets and relations, else WorkbenchError.
     """
-    vocabulary, result = default_names(_OBJECT_CLASSES, _RELATION_CLASSES), {}
+    vocabulary = default_names(_OBJECT_CLASSES, _RELATION_CLASSES)
+
+    def found(query: TripletQuery) -> tuple[int, int]:
+        matches = search(index, query)
+        return len(matches), int(index["count"][matches].sum())
+
+    def shown(query: TripletQuery) -> dict[str, dict[str, int]]:
+        numbers = facets(index, query)
+        return {role: numbers[role] for role in ROLES}
+
     with tempfile.TemporaryDirectory() as folder:
-        index, result["build_seconds"] = _built(Path(folder), vocabulary)
-        result |= {"relations": len(index.examples), "distinct_triplets": len(index)}
+        seconds, index = _built(Path(folder), vocabulary)
+        result = {"build_seconds": seconds, "relations": len(index.examples), "distinct_triplets": len(index)}
         peer = _peer(index)
         for kind, queries in _queries(vocabulary).items():
-            ours, theirs = [], []
-            for query in queries:
-                seconds, matches = _timed(lambda query=query: search(index, query))
-                peer_seconds, found = _timed(lambda query=query: _peer_search(peer, query))
-                _require_equal(kind, found, (len(matches), int(index["count"][matches].sum())))
-                ours, theirs = [*ours, seconds], [*theirs, peer_seconds]
-            result |= _medians(kind, ours, theirs)
-        ours, theirs = [], []
-        for query in _queries(vocabulary, skipped=_QUERIES)["word_bands_sort"]:
-            seconds, shown = _timed(lambda query=query: facets(index, query))
-            peer_seconds, found = _timed(lambda query=query: _peer_facets(peer, query))
-            _require_equal("facets", found, {role: shown[role] for role in ROLES})
-            ours, theirs = [*ours, seconds], [*theirs, peer_seconds]
-        return result | _medians("facets", ours, theirs)
+            result |= side_by_side(kind, queries, found, partial(_peer_search, peer), "sqlite")
+        queries = _queries(vocabulary, skipped=_QUERIES)["word_bands_sort"]
+        return result | side_by_side("facets", queries, shown, partial(_peer_facets, peer), "sqlite")
 
 
 def _queries(vocabulary: Vocabulary, skipped: int = 0) -> dict[str, list[TripletQuery]]:
@@ -71,8 +67,8 @@ def _queries(vocabulary: Vocabulary, skipped: int = 0) -> dict[str, list[Triplet
     }
 
 
-def _built(folder: Path, vocabulary: Vocabulary) -> tuple[TripletIndex, float]:
-    """The index of simulated relations, whose classes and triplets have long tails, and the seconds it took."""
+def _built(folder: Path, vocabulary: Vocabulary) -> tuple[float, TripletIndex]:
+    """The seconds that the index of simulated relations takes, whose classes and triplets have long tails, and it."""
     random, distinct = generator(0, "simulated triplets"), np.empty(0, dtype=np.int64)
     sizes = {role: len(vocabulary.names(role)) for role in ROLES}
     while len(distinct) < _TRIPLETS:
@@ -87,8 +83,8 @@ def _built(folder: Path, vocabulary: Vocabulary) -> tuple[TripletIndex, float]:
     vocabulary.write(folder / "features")
     annotations = Annotations("train", vocabulary, images, boxes, relations, folder)
     write_relation_tables(folder / "features" / "train", annotations)
-    seconds, _ = _timed(lambda: write_triplet_index(folder / "index", features=folder / "features"))
-    return TripletIndex.open(folder / "index"), seconds
+    seconds, _ = timed(lambda: write_triplet_index(folder / "index", features=folder / "features"))
+    return seconds, TripletIndex.open(folder / "index")
 
 
 def _peer(index: TripletIndex) -> sqlite3.Connection:
@@ -132,19 +128,3 @@ def _peer_facets(peer: sqlite3.Connection, query: TripletQuery) -> dict[str, dic
         found = dict(peer.execute(sql, values).fetchall())
         shown[role] = {band: found.get(code, 0) for code, band in enumerate(BANDS)}
     return shown
-
-
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    found = call()
-    return time.perf_counter() - started, found
-
-
-def _require_equal(kind: str, theirs: Any, ours: Any) -> None:
-    if theirs != ours:
-        raise WorkbenchError(f"{kind}: SQLite finds {theirs}, the index {ours}; do not trust this benchmark.")
-
-
-def _medians(kind: str, ours: list[float], theirs: list[float]) -> dict[str, float]:
-    median, peer = statistics.median(ours), statistics.median(theirs)
-    return {f"{kind}_seconds": median, f"{kind}_sqlite_seconds": peer, f"{kind}_ratio": peer / median}
