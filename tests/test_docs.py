@@ -17,8 +17,7 @@ from traitlets.config import Config
 import workbench.__main__ as command_line
 from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 from tests.scale.annotations import simulate_annotations
-from tests.scale.features import simulate_features
-from tests.scale.simulation import default_names
+from tests.scale.simulation import default_names, simulate_features
 from workbench.files import save_array
 from workbench.language.config import AugmentationConfig
 from workbench.language.triplets import write_triplets

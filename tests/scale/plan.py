@@ -50,10 +50,6 @@ class SimulatedSize:
             relation_extremes=(max(1, round(scale * self.relation_extremes[0])), self.relation_extremes[1]),
         )
 
-    def with_classes(self, objects: int, relations: int) -> "SimulatedSize":
-        """The same with other numbers of classes."""
-        return replace(self, object_classes=objects, relation_classes=relations)
-
     def counts(self, boxes: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Boxes of each object class (``boxes`` in all) and relations of each relation class in train, descending."""
         objects = long_tailed_counts(self.object_classes, *self.object_extremes, boxes or self.boxes)

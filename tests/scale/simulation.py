@@ -1,4 +1,4 @@
-"""Simulated data sets: annotations, features and text vectors of real size, for trials of time, memory and disk."""
+"""Simulated data sets of real size: annotations, features, text vectors; for trials of time, memory and disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,34 +7,37 @@ from typing import Any
 import numpy as np
 
 from tests.scale.annotations import simulate_annotations
-from tests.scale.features import simulate_features
 from tests.scale.plan import SIZES
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
+from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.annotations import read_annotations
+from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.regions.features import FeatureStore
+from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, SPLITS, Vocabulary
 
 TEXT_DIMENSION = 768
-ANNOTATIONS = "annotations"
 NAME_LISTS = ("objects.txt", "relations.txt")
-UNKNOWN = "<unk>"
+CLASS_SHARE = 0.7  # standard deviation of the class part of a feature; the noise makes the sum's 1
+NOISES = 4096  # vectors of noise, which the rows take in turn: copying is all that a row costs
+ROWS_PER_CHUNK = 2048
+ROWS_PER_FLUSH = 1 << 17
 
 
 @dataclass(frozen=True)
 class SimulationConfig:
     """``like`` which data set, at which ``scale``; length of features, 0 for annotations alone.
 
-    ``sparse`` leaves the features as holes; ``flaws`` is the share of boxes without an area or outside their image.
+    ``sparse`` leaves the features as holes.
     """
 
     like: str = "gqa-lt"
     scale: float = 1.0
     dimension: int = 0
     sparse: bool = False
-    flaws: float = 0.0
     seed: int = 0
 
 
@@ -47,27 +50,98 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
     """
     folder, size = Path(folder), SIZES[config.like]
     names = read_names(vocabulary) if vocabulary else default_names(size.object_classes, size.relation_classes)
-    annotations = folder / ANNOTATIONS
-    summary = simulate_annotations(
-        annotations, vocabulary=names, like=config.like, scale=config.scale, seed=config.seed, flaws=config.flaws
-    )
+    annotations, seed = folder / "annotations", config.seed
+    summary = simulate_annotations(annotations, vocabulary=names, like=config.like, scale=config.scale, seed=seed)
     names.write(folder)
-    summary["text"] = _write_text(folder / "text", names, config.seed)
-    if config.dimension:
-        features = {"dimension": config.dimension, "seed": config.seed, "sparse": config.sparse}
-        return summary | {"features": simulate_features(folder, annotations=annotations, **features)}
-    for split in SPLITS:
-        if not (folder / split / "tables.json").is_file():
-            write_relation_tables(folder / split, read_annotations(annotations, split))
-    return summary
-
-
-def _write_text(folder: Path, names: Vocabulary, seed: int) -> dict[str, Any]:
     vectors = {
         kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
         for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
     }
-    return write_class_vectors(folder, vocabulary=names, encoder=f"simulated seed={seed}", **vectors)
+    summary["text"] = write_class_vectors(
+        folder / "text", vocabulary=names, encoder=f"simulated seed={seed}", **vectors
+    )
+    if config.dimension:
+        summary["features"] = simulate_features(
+            folder, annotations=annotations, dimension=config.dimension, seed=seed, sparse=config.sparse
+        )
+    else:
+        for split in SPLITS:
+            write_relation_tables(folder / split, read_annotations(annotations, split))
+    return summary
+
+
+def simulate_features(
+    folder: Path, *, annotations: Path, dimension: int, seed: int = 0, sparse: bool = False
+) -> dict[str, dict[str, int]]:
+    """Write a signed store ``folder``/<split> for each split of the annotation folder, and the names beside them.
+
+    ``sparse`` leaves the features as holes, which read as zeros and take no disk. A killed call resumes; finished
+    stores stay. Returns the rows of each store.
+    """
+    vocabulary = Vocabulary.read(annotations)
+    vocabulary.write(folder)
+    features = SimulatedFeatures(vocabulary, dimension, seed)
+    tables = {split: read_annotations(annotations, split) for split in SPLITS}
+    for split, table in tables.items():
+        _write_store(Path(folder) / split, table, features, sparse)
+    return {split: {"boxes": len(table.boxes), "unions": len(table.relations)} for split, table in tables.items()}
+
+
+class SimulatedFeatures:
+    """Features as a function of (seed, dimension, classes, row): class prototypes plus noise, signed.
+
+    A box's prototype is its class's, a union's the sum of those of subject, relation and object.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, dimension: int, seed: int = 0):
+        self.encoder, self.dimension = f"simulated dimension={dimension} seed={seed}", dimension
+        sizes = {"objects": len(vocabulary.objects), "relations": len(vocabulary.relations), "noise": NOISES}
+        self._vectors = {
+            kind: generator(seed, "simulated features", kind).standard_normal((number, dimension), dtype=np.float32)
+            for kind, number in sizes.items()
+        }
+
+    def boxes(self, rows: np.ndarray, object_class: np.ndarray) -> np.ndarray:
+        """Features (n, D) float32 of box rows with their classes."""
+        return self._noisy(rows, self._vectors["objects"][object_class])
+
+    def unions(self, rows: np.ndarray, subject: np.ndarray, relation: np.ndarray, object_: np.ndarray) -> np.ndarray:
+        """Features (n, D) float32 of relation rows with their classes."""
+        objects, relations = self._vectors["objects"], self._vectors["relations"]
+        return self._noisy(rows, (objects[subject] + relations[relation] + objects[object_]) / np.sqrt(np.float32(3)))
+
+    def _noisy(self, rows: np.ndarray, prototypes: np.ndarray) -> np.ndarray:
+        return CLASS_SHARE * prototypes + (1 - CLASS_SHARE**2) ** 0.5 * self._vectors["noise"][rows % NOISES]
+
+
+class _SparseWriter(FeatureStoreWriter):
+    sparse = True
+
+
+def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures, sparse: bool) -> None:
+    encoder = features.encoder + (" holes" if sparse else "")
+    if (folder / "features.json").is_file():
+        FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
+        return
+    writer = (_SparseWriter if sparse else FeatureStoreWriter)(
+        folder,
+        images=tables.images,
+        boxes=tables.boxes,
+        relations=tables.relations,
+        dimension=features.dimension,
+        encoder=encoder,
+    )
+    labels = [tables.boxes["object_class"].to_numpy()]
+    triplets = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]
+    for name, of_rows, classes in (
+        ("box_features", features.boxes, labels),
+        ("union_features", features.unions, triplets),
+    ):
+        for start, stop in track([] if sparse else writer.missing(name, ROWS_PER_CHUNK), f"Simulating {name}"):
+            writer.write(name, start, of_rows(np.arange(start, stop), *(ids[start:stop] for ids in classes)))
+            if stop % ROWS_PER_FLUSH == 0:
+                writer.flush()
+    writer.finish()
 
 
 def read_names(folder: Path) -> Vocabulary:
@@ -75,10 +149,22 @@ def read_names(folder: Path) -> Vocabulary:
 
     A text file has one name a line; a first line ``<unk>`` is left out.
     """
-    folder = Path(folder)
-    if (folder / OBJECTS_FILE).is_file():
+    if (Path(folder) / OBJECTS_FILE).is_file():
         return Vocabulary.read(folder)
-    return Vocabulary(*(_lines(folder / name) for name in NAME_LISTS))
+    found = []
+    for path in (Path(folder) / name for name in NAME_LISTS):
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise WorkbenchError(
+                f"{path}: cannot be read ({error.strerror}). Give a folder with {' and '.join(NAME_LISTS)}, or with "
+                f"{OBJECTS_FILE} and predicates.json."
+            ) from error
+        names = tuple(filter(None, lines[1:] if lines[:1] == ["<unk>"] else lines))
+        if len(set(names)) != len(names) or len(names) < 2:
+            raise WorkbenchError(f"{path}: expected two names or more, one a line, each once.")
+        found.append(names)
+    return Vocabulary(*found)
 
 
 def default_names(objects: int, relations: int) -> Vocabulary:
@@ -88,17 +174,3 @@ def default_names(objects: int, relations: int) -> Vocabulary:
     return Vocabulary(
         tuple(lemmas[place] for place in places), tuple(f"relation {number:03d}" for number in range(1, relations + 1))
     )
-
-
-def _lines(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise WorkbenchError(
-            f"{path}: cannot be read ({error.strerror}). Give a folder with {' and '.join(NAME_LISTS)}, or with "
-            f"{OBJECTS_FILE} and predicates.json."
-        ) from error
-    names = tuple(name for name in map(str.strip, lines[lines[:1] == [UNKNOWN] :]) if name)
-    if len(set(names)) != len(names) or len(names) < 2:
-        raise WorkbenchError(f"{path}: expected two names or more, one a line, each once.")
-    return names
