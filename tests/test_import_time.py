@@ -29,3 +29,7 @@ def test_nothing_heavy_is_loaded(code):
 
 def test_the_command_line_starts_without_what_computes():
     assert loaded_after("import workbench.runs.commands") <= {"numpy"}
+
+
+def test_diffusers_is_not_imported_before_it_is_needed():
+    assert "diffusers" not in loaded_after("import workbench.diffusion.sample, workbench.diffusion.train")

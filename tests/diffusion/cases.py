@@ -1,14 +1,23 @@
 """Small denoisers, conditions and training rows for the tests of this room."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
 from workbench.configuration import configured
+from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.conditioned_network import DataSizes
 from workbench.diffusion.conditions import ABSENT, ConditionTokens
+from workbench.diffusion.config import ConditionDropout
 from workbench.diffusion.denoiser import denoiser_classes
+from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.train import TextKnowledge, TrainingRows
 from workbench.regions.feature_rows import FeatureRows, HeldRows
+
+OBJECTS, RELATIONS = ("cup", "traffic light", "dog", "skateboard", "light"), ("on", "riding", "parked on", "under")
+COLUMNS = ["subject", "relation", "object"]
+TINY = {"width": 16, "blocks": 1, "heads": 2, "token_width": 8}
 
 
 def condition_tokens(conditions=6, text=6, boxes=0, seed=0, relations=None):
@@ -28,6 +37,20 @@ def words(text=6, centroids=3, seed=9):
     return TextKnowledge(unit(draw, 5, text), unit(draw, 4, text), unit(draw, centroids, text) if centroids else None)
 
 
+def text(encoder="fake text"):
+    """Text embeddings of these classes, whose captions are a recognisable function of the ids."""
+    known = words()
+
+    def triplets(subject, relation, object):
+        made.asked += len(subject)
+        return known.objects[subject] + 2 * known.relations[relation] + 3 * known.objects[object]
+
+    made = SimpleNamespace(
+        encoder=encoder, dimension=6, objects=known.objects, relations=known.relations, triplets=triplets, asked=0
+    )
+    return made
+
+
 def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):
     """A small denoiser away from its zero start, where nothing can be seen; ``std`` 0 leaves it there."""
     tiny = {"mlp": {"width": 16, "blocks": 2}, "unet": {"channels": (8, 16), "layers": 1}}[kind]
@@ -43,6 +66,15 @@ def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):
     if centroids:
         made.centroids.copy_(torch.from_numpy(known.centroids))
     return made
+
+
+def checkpoint(kind="mlp", dropout=None, identity=(), schedule="squaredcos_cap_v2", std=0.1, **config):
+    """A denoiser as if it had been trained on these classes."""
+    made = network(kind, std=std, **config)
+    made.standard_deviation.copy_(torch.arange(1, 11))
+    names = {"objects": OBJECTS, "relations": RELATIONS, "encoder": "vgg", "text_encoder": "fake text"}
+    who = DenoiserIdentity(**names | dict(identity))
+    return DenoiserCheckpoint(made, kind, NoiseSchedule(schedule), dropout or ConditionDropout(), who)
 
 
 def unit(draw, n, dimension):

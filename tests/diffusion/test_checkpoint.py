@@ -4,49 +4,31 @@ import numpy as np
 import pytest
 import torch
 
-from tests.diffusion.cases import network, words
+from tests.diffusion.cases import checkpoint, text
 from workbench.checkpoints import read_tensors, save_tensors
-from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity, denoiser_name
+from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import ConditionDropout, SamplingConfig
-from workbench.diffusion.denoiser import DENOISERS, MLPConfig, MLPDenoiser
+from workbench.diffusion.denoiser import DENOISERS, MLPConfig, MLPDenoiser, denoiser_name
 from workbench.diffusion.sample import sample_triplets
-from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError
 
-OBJECTS, RELATIONS = ("cup", "traffic light", "dog", "skateboard", "light"), ("on", "riding", "parked on", "under")
-DROPOUT = ConditionDropout()
 QUICK = SamplingConfig(steps=4, seed=5)
 FILE = "denoiser.safetensors"
-
-
-class Text:
-    encoder, dimension = "fake text", 6
-    objects, relations = words().objects, words().relations
-
-    def triplets(self, subject, relation, object):
-        return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
-
-
-def checkpoint(kind="mlp", dropout=DROPOUT, identity=(), **config):
-    made = network(kind, std=0.1, **config)
-    made.standard_deviation.fill_(2.0)
-    names = {"objects": OBJECTS, "relations": RELATIONS, "encoder": "vgg", "text_encoder": "fake text"}
-    who = DenoiserIdentity(**names | dict(identity))
-    return DenoiserCheckpoint(made, kind, NoiseSchedule("scaled_linear"), dropout, who)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "unet"])
 @pytest.mark.parametrize("layout", ["tokens", "pooled"])
 @pytest.mark.parametrize("centroids", [0, 3])
 def test_what_was_saved_samples_the_same(tmp_path, kind, layout, centroids):
-    saved = checkpoint(kind, layout=layout, centroids=centroids, identity={"regions": ("union", "box")})
+    sizes = {"layout": layout, "centroids": centroids}
+    saved = checkpoint(kind, identity={"regions": ("union", "box")}, schedule="scaled_linear", **sizes)
     saved.save(tmp_path / FILE)
     loaded = DenoiserCheckpoint.load(tmp_path / FILE, "cpu")
     for name in ("denoiser", "schedule", "dropout", "identity"):
         assert getattr(loaded, name) == getattr(saved, name)
     assert (loaded.network.config, loaded.network.sizes) == (saved.network.config, saved.network.sizes)
     triplets = ["cup on dog", ("dog", "under", "cup"), (2, 1, 0)]
-    ours, theirs = (sample_triplets(c, triplets, QUICK, text=Text()) for c in (saved, loaded))
+    ours, theirs = (sample_triplets(c, triplets, QUICK, text=text()) for c in (saved, loaded))
     np.testing.assert_array_equal(ours, theirs)
     assert ours.shape == (3, 10)
 
@@ -60,17 +42,11 @@ def test_it_samples_on_its_own_without_the_text_tower():
             sample_triplets(checkpoint(**other), triplets, QUICK)
 
 
-@pytest.mark.parametrize(
-    ("text", "ids"),
-    [
-        ("dog riding skateboard", (2, 1, 3)),
-        ("traffic light on dog", (1, 0, 2)),
-        ("dog parked on light", (2, 2, 4)),
-        ("light parked on traffic light", (4, 2, 1)),
-    ],
-)
-def test_triplets_are_read_from_words(text, ids):
-    assert tuple(checkpoint().class_ids([text]).iloc[0]) == ids
+def test_triplets_are_read_from_words():
+    typed = ["dog riding skateboard", "traffic light on dog", "dog parked on light", "light parked on traffic light"]
+    ids = checkpoint().class_ids(typed)
+    assert ids.to_numpy().tolist() == [[2, 1, 3], [1, 0, 2], [2, 2, 4], [4, 2, 1]]
+    assert checkpoint().captions(ids.to_numpy()) == typed
 
 
 @pytest.mark.parametrize(
@@ -92,15 +68,12 @@ def test_an_unknown_class_is_refused_with_the_nearest_name(triplet, message):
         checkpoint().class_ids([triplet])
 
 
-def test_a_file_that_is_missing_cut_short_or_of_another_kind_is_named(tmp_path):
-    with pytest.raises(WorkbenchError, match="no checkpoint here"):
-        DenoiserCheckpoint.load(tmp_path / "none.safetensors")
+def test_a_file_of_another_kind_or_cut_short_is_named(tmp_path):
     save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(2)}, {})
     with pytest.raises(WorkbenchError, match=r"format is None.*notebook 03"):
         DenoiserCheckpoint.load(tmp_path / "other.safetensors")
     checkpoint().save(tmp_path / FILE)
-    content = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(content[: len(content) // 2])
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-100])
     with pytest.raises(WorkbenchError, match="truncated"):
         DenoiserCheckpoint.load(tmp_path / FILE)
 
@@ -120,22 +93,20 @@ def test_weights_that_do_not_fit_are_listed_by_name_and_an_unknown_denoiser_is_n
         assert part in str(raised.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("dimension", 12), ("encoder", "another vgg"), ("support", "rectified")])
-def test_a_store_that_does_not_fit_is_refused(name, value):
+def test_a_store_that_does_not_fit_is_refused():
     fitting = {"dimension": 10, "encoder": "vgg", "support": "signed"}
     checkpoint().require_store(SimpleNamespace(**fitting))
-    with pytest.raises(WorkbenchError, match=f"{name} is {value!r}"):
-        checkpoint().require_store(SimpleNamespace(**(fitting | {name: value})))
+    for name, value in {"dimension": 12, "encoder": "another vgg", "support": "rectified"}.items():
+        with pytest.raises(WorkbenchError, match=f"{name} is {value!r}"):
+            checkpoint().require_store(SimpleNamespace(**(fitting | {name: value})))
 
 
 def test_another_text_encoder_and_guidance_without_dropout_are_refused():
-    text = Text()
-    text.encoder = "another tower"
     with pytest.raises(WorkbenchError, match="another tower"):
-        sample_triplets(checkpoint(), [(0, 0, 0)], QUICK, text=text)
+        sample_triplets(checkpoint(), [(0, 0, 0)], QUICK, text=text("another tower"))
     never = checkpoint(dropout=ConditionDropout(everything=0.0))
     with pytest.raises(WorkbenchError, match=r"guidance 1.5 needs .* dropout of 0"):
-        sample_triplets(never, [(0, 0, 0)], SamplingConfig(guidance=1.5), text=Text())
+        sample_triplets(never, [(0, 0, 0)], SamplingConfig(guidance=1.5), text=text())
 
 
 MINE = (MLPConfig, type("Mine", (MLPDenoiser,), {"__module__": __name__}))

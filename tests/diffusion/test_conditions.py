@@ -3,78 +3,57 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.diffusion.cases import condition_tokens, network, unit
+from tests.diffusion.cases import COLUMNS, condition_tokens, network, text, unit
 from workbench.diffusion.conditions import ABSENT, box_conditions, triplet_conditions
 from workbench.errors import WorkbenchError
 from workbench.language.hardness import HardnessCentroids
 from workbench.language.triplets import AugmentedTriplets
 
-
-class Text:
-    """Class vectors, and captions as a recognisable function of the ids."""
-
-    encoder, learned_relations = "fake text", False
-
-    def __init__(self, objects=7, relations=4, dimension=6):
-        draw = np.random.default_rng(0)
-        self.dimension, self.asked = dimension, 0
-        self.objects = draw.standard_normal((objects, dimension)).astype(np.float32)
-        self.relations = draw.standard_normal((relations, dimension)).astype(np.float32)
-
-    def triplets(self, subject, relation, object):
-        self.asked += len(subject)
-        return self.objects[subject] + 2 * self.relations[relation] + 3 * self.objects[object]
+TEXT = text()
 
 
-def random_triplets(n, text, seed=0):
-    draw = np.random.default_rng(seed)
-    classes = {"subject": len(text.objects), "relation": len(text.relations), "object": len(text.objects)}
-    return pd.DataFrame({role: draw.integers(0, count, n) for role, count in classes.items()})
+def random_triplets(n):
+    return pd.DataFrame(np.random.default_rng(0).integers(0, (5, 4, 5), (n, 3)), columns=COLUMNS)
 
 
 @pytest.mark.parametrize("n", [1, 50, 400])
 def test_each_row_finds_its_own_triplet_and_caption(n):
-    text = Text()
-    triplets = random_triplets(n, text)
-    tokens, index = triplet_conditions(text, triplets)
+    triplets = random_triplets(n)
+    tokens, index = triplet_conditions(TEXT, triplets)
     np.testing.assert_array_equal(tokens.classes[index], triplets.to_numpy())
-    np.testing.assert_allclose(tokens.embeddings(tokens.caption[index]), text.triplets(*triplets.to_numpy().T))
+    np.testing.assert_allclose(tokens.embeddings(tokens.caption[index]), TEXT.triplets(*triplets.to_numpy().T))
     assert len(tokens) == len(triplets.drop_duplicates()) and not tokens.region.any()
 
 
 def test_a_box_is_captioned_by_its_class_name_alone():
-    text = Text()
-    boxes, index = box_conditions(text, np.array([3, 1, 3]))
+    boxes, index = box_conditions(TEXT, np.array([3, 1, 3]))
     assert index.tolist() == [1, 0, 1] and boxes.region.tolist() == [1, 1] and (boxes.classes == ABSENT).all()
-    unions, _ = triplet_conditions(text, random_triplets(20, text))
+    unions, _ = triplet_conditions(TEXT, random_triplets(20))
     joined = unions.joined(boxes)
     for part, first in ((unions, 0), (boxes, len(unions))):
         rows = first + np.arange(len(part))
         np.testing.assert_array_equal(joined.classes[rows], part.classes)
         np.testing.assert_array_equal(joined.embeddings(joined.caption[rows]), part.embeddings(part.caption))
-    some = joined.rows(np.array([0, len(unions)]))
-    np.testing.assert_array_equal(some.embeddings(some.caption)[1], text.objects[1])
+    np.testing.assert_array_equal(joined.embeddings(joined.caption[[len(unions)]])[0], TEXT.objects[1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_stored_captions_are_read_and_not_embedded_again(tmp_path, dtype):
-    text = Text()
-    triplets = random_triplets(150, text).drop_duplicates()
+    triplets = random_triplets(150).drop_duplicates()
     stored = triplets.iloc[:60].sample(frac=1.0, random_state=0).reset_index(drop=True)
-    np.save(tmp_path / "captions.npy", text.triplets(*stored.to_numpy().T).astype(dtype))
-    text.asked = 0
+    np.save(tmp_path / "captions.npy", TEXT.triplets(*stored.to_numpy().T).astype(dtype))
+    TEXT.asked = 0
     known = AugmentedTriplets(None, stored, np.load(tmp_path / "captions.npy", mmap_mode="r"), None)
-    tokens, index = triplet_conditions(text, triplets, known)
-    assert text.asked == len(triplets) - 60 and isinstance(tokens.captions[0], np.memmap)
-    expected = text.triplets(*triplets.to_numpy().T)
+    tokens, index = triplet_conditions(TEXT, triplets, known)
+    assert TEXT.asked == len(triplets) - 60 and isinstance(tokens.captions[0], np.memmap)
+    expected = TEXT.triplets(*triplets.to_numpy().T)
     np.testing.assert_allclose(tokens.embeddings(tokens.caption[index]), expected, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("role", ["subject", "relation", "object"])
-def test_a_class_without_text_is_refused(role):
-    text = Text()
-    with pytest.raises(WorkbenchError, match=f"{role} class 9 has no text embedding"):
-        triplet_conditions(text, random_triplets(5, text).assign(**{role: 9}))
+def test_a_class_without_text_is_refused():
+    for role in COLUMNS:
+        with pytest.raises(WorkbenchError, match=f"{role} class 9 has no text embedding"):
+            triplet_conditions(TEXT, random_triplets(5).assign(**{role: 9}))
 
 
 def test_a_batch_names_everything_once_and_drops_what_is_asked():
@@ -115,7 +94,7 @@ def test_the_networks_hardness_is_that_of_the_hardness_model():
 def test_token_statistics_centre_text_as_a_whole_and_hardness_per_dimension(layout):
     tokens, made = condition_tokens(50), network(layout=layout)
     captions = torch.from_numpy(tokens.embeddings(tokens.caption))
-    made.fit_tokens(tokens)
+    made.fit_tokens(tokens.batch(np.arange(50)))
     text, hardness = made.encoders[-2 if layout == "tokens" else 0], made.encoders[-1]
     assert len(text.scale[:6].unique()) == 1
     torch.testing.assert_close(text.centre[:6], captions.mean(0))

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.diffusion.cases import Killed, killed
+from tests.diffusion.cases import COLUMNS, Killed, killed
+from tests.synthetic import write_features
 from workbench.configuration import configured
 from workbench.diffusion import generators
 from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote
@@ -19,8 +20,16 @@ from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 
-COLUMNS = ["subject", "relation", "object"]
-FILES = ("union_features.npy", "generated.parquet", "generated.json")
+
+@dataclass(frozen=True)
+class Constant:
+    """A generator of one's own."""
+
+    value: float = 2.0
+    columns: int = 8
+
+    def fit(self, real, wanted, seed):
+        return lambda rows: np.full((len(rows), self.columns), self.value)
 
 
 def table(*triplets):
@@ -46,14 +55,10 @@ def test_the_most_alike_training_rows_are_found():
     assert groups.level.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0]
     found = [groups.rows[group].tolist() for group in groups.group]
     assert found == [[0, 2], [0, 1, 2], [3], [3], [3], [3], [1, 3], [0, 1, 2, 3], [0, 2]]
-
-
-def test_a_group_of_too_few_rows_gives_way_to_a_coarser_one():
-    training = table((0, 0, 1), (0, 1, 1), (2, 1, 1))
-    wanted = table((0, 0, 1), (2, 1, 1), (9, 9, 9))
-    groups = back_off_groups(training, wanted, levels=BACK_OFF[:4], least_rows=2)
-    assert groups.level.tolist() == [1, 2, -1] and groups.group[2] == -1
-    assert [groups.rows[group].tolist() for group in groups.group[:2]] == [[0, 1], [1, 2]]
+    asked = table((0, 0, 1), (0, 1, 1), (9, 9, 9))
+    coarser = back_off_groups(training, asked, levels=BACK_OFF[:4], least_rows=2)  # too few rows give way
+    assert coarser.level.tolist() == [0, 1, -1] and coarser.group[2] == -1
+    assert coarser.rows[coarser.group[1]].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rows", [1, 5, 400])
@@ -193,37 +198,21 @@ def test_a_killed_run_resumes_and_parts_and_seed_tell_the_bytes(small_features, 
     with pytest.raises(Killed):
         generate(small_features, tmp_path / "killed", generator)
     with pytest.raises(WorkbenchError, match="other inputs or settings"):
-        generate(small_features, tmp_path / "killed", "smote" if generator != "smote" else "copy_noise")
+        generate(small_features, tmp_path / "killed", Constant)
     generate(small_features, tmp_path / "killed", generator)
     assert calls == [0, 16, 32, 32, 48, 64, 80, 96]
     np.testing.assert_allclose(unions(tmp_path / "killed"), unions(tmp_path / "whole"), rtol=2e-3, atol=1e-3)
-    for name in FILES[1:]:
+    for name in ("generated.parquet", "generated.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     generate(small_features, tmp_path / "other", generator, seed=4)
     assert not np.allclose(unions(tmp_path / "other"), unions(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_rectified_features_are_cut_at_zero(small_features, tmp_path, generator):
+def test_rectified_features_are_cut_at_zero(small_features, tmp_path):
     inputs = small_features | {"features": tmp_path / "features"}
-    shutil.copytree(small_features["features"], inputs["features"])
-    for manifest in (inputs["features"] / "train").glob("*.json"):
-        manifest.write_text(manifest.read_text().replace('"signed"', '"rectified"'))
-    generate(small_features, tmp_path / "signed", generator)
-    generate(inputs, tmp_path / "rectified", generator)
-    assert (unions(tmp_path / "signed") < 0).any()
-    np.testing.assert_array_equal(unions(tmp_path / "rectified"), np.maximum(unions(tmp_path / "signed"), 0))
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A generator of one's own."""
-
-    value: float = 2.0
-    columns: int = 8
-
-    def fit(self, real, wanted, seed):
-        return lambda rows: np.full((len(rows), self.columns), self.value)
+    write_features(inputs["features"], support="rectified")
+    generate(inputs, tmp_path / "cut", Constant(-1.0))
+    assert not unions(tmp_path / "cut").any()
 
 
 def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_features, tmp_path):

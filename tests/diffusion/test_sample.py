@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.diffusion.cases import Killed, condition_tokens, killed, network
+from tests.diffusion.cases import TINY, Killed, checkpoint, condition_tokens, killed
 from workbench.configuration import configured
 from workbench.diffusion import generators, sample
-from workbench.diffusion.checkpoint import DenoiserCheckpoint, DenoiserIdentity
+from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
 from workbench.diffusion.generators import wanted_triplets
 from workbench.diffusion.sample import ReverseProcess, generate_features, sample_features, sample_triplets
-from workbench.diffusion.schedule import NoiseSchedule, solve
+from workbench.diffusion.schedule import solve
 from workbench.diffusion.train import train_diffusion
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
@@ -23,15 +23,7 @@ from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
 
-DROPOUT = ConditionDropout()
 TOKENS = condition_tokens(6)
-TINY = {"width": 16, "heads": 2, "blocks": 1, "token_width": 8}
-
-
-def checkpoint(kind="mlp", support="signed", dropout=DROPOUT):
-    made = network(kind, std=0.2 if kind == "mlp" else 0.1)
-    made.standard_deviation.copy_(torch.arange(1, 11))
-    return DenoiserCheckpoint(made, kind, NoiseSchedule(), dropout, DenoiserIdentity(support=support))
 
 
 def sampling(**options):
@@ -49,12 +41,12 @@ def sampling(**options):
     ],
 )
 def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, solver, guidance, begun):
-    index, ours = np.arange(23) % 6, checkpoint(kind)
+    index, ours = np.arange(23) % 6, checkpoint(kind, std=0.2 if kind == "mlp" else 0.1)
     init = np.random.default_rng(0).standard_normal((23, 10)).astype(np.float32) if begun else None
     config = sampling(seed=4, solver=solver, guidance=guidance)
     at_once = sample_features(ours, TOKENS, index, config, init=init)
-    for batch_size in (1, 7):
-        in_pieces = sample_features(ours, TOKENS, index, config, init=init, batch_size=batch_size)
+    for ours.network.rows_at_once in (1, 7):
+        in_pieces = sample_features(ours, TOKENS, index, config, init=init)
         np.testing.assert_allclose(in_pieces, at_once, rtol=1e-2, atol=1e-3)
     rows = np.array([3, 20, 11])
     some = sample_features(ours, TOKENS, index[rows], config, init=None if init is None else init[rows], rows=rows)
@@ -65,7 +57,7 @@ def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, so
 
 
 def test_caching_changes_nothing_against_a_plain_loop():
-    ours, index, config = checkpoint(), np.arange(8) % 6, sampling(seed=1, steps=6, guidance=1.7)
+    ours, index, config = checkpoint(std=0.2), np.arange(8) % 6, sampling(seed=1, steps=6, guidance=1.7)
     sampled = sample_features(ours, TOKENS, index, config)
     process, made, batch = ReverseProcess(ours, TOKENS, config, 1.0), ours.network, TOKENS.batch(index)
 
@@ -83,7 +75,9 @@ def test_caching_changes_nothing_against_a_plain_loop():
 
 def test_guidance_applies_within_its_interval():
     plain, guided, nowhere, half = (
-        sample_features(checkpoint(), TOKENS, np.arange(6), sampling(guidance=guidance, guidance_interval=interval))
+        sample_features(
+            checkpoint(std=0.2), TOKENS, np.arange(6), sampling(guidance=guidance, guidance_interval=interval)
+        )
         for guidance, interval in ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0)), (2.0, (0, 0.5)))
     )
     np.testing.assert_array_equal(nowhere, plain)
@@ -107,7 +101,7 @@ def test_a_weak_start_stays_near_its_initial_features():
 
 def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
     signed, rectified = (
-        sample_features(checkpoint(support=support), TOKENS, np.arange(6), sampling())
+        sample_features(checkpoint(std=0.2, identity={"support": support}), TOKENS, np.arange(6), sampling())
         for support in ("signed", "rectified")
     )
     assert (signed < 0).any()

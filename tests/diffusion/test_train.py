@@ -46,7 +46,7 @@ def weights(folder):
 @pytest.mark.parametrize(
     ("denoiser", "network", "hardness", "learned", "found"),
     [
-        ("mlp", {"skip": True}, True, 0.25, 0.9),
+        ("mlp", {}, True, 0.25, 0.9),
         ("mlp", {"layout": "pooled"}, False, 0.25, 0.9),
         ("mlp", {"target": "epsilon"}, True, 0.6, 0.5),
         ("unet", {"channels": [8]}, True, 0.6, 0.25),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.configuration import require_range
-from workbench.diffusion.config import INIT_MAPS, require_choices
+from workbench.configuration import require_choices, require_range
+from workbench.diffusion.config import InitMap
 from workbench.diffusion.exemplars import (
     BACK_OFF,
     BackOffGroups,
@@ -162,12 +162,12 @@ class Smote:
 class SubjectObjectMean:
     """The mean of the two drawn boxes: the initialisation of section 3.3 without its diffusion."""
 
-    init_map: str = "none"
+    init_map: InitMap = "none"
 
     init = "subject-object"
 
     def __post_init__(self) -> None:
-        require_choices(init_map=(self.init_map, INIT_MAPS))
+        require_choices(self)
 
     def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> Sampler:
         """``wanted`` has the rows of the drawn boxes, subject_box and object_box."""

@@ -1,11 +1,10 @@
 """A trained denoiser in one file: averaged weights, and everything else that sampling needs."""
 
 import difflib
-import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,9 @@ from workbench.checkpoints import load_weights, read_tensors, save_tensors
 from workbench.configuration import configured
 from workbench.devices import chosen_device
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
-from workbench.diffusion.conditions import ABSENT, ConditionTokens, triplet_conditions
+from workbench.diffusion.conditions import ABSENT, ConditionTokens
 from workbench.diffusion.config import ConditionDropout
-from workbench.diffusion.denoiser import DENOISERS, denoiser_classes
+from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError
 from workbench.scenes.vocabulary import ROLES
@@ -81,14 +80,12 @@ class DenoiserCheckpoint:
         config_class, network_class = denoiser_classes(facts["denoiser"])
         network = network_class(configured(config_class, facts["network"]), DataSizes(**facts["sizes"]))
         load_weights(network, tensors, path, _AGAIN)
-        identity = facts["identity"]
-        lists = {key: tuple(identity[key]) for key in ("objects", "relations", "regions")}
         return cls(
             network.to(chosen_device(device)).eval().requires_grad_(False),
             facts["denoiser"],
             NoiseSchedule(**facts["schedule"]),
             ConditionDropout(**facts["dropout"]),
-            DenoiserIdentity(**identity | lists),
+            configured(DenoiserIdentity, facts["identity"]),
         )
 
     def require_store(self, store: "FeatureStore") -> None:
@@ -156,68 +153,35 @@ class DenoiserCheckpoint:
         names = [[self._names(role)[number] for number in ids] for role, ids in self.class_ids(triplets).items()]
         return [" ".join(words) for words in zip(*names, strict=True)]
 
-    def conditions(self, triplets: pd.DataFrame, text: "TextEmbeddings | None") -> tuple[ConditionTokens, np.ndarray]:
-        """Conditions of ``triplets``; without ``text`` of the class names alone, caption and hardness left out."""
-        if text is not None:
-            self.require_text(text)
-            return triplet_conditions(text, triplets)
-        classes, absent = triplets[list(ROLES)].to_numpy(), np.full(len(triplets), ABSENT)
-        none = (np.empty((0, self.network.sizes.text), dtype=np.float32),)
-        return ConditionTokens(classes, absent, np.zeros(len(classes), dtype=np.int64), none), np.arange(len(classes))
-
     def _names(self, role: str) -> tuple[str, ...]:
         return self.identity.relations if role == "relation" else self.identity.objects
 
     def _parts(self, triplet: str | Sequence[str | int]) -> Sequence[str | int]:
-        """Subject, relation, object; a caption is cut into names that are known best: all three, else most of them."""
+        """Subject, relation, object; a caption is cut into the three names that are most like known ones."""
         if isinstance(triplet, list | tuple | np.ndarray) and len(triplet) == len(ROLES):
             return triplet
         words = triplet.split() if isinstance(triplet, str) else []
-        cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
-        if not cuts:
+        if len(words) < len(ROLES):
             raise WorkbenchError(
                 f'{triplet!r} is no triplet; expected "subject relation object", or these three as names or ids.'
             )
+        cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
         splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
-        return max(splits, key=lambda split: sum(self._likeness(*pair) for pair in zip(split, ROLES, strict=True)))
+        return max(splits, key=lambda split: sum(map(self._likeness, split, ROLES)))
 
     def _likeness(self, name: str, role: str) -> float:
-        if name in self._names(role):
-            return 1.0
         near = difflib.get_close_matches(name, self._names(role), n=1)
-        return 0.9 * difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
+        return difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
 
     def _class_id(self, value: str | int, role: str) -> int:
         names = self._names(role)
-        if isinstance(value, str):
-            if value not in names:
-                near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
-                raise WorkbenchError(
-                    f"{value!r} is no {role} class of this denoiser, which knows {len(names)}. "
-                    f"The nearest name is {near[0]!r}."
-                    if near
-                    else f"{value!r}: this denoiser knows no class names."
-                )
-            return names.index(value)
-        if not 0 <= int(value) < len(names):
+        if isinstance(value, str) and value not in names:
+            near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
+            raise WorkbenchError(
+                f"{value!r} is no {role} class of this denoiser, which knows {len(names)}. "
+                f"The nearest name is {near[0] if near else None!r}."
+            )
+        number = names.index(value) if isinstance(value, str) else int(value)
+        if not 0 <= number < len(names):
             raise WorkbenchError(f"{role} class {value} is not known; this denoiser has classes 0 to {len(names) - 1}.")
-        return int(value)
-
-
-def denoiser_name(choice: Any) -> str:
-    """The name by which a stored denoiser finds its classes again: a registered name, or the path of its network.
-
-    WorkbenchError for a pair of classes that neither stands under a name nor as a pair in its module.
-    """
-    if isinstance(choice, str):
-        return choice
-    registered = [name for name, classes in DENOISERS.items() if classes == choice]
-    if registered:
-        return registered[0]
-    module = choice[1].__module__
-    found = [name for name, value in vars(importlib.import_module(module)).items() if value == choice]
-    if found:
-        return f"{module}:{found[0]}"
-    raise WorkbenchError(
-        f"denoiser {choice!r}: a checkpoint must name it. Register it: DENOISERS.register('mine')((Config, Network))."
-    )
+        return number

@@ -13,23 +13,17 @@ in ``workbench.diffusion.denoiser`` (docs/own-denoiser.md).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.diffusion.conditions import CAPTION, REGIONS, SLOTS, ConditionBatch, ConditionTokens
-from workbench.errors import WorkbenchError
-from workbench.scenes.vocabulary import ROLES
+from workbench.configuration import require_choices
+from workbench.diffusion.conditions import CAPTION, SLOTS, ConditionBatch
 
-LAYOUTS = ("tokens", "pooled")
-TARGETS = ("x0", "epsilon")
 # Standard deviations beyond which an x_0 that was computed from a predicted noise is cut.
 LARGEST_CLEAN = 10.0
-# So many evenly spaced vectors speak for all where statistics are taken.
-MOST_ROWS_FOR_MOMENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -38,20 +32,17 @@ class NetworkConfig:
 
     ``target`` is what the network predicts. ``layout`` "tokens" gives each part of the condition a token of
     ``token_width``; "pooled" has one, the caption's embedding beside the hardness vector, as the paper seems to do it
-    (section 3.4: "concatenated"). WorkbenchError for a layout or target that is not known.
+    (section 3.4: "concatenated").
     """
 
-    target: str = "x0"
-    layout: str = "tokens"
+    target: Literal["x0", "epsilon"] = "x0"
+    layout: Literal["tokens", "pooled"] = "tokens"
     heads: int = 8
     token_width: int = 256
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise WorkbenchError(f"condition layout {self.layout!r} is not known; expected one of {LAYOUTS}.")
-        if self.target not in TARGETS:
-            raise WorkbenchError(f"target {self.target!r} is not known; expected one of {', '.join(TARGETS)}.")
+        require_choices(self)
 
 
 @dataclass(frozen=True)
@@ -180,16 +171,9 @@ class ConditionedNetwork(nn.Module):
             first += 1 + len(vectors)
         return torch.cat(tokens), torch.stack(places, dim=1)
 
-    def fit_tokens(self, conditions: ConditionTokens) -> None:
+    def fit_tokens(self, conditions: ConditionBatch) -> None:
         """Set the standardisation of each slot's vectors from training conditions; it is saved with the weights."""
-        for slot, encoder in zip(self.slots, self.encoders, strict=True):
-            if slot in ROLES:
-                ids = np.unique(conditions.classes[:, ROLES.index(slot)])
-                vectors = self._class_text(slot)[torch.from_numpy(ids[ids >= 0])]
-            else:
-                rows = conditions.caption if slot == "hardness" else np.unique(conditions.caption)
-                captions = torch.from_numpy(conditions.embeddings(rows[_evenly_spaced(len(rows))]))
-                vectors = self.hardness(captions) if slot == "hardness" else self._caption_vectors(captions)
+        for slot, encoder, vectors in zip(self.slots, self.encoders, self._slot_vectors(conditions), strict=True):
             encoder.fit(vectors, 0 if slot == "hardness" else self.sizes.text)
 
     def parameter_count(self) -> int:
@@ -197,19 +181,14 @@ class ConditionedNetwork(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _slot_vectors(self, conditions: ConditionBatch) -> list[Tensor]:
+        """The vectors (n, length of the slot's) of what each slot names."""
+        captions = conditions.captions
+        hardness = [self.hardness(captions)] if self.sizes.centroids else []
         if self.config.layout == "pooled":
-            return [self._caption_vectors(conditions.captions)]
-        classes = [self._class_text(role)[ids] for role, ids in zip(ROLES, conditions.classes, strict=True)]
-        hardness = [self.hardness(conditions.captions)] if self.sizes.centroids else []
-        return [*classes, conditions.captions, *hardness]
-
-    def _class_text(self, role: str) -> Tensor:
-        return self.relation_text if role == "relation" else self.object_text
-
-    def _caption_vectors(self, captions: Tensor) -> Tensor:
-        if self.config.layout == "pooled" and self.sizes.centroids:
-            return torch.cat([captions, self.hardness(captions)], dim=1)
-        return captions
+            return [torch.cat([captions, *hardness], dim=1)]
+        subjects, relations, objects = conditions.classes
+        classes = [self.object_text[subjects], self.relation_text[relations], self.object_text[objects]]
+        return [*classes, captions, *hardness]
 
 
 class TokenEncoder(nn.Module):
@@ -242,15 +221,3 @@ class TokenEncoder(nn.Module):
         scale[:text_part] = deviation[:text_part].square().mean().sqrt()
         self.centre.copy_(mean)
         self.scale.copy_(torch.where(scale > 1e-12, scale, 1.0))
-
-
-def region_embedding(width: int) -> nn.Embedding:
-    """A learned vector for a union and one for a box, small at first."""
-    embedding = nn.Embedding(len(REGIONS), width)
-    nn.init.normal_(embedding.weight, std=0.02)
-    return embedding
-
-
-def _evenly_spaced(n: int) -> np.ndarray:
-    """All row numbers of n, or 20,000 of them from the first to the last, (m,) int64 ascending."""
-    return np.linspace(0, n - 1, min(n, MOST_ROWS_FOR_MOMENTS)).astype(np.int64)

@@ -78,10 +78,6 @@ class ConditionTokens:
         """T, the length of a caption embedding."""
         return self.captions[0].shape[1]
 
-    def rows(self, rows: np.ndarray) -> "ConditionTokens":
-        """Some of the conditions, over the same captions."""
-        return ConditionTokens(self.classes[rows], self.caption[rows], self.region[rows], self.captions)
-
     def joined(self, other: "ConditionTokens") -> "ConditionTokens":
         """Both in one; the conditions of ``other`` come after these."""
         known = sum(map(len, self.captions))

@@ -3,17 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from workbench.configuration import chosen_by, configured, require_range
+from workbench.configuration import chosen_by, configured, require_choices, require_range
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
 
 # Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
-INITS = ("random", "subject-object", "subject-relation-object")
-INIT_MAPS = ("none", "affine")
-ENTITY_FEATURES = ("boxes", "generated")
+Init = Literal["random", "subject-object", "subject-relation-object"]
+InitMap = Literal["none", "affine"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class DiffusionConfig:
     denoiser: Any = "mlp"
     network: Any = field(default=None, metadata=chosen_by("denoiser", lambda choice: denoiser_classes(choice)[0]))
     hardness: bool = True
-    entity_features: str = "boxes"
+    entity_features: Literal["boxes", "generated"] = "boxes"
     schedule: str = "squaredcos_cap_v2"
     epochs: float = 60.0
     batch_size: int = 512
@@ -60,7 +59,7 @@ class DiffusionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(entity_features=(self.entity_features, ENTITY_FEATURES))
+        require_choices(self)
         require_range(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
         config_class = denoiser_classes(self.denoiser)[0]
         if self.network is None or isinstance(self.network, Mapping):
@@ -89,14 +88,14 @@ class SamplingConfig:
     and of one seed a smaller part lies within a larger one.
     """
 
-    init: str = "subject-object"
+    init: Init = "subject-object"
     strength: float = 0.5
-    init_map: str = "none"
+    init_map: InitMap = "none"
     steps: int = 20
     solver: str = "dpm++"
     guidance: float = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
-    entity_features: str = "auto"
+    entity_features: Literal["auto", "boxes", "generated"] = "auto"
     samples: int = 0
     share: float = 1.0
     precision: str = "auto"
@@ -104,11 +103,7 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "guidance_interval", tuple(self.guidance_interval))
-        require_choices(
-            init=(self.init, INITS),
-            init_map=(self.init_map, INIT_MAPS),
-            entity_features=(self.entity_features, ("auto", *ENTITY_FEATURES)),
-        )
+        require_choices(self)
         if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
             raise WorkbenchError(
                 f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "
@@ -133,10 +128,3 @@ class FidelityConfig:
     kernel_rows: int = 1000
     full_frechet: bool = True
     seed: int = 0
-
-
-def require_choices(**choices: tuple[str, tuple[str, ...]]) -> None:
-    """Refuse a value that is not among the known ones; each parameter has (value, known values)."""
-    for name, (value, known) in choices.items():
-        if value not in known:
-            raise WorkbenchError(f"{name} {value!r} is not known; expected one of {', '.join(known)}.")

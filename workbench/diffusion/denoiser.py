@@ -10,6 +10,7 @@ registered from a notebook cell (docs/own-denoiser.md)::
     DENOISERS.register("mine")((MyConfig, MyDenoiser))
 """
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.diffusion.conditioned_network import (
-    ConditionedNetwork,
-    DataSizes,
-    NetworkConfig,
-    NoiseLevels,
-    region_embedding,
-)
-from workbench.diffusion.conditions import ConditionBatch
+from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes, NetworkConfig, NoiseLevels
+from workbench.diffusion.conditions import REGIONS, ConditionBatch
 from workbench.diffusion.unet_denoiser import UNetConfig, UNetDenoiser
 from workbench.errors import WorkbenchError
 from workbench.registry import Registry
@@ -34,17 +29,11 @@ TIME_FREQUENCIES = 64
 
 @dataclass(frozen=True)
 class MLPConfig(NetworkConfig):
-    """Sizes of the MLP denoiser; ``expansion`` is the hidden width of SwiGLU over ``width``.
-
-    ``skip`` adds a path from each noisy dimension straight to its output, weighted by the noise level. It lowers the
-    denoising loss of a narrow trunk and restores the features' full spread, but spreads too wide in the directions of
-    least variance, which in a first comparison on CLIP features cost a classifier trained on the samples two points.
-    """
+    """Sizes of the MLP denoiser; ``expansion`` is the hidden width of SwiGLU over ``width``."""
 
     width: int = 512
     blocks: int = 4
     expansion: float = 2.0
-    skip: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,20 +45,16 @@ class MLPConfig(NetworkConfig):
 
 
 class Modulation(NoiseLevels):
-    """Shifts, scales and gates at L noise levels: ``blocks`` (n_blocks, 6, L, 1, W), ``last`` (2, L, 1, W).
+    """Shifts, scales and gates at L noise levels: ``blocks`` (n_blocks, 6, L, 1, W), ``last`` (2, L, 1, W)."""
 
-    ``skip`` (L, 1, D) is how much of each noisy dimension goes straight to the output, or None.
-    """
-
-    def __init__(self, half_log_snr: Tensor, blocks: Tensor, last: Tensor, skip: Tensor | None):
+    def __init__(self, half_log_snr: Tensor, blocks: Tensor, last: Tensor):
         super().__init__(half_log_snr)
-        self.blocks, self.last, self.skip = blocks, last, skip
+        self.blocks, self.last = blocks, last
 
     def level(self, i: int) -> "Modulation":
         """The modulation of one noise level alone."""
         one = slice(i, i + 1)
-        skip = None if self.skip is None else self.skip[one]
-        return Modulation(self.half_log_snr[one], self.blocks[:, :, one], self.last[:, one], skip)
+        return Modulation(self.half_log_snr[one], self.blocks[:, :, one], self.last[:, one])
 
 
 class MLPDenoiser(ConditionedNetwork):
@@ -81,16 +66,16 @@ class MLPDenoiser(ConditionedNetwork):
         super().__init__(config, sizes)
         width = config.width
         self.enter = nn.Linear(sizes.features, width)
-        self.region = region_embedding(width)
+        self.region = nn.Embedding(len(REGIONS), width)
+        nn.init.normal_(self.region.weight, std=0.02)
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU())
         self.shared_modulation = nn.Linear(width, 6 * width)
         self.block_modulation = nn.Parameter(torch.zeros(config.blocks, 6, width))
         self.last_modulation = nn.Parameter(torch.zeros(2, width))
         self.blocks: Any = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.leave = nn.Linear(width, sizes.features)
-        self.skip = nn.Linear(width, sizes.features) if config.skip else None
         # adaLN-zero: every block starts as the identity, and the output as the mean feature.
-        for layer in filter(None, (self.shared_modulation, self.leave, self.skip)):
+        for layer in (self.shared_modulation, self.leave):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -100,8 +85,7 @@ class MLPDenoiser(ConditionedNetwork):
         shared = self.shared_modulation(time).float().view(-1, 6, self.config.width).transpose(0, 1)  # (6, L, W)
         blocks = shared + self.block_modulation[:, :, None]  # (n_blocks, 6, L, W)
         last = shared[:2] + self.last_modulation[:, None]  # (2, L, W)
-        skip = None if self.skip is None else self.skip(time).float().unsqueeze(-2)  # (L, 1, D)
-        return Modulation(half_log_snr, blocks.unsqueeze(-2), last.unsqueeze(-2), skip)
+        return Modulation(half_log_snr, blocks.unsqueeze(-2), last.unsqueeze(-2))
 
     def encode(self, conditions: ConditionBatch) -> tuple[Tensor, ...]:
         """The region's vector (B, W), then keys and values of the conditions for every block, each (B, S, 2W)."""
@@ -114,8 +98,7 @@ class MLPDenoiser(ConditionedNetwork):
         x = self.enter(noisy) + region  # (B, W)
         for block, modulation, key_value in zip(self.blocks, levels.blocks, key_values, strict=True):
             x = block(x, modulation, key_value)
-        predicted = self.leave(_modulated(x, *levels.last))
-        return predicted if levels.skip is None else _gated(predicted, levels.skip, noisy)
+        return self.leave(_modulated(x, *levels.last))
 
 
 class Block(nn.Module):
@@ -165,6 +148,25 @@ def denoiser_classes(choice: Any) -> DenoiserClasses:
             "docs/own-denoiser.md has one of both."
         )
     return found
+
+
+def denoiser_name(choice: Any) -> str:
+    """The name by which a stored denoiser finds its classes again: a registered name, or the path of its network.
+
+    WorkbenchError for a pair of classes that neither stands under a name nor as a pair in its module.
+    """
+    if isinstance(choice, str):
+        return choice
+    registered = [name for name, classes in DENOISERS.items() if classes == choice]
+    if registered:
+        return registered[0]
+    module = choice[1].__module__
+    found = [name for name, value in vars(importlib.import_module(module)).items() if value == choice]
+    if found:
+        return f"{module}:{found[0]}"
+    raise WorkbenchError(
+        f"denoiser {choice!r}: a checkpoint must name it. Register it: DENOISERS.register('mine')((Config, Network))."
+    )
 
 
 def _time_features(half_log_snr: Tensor) -> Tensor:

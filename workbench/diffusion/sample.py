@@ -11,7 +11,7 @@ import torch
 
 from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
-from workbench.diffusion.conditions import ConditionTokens, box_conditions, triplet_conditions
+from workbench.diffusion.conditions import ABSENT, ConditionTokens, box_conditions, triplet_conditions
 from workbench.diffusion.config import SamplingConfig
 from workbench.diffusion.exemplars import Sampler, draw_boxes, initial_features
 from workbench.diffusion.generators import wanted_triplets, write_generated
@@ -57,36 +57,27 @@ class ReverseProcess:
         def noise(step: int) -> torch.Tensor:
             return torch.from_numpy(draw_noise(step)).to(self.device)
 
-        conditions = self.conditions.batch(index).to(self.device)
-        noisy = self._start(init, noise(-1))
+        conditions, noisy = self.conditions.batch(index).to(self.device), noise(-1)
+        if init is not None:
+            first = int(self.timesteps[0])
+            alpha, sigma = self.schedule.alpha[first].item(), self.schedule.sigma[first].item()
+            noisy = alpha * self.network.standardise(torch.from_numpy(init).to(self.device)) + sigma * noisy
         with network_autocast(self.device, self.precision):
             memory = self.network.encode(conditions)
             memory_of_both = self.network.encode(conditions.and_nothing()) if self.guided.any() else ()
 
             def predict(x: torch.Tensor, step: int) -> torch.Tensor:
                 level = self.modulation.level(step)
-                if self.guided[step]:
-                    predicted = self._guided(x, level, memory_of_both)
-                else:
-                    predicted = self.network(x, level, memory).float()
-                return self.network.to_clean(predicted, x, level)
+                if not self.guided[step]:
+                    return self.network.to_clean(self.network(x, level, memory).float(), x, level)
+                # One forward over both halves: the matrix products are bound by their number, not by their size. x_0
+                # is linear in the output, so guiding the output guides x_0 alike, whatever the target.
+                with_condition, without = self.network(x.repeat(2, 1), level, memory_of_both).float().chunk(2)
+                guided = without + self.config.guidance * (with_condition - without)
+                return self.network.to_clean(guided, x, level)
 
             clean = solve(self.schedule, noisy, self.timesteps, predict, solver=self.config.solver, step_noise=noise)
         return self.network.restore(clean).cpu().numpy()
-
-    def _start(self, init: np.ndarray | None, noise: torch.Tensor) -> torch.Tensor:
-        if init is None:
-            return noise
-        first = int(self.timesteps[0])
-        alpha, sigma = self.schedule.alpha[first].item(), self.schedule.sigma[first].item()
-        return alpha * self.network.standardise(torch.from_numpy(init).to(self.device)) + sigma * noise
-
-    def _guided(self, x: torch.Tensor, level, memory: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        # One forward over both halves: the matrix products are bound by their number, not by their size. x_0 is linear
-        # in the output, so guiding the output guides x_0 alike, whatever the target.
-        both = self.network(x.repeat(2, 1), level, memory).float()
-        with_condition, without = both.chunk(2)
-        return without + self.config.guidance * (with_condition - without)
 
 
 def sample_features(
@@ -98,15 +89,13 @@ def sample_features(
     init: np.ndarray | None = None,
     rows: np.ndarray | None = None,
     purpose: str = "sample",
-    batch_size: int | None = None,
 ) -> np.ndarray:
     """Features (N, D) float32 for the conditions ``index`` (N,).
 
     ``init`` (N, D) are features to begin at, noised to ``config.strength`` (DiffAugment, section 3.3); without them
     sampling begins at noise, whatever ``config.init`` says. The noise belongs to ``rows`` (N,) (0 .. N-1 by default)
-    and ``purpose``, not to the batch; ``batch_size`` None is what suits the denoiser's memory. Rectified features are
-    cut at 0, since that is what their encoder does. WorkbenchError for conditions that do not fit the denoiser and for
-    samples that are not finite.
+    and ``purpose``, not to the batch. Rectified features are cut at 0, since that is what their encoder does.
+    WorkbenchError for conditions that do not fit the denoiser and for samples that are not finite.
     """
     index, dimension = np.asarray(index), checkpoint.network.sizes.features
     rows = np.arange(len(index)) if rows is None else np.asarray(rows)
@@ -114,9 +103,9 @@ def sample_features(
         raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
     process = ReverseProcess(checkpoint, conditions, config, 1.0 if init is None else config.strength)
     features = np.empty((len(rows), dimension), dtype=np.float32)
-    batch_size = batch_size or checkpoint.network.rows_at_once
-    for first in track(range(0, len(rows), batch_size), "Sampling features"):
-        part = slice(first, first + batch_size)
+    at_once = checkpoint.network.rows_at_once
+    for first in track(range(0, len(rows), at_once), "Sampling features"):
+        part = slice(first, first + at_once)
 
         def draw_noise(step: int, rows_of_part: np.ndarray = rows[part]) -> np.ndarray:
             return row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
@@ -146,7 +135,13 @@ def sample_triplets(
     denoiser does not know, with the nearest name.
     """
     config, table = config or SamplingConfig(), checkpoint.class_ids(triplets)
-    conditions, index = checkpoint.conditions(table, text)
+    if text is not None:
+        checkpoint.require_text(text)
+        conditions, index = triplet_conditions(text, table)
+    else:
+        classes, index = table.to_numpy(), np.arange(len(table))
+        none = (np.empty((0, checkpoint.network.sizes.text), dtype=np.float32),)
+        conditions = ConditionTokens(classes, np.full_like(index, ABSENT), np.zeros_like(index), none)
     init = None if store is None else initial_rows(checkpoint, store, table, config)
     return sample_features(checkpoint, conditions, index, config, init=init, purpose="triplets")
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint, DenoiserIdentity, denoiser_name
+from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint, DenoiserIdentity
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes
 from workbench.diffusion.conditions import SLOTS, ConditionTokens, box_conditions, triplet_conditions
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig
-from workbench.diffusion.denoiser import denoiser_classes
+from workbench.diffusion.denoiser import denoiser_classes, denoiser_name
 from workbench.diffusion.exemplars import moments
 from workbench.diffusion.objective import BalancedConditions, DenoisingObjective, EvalRows, TrainingBatch
 from workbench.diffusion.schedule import NoiseSchedule
@@ -24,12 +24,14 @@ from workbench.launching import Processes
 from workbench.randomness import derived_seed, generator, some_rows
 from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.features import FeaturesFolder, FeatureStore
+from workbench.scenes.relations import distinct_keys
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import Evaluation, TrainingEdge, forget_state, read_log, train
 
 ROWS_PER_LEVEL = 4
 # With so many rows the mean of a dimension is known to 0.0014 standard deviations.
 ROWS_TO_STANDARDISE = 500_000
+CONDITIONS_FOR_STATISTICS = 20_000
 # Below this share of the typical spread a dimension counts as constant (a dead unit of a rectified encoder).
 CONSTANT_SHARE = 1e-4
 STEPS_BETWEEN_LINES, STEPS_BETWEEN_EVALUATIONS = 50, 250
@@ -75,12 +77,8 @@ def train_diffusion(
     config = config or DiffusionConfig()
     opened, embeddings, augmented = FeaturesFolder(features), TextEmbeddings.open(text), read_triplets(triplets)
     boxes = config.entity_features == "generated"
-    rows, held_out = (region_rows(store, embeddings, augmented, boxes) for store in (opened.train, opened.val))
-    weights = inverse_frequency_weights(opened.train.relations, config.sampling_power)
-    if boxes:
-        of_box = rows.index[len(weights) :]  # a condition for each class
-        counts = np.bincount(of_box)[of_box].astype(np.float64)
-        weights = np.concatenate([weights, _normalised(counts**-config.sampling_power)])
+    rows = region_rows(opened.train, embeddings, augmented, boxes, config.sampling_power)
+    held_out = region_rows(opened.val, embeddings, augmented, boxes)
     words = TextKnowledge(embeddings.objects, embeddings.relations, augmented.hardness.centroids)
     identity = DenoiserIdentity(
         objects=opened.vocabulary.objects,
@@ -90,9 +88,7 @@ def train_diffusion(
         text_encoder=embeddings.encoder,
         regions=("union", "box") if boxes else ("union",),
     )
-    return train_denoiser(
-        folder, replace(rows, weights=weights), words, config=config, identity=identity, held_out=held_out, edge=edge
-    )
+    return train_denoiser(folder, rows, words, config=config, identity=identity, held_out=held_out, edge=edge)
 
 
 def train_denoiser(
@@ -140,16 +136,21 @@ def train_denoiser(
 
 
 def region_rows(
-    store: FeatureStore, text: TextEmbeddings, captions: AugmentedTriplets, boxes: bool = False
+    store: FeatureStore, text: TextEmbeddings, captions: AugmentedTriplets, boxes: bool = False, power: float = 0.0
 ) -> TrainingRows:
-    """The unions of a store as training targets, and with ``boxes`` every box under each of its classes after them."""
+    """The unions of a store as training targets, and with ``boxes`` every box under each of its classes after them.
+
+    Rows are drawn by the number of rows of their class (of a union, its rarest role's) to the power ``-power``.
+    """
     conditions, index = triplet_conditions(text, store.relations, captions)
-    pairs = _boxes_by_class(store.relations) if boxes else np.empty((0, 2), dtype=np.int64)
+    box_rows, weights = np.empty(0, dtype=np.int64), inverse_frequency_weights(store.relations, power)
     if boxes:
-        of_boxes, box_index = box_conditions(text, pairs[:, 1])
+        box_rows, classes = _boxes_by_class(store.relations)
+        of_boxes, box_index = box_conditions(text, classes)
         index = np.concatenate([index, len(conditions) + box_index])
         conditions = conditions.joined(of_boxes)
-    return TrainingRows(FeatureRows.of_unions_and_boxes(store, pairs[:, 0]), index, conditions)
+        weights = np.concatenate([weights, _by_rarity(np.bincount(classes)[classes], power)])
+    return TrainingRows(FeatureRows.of_unions_and_boxes(store, box_rows), index, conditions, weights)
 
 
 def inverse_frequency_weights(relations: pd.DataFrame, power: float) -> np.ndarray:
@@ -157,11 +158,8 @@ def inverse_frequency_weights(relations: pd.DataFrame, power: float) -> np.ndarr
 
     0.5 is square-root sampling; 0 draws all rows alike. Subject and object are counted by role.
     """
-    rarest = np.full(len(relations), np.inf)
-    for role in ROLES:
-        classes = relations[role].to_numpy()
-        rarest = np.minimum(rarest, np.bincount(classes)[classes])
-    return _normalised(rarest**-power)
+    counts = [np.bincount(classes)[classes] for classes in (relations[role].to_numpy() for role in ROLES)]
+    return _by_rarity(np.min(counts, axis=0), power)
 
 
 class DenoisingBatches:
@@ -236,7 +234,10 @@ def _initial_network(rows: TrainingRows, words: TextKnowledge, config: Diffusion
     for name, values in known.items():
         buffer = network.get_buffer(name)
         buffer.copy_(torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(buffer.shape))
-    network.fit_tokens(rows.conditions.rows(np.flatnonzero(np.bincount(rows.index))))
+    trained = np.flatnonzero(np.bincount(rows.index))
+    # So many evenly spaced conditions speak for all.
+    some = np.linspace(0, len(trained) - 1, min(len(trained), CONDITIONS_FOR_STATISTICS)).astype(np.int64)
+    network.fit_tokens(rows.conditions.batch(trained[some]))
     return network
 
 
@@ -250,25 +251,23 @@ def _standardisation(features: FeatureRows, seed: int) -> tuple[np.ndarray, np.n
     return mean, deviation
 
 
-def _boxes_by_class(relations: pd.DataFrame) -> np.ndarray:
-    """Distinct (box row, object class) of both ends of all relations, (n, 2) int64.
+def _boxes_by_class(relations: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct pairs of box row (n,) and object class (n,) int64 of both ends of all relations.
 
     Where the union stands in for its boxes, one row is a subject of one class and an object of another.
     """
-    most = int(max(relations["subject"].max(), relations["object"].max())) + 1 if len(relations) else 1
-    # One number for each pair, and sorted: numpy.unique of pairs, or by its hashes, takes many times as long.
-    ends = [
-        relations[f"{role}_box"].to_numpy(dtype=np.int64) * most + relations[role].to_numpy(dtype=np.int64)
-        for role in ("subject", "object")
-    ]
-    pairs = np.sort(np.concatenate(ends))
-    first = np.ones(len(pairs), dtype=bool)
-    first[1:] = pairs[1:] != pairs[:-1]
-    return np.stack(np.divmod(pairs[first], most), axis=1)
+    box, kind = (
+        relations[[f"{role}{end}" for role in ("subject", "object")]].to_numpy(dtype=np.int64).reshape(-1)
+        for end in ("_box", "")
+    )
+    # One number for each pair: numpy.unique of pairs takes many times as long.
+    most = int(kind.max(initial=0)) + 1
+    return np.divmod(distinct_keys(box * most + kind), most)
 
 
-def _normalised(weights: np.ndarray) -> np.ndarray:
-    return weights / weights.mean()
+def _by_rarity(counts: np.ndarray, power: float) -> np.ndarray:
+    weights = counts.astype(np.float64) ** -power
+    return weights / weights.mean() if len(weights) else weights
 
 
 def _metrics(folder: Path, rows: int, config: DiffusionConfig) -> dict:

@@ -8,6 +8,7 @@ it is kept for comparison: at full size it is about 800 times the arithmetic of 
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class UNetConfig(NetworkConfig):
     bottom does, with ``heads`` heads. The paper does not give sizes.
     """
 
-    target: str = "epsilon"
+    target: Literal["x0", "epsilon"] = "epsilon"
     channels: tuple[int, ...] = (32, 64, 64)
     layers: int = 2
 
