@@ -12,23 +12,31 @@ from workbench import paths
 from workbench.__main__ import build_parser, main
 from workbench.runs import run_records
 
-COMMANDS = Path(run_records.__file__).parents[1] / "commands.toml"
+COMMANDS = tomllib.loads((Path(paths.__file__).parent / "commands.toml").read_text())["commands"]
 
 
-def test_errors_are_messages_with_status_2(toy_project, capsys):
-    assert main(["run", "--profile", "tyo"]) == 2
-    assert "error: " in (told := capsys.readouterr().err) and "Did you mean 'toy'" in told
-    assert main(["run", "--profile", "toy", "-p", "seed"]) == 2
-    assert "-p name=value" in capsys.readouterr().err
-    assert main(["report", "none"]) == 2
+def test_errors_are_messages_with_status_2(toy_project, tmp_path, capsys):
+    for line, told in (
+        (["run", "--profile", "tyo"], "Did you mean 'toy'"),
+        (["run", "--profile", "toy", "-p", "seed"], "-p name=value"),
+        (["report", "none"], "unknown run 'none'"),
+    ):
+        assert main(line) == 2
+        assert (error := capsys.readouterr().err).startswith("error: ") and told in error
+    with pytest.raises(SystemExit):
+        main(["data", "check", str(tmp_path / "absent")])
 
 
-def test_a_dry_run_takes_every_option(toy_project, tmp_path, capsys):
+def test_a_dry_run_takes_every_option_and_starts_nothing(toy_project, tmp_path, capsys):
     (tmp_path / "more.yml").write_text("shared: {lr: 0.5}\n")
     options = ["--run", "b", "--only", "01", "-p", "seed=9", "-f", str(tmp_path / "more.yml"), "--replace"]
     assert main(["run", "--profile", "toy", *options, "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "run b, profile toy" in told and "* seed = 9" in told and "* lr = 0.5" in told and "02_finish" not in told
+    main(["run", "--profile", "toy", "--dry-run"])
+    told = capsys.readouterr().out
+    assert "* seed = 4" in told and "  lr = 0.001" in told and "* flags = [1, 2]" in told
+    assert not (toy_project / "reports").exists()
 
 
 def test_an_interruption_says_how_to_go_on(toy_project, monkeypatch, capsys):
@@ -40,28 +48,21 @@ def test_an_interruption_says_how_to_go_on(toy_project, monkeypatch, capsys):
     assert "run the same command again" in capsys.readouterr().err
 
 
-def test_runs_and_imports_are_listed(toy_project, capsys):
+def test_lists_and_checks_say_what_they_found(toy_project, tmp_path, capsys):
     assert main(["runs"]) == 0 and main(["features", "list"]) == 0
     told = capsys.readouterr().out
     assert "no runs yet" in told and "no features are imported" in told
-
-
-def test_data_check_reports_and_sets_the_status(toy_project, tmp_path, capsys):
     assert main(["data", "check", str(tmp_path)]) == 1
     assert "objects.json" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["data", "check", str(tmp_path / "absent")])
 
 
-def test_every_command_exists_and_explains_itself(capsys):
-    parser = build_parser()
-    for name, command in tomllib.loads(COMMANDS.read_text())["commands"].items():
-        module, _, function = command["function"].partition(":")
-        assert callable(getattr(importlib.import_module(f"workbench.runs.{module}"), function))
-        with pytest.raises(SystemExit) as left:
-            parser.parse_args([*name.split(), "--help"])
-        assert left.value.code == 0 and f"usage: workbench {name}" in capsys.readouterr().out
-    assert parser.parse_args(["repeat", "--seeds", "1", "2"]).seeds == [1, 2]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exists_and_explains_itself(name, capsys):
+    module, _, function = COMMANDS[name]["function"].partition(":")
+    assert callable(getattr(importlib.import_module(f"workbench.runs.{module}"), function))
+    with pytest.raises(SystemExit) as left:
+        build_parser().parse_args([*name.split(), "--help"])
+    assert left.value.code == 0 and f"usage: workbench {name}" in capsys.readouterr().out
 
 
 def test_benchmarks_are_found_run_and_written(toy_project, monkeypatch, capsys):

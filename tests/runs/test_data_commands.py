@@ -1,43 +1,63 @@
-"""Commands for data sets and feature stores, through the command line."""
+"""Commands for data sets and features, through the command line."""
+
+import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from workbench.__main__ import main
-from workbench.regions.feature_writer import FeatureStoreWriter
+from workbench.errors import WorkbenchError
+from workbench.language.text_embedding import TextEmbeddings
 from workbench.stages import Run
 
 
-def small_store(folder, detector=None, seed=0):
-    """Seven relations between seven boxes in one picture, with features of four numbers."""
-    boxes = pd.DataFrame(np.zeros((7, 6), dtype=np.float32), columns=["image", "x1", "y1", "x2", "y2", "object_class"])
-    writer = FeatureStoreWriter(
-        folder / "train",
-        images=pd.DataFrame({"image_id": [1], "file_name": ["a.jpg"], "width": [9], "height": [9]}),
-        boxes=boxes.astype({"image": int, "object_class": int}),
-        relations=pd.DataFrame({name: np.zeros(7, dtype=int) for name in ("image", "subject", "relation", "object")})
-        .assign(subject_box=np.arange(7), object_box=0),
-        dimension=4,
-        encoder="small",
-    )  # fmt: skip
-    random = np.random.default_rng(seed)
-    writer.write("box_features", 0, random.standard_normal((7, 4)))
-    writer.write("union_features", 0, random.standard_normal((7, 4)))
-    writer.finish()
+@pytest.fixture
+def source(tmp_path):
+    """Eight relations a split of three object and two relation classes; text vectors of the objects alone."""
+    random, folder = np.random.default_rng(0), tmp_path / "source"
+    folder.mkdir()
+    (folder / "objects.json").write_text(json.dumps(["cat", "dog", "mat"]))
+    (folder / "predicates.json").write_text(json.dumps(["on", "near"]))
+    np.save(folder / "objects_clip_text.npy", random.standard_normal((3, 6)).astype(np.float32))
+    boxes = {"subject_box": np.tile([0, 0, 5, 5], (8, 1)), "object_box": np.tile([2, 2, 9, 9], (8, 1))}
+    for number, split in enumerate(("train", "val", "test")):
+        features = random.standard_normal((8, 6)).astype(np.float16)
+        classes = {role: random.integers(0, n, 8) for role, n in (("subject", 3), ("relation", 2), ("object", 3))}
+        np.savez(folder / f"{split}.npz", feature=features, image_id=np.arange(8) + 10 * number, **boxes, **classes)
+    return folder
+
+
+def test_imported_features_have_a_text_vector_for_every_class(toy_project, source, capsys):
+    assert main(["features", "import", str(source), "--name", "mine"]) == 0
+    run = Run.open("r", data="mine")
+    text = TextEmbeddings.open(run.text)
+    assert text.objects.shape == (3, 6) and text.relations.shape == (2, 6) and text.learned_relations
+    assert run.features.metrics["relations"] == {"train": 8, "val": 8, "test": 8}
+    assert run.images is None
+    capsys.readouterr()
+    assert main(["features", "list"]) == 0 and f"mine {' ' * 19}" in capsys.readouterr().out
+
+
+def test_imported_features_without_any_text_import_all_the_same(toy_project, source):
+    (source / "objects_clip_text.npy").unlink()
+    assert main(["features", "import", str(source), "--name", "bare"]) == 0
+    assert "text" not in Run.open("r").imported("bare").metrics
+    with pytest.raises(WorkbenchError, match="workbench features import"):
+        _ = Run.open("r", data="absent").features
 
 
 @pytest.mark.parametrize("damage", ["bytes", "cut", "removed"])
-def test_a_damaged_file_is_named(toy_project, capsys, damage):
-    stage = Run.open("trial").stage("features", small_store, detector="none")
-    assert main(["features", "check", "trial"]) == 0
-    file = stage.folder / "train" / "union_features.npy"
+def test_a_damaged_file_is_named(toy_project, source, capsys, damage):
+    main(["features", "import", str(source), "--name", "mine"])
+    assert main(["features", "check", "mine"]) == 0
+    file = toy_project / "data/imported/mine/train/union_features.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
-    {"bytes": lambda: file.write_bytes(content), "cut": lambda: file.write_bytes(content[:-5]),
-     "removed": file.unlink}[damage]()  # fmt: skip
+    file.write_bytes(content[:-5] if damage == "cut" else content)
+    if damage == "removed":
+        file.unlink()
     capsys.readouterr()
-    assert main(["features", "check", "trial"]) == 1
+    assert main(["features", "check", "mine"]) == 1
     told = capsys.readouterr().out
     assert str(file) in told and "box_features" not in told and "Delete the folder of this split" in told
 

@@ -14,20 +14,29 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.folders import Replace, only_one
 from workbench.runs import notebooks
-from workbench.runs.notebooks import NotebookFailed, environment, renew_report, run_profile
+from workbench.runs.execution import environment
+from workbench.runs.notebooks import NotebookFailed, run_profile
+from workbench.runs.run_records import RunRecord
 
 
 def record_of(project):
-    return json.loads((project / "reports" / "toy" / "run.json").read_text())
+    return RunRecord.read(project / "reports" / "toy")
 
 
 def states(project):
-    return {name: entry["status"] for name, entry in record_of(project)["notebooks"].items()}
+    return {name: entry.status for name, entry in record_of(project).notebooks.items()}
 
 
 def is_running(process: int) -> bool:
     state = Path(f"/proc/{process}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_failures(toy_project, capfd):
@@ -45,9 +54,9 @@ def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_fai
     names = {"01_count.ipynb", "01_count.html", "02_finish.ipynb", "02_finish.html", "index.html", "metrics.json"}
     assert names < {path.name for path in folder.iterdir()}
     assert json.loads((folder / "metrics.json").read_text()) == {"01_count": {"headline": {"rows": 7}, "none": None}}
-    entry = record_of(toy_project)["notebooks"]["01_count"]
-    assert entry["parameters"] == {"run_name": "toy", "seed": 4, "lr": 0.001}
-    assert entry["seconds"] > 0 and entry["peak_memory_mb"] > 10
+    entry = record_of(toy_project).notebooks["01_count"]
+    assert entry.parameters == {"run_name": "toy", "seed": 4, "lr": 0.001}
+    assert entry.seconds > 0 and entry.peak_memory_mb > 10
     assert (toy_project / "built.log").read_text() == "counts\n"
 
     with pytest.raises(NotebookFailed, match=r"01_count: counts/default is complete.*\n.*seed: 4 -> 5"):
@@ -77,13 +86,6 @@ def test_a_wrong_parameter_is_refused_before_a_kernel_starts(toy_project, monkey
     assert not (toy_project / "reports").exists()
 
 
-def test_a_dry_run_shows_the_parameters_and_starts_nothing(toy_project, capsys):
-    run_profile("toy", dry_run=True)
-    told = capsys.readouterr().out
-    assert "* seed = 4" in told and "  lr = 0.001" in told and "* flags = [1, 2]" in told
-    assert not (toy_project / "reports").exists()
-
-
 def test_the_same_run_is_not_run_twice_at_once(toy_project):
     with (
         only_one(toy_project / "reports" / "toy" / ".lock", "held", wait=False),
@@ -99,26 +101,11 @@ def begun_run(project: Path, wait: str) -> tuple[subprocess.Popen, int]:
     stages.write_text(stages.read_text().replace('    (folder / "rows.txt")', wait.format(tell=tell)))
     command = [sys.executable, "-m", "workbench", "run", "--profile", "toy", "--only", "01"]
     runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    pid_file, deadline = project / "pid", time.monotonic() + 60
-    while not (pid_file.exists() and pid_file.read_text()):
-        assert time.monotonic() < deadline and runner.poll() is None
-        time.sleep(0.1)
-    return runner, int(pid_file.read_text())
+    wait_until(lambda: (project / "pid").exists() and (project / "pid").read_text())
+    return runner, int((project / "pid").read_text())
 
 
-@pytest.mark.slow
-def test_a_killed_runner_takes_its_kernel_along(toy_project):
-    runner, kernel = begun_run(toy_project, '    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")')
-    deadline = time.monotonic() + 60
-    os.kill(runner.pid, signal.SIGKILL)
-    runner.wait()
-    while is_running(kernel):
-        assert time.monotonic() < deadline, "the kernel still runs"
-        time.sleep(0.2)
-    assert states(toy_project) == {"01_count": "running"}
-    assert not (toy_project / "data/runs/toy/counts/default").exists()
-
-
+SLEEP = '    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")'
 LOOP = """    from workbench.stopping import Stopped, stop_on_sigterm
     import time
     with stop_on_sigterm() as stop:
@@ -132,14 +119,17 @@ LOOP = """    from workbench.stopping import Stopped, stop_on_sigterm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("wait", "told"),
-    [
-        (LOOP, "the state is saved"),
-        ('    {tell}\n    import time; time.sleep(60)\n    (folder / "rows.txt")', "SIGTERM"),
-    ],
-    ids=["a loop that looks", "other work"],
-)
+def test_a_killed_runner_takes_its_kernel_along(toy_project):
+    runner, kernel = begun_run(toy_project, SLEEP)
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait()
+    wait_until(lambda: not is_running(kernel))
+    assert states(toy_project) == {"01_count": "running"}
+    assert not (toy_project / "data/runs/toy/counts/default").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("wait", "told"), [(LOOP, "the state is saved"), (SLEEP, "SIGTERM")], ids=["looks", "sleeps"])
 def test_sigterm_ends_a_run_cleanly(toy_project, wait, told):
     runner, kernel = begun_run(toy_project, wait)
     runner.terminate()
@@ -157,8 +147,3 @@ def test_the_environment_of_a_notebook(tmp_path, monkeypatch):
     assert variables["WORKBENCH_REPLACE"] == "1" and "WORKBENCH_REPLACE" not in environment(tmp_path)
     assert int(variables["OMP_NUM_THREADS"]) >= 1 and variables["MKL_NUM_THREADS"] == "1"
     assert variables["WORKBENCH_HOME"] == str(tmp_path)
-
-
-def test_a_report_of_a_run_that_is_not_there_lists_those_that_are(toy_project):
-    with pytest.raises(WorkbenchError, match="unknown run 'toy'"):
-        renew_report("toy")

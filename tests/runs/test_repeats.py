@@ -1,28 +1,12 @@
-"""Several seeds: intervals against SciPy's, differences paired by seed."""
+"""Several seeds: a run each, numbers that all have, differences paired by seed."""
 
 import json
 
-import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.runs import repeats
-from workbench.runs.repeats import interval, intervals, repeat_profile, repeats_text, variant_differences
-
-
-@pytest.mark.parametrize("count", [2, 5, 17])
-def test_the_interval_is_students(count):
-    from scipy import stats
-
-    values = np.random.default_rng(count).normal(3, 2, count)
-    found = interval(values.tolist())
-    expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
-    assert (found["low"], found["high"]) == pytest.approx(expected)
-    assert found["mean"] == pytest.approx(values.mean())
-
-
-def test_a_single_seed_has_no_interval():
-    assert interval([2.0])["half_width"] is None
+from workbench.runs.repeats import intervals, repeat_profile, repeats_text, variant_differences
 
 
 def test_only_numbers_that_all_seeds_have_are_averaged():
