@@ -68,3 +68,34 @@ def toy_project(tmp_path, write_notebook, monkeypatch) -> Path:
     monkeypatch.setenv("WORKBENCH_HOME", str(root))
     monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
     return root
+
+
+CONFIGS = """from dataclasses import dataclass, field
+
+from workbench.errors import WorkbenchError
+
+
+@dataclass(frozen=True)
+class Network:
+    width: int = 64
+    channels: tuple[int, ...] = (32, 64)
+
+
+@dataclass(frozen=True)
+class Training:
+    epochs: float = 1.0
+    network: Network = field(default_factory=lambda: Network(width=8))
+
+    def __post_init__(self):
+        if self.epochs <= 0:
+            raise WorkbenchError(f"epochs {self.epochs}: expected more than 0.")
+"""
+
+
+@pytest.fixture
+def config_notebook(toy_project, write_notebook) -> Path:
+    """A third notebook of the toy project, whose config parameter's dataclass lies in a module beside it."""
+    (toy_project / "notebooks" / "own_training.py").write_text(CONFIGS)
+    above = ("code", "raise SystemExit\nfrom own_training import Training as Own", None)
+    cell = ("code", 'run_name: str = "a"\ntraining: Own = {"epochs": 2.0}  # how', "parameters")
+    return write_notebook(toy_project / "notebooks" / "03_train.ipynb", [above, cell])

@@ -71,59 +71,36 @@ def test_a_missing_profile_lists_those_there_are(toy_project, tmp_path):
         make_plan("toy", files=[tmp_path / "absent.yml"])
 
 
-@pytest.mark.parametrize("name", ["sead", "01.end", "03.seed", "run_name"])
-def test_unknown_names_on_the_command_line_are_refused(toy_project, name):
-    with pytest.raises(WorkbenchError, match="unknown"):
-        make_plan("toy", parameters={name: "1"})
-
-
-CONFIG = """from dataclasses import dataclass, field
-
-@dataclass(frozen=True)
-class Network:
-    width: int = 8
-
-@dataclass(frozen=True)
-class Training:
-    epochs: float = 1.0
-    network: Network = field(default_factory=Network)
-"""
-
-
-@pytest.fixture
-def config_project(toy_project, write_notebook):
-    """The toy project with a third notebook that has a config parameter."""
-    (toy_project / "notebooks" / "own_training.py").write_text(CONFIG)
-    cell = 'run_name: str = "a"\ntraining: Training = {"epochs": 2.0}'
-    cells = [("code", "from own_training import Training", None), ("code", cell, "parameters")]
-    write_notebook(toy_project / "notebooks" / "03_train.ipynb", cells)
-    return toy_project
-
-
-def test_fields_of_a_config_are_set_one_by_one(config_project, tmp_path):
+@pytest.mark.usefixtures("config_notebook")
+def test_fields_of_a_config_are_set_one_by_one(tmp_path):
     extra = tmp_path / "extra.yml"
     extra.write_text("03_train: {training: {network: {width: 16}}}\nshared: {seed: 1}\n")
     plan = make_plan("toy", files=[extra], parameters={"03.training.epochs": "3", "seed": 2})
     notebook = plan.notebooks[2]
     assert notebook.overrides["training"] == {"epochs": 3.0, "network": {"width": 16}}
-    assert notebook.lines() == ["* run_name = 'toy'", "* training.epochs = 3.0", "* training.network.width = 16"]
+    channels = "  training.network.channels = [32, 64]"
+    assert notebook.lines()[1:] == ["* training.epochs = 3.0", "* training.network.width = 16", channels]
     assert values(make_plan("toy"))["03_train"]["training"] == {"epochs": 2.0}
     plan = make_plan("toy", parameters={"training.network.width": "32"})
-    assert plan.notebooks[2].lines()[1:] == ["  training.epochs = 2.0", "* training.network.width = 32"]
+    assert plan.notebooks[2].lines()[1:] == ["  training.epochs = 2.0", "* training.network.width = 32", channels]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("training.epohcs", "unknown field 'epohcs'. Did you mean 'epochs'"),
+        ("training.network.widht", "training.network: unknown field 'widht'. Did you mean 'width'"),
+        ("training.network.width", "training.network.width: expected int"),
         ("trianing.epochs", "unknown parameter or notebook 'trianing'. Did you mean 'training'"),
         ("epochs", "As a field of a config it is training.epochs"),
         ("seed.more", "has no fields"),
+        *((name, "unknown") for name in ("sead", "01.end", "04.seed", "run_name")),
     ],
 )
-def test_what_is_no_field_is_refused_on_the_command_line(config_project, name, message):
+@pytest.mark.usefixtures("config_notebook")
+def test_what_is_no_parameter_is_refused_on_the_command_line(name, message):
     with pytest.raises(WorkbenchError, match=message):
-        make_plan("toy", parameters={name: "1"})
+        make_plan("toy", parameters={name: "2.5"})
 
 
 def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project, write_notebook):
