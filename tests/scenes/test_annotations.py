@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -7,19 +8,21 @@ import pytest
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.scenes import annotation_files
 from workbench.scenes import annotations as annotations_module
+from workbench.scenes.annotation_files import JsonFile, UnusableJson, decoded
 from workbench.scenes.annotations import read_annotations, splits_of
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import SPLITS
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_upstream_triples_in_loader_order(reference_fixtures, split):
+def test_upstream_triples_and_detection_boxes_in_loader_order(reference_fixtures, split):
     folder = reference_fixtures / "annotations"
     expected = json.loads((folder / "expected.json").read_text())[split]["images"]
     expected = [image for image in expected if not image["flipped"]]
     annotations = read_annotations(folder / "gvqa/seed0", split)
-    assert annotations.images["file_name"].tolist() == [image["file_name"] for image in expected]
-    assert annotations.images["width"].tolist() == [image["width"] for image in expected]
+    detections = detection_boxes(folder / "gvqa/seed0", split)
+    for column in ("file_name", "width"):
+        assert annotations.images[column].tolist() == [image[column] for image in expected]
     boxes = annotations.boxes_xyxy()
     for place, image in enumerate(expected):
         found = [
@@ -33,15 +36,7 @@ def test_upstream_triples_in_loader_order(reference_fixtures, split):
             for row in annotations.relations[annotations.relations["image"] == place].itertuples()
         ]
         assert found == image["triples"]
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_upstream_detection_boxes(reference_fixtures, split):
-    folder = reference_fixtures / "annotations"
-    expected = json.loads((folder / "expected.json").read_text())[split]["images"]
-    boxes = detection_boxes(folder / "gvqa/seed0", split)
-    for place, image in enumerate(image for image in expected if not image["flipped"]):
-        here = boxes[boxes["image"] == place]
+        here = detections[detections["image"] == place]
         assert here[BOX_COLUMNS].to_numpy().tolist() == image["detection_boxes"]
         assert here["detection_class"].tolist() == image["detection_classes"]
 
@@ -91,23 +86,18 @@ def test_image_folder_in_or_beside_the_annotations(annotation_folder, tmp_path):
     assert read_annotations(folder, "val", image_folder=tmp_path).image_folder == tmp_path
 
 
-def test_boxes_that_reach_outside_are_kept(annotation_folder, change):
+def test_boxes_that_reach_outside_are_kept_and_images_without_an_entry_left_out(annotation_folder, change):
     folder = annotation_folder()
-    name = read_annotations(folder, "train").images["file_name"][0]
+    whole = read_annotations(folder, "train")
 
-    def outside(by_name):
-        by_name[name][0]["subject"]["bbox"] = [-3, 20.5, -7, 9999]
+    def spoil(by_name):
+        by_name[whole.images["file_name"][0]][0]["subject"]["bbox"] = [-3, 20.5, -7, 9999]
+        return {"lost.jpg": next(iter(by_name.values())), **by_name}
 
-    change(folder / "rel_annotations_train.json", outside)
-    assert read_annotations(folder, "train").boxes_xyxy()[0].tolist() == [-7, -3, 9999, 20.5]
-
-
-def test_images_without_a_detections_entry_are_left_out_with_a_warning(annotation_folder, change):
-    folder = annotation_folder()
-    rows = len(read_annotations(folder, "train").relations)
-    change(folder / "rel_annotations_train.json", lambda by_name: {"lost.jpg": next(iter(by_name.values())), **by_name})
+    change(folder / "rel_annotations_train.json", spoil)
     with pytest.warns(UserWarning, match="1 image"):
-        assert len(read_annotations(folder, "train").relations) == rows
+        found = read_annotations(folder, "train")
+    assert found.boxes_xyxy()[0].tolist() == [-7, -3, 9999, 20.5] and len(found.relations) == len(whole.relations)
 
 
 @pytest.mark.parametrize(("images", "relations"), [(1, 1), (3, 5), (500, 7)])
@@ -154,3 +144,76 @@ def test_unicode_names_fractions_and_unlisted_images(tmp_path):
         assert annotations.images["file_name"].tolist() == ["b/c[{.jpg", "größe 猫.jpg"]
         assert annotations.boxes.to_numpy().tolist() == [[1, 3, 1.5, 30.25, 20, 0], [1, 3, 1.5, 30.25, 20, 1]]
         assert annotations.vocabulary.objects == ("Käse", "猫")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def make(text: str | bytes) -> JsonFile:
+        (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return JsonFile(tmp_path / "a.json")
+
+    return make
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_members_are_those_of_pythons_parser(file, indent, ascii_only):
+    value = {"größe 猫": [1, {"x": [2.5, None, True]}], 'a"b:': {}, ":": "text", "": [[]]}
+    made = file(json.dumps(value, indent=indent, ensure_ascii=ascii_only))
+    assert {name: decoded(raw, object) for name, raw in made.members.items()} == value
+    assert made.repeated == []
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', ["a"]),
+        ('{"a": [1], "a": [2]}', ["a"]),
+        ('{"a":1,"b":{"c":"d"},"a":3,"b":4,"e":5}', ["a", "b"]),
+        ('{"b": 0, "a": 1,\n "c": 2, "c": 3}', ["c"]),
+    ],
+)
+def test_names_that_occur_twice(file, text, repeated):
+    assert sorted(set(file(text).repeated)) == repeated
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1', '{"a": [1, 2,]}', '{"a": 1} x', "", "{'a': 1}", '\n\n{"a":\n\n01}', '{"a": NaN}']
+)
+def test_broken_files_are_placed(file, text):
+    with pytest.raises(UnusableJson) as raised:
+        file(text)
+    line = 1 if "NaN" in text else json_line(text)
+    assert raised.value.record.startswith(f"line {line}, column ") and raised.value.found
+
+
+def json_line(text: str) -> int:
+    with pytest.raises(json.JSONDecodeError) as error:
+        json.loads(text)
+    return error.value.lineno
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        *((text, "wrong type") for text in ("[1, 2]", "null", ' "text"', "[" * 200_000)),
+        *((start + "[" * 200_000, "broken JSON") for start in ('{"images": ', '{"images": [1, ')),
+        (b"\xff\xfe\x00", "broken JSON"),
+    ],
+)
+def test_what_is_no_object_of_json(file, content, kind):
+    with pytest.raises(UnusableJson) as raised:
+        file(content)
+    assert raised.value.kind == kind
+
+
+def test_a_large_file_is_not_held_as_objects(file):
+    entry = {"bbox": list(np.arange(4) * 3.5), "category": 3}
+    text = json.dumps({f"{number}.jpg": [entry] * 20 for number in range(3000)})
+    made = file(text)
+    tracemalloc.start()
+    for raw in made.members.values():
+        decoded(raw, list[dict])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(text) / 20

@@ -1,8 +1,94 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.scenes.bands import BANDS, band_of_class, band_of_present_class, band_places, count_classes
 from workbench.scenes.relations import distinct_triplets, triplet_keys
+from workbench.scenes.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize(
+    ("classes", "many", "medium", "few"), [(1703, 86, 255, 1362), (310, 16, 46, 248), (5330, 267, 799, 4264)]
+)
+def test_sizes_of_the_published_bands(classes, many, medium, few):
+    band = band_of_class(np.random.default_rng(0).integers(0, 50, classes))
+    assert [int((band == name).sum()) for name in BANDS] == [many, medium, few]
+
+
+def test_places_of_bands_are_their_positions():
+    names = np.random.default_rng(0).choice([*BANDS, "", "rare"], 200)
+    for kind in (str, object):
+        places = band_places(names.astype(kind))
+        assert places.dtype == np.int8
+        assert places.tolist() == [BANDS.index(name) if name in BANDS else -1 for name in names]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 19, 20, 21, 100])
+def test_bands_follow_frequency_and_ties_follow_the_class_id(classes):
+    counts = np.random.default_rng(classes).integers(0, 4, classes)
+    band = band_of_class(counts)
+    rank = {name: place for place, name in enumerate(BANDS)}
+    order = sorted(range(classes), key=lambda k: (-counts[k], k))
+    ranks = [rank[str(band[k])] for k in order]
+    assert ranks == sorted(ranks)
+    assert ranks.count(rank["few"]) == int(0.80 * classes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_present_classes_are_banded_among_themselves(seed):
+    random = np.random.default_rng(seed)
+    counts, present = random.integers(0, 9, 60), random.random(60) < 0.6
+    band = band_of_present_class(counts, present)
+    assert (band[~present] == "").all()
+    assert band[present].tolist() == band_of_class(counts[present]).tolist()
+    with pytest.raises(ValueError, match="bool"):
+        band_of_present_class(counts, np.flatnonzero(present))
+
+
+def test_counts_of_ends_and_relations(reference_fixtures):
+    from workbench.scenes.annotations import read_annotations
+
+    folder = reference_fixtures / "annotations/gvqa/seed0"
+    annotations = read_annotations(folder, "train")
+    counts = count_classes(annotations.relations, annotations.vocabulary)
+    names = annotations.vocabulary
+    expected = [json.loads((folder / f"{name}_freqs.json").read_text()) for name in ("objects", "predicates")]
+    assert dict(zip(names.objects, counts.objects.tolist(), strict=True)) == expected[0]
+    assert dict(zip(names.relations, counts.relations.tolist(), strict=True)) == expected[1]
+
+
+def test_upstream_class_lists(reference_fixtures):
+    metrics = reference_fixtures / "metrics"
+    data = metrics / "data/gvqa/seed0"
+    detections = np.load(metrics / "detections.npz")
+    expected = json.loads((metrics / "expected.json").read_text())["exact"]["classes"]
+    for short, key, names_file in (
+        ("sbj", "gt_sbj_labels", "objects"),
+        ("obj", "gt_obj_labels", "objects"),
+        ("rel", "gt_prd_labels", "predicates"),
+    ):
+        names = json.loads((data / f"{names_file}.json").read_text())
+        frequencies = json.loads((data / f"{names_file}_freqs.json").read_text())
+        counts = np.array([frequencies.get(name, 0) for name in names])
+        present = np.isin(np.arange(len(names)), detections[key])
+        band = band_of_present_class(counts, present)
+        for name, upstream_name in (("many", "many"), ("medium", "med"), ("few", "few")):
+            assert {names[k] for k in np.flatnonzero(band == name)} == set(expected[short][upstream_name])
+
+
+def test_ids_beyond_the_vocabulary_are_refused():
+    relations = pd.DataFrame({"subject": [0], "relation": [1], "object": [0]})
+    with pytest.raises(WorkbenchError, match="class id 1 is unknown"):
+        count_classes(relations, Vocabulary(("man",), ("on",)))
+
+
+def test_no_relations_count_as_zero():
+    relations = pd.DataFrame({"subject": [], "relation": [], "object": []}, dtype=np.int64)
+    counts = count_classes(relations, Vocabulary(("man", "hat"), ("on",)))
+    assert counts.objects.tolist() == [0, 0] and counts.relations.tolist() == [0]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 60, 3000])

@@ -1,29 +1,87 @@
-import json
+import csv
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary, named_lists, read_triplet_list, write_triplet_list
+
+OBJECTS = ("man", "salt, pepper", 'a "b"', "<script>", "=1+1", "Café", "two\nlines", " space ", "日本", "#x")
+VOCABULARY = Vocabulary(OBJECTS, ("on", "-under", "next, to"))
+ROLE_LIST = list(ROLES)
 
 
 def test_write_and_read_back(tmp_path):
-    vocabulary = Vocabulary(("café", "t-shirt"), ("to the left of",))
-    vocabulary.write(tmp_path)
-    assert Vocabulary.read(tmp_path) == vocabulary
+    VOCABULARY.write(tmp_path)
+    assert Vocabulary.read(tmp_path) == VOCABULARY
+    assert VOCABULARY.caption(0, 1, 5) == "man -under Café"
+    assert VOCABULARY.names("subject") == VOCABULARY.names("object") == OBJECTS
 
 
-def test_caption_and_names_of_roles():
-    vocabulary = Vocabulary(("man", "hat"), ("wearing",))
-    assert vocabulary.caption(0, 0, 1) == "man wearing hat"
-    assert vocabulary.names("subject") == vocabulary.names("object") == ("man", "hat")
-    assert vocabulary.names("relation") == ("wearing",)
-
-
-@pytest.mark.parametrize("names", [[], {"man": 0}, ["man", 3], ["man", "hat", "man"], None])
+@pytest.mark.parametrize("names", ["[]", '{"man": 0}', '["man", 3]', '["man", "hat", "man"]', ""])
 def test_a_damaged_list_is_named(tmp_path, names):
-    Vocabulary(("man",), ("on",)).write(tmp_path)
-    (tmp_path / "objects.json").write_text(json.dumps(names)) if names is not None else (
-        tmp_path / "objects.json"
-    ).unlink()
+    VOCABULARY.write(tmp_path)
+    (tmp_path / "objects.json").write_text(names)
     with pytest.raises(WorkbenchError, match=r"objects\.json"):
         Vocabulary.read(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 500])
+def test_a_list_survives_the_round_trip(tmp_path, rows):
+    random, path = np.random.default_rng(rows), tmp_path / "list.csv"
+    ids = np.stack([random.integers(0, len(VOCABULARY.names(role)), rows) for role in ROLES], axis=1)
+    write_triplet_list(path, ids, VOCABULARY)
+    table = read_triplet_list(path, VOCABULARY)
+    np.testing.assert_array_equal(table.to_numpy(), ids)
+    assert list(table) == ROLE_LIST and set(table.dtypes) == {np.dtype(np.int64)}
+    noted = table.assign(note=[f"no, {row}" for row in range(rows)])
+    write_triplet_list(path, noted, VOCABULARY)
+    pd.testing.assert_frame_equal(read_triplet_list(path, VOCABULARY), noted, check_dtype=rows > 0)
+    with open(path, encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file)) == [*ROLES, "note"]
+
+
+def test_columns_in_any_order_a_mark_and_empty_lines(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("note,object, relation,subject\r\nx,man,on,=1+1\r\n\r\n,,,\r\n,Café,-under,man\r\n", "utf-8-sig")
+    assert read_triplet_list(path, VOCABULARY)[ROLE_LIST].to_numpy().tolist() == [[4, 0, 0], [0, 1, 5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("man,on,man\n", r"line 1: the header is 'man,on,man'; expected 'subject,relation,object'"),
+        ("", "line 1: the header is ''"),
+        ("subject;relation;object\n", "with commas"),
+        ("subject,relation,object\nman,on,man\nmen,on,man\n", "line 3: subject 'men' is not an object class .*'man'"),
+        ("subject,relation,object\nman,in,man\n", "line 2: relation 'in' is not a relation class .*'on'"),
+        ("subject,relation,object\nman,on\n", "line 2: 2 values, expected 3"),
+        ("subject,relation,object\n" + "x,on,man\n" * 14, "and 4 more.*Correct these lines"),
+        ('subject,relation,object\n"man"x,on,man\n', "line 2: .*Correct the line"),
+        ("subject,relation,object\n\udce9,on,man\n", "not UTF-8"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "list.csv").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(WorkbenchError, match=f"(?s)list.csv.*{said}"):
+        read_triplet_list(tmp_path / "list.csv", VOCABULARY)
+
+
+def test_unknown_ids_are_not_written(tmp_path):
+    with pytest.raises(WorkbenchError, match="relation class 7, expected 0 to 2"):
+        write_triplet_list(tmp_path / "new.csv", [[0, 7, 0]], VOCABULARY)
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_lists_are_found_by_name_or_path_and_only_where_named(tmp_path):
+    saved, mine = tmp_path / "data" / "lists" / "odd.csv", tmp_path / "mine.csv"
+    saved.parent.mkdir(parents=True)
+    for path in (saved, mine):
+        path.write_text("subject,relation,object\n")
+    assert named_lists(tmp_path) == {}
+    assert named_lists(tmp_path, exclude="odd", include="mine.csv") == {"exclude": saved, "include": mine}
+    with pytest.raises(WorkbenchError, match=r"exclude='even'.*saved lists: odd"):
+        named_lists(tmp_path, exclude="even")
