@@ -1,7 +1,6 @@
 import csv
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from workbench.scenes.data_sets import TRAIN_TRIPLETS, add_data_set, compare_fre
 from workbench.scenes.known_data_sets import KNOWN, look_for
 from workbench.scenes.relations import TABLES, RelationTables
 from workbench.scenes.vocabulary import SPLITS
-
-GQA_FREQUENCIES, VG8K_FREQUENCIES = (KNOWN[name].frequency_files for name in ("gqa-lt", "vg8k-lt"))
 
 
 @pytest.fixture
@@ -147,8 +144,10 @@ def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes(), path
 
 
-def test_changed_annotations_are_not_mixed_with_old_tables(root, tmp_path, change):
+def test_changed_annotations_and_needless_validation_images_are_refused(root, tmp_path, change):
     place, out = root(), tmp_path / "out"
+    with pytest.raises(WorkbenchError, match="validation_images"):
+        add_data_set(out, name="gqa-lt", root=place, validation_images=3)
     add_data_set(out, name="gqa-lt", root=place)
     change(place / "gvqa/seed0/rel_annotations_val.json", lambda by_name: {k: v[:1] for k, v in by_name.items()})
     with pytest.raises(WorkbenchError, match="other annotations"):
@@ -172,12 +171,6 @@ def test_only_what_makes_reading_impossible_is_refused(root, tmp_path, change):
     assert not (out / "train").exists()
 
 
-def test_needless_validation_images_are_refused(root, tmp_path):
-    place = root()
-    with pytest.raises(WorkbenchError, match="validation_images"):
-        add_data_set(tmp_path / "out", name="gqa-lt", root=place, validation_images=3)
-
-
 def test_vrd_with_the_published_numbers(real_data, tmp_path):
     found = add_data_set(tmp_path, name="vrd", root=real_data / "vrd")
     assert found["differs_from_published"] == [] and list(found["splits"]) == ["train", "test"]
@@ -197,39 +190,26 @@ def test_vrd_with_the_published_numbers(real_data, tmp_path):
         assert len(images["images"]) - sum(map(bool, relations.values())) == without
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("names", [GQA_FREQUENCIES, VG8K_FREQUENCIES])
-def test_files_equal_a_plain_count(annotation_folder, tmp_path, seed, names):
-    folder, out = annotation_folder(seed, 12), tmp_path / "out"
-    objects, relations = (json.loads((folder / f"{name}.json").read_text()) for name in ("objects", "predicates"))
-    triplets, counts = Counter(), {"objects": Counter(), "relations": Counter()}
-    for found in json.loads((folder / "rel_annotations_train.json").read_text()).values():
-        for relation in found:
-            subject, object_ = (objects[relation[role]["category"]] for role in ("subject", "object"))
-            triplets[subject, object_, relations[relation["predicate"]]] += 1
-            counts["objects"].update([subject, object_])
-            counts["relations"][relations[relation["predicate"]]] += 1
+@pytest.mark.parametrize("data_set", ["gqa-lt", "vg8k-lt"])
+def test_upstream_files_hold_names_and_plain_counts(annotation_folder, tmp_path, data_set):
+    folder, out, files = annotation_folder(images=12), tmp_path / "out", KNOWN[data_set].frequency_files
+    objects = ['a "man", old', "dog", "null", "été", "street"]
+    (folder / "objects.json").write_text(json.dumps(objects))
     train = read_annotations(folder, "train")
-    write_upstream_files(out, train.relations, train.vocabulary, names=names)
-    table = pd.read_csv(out / TRAIN_TRIPLETS)
-    assert list(table.columns) == ["sbj_gt", "obj_gt", "rel_gt"]
-    assert Counter(table.itertuples(index=False, name=None)) == triplets
-    for name, kind, classes in zip(names, counts.values(), (objects, relations), strict=True):
-        assert json.loads((out / name).read_text()) == {label: kind[label] for label in classes}
-    assert {path.name for path in out.iterdir()} == {TRAIN_TRIPLETS, *names}
-
-
-def test_names_with_commas_and_files_that_stay(annotation_folder, tmp_path):
-    folder = annotation_folder()
-    names = ['a "man", old', "dog", "null", "été", "street"]
-    (folder / "objects.json").write_text(json.dumps(names))
-    (tmp_path / GQA_FREQUENCIES[0]).write_text("mine")
-    train = read_annotations(folder, "train")
-    write_upstream_files(tmp_path, train.relations, train.vocabulary, names=GQA_FREQUENCIES, keep=[GQA_FREQUENCIES[0]])
-    assert (tmp_path / GQA_FREQUENCIES[0]).read_text() == "mine"
-    with open(tmp_path / TRAIN_TRIPLETS, encoding="utf-8", newline="") as file:
-        found = {row["sbj_gt"] for row in csv.DictReader(file)} | {None}
-    assert found <= {*names, None}
+    write_upstream_files(out, train.relations, train.vocabulary, names=files)
+    assert {path.name for path in out.iterdir()} == {TRAIN_TRIPLETS, *files}
+    subject, object_ = ([objects[k] for k in train.relations[role]] for role in ("subject", "object"))
+    relation = [train.vocabulary.relations[k] for k in train.relations["relation"]]
+    with open(out / TRAIN_TRIPLETS, encoding="utf-8", newline="") as file:
+        rows = [tuple(row) for row in csv.reader(file)]
+    assert rows == [("sbj_gt", "obj_gt", "rel_gt"), *zip(subject, object_, relation, strict=True)]
+    for name, ends, names in zip(
+        files, (subject + object_, relation), (objects, train.vocabulary.relations), strict=True
+    ):
+        assert json.loads((out / name).read_text()) == {label: ends.count(label) for label in names}
+        (out / name).write_text("mine")
+    write_upstream_files(out, train.relations, train.vocabulary, names=files, keep=[files[0]])
+    assert (out / files[0]).read_text() == "mine" != (out / files[1]).read_text()
 
 
 def test_differences_are_counted(tmp_path):

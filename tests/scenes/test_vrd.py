@@ -10,31 +10,22 @@ from workbench.scenes.annotations import read_annotations, splits_of
 from workbench.scenes.check import check_annotations
 from workbench.scenes.vrd import convert_vrd
 
+RELATION = {role: {"category": 0, "bbox": [0, 1, 0, 1]} for role in ("subject", "object")} | {"predicate": 0}
+NUMBERS = {"train": 12, "test": 5}
+
 
 def write(path, value):
     path.write_text(json.dumps(value))
 
 
-RELATION = {role: {"category": 0, "bbox": [0, 1, 0, 1]} for role in ("subject", "object")} | {"predicate": 0}
-
-
-def random_relations(random, names):
+def random_relations(random):
     def end():
         (y1, x1), (y2, x2) = random.integers(0, 20, 2).tolist(), random.integers(20, 40, 2).tolist()
         return {"category": int(random.integers(4)), "bbox": [y1, y2, x1, x2]}
 
-    found = {}
-    for name in names:
-        ends = [end() for _ in range(4)]
-        found[name] = [
-            {
-                "subject": ends[int(random.integers(4))],
-                "object": ends[int(random.integers(4))],
-                "predicate": int(random.integers(3)),
-            }
-            for _ in range(int(random.integers(5)))
-        ]
-    return found
+    ends = [end() for _ in range(4)]
+    pairs = random.integers(4, size=(random.integers(5), 2)).tolist()
+    return [{"subject": ends[s], "object": ends[o], "predicate": int(random.integers(3))} for s, o in pairs]
 
 
 @pytest.fixture
@@ -47,9 +38,9 @@ def source(tmp_path):
         folder.mkdir()
         write(folder / "objects.json", ["man", "dog", "hat", "tree"])
         write(folder / "predicates.json", ["on", "by", "with"])
-        for split, number in (("train", 12), ("test", 5)):
+        for split, number in NUMBERS.items():
             names = [f"{split}{n}.jpg" for n in range(number)]
-            write(folder / f"annotations_{split}.json", random_relations(random, names))
+            write(folder / f"annotations_{split}.json", {name: random_relations(random) for name in names})
             listed = [*names[:-1], f"{split}{number - 1}.gif", f"{split}_unannotated.jpg"]
             if sizes:
                 entries = {name: {"width": 50 + n, "height": 60} for n, name in enumerate(listed)}
@@ -98,7 +89,7 @@ def test_sizes_and_places_from_the_image_files(source, tmp_path, flat):
     folder, images = source(sizes=False), tmp_path / "images"
     with pytest.raises(WorkbenchError, match=r"(?s)train_image_metadata\.json.*images"):
         convert_vrd(tmp_path / "out", source=folder)
-    for split, number in (("train", 12), ("test", 5)):
+    for split, number in NUMBERS.items():
         place = images if flat else images / f"sg_{split}_images"
         place.mkdir(parents=True, exist_ok=True)
         for n in range(number):
