@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from tests.synthetic import long_tailed, write_split
 from workbench.browsers import map_browser, map_stage
 from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.map_browser import FIDELITY_METRICS
@@ -24,27 +25,20 @@ from workbench.browsers.map_points import (
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
-from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures
-from workbench.scenes.bands import BANDS, band_of_class, count_classes
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.scenes.bands import BANDS, band_of_class
+from workbench.scenes.vocabulary import ROLES
 
-from .conftest import DIMENSION, OBJECTS, REAL, write_store
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fits():
-    """The number of rows of every layout that was fitted. UMAP itself is compiled for half a minute."""
-    rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(map_stage, "joint_layout", lambda reduced, **_: rows.append(len(reduced)) or reduced[:, :2])
-        yield rows
+from .conftest import DIMENSION, OBJECTS, REAL, VOCABULARY
 
 
 @pytest.fixture(scope="module")
-def stage(browsed, fits, tmp_path_factory):
+def stage(browsed, tmp_path_factory):
+    """The folder of a map and what the stage told; UMAP itself is compiled for half a minute."""
     folder = tmp_path_factory.mktemp("stage")
-    metrics = map_stage.write_feature_map(folder, **inputs(browsed), rows=60, neighbours=8, seed=3)
-    return folder, metrics
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_stage, "joint_layout", lambda reduced, **_: reduced[:, :2])
+        yield folder, map_stage.write_feature_map(folder, **inputs(browsed), rows=60, neighbours=8, seed=3)
 
 
 def inputs(browsed) -> dict:
@@ -56,28 +50,45 @@ def fidelity_table() -> pd.DataFrame:
     return pd.DataFrame(np.arange(2.0 * len(names)).reshape(2, -1), ["generated", "floor"], names)
 
 
-def open_map(browsed, stage, **options) -> map_browser.FeatureMap:
-    folder, metrics = stage
-    features = FeaturesFolder(browsed / "features")
-    given = {"fidelity": fidelity_table(), "map_metrics": metrics} | options
-    features.train = given.pop("store", features.train)
-    generated = GeneratedFeatures.open(browsed / "generated", FeatureStore.open(browsed / "features" / "train"))
-    return map_browser.FeatureMap(pd.read_parquet(folder / map_stage.POINTS), features, generated, **given)
+@pytest.fixture
+def open_map(browsed, stage):
+    """A function from the browser's options, or another train ``store``, to the browser."""
+
+    def opened(store=None, **options):
+        features = FeaturesFolder(browsed / "features")
+        samples = GeneratedFeatures.open(browsed / "generated", features.train)
+        features.train = store or features.train
+        given = {"fidelity": fidelity_table(), "map_metrics": stage[1]} | options
+        return map_browser.FeatureMap(pd.read_parquet(stage[0] / map_stage.POINTS), features, samples, **given)
+
+    return opened
 
 
-def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(browsed, stage):
-    folder, metrics = stage
-    points = pd.read_parquet(folder / map_stage.POINTS)
-    store = FeatureStore.open(browsed / "features" / "train")
+@pytest.fixture
+def browser(open_map):
+    return open_map()
+
+
+@pytest.fixture
+def figure(browser):
+    """The live figure of ``browser``."""
+    return browser.widget().children[1]
+
+
+@pytest.fixture(scope="module")
+def store(browsed):
+    return FeaturesFolder(browsed / "features").train
+
+
+def test_the_stage_writes_equal_numbers_of_both_sources_with_their_own_rows(browsed, stage, store):
+    points, metrics = pd.read_parquet(stage[0] / map_stage.POINTS), stage[1]
     assert points["source"].value_counts().to_dict() == {"real": 60, "generated": 60}
-    for source, table in (
-        ("real", store.relations),
-        ("generated", pd.read_parquet(browsed / "generated/generated.parquet")),
-    ):
+    generated = pd.read_parquet(browsed / "generated/generated.parquet")
+    for source, table in (("real", store.relations), ("generated", generated)):
         own = points[points["source"] == source]
         assert own["row"].is_unique
         assert (own[list(ROLES)].to_numpy() == table[list(ROLES)].to_numpy()[own["row"]]).all()
-    counts = count_classes(store.relations, Vocabulary.read(browsed / "features"))
+    counts = FeaturesFolder(browsed / "features").counts
     for role in ROLES:
         assert (points[f"{role}_band"] == band_of_class(counts.of_role(role))[points[role]]).all()
     assert points["entropy"].between(0, np.log(5) + 1e-9).all()
@@ -96,23 +107,18 @@ def test_smaller_blocks_change_nothing(browsed, stage, tmp_path, monkeypatch):
 def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_path, monkeypatch):
     with pytest.raises(WorkbenchError, match="shows nothing"):
         map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=2, seed=0)
-    read = map_stage.read_triplets
-
-    def without_captions(folder):
-        known = read(folder)
-        return replace(known, captions=known.captions[:1], caption_embeddings=known.caption_embeddings[:1])
-
-    monkeypatch.setattr(map_stage, "read_triplets", without_captions)
+    known = map_stage.read_triplets(browsed / "triplets")
+    few = replace(known, captions=known.captions[:1], caption_embeddings=known.caption_embeddings[:1])
+    monkeypatch.setattr(map_stage, "read_triplets", lambda folder: few)
     with pytest.raises(WorkbenchError, match=r"captions\.parquet"):
         map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=20, seed=0)
 
 
 @pytest.mark.parametrize("rows", [6, 100, REAL])
-def test_neighbours_are_scikit_learns_one_for_each_image(browsed, monkeypatch, rows):
+def test_neighbours_are_scikit_learns_one_for_each_image(store, monkeypatch, rows):
     from sklearn.neighbors import NearestNeighbors
 
     monkeypatch.setattr("workbench.browsers.contact_sheet.ROWS_PER_BLOCK", 32)
-    store = FeatureStore.open(browsed / "features" / "train")
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
     images = store.relations["image"].to_numpy()
     reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))
@@ -123,53 +129,46 @@ def test_neighbours_are_scikit_learns_one_for_each_image(browsed, monkeypatch, r
         found, found_distances = nearest_rows(store, chosen, query)
         assert found.tolist() == chosen[order[expected]].tolist()
         assert np.allclose(found_distances, distances[expected], atol=1e-4)
-
-
-def test_a_copied_feature_is_at_distance_zero(browsed):
-    store = FeatureStore.open(browsed / "features" / "train")
-    rows, distances = nearest_rows(store, np.arange(REAL), store.union([17])[0])
-    assert (rows[0], distances[0]) == (17, 0.0)
+    copied, distances = nearest_rows(store, chosen, store.union(chosen[3:4])[0])
+    assert (copied[0], distances[0]) == (chosen[3], 0.0)
 
 
 @pytest.mark.parametrize("colour_by", colour_choices(True))
-def test_every_colour_shows_every_point_once_with_counts_in_the_legend(browsed, stage, colour_by):
+def test_every_colour_shows_every_point_once_with_counts_in_the_legend(open_map, colour_by):
     random = np.random.default_rng(0)
     right = {role: random.random(120) < 0.5 for role in ROLES}
-    browser = open_map(browsed, stage, right=lambda points: right)
+    browser = open_map(right=lambda points: right)
     browser.set(colour_by=colour_by)
     figure = browser.figure()
-    assert isinstance(figure, go.Figure)
-    assert not isinstance(figure, go.FigureWidget)
+    assert isinstance(figure, go.Figure) and not isinstance(figure, go.FigureWidget)
     assert len(figure.data) <= MOST_GROUPS
     assert sorted(number for trace in figure.data for number in trace.customdata) == list(range(120))
     for trace in figure.data:
         assert trace.name.endswith(f"({len(trace.x):,})")
-        assert "<" not in trace.name
-        assert "<" not in "".join(trace.text)
+        assert "<" not in trace.name + "".join(trace.text)
     if colour_by.endswith("band"):
         shown = {trace.name.split(" ")[0]: len(trace.x) for trace in figure.data}
         column = browser.points.table[colour_by.replace(" ", "_")]
         assert shown == {band: int((column == band).sum()) for band in BANDS if (column == band).any()}
 
 
-def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(browsed, stage):
+def test_right_or_wrong_is_offered_with_a_recogniser_alone_and_asked_once(open_map, browser):
     with pytest.raises(WorkbenchError, match="right or wrong' is not known"):
-        open_map(browsed, stage).set(colour_by="relation right or wrong")
+        browser.set(colour_by="relation right or wrong")
     asked = []
 
     def right(points):
         asked.append(len(points))
         return {role: np.ones(len(points), dtype=bool) for role in ROLES}
 
-    browser = open_map(browsed, stage, right=right)
+    browser = open_map(right=right)
     browser.set(colour_by="relation right or wrong")
     browser.set(colour_by="object right or wrong")
     assert asked == [120]
     assert [trace.name for trace in browser.figure().data] == ["right (120)"]
 
 
-def test_sources_and_classes_are_switched_by_events(browsed, stage):
-    browser = open_map(browsed, stage)
+def test_sources_and_classes_are_switched_by_events(browser):
     browser.handle("source", "real")
     assert browser.state.sources == ("generated",)
     assert [trace.name for trace in browser.figure().data] == ["generated (60)"]
@@ -186,8 +185,7 @@ def test_sources_and_classes_are_switched_by_events(browsed, stage):
     assert "<script>" not in browser.view()
 
 
-def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(browsed, stage):
-    browser = open_map(browsed, stage)
+def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(browser):
     browser.handle("theme", "dark")  # before there is a figure
     figure = browser.widget().children[1]
     for theme in ("dark", "light"):
@@ -198,10 +196,8 @@ def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(
     assert browser.figure().layout.template.layout.paper_bgcolor == "white"
 
 
-def test_widget_keeps_its_traces_when_colours_change(browsed, stage):
-    browser = open_map(browsed, stage)
-    panels_and_figure = browser.widget().children
-    figure, traces = panels_and_figure[1], panels_and_figure[1].data
+def test_widget_keeps_its_traces_when_colours_change(browser, figure):
+    traces = figure.data
     figure.update_layout(xaxis_range=[0, 1])  # as zooming does
     for colour_by in ("relation band", "hardness", "subject class", "source"):
         browser.set(colour_by=colour_by)
@@ -210,8 +206,7 @@ def test_widget_keeps_its_traces_when_colours_change(browsed, stage):
         assert sum(len(trace.x) for trace in drawn) == 120
     assert figure.data == traces
     assert browser.widget().children[1] is figure
-    assert tuple(figure.layout.xaxis.range) == (0, 1)
-    assert figure.layout.uirevision == "map"
+    assert tuple(figure.layout.xaxis.range) == (0, 1) and figure.layout.uirevision == "map"
     assert len(figure.get_state()["_widget_data"][0]["x"]["shape"]) == 1
     browser.handle("opacity", "0.3")
     assert {trace.marker.opacity for trace in drawn} == {0.3}
@@ -219,11 +214,10 @@ def test_widget_keeps_its_traces_when_colours_change(browsed, stage):
 
 def from_page(figure, event: str, points: list[tuple[int, int]]) -> None:
     """A message as plotly sends it: points as (trace, place)."""
-    figure._js2py_pointsCallback = {
-        "event_type": event, "selector": None, "device_state": None,
-        "points": {"trace_indexes": [trace for trace, _ in points], "point_indexes": [place for _, place in points],
-                   "xs": [0.0] * len(points), "ys": [0.0] * len(points)},
-    }  # fmt: skip
+    traces, places = ([point[side] for point in points] for side in (0, 1))
+    zeros = [0.0] * len(points)
+    told = {"trace_indexes": traces, "point_indexes": places, "xs": zeros, "ys": zeros}
+    figure._js2py_pointsCallback = {"event_type": event, "selector": None, "device_state": None, "points": told}
 
 
 def lasso_of(points: np.ndarray) -> str:
@@ -232,17 +226,13 @@ def lasso_of(points: np.ndarray) -> str:
     return json.dumps([[float(x), float(y)] for x, y in ((left, low), (right, low), (right, high), (left, high))])
 
 
-def test_lasso_fills_selection_and_table_and_survives_new_colours(browsed, stage):
-    browser = open_map(browsed, stage)
-    figure, xy = browser.widget().children[1], browser.points.xy
-    assert browser.selection.empty
-    assert "Nothing is selected" in browser.regions()["selection"]
+def test_lasso_fills_selection_and_table_and_survives_new_colours(browser, figure):
+    xy = browser.points.xy
+    assert browser.selection.empty and "Nothing is selected" in browser.regions()["selection"]
     around = xy[[1, 62]]
     browser.handle("lasso", lasso_of(around))
     inside = ((xy >= around.min(axis=0) - 1e-4) & (xy <= around.max(axis=0) + 1e-4)).all(axis=1)
-    assert browser.selection.index.tolist() == np.flatnonzero(inside).tolist() and {1, 62} <= set(
-        browser.selection.index
-    )
+    assert inside[[1, 62]].all() and browser.selection.index.tolist() == np.flatnonzero(inside).tolist()
     assert html.escape(browser.selection["caption"].iloc[0]) in browser.regions()["selection"]
     for colour_by in ("source", "relation band"):
         browser.set(colour_by=colour_by)
@@ -274,11 +264,8 @@ def test_inside_a_lasso_is_what_lies_on_the_inner_side_of_all_edges(corners):
 
 
 def test_a_lasso_may_be_hollow():
-    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]], dtype=float)
     horseshoe = np.array([[0, 0], [4, 0], [4, 4], [3, 4], [3, 1], [1, 1], [1, 4], [0, 4]], dtype=float)
-    middle = np.array([[2.0, 3.0], [0.5, 3.0], [2.0, 0.5]])
-    assert inside_lasso(middle, square).tolist() == [True, True, True]
-    assert inside_lasso(middle, horseshoe).tolist() == [False, True, True]
+    assert inside_lasso(np.array([[2.0, 3.0], [0.5, 3.0], [2.0, 0.5]]), horseshoe).tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[[0, 1], [1, 1]]", "[[0, 1, 2], [1, 1, 2], [3, 3, 2]]",
@@ -288,40 +275,31 @@ def test_a_lasso_that_is_none_is_refused(text):
         lasso_corners(text)
 
 
-def test_selection_is_paged_and_counted_by_source_and_band(browsed, stage):
-    browser = open_map(browsed, stage)
+def test_selection_is_paged_and_counted_by_source_and_band(browser):
     browser.set(selected=range(25))
     assert browser.regions()["selection"].count('data-event="point"') == 10
     browser.handle("page", "last")
-    assert browser.regions()["selection"].count('data-event="point"') == 5
-    bands = browser.selection["relation_band"].value_counts()
     text = browser.regions()["selection"]
-    assert all(f">{count}<" in text for count in bands)
+    assert text.count('data-event="point"') == 5
+    assert all(f">{count}<" in text for count in browser.selection["relation_band"].value_counts())
 
 
-def test_click_on_a_generated_point_shows_its_nearest_rows_and_its_seeds(browsed, stage):
-    browser = open_map(browsed, stage)
-    figure = browser.widget().children[1]
+def test_click_on_a_generated_point_shows_its_nearest_real_rows_and_its_seeds(browser, figure):
     from_page(figure, "plotly_click", [(1, 7)])
     assert browser.state.point == 67, browser.regions()["problem"]
-    real = browser.points.row[~browser.points.generated]
-    store = FeatureStore.open(browsed / "features" / "train")
-    query = GeneratedFeatures.open(browsed / "generated", store).union([browser.points.row[67]])[0]
-    expected, _ = nearest_rows(store, real, query)
+    points = browser.points
+    query = points.samples.union([points.row[67]])[0]
+    expected, _ = nearest_rows(points.features.train, points.row[~points.generated], query)
     shown = browser.regions()["point"]
     assert re.findall(r"train row (\d+)", shown) == [str(row) for row in expected]
     assert re.findall(r"initialisation of the (\w+)", shown) == ["subject", "object"]
-    assert html.escape(str(browser.points.captions[67])) in shown
-    assert shown.count("<svg") == 7
-    assert "<script>" not in shown
+    assert html.escape(str(points.captions[67])) in shown
+    assert shown.count("<svg") == 7 and "<script>" not in shown
     browser.handle("point", "3")
     assert browser.regions()["point"].count("<svg") == 1
 
 
-def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(browsed, stage, monkeypatch):
-    browser = open_map(browsed, stage)
-    figure = browser.widget().children[1]
-
+def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(browser, figure, monkeypatch):
     def broken(*_):
         raise WorkbenchError("the disk <is> gone.")
 
@@ -335,21 +313,20 @@ def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(browsed, stage
     assert browser.regions()["problem"] == ""
 
 
-def test_numbers_are_always_there_beside_their_floor(browsed, stage):
-    shown = open_map(browsed, stage).view()
-    table = fidelity_table()
+def test_numbers_are_always_there_beside_their_floor(open_map, browser):
+    shown, table = browser.view(), fidelity_table()
     for name, title in FIDELITY_METRICS.items():
         assert title in shown
         assert all(f">{table.loc[row, name]:.4g}<" in shown for row in table.index)
     assert "one joint fit of 60 + 60 rows, seed 3, 8 neighbours" in shown
-    assert "No fidelity numbers" in open_map(browsed, stage, fidelity=None).view()
+    assert "No fidelity numbers" in open_map(fidelity=None).view()
 
 
-def test_the_static_map_is_a_figure_and_numbers_without_controls(browsed, stage, monkeypatch):
+def test_the_static_map_is_a_figure_and_numbers_without_controls(browser, monkeypatch):
     shown = []
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     monkeypatch.setattr("IPython.display.display", lambda *things, **_: shown.extend(things))
-    open_map(browsed, stage)._ipython_display_()
+    browser._ipython_display_()
     assert [type(thing).__name__ for thing in shown] == ["Figure", "HTML"]
 
 
@@ -364,26 +341,22 @@ def test_the_static_map_is_a_figure_and_numbers_without_controls(browsed, stage,
         ({"colour_by": "object class", "classes": OBJECTS[:8]}, f"at most {MOST_CLASSES}"),
     ],
 )  # fmt: skip
-def test_changes_that_make_no_sense_are_refused_and_change_nothing(browsed, stage, change, told):
-    browser = open_map(browsed, stage)
+def test_changes_that_make_no_sense_are_refused_and_change_nothing(browser, change, told):
     before = browser.state
     with pytest.raises(WorkbenchError, match=told):
         browser.set(**change)
     assert browser.state is before
 
 
-def test_a_map_of_other_features_is_refused(browsed, stage, tmp_path):
-    metrics = stage[1]
-    with pytest.raises(WorkbenchError, match="dimension"):
-        open_map(browsed, stage, map_metrics=metrics | {"dimension": 99})
-    with pytest.raises(WorkbenchError, match="encoder"):
-        open_map(browsed, stage, map_metrics=metrics | {"encoder": "another"})
-    with pytest.raises(WorkbenchError, match="dimension"):
-        open_map(browsed, stage, store=write_store(tmp_path / "wide", REAL, seed=0, dimension=20))
-    with pytest.raises(WorkbenchError, match="as on the map"):
-        open_map(browsed, stage, store=write_store(tmp_path / "other", REAL, seed=5))
-    with pytest.raises(WorkbenchError, match="9 real rows, of which"):
-        open_map(browsed, stage, store=write_store(tmp_path / "short", 9, seed=0))
+def test_a_map_of_other_features_is_refused(open_map, stage, tmp_path):
+    for fact, other in (("dimension", 99), ("encoder", "another")):
+        with pytest.raises(WorkbenchError, match=fact):
+            open_map(map_metrics=stage[1] | {fact: other})
+    for rows, dimension, told in ((REAL, 20, "dimension"), (REAL, DIMENSION, "as on the map"),
+                                  (9, DIMENSION, "9 real rows, of which")):  # fmt: skip
+        store = write_split(tmp_path / told[:4], long_tailed(rows, VOCABULARY, seed=5), dimension=dimension)
+        with pytest.raises(WorkbenchError, match=told):
+            open_map(store)
 
 
 @pytest.mark.slow

@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import long_tailed, write_features
 from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars, folded, write_triplet_index
 from workbench.browsers.triplet_search import nearest_triplets
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, band_of_class, count_classes
-from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 from .conftest import VOCABULARY
@@ -17,25 +16,11 @@ from .conftest import VOCABULARY
 ROLE_LIST = list(ROLES)
 
 
-def write_tables(folder, relations, vocabulary):
-    vocabulary.write(folder)
-    images = pd.DataFrame({"image_id": [0], "file_name": ["a.jpg"], "width": 9, "height": 9})
-    boxes = pd.DataFrame({"image": [0], "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0, "object_class": 0})
-    table = relations.assign(image=0, subject_box=0, object_box=0)
-    write_relation_tables(folder / "train", Annotations("train", vocabulary, images, boxes, table, folder))
-    return folder
-
-
-def random_relations(rows, seed, vocabulary=None):
-    vocabulary, random = vocabulary or VOCABULARY, np.random.default_rng(seed)
-    ids = {role: random.zipf(1.4, rows) % len(vocabulary.names(role)) for role in ROLES}
-    return pd.DataFrame(ids, dtype=np.int64)
-
-
 @pytest.mark.parametrize(("rows", "seed"), [(1, 0), (40, 1), (900, 2)])
 def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
-    vocabulary, relations = VOCABULARY, random_relations(rows, seed)
-    told = write_triplet_index(tmp_path / "index", features=write_tables(tmp_path / "f", relations, vocabulary))
+    features = write_features(tmp_path / "f", VOCABULARY, {"train": rows}, seed=seed, dimension=1)
+    told = write_triplet_index(tmp_path / "index", features=features.folder)
+    relations = features.train.relations
     json.dumps(told)
     index = TripletIndex.open(tmp_path / "index")
     expected = relations.groupby(ROLE_LIST).groups
@@ -45,7 +30,7 @@ def test_rows_of_each_triplet_are_those_of_the_table(tmp_path, rows, seed):
         assert index["count"][place] == len(expected[triplet]) and not len(index.augmented[place])
     assert told["triplets"] == len(index) and told["relations"] == len(index.examples) == rows
     assert np.isnan(index["similarity"]).all() and np.isnan(index["hardness"]).all() and not len(index.augmented)
-    counts = count_classes(relations, vocabulary)
+    counts = features.counts
     for role in ROLES:
         bands = np.array(BANDS)[index[f"{role}_band"]]
         np.testing.assert_array_equal(bands, band_of_class(counts.of_role(role))[index[role]])
@@ -93,7 +78,7 @@ def test_places_orders_and_captions(browsed):
 
 
 def test_other_features_and_damaged_files_are_named(browsed, tmp_path):
-    other = write_tables(tmp_path / "f", random_relations(30, 9), VOCABULARY)
+    other = write_features(tmp_path / "f", VOCABULARY, {"train": 30}, seed=9, dimension=1).folder
     with pytest.raises(WorkbenchError, match=r"captions\.parquet: expected the"):
         write_triplet_index(tmp_path / "a", features=other, triplets=browsed / "triplets")
     write_triplet_index(tmp_path / "b", features=other)
@@ -128,7 +113,7 @@ def test_nearest_triplets_share_two_classes_and_are_ranked(browsed):
 @pytest.mark.parametrize(("objects", "most"), [(1, 40), (12, 40), (40, 40), (41, 40), (300, 4), (1703, 40), (1703, 17)])
 def test_bars_cover_all_ranks_once_and_stay_in_a_band(objects, most):
     vocabulary = Vocabulary(tuple(map(str, range(objects))), tuple(map(str, range(max(2, objects // 5)))))
-    relations = random_relations(5000, objects, vocabulary)
+    relations = long_tailed(5000, vocabulary, seed=objects)
     counts = count_classes(relations, vocabulary)
     for role in ROLES:
         bars, occurrences = class_bars(counts, role, most), counts.of_role(role)

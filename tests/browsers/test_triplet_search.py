@@ -5,11 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import write_features
 from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
 from workbench.browsers.triplet_search import ORIGINS, TripletQuery, facets, search
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
-from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 OBJECTS = (
@@ -27,12 +26,7 @@ TEXTS = (
 def make_index(folder, rows, seed):
     """The index of random relations, its augmentation made up, and a naive table of the same."""
     vocabulary, random = Vocabulary(OBJECTS, RELATIONS), np.random.default_rng(seed)
-    vocabulary.write(folder / "features")
-    ids = {role: random.zipf(1.3, rows) % len(vocabulary.names(role)) for role in ROLES}
-    images = pd.DataFrame({"image_id": [0], "file_name": ["a.jpg"], "width": 9, "height": 9})
-    boxes = pd.DataFrame({"image": [0], "x1": 0.0, "y1": 0.0, "x2": 1.0, "y2": 1.0, "object_class": 0})
-    table = pd.DataFrame(ids).assign(image=0, subject_box=0, object_box=0)
-    write_relation_tables(folder / "features" / "train", Annotations("train", vocabulary, images, boxes, table, folder))
+    write_features(folder / "features", vocabulary, {"train": rows}, seed=seed, dimension=1)
     write_triplet_index(folder / "index", features=folder / "features")
     index = TripletIndex.open(folder / "index")
     n = len(index)
