@@ -5,19 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from workbench.files import save_array
-from workbench.language.text_embedding import write_class_vectors
+from tests.synthetic import long_tailed, write_features, write_generated, write_text
 from workbench.recognition.config import TRAINING, RecogniserConfig
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
-from workbench.regions.feature_writer import FeatureStoreWriter
-from workbench.regions.features import FeatureStore, finish_generated
 from workbench.scenes.vocabulary import Vocabulary
 
-N_OBJECTS, N_RELATIONS, DIMENSION, TEXT_DIMENSION = 7, 4, 12, 9
+NAMES = Vocabulary(("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of"))
 SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
 
 
@@ -53,68 +49,16 @@ class SmallData:
     vocabulary: Vocabulary
 
 
-def relations_table(random, rows, tail):
-    shares = {n: (1 / np.arange(1, n + 1)) ** tail for n in (N_OBJECTS, N_RELATIONS)}
-    draw = lambda n: random.choice(n, rows, p=shares[n] / shares[n].sum())  # noqa: E731
-    return pd.DataFrame({"subject": draw(N_OBJECTS), "relation": draw(N_RELATIONS), "object": draw(N_OBJECTS)})
-
-
-def write_split(folder, random, centres, rows, tail, entity_region="box", encoder="made-up", dimension=DIMENSION):
-    """A store whose box features are noisy class centres and whose union features are those of all three roles."""
-    table = relations_table(random, rows, tail)
-    ends = np.concatenate([table["subject"], table["object"]])
-    noise = lambda n: 0.7 * random.standard_normal((n, dimension))  # noqa: E731
-    boxes = centres[0][ends][:, :dimension] + noise(2 * rows)
-    unions = centres[1][table["relation"]][:, :dimension] + (boxes[:rows] + boxes[rows:]) / 4 + noise(rows)
-    n_boxes = 2 * rows if entity_region == "box" else rows
-    box_rows = (np.arange(rows), rows + np.arange(rows)) if entity_region == "box" else (np.arange(rows),) * 2
-    relations = table.assign(image=np.arange(rows) // 3, subject_box=box_rows[0], object_box=box_rows[1])
-    corners = {name: np.zeros(n_boxes, np.float32) for name in ("x1", "y1", "x2", "y2")}
-    classes = ends if entity_region == "box" else np.zeros(rows, int)
-    images = np.tile(relations["image"], 2)[:n_boxes]
-    n_images = rows // 3 + 1
-    writer = FeatureStoreWriter(
-        folder,
-        images=pd.DataFrame({"image_id": np.arange(n_images), "file_name": [f"{k}.jpg" for k in range(n_images)],
-                             "width": 10, "height": 10}),
-        boxes=pd.DataFrame({"image": images, **corners, "object_class": classes}),
-        relations=relations, dimension=dimension, encoder=encoder, entity_region=entity_region,
-    )  # fmt: skip
-    if entity_region == "box":
-        writer.write("box_features", 0, boxes)
-    writer.write("union_features", 0, unions)
-    writer.finish()
-    return relations
-
-
-def write_generated(folder, random, centres, rows, train):
-    table = relations_table(random, rows, tail=0.0)
-    replaced = random.choice(["subject", "object"], rows)
-    because = np.where(random.random(rows) < 0.5, "relation", np.where(replaced == "subject", "object", "subject"))
-    boxes = {f"{role}_box": random.integers(0, len(train.boxes), rows) for role in ("subject", "object")}
-    table = table.assign(replaced=replaced, because=because, **boxes)
-    folder.mkdir(parents=True, exist_ok=True)
-    union = centres[1][table["relation"]] + 0.7 * random.standard_normal((rows, DIMENSION))
-    save_array(folder / "union_features.npy", union.astype(np.float16))
-    finish_generated(folder, table, train, "seed")
-
-
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small")
-    random = np.random.default_rng(0)
-    centres = random.standard_normal((N_OBJECTS, DIMENSION)), random.standard_normal((N_RELATIONS, DIMENSION))
-    vocabulary = Vocabulary(
-        ("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of")
-    )
-    vocabulary.write(root / "features")
-    for split, rows, tail in (("train", 300, 1.5), ("val", 120, 0.3), ("test", 150, 0.0)):
-        write_split(root / "features" / split, random, centres, rows, tail)
-    write_class_vectors(root / "text", vocabulary=vocabulary, encoder="made-up text",
-                        objects=random.standard_normal((N_OBJECTS, TEXT_DIMENSION)),
-                        relations=random.standard_normal((N_RELATIONS, TEXT_DIMENSION)))  # fmt: skip
-    write_generated(root / "generated", random, centres, 200, FeatureStore.open(root / "features" / "train"))
-    return SmallData(root / "features", root / "text", root / "generated", vocabulary)
+    root, draw = tmp_path_factory.mktemp("small"), np.random.default_rng(0)
+    rows, tail = {"train": 300, "val": 120, "test": 150}, {"train": 1.5, "val": 0.3, "test": 0.0}
+    data = write_features(root / "features", NAMES, rows, tail=tail, dimension=12)
+    replaced = draw.choice(["subject", "object"], 200)
+    because = np.where(draw.random(200) < 0.5, "relation", np.where(replaced == "subject", "object", "subject"))
+    made = long_tailed(200, NAMES, seed=9, tail=0.0).assign(replaced=replaced, because=because)
+    write_generated(root / "generated", data.train, made)
+    return SmallData(root / "features", write_text(root / "text", NAMES), root / "generated", NAMES)
 
 
 @pytest.fixture(scope="session")

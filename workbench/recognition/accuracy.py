@@ -3,6 +3,7 @@
 Source: reference `ltvrr.md` sections 7.2 to 7.5; paper section 4.1. All accuracies are in percent.
 """
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -18,16 +19,15 @@ METRICS = ("exact", "synset")
 SUMMARY_ROLES = ("subject", "object", "subject/object", "relation", "combined")
 
 
-def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Test rows and hits of each class, (C,) int64 each; ``true`` (N,) ids, ``hits`` (N,) bool."""
+def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Test rows and hits of each class, (C,) int64, and its accuracy in percent, nan where it has no test row.
+
+    ``true`` (N,) ids, ``hits`` (N,) bool.
+    """
     n_test = np.bincount(true, minlength=n_classes)
-    return n_test, np.bincount(true[np.asarray(hits, dtype=bool)], minlength=n_classes)
-
-
-def percent(correct: np.ndarray, n_test: np.ndarray) -> np.ndarray:
-    """Accuracy in percent, nan where a class has no test row."""
+    correct = np.bincount(true[np.asarray(hits, dtype=bool)], minlength=n_classes)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 100.0 * (correct / n_test)
+        return n_test, correct, 100.0 * (correct / n_test)
 
 
 def per_class_table(
@@ -52,15 +52,15 @@ def per_class_table(
     for role in ROLES:
         names, n_train = vocabulary.names(role), counts.of_role(role)
         true, guess = (np.asarray(table[role], dtype=np.int64) for table in (truth, predicted))
-        n_test, correct = class_totals(true, true == guess, len(names))
+        n_test, correct, accuracy = class_totals(true, true == guess, len(names))
         band = band_of_class(n_train) if band_rule == "all classes" else band_of_present_class(n_train, n_test > 0)
         table = {"role": role, "class": np.arange(len(names)), "name": list(names), "band": band,
                  "n_train": n_train, "n_test": n_test, "correct_exact": correct,
-                 "accuracy_exact": percent(correct, n_test)}  # fmt: skip
+                 "accuracy_exact": accuracy}  # fmt: skip
         if synsets is not None:
             ids = synsets["relations" if role == "relation" else "objects"]
-            _, correct = class_totals(true, synset_hits(true, guess, ids), len(names))
-            table |= {"correct_synset": correct, "accuracy_synset": percent(correct, n_test)}
+            _, correct, accuracy = class_totals(true, synset_hits(true, guess, ids), len(names))
+            table |= {"correct_synset": correct, "accuracy_synset": accuracy}
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
 
@@ -74,17 +74,21 @@ def summary_table(per_class: pd.DataFrame, *, only_trained: bool = False) -> pd.
     n_classes, n_left_out.
     """
     present = per_class[per_class["n_test"] > 0]
-    kept = present[present["n_train"] > 0] if only_trained else present
+    halves = np.array([0.5, 1.0, 1.0])
     rows = []
-    for metric in METRICS:
+    for metric, band in itertools.product(METRICS, (*BANDS, "all")):
         if f"accuracy_{metric}" not in per_class:
             continue
-        for band in (*BANDS, "all"):
-            averages = {role: _average(present, kept, role, band, metric) for role in ROLES}
-            averages["subject/object"] = _merge(averages["subject"], averages["object"])
-            averages["combined"] = _merge(averages["subject/object"], averages["relation"])
-            rows += [(metric, role, band, *averages[role]) for role in SUMMARY_ROLES]
-    return pd.DataFrame(rows, columns=["metric", "role", "band", "accuracy", "n_classes", "n_left_out"])
+        found = {}
+        for role in ROLES:
+            here = present[(present["role"] == role) & ((present["band"] == band) | (band == "all"))]
+            values = here[f"accuracy_{metric}"][(here["n_train"] > 0) | (not only_trained)]
+            found[role] = np.array([values.mean(), len(values), len(here) - len(values)])
+        found["subject/object"] = (found["subject"] + found["object"]) * halves
+        found["combined"] = (found["subject/object"] + found["relation"]) * halves
+        rows += [(metric, role, band, *found[role]) for role in SUMMARY_ROLES]
+    table = pd.DataFrame(rows, columns=["metric", "role", "band", "accuracy", "n_classes", "n_left_out"])
+    return table.astype({"n_classes": np.int64, "n_left_out": np.int64})
 
 
 def named_numbers(summary: pd.DataFrame) -> dict[str, float | None]:
@@ -102,9 +106,9 @@ def combined_accuracy(
     averages = {}
     for role in ROLES:
         n_train = counts.of_role(role)
-        n_test, correct = class_totals(truth[role], truth[role] == predicted[role], len(n_train))
+        n_test, _, accuracy = class_totals(truth[role], truth[role] == predicted[role], len(n_train))
         kept = (n_test > 0) & ((n_train > 0) | (not only_trained))
-        averages[role] = float(percent(correct[kept], n_test[kept]).mean()) if kept.any() else float("nan")
+        averages[role] = float(accuracy[kept].mean()) if kept.any() else float("nan")
     averages["subject/object"] = (averages["subject"] + averages["object"]) / 2
     averages["combined"] = (averages["subject/object"] + averages["relation"]) / 2
     return averages
@@ -114,16 +118,3 @@ def accuracy_per_example(hits: pd.DataFrame) -> dict[str, float]:
     """Share of rows that hit, by role and for whole triplets; ``hits`` has bool columns by role."""
     shares = {role: 100.0 * float(hits[role].mean()) for role in ROLES}
     return shares | {"triplet": 100.0 * float(hits[list(ROLES)].all(axis=1).mean())}
-
-
-def _average(present: pd.DataFrame, kept: pd.DataFrame, role: str, band: str, metric: str) -> tuple[float, int, int]:
-    def here(table: pd.DataFrame) -> pd.DataFrame:
-        return table[(table["role"] == role) & ((table["band"] == band) | (band == "all"))]
-
-    values = here(kept)[f"accuracy_{metric}"].to_numpy()
-    average = float(values.mean()) if len(values) else float("nan")
-    return average, len(values), len(here(present)) - len(values)
-
-
-def _merge(left: tuple[float, int, int], right: tuple[float, int, int]) -> tuple[float, int, int]:
-    return (left[0] + right[0]) / 2, left[1] + right[1], left[2] + right[2]
