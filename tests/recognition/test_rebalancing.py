@@ -1,14 +1,12 @@
 """Re-balancing without generated features: what stays, what changes, and that choices fall on validation."""
 
-import shutil
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from tests.recognition.conftest import SMALL
 from workbench.errors import WorkbenchError
-from workbench.recognition.config import TRAINING, RebalancingConfig, RecogniserConfig
+from workbench.recognition.config import RebalancingConfig, RecogniserConfig
 from workbench.recognition.losses import log_priors
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
 from workbench.recognition.recogniser import load_recogniser
@@ -20,15 +18,14 @@ from workbench.scenes.bands import count_classes
 @pytest.fixture(scope="module")
 def linear(small_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("linear")
-    config = RecogniserConfig(epochs=4, hidden=24, batch_size=64, sizes={"classifier": "linear"},
-                              training=replace(TRAINING, learning_rate=3e-3))  # fmt: skip
+    config = RecogniserConfig(epochs=4, sizes={"classifier": "linear"}, **SMALL)
     train_recogniser(folder, features=small_data.features, text=small_data.text, config=config)
     return folder
 
 
-def rebalance(folder, data, recogniser, method, edge=None, **options):
+def rebalance(folder, data, recogniser, method, **options):
     config = RebalancingConfig(method, **{"epochs": 2, "batch_size": 60, **options})
-    metrics = rebalance_recogniser(folder, recogniser=recogniser, features=data.features, config=config, edge=edge)
+    metrics = rebalance_recogniser(folder, recogniser=recogniser, features=data.features, config=config)
     return metrics, load_recogniser(folder).head
 
 
@@ -94,15 +91,9 @@ def test_an_adjustable_head_starts_with_the_same_logits(trained):
     assert adjustable(wider) is wider
 
 
-def test_what_is_not_known_is_refused(small_data, trained, tmp_path):
-    with pytest.raises(WorkbenchError, match=r"method: expected 'crt' or .*got 'crtt'"):
-        rebalance(tmp_path, small_data, trained, "crtt")
-    with pytest.raises(WorkbenchError, match="strengths is empty"):
-        rebalance(tmp_path, small_data, trained, "logit_adjustment", strengths=())
-
-
-def test_test_rows_are_never_read(small_data, trained, tmp_path):
-    features = tmp_path / "features"
-    shutil.copytree(small_data.features, features)
-    shutil.rmtree(features / "test")
-    rebalance(tmp_path / "run", replace(small_data, features=features), trained, "logit_adjustment")
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"method": "crtt"}, r"method: expected 'crt' or .*got 'crtt'"), ({"strengths": ()}, "strengths is empty"),
+])  # fmt: skip
+def test_what_is_not_known_is_refused(changes, message):
+    with pytest.raises(WorkbenchError, match=message):
+        RebalancingConfig(**changes)

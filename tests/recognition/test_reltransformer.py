@@ -1,18 +1,14 @@
 """The RelTransformer head: upstream's numbers in "upstream" mode, and what "clean" mode promises."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
 
-from tests.recognition.conftest import LOGITS, ROLE_OF, derived, derived_words
+from tests.recognition.conftest import LOGITS, ROLE_OF, assert_logits_are, derived, derived_words
 from workbench.errors import WorkbenchError
-from workbench.recognition.batches import SceneIndex
-from workbench.recognition.lsvru import Scenes, probabilities
+from workbench.recognition.lsvru import Scenes
 from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
-from workbench.recognition.scene_encoder import attend, packing_by_scene
 
 BLOCKS = {"rtol": 1e-4, "atol": 1e-4}
 STORED_IN_OUT = ("c_attn", "c_proj", "mem_attn", "c_fc")
@@ -73,12 +69,7 @@ def case(request, upstream):
 
 def test_logits_and_probabilities_are_upstreams(case):
     seen, expected = case
-    for name, role in ROLE_OF.items():
-        found = getattr(seen["logits"], role)
-        np.testing.assert_allclose(found.numpy(), expected[f"logits_{name}"], **LOGITS)
-        drop = 1 if role == "relation" else 0
-        found = probabilities(seen["logits"])[role]
-        np.testing.assert_allclose(found.numpy(), expected[f"prob_{name}"][:, drop:], rtol=1e-4)
+    assert_logits_are(seen["logits"], expected)
 
 
 def test_activations_are_upstreams(case):
@@ -233,18 +224,6 @@ def test_a_scene_without_tokens_gives_finite_logits(compat):
                 type(nothing)(*(part[[0, 2]] for part in head(*features, scenes))), rtol=1e-4, atol=1e-5)  # fmt: skip
 
 
-def test_attention_is_softmax_over_the_visible_keys():
-    random = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(2, length, 8, generator=random) for length in (3, 5, 5))
-    visible = torch.tensor([[True, False, True, True, False], [False] * 5])
-    found = attend(query, key, value, 2, visible=visible)
-    for head in range(2):
-        part = slice(4 * head, 4 * head + 4)
-        weights = (query[0, :, part] @ key[0, visible[0], part].T / 2).softmax(dim=1)
-        torch.testing.assert_close(found[0, :, part], weights @ value[0, visible[0], part])
-    assert not found[1].any()
-
-
 @pytest.mark.parametrize("compat", ["clean", "upstream"])
 def test_no_rows_give_no_logits_and_no_gradient(compat):
     head = small(compat=compat).train()
@@ -255,19 +234,6 @@ def test_no_rows_give_no_logits_and_no_gradient(compat):
         # Every process of several must have the same gradients to add up, also one whose part of a batch is empty.
         assert (parameter.grad is None) == any(part in name for part in UNUSED), name
         assert parameter.grad is None or not parameter.grad.any(), name
-
-
-@pytest.mark.parametrize(("rows", "scenes"), [(1, 1), (9, 4), (40, 3)])
-def test_packing_by_scene_and_back(rows, scenes):
-    random = torch.Generator().manual_seed(rows)
-    of_row, values = torch.randint(scenes, (rows,), generator=random), torch.randn(rows, 3, 2, generator=random)
-    packing = packing_by_scene(of_row, scenes)
-    padded = packing.padded(values)
-    assert torch.equal(packing.packed(padded), values)
-    for scene in range(scenes):
-        mine = values[of_row == scene]
-        assert torch.equal(padded[scene, : len(mine)], mine)
-        assert not padded[scene, len(mine) :].any()
 
 
 def test_dropout_on_self_attention_weights_is_the_clean_modes_only():
@@ -315,21 +281,7 @@ def test_one_visual_feature_for_all_roles_still_tells_subject_from_object():
     assert not torch.allclose(logits.subject, logits.object)
 
 
-def test_scenes_of_more_than_a_hundred_relations_are_cut():
-    index, of_row = SceneIndex(np.zeros(104, dtype=int)), np.array([103, 0])
-    rows, lengths, scene = index.scenes_of(of_row)
-    assert lengths.tolist() == [100]
-    tokens = torch.randn(104, 21, generator=torch.Generator().manual_seed(0))
-    scenes = Scenes(tokens[rows], torch.tensor([100]), torch.from_numpy(scene))
-    features = tokens[of_row].split(7, dim=1)
-    for compat in ("clean", "upstream"):
-        logits = small(compat=compat)(*features, scenes)
-        assert_same(logits, small(compat=compat)(*features, scenes._replace(tokens=tokens[:100])))
-
-
-def test_config_round_trips_and_refuses_what_does_not_fit():
-    config = config_of(compat="upstream", dropout=0.3)
-    assert RelTransformerConfig(**asdict(config)) == config
+def test_a_config_refuses_what_does_not_fit():
     for changes, message in [({"heads": 5}, "24 is not a multiple of heads 5"), ({"compat": "old"}, "got 'old'"),
                              ({"dropout": 1.0}, "dropout is 1.0"), ({"memory": 0}, "memory is 0"),
                              ({"classifier": "tree"}, "got 'tree'")]:  # fmt: skip

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from tests.recognition.conftest import SMALL
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.recognition.config import TRAINING, RecogniserConfig
+from workbench.recognition.config import TRAINING, FineTuningConfig, RebalancingConfig, RecogniserConfig
+from workbench.recognition.finetuning import finetune_recogniser
 from workbench.recognition.losses import LOSSES, LossConfig
+from workbench.recognition.rebalancing import rebalance_recogniser
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.stopping import Stopped
 from workbench.training import TrainingEdge
 
-SMALL = {"hidden": 24, "batch_size": 64}
-FAST = replace(TRAINING, learning_rate=3e-3)
-
 
 def train(folder, data, edge=None, **changes):
-    config = RecogniserConfig(**{"training": FAST, **SMALL, **changes})
+    config = RecogniserConfig(**{**SMALL, **changes})
     return train_recogniser(folder, features=data.features, text=data.text, config=config, edge=edge)
 
 
@@ -57,7 +57,7 @@ def test_every_loss_learns(small_data, tmp_path, loss):
 def test_a_stopped_run_ends_with_the_same_weights(small_data, tmp_path, sizes):
     """With dropout too; epochs by SGD, which the loop's own tests do not take."""
     changes = {"epochs": 3, "sizes": sizes, "architecture": "reltransformer" if sizes else "lsvru",
-               "training": replace(FAST, optimiser="sgd"), "loss": LossConfig(relmix="clean")}  # fmt: skip
+               "training": replace(SMALL["training"], optimiser="sgd"), "loss": LossConfig(relmix="clean")}  # fmt: skip
     train(tmp_path / "alone", small_data, **changes)
     with pytest.raises(Stopped):
         train(tmp_path / "stopped", small_data, stop_after(1), **changes)
@@ -81,6 +81,15 @@ def test_another_seed_is_another_recogniser(small_data, tmp_path):
     assert not torch.equal(first, second)
 
 
+def test_test_rows_are_never_read(small_data, tmp_path):
+    features = shutil.copytree(small_data.features, tmp_path / "features", ignore=shutil.ignore_patterns("test"))
+    train(tmp_path / "plain", replace(small_data, features=features), epochs=1)
+    given = {"recogniser": tmp_path / "plain", "features": features}
+    tuning = FineTuningConfig(learning_rates=(1e-3,), epochs=1)
+    finetune_recogniser(tmp_path / "tuned", generated=small_data.generated, config=tuning, **given)
+    rebalance_recogniser(tmp_path / "adjusted", config=RebalancingConfig(), **given)
+
+
 def test_features_that_are_not_finite_are_named(small_data, tmp_path):
     features = tmp_path / "features"
     shutil.copytree(small_data.features, features)
@@ -91,15 +100,6 @@ def test_features_that_are_not_finite_are_named(small_data, tmp_path):
     for gigabytes in (0.0, 1.0):
         with pytest.raises(WorkbenchError, match=r"train, row 17: the union feature .*not finite"):
             train(tmp_path / "run", replace(small_data, features=features), epochs=1, memory_gigabytes=gigabytes)
-
-
-def test_splits_of_two_encoders_are_refused(small_data, tmp_path):
-    features = tmp_path / "features"
-    shutil.copytree(small_data.features, features)
-    manifest = features / "val" / "features.json"
-    manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))
-    with pytest.raises(WorkbenchError, match=r"val.*'another'"):
-        train(tmp_path / "run", replace(small_data, features=features))
 
 
 def test_text_of_another_vocabulary_is_refused(small_data, tmp_path):
