@@ -14,7 +14,7 @@ from workbench.recognition.batches import RelationRows
 from workbench.recognition.config import EvaluationConfig
 from workbench.recognition.evaluation import evaluate_recogniser, prediction_table, probability_batches
 from workbench.recognition.recogniser import load_recogniser
-from workbench.regions.features import FeatureStore
+from workbench.regions.features import FeaturesFolder
 from workbench.scenes.vocabulary import ROLES
 
 SYNSETS = "object_name,synset\ndog,animal.n.01\ncat,animal.n.01\n"
@@ -41,7 +41,7 @@ def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, eva
     from sklearn.metrics import balanced_accuracy_score
 
     folder, metrics = evaluated
-    test = FeatureStore.open(small_data.features / "test")
+    test = FeaturesFolder(small_data.features).test
     table = pd.read_parquet(folder / "predictions.parquet")
     found = {role: scores.argmax(axis=1) for role, scores in probabilities(trained, test).items()}
     assert table["row"].tolist() == list(range(len(test)))
@@ -90,7 +90,7 @@ def test_top_five_are_the_five_best(classes):
 
 
 def test_batch_size_does_not_change_probabilities(small_data, trained, monkeypatch):
-    test = FeatureStore.open(small_data.features / "test")
+    test = FeaturesFolder(small_data.features).test
     whole = probabilities(trained, test)
     monkeypatch.setattr(evaluation, "ROWS_PER_BATCH", 7)
     for role, scores in probabilities(trained, test).items():

@@ -20,7 +20,7 @@ from workbench.recognition.finetuning import MixedBatches, active_roles, finetun
 from workbench.recognition.losses import LossConfig
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.features import FeatureStore, GeneratedFeatures
+from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
@@ -124,7 +124,7 @@ def test_wrong_numbers_are_named(changes, message):
 
 
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
-    train = FeatureStore.open(small_data.features / "train")
+    train = FeaturesFolder(small_data.features).train
     rows = GeneratedFeatures.open(small_data.generated, train)
     real, everything = RelationRows(train, small_data.vocabulary), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)

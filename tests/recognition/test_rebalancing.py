@@ -11,7 +11,7 @@ from workbench.recognition.losses import log_priors
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
-from workbench.regions.features import FeatureStore
+from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import count_classes
 
 
@@ -60,7 +60,7 @@ def test_logits_are_adjusted_by_the_train_prior(small_data, trained, tmp_path):
     _, head = rebalance(tmp_path, small_data, trained, "logit_adjustment", strengths=(0.5,))
     before, draw = load_recogniser(trained).head, torch.Generator().manual_seed(0)
     features = [torch.randn((9, 12), generator=draw) for _ in range(3)]
-    counts = count_classes(FeatureStore.open(small_data.features / "train").relations, small_data.vocabulary)
+    counts = count_classes(FeaturesFolder(small_data.features).train.relations, small_data.vocabulary)
     with torch.no_grad():
         was, now = before(*features), head(*features)
     prior = torch.from_numpy(log_priors(counts.labels_of_role("subject")))
