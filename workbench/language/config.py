@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from workbench.configuration import require_choices, require_range
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
 
 TAIL_BANDS = ("medium", "few")
-BALANCES = ("role", "class", "triplet")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
 TOWER_WARM_UP_SHARE = 0.05
 TOWER_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.05, gradient_clip=1.0)
@@ -50,9 +50,7 @@ class TowerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("crops", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        require_range(self, crops=1, epochs=1, batch_size=1)
         if self.training.steps or self.training.seed:
             raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
 
@@ -94,7 +92,7 @@ class AugmentationConfig:
     similarity: str | Path | Callable[..., Any] = "lch"
     threshold: float = 2.26
     max_senses: int = 4
-    balance: str = "role"
+    balance: Literal["role", "class", "triplet"] = "role"
     allow_existing: bool = False
     centroids: int = 1200
     seed: int = 0
@@ -106,14 +104,8 @@ class AugmentationConfig:
         if isinstance(self.similarity, str) and self.similarity.endswith(TABLES_OF_PAIRS):
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
-        if self.balance not in BALANCES:
-            raise WorkbenchError(f"balance is {self.balance!r}; expected one of {list(BALANCES)}.")
-        for name in ("medium_quota", "few_quota"):
-            if getattr(self, name) < 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected 0 or more.")
-        for name in ("max_senses", "centroids"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        require_choices(self)
+        require_range(self, medium_quota=0, few_quota=0, max_senses=1, centroids=1)
 
     def quota(self, band: str) -> int:
         """How many augmented triplets a band gets."""

@@ -71,14 +71,17 @@ def learned_embeddings(store, objects: np.ndarray, n_relations: int) -> np.ndarr
     embedding is the mean object text vector plus the effect, with effects scaled to the spread of the object
     vectors, so that a network meets relations and objects at one scale. A relation without rows gets the mean.
     """
-    sums = _sums(store, unit_rows(objects).astype(np.float64), n_relations)
-    weights = _ridge(sums)
+    objects = unit_rows(objects).astype(np.float64)
+    sums = _sums(store, objects, n_relations)
+    penalty = np.full(len(sums.xx), RIDGE * np.trace(sums.xx) / len(sums.xx))
+    penalty[0] = 1e-9 * max(sums.xx[0, 0], 1.0)  # the intercept is not shrunk
+    weights = np.linalg.solve(sums.xx + np.diag(penalty), sums.xu)  # (1 + 2T, T)
     present = sums.count > 0
     residual_sum = sums.u_of_relation - sums.x_of_relation @ weights
     effect = residual_sum / np.maximum(sums.count, 1)[:, None]  # (R, T) mean residual of each relation
     effect *= _shrinkage(sums, weights, effect)[:, None]
-    mean = unit_rows(objects).astype(np.float64).mean(axis=0)
-    spread = np.sqrt(((unit_rows(objects) - mean) ** 2).sum(axis=1).mean())
+    mean = objects.mean(axis=0)
+    spread = np.sqrt(((objects - mean) ** 2).sum(axis=1).mean())
     size = np.sqrt((effect[present] ** 2).sum(axis=1).mean()) if present.any() else 0.0
     return unit_rows(mean + effect * (spread / size if size > 0 else 0.0))
 
@@ -96,10 +99,8 @@ def random_codes(count: int, dimension: int, seed: int) -> np.ndarray:
 def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
     dimension = objects.shape[1]
     columns = 1 + 2 * dimension
-    sums = _Sums(
-        np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0,
-        np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations),
-    )  # fmt: skip
+    of_relation = np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations)
+    sums = _Sums(np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0, *of_relation)
     subject, relation, object = (store.relations[role].to_numpy() for role in ROLES)
     for start in range(0, len(store), ROWS_PER_CHUNK):
         rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(store)))
@@ -116,12 +117,6 @@ def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
         np.add.at(sums.u_of_relation, relation[rows], u)
         np.add.at(sums.count, relation[rows], 1)
     return sums
-
-
-def _ridge(sums: _Sums) -> np.ndarray:
-    penalty = np.full(len(sums.xx), RIDGE * np.trace(sums.xx) / len(sums.xx))
-    penalty[0] = 1e-9 * max(sums.xx[0, 0], 1.0)  # the intercept is not shrunk
-    return np.linalg.solve(sums.xx + np.diag(penalty), sums.xu)  # (1 + 2T, T)
 
 
 def _shrinkage(sums: _Sums, weights: np.ndarray, effect: np.ndarray) -> np.ndarray:
