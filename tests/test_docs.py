@@ -9,19 +9,15 @@ import sys
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import workbench.__main__ as command_line
 from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
-from tests.scale.annotations import simulate_annotations
-from tests.scale.simulation import default_names, simulate_features
-from workbench.files import save_array
+from tests.synthetic import write_features, write_generated, write_text
 from workbench.language.config import AugmentationConfig
 from workbench.language.triplets import write_triplets
-from workbench.regions.features import FeatureStore, finish_generated
 from workbench.registry import Registry
 from workbench.runs.profiles import make_plan
 from workbench.stages import import_stage
@@ -44,29 +40,15 @@ def command_lines() -> list[str]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Small folders of features, text, triplets and generated features, and a few drawn scenes."""
-    from workbench.language.text_embedding import write_class_vectors
-
     folder = tmp_path_factory.mktemp("data")
-    names = default_names(120, 30)
-    simulate_annotations(folder / "annotations", vocabulary=names, scale=0.001)
-    simulate_features(folder / "features", annotations=folder / "annotations", dimension=16)
-    random = np.random.default_rng(0)
-    vectors = {kind: random.standard_normal((len(getattr(names, kind)), 12)) for kind in ("objects", "relations")}
-    write_class_vectors(folder / "text", vocabulary=names, encoder="random", **vectors)
-    found = {name: folder / name for name in ("features", "text", "triplets", "scenes")}
+    train = write_features(folder / "features", dimension=16).train
+    found = {name: folder / name for name in ("features", "triplets", "scenes")}
+    found |= {"text": write_text(folder / "text", dimension=12)}
+    found |= {"generated": write_generated(folder / "generated", train, train.relations[:60])}
     config = AugmentationConfig(medium_quota=30, few_quota=30, centroids=8)
     write_triplets(found["triplets"], features=found["features"], text=found["text"], config=config)
     draw_scenes(found["scenes"], config=DrawnScenesConfig(train_images=3, val_images=1, test_images=1), workers=1)
-    return found | {"generated": generated_features(folder / "generated", found["features"])}
-
-
-def generated_features(folder: Path, features: Path) -> Path:
-    """Copies of the first 60 relations of train, as a generator would leave them."""
-    store, rows = FeatureStore.open(features / "train"), np.arange(60)
-    folder.mkdir()
-    save_array(folder / "union_features.npy", store.union(rows, np.float16))
-    finish_generated(folder, store.relations.iloc[rows].reset_index(drop=True), store, "seed")
-    return folder
+    return found
 
 
 @pytest.fixture
