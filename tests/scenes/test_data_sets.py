@@ -3,7 +3,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -196,7 +195,7 @@ def test_upstream_files_hold_names_and_plain_counts(annotation_folder, tmp_path,
     objects = ['a "man", old', "dog", "null", "été", "street"]
     (folder / "objects.json").write_text(json.dumps(objects))
     train = read_annotations(folder, "train")
-    write_upstream_files(out, train.relations, train.vocabulary, names=files)
+    write_upstream_files(out, train.relations, train.vocabulary, names=files, given={})
     assert {path.name for path in out.iterdir()} == {TRAIN_TRIPLETS, *files}
     subject, object_ = ([objects[k] for k in train.relations[role]] for role in ("subject", "object"))
     relation = [train.vocabulary.relations[k] for k in train.relations["relation"]]
@@ -207,18 +206,18 @@ def test_upstream_files_hold_names_and_plain_counts(annotation_folder, tmp_path,
         files, (subject + object_, relation), (objects, train.vocabulary.relations), strict=True
     ):
         assert json.loads((out / name).read_text()) == {label: ends.count(label) for label in names}
-        (out / name).write_text("mine")
-    write_upstream_files(out, train.relations, train.vocabulary, names=files, keep=[files[0]])
-    assert (out / files[0]).read_text() == "mine" != (out / files[1]).read_text()
+    given = {files[0]: out / files[0]}
+    found = write_upstream_files(tmp_path / "rest", train.relations, train.vocabulary, names=files, given=given)
+    assert found[files[0]]["differ"] == 0 and not (tmp_path / "rest" / files[0]).exists()
 
 
 def test_differences_are_counted(tmp_path):
     path = tmp_path / "objects_freqs.json"
     path.write_text(json.dumps({"a": 5, "b": 2, "c": 0, "other": 9}))
-    found = compare_frequencies(path, np.array([5, 12, 3, 0]), ("a", "b", "c", "d"))
+    found = compare_frequencies(path, {"a": 5, "b": 12, "c": 3, "d": 0})
     largest = [{"name": "b", "file": 2, "ours": 12}, {"name": "c", "file": 0, "ours": 3}]
     assert found == {"classes": 4, "differ": 2, "unknown": 1, "largest": largest}
     for wrong in ("[1]", '{"a": 1.5}', '{"a": true}', "{"):
         path.write_text(wrong)
         with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):
-            compare_frequencies(path, np.array([1]), ("a",))
+            compare_frequencies(path, {"a": 1})

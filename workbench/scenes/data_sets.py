@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,7 @@ def add_data_set(
             write_relation_tables(folder / split, read_annotations(annotations, split, found.image_folder))
         splits[split] = RelationTables.open(folder / split)
     train = splits["train"].relations
-    there = [
-        file for file in (TRAIN_TRIPLETS, *known.frequency_files) if file in found.files or (folder / file).is_file()
-    ]
-    write_upstream_files(folder, train, vocabulary, names=known.frequency_files, keep=there)
-    counts = count_classes(train, vocabulary)
+    frequencies = write_upstream_files(folder, train, vocabulary, names=known.frequency_files, given=found.files)
     copy_synset_tables(folder, (unpacked, unpacked.parent, found.root))
     card = data_card(splits, vocabulary)
     write_json(folder / CARD, card)
@@ -93,11 +89,7 @@ def add_data_set(
         "object_classes": len(vocabulary.objects),
         "relation_classes": len(vocabulary.relations),
         "problems": problems,
-        "frequencies": {
-            file: compare_frequencies(found.files[file], getattr(counts, kind), getattr(vocabulary, kind))
-            for kind, file in zip(("objects", "relations"), known.frequency_files, strict=True)
-            if file in found.files
-        },
+        "frequencies": frequencies,
         "differs_from_published": found.warnings,
     }
 
@@ -144,29 +136,32 @@ def write_upstream_files(
     vocabulary: Vocabulary,
     *,
     names: tuple[str, str],
-    keep: Sequence[str] = (),
-) -> None:
-    """Write the train ``relations`` as CSV and the two class frequency files, but for those named in ``keep``.
+    given: Mapping[str, Path],
+) -> dict[str, Any]:
+    """Write the train ``relations`` as CSV and the two class frequency files, but for those that are ``given``.
 
     The CSV has the columns sbj_gt, obj_gt, rel_gt and holds class *names*, as the upstream evaluation looks them up by
     the names in a result table (7.1, 7.6). ``names`` are the frequency files of objects and relations, each an object
-    from name to count; an object counts once for each relation it ends.
+    from name to count; an object counts once for each relation it ends. Returns how given frequencies differ.
     """
-    if TRAIN_TRIPLETS not in keep:
+    if TRAIN_TRIPLETS not in given:
         roles = {"sbj_gt": "subject", "obj_gt": "object", "rel_gt": "relation"}
         labels = {role: np.array(vocabulary.names(role), dtype=object) for role in roles.values()}
         table = pd.DataFrame({column: labels[role][relations[role].to_numpy()] for column, role in roles.items()})
         with atomic_path(Path(folder) / TRAIN_TRIPLETS) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
-    counts = count_classes(relations, vocabulary)
+    counts, differences = count_classes(relations, vocabulary), {}
     for name, kind in zip(names, ("objects", "relations"), strict=True):
-        if name not in keep:
-            of_class = dict(zip(getattr(vocabulary, kind), getattr(counts, kind).tolist(), strict=True))
+        of_class = dict(zip(getattr(vocabulary, kind), getattr(counts, kind).tolist(), strict=True))
+        if name in given:
+            differences[name] = compare_frequencies(given[name], of_class)
+        else:
             write_json(Path(folder) / name, of_class)
+    return differences
 
 
-def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    """How a frequency file that came with a data set differs from our ``counts`` (K,) of the classes ``names``.
+def compare_frequencies(path: Path, ours: dict[str, int]) -> dict[str, Any]:
+    """How a frequency file that came with a data set differs from our counts of the classes, by name.
 
     Returns the number of ``classes``, how many ``differ`` (a name that the file lacks counts as 0 there), the number of
     ``unknown`` names in it, and the ``largest`` differences as {"name", "file", "ours"}. A difference is no error: the
@@ -175,11 +170,10 @@ def compare_frequencies(path: Path, counts: np.ndarray, names: Sequence[str]) ->
     given = read_json(path)
     if not isinstance(given, dict) or not all(type(count) is int for count in given.values()):
         raise WorkbenchError(f"{path}: not class frequencies. Expected an object from class name to a whole number.")
-    rows = [(name, given.get(name, 0), ours) for name, ours in zip(names, counts.tolist(), strict=True)]
-    apart = sorted((row for row in rows if row[1] != row[2]), key=lambda row: -abs(row[1] - row[2]))
+    differ = sorted((n for n in ours if ours[n] != given.get(n, 0)), key=lambda n: -abs(ours[n] - given.get(n, 0)))
     return {
-        "classes": len(names),
-        "differ": len(apart),
-        "unknown": len(set(given) - set(names)),
-        "largest": [{"name": name, "file": file, "ours": ours} for name, file, ours in apart[:LARGEST_SHOWN]],
+        "classes": len(ours),
+        "differ": len(differ),
+        "unknown": len(given.keys() - ours.keys()),
+        "largest": [{"name": n, "file": given.get(n, 0), "ours": ours[n]} for n in differ[:LARGEST_SHOWN]],
     }

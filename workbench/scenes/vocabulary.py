@@ -61,26 +61,23 @@ def _read_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def write_triplet_list(path: Path, triplets: pd.DataFrame | np.ndarray, vocabulary: Vocabulary) -> None:
-    """Write triplets of class ids as CSV of names in UTF-8, atomically, one line each in the order given.
+def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary) -> None:
+    """Write triplets (n, 3) of class ids as CSV of names in UTF-8, atomically, one line each in the order given.
 
-    ``triplets``: (n, 3) ids of subject, relation, object, or a table with these columns; its other columns, such as
-    a note, are written as text after them. WorkbenchError for an id that the vocabulary lacks.
+    WorkbenchError for an id that the vocabulary lacks.
     """
-    if not isinstance(triplets, pd.DataFrame):
-        triplets = pd.DataFrame(np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES)), columns=list(ROLES))
+    triplets = np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES))
     columns = {}
-    for role in ROLES:
-        ids, names = triplets[role].to_numpy(), np.array(vocabulary.names(role), dtype=object)
+    for role, ids in zip(ROLES, triplets.T, strict=True):
+        names = np.array(vocabulary.names(role), dtype=object)
         for row in np.flatnonzero((ids < 0) | (ids >= len(names)))[:1]:
             raise WorkbenchError(
                 f"{path}: triplet {row} has the {role} class {ids[row]}, expected 0 to {len(names) - 1}. "
                 "Write the list with the vocabulary of its triplets."
             )
         columns[role] = names[ids]
-    table = pd.DataFrame(columns).join(triplets.drop(columns=list(ROLES)).reset_index(drop=True))
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
