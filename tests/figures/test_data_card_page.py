@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from tests.synthetic import long_tailed, split_writer
 from workbench.figures.long_tail import write_data_card
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.data_card import data_card
@@ -29,28 +29,19 @@ class Page(HTMLParser):
         self.loaded += [value for name, value in attributes if name in ("src", "href") and value]
 
 
-def made_card(seed, classes, splits=("train", "val", "test")):
-    random = np.random.default_rng(seed)
+def made_card(folder, seed, classes, splits=("train", "val", "test")):
     vocabulary = Vocabulary(tuple(f"o{k}" for k in range(classes)), (*(f"r{k}" for k in range(classes)), HOSTILE))
     annotations = {}
-    for split in splits:
-        images = pd.DataFrame({"image_id": [1, 2], "file_name": ["a", "b"], "width": [90, 90], "height": [90, 90]})
-        corners = random.integers(0, 50, (9, 2))
-        boxes = pd.DataFrame(np.hstack([corners, corners + 20]), columns=["x1", "y1", "x2", "y2"], dtype=np.float32)
-        boxes.insert(0, "image", 0)
-        boxes["object_class"] = random.integers(0, classes, 9)
-        ends = random.integers(0, 9, (40, 2))
-        relations = pd.DataFrame({"image": 0, "subject_box": ends[:, 0], "object_box": ends[:, 1]})
-        for role in ("subject", "object"):
-            relations[role] = boxes["object_class"].to_numpy()[relations[f"{role}_box"]]
-        relations["relation"] = random.zipf(1.5, 40).clip(max=classes) - 1
-        annotations[split] = Annotations(split, vocabulary, images, boxes, relations, None)
+    for place, split in enumerate(splits):
+        relations = long_tailed(40, vocabulary, seed=seed + place)
+        tables = split_writer(folder / split, relations, seed=seed).tables
+        annotations[split] = Annotations(split, vocabulary, **tables, image_folder=folder)
     return data_card(annotations, vocabulary)
 
 
 @pytest.mark.parametrize(("seed", "classes"), [(0, 1), (1, 4), (2, 300)])
 def test_the_page_holds_the_numbers_and_loads_nothing(tmp_path, seed, classes):
-    card = made_card(seed, classes)
+    card = made_card(tmp_path, seed, classes)
     problems = [Problem("a.json", HOSTILE, "odd", "<b>", "&", "Mend it.")]
     text = write_data_card(tmp_path / "card.html", f"Data {HOSTILE}", card, problems).read_text()
     page = Page(text)
@@ -69,7 +60,7 @@ def test_the_page_holds_the_numbers_and_loads_nothing(tmp_path, seed, classes):
 
 @pytest.mark.parametrize(("seed", "classes"), [(0, 1), (1, 4), (2, 300)])
 def test_the_curves_fall_and_stay_inside(tmp_path, seed, classes):
-    card = made_card(seed, classes, ("train",))
+    card = made_card(tmp_path, seed, classes, ("train",))
     text = write_data_card(tmp_path / "card.html", "Data", card).read_text()
     assert "No problems found." in text
     drawings = re.findall(r"<svg.*?</svg>", text, re.S)

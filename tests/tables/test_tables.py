@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.synthetic import write_features, write_text
 from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import METRICS
 from workbench.runs.profiles import profile_names, tables_section
 from workbench.runs.tables import table_plan
+from workbench.stages import import_stage
 from workbench.tables.grid import Grid, Task
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan
@@ -228,47 +231,35 @@ def test_a_new_seed_of_table_1_lies_within_the_reference():
     assert len(lines) == compared == len(keys) * len(NAMES) and "lsvru_ce, exact combined all: 27.05" in lines[2]
 
 
+def made_up(folder: Path) -> None:
+    write_features(folder, rows={"train": 300, "val": 60, "test": 80}, tail=1.2, dimension=16)
+    write_text(folder / "text")
+
+
 @pytest.fixture(scope="module")
 def small_project(tmp_path_factory):
     """A project with made-up imported features, three rows of tables, and notebook 06."""
-    import nbformat
-    import numpy as np
-
     root = tmp_path_factory.mktemp("tables")
-    source, draw = root / "source", np.random.default_rng(0)
-    source.mkdir()
-    objects = ["dog", "cat", "cup", "car", "bed", "hat", "wolf", "horse", "mug", "truck"]
-    (source / "objects.json").write_text(json.dumps(objects))
-    (source / "predicates.json").write_text(json.dumps(["on", "under", "near"]))
-    np.save(source / "objects_clip_text.npy", draw.standard_normal((10, 8)).astype(np.float16))
-    for split, rows in (("train", 300), ("val", 60), ("test", 80)):
-        share = (1 / np.arange(1, 11)) ** 1.2
-        classes = {role: draw.choice(10, rows, p=share / share.sum()) for role in ("subject", "object")}
-        boxes = np.tile(np.array([[0, 0, 5, 5]], dtype=np.float32), (rows, 1))
-        np.savez(source / f"{split}.npz", feature=draw.standard_normal((rows, 16)).astype(np.float16),
-                 image_id=np.arange(rows) // 3 + {"train": 0, "val": 1000, "test": 2000}[split], **classes,
-                 relation=draw.integers(0, 3, rows), subject_box=boxes, object_box=boxes)  # fmt: skip
+    import_stage("made-up", made_up, root=root)
     (root / "notebooks" / "params").mkdir(parents=True)
-    notebook = ROOT / "notebooks" / "06_reproduce_tables.ipynb"
-    nbformat.write(nbformat.read(notebook, 4), root / "notebooks" / notebook.name)
+    shutil.copy(ROOT / "notebooks" / "06_reproduce_tables.ipynb", root / "notebooks")
     (root / "notebooks" / "own_rows_of_tests.py").write_text(OWN_ROWS)
     section = tables_section("smoke", ROOT) | {"data": "made-up", "architectures": ["lsvru"]}
     section["triplets"] = {"medium_quota": 30, "few_quota": 30, "centroids": 5, "threshold": 1.5}
     profile = {"run": "small", "notebooks": ["06_reproduce_tables"], "tables": section}
     (root / "notebooks" / "params" / "small.yml").write_text(yaml.safe_dump(profile))
-    environment = os.environ | {"WORKBENCH_HOME": str(root)}
 
     def start(*arguments):
-        return subprocess.Popen([sys.executable, "-m", "workbench", *arguments], env=environment, text=True, cwd=root,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-m", "workbench", *arguments], text=True, cwd=root,
+            env=os.environ | {"WORKBENCH_HOME": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
 
     def run(*arguments):
         process = start(*arguments)
         output, errors = process.communicate()
         return process.returncode, output, errors
 
-    status, _, errors = run("features", "import", str(source), "--name", "made-up")
-    assert status == 0, errors
     return root, start, run
 
 
@@ -308,9 +299,8 @@ def test_a_killed_grid_resumes_and_a_row_that_fails_stands_there_with_its_reason
     status, output, errors = run("tables", *BUILT)
     assert status == 1 and "seed 0, evaluation/lsvru_ce_so" in errors
     record = record_of(root)
-    assert "recogniser.safetensors" in record["lsvru_ce_so"]["failed"]["0"] and set(record["lsvru_ce"]["values"]) == {
-        "0"
-    }
+    assert "recogniser.safetensors" in record["lsvru_ce_so"]["failed"]["0"]
+    assert set(record["lsvru_ce"]["values"]) == {"0"}
     assert "recogniser.safetensors" in (root / "reports/small-tables/06_reproduce_tables.html").read_text()
 
 

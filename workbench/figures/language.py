@@ -104,27 +104,20 @@ def _name_matrix(title: str, values: np.ndarray, names: Sequence[str], **heatmap
 
 
 def augmented_examples(
-    augmented: pd.DataFrame,
-    relations: pd.DataFrame,
-    vocabulary: Vocabulary,
-    *,
-    rows: int,
-    seed: int,
+    augmented: pd.DataFrame, relations: pd.DataFrame, vocabulary: Vocabulary, *, rows: int, seed: int
 ) -> pd.DataFrame:
     """Random augmented triplets with the training triplet they come from and the path through WordNet."""
-    chosen = np.sort(generator(seed, "augmented examples").permutation(len(augmented))[:rows])
-    lines = []
-    for row in augmented.iloc[chosen].itertuples():
-        source = relations.iloc[row.source_row]
-        lines.append({
-            "because of": f"{row.because} ({row.band})",
-            "in train": vocabulary.caption(*(int(source[role]) for role in ROLES)),
-            "augmented": vocabulary.caption(row.subject, row.relation, row.object),
-            "replaced": row.replaced,
-            "similarity": round(float(row.similarity), 3),
-            "path": row.path,
-        })  # fmt: skip
-    return pd.DataFrame(lines)
+    chosen = augmented.iloc[some_rows(len(augmented), most=rows, seed=seed)]
+    sources = relations.iloc[chosen["source_row"]]
+    table = {
+        "because of": [f"{because} ({band})" for because, band in zip(chosen["because"], chosen["band"], strict=True)],
+        "in train": vocabulary.captions(sources[list(ROLES)].to_numpy()),
+        "augmented": vocabulary.captions(chosen[list(ROLES)].to_numpy()),
+        "replaced": chosen["replaced"].to_numpy(),
+        "similarity": chosen["similarity"].to_numpy(float).round(3),
+        "path": chosen["path"].to_numpy(),
+    }
+    return pd.DataFrame(table)
 
 
 def augmentation_metrics(

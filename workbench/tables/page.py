@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import cycle, groupby
+from itertools import cycle, groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -155,20 +155,16 @@ def trade_table(results: TableResults, metric: str) -> pd.DataFrame:
     that change no other, or have no seed in common with it, are left out.
     """
     rows = []
-    for row in results.rows.values():
-        for role in TRADE_ROLES:
-            many, few = (
-                results.difference(row.key, row.compared_with, f"{metric} {role} {band}") for band in ("many", "few")
-            )
-            if many is None or few is None:
-                continue
-            rows.append({
-                "title": row.title, "against": results.rows[row.compared_with or ""].title, "role": role,
-                "architecture": row.architecture, "group": row.group, "curve": row.curve,
-                "many": many["mean"], "many_half_width": many["half_width"],
-                "few": few["mean"], "few_half_width": few["half_width"],
-                "pairs": min(len(many["values"]), len(few["values"])),
-            })  # fmt: skip
+    for row, role in product(results.rows.values(), TRADE_ROLES):
+        names = {band: f"{metric} {role} {band}" for band in ("many", "few")}
+        changes = {band: results.difference(row.key, row.compared_with, name) for band, name in names.items()}
+        found = {band: change for band, change in changes.items() if change}
+        if row.compared_with and len(found) == len(names):
+            record = {name: getattr(row, name) for name in ("title", "architecture", "group", "curve")}
+            record |= {"role": role, "against": results.rows[row.compared_with].title}
+            record |= {band: change["mean"] for band, change in found.items()}
+            record |= {f"{band}_half_width": change["half_width"] for band, change in found.items()}
+            rows.append(record | {"pairs": min(len(change["values"]) for change in found.values())})
     return pd.DataFrame(rows)
 
 

@@ -221,21 +221,17 @@ def _beside_sentence(beside: pd.DataFrame) -> str:
 
 def claim_metrics(comparisons: pd.DataFrame) -> dict[str, Any]:
     """Counts for the headline, each claim's verdict, and the differences in Combined that decide, paper and here."""
-    table = claims_table(comparisons)
+    table, deciding = claims_table(comparisons), comparisons[comparisons["decides"]]
     verdicts = Counter(table["verdict"])
     headline = {
         "claims decided": verdicts[HOLDS] + verdicts[FAILS],
         "claims that hold": verdicts[HOLDS],
         "claims": len(table),
     }
-    found = {
-        f"{row.claim}. {row.architecture}: {row.later} against {row.earlier}": {
-            "paper, points": row.paper,
-            "here, points": None if pd.isna(row.here) else row.here,
-            "half width": None if pd.isna(row.half_width) else row.half_width,
-            "verdict": row.verdict,
-        }
-        for row in comparisons[comparisons["decides"]].itertuples()
+    shown = {"paper": "paper, points", "here": "here, points", "half_width": "half width", "verdict": "verdict"}
+    names = [f"{row.claim}. {row.architecture}: {row.later} against {row.earlier}" for row in deciding.itertuples()]
+    return {
+        "headline": headline,
+        "claims": {f"{number}. {row['words']}": row["verdict"] for number, row in table.iterrows()},
+        "differences in Combined": deciding[list(shown)].rename(columns=shown).set_axis(names).to_dict("index"),
     }
-    verdict_of = {f"{number}. {row['words']}": row["verdict"] for number, row in table.iterrows()}
-    return {"headline": headline, "claims": verdict_of, "differences in Combined": found}

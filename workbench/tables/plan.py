@@ -18,7 +18,7 @@ from workbench.files import write_json
 from workbench.folders import Replace
 from workbench.identity import versions
 from workbench.stages import Run, Stage
-from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Row, Task
+from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Task
 from workbench.tables.results import TableResults, checked_results
 from workbench.tables.rows import add_own_row, all_rows
 
@@ -88,14 +88,15 @@ def _check_settings(settings: Mapping[str, Any], place: str) -> None:
     for name in ("start", "triplets", "vilhub_scale"):
         if name not in settings:
             raise WorkbenchError(f"{place}: {name!r} is missing. Give it beside the others.")
-    choices = [("start", settings["start"], STARTS)]
-    choices += [("architecture", name, TITLES) for name in settings.get("architectures") or []]
-    for name, value, known in choices:
-        if value not in known:
-            raise WorkbenchError(f"{place}: {unknown(name, value, list(known))}")
     for name in ("medium_quota", "few_quota"):
         if name not in (settings["triplets"] or {}):
             raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
+    choices = [("start", settings["start"], STARTS)]
+    for name, value, known in choices + [
+        ("architecture", name, TITLES) for name in settings.get("architectures") or []
+    ]:
+        if value not in known:
+            raise WorkbenchError(f"{place}: {unknown(name, value, known)}")
 
 
 def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: Mapping[Job, str]) -> Path:
@@ -104,16 +105,38 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
     A row has its fields, and by seed "values" (test accuracy in percent by "metric role band"), "validation",
     "seconds", "failed" (reasons) or "stale": a stage behind it is complete, but not for today's settings.
     """
-    stale = {seed: stale_tasks(plan, seed) for seed in seeds}
-    rows = {row.key: _record(plan, row, seeds, failures, stale) for row in plan.grid.rows.values()}
-    facts = {
-        "profile": plan.profile,
-        "seeds": list(seeds),
-        "settings": dict(plan.grid.settings),
-        "versions": versions(),
-    }
-    write_json(path, facts | {"rows": rows})
+    by_seed = ("values", "validation", "seconds", "failed", "stale")
+    rows = {key: dataclasses.asdict(row) | {name: {} for name in by_seed} for key, row in plan.grid.rows.items()}
+    for seed in seeds:
+        run, stale = plan.run(seed), stale_tasks(plan, seed)
+        for key, record in rows.items():
+            found: dict[str, Any] = {}
+            reasons = [stale[task] for task in plan.grid.needed_for([key]) if task in stale]
+            if reasons:
+                found = {"stale": reasons[0]}
+            elif key in run.variants("evaluation"):
+                found = _measured(run, key)
+            elif (seed, f"evaluation/{key}") in failures:
+                found = {"failed": failures[seed, f"evaluation/{key}"]}
+            for name, value in found.items():
+                record[name][str(seed)] = value
+    facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.grid.settings)}
+    write_json(path, facts | {"versions": versions(), "rows": rows})
     return path
+
+
+def _measured(run: Run, key: str) -> dict[str, Any]:
+    summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
+    metrics = run.find("recogniser", key).metrics
+    validation = {name: value for name, value in metrics.items() if re.match("validation_(?!before_)", name)}
+    return {
+        "values": {
+            f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
+            for row in summary.itertuples()
+        },
+        "validation": {name.removeprefix("validation_"): value for name, value in validation.items()},
+        "seconds": metrics.get("seconds"),
+    }
 
 
 def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
@@ -130,38 +153,6 @@ def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
             except WorkbenchError as error:
                 stale[key] = str(error)
     return stale
-
-
-def _record(
-    plan: TablePlan, row: Row, seeds: Sequence[int], failures: Mapping[Job, str], stale: Mapping[int, dict]
-) -> dict[str, Any]:
-    record: dict[str, Any] = {name: value for name, value in dataclasses.asdict(row).items() if name != "key"}
-    record |= {"values": {}, "validation": {}, "seconds": {}, "failed": {}, "stale": {}}
-    behind = list(plan.grid.needed_for([row.key]))
-    for seed in seeds:
-        run, reasons = plan.run(seed), [stale[seed][key] for key in behind if key in stale[seed]]
-        if reasons:
-            record["stale"][str(seed)] = reasons[0]
-        elif row.key in run.variants("evaluation"):
-            _add_values(record, run, row.key, str(seed))
-        elif (seed, f"evaluation/{row.key}") in failures:
-            record["failed"][str(seed)] = failures[seed, f"evaluation/{row.key}"]
-    return record
-
-
-def _add_values(record: dict[str, Any], run: Run, key: str, seed: str) -> None:
-    summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
-    record["values"][seed] = {
-        f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
-        for row in summary.itertuples()
-    }
-    metrics = run.find("recogniser", key).metrics
-    record["validation"][seed] = {
-        name.removeprefix("validation_"): value
-        for name, value in metrics.items()
-        if name.startswith("validation_") and not name.startswith("validation_before_")
-    }
-    record["seconds"][seed] = metrics.get("seconds")
 
 
 def of_run(run: Run, seed: int) -> TableResults:
