@@ -8,6 +8,7 @@ import pytest
 
 from tests.synthetic import long_tailed, split_writer
 from workbench.errors import WorkbenchError
+from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore, damaged_files
 
@@ -83,6 +84,13 @@ def test_what_float16_cannot_hold_is_not_written(tmp_path, value):
         writer.write("union_features", 0, features)
     writer.flush()
     assert not writer.written("union_features").any()
+
+
+@pytest.mark.parametrize("other", [0.0, -65504.0])
+def test_all_halves_that_are_not_finite_are_found(other):
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    rows = np.stack([halves, np.full_like(halves, other)], axis=1)
+    assert np.array_equal(rows_not_finite(rows), np.flatnonzero(~np.isfinite(halves)))
 
 
 @pytest.mark.parametrize(("start", "shape"), [(1, (30, 8)), (-1, (1, 8)), (0, (30, 2)), (0, (8,))])

@@ -1,6 +1,7 @@
 """Region encoders: what turns boxes of an image into features, and the registry in which new ones are put."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from workbench.registry import Registry
 
 # Keeps conv1_2 of a batch near 1 GB at width 1; smaller widths have room for more.
 PIXELS_PER_BATCH = 4_000_000
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class RegionEncoder:
@@ -102,17 +102,14 @@ class VGGEncoder(RegionEncoder):
     def __init__(self, network: VGGNetwork, config: ExtractionConfig, device: torch.device):
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.name, self.dimension = "vgg16", network.dimension
-        self._identity = network.identity  # takes a second to compute
-        self._device, self._batch_images = device, config.batch_images
-        precision = config.precision
-        if precision == "auto":
-            precision = "float32" if device.type == "cpu" else "bfloat16"
-        self._dtype = PRECISIONS[precision]
+        self._device, self._batch_images, self._precision = device, config.batch_images, config.precision
+        if config.precision == "auto":
+            self._precision = "float32" if device.type == "cpu" else "bfloat16"
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Architecture, preparation of images, and a hash of the weights."""
-        return self._identity
+        """Architecture, preparation of images, and a hash of the weights, which takes a second to compute."""
+        return self.network.identity
 
     def __call__(self, image: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
         """Features (n, D) float32 of the boxes of one image."""
@@ -120,7 +117,8 @@ class VGGEncoder(RegionEncoder):
 
     def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Images of one shape after resizing go together; equal boxes of an image are computed once."""
-        prepared, scales = zip(*map(self._prepared, images), strict=True)
+        bgr_images = [torch.as_tensor(image).to(self._device, non_blocking=True).flip(-1) for image in images]
+        prepared, scales = zip(*(prepare(bgr[None], self.network.config) for bgr in bgr_images), strict=True)
         features: list[np.ndarray] = [np.empty(0)] * len(images)
         pixels = int(PIXELS_PER_BATCH / self.network.config.width)
         for members in batches_of_equal_shape([image.shape[2:] for image in prepared], self._batch_images, pixels):
@@ -139,13 +137,9 @@ class VGGEncoder(RegionEncoder):
             return ""
         return f"{height} x {width} pixels are {shape[0]} x {shape[1]} for the network: too narrow"
 
-    def _prepared(self, image: np.ndarray) -> tuple[Tensor, float]:
-        bgr = torch.as_tensor(image).to(self._device, non_blocking=True).flip(-1)
-        return prepare(bgr[None], self.network.config)
-
     def _features(self, images: Tensor, boxes: list[Tensor]) -> np.ndarray:
-        half = self._dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=half):
+        half, dtype = self._precision != "float32", getattr(torch, self._precision)
+        with torch.inference_mode(), torch.autocast(self._device.type, dtype, enabled=half):
             return self.network(images, boxes).float().cpu().numpy()  # (n, D)
 
 

@@ -14,7 +14,7 @@ from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import RegionEncoder, chosen_encoder
 from workbench.regions.feature_writer import FeatureStoreWriter, remove_notes
 from workbench.regions.features import MANIFEST, FeatureStore
-from workbench.regions.images import UnreadableImage, decoded, decoding_threads
+from workbench.regions.images import UnreadableImage, decoded
 from workbench.scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.scenes.vocabulary import SPLITS
 from workbench.stopping import StopRequest, stop_on_sigterm
@@ -78,7 +78,8 @@ def _extract_split(
     writer, done, size = work.writer, work.images_done(), config.batch_images
     batches = [np.arange(start, min(start + size, len(done))) for start in range(0, len(done), size)]
     own = [batch for batch in batches[writer.processes.rank :: writer.processes.count] if not done[batch].all()]
-    threads = config.threads or decoding_threads(chosen_device(config.device))
+    # A GPU asks for more images than two threads give; a CPU has the network to run as well.
+    threads = config.threads or (2 if chosen_device(config.device).type == "cpu" else 8)
     reading = decoded(([annotations.image_path(image) for image in batch.tolist()] for batch in own), threads)
     for batch, images in track(zip(own, reading, strict=True), f"region features, {annotations.split}", len(own)):
         work.encode(batch, images)

@@ -12,7 +12,6 @@ import numpy as np
 from workbench.errors import WorkbenchError
 
 AGAIN = "Delete the folder of this split and run the stage again."
-CACHED_ROWS = 64
 
 
 class FeatureFile:
@@ -74,10 +73,7 @@ class FeatureFile:
 
 def rows_not_finite(half: np.ndarray) -> np.ndarray:
     """Which rows of features (n, D) float16 hold a value that is not finite."""
-    bits = np.ascontiguousarray(half).view(np.uint16)
-    # Five times as fast as numpy.isfinite of float16, in pieces that fit a processor's cache.
-    largest = np.zeros(len(bits), dtype=np.uint16)
-    for start in range(0, len(bits), CACHED_ROWS):
-        part = slice(start, start + CACHED_ROWS)
-        largest[part] = (bits[part] & 0x7FFF).max(axis=1, initial=0)
-    return np.flatnonzero(largest >= 0x7C00)
+    # By their bits, several times as fast as numpy.isfinite of float16: positive values, then negative ones.
+    half = np.ascontiguousarray(half)
+    positive = half.view(np.int16).max(axis=1, initial=0) >= 0x7C00
+    return np.flatnonzero(positive | (half.view(np.uint16).max(axis=1, initial=0) >= 0xFC00))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
 from workbench.errors import WorkbenchError
@@ -46,11 +45,6 @@ def read_image(path: Path) -> np.ndarray | UnreadableImage:
     except FAULTS as error:
         reason = "the file is missing" if isinstance(error, FileNotFoundError) else str(error)
         return UnreadableImage(Path(path).name, reason or type(error).__name__)
-
-
-def decoding_threads(device: torch.device) -> int:
-    """How many threads decode images: a GPU asks for more than two give; a CPU has the network to run as well."""
-    return 2 if device.type == "cpu" else 8
 
 
 def decoded(batches: Iterable[Iterable[Path]], threads: int) -> Iterator[list[np.ndarray | UnreadableImage]]:
