@@ -17,18 +17,14 @@ OBJECTS, RELATIONS = ["man", "dog", "hat", "tree"], ["on", "wearing", "near"]
 
 
 def random_rows(random: np.random.Generator, rows: int, dimension: int, first_image: int, own: bool) -> dict:
-    arrays = {
-        "feature": random.standard_normal((rows, dimension)).astype(np.float16),
-        "image_id": (first_image + random.integers(0, 5, rows)).astype(np.int32),
-        "subject": random.integers(0, len(OBJECTS), rows).astype(np.int16),
-        "relation": random.integers(0, len(RELATIONS), rows).astype(np.int16),
-        "object": random.integers(0, len(OBJECTS), rows).astype(np.int16),
-    }
+    arrays = {"image_id": (first_image + random.integers(0, 5, rows)).astype(np.int32)}
+    for role, names in (("subject", OBJECTS), ("relation", RELATIONS), ("object", OBJECTS)):
+        arrays[role] = random.integers(0, len(names), rows).astype(np.int16)
     for role in ("subject", "object"):
         low = random.integers(0, 50, (rows, 2))
         arrays[f"{role}_box"] = np.concatenate([low, low + random.integers(0, 50, (rows, 2))], axis=1).astype(np.int16)
-        if own:
-            arrays[f"{role}_feature"] = random.standard_normal((rows, dimension)).astype(np.float16)
+    for key in ("feature", *(("subject_feature", "object_feature") if own else ())):
+        arrays[key] = random.standard_normal((rows, dimension)).astype(np.float16)
     return arrays
 
 
@@ -37,12 +33,10 @@ def import_source(tmp_path):
     """Make a random source folder; returns it and its arrays by split."""
 
     def make(seed: int = 0, rows: int = 20, dimension: int = 6, own: bool = False) -> tuple[Path, dict]:
-        random = np.random.default_rng(seed)
-        folder = tmp_path / f"source{seed}"
+        random, folder, splits = np.random.default_rng(seed), tmp_path / f"source{seed}", {}
         folder.mkdir()
         (folder / "objects.json").write_text(json.dumps(OBJECTS))
         (folder / "predicates.json").write_text(json.dumps(RELATIONS))
-        splits = {}
         for place, split in enumerate(SPLITS):
             splits[split] = random_rows(random, rows, dimension, 100 * place, own)
             np.savez(folder / f"{split}.npz", **splits[split])
@@ -55,6 +49,9 @@ def all_bytes(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+CORNERS = ["x1", "y1", "x2", "y2"]
+
+
 @pytest.mark.parametrize(("seed", "rows", "dimension"), [(0, 20, 6), (1, 1, 1), (2, 500, 16)])
 @pytest.mark.parametrize("own", [False, True])
 def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension, own):
@@ -65,26 +62,27 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
     order = np.random.default_rng(seed).permutation(rows)
     for split, arrays in splits.items():
         store = FeatureStore.open(tmp_path / "out" / split)
+        relations, boxes = store.relations, store.boxes[CORNERS].to_numpy()
         assert store.entity_region == ("box" if own else "union")
         np.testing.assert_array_equal(store.union(order), arrays["feature"][order])
+        for role in ("subject", "relation", "object"):
+            assert relations[role].tolist() == arrays[role].tolist()
+        image_ids = store.images["image_id"].to_numpy()
+        assert (np.diff(image_ids) > 0).all()
+        assert image_ids[relations["image"]].tolist() == arrays["image_id"].tolist()
         for role in ("subject", "object"):
             features = arrays[f"{role}_feature" if own else "feature"]
             np.testing.assert_array_equal(getattr(store, role)(order), features[order])
-        for role in ("subject", "relation", "object"):
-            assert store.relations[role].tolist() == arrays[role].tolist()
-        image_ids = store.images["image_id"].to_numpy()
-        assert (np.diff(image_ids) > 0).all()
-        assert image_ids[store.relations["image"]].tolist() == arrays["image_id"].tolist()
-        for role in ("subject", "object"):
-            assert ends_xyxy(store, role, own).tolist() == arrays[f"{role}_box"].tolist()
-
-
-def ends_xyxy(store, role, own):
-    corners = ["x1", "y1", "x2", "y2"]
-    if own:
-        return store.boxes[corners].to_numpy()[store.relations[f"{role}_box"]]
-    assert store.relations[f"{role}_box"].tolist() == list(range(len(store)))
-    return store.relations[[f"{role}_{corner}" for corner in corners]].to_numpy()
+            columns = [f"{role}_{corner}" for corner in CORNERS]
+            xyxy = boxes[relations[f"{role}_box"]] if own else relations[columns].to_numpy()
+            assert xyxy.tolist() == arrays[f"{role}_box"].tolist()
+        if not own:
+            both = np.stack([arrays["subject_box"], arrays["object_box"]])
+            expected = np.concatenate([both[..., :2].min(axis=0), both[..., 2:].max(axis=0)], axis=1)
+            assert boxes[relations["object_box"]].tolist() == expected.tolist()
+            for image, size in enumerate(store.images[["width", "height"]].to_numpy()):
+                here = expected[relations["image"] == image]
+                assert size.tolist() == (here[:, 2:].max(axis=0) + 1).tolist()
 
 
 def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source):
@@ -97,18 +95,6 @@ def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source
     import_features(tmp_path / "out", source=source)
     store = FeatureStore.open(tmp_path / "out/train")
     assert store.relations["subject_box"].nunique() == 1 and len(store.boxes) == 11
-
-
-def test_image_sizes_and_unions_from_the_boxes(tmp_path, import_source):
-    source, splits = import_source()
-    import_features(tmp_path / "out", source=source)
-    store, arrays = FeatureStore.open(tmp_path / "out/val"), splits["val"]
-    for place, image_id in enumerate(store.images["image_id"]):
-        here = np.concatenate([arrays[f"{r}_box"][arrays["image_id"] == image_id] for r in ("subject", "object")])
-        assert store.images[["width", "height"]].to_numpy()[place].tolist() == (here[:, 2:].max(axis=0) + 1).tolist()
-    both = np.stack([arrays["subject_box"], arrays["object_box"]])
-    expected = np.concatenate([both[..., :2].min(axis=0), both[..., 2:].max(axis=0)], axis=1)
-    assert store.boxes[["x1", "y1", "x2", "y2"]].to_numpy().tolist() == expected.tolist()
 
 
 def text_vectors(source, relations=None):
@@ -148,25 +134,49 @@ def test_a_manifest_names_encoder_and_support(tmp_path, import_source):
     assert store.support == "rectified"
 
 
-def with_arrays(split, change):
-    def spoil(source):
-        path = source / f"{split}.npz"
-        arrays = dict(np.load(path))
-        np.savez(path, **(change(arrays) or arrays))
+def put(place, value):
+    def change(array):
+        array = array.astype(np.float32) if isinstance(value, float) else array
+        array[place] = value
+        return array
 
-    return spoil
-
-
-def set_values(split, key, place, value):
-    def change(arrays):
-        arrays[key] = arrays[key].astype(np.float32) if isinstance(value, float) else arrays[key]
-        arrays[key][place] = value
-
-    return with_arrays(split, change)
+    return change
 
 
-def write_file(name, content):
-    return lambda source: (source / name).write_bytes(content)
+BAD_ARRAYS = [
+    ("relation", lambda a: None, r"missing key.*relation"),
+    ("subject_feature", lambda a: a, r"missing key.*object_feature"),
+    ("object", lambda a: a.astype(object), r"plain numbers.*Object arrays cannot be loaded"),
+    ("feature", lambda a: a[0], r"wrong shape.*feature: found \(6,\)"),
+    ("feature", lambda a: a.astype(int), r"wrong shape.*feature.*int64.*floating"),
+    ("feature", lambda a: a[:0], r"feature: found \(0, 6\).*at least one row"),
+    ("feature", lambda a: a[:, :5], r"dimensions differ.*found 5, expected 6"),
+    ("subject", lambda a: a[:-1], r"subject: found \(19,\).*expected \(20,\)"),
+    ("subject", lambda a: a * 1.0, r"subject: found.*whole numbers"),
+    ("subject", put(3, 4), r"unknown class id.*subject, row 3: found 4 \(1 such rows\), expected 0 to 3"),
+    ("relation", put(5, -1), r"unknown class id.*relation, row 5: found -1"),
+    ("feature", put((7, 2), np.nan), r"feature out of range.*feature, row 7"),
+    ("feature", put((8, 2), np.inf), r"feature out of range.*feature, row 8"),
+    ("feature", put((8, 2), 70000.0), r"feature out of range.*feature, row 8"),
+    ("object_box", lambda a: a[:, :3], r"object_box: found \(20, 3\)"),
+    ("subject_box", put((2, 0), 999), r"swapped or non-finite box.*subject_box, row 2"),
+    ("object_box", put((2, 0), np.nan), r"swapped or non-finite box.*object_box, row 2"),
+]
+
+
+def change_array(source, key, change):
+    arrays = dict(np.load(source / "test.npz"))
+    arrays[key] = change(arrays.get(key, arrays["feature"]))
+    np.savez(source / "test.npz", **{name: array for name, array in arrays.items() if array is not None})
+
+
+@pytest.mark.parametrize(("key", "change", "found"), BAD_ARRAYS)
+def test_bad_arrays_are_refused_before_anything_is_written(tmp_path, import_source, key, change, found):
+    source, _ = import_source()
+    change_array(source, key, change)
+    with pytest.raises(WorkbenchError, match=rf"(?s)test\.npz.*{found}"):
+        import_features(tmp_path / "out", source=source)
+    assert not (tmp_path / "out").exists()
 
 
 def not_an_array(source):
@@ -174,66 +184,46 @@ def not_an_array(source):
         archive.writestr("subject_feature", b"text")
 
 
-BAD_SOURCES = [
+def with_ends(width):
+    def spoil(source):
+        for key in ("subject_feature", "object_feature"):
+            change_array(source, key, lambda feature: feature[:, :width])
+
+    return spoil
+
+
+def file_of(name, content):
+    def spoil(source):
+        (source / name).write_bytes(content) if isinstance(content, bytes) else np.save(source / name, content)
+
+    return spoil
+
+
+OBJECT_TEXT, RELATION_TEXT = "objects_clip_text.npy", "predicates_clip_text.npy"
+BAD_FILES = [
     (lambda source: (source / "val.npz").unlink(), r"val\.npz.*unreadable file.*No such file"),
-    (write_file("val.npz", b"PK\3\4 but cut short"), r"val\.npz.*unreadable file"),
-    (write_file("val.npz", b""), r"val\.npz.*unreadable file"),
+    (file_of("val.npz", b""), r"val\.npz.*unreadable file"),
     (lambda s: (s / "val.npz").write_bytes((s / "val.npz").read_bytes()[:-200]), r"val\.npz.*unreadable file"),
     (not_an_array, r"subject_feature: found \(\) \|S4"),
-    (with_arrays("test", lambda a: a.pop("relation") is None), r"test\.npz.*missing key.*relation"),
-    (with_arrays("test", lambda a: a | {"subject_feature": a["feature"]}), r"missing key.*object_feature"),
-    (
-        with_arrays("test", lambda a: a | {"object": a["object"].astype(object)}),
-        r"plain numbers.*Object arrays cannot be loaded",
-    ),
-    (with_arrays("test", lambda a: a | {"feature": a["feature"][0]}), r"wrong shape.*feature: found \(6,\)"),
-    (with_arrays("test", lambda a: a | {"feature": a["feature"].astype(int)}), r"wrong shape.*feature"),
-    (with_arrays("test", lambda a: a | {"subject": a["subject"][:-1]}), r"subject: found \(19,\).*expected \(20,\)"),
-    (with_arrays("test", lambda a: a | {"subject": a["subject"] * 1.0}), r"subject: found.*whole numbers"),
-    (with_arrays("test", lambda a: a | {"object_box": a["object_box"][:, :3]}), r"object_box: found \(20, 3\)"),
-    (
-        with_arrays("test", lambda a: {key: array[:0] for key, array in a.items()}),
-        r"feature: found \(0, 6\).*at least one row",
-    ),
-    (with_arrays("test", lambda a: a | {"feature": a["feature"][:, :5]}), r"dimensions differ.*found 5, expected 6"),
-    (
-        with_arrays("test", lambda a: a | dict.fromkeys(("subject_feature", "object_feature"), a["feature"])),
-        r"keys differ",
-    ),
-    (
-        with_arrays("test", lambda a: a | dict.fromkeys(("subject_feature", "object_feature"), a["feature"][:, :4])),
-        r"object_feature: found \(20, 4\)",
-    ),
-    (
-        set_values("train", "subject", 3, 4),
-        r"unknown class id.*subject, row 3: found 4 \(1 such rows\), expected 0 to 3",
-    ),
-    (set_values("train", "relation", 5, -1), r"unknown class id.*relation, row 5: found -1"),
-    (set_values("train", "feature", (7, 2), np.nan), r"feature out of range.*feature, row 7"),
-    (set_values("train", "feature", (8, 2), np.inf), r"feature out of range.*feature, row 8"),
-    (set_values("train", "feature", (8, 2), 70000.0), r"feature out of range.*feature, row 8"),
-    (set_values("train", "subject_box", (2, 0), 999), r"swapped or non-finite box.*subject_box, row 2"),
-    (set_values("train", "object_box", (2, 0), np.nan), r"swapped or non-finite box.*object_box, row 2"),
-    (write_file("objects.json", b'["man", "man", "hat", "tree"]'), r"duplicate name.*'man' again"),
+    (with_ends(6), r"keys differ"),
+    (with_ends(4), r"object_feature: found \(20, 4\)"),
+    (file_of("objects.json", b'["man", "man", "hat", "tree"]'), r"duplicate name.*'man' again"),
     (lambda source: (source / "predicates.json").unlink(), r"predicates\.json.*missing file"),
-    (write_file("manifest.json", b"{"), r"manifest\.json.*broken JSON"),
-    (
-        write_file("manifest.json", b'{"support": "positive"}'),
-        r"support: found invalid enum value 'positive'.*signed or rectified",
-    ),
-    (write_file("manifest.json", b'{"support": "rectified"}'), r"feature out of range"),
-    (write_file("manifest.json", b"[]"), r"manifest\.json.*wrong type"),
-    (write_file("objects_clip_text.npy", b"x"), r"objects_clip_text\.npy.*unreadable file"),
-    (lambda s: np.save(s / "objects_clip_text.npy", np.ones((3, 5))), r"wrong shape.*expected \(4, 5\)"),
-    (lambda s: np.save(s / "objects_clip_text.npy", np.full((4, 5), np.nan)), r"non-finite number.*row 0"),
-    (lambda s: text_vectors(s, np.ones((3, 6))), r"wrong shape.*found \(3, 6\), expected \(3, 5\)"),
-    (lambda s: text_vectors(s, np.array([[1, 1, 1, 1, np.nan]] * 3)), r"non-finite number.*row 0"),
-    (lambda s: np.save(s / "predicates_clip_text.npy", np.ones((3, 5))), r"objects_clip_text\.npy.*missing file"),
+    (file_of("manifest.json", b"{"), r"manifest\.json.*broken JSON"),
+    (file_of("manifest.json", b"[]"), r"manifest\.json.*wrong type"),
+    (file_of("manifest.json", b'{"support": "positive"}'), r"support: found invalid enum value 'positive'.*signed or"),
+    (file_of("manifest.json", b'{"support": "rectified"}'), r"feature out of range"),
+    (file_of(OBJECT_TEXT, b"x"), r"objects_clip_text\.npy.*unreadable file"),
+    (file_of(OBJECT_TEXT, np.ones((3, 5))), r"wrong shape.*expected \(4, 5\)"),
+    (file_of(OBJECT_TEXT, np.full((4, 5), np.nan)), r"non-finite number.*row 0"),
+    (file_of(RELATION_TEXT, np.ones((3, 5))), r"objects_clip_text\.npy.*missing file"),
+    (lambda source: text_vectors(source, np.ones((3, 6))), r"wrong shape.*found \(3, 6\), expected \(3, 5\)"),
+    (lambda source: text_vectors(source, np.array([[1, 1, 1, 1, np.nan]] * 3)), r"non-finite number.*row 0"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "found"), BAD_SOURCES)
-def test_bad_sources_are_refused_before_anything_is_written(tmp_path, import_source, spoil, found):
+@pytest.mark.parametrize(("spoil", "found"), BAD_FILES)
+def test_bad_files_are_refused_before_anything_is_written(tmp_path, import_source, spoil, found):
     source, _ = import_source()
     spoil(source)
     with pytest.raises(WorkbenchError, match=f"(?s){found}"):
@@ -243,15 +233,11 @@ def test_bad_sources_are_refused_before_anything_is_written(tmp_path, import_sou
 
 def test_all_problems_in_one_report(tmp_path, import_source):
     source, _ = import_source()
-    set_values("train", "subject", 3, 4)(source)
-    set_values("train", "feature", (7, 2), np.nan)(source)
-    with_arrays("val", lambda a: a.pop("image_id") is None)(source)
-    (source / "test.npz").unlink()
-    with pytest.raises(WorkbenchError, match="4 errors in 3 files"):
+    for key, change in (("subject", put(3, 4)), ("feature", put((7, 2), np.nan)), ("image_id", lambda a: None)):
+        change_array(source, key, change)
+    (source / "val.npz").unlink()
+    with pytest.raises(WorkbenchError, match="4 errors in 2 files"):
         import_features(tmp_path / "out", source=source)
-
-
-def test_a_missing_source_folder(tmp_path):
     with pytest.raises(WorkbenchError, match="no such folder"):
         import_features(tmp_path / "out", source=tmp_path / "nowhere")
 
