@@ -34,28 +34,18 @@ def test_images_are_turned_upright(tmp_path, orientation, kind):
 def test_of_sixteen_bits_the_upper_eight_are_taken(tmp_path, name):
     levels = np.random.default_rng(5).integers(0, 1 << 16, (9, 7), dtype=np.uint16)
     Image.fromarray(levels).save(tmp_path / name)
-    expected = np.repeat((levels >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    assert np.array_equal(read_image(tmp_path / name), expected)
+    assert np.array_equal(read_image(tmp_path / name), np.repeat((levels >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "F"])
 def test_every_mode_gives_three_channels(tmp_path, mode):
     path = tmp_path / ("image.png" if mode in ("1", "L", "LA", "P", "RGBA") else "image.tiff")
-    try:
-        Image.fromarray(RANDOM).convert(mode).save(path)
-    except (OSError, ValueError):
-        pytest.skip("Pillow does not write this mode")
+    saved = Image.fromarray(RANDOM).convert(mode)
+    saved.save(path, **({"transparency": 3} if mode == "P" else {}))
     image = read_image(path)
     assert image.shape == (9, 7, 3) and image.dtype == np.uint8
-    if mode in ("L", "LA"):
-        grey = np.asarray(Image.fromarray(RANDOM).convert("L"))
-        assert np.array_equal(image, np.repeat(grey[:, :, None], 3, axis=2))
-
-
-def test_a_palette_with_a_transparent_colour(tmp_path):
-    palette = Image.fromarray(RANDOM).quantize(8)
-    palette.save(tmp_path / "image.png", transparency=3)
-    assert np.array_equal(read_image(tmp_path / "image.png"), np.asarray(palette.convert("RGB")))
+    if mode in ("L", "LA", "P"):  # transparency is ignored
+        assert np.array_equal(image, np.asarray(saved.convert("RGB")))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -73,20 +63,15 @@ def test_damaged_files_are_values_not_exceptions(tmp_path, kind, seed):
         assert isinstance(read_image(path), np.ndarray | UnreadableImage)
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    assert read_image(tmp_path / "none.jpg") == UnreadableImage("none.jpg", "the file is missing")
-
-
 def write_broken_images(folder):
-    Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / "whole.jpg")
-    data = (folder / "whole.jpg").read_bytes()
-    (folder / "truncated.jpg").write_bytes(data[: len(data) // 2])
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    for kind in ("jpg", "png"):
+        image.save(folder / f"whole.{kind}")
+        data = (folder / f"whole.{kind}").read_bytes()
+        (folder / f"truncated.{kind}").write_bytes(data[: len(data) // 2])
+        (folder / f"damaged.{kind}").write_bytes(data[:100] + bytes(64) + data[164:])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("not a image")
-    Image.open(folder / "whole.jpg").save(folder / "whole.png")
-    data = (folder / "whole.png").read_bytes()
-    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
-    (folder / "damaged.png").write_bytes(data[:100] + bytes(64) + data[164:])
     return ["truncated.jpg", "empty.jpg", "text.jpg", "truncated.png", "damaged.png", "missing.jpg"]
 
 
@@ -94,6 +79,7 @@ def test_unreadable_images_are_values_not_exceptions(tmp_path):
     for name in write_broken_images(tmp_path):
         image = read_image(tmp_path / name)
         assert isinstance(image, UnreadableImage) and image.file_name == name and image.reason
+    assert image.reason == "the file is missing"
 
 
 @pytest.mark.parametrize("bytes_kept", [0, 4_000, 1 << 30])

@@ -82,20 +82,6 @@ def test_width_scales_channels_and_dimension(width):
     assert channels == [max(1, round(c * width)) for c in [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6]
 
 
-def test_features_are_signed_and_follow_the_order_of_the_boxes():
-    torch.manual_seed(0)
-    encoder = VGGNetwork(1 / 32).eval()
-    images = torch.randn(3, 3, 64, 96) * 60
-    boxes = [random_boxes(np.random.default_rng(count), count, 64, 96) for count in (2, 4, 1)]
-    with torch.no_grad():
-        together = encoder(images, boxes)
-        one_by_one = [
-            encoder(image[None], [box[None]]) for image, own in zip(images, boxes, strict=True) for box in own
-        ]
-    assert together.shape == (7, 128) and torch.allclose(together, torch.cat(one_by_one), atol=1e-3)
-    assert (together < 0).any() and (together > 0).any()
-
-
 def test_identity_names_the_weights_and_the_preparation():
     encoder, same, other = (VGGNetwork(WIDTH, short_side=side) for side in (160, 160, 161))
     for network in (same, other):
