@@ -104,10 +104,10 @@ def test_relation_classes_are_drawn_alike_however_many_conditions_they_have(boxe
 def test_the_evaluated_loss_does_not_depend_on_the_rows_at_once(kind):
     rows, _ = clusters(n=83)
     objective = DenoisingObjective(network(kind), NoiseSchedule())
-    shown = EvalRows.drawn(rows, "train", 0)
+    shown = EvalRows(rows, "train", 0)
     assert len(shown.index) == 80
     at_once = shown.loss(objective, objective.network, "float32")
     for most in (1, 32, 50):
         objective.network.rows_at_once = most
         assert shown.loss(objective, objective.network, "float32") == pytest.approx(at_once, rel=1e-4)
-    assert EvalRows.drawn(rows, "held_out", 0).loss(objective, objective.network, "float32") != at_once
+    assert EvalRows(rows, "held_out", 0).loss(objective, objective.network, "float32") != at_once

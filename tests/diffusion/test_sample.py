@@ -109,8 +109,6 @@ def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
 
 
 def test_conditions_and_samples_that_do_not_fit_are_refused():
-    with pytest.raises(WorkbenchError, match="5-D text vectors"):
-        sample_features(checkpoint(), condition_tokens(6, text=5), np.arange(2), sampling())
     with pytest.raises(WorkbenchError, match="cannot generate boxes"):
         sample_features(checkpoint(), condition_tokens(6, boxes=2), np.arange(2), sampling())
     bare = condition_tokens(6)

@@ -12,7 +12,7 @@ from workbench.diffusion.conditions import ABSENT
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
 from workbench.diffusion.sample import sample_features
 from workbench.diffusion.train import (
-    DenoisingBatches,
+    denoising_batches,
     dropped_slots,
     inverse_frequency_weights,
     region_rows,
@@ -123,7 +123,7 @@ def test_rare_classes_are_drawn_by_the_power_of_their_count():
     assert (inverse_frequency_weights(relations, 0.0) == 1).all()
     rows, _ = clusters(n=100)
     rows = training_rows(np.arange(100.0)[:, None].astype(np.float32), rows.index, rows.conditions, drawn_by)
-    with DenoisingBatches(rows, config(2, batch_size=1000), 1000) as batches:
+    with denoising_batches(rows, config(2, batch_size=1000), 1000) as batches:
         drawn = np.concatenate([batches(step, 0, 1).features[:, 0].numpy() for step in range(50)]).astype(int)
     np.testing.assert_allclose(np.bincount(drawn, minlength=100) / 50_000, drawn_by / drawn_by.sum(), atol=0.005)
 
@@ -138,7 +138,7 @@ def test_dropout_shares_are_as_said():
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_parts_of_a_batch_are_the_batch(parts):
     rows, _ = clusters()
-    with DenoisingBatches(rows, config(9, class_balancing=1.0), 1000) as batches:
+    with denoising_batches(rows, config(9, class_balancing=1.0), 1000) as batches:
         for step in (0, 1, 7, 3):
             whole, shares = batches(step, 0, 1), [batches(step, part, parts) for part in range(parts)]
             for name in ("features", "timesteps"):

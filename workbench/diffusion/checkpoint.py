@@ -122,11 +122,6 @@ class DenoiserCheckpoint:
     def require_conditions(self, conditions: ConditionTokens) -> None:
         """WorkbenchError where conditions lack what the denoiser needs, or ask for what it has not learnt."""
         sizes, pooled = self.network.sizes, self.network.config.layout == "pooled"
-        if conditions.text_dimension != sizes.text:
-            raise WorkbenchError(
-                f"the conditions hold {conditions.text_dimension}-D text vectors, the denoiser takes {sizes.text}-D. "
-                "Use the text embeddings it was trained with."
-            )
         never_lost = self.dropout.token <= 0.0 or (sizes.centroids and self.dropout.hardness <= 0.0)
         if (conditions.caption == ABSENT).any() and (pooled or never_lost):
             raise WorkbenchError(

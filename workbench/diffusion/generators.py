@@ -9,13 +9,17 @@ One of your own is a dataclass with ``fit``, registered from a notebook cell (do
 
         def fit(self, real, wanted, seed):
             ...
-            return sample  # maps rows (n,) of the wanted table to features (n, D)
+            return sample
+
+``real`` is the train store. ``wanted`` has subject, relation and object (class ids), subject_box and object_box (rows
+of the store's boxes, drawn for the triplet). ``sample`` maps rows (n,) of that table to union features (n, D) float32,
+the same in whatever parts they are asked for.
 """
 
 import time
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,18 +40,6 @@ from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import stop_on_sigterm
 
 ROWS_PER_PART = 4096
-
-
-class Generator(Protocol):
-    """A maker of union features for wanted triplets; its options are its fields."""
-
-    def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> Sampler:
-        """What maps rows (n,) of ``wanted`` to features (n, D) float32, the same in whatever parts they are asked for.
-
-        ``real`` is the train store; ``wanted`` has subject, relation and object (class ids), subject_box and object_box
-        (rows of the store's boxes, drawn for the triplet).
-        """
-        ...
 
 
 GENERATORS: Registry[Any] = Registry(

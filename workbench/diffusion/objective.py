@@ -28,7 +28,7 @@ from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.conditioned_network import ConditionedNetwork
 from workbench.diffusion.conditions import ConditionBatch, ConditionTokens
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.randomness import generator, torch_generator
+from workbench.randomness import some_rows, torch_generator
 
 LARGEST_WEIGHT = 5.0
 COMMITMENT = 0.25
@@ -82,10 +82,12 @@ class DenoisingObjective(nn.Module):
         noisy = self.noised(features, noise, timesteps)
         # Both predictions of class balancing share their masks: they are to differ by their conditions alone.
         masks = int(torch.randint(1 << 62, ()))
-        predicted = self._predicted(self.network, noisy, timesteps, batch.conditions, masks)
+        torch.manual_seed(masks)
+        predicted = self._predicted(self.network, noisy, timesteps, batch.conditions)
         losses = {"denoising": self._weighted(self._error(predicted, features, noise), timesteps)}
         if batch.balanced is not None:
-            other = self._predicted(self.network, noisy, timesteps, batch.balanced, masks)
+            torch.manual_seed(masks)
+            other = self._predicted(self.network, noisy, timesteps, batch.balanced)
             terms = self.time_share[timesteps] * _per_level(balancing_terms(predicted, other), timesteps)
             losses["balancing"] = self.class_balancing * self._weighted(terms, timesteps)
         return losses
@@ -96,28 +98,16 @@ class DenoisingObjective(nn.Module):
         alpha, sigma = self.alpha[timesteps, None, None], self.sigma[timesteps, None, None]
         return (alpha * features.view(grouped) + sigma * noise.view(grouped)).view_as(features)
 
-    def denoising_loss(
-        self,
-        network: ConditionedNetwork,
-        features: Tensor,
-        noise: Tensor,
-        timesteps: Tensor,
-        conditions: ConditionBatch,
-    ) -> Tensor:
-        """The denoising loss of another network at given standardised features and noise, nothing dropped."""
-        predicted = self._predicted(network, self.noised(features, noise, timesteps), timesteps, conditions)
+    def denoising_loss(self, network: ConditionedNetwork, batch: TrainingBatch, noise: Tensor) -> Tensor:
+        """The denoising loss of another network at given noise (B, D), nothing dropped."""
+        noise, timesteps = noise.to(self.alpha.device), batch.timesteps.to(self.alpha.device)
+        features = network.standardise(batch.features.to(self.alpha.device))
+        predicted = self._predicted(network, self.noised(features, noise, timesteps), timesteps, batch.conditions)
         return self._weighted(self._error(predicted, features, noise), timesteps)
 
     def _predicted(
-        self,
-        network: ConditionedNetwork,
-        noisy: Tensor,
-        timesteps: Tensor,
-        conditions: ConditionBatch,
-        masks: int | None = None,
+        self, network: ConditionedNetwork, noisy: Tensor, timesteps: Tensor, conditions: ConditionBatch
     ) -> Tensor:
-        if masks is not None:
-            torch.manual_seed(masks)
         memory = network.encode(conditions.to(noisy.device))
         return network(noisy, network.modulation(self.half_log_snr[timesteps]), memory).float()
 
@@ -164,47 +154,32 @@ class BalancedConditions:
         return self.members[self.starts[drawn] + np.floor(uniform[1] * self.counts[drawn]).astype(np.int64)]
 
 
-@dataclass(frozen=True)
 class EvalRows:
-    """Some rows with fixed noise, an equal share at each of L noise levels: two moments of a training compare by them.
+    """At most 2,048 rows with fixed noise, an equal share at each noise level, to compare moments of a training by.
 
-    ``features`` (n, D), ``index`` (n,) of their ``conditions``, ``noise`` (n, D).
+    ``rows`` are the rows, at least one, of a `workbench.diffusion.train.TrainingRows`.
     """
 
-    features: Tensor
-    index: np.ndarray
-    conditions: ConditionTokens
-    noise: Tensor
-    levels: int
-
-    @classmethod
-    def drawn(cls, rows, name: str, seed: int) -> "EvalRows | None":
-        """At most 2,048 of ``rows`` (``workbench.diffusion.train.TrainingRows`` or None); None where there are none."""
-        chosen = np.arange(0 if rows is None else len(rows.index))
-        if len(chosen) > MOST_EVAL_ROWS:
-            chosen = np.sort(generator(seed, "eval rows", name).choice(len(chosen), MOST_EVAL_ROWS, replace=False))
-        levels = min(MOST_EVAL_LEVELS, len(chosen))
-        chosen = chosen[: len(chosen) // max(1, levels) * levels]
-        if not len(chosen):
-            return None
-        features = torch.from_numpy(rows.features(chosen)[0].astype(np.float32))
-        noise = torch.randn(features.shape, generator=torch_generator(seed, "eval noise", name))
-        return cls(features, rows.index[chosen], rows.conditions, noise, levels)
+    def __init__(self, rows, name: str, seed: int):
+        chosen = some_rows(np.arange(len(rows.index)), MOST_EVAL_ROWS, seed, "eval rows", name)
+        self.levels = min(MOST_EVAL_LEVELS, len(chosen))
+        chosen = chosen[: len(chosen) // self.levels * self.levels]
+        self.index, self.conditions = rows.index[chosen], rows.conditions
+        self.features = torch.from_numpy(rows.features(chosen)[0].astype(np.float32))
+        self.noise = torch.randn(self.features.shape, generator=torch_generator(seed, "eval noise", name))
 
     @torch.no_grad()
     def loss(self, objective: DenoisingObjective, network: ConditionedNetwork, precision: str = "auto") -> float:
         """The mean denoising loss of ``network``."""
         device, steps = objective.alpha.device, len(objective.alpha)
-        timesteps = torch.from_numpy(((np.arange(self.levels) + 0.5) / self.levels * steps).astype(np.int64)).to(device)
+        timesteps = torch.from_numpy(((np.arange(self.levels) + 0.5) / self.levels * steps).astype(np.int64))
         total, by_level = 0.0, np.arange(len(self.index)).reshape(self.levels, -1)  # (L, rows of a level)
         share = max(1, network.rows_at_once // self.levels)
         with network_autocast(device, network_precision(device, precision)):
             for first in range(0, by_level.shape[1], share):
                 rows = by_level[:, first : first + share].reshape(-1)
-                features = network.standardise(self.features[rows].to(device))
-                noise, conditions = self.noise[rows].to(device), self.conditions.batch(self.index[rows])
-                loss = objective.denoising_loss(network, features, noise, timesteps, conditions)
-                total += loss.item() * len(rows)
+                batch = TrainingBatch(self.features[rows], self.conditions.batch(self.index[rows]), timesteps)
+                total += objective.denoising_loss(network, batch, self.noise[rows]).item() * len(rows)
         return total / len(self.index)
 
 

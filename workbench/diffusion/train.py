@@ -1,6 +1,8 @@
 """Training the denoiser: on rows given in memory or on disk, and the stage that trains on a features folder."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ CONDITIONS_FOR_STATISTICS = 20_000
 # Below this share of the typical spread a dimension counts as constant (a dead unit of a rectified encoder).
 CONSTANT_SHARE = 1e-4
 STEPS_BETWEEN_LINES, STEPS_BETWEEN_EVALUATIONS = 50, 250
+
+Batches = Callable[[int, int, int], TrainingBatch]
 
 
 @dataclass(frozen=True)
@@ -112,20 +116,17 @@ def train_denoiser(
     if not (folder / CHECKPOINT).exists():
         schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, words, config)
         objective = DenoisingObjective(network, schedule, config.class_balancing)
-        shown = {
-            name: EvalRows.drawn(of, name, config.seed) for name, of in {"train": rows, "held_out": held_out}.items()
-        }
+        sets = {"train": rows, "held_out": held_out}
+        shown = {name: EvalRows(of, name, config.seed) for name, of in sets.items() if of is not None and len(of.index)}
 
         def evaluate(average: Any) -> dict[str, float]:
-            known = {name: some for name, some in shown.items() if some is not None}
-            return {f"{name}_loss": some.loss(objective, average, training.precision) for name, some in known.items()}
+            return {f"{name}_loss": some.loss(objective, average, training.precision) for name, some in shown.items()}
 
-        with DenoisingBatches(rows, config, schedule.timesteps) as batches:
-            train(  # which leaves the averaged weights in the network
-                objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES,
-                evaluation=Evaluation(STEPS_BETWEEN_EVALUATIONS, evaluate),
-                edge=replace(edge or TrainingEdge(), name="the denoiser"),
-            )  # fmt: skip
+        evaluation = Evaluation(STEPS_BETWEEN_EVALUATIONS, evaluate)
+        edge = replace(edge or TrainingEdge(), name="the denoiser")
+        with denoising_batches(rows, config, schedule.timesteps) as batches:
+            # Leaves the averaged weights in the network.
+            train(objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES, evaluation=evaluation, edge=edge)
         name, dropout = denoiser_name(config.denoiser), config.condition_dropout
         result = DenoiserCheckpoint(network, name, schedule, dropout, identity or DenoiserIdentity())
         if (processes := Processes.current()).main:
@@ -162,50 +163,40 @@ def inverse_frequency_weights(relations: pd.DataFrame, power: float) -> np.ndarr
     return _by_rarity(np.min(counts, axis=0), power)
 
 
-class DenoisingBatches:
-    """What each training step sees, as a function of (seed, step) alone; use as a context manager."""
+@contextmanager
+def denoising_batches(rows: TrainingRows, config: DiffusionConfig, timesteps: int) -> Iterator[Batches]:
+    """``batch(step, part, parts)``, one of ``parts`` shares of a step's batch: all rows of some whole noise levels.
 
-    def __init__(self, rows: TrainingRows, config: DiffusionConfig, timesteps: int):
-        self.rows, self.config, self.timesteps = rows, config, timesteps
-        size = config.batch_size
-        self.levels = size // math.gcd(size, ROWS_PER_LEVEL)
-        self.balanced = BalancedConditions(rows.conditions, rows.index) if config.class_balancing else None
-        weights = np.ones(len(rows.index)) if rows.weights is None else rows.weights
-        self.order = rows.features.order(config.seed, size, weights, purpose="denoiser rows")
-        self.features = StepFeatures(rows.features, self.order.rows_of_step, size)
+    A batch is a function of (seed, step) alone.
+    """
+    size, seed, conditions = config.batch_size, config.seed, rows.conditions
+    levels = size // math.gcd(size, ROWS_PER_LEVEL)
+    balanced = BalancedConditions(conditions, rows.index) if config.class_balancing else None
+    weights = np.ones(len(rows.index)) if rows.weights is None else rows.weights
+    order = rows.features.order(seed, size, weights, purpose="denoiser rows")
 
-    def __call__(self, step: int, part: int, parts: int) -> TrainingBatch:
-        """One of ``parts`` shares of a step's batch, all rows of some whole noise levels."""
-        size, seed = self.config.batch_size, self.config.seed
-        if self.levels % parts:
+    def batch(step: int, part: int, parts: int) -> TrainingBatch:
+        if levels % parts:
             raise WorkbenchError(
-                f"a batch of {size} rows has {self.levels} noise levels, which {parts} processes and micro-batches "
+                f"a batch of {size} rows has {levels} noise levels, which {parts} processes and micro-batches "
                 f"cannot share equally. Choose a batch_size that is a multiple of {ROWS_PER_LEVEL * parts}."
             )
-        own = slice(part * size // parts, (part + 1) * size // parts)
-        rows = self.order.rows_of_step(step)[own]
-        index = self.rows.index[rows]
-        dropped = dropped_slots(self.config.condition_dropout, generator(seed, "condition dropout", step), size)[own]
-        balanced = None
-        if self.balanced is not None:
+        own, own_levels = (slice(part * of // parts, (part + 1) * of // parts) for of in (size, levels))
+        drawn = order.rows_of_step(step)[own]
+        index = rows.index[drawn]
+        dropped = dropped_slots(config.condition_dropout, generator(seed, "condition dropout", step), size)[own]
+        others = None
+        if balanced is not None:
             uniform = generator(seed, "balanced conditions", step).random((2, size))[:, own]
-            balanced = self.rows.conditions.batch(self.balanced.draw(uniform, index), dropped)
+            others = conditions.batch(balanced.draw(uniform, index), dropped)
         # Stratified, so that no batch lacks a noise level; shared by some rows, so that modulation costs a quarter.
-        uniform = generator(seed, "timesteps", step).random(self.levels)
-        timesteps = np.floor((np.arange(self.levels) + uniform) / self.levels * self.timesteps).astype(np.int64)
-        own_levels = slice(part * self.levels // parts, (part + 1) * self.levels // parts)
-        return TrainingBatch(
-            torch.from_numpy(self.features.at(step)(rows)[0]),
-            self.rows.conditions.batch(index, dropped),
-            torch.from_numpy(timesteps[own_levels]),
-            balanced,
-        )
+        places = np.arange(levels) + generator(seed, "timesteps", step).random(levels)
+        timestep = np.floor(places / levels * timesteps).astype(np.int64)[own_levels]
+        features = torch.from_numpy(read.at(step)(drawn)[0])
+        return TrainingBatch(features, conditions.batch(index, dropped), torch.from_numpy(timestep), others)
 
-    def __enter__(self) -> "DenoisingBatches":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.features.close()
+    with closing(StepFeatures(rows.features, order.rows_of_step, size)) as read:
+        yield batch
 
 
 def dropped_slots(dropout: ConditionDropout, draw: np.random.Generator, rows: int) -> np.ndarray:
@@ -229,8 +220,8 @@ def _initial_network(rows: TrainingRows, words: TextKnowledge, config: Diffusion
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "denoiser weights"))
         network = denoiser_classes(config.denoiser)[1](config.network, sizes)
-    known = {"mean": mean, "standard_deviation": deviation, "object_text": words.objects,
-             "relation_text": words.relations, "centroids": centroids}  # fmt: skip
+    known = {"mean": mean, "standard_deviation": deviation, "centroids": centroids}
+    known |= {"object_text": words.objects, "relation_text": words.relations}
     for name, values in known.items():
         buffer = network.get_buffer(name)
         buffer.copy_(torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(buffer.shape))
@@ -272,9 +263,8 @@ def _by_rarity(counts: np.ndarray, power: float) -> np.ndarray:
 
 def _metrics(folder: Path, rows: int, config: DiffusionConfig) -> dict:
     last, checkpoint = read_log(folder)[-1], DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu")
-    losses = {name: value for name, value in last.items() if name.endswith("loss")}
     seen = last["step"] * config.batch_size
-    return losses | {
+    return {name: value for name, value in last.items() if name.endswith("loss")} | {
         "steps": last["step"],
         "seconds": last["seconds"],
         "rows": rows,
