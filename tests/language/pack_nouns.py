@@ -9,20 +9,6 @@ import sys
 import tarfile
 from pathlib import Path
 
-from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
-
-# NLTK opens all of these, some of them only to find them empty.
-DATABASE_FILES = (
-    "data.noun",
-    "index.noun",
-    "noun.exc",
-    "lexnames",
-    *(f"{kind}.{part}" for part in ("verb", "adj", "adv") for kind in ("data", "index")),
-    *(f"{part}.exc" for part in ("verb", "adj", "adv")),
-    "cntlist.rev",
-    "index.sense",
-)
 LEXICOGRAPHER_FILES = [
     "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
     "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",
@@ -36,48 +22,45 @@ SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 KEPT_POINTERS = ("@", "@i")  # hypernym, instance hypernym: all that a distance needs
 
 
-def pack_nouns(source: Path, target: Path) -> int:
-    """Pack the nouns of a WordNet in Princeton's database format, without glosses, and return the bytes written.
+def pack_nouns(source: Path, target: Path) -> None:
+    """Pack the nouns of a WordNet in Princeton's database format, without glosses.
 
     ``source`` holds ``data.noun``, ``index.noun`` and ``noun.exc`` (for example Debian's ``wordnet-base``). Hypernym
     and instance-hypernym pointers stay, byte offsets are computed again, the other parts of speech hold only the
     licence. The same source gives the same bytes.
     """
-    files = noun_database(Path(source))
-    with atomic_path(Path(target)) as temporary:
-        compression = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 16 << 20}]
-        with lzma.open(temporary, "wb", filters=compression) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
-            for name in DATABASE_FILES:
-                entry = tarfile.TarInfo(name)
-                entry.size = len(files[name])
-                tar.addfile(entry, io.BytesIO(files[name]))
-    return Path(target).stat().st_size
+    compression = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 16 << 20}]
+    with lzma.open(target, "wb", filters=compression) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+        for name, content in noun_database(source).items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
 
 
 def noun_database(source: Path) -> dict[str, bytes]:
-    """The files of a noun-only database, by name: what :func:`pack_nouns` packs."""
-    licence = [line for line in _lines(source / "data.noun") if line.startswith("  ")]
-    header = "".join(line + "\n" for line in licence)
-    records = [_record(line) for line in _lines(source / "data.noun") if line.strip() and line not in licence]
+    """The files of a noun-only database, by name: what :func:`pack_nouns` packs. NLTK opens all of them."""
+    lines = {name: (source / name).read_text(encoding="utf-8").splitlines() for name in ("data.noun", "index.noun")}
+    header = "".join(line + "\n" for line in lines["data.noun"] if line.startswith("  "))
+    records = [_record(line) for line in lines["data.noun"] if line.strip() and not line.startswith("  ")]
     new_offset, place = {}, len(header.encode())
     for offset, head, pointers in records:
         new_offset[offset] = place
         place += len(_data_line(0, head, [(symbol, 0) for symbol, _ in pointers]).encode())
     data = [_data_line(new_offset[o], head, [(s, new_offset[t]) for s, t in found]) for o, head, found in records]
     index = []
-    for line in _lines(source / "index.noun"):
+    for line in lines["index.noun"]:
         if line.strip() and not line.startswith("  "):
             lemma, _, count, *rest = line.split()
             offsets = " ".join(f"{new_offset[offset]:08d}" for offset in rest[-int(count) :])
             index.append(f"{lemma} n {count} 1 @ {count} {rest[-int(count) - 1]} {offsets}\n")
-    texts = dict.fromkeys(DATABASE_FILES, "")
-    for name in texts:
-        if name.startswith(("data.", "index.")) and name != "index.sense":
-            texts[name] = header
-    texts["data.noun"] += "".join(data)
-    texts["index.noun"] += "".join(index)
-    texts["noun.exc"] = "".join(line + "\n" for line in _lines(source / "noun.exc"))
-    texts["lexnames"] = lexnames_file()
+    lexnames = "".join(
+        f"{number:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n"  # lexnames(5WN)
+        for number, name in enumerate(LEXICOGRAPHER_FILES)
+    )
+    texts = {"data.noun": header + "".join(data), "index.noun": header + "".join(index)}
+    texts |= {"noun.exc": (source / "noun.exc").read_text(encoding="utf-8"), "lexnames": lexnames}
+    texts |= {f"{kind}.{part}": header for part in ("verb", "adj", "adv") for kind in ("data", "index")}
+    texts |= dict.fromkeys(("verb.exc", "adj.exc", "adv.exc", "cntlist.rev", "index.sense"), "")
     return {name: text.encode() for name, text in texts.items()}
 
 
@@ -93,22 +76,5 @@ def _data_line(offset: int, head: str, pointers: list[tuple[str, int]]) -> str:
     return f"{offset:08d} {head} {len(pointers):03d} {tail}|\n"
 
 
-def lexnames_file() -> str:
-    """The lexicographer files by number (WordNet's manual, lexnames(5WN)), as NLTK reads them."""
-    return "".join(
-        f"{number:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n"
-        for number, name in enumerate(LEXICOGRAPHER_FILES)
-    )
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{path}: the file is missing. Expected a folder with WordNet's own files.") from error
-
-
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m tests.language.pack_nouns FOLDER_WITH_data.noun ARCHIVE")
-    print(f"{pack_nouns(Path(sys.argv[1]), Path(sys.argv[2])):,} bytes")
+    pack_nouns(Path(sys.argv[1]), Path(sys.argv[2]))
