@@ -17,7 +17,6 @@ from workbench.regions.vgg import (
     VGGConfig,
     VGGNetwork,
     open_detector,
-    pooled_regions,
     prepare,
     save_detector,
     scaled_boxes,
@@ -32,36 +31,6 @@ def bilinear(feature_map, y, x):
 
     places = np.meshgrid(y, x, indexing="ij")
     return np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in feature_map])
-
-
-def naive_roi_align(feature_map, box, bins, scale):
-    """RoIAlign as it is described: (C, h, w) and one box to (C, bins, bins)."""
-    channels, height, width = feature_map.shape
-    x1, y1, x2, y2 = (float(value) * scale for value in box)
-    roi_width, roi_height = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
-    across, down = int(np.ceil(roi_width / bins)), int(np.ceil(roi_height / bins))
-    x = x1 + (np.arange(bins * across) + 0.5) * roi_width / (bins * across)
-    y = y1 + (np.arange(bins * down) + 0.5) * roi_height / (bins * down)
-    inside = ((y >= -1) & (y <= height))[:, None] & (x >= -1) & (x <= width)
-    samples = bilinear(feature_map, y, x) * inside
-    return samples.reshape(channels, bins, down, bins, across).mean(axis=(2, 4))
-
-
-def random_boxes(rng, count, height, width):
-    corners = rng.uniform(-0.1, 1.1, (count, 2, 2)) * (width, height)
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    boxes[0, 2:] = boxes[0, :2]  # an empty box counts as one map position
-    return torch.tensor(boxes, dtype=torch.float32)
-
-
-@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 10, 4), (2, 22, 31)])
-def test_pooling_equals_a_naive_roi_align(shape):
-    rng = np.random.default_rng(sum(shape))
-    channels, height, width = shape
-    feature_map = torch.tensor(rng.normal(size=(1, *shape)), dtype=torch.float32)
-    boxes = random_boxes(rng, 6, height * 16, width * 16)
-    expected = np.stack([naive_roi_align(feature_map[0].double().numpy(), box, 7, 1 / 16) for box in boxes])
-    assert np.allclose(pooled_regions(feature_map, [boxes]).view(-1, channels, 7, 7), expected, atol=2e-5)
 
 
 def test_layers_are_those_of_torchvision():

@@ -59,7 +59,14 @@ def extract_features(
                 annotations.vocabulary.write(folder)
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
             store = FeatureStore.open(folder / split, encoder.identity, encoder.dimension)
-            summaries[split] = _summary(store, annotations)
+            summaries[split] = {
+                "images": len(store.images),
+                "boxes": len(store.boxes),
+                "relations": len(store.relations),
+                "relations_left_out": len(annotations.relations) - len(store.relations),
+                "unreadable_images": store.facts["unreadable_images"],
+                "images_of_unexpected_size": store.facts["images_of_unexpected_size"],
+            }
     processes.wait()  # a caller may move the folder now
     return {
         "encoder": encoder.identity,
@@ -186,15 +193,3 @@ class _SplitExtraction:
     def _new_note(self) -> None:
         self._note: dict[str, list] = {"images": [], "unreadable": [], "resized": []}
         self.flushed = time.monotonic()
-
-
-def _summary(store: FeatureStore, annotations: Annotations) -> dict[str, Any]:
-    """Counts of a finished store, and its images that are left out or of another size than annotated."""
-    return {
-        "images": len(store.images),
-        "boxes": len(store.boxes),
-        "relations": len(store.relations),
-        "relations_left_out": len(annotations.relations) - len(store.relations),
-        "unreadable_images": store.facts["unreadable_images"],
-        "images_of_unexpected_size": store.facts["images_of_unexpected_size"],
-    }

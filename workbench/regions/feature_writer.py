@@ -194,8 +194,12 @@ class FeatureStoreWriter(RangeWriter):
         self.processes.wait()
         if self.processes.main:
             kept = {name: ~table["image"].isin(list(left_out)).to_numpy() for name, table in self._of_array.items()}
-            if not self.sparse:
-                self._require_rows(kept)
+            for name, own in kept.items():
+                if not (done := self.written(name)[own]).all() and not self.sparse:
+                    raise WorkbenchError(
+                        f"{self.folder}: {done.sum():,} of {len(done):,} rows of {name} are written. "
+                        "Run the same command again to resume."
+                    )
             tables = without_images(self.tables, left_out)
             for name, table in tables.items():
                 with atomic_path(self.folder / f"{name}.parquet") as temporary:
@@ -209,14 +213,6 @@ class FeatureStoreWriter(RangeWriter):
             write_json(self.folder / MANIFEST, facts | self._facts | {"rows": rows, "arrays": arrays, "holes": holes})
             remove_notes(self.folder)
         self.processes.wait()
-
-    def _require_rows(self, kept: dict[str, np.ndarray]) -> None:
-        for name, own in kept.items():
-            if not (done := self.written(name)[own]).all():
-                raise WorkbenchError(
-                    f"{self.folder}: {done.sum():,} of {len(done):,} rows of {name} are written. "
-                    "Run the same command again to resume."
-                )
 
 
 def remove_notes(folder: Path) -> None:

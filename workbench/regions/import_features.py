@@ -74,7 +74,12 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
     for split in SPLITS:
         _write_store(folder / split, rows[split], identity)
     if "object" in text:
-        _write_text(folder / "text", text, identity.text_encoder)
+        for role, vectors in text.items():
+            save_array(folder / "text" / f"{role}_embeddings.npy", vectors)
+        # Relations without a vector are left for the language room to learn.
+        learned = "relation" not in text or bool(np.isnan(text["relation"]).any())
+        manifest = {"encoder": identity.text_encoder, "kind": "vectors", "learned_relations": learned}
+        write_json(folder / "text" / "text.json", manifest | {"dimension": text["object"].shape[1]})
     train = rows["train"]
     absent = {}
     for role in ROLES:
@@ -273,19 +278,6 @@ def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], np.ndarray | None]:
         corners = {f"{role}_{name}": xyxy[:, k] for role, xyxy in both for k, name in enumerate(BOX_COLUMNS)}
     relations = pd.DataFrame({"image": image, **ends, **roles, **corners})
     return {"images": images, "boxes": boxes, "relations": relations}, first_use
-
-
-def _write_text(folder: Path, text: Rows, encoder: str) -> None:
-    """A text folder of class vectors; relations without a vector are left for the language room to learn."""
-    for role, vectors in text.items():
-        save_array(folder / f"{role}_embeddings.npy", vectors)
-    manifest = {
-        "encoder": encoder,
-        "kind": "vectors",
-        "learned_relations": "relation" not in text or bool(np.isnan(text["relation"]).any()),
-        "dimension": text["object"].shape[1],
-    }
-    write_json(folder / "text.json", manifest)
 
 
 def _ends(rows: Rows, what: str) -> np.ndarray:
