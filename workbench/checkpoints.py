@@ -92,10 +92,12 @@ def load_weights(
 ) -> None:
     """Put ``tensors`` into ``module``, or a WorkbenchError that names every one that does not fit.
 
-    ``without`` names weights of the module that the file does not hold; they stay as they are.
+    ``without`` names weights of the module that the file does not hold; they stay as they are. A module on the device
+    "meta", which takes no memory, gets the tensors themselves.
     """
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items() if name not in without}
+    own = module.state_dict()
+    wanted = {name: tuple(value.shape) for name, value in own.items() if name not in without}
     faults = weight_faults(wanted, tensors)
     if faults:
         raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")
-    module.load_state_dict(dict(tensors), strict=not without)
+    module.load_state_dict(dict(tensors), strict=not without, assign=any(value.is_meta for value in own.values()))

@@ -114,8 +114,8 @@ def test_text_of_another_vocabulary_is_refused(small_data, tmp_path):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"epochs": 0}, "epochs is 0"), ({"word_mode": "loud"}, "word_mode: expected 'clean' or 'upstream'"),
     ({"training": replace(TRAINING, steps=9)}, r"training\.steps and training\.seed follow"),
-    ({"sizes": {"depth": 3}}, "lsvru has no size depth. Choose among: .*classifier"),
-    ({"sizes": {"n_objects": 3}}, "lsvru has no size n_objects"),
+    ({"sizes": {"depth": 3}}, "lsvru: unknown size 'depth'.*classifier"),
+    ({"sizes": {"n_objects": 3}}, "lsvru: unknown size 'n_objects'"),
     ({"architecture": "lsvrus"}, "'lsvrus' is not known. Did you mean 'lsvru'"),
     ({"architecture": "os:getcwd"}, "expected a class derived from LsvruHead"),
 ])  # fmt: skip

@@ -23,13 +23,12 @@ from workbench.recognition.accuracy import (
     summary_table,
 )
 from workbench.recognition.batches import RelationRows, scenes_of
-from workbench.recognition.config import EvaluationConfig
+from workbench.recognition.config import EvaluationConfig, HeadTrainingConfig
 from workbench.recognition.lsvru import Logits, LsvruHead, probabilities
 from workbench.recognition.objective import on_device
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.training_config import TrainingEdge
 
@@ -90,8 +89,9 @@ def probability_batches(
         yield numbers, {role: scores.cpu().numpy() for role, scores in probabilities(logits).items()}
 
 
-def validation_of(rows: RelationRows, counts: Counts, only_trained: bool) -> Validate:
-    """A function of a head: exact-match averages in percent by role, "combined", and the mean "loss"."""
+def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
+    """A function of a head: exact-match averages on val in percent by role, "combined", and the mean "loss"."""
+    rows = RelationRows(data.val, data.vocabulary, config.memory_gigabytes)
 
     def validate(head: LsvruHead) -> dict[str, float]:
         predicted: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
@@ -103,7 +103,7 @@ def validation_of(rows: RelationRows, counts: Counts, only_trained: bool) -> Val
                 loss += functional.cross_entropy(scores, labels, reduction="sum").item()
                 predicted[role].append(scores[:, drop:].argmax(dim=1).cpu().numpy())
         found = {role: np.concatenate(ids) for role, ids in predicted.items()}
-        return combined_accuracy(rows.labels, found, counts, only_trained) | {"loss": loss / len(rows)}
+        return combined_accuracy(rows.labels, found, data.counts, config.only_trained) | {"loss": loss / len(rows)}
 
     return validate
 

@@ -27,10 +27,10 @@ from workbench.recognition.batches import (
     scenes_of,
 )
 from workbench.recognition.config import FineTuningConfig
-from workbench.recognition.evaluation import Validate
+from workbench.recognition.evaluation import Validate, validation
 from workbench.recognition.lsvru import LsvruHead, Scenes
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
+from workbench.recognition.training import HeadTraining, named_validation, store_recogniser
 from workbench.regions.feature_rows import BlockOrder
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts

@@ -87,8 +87,10 @@ class RecogniserObjective(nn.Module):
 
     def _classified(self, role: str, logits: torch.Tensor, ids: np.ndarray, batch: Batch) -> torch.Tensor:
         loss, labels = self._losses[role], torch.from_numpy(ids).to(logits.device)
-        total = logits.sum() * 0.0
-        for rows, weight in self._weighted_rows(batch.active[role], batch.generated):
+        total, active = logits.sum() * 0.0, batch.active[role]
+        weighted = [(active & ~batch.generated, 1.0), (active & batch.generated, self._synthetic_weight)]
+        for looked_at, weight in weighted if self._synthetic_weight != 1.0 else [(active, 1.0)]:
+            rows = np.flatnonzero(looked_at)
             if len(rows) == len(labels):
                 return weight * loss(logits, labels)
             if len(rows):
@@ -98,15 +100,6 @@ class RecogniserObjective(nn.Module):
                 share = divisor(labels[picked]) / divisor(labels)
                 total = total + weight * share * loss(logits[picked], labels[picked])
         return total
-
-    def _weighted_rows(self, active: np.ndarray, generated: np.ndarray) -> list[tuple[np.ndarray, float]]:
-        """The rows that a loss looks at, those of equal weight together."""
-        if self._synthetic_weight == 1.0:
-            return [(np.flatnonzero(active), 1.0)]
-        return [
-            (np.flatnonzero(active & ~generated), 1.0),
-            (np.flatnonzero(active & generated), self._synthetic_weight),
-        ]
 
 
 def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -19,11 +19,11 @@ from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed, generator
 from workbench.recognition.batches import Batch, OwnScenes, RelationRows, StepRows, scenes_of
 from workbench.recognition.config import RebalancingConfig
-from workbench.recognition.evaluation import Validate
+from workbench.recognition.evaluation import Validate, validation
 from workbench.recognition.losses import LossConfig, role_classes
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import HeadTraining, named_validation, store_recogniser, validation
+from workbench.recognition.training import HeadTraining, named_validation, store_recogniser
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.relations import rows_by_class

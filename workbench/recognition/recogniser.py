@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from workbench.checkpoints import read_tensors, save_tensors, weight_faults
+from workbench.checkpoints import load_weights, read_tensors, save_tensors
 from workbench.configuration import as_values, configured
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.reltransformer import RelTransformerHead
 from workbench.regions.features import FeatureStore
@@ -17,7 +17,6 @@ from workbench.registry import Registry
 from workbench.scenes.vocabulary import Vocabulary
 
 Architecture = str | type[LsvruHead]
-Tensors = Mapping[str, torch.Tensor]
 
 RECOGNISERS: Registry[type[LsvruHead]] = Registry(
     "recogniser", {"lsvru": LsvruHead, "reltransformer": RelTransformerHead}
@@ -49,24 +48,21 @@ def check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
     """Refuse an unknown architecture, and ``sizes`` that its configuration lacks or that the data decide."""
     declared = fields(head_class(architecture).config_class)
     allowed = sorted(field.name for field in declared if field.name not in FROM_DATA)
-    unknown = sorted(sizes.keys() - allowed)
-    if unknown:
-        raise WorkbenchError(
-            f"{as_values(architecture)} has no size {', '.join(unknown)}. Choose among: {', '.join(allowed)}."
-        )
+    for name in sizes:
+        if name not in allowed:
+            raise WorkbenchError(f"{as_values(architecture)}: {unknown('size', name, allowed)}")
 
 
-def fitting_head(
+def loaded_head(
     architecture: Architecture,
     config: LsvruConfig,
-    tensors: Tensors,
+    tensors: Mapping[str, torch.Tensor],
     path: Path,
     remedy: str,
     without: Collection[str] = (),
 ) -> LsvruHead:
-    """A head of these sizes without memory, which ``tensors`` fill (``load_state_dict`` with ``assign``).
+    """A head of ``tensors``, in evaluation mode; WorkbenchError as `load_weights`, also for sizes that no head has.
 
-    WorkbenchError where they are not all of the head's: each missing, extra, misshapen or non-finite one is named.
     ``without`` names tensors of the head that the file does not hold.
     """
     try:
@@ -77,11 +73,8 @@ def fitting_head(
     except (RuntimeError, TypeError) as error:
         first_line = str(error).splitlines()[0]
         raise WorkbenchError(f"{path}: no head has the sizes of its metadata ({first_line}). {remedy}") from error
-    wanted = {name: tuple(value.shape) for name, value in head.state_dict().items() if name not in without}
-    faults = weight_faults(wanted, tensors)
-    if faults:
-        raise WorkbenchError(f"{path}: {len(faults)} tensors do not fit: {'; '.join(faults)}. {remedy}")
-    return head
+    load_weights(head, tensors, path, remedy, without)
+    return head.eval()
 
 
 @dataclass
@@ -157,6 +150,5 @@ def load_recogniser(path: Path) -> Recogniser:
     except (KeyError, TypeError, WorkbenchError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise WorkbenchError(f"{path}: its metadata is not that of a recogniser ({reason}). {AGAIN}") from error
-    head = fitting_head(facts["architecture"], config, tensors, path, AGAIN)
-    head.load_state_dict(tensors, assign=True)
-    return Recogniser(head.eval(), vocabulary, **rest)
+    head = loaded_head(facts["architecture"], config, tensors, path, AGAIN)
+    return Recogniser(head, vocabulary, **rest)

@@ -96,9 +96,8 @@ class RelTransformerHead(LsvruHead):
         for name, parameter in self.named_parameters():
             if name.startswith(TRANSFORMERS) and parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter, generator=torch_generator(seed, "reltransformer", name))
-        for module in self.modules():
-            if isinstance(module, LayerNorm):
-                nn.init.ones_(module.weight)
+            elif name.startswith(TRANSFORMERS) and name.endswith(".weight"):
+                nn.init.ones_(parameter)
         return self
 
     def visual_embeddings(
@@ -150,12 +149,13 @@ class MemoryAttention(nn.Module):
     have dropout on their weights. ``upstream``: neither (its dropout is computed and thrown away).
     """
 
-    def __init__(self, width: int, heads: int, memory: int, dropout: float, upstream: bool):
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
-        self.heads, self.dropout, self.upstream = heads, dropout, upstream
+        width = config.width
+        self.heads, self.dropout, self.upstream = config.heads, config.dropout, config.compat == "upstream"
         self.c_attn = TransposedLinear(width, 3 * width)
         self.c_proj = TransposedLinear(width, width)
-        self.memory_features = nn.Parameter(torch.zeros(1, memory, width))
+        self.memory_features = nn.Parameter(torch.zeros(1, config.memory, width))
         self.mem_attn = TransposedLinear(width, 2 * width)
         self.alpha = nn.Linear(2 * width, width)
 
@@ -163,16 +163,14 @@ class MemoryAttention(nn.Module):
         """(N, 3, width) -> (N, 3, width)."""
         query, key, value = self.c_attn(inputs).chunk(3, dim=-1)
         memory_key, memory_value = self.mem_attn(self.memory_features).chunk(2, dim=-1)  # 2 x (1, slots, width)
-        own = self._attend(query, key, value)
+        dropout = self.dropout if self.training else 0.0
+        scale, dropout = (1.0, 0.0) if self.upstream else (None, dropout)
+        own = attend(query, key, value, self.heads, scale=scale, dropout=dropout)
         # All rows are queries of the one memory, so that its keys are not repeated for each of them.
-        recalled = self._attend(query.flatten(0, 1).unsqueeze(0), memory_key, memory_value).view_as(own)
+        every = query.flatten(0, 1).unsqueeze(0)
+        recalled = attend(every, memory_key, memory_value, self.heads, scale=scale, dropout=dropout).view_as(own)
         gate = torch.sigmoid(self.alpha(torch.cat([own, recalled], dim=-1)))
         return self.c_proj(gate * own + (1 - gate) * recalled)
-
-    def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        if self.upstream:
-            return attend(query, key, value, self.heads, scale=1.0)
-        return attend(query, key, value, self.heads, dropout=self.dropout if self.training else 0.0)
 
 
 class CrossAttention(nn.Module):
@@ -181,9 +179,10 @@ class CrossAttention(nn.Module):
     Keys and values are computed once per scene token. ``c_attn`` is upstream's and never used.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        width = config.width
+        self.heads, self.dropout = config.heads, config.attention_dropout
         self.c_attn = TransposedLinear(width, 3 * width).requires_grad_(False)
         self.c_proj = TransposedLinear(width, width)
         self.fc_q = nn.Linear(width, width)
@@ -217,11 +216,11 @@ class RelationBlock(nn.Module):
         super().__init__()
         width, hidden = config.width, config.block_hidden
         self.ln_1 = LayerNorm(width)
-        self.attn = MemoryAttention(width, config.heads, config.memory, config.dropout, config.compat == "upstream")
+        self.attn = MemoryAttention(config)
         self.ln_2 = LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": TransposedLinear(width, hidden), "c_proj": TransposedLinear(hidden, width)})
         self.dropout = nn.Dropout(config.dropout)
-        self.enc_dec_attn = CrossAttention(width, config.heads, config.attention_dropout)
+        self.enc_dec_attn = CrossAttention(config)
         self._gates = [f"fc_alpha{level + 1}" for level in range(config.scene_layers)]
         for name in self._gates:
             self.add_module(name, nn.Linear(2 * width, width))

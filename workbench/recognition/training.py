@@ -18,7 +18,7 @@ from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.launching import Processes
 from workbench.recognition.batches import RealBatches, RelationRows, scenes_of
 from workbench.recognition.config import HeadTrainingConfig, RecogniserConfig
-from workbench.recognition.evaluation import Validate, validation_of
+from workbench.recognition.evaluation import Validate, validation
 from workbench.recognition.losses import LossConfig
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import RecogniserObjective
@@ -128,8 +128,7 @@ class HeadTraining:
             trained = self.train(new_head(), place, f"recogniser at {rate:g}", learning_rate=rate)
             epoch, combined = self.best_epoch(trained), trained.best["validation_combined"]
             candidates.append({"learning_rate": rate, "epoch": epoch, "validation_combined": combined})
-            offset = lines[-1]["step"] if lines else 0
-            lines += [line | {"trial": number, "step": line["step"] + offset} for line in trained.log]
+            lines += [line | {"trial": number, "step": line["step"] + number * trained.steps} for line in trained.log]
             seconds += trained.seconds
             if best is None or combined > best.best["validation_combined"]:
                 best, chosen = trained, {"learning_rate": rate, "best_epoch": epoch, "steps": trained.steps}
@@ -150,12 +149,6 @@ def store_recogniser(folder: Path, recogniser: Recogniser) -> None:
         for candidate in folder.glob("learning_rate_*"):
             shutil.rmtree(candidate)
     processes.wait()
-
-
-def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
-    """The validation of a head on the rows of val."""
-    rows = RelationRows(data.val, data.vocabulary, config.memory_gigabytes)
-    return validation_of(rows, data.counts, config.only_trained)
 
 
 def named_validation(numbers: dict[str, float], prefix: str = "validation") -> dict[str, float]:

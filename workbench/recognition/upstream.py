@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.checkpoints import read_foreign, weight_faults
+from workbench.checkpoints import load_weights, read_foreign
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
-from workbench.recognition.recogniser import RECOGNISER_FILE, RECOGNISERS, Recogniser, fitting_head, save_recogniser
+from workbench.recognition.recogniser import RECOGNISER_FILE, RECOGNISERS, Recogniser, loaded_head, save_recogniser
 from workbench.recognition.reltransformer import TRANSFORMERS
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.regions.features import FeaturesFolder
@@ -71,20 +71,17 @@ def import_upstream(
         config = _config_of(tensors, architecture, vocabulary)
     except WorkbenchError as error:
         raise WorkbenchError(f"{path}: {error}") from error
-    head = fitting_head(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
+    head = loaded_head(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
     # Only now: GoogleNews takes minutes to read.
     source = "given class vectors"
     if not isinstance(word_vectors, ClassVectors):
         source = f"{Path(word_vectors).name} (upstream)"
         word_vectors = read_class_vectors(Path(word_vectors), vocabulary, "upstream")
-    words = {name: torch.from_numpy(np.array(matrix, dtype=np.float32))
-             for name, matrix in zip(WORD_BUFFERS, word_vectors, strict=True)}  # fmt: skip
-    faults = weight_faults({name: tuple(head.get_buffer(name).shape) for name in WORD_BUFFERS}, words)
-    if faults:
-        raise WorkbenchError(f"{path}: {'; '.join(faults)}. Give the word vectors of its training, not {source}.")
-    head.load_state_dict({**tensors, **words}, assign=True)
+    words = (torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in word_vectors)
+    remedy = f"Give the word vectors of its training, not {source}."
+    load_weights(head, dict(zip(WORD_BUFFERS, words, strict=True)), path, remedy, without=tensors.keys())
     history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
-    return Recogniser(head.eval(), vocabulary, encoder, "box", "unknown", source, history)
+    return Recogniser(head, vocabulary, encoder, "box", "unknown", source, history)
 
 
 def write_imported(
