@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.batches import BoxImageScenes, ImageScenes, OwnScenes, SceneIndex, scenes_of
+from workbench.recognition.batches import BoxImageScenes, ImageScenes, OwnScenes, scenes_of
 from workbench.recognition.lsvru import MOST_TOKENS
 
 
@@ -24,23 +24,17 @@ class Table:
         return values, values + 1000, values + 2000
 
 
-@pytest.mark.parametrize("images", [[3, 3, 7, 3, 5], [0], list(np.random.default_rng(0).integers(0, 9, 200))])
-def test_a_scene_holds_the_relations_of_its_image_in_the_order_of_the_table(images):
-    images, index = np.array(images), SceneIndex(np.array(images))
+@pytest.mark.parametrize("images", [[3, 3, 7, 3, 5], [0], [4] * 130, np.random.default_rng(0).integers(0, 9, 200)])
+def test_a_scene_holds_the_first_hundred_relations_of_its_image_in_the_order_of_the_table(images):
+    images, scenes = np.array(images), ImageScenes(Table({"image": images}))
     rows = np.random.default_rng(1).permutation(len(images))[: max(1, len(images) // 2)]
-    tokens, lengths, of_row = index.scenes_of(rows)
-    scenes = np.split(tokens, np.cumsum(lengths)[:-1])
-    for row, scene in zip(rows, of_row, strict=True):
-        assert scenes[scene].tolist() == np.flatnonzero(images == images[row]).tolist()
-    assert len(scenes) == len(np.unique(images[rows]))
-    everything, counts = index.rows_of_images(np.arange(len(index)))
-    assert sorted(everything.tolist()) == list(range(len(images))) and counts.sum() == len(images)
-
-
-def test_only_the_first_hundred_relations_become_tokens():
-    index = SceneIndex(np.zeros(130, dtype=int))
-    assert index.scenes_of(np.array([129]))[0].tolist() == list(range(MOST_TOKENS))
-    assert index.rows_of_images(np.array([0]))[1] == [130]
+    found = scenes(rows)
+    assert len(found.lengths) == len(np.unique(images[rows]))
+    for row, scene in zip(rows, found.of_row, strict=True):
+        expected = np.flatnonzero(images == images[row])[:MOST_TOKENS]
+        assert [token[0] - 1 for token in by_scene(found)[scene]] == expected.tolist()
+    assert sorted(scenes.rows_needed(rows)) == sorted(found.tokens[:, 0].astype(int) - 1)
+    assert [len(part) for part in scenes(rows[:0])] == [0, 0, 0]
 
 
 def by_scene(scenes):
@@ -49,11 +43,9 @@ def by_scene(scenes):
 
 
 def test_tokens_are_the_three_features_scene_by_scene():
-    scenes = ImageScenes(Table({"image": [0, 1, 1]}))
-    found = scenes(np.array([2, 0]))
+    found = ImageScenes(Table({"image": [0, 1, 1]}))(np.array([2, 0]))
     assert found.of_row.tolist() == [1, 0]
     assert by_scene(found) == [[[1, 1001, 2001]], [[2, 1002, 2002], [3, 1003, 2003]]]
-    assert sorted(scenes.rows_needed(np.array([2])).tolist()) == [1, 2]
 
 
 def test_rows_without_images_are_scenes_of_their_own():
@@ -73,6 +65,7 @@ def test_a_generated_relation_joins_the_image_of_its_kept_entity():
     first = [[token[0] for token in scene] for scene in by_scene(found)]
     assert first == [[1, 1, 2], [2, 3], [3]]
     assert found.of_row.tolist() == [0, 1, 2]
+    assert [len(part) for part in BoxImageScenes(generated, real, image_of_box)(np.array([], int))] == [0, 0, 0]
 
 
 def test_a_generated_relation_and_its_scene_are_a_hundred_tokens_at_most():
@@ -86,13 +79,6 @@ def test_a_generated_relation_and_its_scene_are_a_hundred_tokens_at_most():
     for row, scene in zip(rows, by_scene(BoxImageScenes(generated, real, image_of_box)(rows)), strict=True):
         there = np.flatnonzero(images == image_of_box[boxes[row, 1]])[: MOST_TOKENS - 1]
         assert [token[0] for token in scene] == [row + 1, *(there + 1)]
-
-
-def test_images_are_found_among_those_with_relations():
-    index = SceneIndex(np.array([7, 3, 7]))
-    assert index.positions_of(np.array([3, 7, 9, 0])).tolist() == [0, 1, -1, -1]
-    rows, counts = index.rows_of_images(np.array([-1, 1]))
-    assert rows.tolist() == [0, 2] and counts.tolist() == [0, 2]
 
 
 def test_generated_rows_without_the_columns_of_their_boxes_are_refused():

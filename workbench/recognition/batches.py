@@ -18,9 +18,11 @@ from workbench.recognition.lsvru import MOST_TOKENS, LsvruHead, Scenes
 from workbench.regions.feature_rows import ROWS_PER_BLOCK, BlockOrder, FeatureRows, Read, Regions, StepFeatures
 from workbench.regions.features import Features
 from workbench.scenes.bands import count_classes
+from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 RowsOfStep = Callable[[int], np.ndarray]
+NO_ROWS = np.empty(0, dtype=np.int64)
 ByRole = dict[str, np.ndarray]
 
 
@@ -48,40 +50,6 @@ class RelationRows:
         return self.features(rows)
 
 
-class SceneIndex:
-    """Which rows of a table of relations share an image.
-
-    ``image`` (N,) integer image of each relation. Only the first 100 relations of an image become tokens, in the
-    order of the table, as upstream; all of them are classified. Images are numbered by their place among the sorted.
-    """
-
-    def __init__(self, image: np.ndarray):
-        self._images, self.image_of_row = np.unique(np.asarray(image), return_inverse=True)
-        self._order = np.argsort(self.image_of_row, kind="stable")
-        self._counts = np.bincount(self.image_of_row, minlength=len(self._images))
-        self._starts = np.cumsum(self._counts) - self._counts
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def positions_of(self, images: np.ndarray) -> np.ndarray:
-        """The number (n,) int64 of each image (n,), -1 where it has no relation."""
-        place = np.searchsorted(self._images, images).clip(max=len(self) - 1)
-        return np.where(self._images[place] == images, place, -1)
-
-    def rows_of_images(self, images: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (P,) of images (S,), image by image, and how many each has (S,), at most ``most``; -1 has none."""
-        counts = np.where(images < 0, 0, self._counts[images])
-        counts = counts if most is None else np.minimum(counts, most)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self._order[np.repeat(self._starts[images], counts) + within], counts
-
-    def scenes_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The scenes that ``rows`` (n,) lie in: rows of tokens (P,), lengths (S,), and the scene of each row (n,)."""
-        images, of_row = np.unique(self.image_of_row[np.asarray(rows)], return_inverse=True)
-        return *self.rows_of_images(images, MOST_TOKENS), of_row.reshape(-1)
-
-
 class OwnScenes:
     """Each relation is its own scene of one token."""
 
@@ -98,20 +66,30 @@ class OwnScenes:
 
 
 class ImageScenes(OwnScenes):
-    """Scenes of real relations: up to 100 relations of the same image, in the order of the table."""
+    """Scenes of real relations, which are those of the same image.
+
+    Only the first 100 relations of an image become tokens, in the order of the table, as upstream; all are classified.
+    """
 
     def __init__(self, table: RelationRows):
         super().__init__(table)
-        self.index = SceneIndex(table.relations["image"].to_numpy())
+        self._image = table.relations["image"].to_numpy()
+        self.rows_of_image = rows_by_class(self._image)
 
     def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
         """The scenes of ``rows`` (n,), each image once."""
-        tokens, lengths, of_row = self.index.scenes_of(rows)
-        return Scenes(_tokens(read or self._table, tokens), lengths, of_row)
+        scenes, of_row = self._scenes(rows)
+        tokens = _tokens(read or self._table, np.concatenate([NO_ROWS, *scenes]))
+        return Scenes(tokens, np.array([len(scene) for scene in scenes], dtype=np.int64), of_row)
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
         """All tokens of the images of ``rows``."""
-        return self.index.scenes_of(rows)[0]
+        return np.concatenate([NO_ROWS, *self._scenes(rows)[0]])
+
+    def _scenes(self, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The rows of each scene that ``rows`` (n,) lie in, and the scene of each row (n,)."""
+        images, of_row = np.unique(self._image[rows], return_inverse=True)
+        return [self.rows_of_image[image][:MOST_TOKENS] for image in images.tolist()], of_row.reshape(-1)
 
 
 class BoxImageScenes(OwnScenes):
@@ -124,7 +102,6 @@ class BoxImageScenes(OwnScenes):
 
     def __init__(self, generated: RelationRows, real: RelationRows, image_of_box: np.ndarray):
         super().__init__(generated)
-        self._real, self._index = real, SceneIndex(real.relations["image"].to_numpy())
         relations = generated.relations
         missing = {"replaced", "subject_box", "object_box"} - set(relations)
         if missing:
@@ -133,25 +110,23 @@ class BoxImageScenes(OwnScenes):
                 "Use scenes='own'."
             )
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
-        # A box may lie in an image without a relation in train; then the relation is its own scene.
-        self._image = self._index.positions_of(image_of_box[kept])
+        self._image, self._real = image_of_box[kept], real
+        self._rows_of_image = rows_by_class(real.relations["image"].to_numpy())
 
     def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
         """The scenes of ``rows`` (n,)."""
-        own = _tokens(read or self._table, rows)  # (n, 3 D)
-        images, scene = np.unique(self._image[rows], return_inverse=True)
-        scene = scene.reshape(-1)
-        real_rows, counts = self._index.rows_of_images(images, MOST_TOKENS - 1)  # (Q,), (images,)
-        real = _tokens(self._real, real_rows)  # each image once, however many relations join it
-        lengths = 1 + counts[scene]
-        starts = np.cumsum(lengths) - lengths
-        tokens = np.empty((lengths.sum(), own.shape[1]), dtype=np.result_type(own, real))
-        tokens[starts] = own
-        # The token after the start of a scene is its image's first.
-        source = np.repeat((np.cumsum(counts) - counts)[scene] - starts - 1, lengths) + np.arange(len(tokens))
-        others = np.delete(np.arange(len(tokens)), starts)
-        tokens[others] = real[source[others]]
-        return Scenes(tokens, lengths, np.arange(len(rows)))
+        images, of_row = np.unique(self._image[rows], return_inverse=True)
+        # A box may lie in an image without a relation in train; then the relation is its own scene.
+        others = [self._rows_of_image.get(image, NO_ROWS)[: MOST_TOKENS - 1] for image in images.tolist()]
+        # Each image is read once, however many relations join it.
+        real = _tokens(self._real, np.concatenate([NO_ROWS, *others]))
+        real_of_image = np.split(real, np.cumsum([len(image) for image in others])[:-1])
+        own = _tokens(read or self._table, rows)[:, None]  # (n, 1, 3 D)
+        tokens, lengths = [real[:0]], []
+        for token, image in zip(own, of_row.reshape(-1), strict=True):
+            tokens += [token, real_of_image[image]]
+            lengths.append(1 + len(real_of_image[image]))
+        return Scenes(np.concatenate(tokens), np.array(lengths, dtype=np.int64), np.arange(len(rows)))
 
 
 def scenes_of(head: LsvruHead, rows: RelationRows) -> OwnScenes | None:
@@ -231,23 +206,24 @@ class RealBatches(StepRows):
         self.steps_per_epoch = math.ceil(len(rows) / size)
         order: RowsOfStep = rows.features.order(seed, size, purpose="recogniser").rows_of_step
         if isinstance(scenes, ImageScenes):
-            order = _image_order(rows, scenes.index, size, seed)
+            order = _image_order(rows, scenes, size, seed)
         super().__init__(rows, order, size, scenes)
 
 
-def _image_order(rows: RelationRows, index: SceneIndex, size: int, seed: int) -> RowsOfStep:
+def _image_order(rows: RelationRows, scenes: ImageScenes, size: int, seed: int) -> RowsOfStep:
     """Which rows a step takes where images are shuffled; the last step of an epoch may be smaller."""
-    steps, rows_per_image = math.ceil(len(rows) / size), len(rows) / len(index)
-    window, block = (max(1, int(n / rows_per_image)) for n in (rows.features.rows_per_window, ROWS_PER_BLOCK))
+    rows_of_image = list(scenes.rows_of_image.values())
+    steps, n_images = math.ceil(len(rows) / size), len(rows_of_image)
+    window, block = (max(1, n * n_images // len(rows)) for n in (rows.features.rows_per_window, ROWS_PER_BLOCK))
     images = BlockOrder(
-        seed, rows=len(index), rows_per_window=window if rows.features.by_blocks else len(index),
-        rows_per_block=block, purpose="recogniser images",
+        seed, rows=n_images, rows_per_window=window if rows.features.by_blocks else n_images, rows_per_block=block,
+        purpose="recogniser images",
     )  # fmt: skip
 
     # The reader ahead may be in the next epoch already.
     @functools.lru_cache(maxsize=2)
     def rows_of_epoch(epoch: int) -> np.ndarray:
-        return index.rows_of_images(images.draws(epoch * len(index), len(index)))[0]
+        return np.concatenate([rows_of_image[image] for image in images.draws(epoch * n_images, n_images)])
 
     def rows_of_step(step: int) -> np.ndarray:
         epoch, number = divmod(step, steps)

@@ -90,13 +90,8 @@ def _upstream_lookup(path: Path, words: set[str]) -> dict[str, np.ndarray]:
     Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
     The order of a dictionary is that of first insertion, so pass two meets the original keys first.
     """
-    spellings = words | {word.replace("-", "_") for word in words}
-
-    def wanted(key: str) -> bool:
-        lower = key.lower()
-        return lower in spellings or lower.replace("_", "-") in words
-
-    originals = dict(iterate_word_vectors(path, wanted))
+    spellings = {word.replace("_", "-") for word in words}
+    originals = dict(iterate_word_vectors(path, lambda key: key.lower().replace("_", "-") in spellings))
     table = dict(originals)
     for key in originals:
         table[key.lower()] = table[key]
@@ -170,7 +165,7 @@ def _mean_vectors(names: Iterable[str], vectors: dict[str, np.ndarray], mode: st
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or (norms == 0).any():
-        bad = int(np.flatnonzero(~(norms > 0).ravel() | ~np.isfinite(norms).ravel())[0])
-        raise WorkbenchError(f"class vectors: row {bad} is zero or not finite, so it has no direction.")
+    usable = np.isfinite(norms) & (norms > 0)
+    if not usable.all():
+        raise WorkbenchError(f"class vectors: row {usable.argmin()} is zero or not finite, so it has no direction.")
     return (rows / norms).astype(np.float32)
