@@ -22,7 +22,7 @@ from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import derived_seed
 from workbench.stopping import Stopped, stop_on_sigterm
-from workbench.tracking import Tracker
+from workbench.tracking import tracked
 from workbench.training_config import TrainingConfig, TrainingEdge
 from workbench.training_state import TrainingState, forget_state
 
@@ -127,18 +127,18 @@ class _Training:
         state.restore(self.accelerator.device)
         self.accelerator.wait_for_everyone()
         self.began = time.monotonic() - state.seconds
-        tracker = Tracker(self.edge.tracker if main else "", self.folder, self.edge.name, state.step)
+        curves = tracked(self.edge.tracker if main else "", self.folder, self.edge.name, state.step)
         # Dropout draws from torch's generator, seeded at each step; the caller's draws stay as they were.
         try:
-            with stop_on_sigterm() as stop, tracker, torch.random.fork_rng():
-                self._steps(stop, tracker)
+            with stop_on_sigterm() as stop, curves as track_curves, torch.random.fork_rng():
+                self._steps(stop, track_curves)
         finally:
             # Else the network would go on multiplying in this training's precision (accelerate 1.15).
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         network = state.finished_network()
         return Trained(network.eval(), state.log, state.best)
 
-    def _steps(self, stop, tracker: Tracker) -> None:
+    def _steps(self, stop, track_curves) -> None:
         state, last = self.state, self.config.steps
         if main := self.accelerator.is_main_process:
             self._rewrite_log()
@@ -149,7 +149,7 @@ class _Training:
             state.step = step + 1
             is_logged = state.step % self.log_every == 0 or state.step == last or self._evaluation_is_due()
             if is_logged:
-                self._log(tracker)
+                self._log(track_curves)
             elif state.step % STEPS_BETWEEN_CHECKS == 0:
                 self._require_finite()
             if main and state.age_seconds() >= self.edge.checkpoint_seconds:
@@ -193,7 +193,7 @@ class _Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * group.get("multiple", 1.0)
 
-    def _log(self, tracker: Tracker) -> None:
+    def _log(self, track_curves) -> None:
         self._require_finite()
         state = self.state
         losses = state.means(self.accelerator)
@@ -208,7 +208,7 @@ class _Training:
         if self.accelerator.is_main_process:
             with open(self.folder / LOG, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            tracker.log({name: value for name, value in line.items() if name != "step"}, state.step)
+            track_curves({name: value for name, value in line.items() if name != "step"}, state.step)
 
     def _evaluation_is_due(self) -> bool:
         if self.evaluation is None:
