@@ -35,8 +35,6 @@ def simulate_annotations(
     multiplies images and relations, never classes. The bytes depend on the arguments alone; a killed call
     resumes with the split that it was writing. Returns the numbers of each split.
     """
-    if like not in SIZES:
-        raise WorkbenchError(f"like {like!r} is not known; expected one of {', '.join(SIZES)}.")
     folder, names = Path(folder), (vocabulary.objects, vocabulary.relations)
     size = replace(SIZES[like].scaled(scale), object_classes=len(names[0]), relation_classes=len(names[1]))
     arguments = {"like": like, "scale": scale, "seed": seed, "names": [list(kind) for kind in names]}

@@ -19,7 +19,7 @@ BOXES_PER_SEGMENT = 80  # of the line of object classes: fewer make images more 
 RELATIONS_PER_SEGMENT = 2000
 TOPIC_SPREAD = 5.0e-4  # how far an image's boxes lie apart on the line of object classes, as a share of it
 PAIR_SPREAD = 2.0e-4  # the same for relations of one pair of object classes
-STEEPEST, HALVINGS = 60.0, 100
+STEEPEST = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class SimulatedSize:
             object_extremes=(max(1, round(scale * self.object_extremes[0])), self.object_extremes[1]),
             relation_extremes=(max(1, round(scale * self.relation_extremes[0])), self.relation_extremes[1]),
         )
-
-    def counts(self, boxes: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of each object class (``boxes`` in all) and relations of each relation class in train, descending."""
-        objects = long_tailed_counts(self.object_classes, *self.object_extremes, boxes or self.boxes)
-        return objects, long_tailed_counts(self.relation_classes, *self.relation_extremes, self.relations)
 
 
 # Images, most and least frequent classes: DiffAugment, section 4.1, where 374,282 relations end at the most frequent
@@ -96,12 +91,16 @@ def plan_split(size: SimulatedSize, split: str, seed: int) -> SplitPlan:
     random = generator(seed, "simulated annotations", split)
     images = size.images[split]
     share = images / size.images["train"]
-    per_image = _numbers(random, images, max(images, round(share * size.relations)))
+    weights = np.exp(RELATIONS_SPREAD * random.standard_normal(images))
+    more = max(images, round(share * size.relations)) - images
+    per_image = 1 + random.multinomial(more, weights / weights.sum())
     boxes_of = _boxes_of(per_image, share * size.boxes)
     image_of_box = np.repeat(np.arange(images), boxes_of)
     image, subject_box, object_box = _pairs(random, per_image, boxes_of)
     exact = split == "train"
-    objects, relations = size.counts(len(image_of_box) if exact else 0)
+    boxes = len(image_of_box) if exact else size.boxes
+    objects = long_tailed_counts(size.object_classes, *size.object_extremes, boxes)
+    relations = long_tailed_counts(size.relation_classes, *size.relation_extremes, size.relations)
     topic = random.random(images)[image_of_box] + TOPIC_SPREAD * random.standard_normal(len(image_of_box))
     object_class = _labels(generator(seed, "objects"), random, objects, topic, BOXES_PER_SEGMENT, exact)
     of_subject, of_object = generator(seed, "pairs").random((2, size.object_classes))
@@ -118,14 +117,14 @@ def long_tailed_counts(classes: int, most: int, least: int, total: int) -> np.nd
     power law at the head and a cliff at the rare end, as closed vocabularies have. The extremes fix c and a + b, the
     sum fixes a; where that would take the middle below ``least``, it stays there.
     """
-    flattest, steepest = 0.0, STEEPEST
-    largest, smallest = (int(_curve(classes, most, least, a).sum()) for a in (flattest, steepest))
+    largest, smallest = (int(_curve(classes, most, least, a).sum()) for a in (0.0, STEEPEST))
     if not smallest <= total <= largest:
         raise WorkbenchError(
             f"{classes} classes with {least:,} to {most:,} examples cannot have {total:,} in all; expected "
             f"{smallest:,} to {largest:,}. Another scale gives another sum."
         )
-    for _ in range(HALVINGS):
+    flattest, steepest = 0.0, STEEPEST
+    for _ in range(100):
         middle = (flattest + steepest) / 2
         above = _curve(classes, most, least, middle).sum() > total
         flattest, steepest = (middle, steepest) if above else (flattest, middle)
@@ -140,12 +139,6 @@ def _curve(classes: int, most: int, least: int, a: float) -> np.ndarray:
     b = np.log(most / least) / np.log(classes) - a
     logarithm = b * np.log((classes + 1 - rank) / classes) - a * np.log(rank)
     return np.maximum(least, most * np.exp(np.minimum(logarithm, 0)))
-
-
-def _numbers(random: np.random.Generator, images: int, total: int) -> np.ndarray:
-    """Relations of each image: at least one, log-normal, ``total`` in all."""
-    weights = np.exp(RELATIONS_SPREAD * random.standard_normal(images))
-    return 1 + random.multinomial(total - images, weights / weights.sum())
 
 
 def _boxes_of(per_image: np.ndarray, total: float) -> np.ndarray:
