@@ -206,21 +206,18 @@ def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_d
     head = head.to_empty(device="cpu")
 
     def of(rows: int) -> NetworkSize:
-        scenes = None
-        if head.reads_scenes:
-            lengths = torch.full((rows // ROWS,), ROWS)
-            scenes = Scenes(torch.zeros(rows, 3 * dimension), lengths, torch.arange(rows) // ROWS)
+        lengths = torch.full((rows // ROWS,), ROWS)
+        scenes = Scenes(torch.zeros(rows, 3 * dimension), lengths, torch.arange(rows) // ROWS)
         features = [torch.zeros(rows, dimension) for _ in range(3)]
-        return network_size(head, lambda: sum(part.square().mean() for part in head(*features, scenes)), rows)
+        given = scenes if head.reads_scenes else None
+        return network_size(head, lambda: sum(part.square().mean() for part in head(*features, given)), 1)
 
-    once, twice = of(ROWS), of(2 * ROWS)
+    def of_a_row(once: float, twice: float) -> float:
+        # The second batch has as many rows more, and the same class names.
+        return (twice - once) / ROWS + (2 * once - twice) / config.batch_size
 
-    def of_a_row(name: str) -> float:
-        # The second time has as many rows more, and the same class names.
-        shared = 2 * ROWS * (getattr(once, name) - getattr(twice, name))
-        return getattr(once, name) - shared / ROWS + shared / config.batch_size
-
-    return NetworkSize(once.parameters, of_a_row("forward"), of_a_row("training"))
+    one, two = of(ROWS), of(2 * ROWS)
+    return NetworkSize(one.parameters, of_a_row(one.forward, two.forward), of_a_row(one.training, two.training))
 
 
 def network_size(network: nn.Module, forward: Callable[[], Tensor], rows: int) -> NetworkSize:
