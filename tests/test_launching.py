@@ -62,7 +62,7 @@ def test_parameters_survive_the_way_to_another_process(shared_builder):
     value = given(Path("/a/b"))
     back = from_json(shared_builder, json.loads(json.dumps(as_json(value))))
     assert back == value | {"edge": TrainingEdge(device="cpu")}
-    config = RecogniserConfig(architecture=LsvruHead, word_vectors=Path("/c"), sizes={"width": 8}, epochs=3)
+    config = RecogniserConfig(architecture=LsvruHead, word_vectors=Path("/c"), epochs=3)
     assert as_json({"config": config})["config"]["architecture"] == f"{LsvruHead.__module__}:LsvruHead"
     back = from_json(train_recogniser, json.loads(json.dumps(as_json({"config": config}))))["config"]
     assert RECOGNISERS.resolve(back.architecture) is LsvruHead
@@ -70,7 +70,7 @@ def test_parameters_survive_the_way_to_another_process(shared_builder):
 
 
 def test_code_of_a_cell_cannot_go_there():
-    class Own:
+    class Own(LsvruHead):
         pass
 
     with pytest.raises(WorkbenchError, match=r"Own.*Move it to a module"):

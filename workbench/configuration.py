@@ -41,7 +41,7 @@ def configured(config_class: type[T], values: Any = None, place: str = "", **def
     if isinstance(values, config_class):
         return values
     place = place or config_class.__name__
-    return _built(config_class, defaults | _mapping(config_class, values or {}, place), place, None)
+    return _built(config_class, defaults | _mapping(config_class, values or {}, place), place)
 
 
 def chosen_by(field: str, class_of: Callable[[Any], type]) -> dict[str, Any]:
@@ -87,16 +87,15 @@ def merged(config_class: type, values: Mapping, changes: Any, place: str) -> dic
 
 def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, Any]:
     """The type of each field, given ``values`` of the fields that choose another's class."""
-    place = place or config_class.__name__
-    hints = typing.get_type_hints(config_class)
-    kinds = {}
-    for field in dataclasses.fields(config_class):
-        kinds[field.name] = hints[field.name]
+    kinds = dict(typing.get_type_hints(config_class))
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    for field in fields.values():
         if CHOSEN_BY in field.metadata:
             chooser, class_of = field.metadata[CHOSEN_BY]
-            chosen = values.get(chooser, _default(config_class, chooser))
-            kinds[field.name] = class_of(checked_value(chosen, hints[chooser], f"{place}.{chooser}"))
-    return kinds
+            chosen = values[chooser] if chooser in values else _default(fields[chooser])
+            what = f"{place or config_class.__name__}.{chooser}"
+            kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], what))
+    return {name: kinds[name] for name in fields}
 
 
 def require_choices(config: Any) -> None:
@@ -123,41 +122,40 @@ def flat(values: Mapping, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def arms_of(kind: Any) -> tuple:
+    """The types that a union may be, of another type itself alone."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
 def config_class_in(kind: Any) -> type | None:
     """The dataclass that ``kind`` is or may be, or None."""
-    arms = typing.get_args(kind) if is_union(kind) else (kind,)
-    return next((arm for arm in arms if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
+    return next((arm for arm in arms_of(kind) if isinstance(arm, type) and dataclasses.is_dataclass(arm)), None)
 
 
-def _built(config_class: Any, values: Mapping, place: str, base: Any) -> Any:
-    """A config of ``values``, over the fields of ``base`` where one is given."""
-    over = {} if base is None else {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}
-    kinds = kinds_of(config_class, {**over, **values}, place)
-    arguments = {name: value for name, value in over.items() if name not in values}
+def _built(config_class: Any, values: Mapping, place: str, base: Any = None) -> Any:
+    """A config of ``values``, over the fields of ``base`` or else the defaults."""
+    fields = dataclasses.fields(config_class)
+    arguments = {field.name: getattr(base, field.name, _default(field)) for field in fields}
+    kinds = kinds_of(config_class, {**arguments, **values}, place)
     for name, value in values.items():
         if name not in kinds:
             raise WorkbenchError(f"{place}: {unknown('field', name, kinds)}")
-        default = over.get(name, _default(config_class, name))
-        arguments[name] = checked_value(value, kinds[name], f"{place}.{name}", default)
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    for field in dataclasses.fields(config_class):
-        chosen, value = CHOSEN_BY in field.metadata, arguments.get(field.name)
-        if chosen and not isinstance(value, kinds[field.name]):  # none, or the base's of another kind
-            arguments[field.name] = _built(kinds[field.name], {}, f"{place}.{field.name}", None)
-        if (field.default, field.default_factory) == required and field.name not in arguments:
-            raise WorkbenchError(f"{place}: the field {field.name!r} is missing. Give it a value.")
+        arguments[name] = checked_value(value, kinds[name], f"{place}.{name}", arguments[name])
+    for field in fields:
+        name = field.name
+        # None was given, or the base's is of another kind.
+        if CHOSEN_BY in field.metadata and not isinstance(arguments[name], kinds[name]):
+            arguments[name] = _built(kinds[name], {}, f"{place}.{name}")
+        if arguments[name] is dataclasses.MISSING:
+            raise WorkbenchError(f"{place}: the field {name!r} is missing. Give it a value.")
     try:
         return config_class(**arguments)
     except WorkbenchError as error:
         raise WorkbenchError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
 
 
-def _default(config_class: type, name: str) -> Any:
-    """A field's default, None where it has none or there is no such field."""
-    field = next((field for field in dataclasses.fields(config_class) if field.name == name), None)
-    if field is None or field.default_factory is field.default is dataclasses.MISSING:
-        return None
-    return field.default_factory() if callable(field.default_factory) else field.default
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:
@@ -170,42 +168,37 @@ def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:
 
 def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any:
     """``value`` if it is of type ``kind``, converted as `configured` says; a nested dict changes ``default``."""
-    nested = config_class_in(kind)
+    nested, arms, items = config_class_in(kind), arms_of(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind) or kind
     if nested and isinstance(value, Mapping):
         base = default if isinstance(default, nested) else None
         return _built(nested if base is None else type(base), value, place, base)
-    if is_union(kind):
-        return _one_of(value, typing.get_args(kind), kind, place)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in (Any, object):
+    if len(arms) > 1:
+        return _one_of(value, arms, kind, place)
+    if kind in (Any, object) or (origin is Callable and isinstance(value, str)):
         return value
-    if Callable in (kind, origin):
-        return _plain(value, str if isinstance(value, str) else Callable, place)
     if origin is typing.Literal:
-        if value in arguments and any(type(value) is type(choice) for choice in arguments):
+        if any(value == choice and type(value) is type(choice) for choice in items):
             return value
-        raise WorkbenchError(f"{place}: expected {' or '.join(map(repr, arguments))}, got {value!r}.")
-    if (origin or kind) in (list, tuple, dict):
-        return _collection(value, origin or kind, arguments, kind, place)
+        raise WorkbenchError(f"{place}: expected {' or '.join(map(repr, items))}, got {value!r}.")
+    if origin in (list, tuple, dict):
+        return _collection(value, origin, items, kind, place)
     if nested and not isinstance(value, nested):
-        raise WorkbenchError(f"{place}: expected 'name: value' pairs for {nested.__name__}, got {_formatted(value)}.")
-    return _plain(value, origin or kind, place)
+        _mapping(nested, value, place)
+    return _plain(value, origin, place)
 
 
 def _collection(value: Any, origin: type, items: tuple, kind: Any, place: str) -> Any:
+    fixed = origin is tuple and items and items[-1] is not Ellipsis
+    fits = isinstance(value, Mapping if origin is dict else list | tuple)
+    if not fits or (fixed and len(value) != len(items)):
+        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
         item = items[1] if items else Any
         return {key: checked_value(entry, item, f"{place}.{key}") for key, entry in value.items()}
-    fixed = origin is tuple and items and items[-1] is not Ellipsis
-    if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
-        raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
-    each = items if fixed else [items[0] if items else Any] * len(value)
-    return origin(
-        checked_value(entry, item, f"{place}[{number}]")
-        for number, (entry, item) in enumerate(zip(value, each, strict=True))
-    )
+    kinds = items if fixed else [items[0] if items else Any] * len(value)
+    places = (f"{place}[{number}]" for number in range(len(value)))
+    return origin(map(checked_value, value, kinds, places))
 
 
 def _one_of(value: Any, arms: tuple, kind: Any, place: str) -> Any:
@@ -259,11 +252,6 @@ def _remedy(value: Any, kind: type) -> str:
 def kind_text(kind: Any) -> str:
     """A type as people write it: ``list[int]``."""
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
-
-
-def is_union(kind: Any) -> bool:
-    """Whether ``kind`` is a union, such as ``int | None``."""
-    return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
 def _formatted(value: Any) -> str:

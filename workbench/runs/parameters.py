@@ -4,7 +4,6 @@ import ast
 import contextlib
 import dataclasses
 import sys
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench.configuration import (
+    arms_of,
     as_values,
     checked_value,
     config_class_in,
     configured,
-    is_union,
     kind_text,
     kinds_of,
     merged,
@@ -150,7 +149,7 @@ def value_from_text(text: str, kind: Any, place: str) -> Any:
     """A command-line value as ``kind``, read as YAML where it is no text."""
     import yaml
 
-    arms = typing.get_args(kind) if is_union(kind) else (kind,)
+    arms = arms_of(kind)
     if type(None) in arms and text.lower() in _NONE_TEXTS:
         return None
     if arms == (str,):
