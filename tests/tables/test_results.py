@@ -11,7 +11,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.tables import page, paper
-from workbench.tables.paper import ABOVE, BELOW, CLAIMS, CLASSES, EQUAL, TABLES
+from workbench.tables.paper import ABOVE, BELOW, CLASSES, EQUAL, TABLES
 from workbench.tables.plan import of_variants
 from workbench.tables.results import (
     NOT_VALIDATED,
@@ -25,7 +25,7 @@ from workbench.tables.results import (
     read_tables,
 )
 
-COMPARED = {key: other for table in TABLES.values() for key, other in table["compared_with"].dropna().items()}
+COMPARED = {key: other for table in TABLES.values() for key, other in table.rows["compared_with"].dropna().items()}
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
 
 
@@ -34,7 +34,7 @@ def made_record(seeds=(0, 1, 2), shift=None) -> dict:
     rng = np.random.default_rng(0)
     noise = {seed: rng.uniform(20, 40) for seed in seeds}  # shared by all rows: pairing takes it off
     record = {"profile": "toy", "seeds": list(seeds), "rows": {}}
-    for key in dict.fromkeys(key for table in TABLES.values() for key in table.index):
+    for key in dict.fromkeys(key for table in TABLES.values() for key in table.rows.index):
         points = (shift or {}).get(key, 0.0)
         values = {
             str(seed): {name: noise[seed] + rng.uniform(-0.01, 0.01) + points for name in sorted(VALUE_NAMES)}
@@ -69,24 +69,24 @@ def test_numbers_of_the_paper():
         (5, "lsvru_ce_random_curriculum", "combined all", 13.99),
         (6, "lsvru_ce_so_60k", "relation all", 11.02),
     ):
-        assert TABLES[number].at[key, column] == value
+        assert TABLES[number].rows.at[key, column] == value
     for number, later, earlier, points in (
         (1, "lsvru_ce_vilhub_relmix_so", "lsvru_ce_vilhub_relmix", 1.42),
         (2, "lsvru_ce_so", "lsvru_ce_random", 0.78),
         (2, "reltransformer_wce_so", "reltransformer_wce_random", 0.2),
     ):
-        assert paper.change(number, later, earlier, "combined all") == pytest.approx(points)
-    assert np.isnan(paper.change(6, "lsvru_ce_so_20k", "lsvru_ce", "relation all"))
-    assert [len(table) for table in TABLES.values()] == [10, 4, 4, 4, 7, 4]
-    assert [len(paper.columns_of(number)) for number in TABLES] == [9, 9, 9, 9, 1, 3]
+        assert TABLES[number].change(later, earlier, "combined all") == pytest.approx(points)
+    assert np.isnan(TABLES[6].change("lsvru_ce_so_20k", "lsvru_ce", "relation all"))
+    assert [len(table.rows) for table in TABLES.values()] == [10, 4, 4, 4, 7, 4]
+    assert [len(table.columns) for table in TABLES.values()] == [9, 9, 9, 9, 1, 3]
 
 
 def test_rows_of_the_paper_agree_with_themselves_and_with_each_other():
     seen = {}
     for table in TABLES.values():
-        for later, earlier in table["compared_with"].dropna().items():
-            assert table.at[later, "architecture"] == table.at[earlier, "architecture"]
-    for key, numbers in pd.concat(table[paper.columns_of(number)] for number, table in TABLES.items()).iterrows():
+        for later, earlier in table.rows["compared_with"].dropna().items():
+            assert table.rows.at[later, "architecture"] == table.rows.at[earlier, "architecture"]
+    for key, numbers in pd.concat(table.rows[table.columns] for table in TABLES.values()).iterrows():
         numbers = numbers.dropna()
         for column, value in numbers.items():
             assert seen.setdefault((key, column), value) == value, (key, column)
@@ -120,12 +120,10 @@ def test_an_interval_is_student_s(count):
         ("rows.lsvru_ce.group", "papers", "rows.lsvru_ce: group"),
         ("rows.lsvru_ce.source", "GAN", "rows.lsvru_ce.source: expected"),
         ("rows.lsvru_ce.values.7", {"exact combined all": 1.0}, "seed '7'"),
-        ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "'exact combined'; expected"),
+        ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "lsvru_ce: values.0.exact combined: 1.0"),
         ("rows.lsvru_ce.values.0", {"exact combined all": 101}, "lsvru_ce: values.0.exact combined all"),
         ("rows.lsvru_ce.values.0", {"exact combined all": True}, "lsvru_ce.values.0.exact combined all"),
         ("rows.lsvru_ce.validation", {"7": {"combined": 1.0}}, "seed '7'"),
-        ("rows.lsvru_ce.validation", {"0": {"loss": 1.0}}, "validation.0: 'combined' is missing"),
-        ("rows.lsvru_ce.validation", {"0": {"combined": 101.0}}, "validation.0.combined"),
     ],
 )
 def test_damage_is_named_with_file_and_key(tmp_path, path, value, message):
@@ -142,9 +140,9 @@ def test_damage_is_named_with_file_and_key(tmp_path, path, value, message):
 def test_our_numbers_are_means_and_paired_differences(number, metric):
     results = made_results(shift={"lsvru_ce_so": 2.0, "lsvru_ce_random": 1.0})
     table = TABLES[number]
-    for (key, row), found in zip(table.iterrows(), page.paper_rows(number, results, metric), strict=True):
+    for (key, row), found in zip(table.rows.iterrows(), page.paper_rows(number, results, metric), strict=True):
         assert (found["key"], found["name"]) == (key, row["name"])
-        for column, cell in zip(paper.columns_of(number), found["cells"], strict=True):
+        for column, cell in zip(table.columns, found["cells"], strict=True):
             values = results.numbers(key, f"{metric} {column}")
             assert cell["here"]["mean"] == pytest.approx(np.mean(list(values.values())))
             assert cell["paper"] == pytest.approx(row[column], nan_ok=True)
@@ -154,7 +152,7 @@ def test_our_numbers_are_means_and_paired_differences(number, metric):
                 assert cell["change"]["mean"] == pytest.approx(np.mean([values[seed] - other[seed] for seed in values]))
                 assert cell["change"]["half_width"] < 0.1  # paired: the noise that seeds share is gone
     html = page.paper_table(number, results, metric)
-    assert is_balanced(html) and html.count('<td class="source">here') == 2 * len(table)
+    assert is_balanced(html) and html.count('<td class="source">here') == 2 * len(table.rows)
     other = {"exact": "synset", "synset": "exact"}[metric]
     assert html.count(f"<summary>The same by {other} match") == 1 and html.count(f"<h3>Table {number}. ") == 2
 
@@ -228,7 +226,7 @@ def test_a_claim_with_gaps_is_not_decided_by_what_is_left():
     table = paper.claims_table(comparisons)
     assert table.loc[1, "verdict"] == "undecided" and "1 not run" in table.loc[1, "sentence"]
     html = page.claims(comparisons)
-    assert is_balanced(html) and html.count("<tr") == 1 + len(CLAIMS) + len(comparisons)
+    assert is_balanced(html) and html.count("<tr") == 1 + len(TABLES) + len(comparisons)
 
 
 def test_a_band_without_class_is_not_a_missing_seed():

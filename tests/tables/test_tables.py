@@ -55,7 +55,7 @@ def test_every_row_has_its_tasks_in_an_order_that_can_be_worked_through(profile)
         assert row.compared_with is None or row.compared_with in grid.rows
         assert f"recogniser/{row.key}" in grid.tasks and f"evaluation/{row.key}" in grid.tasks
     if profile == "demo":
-        assert all(set(table.index) <= set(grid.rows) for table in TABLES.values())
+        assert all(set(table.rows.index) <= set(grid.rows) for table in TABLES.values())
 
 
 def settings(grid: Grid, key: str) -> dict:
@@ -221,7 +221,7 @@ def of_seed(results: TableResults, seed: int, points: float = 0.0) -> TableResul
 
 def test_a_new_seed_of_table_1_lies_within_the_reference():
     reference = read_tables(ROOT / "reports" / "reference" / "demo-tables.json")
-    keys = list(TABLES[1].index)
+    keys = list(TABLES[1].rows.index)
     assert set(keys) == set(TABLE_1_OF_SEED_0)
     for key, numbers in TABLE_1_OF_SEED_0.items():
         found = [reference.numbers(key, f"exact {column}")[0] for column in SUMMARY_COLUMNS]

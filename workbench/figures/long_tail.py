@@ -126,24 +126,6 @@ def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, 
     return metrics
 
 
-_ROWS = {
-    "images": "images",
-    "images_without_relations": "images without relations",
-    "images_above_30_relations": "images with more than 30 relations (upstream jitters no boxes there)",
-    "images_above_100_relations": "images with more than 100 relations (RelTransformer sees the first 100)",
-    "relations": "relations",
-    "duplicate_relations": "relations that repeat another one",
-    "pairs_with_several_relations": "pairs of boxes with several relation classes (upstream learns the first)",
-    "distinct_triplets": "distinct triplets",
-    "triplets_unseen_in_train": "distinct triplets that train lacks",
-    "relations_with_unseen_triplet": "relations with such a triplet",
-    "boxes": "boxes",
-    "degenerate_boxes": "boxes one pixel wide or high",
-    "boxes_partly_outside": "boxes partly outside their image",
-    "boxes_wholly_outside": "boxes wholly outside their image",
-}
-
-
 def write_data_card(
     path: Path, title: str, card: Mapping[str, Any], problems: Sequence[Problem] | str | None = None
 ) -> Path:
@@ -159,7 +141,6 @@ def write_data_card(
         card=card,
         # In the usual order, which a JSON file with sorted keys has lost.
         splits={split: card["splits"][split] for split in SPLITS if split in card["splits"]},
-        rows=_ROWS,
         bands=BANDS,
         without_test=[f"{band}, without a test row" for band in BANDS],
         roles=ROLES,

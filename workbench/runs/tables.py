@@ -93,7 +93,7 @@ def compare_tables(
     """
     found = read_tables(reports_folder(root) / f"{profile}-tables" / TABLES_FILE)
     names = [f"{metric} {column}" for metric in METRICS for column in SUMMARY_COLUMNS]
-    keys = rows or list(TABLES[1].index)
+    keys = rows or list(TABLES[1].rows.index)
     return outside_reference(found, read_tables(reference), keys, names)
 
 

@@ -20,7 +20,7 @@ from workbench.figures.style import (
     with_one_legend,
 )
 from workbench.scenes.bands import BANDS
-from workbench.tables.paper import CLASSES, FAILS, TABLES, TITLES, change, claims_table, columns_of
+from workbench.tables.paper import CLASSES, FAILS, TABLES, claims_table
 from workbench.tables.results import COMBINED, MeasuredRow, TableResults, aim, best_without_generated
 
 EXTENDED_COLUMNS = tuple(
@@ -44,7 +44,7 @@ def legend() -> str:
 def paper_table(number: int, results: TableResults, metric: str) -> str:
     """Table ``number`` with our results below the paper's numbers, in both metrics."""
     return _in_both_metrics("paper", metric, lambda each: {
-        "heading": f"Table {number}. {TITLES[number]}", "columns": columns_of(number),
+        "heading": f"Table {number}. {TABLES[number].title}", "columns": TABLES[number].columns,
         "groups": _grouped(paper_rows(number, results, each)),
     })  # fmt: skip
 
@@ -74,17 +74,17 @@ def paper_rows(number: int, results: TableResults, metric: str) -> list[dict[str
     A cell has paper and paper_change (against the row compared with), nan where the paper prints no such number, and
     here and change (`interval` over seeds, percent and percentage points), None where there is none.
     """
-    records = []
-    for row in TABLES[number].reset_index().to_dict("records"):
+    table, records = TABLES[number], []
+    for row in table.rows.reset_index().to_dict("records"):
         key, against = row["key"], None if pd.isna(row["compared_with"]) else row["compared_with"]
         cells = [
             {
                 "paper": row[column],
-                "paper_change": change(number, key, against, column) if against else math.nan,
+                "paper_change": table.change(key, against, column) if against else math.nan,
                 "here": results.level(key, f"{metric} {column}"),
                 "change": results.difference(key, against, f"{metric} {column}"),
             }
-            for column in columns_of(number)
+            for column in table.columns
         ]
         gaps = {"gap": results.gap(key), "missing": results.missing(key)}
         records.append({"group": row["architecture"], "name": row["name"], "key": key, "cells": cells} | gaps)

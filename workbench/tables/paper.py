@@ -1,17 +1,19 @@
 """The paper's numbers and claims, to stand beside ours, and what intervals over seeds say of the claims.
 
-Source: DiffAugment, section 4, Tables 1 to 6 (GQA-LT, average per-class accuracy in percent), in ``paper.csv``.
+Source: DiffAugment, section 4, Tables 1 to 6 (GQA-LT, average per-class accuracy in percent), in ``paper.csv`` and
+``paper.toml``.
 """
 
+import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from workbench.tables.results import COMBINED, FAILED, NOT_RUN, ONE_SEED, STALE, UNDECIDED, TableResults
 
+_PAPER = Path(__file__)
 SUMMARY_COLUMNS = ("subject/object all", "relation all", COMBINED)
 # How many classes each column averages over in the paper.
 CLASSES = {
@@ -25,84 +27,44 @@ CLASSES = {
     "relation all": 310,
     COMBINED: 2013,
 }
-TITLES = {
-    1: "DiffAugment on two recognisers, whatever the loss",
-    2: "Where sampling starts",
-    3: "Hardness as a condition",
-    4: "Order of fine-tuning",
-    5: "The enhancements together",
-    6: "How many samples",
-}
-
-
-def _read_tables() -> dict[int, pd.DataFrame]:
-    lines = pd.read_csv(Path(__file__).with_suffix(".csv"))
-    return {
-        int(number): rows.set_index("key").drop(columns="table").dropna(axis="columns", how="all")
-        for number, rows in lines.groupby("table")
-    }
-
-
-# By number. Rows by their key in ``tables.json``: architecture, name, compared_with (the key of the row that it is
-# measured against), and the columns that the paper prints, percent. Tables 5 and 6 print the recogniser without
-# DiffAugment in their heads; here it is their first row.
-TABLES = _read_tables()
-
-
-def columns_of(number: int) -> list[str]:
-    """The columns of numbers that a table prints."""
-    return [column for column in CLASSES if column in TABLES[number]]
-
-
-def change(number: int, later: str, earlier: str, column: str) -> float:
-    """Percentage points that ``later`` is above ``earlier`` in a table; nan where the paper does not print both."""
-    numbers = TABLES[number][column]
-    return float(numbers[later] - numbers[earlier])
-
-
-def _pairs(number: int) -> list[tuple[str, str]]:
-    """Keys of each row that is measured against another one, and of that one."""
-    return list(TABLES[number]["compared_with"].dropna().items())
-
-
 ABOVE, BELOW, EQUAL = "rises", "falls", "about equal"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What the paper concludes from a table, and the pairs of rows, later and earlier, that it rests on.
+class PaperTable(NamedTuple):
+    """A table of the paper and what it concludes from it.
 
-    It stands or falls with a rise of each pair in Combined; ``beside`` says what else it expects of the pairs, by
-    column.
+    ``rows``, by their key in ``tables.json``: architecture, name, compared_with (the key of the row that it is measured
+    against), and the columns that the paper prints, percent. The claim stands or falls with a rise in Combined of each
+    of the ``pairs`` of rows, later and earlier; ``beside`` says what else is expected of them, by column.
     """
 
-    words: str
+    title: str
+    rows: pd.DataFrame
+    claim: str
     pairs: list[tuple[str, str]]
-    beside: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of numbers that are printed."""
+        return [column for column in CLASSES if column in self.rows]
+
+    def change(self, later: str, earlier: str, column: str) -> float:
+        """Percentage points that ``later`` is above ``earlier``; nan where the paper does not print both."""
+        return float(self.rows.at[later, column] - self.rows.at[earlier, column])
 
 
-_BEST = "lsvru_ce_so"
-# By the number of the table.
-CLAIMS = {
-    1: Claim(
-        "DiffAugment raises Combined for both recognisers, whatever the loss, also after VilHub and RelMix; "
-        "the price is paid by the many classes.",
-        _pairs(1),
-        {"subject/object many": BELOW, "relation many": BELOW},
-    ),
-    2: Claim(
-        "A subject-object start beats a random one in Combined: relations gain, subjects and objects stay about equal.",
-        _pairs(2),
-        {"relation all": ABOVE, "subject/object all": EQUAL},
-    ),
-    3: Claim("Hardness as a condition raises Combined for both recognisers.", _pairs(3)),
-    4: Claim("A curriculum, easy samples first, raises Combined in both settings.", _pairs(4)),
-    5: Claim(
-        "The best combination is subject-object start with hardness and without curriculum.",
-        [(_BEST, other) for other in dict.fromkeys(key for pair in _pairs(5) for key in pair if key != _BEST)],
-    ),
-    6: Claim("More samples are better.", [*_pairs(6), (_BEST, "lsvru_ce_so_20k")]),
-}
+def _read_tables() -> dict[int, PaperTable]:
+    texts, tables = tomllib.loads(_PAPER.with_suffix(".toml").read_text(encoding="utf-8")), {}
+    for number, lines in pd.read_csv(_PAPER.with_suffix(".csv")).groupby("table"):
+        of, rows = texts[str(number)], lines.set_index("key").drop(columns="table").dropna(axis="columns", how="all")
+        pairs = of.get("pairs") or rows["compared_with"].dropna().items()
+        tables[int(number)] = PaperTable(of["title"], rows, of["claim"], list(map(tuple, pairs)), of.get("beside", {}))
+    return tables
+
+
+# Tables 5 and 6 print the recogniser without DiffAugment in their heads; here it is their first row.
+TABLES = _read_tables()
 
 HOLDS, FAILS = "holds", "does not hold"
 NO_CLASS, NO_PAIR = "no class in this band", "no seed has both"
@@ -141,10 +103,10 @@ def comparisons_table(results: TableResults, metric: str) -> pd.DataFrame:
     is missing where there is no difference.
     """
     records = []
-    for number, claim in CLAIMS.items():
-        rows = TABLES[number]
-        for column, expected in {COMBINED: ABOVE, **claim.beside}.items():
-            for later, earlier in claim.pairs:
+    for number, table in TABLES.items():
+        rows = table.rows
+        for column, expected in {COMBINED: ABOVE, **table.beside}.items():
+            for later, earlier in table.pairs:
                 difference = results.difference(later, earlier, f"{metric} {column}")
                 gap = "" if difference else _gap(later, earlier, results)
                 records.append({
@@ -155,7 +117,7 @@ def comparisons_table(results: TableResults, metric: str) -> pd.DataFrame:
                     "column": column,
                     "expected": expected,
                     "decides": column == COMBINED,
-                    "paper": change(number, later, earlier, column),
+                    "paper": table.change(later, earlier, column),
                     "here": difference and difference["mean"],
                     "half_width": difference and difference["half_width"],
                     "pairs": len(difference["values"]) if difference else 0,
@@ -182,7 +144,7 @@ def claims_table(comparisons: pd.DataFrame) -> pd.DataFrame:
         deciding, beside = here[here["decides"]], here[~here["decides"]]
         said = _claim_verdict(list(deciding["verdict"]))
         sentence = f"{_deciding_sentence(deciding, said)} {_beside_sentence(beside)}".rstrip()
-        rows[number] = {"words": CLAIMS[number].words, "verdict": said, "sentence": sentence}
+        rows[number] = {"words": TABLES[number].claim, "verdict": said, "sentence": sentence}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
 
 

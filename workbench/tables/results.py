@@ -59,19 +59,11 @@ class MeasuredRow(Row):
         if self.group not in GROUP_COLOURS:
             raise WorkbenchError(f"group: {self.group!r}; expected one of {', '.join(GROUP_COLOURS)}.")
         for seed, numbers in self.values.items():
-            if unknown := numbers.keys() - VALUE_NAMES:
-                raise WorkbenchError(f"values.{seed}: {min(unknown)!r}; expected '<metric> <role> <band>'.")
-            _require_percent(numbers, f"values.{seed}")
-        for seed, numbers in self.validation.items():
-            if "combined" not in numbers:
-                raise WorkbenchError(f"validation.{seed}: 'combined' is missing.")
-            _require_percent({name: value for name, value in numbers.items() if name != "loss"}, f"validation.{seed}")
-
-
-def _require_percent(numbers: Mapping[str, float | None], place: str) -> None:
-    for name, value in numbers.items():
-        if value is not None and not 0 <= value <= 100:
-            raise WorkbenchError(f"{place}.{name}: {value!r}; expected percent from 0 to 100, or null.")
+            for name, value in numbers.items():
+                if name not in VALUE_NAMES or not 0 <= (value or 0) <= 100:
+                    raise WorkbenchError(
+                        f"values.{seed}.{name}: {value!r}; expected '<metric> <role> <band>', percent."
+                    )
 
 
 @dataclass(frozen=True)
@@ -194,7 +186,7 @@ def best_on_validation(results: TableResults, rows: Iterable[MeasuredRow]) -> tu
     """
     validated: dict[str, list[float]] = {}
     for row in rows:
-        found = [row.validation[seed]["combined"] for seed in row.validation.keys() & row.values.keys()]
+        found = [row.validation[seed].get("combined") for seed in row.validation.keys() & row.values.keys()]
         validated[row.key] = [number for number in found if number is not None]
     most = max(map(len, validated.values()), default=0)
     if not most:
