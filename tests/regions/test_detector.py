@@ -7,7 +7,7 @@ import torch
 
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
-from workbench.regions import detector
+from workbench.regions import detector, detector_batches
 from workbench.regions.config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
 from workbench.regions.detector import DetectorInTraining, frequent_classes, pretrain_detector
 from workbench.regions.detector_batches import (
@@ -18,6 +18,7 @@ from workbench.regions.detector_batches import (
     jittered,
     training_boxes,
 )
+from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector
 from workbench.scenes.annotations import read_annotations
 from workbench.training import TrainingConfig, TrainingEdge, read_log
@@ -88,6 +89,22 @@ def test_parts_of_a_step_share_its_images(small_scenes):
         whole, parts = batches(step, 0, 1), [batches(step, part, 2) for part in range(2)]
         assert len(whole.bgr) == sum(len(part.bgr) for part in parts) or len(whole.bgr) == 1
         assert all(len(part.boxes) == len(part.labels) == len(part.bgr) for part in parts)
+
+
+@pytest.mark.parametrize("bytes_kept", [0, 100_000, 1 << 30])
+def test_images_are_the_same_whatever_is_kept_and_one_that_vanished_is_named(new_small_scenes, monkeypatch, bytes_kept):
+    monkeypatch.setattr(detector_batches, "BYTES_KEPT", bytes_kept)
+    annotations = read_annotations(new_small_scenes({"train": 9}), "train")
+    annotations.image_path(5).write_text("no image")
+    examples = Examples(annotations, np.ones(5, dtype=int), 4)
+    assert [image.file_name for image in examples.unreadable] == ["train_005.jpg"] and 5 not in examples.images
+    for batch in examples.plan():
+        expected = [read_image(annotations.image_path(image))[..., ::-1] for image in batch]
+        assert np.array_equal(examples.read(batch).bgr, expected)
+    annotations.image_path(0).unlink()
+    if bytes_kept == 0:
+        with pytest.raises(WorkbenchError, match=r"train_000\.jpg.*missing"):
+            examples.read(np.array([0]))
 
 
 def test_scenes_without_images_are_refused(tmp_path, small_scenes):

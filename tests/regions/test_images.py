@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.errors import WorkbenchError
-from workbench.regions.images import ImageCache, UnreadableImage, batches_of_equal_shape, decoded, read_image
+from workbench.regions.images import UnreadableImage, batches_of_equal_shape, decoded, read_image
 
 RANDOM = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 # What turns the stored pixels upright, by the number of the EXIF note.
@@ -80,26 +79,6 @@ def test_unreadable_images_are_values_not_exceptions(tmp_path):
         image = read_image(tmp_path / name)
         assert isinstance(image, UnreadableImage) and image.file_name == name and image.reason
     assert image.reason == "the file is missing"
-
-
-@pytest.mark.parametrize("bytes_kept", [0, 4_000, 1 << 30])
-def test_a_cache_gives_the_same_images_whatever_it_keeps(tmp_path, bytes_kept):
-    rng = np.random.default_rng(3)
-    pixels = [rng.integers(0, 255, (*shape, 3), dtype=np.uint8) for shape in [(30, 40), (20, 20), (30, 40)]]
-    for number, image in enumerate(pixels):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    cache = ImageCache([tmp_path / f"{n}.png" for n in range(3)], "reading", bytes_kept)
-    assert cache.shapes == [(30, 40), (20, 20), (30, 40)]
-    assert np.array_equal(cache.read([2, 0]), np.stack([pixels[2], pixels[0]]))
-
-
-def test_a_cache_notes_failures_and_refuses_an_image_that_vanished(tmp_path):
-    names = write_broken_images(tmp_path)
-    cache = ImageCache([tmp_path / "whole.jpg", *(tmp_path / name for name in names)], "reading", bytes_kept=0)
-    assert cache.shapes[0] == (64, 64) and [item.file_name for item in cache.shapes[1:]] == names
-    (tmp_path / "whole.jpg").unlink()
-    with pytest.raises(WorkbenchError, match=r"whole\.jpg.*missing"):
-        cache.read([0])
 
 
 def test_batches_hold_images_of_one_shape():

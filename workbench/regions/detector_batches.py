@@ -1,17 +1,21 @@
 """Batches for the detector's pre-training: images of one shape with boxes and labels, changed at random."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workbench.errors import WorkbenchError
+from workbench.progress import track
 from workbench.regions.config import BoxConfig
-from workbench.regions.images import ImageCache, UnreadableImage, batches_of_equal_shape
+from workbench.regions.images import UnreadableImage, batches_of_equal_shape, read_image
 from workbench.regions.vgg import VGGConfig, prepare, scaled_boxes
 from workbench.scenes.annotations import Annotations
 
+BYTES_KEPT = 1 << 30  # of decoded images
 BACKGROUND = 0
 BACKGROUND_IOU = 0.3
 CANDIDATES_PER_BACKGROUND_BOX = 8
@@ -37,17 +41,21 @@ class Examples:
     """The readable images of a split that have a box of a learned class, with all their boxes and labels."""
 
     def __init__(self, annotations: Annotations, label_of_class: np.ndarray, batch_images: int):
-        self.batch_images = batch_images
-        paths = [annotations.image_path(index) for index in range(len(annotations.images))]
-        self._images = ImageCache(paths, f"reading {annotations.split} images")
-        shapes = self._images.shapes
-        self.unreadable = [shape for shape in shapes if isinstance(shape, UnreadableImage)]
+        self.annotations, self.batch_images = annotations, batch_images
+        bytes_per_image = 3 * annotations.images[["width", "height"]].prod(axis=1).mean()
+        self._image = lru_cache(max(1, int(BYTES_KEPT / bytes_per_image)))(self._decoded)
+        count = len(annotations.images)
+        with ThreadPoolExecutor(2) as pool:
+            reading = track(pool.map(self._image, range(count)), f"reading {annotations.split} images", count)
+            read = [image if isinstance(image, UnreadableImage) else image.shape[:2] for image in reading]
+        self.unreadable = [image for image in read if isinstance(image, UnreadableImage)]
+        self._shapes = np.array([(0, 0) if isinstance(shape, UnreadableImage) else shape for shape in read])
         labels = label_of_class[annotations.boxes["object_class"].to_numpy()]
-        start = np.searchsorted(annotations.boxes["image"].to_numpy(), np.arange(1, len(shapes)))
+        start = np.searchsorted(annotations.boxes["image"].to_numpy(), np.arange(1, count))
         self._boxes = np.split(annotations.boxes_xyxy().astype(np.float64), start)
         self._labels = np.split(labels, start)
-        readable = np.array([not isinstance(shape, UnreadableImage) for shape in shapes])
-        self.images = np.flatnonzero(readable & [(own > BACKGROUND).any() for own in self._labels])
+        useful = np.array([(own > BACKGROUND).any() for own in self._labels])
+        self.images = np.flatnonzero(useful & (self._shapes > 0).all(axis=1))
         if not len(self.images):
             raise WorkbenchError(
                 f"{annotations.image_folder}: no readable image of split {annotations.split!r} has a box of a class "
@@ -57,16 +65,23 @@ class Examples:
     def plan(self, rng: np.random.Generator | None = None) -> list[np.ndarray]:
         """Batches of one epoch: images of one shape, shuffled where there is a generator."""
         images = self.images if rng is None else rng.permutation(self.images)
-        shapes = [shape for shape in map(self._images.shapes.__getitem__, images) if isinstance(shape, tuple)]
-        batches = [images[members] for members in batches_of_equal_shape(shapes, self.batch_images)]
+        batches = [images[members] for members in batches_of_equal_shape(self._shapes[images], self.batch_images)]
         return batches if rng is None else [batches[place] for place in rng.permutation(len(batches))]
 
     def read(self, images: np.ndarray) -> ImageBatch:
-        """The images of one batch, unchanged, with all annotated boxes."""
-        bgr = self._images.read(images)[..., ::-1]
-        return ImageBatch(
-            np.ascontiguousarray(bgr), [self._boxes[i] for i in images], [self._labels[i] for i in images]
-        )
+        """The images of one batch, unchanged, with all annotated boxes; WorkbenchError for one that has vanished."""
+        pixels: list[np.ndarray] = []
+        for image in images.tolist():
+            found = self._image(image)
+            if isinstance(found, UnreadableImage):
+                path = self.annotations.image_path(image)
+                raise WorkbenchError(f"{path}: the image cannot be read ({found.reason}). Restore it and run again.")
+            pixels.append(found)
+        bgr = np.ascontiguousarray(np.stack(pixels)[..., ::-1])
+        return ImageBatch(bgr, [self._boxes[image] for image in images], [self._labels[image] for image in images])
+
+    def _decoded(self, image: int) -> np.ndarray | UnreadableImage:
+        return read_image(self.annotations.image_path(image))
 
 
 def randomly_changed(rng: np.random.Generator, batch: ImageBatch, config: BoxConfig) -> ImageBatch:

@@ -11,11 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from workbench.errors import WorkbenchError
-from workbench.progress import track
-
 BATCHES_AHEAD = 3
-BYTES_KEPT = 1 << 30
 # Pillow's decoders raise all of these for broken files; what they have in common is that the file is at fault.
 FAULTS = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
@@ -59,7 +55,9 @@ def decoded(batches: Iterable[Iterable[Path]], threads: int) -> Iterator[list[np
             yield [image.result() for image in ahead.popleft()]
 
 
-def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels: int | None = None) -> list[np.ndarray]:
+def batches_of_equal_shape(
+    shapes: np.ndarray | Sequence[tuple[int, int]], most: int, pixels: int | None = None
+) -> list[np.ndarray]:
     """Indices of images in batches whose images have one shape, in a fixed order.
 
     ``shapes`` (height, width) for each image; a batch has at most ``most`` images and, beyond the first,
@@ -72,41 +70,6 @@ def batches_of_equal_shape(shapes: Sequence[tuple[int, int]], most: int, pixels:
         size = most if pixels is None else int(np.clip(pixels // (height * width), 1, most))
         batches += [members[start : start + size] for start in range(0, len(members), size)]
     return batches
-
-
-class ImageCache:
-    """The images of ``paths``, decoded when asked for, of which as many are kept as fit in ``bytes_kept``.
-
-    ``shapes`` has each one's height and width, or why it cannot be read: all of them are decoded once at the start.
-    """
-
-    def __init__(self, paths: Sequence[Path], description: str, bytes_kept: int = BYTES_KEPT):
-        self.paths = [Path(path) for path in paths]
-        self._room = bytes_kept
-        self._kept: dict[int, np.ndarray] = {}
-        with ThreadPoolExecutor(2) as pool:
-            images = track(pool.map(read_image, self.paths), description, len(self.paths))
-            self.shapes = [self._noted(index, image) for index, image in enumerate(images)]
-
-    def read(self, indices: Iterable[int]) -> np.ndarray:
-        """Images (B, H, W, 3) uint8 of one shape; WorkbenchError for one that cannot be read (any more)."""
-        return np.stack([self._kept[index] if index in self._kept else self._again(index) for index in indices])
-
-    def _noted(self, index: int, image: np.ndarray | UnreadableImage) -> tuple[int, int] | UnreadableImage:
-        if isinstance(image, UnreadableImage):
-            return image
-        if image.nbytes <= self._room:
-            self._room -= image.nbytes
-            self._kept[index] = image
-        return image.shape[:2]
-
-    def _again(self, index: int) -> np.ndarray:
-        image = read_image(self.paths[index])
-        if isinstance(image, UnreadableImage):
-            raise WorkbenchError(
-                f"{self.paths[index]}: the image cannot be read ({image.reason}). Restore it and run again."
-            )
-        return image
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
