@@ -35,6 +35,22 @@ def assert_logits_are(logits, expected):
         np.testing.assert_allclose(probabilities(logits)[role].numpy(), wanted, rtol=1e-4)
 
 
+def assert_gradients_are(head, logits, expected):
+    """The gradients of the cross-entropy of all roles are upstream's; None where a weight is not used."""
+    labels = {role: torch.from_numpy(expected[f"grad_labels_{name}"]).long() for name, role in ROLE_OF.items()}
+    loss = sum(torch.nn.functional.cross_entropy(getattr(logits, role), labels[role]) for role in labels)
+    assert loss.item() == pytest.approx(float(expected["grad_loss"]), rel=1e-4)
+    parameters, keys = dict(head.named_parameters()), expected["grad_keys"].tolist()
+    assert sorted(parameters) == sorted(keys)
+    found = torch.autograd.grad(loss, [parameters[key] for key in keys], allow_unused=True, retain_graph=True)
+    assert [gradient is None for gradient in found] == list(expected.get("grad_none", [False] * len(found)))
+    for key, gradient, norm, first in zip(keys, found, expected["grad_norm"], expected["grad_first8"], strict=True):
+        if gradient is not None:
+            noise = 1e-6 if key.endswith("fc_k.bias") else 0.0
+            np.testing.assert_allclose(float(gradient.double().norm()), norm, rtol=1e-4, atol=noise, err_msg=key)
+            np.testing.assert_allclose(gradient.flatten()[:8].numpy(), first, rtol=1e-3, atol=1e-5, err_msg=key)
+
+
 def derived_words(expected):
     return [derived(expected, f"input.{name}", (rows, 300), 1 / np.sqrt(300))
             for name, rows in {"obj_vecs": 1703, "prd_vecs": 311}.items()]  # fmt: skip

@@ -27,14 +27,13 @@ def probabilities(trained, store):
     return {role: np.concatenate([scores[role] for scores in batches]) for role in ROLES}
 
 
-@pytest.fixture
-def evaluated(small_data, trained, tmp_path):
-    (tmp_path / "synsets").mkdir()
-    (tmp_path / "synsets" / "objects_synsets.csv").write_text(SYNSETS)
-    (tmp_path / "synsets" / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
-    config = EvaluationConfig(synset_folder=tmp_path / "synsets")
-    metrics = evaluate_recogniser(tmp_path / "result", recogniser=trained, features=small_data.features, config=config)
-    return tmp_path / "result", metrics
+@pytest.fixture(scope="module")
+def evaluated(small_data, trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    (folder / "objects_synsets.csv").write_text(SYNSETS)
+    (folder / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
+    config = EvaluationConfig(synset_folder=folder)
+    return folder, evaluate_recogniser(folder, recogniser=trained, features=small_data.features, config=config)
 
 
 def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, evaluated):
@@ -80,13 +79,11 @@ def test_top_five_are_the_five_best(classes):
     scores = {role: np.random.default_rng(classes).random((6, classes)) for role in ROLES}
     table = prediction_table(np.arange(6), {role: np.zeros(6, int) for role in ROLES}, scores)
     for place in range(5):
+        top, probability = (table[f"object_{name}{place + 1}"] for name in ("top", "probability"))
         if place < classes:
-            best = np.sort(scores["object"], axis=1)[:, -1 - place]
-            assert np.array_equal(table[f"object_probability{place + 1}"], best)
+            assert np.array_equal(probability, np.sort(scores["object"], axis=1)[:, -1 - place])
         else:
-            assert (table[f"object_top{place + 1}"] == -1).all() and table[
-                f"object_probability{place + 1}"
-            ].isna().all()
+            assert (top == -1).all() and probability.isna().all()
 
 
 def test_batch_size_does_not_change_probabilities(small_data, trained, monkeypatch):
@@ -98,8 +95,7 @@ def test_batch_size_does_not_change_probabilities(small_data, trained, monkeypat
 
 
 def test_features_of_another_encoder_are_refused(small_data, trained, tmp_path):
-    features = tmp_path / "features"
-    shutil.copytree(small_data.features, features)
+    features = shutil.copytree(small_data.features, tmp_path / "features")
     for split in ("train", "test"):
         manifest = features / split / "features.json"
         manifest.write_text(manifest.read_text().replace('"made-up"', '"another"'))

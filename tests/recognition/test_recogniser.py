@@ -79,19 +79,12 @@ def test_foreign_metadata_name_the_file_and_the_remedy(path, changes, message):
 
 @pytest.mark.parametrize("changes", [{"hidden": -4}, {"n_objects": 0}, {"hidden": "4"}, {"feature_dimension": 6.0},
                                      {"n_relations": True}, {"word_dimension": None}, {"hidden": 10**40},
+                                     {"hidden": 7}, {"hidden": 10**7}, {"hidden": 10**12},
                                      {"classifier": "forest"}, {"depth": 2}])  # fmt: skip
 def test_impossible_sizes_name_the_file(path, changes):
     tensors, facts = read_tensors(path)
     save_tensors(path, tensors, facts | {"config": facts["config"] | changes})
     with pytest.raises(WorkbenchError, match=r"recogniser\.safetensors: .*Copy the file again"):
-        load_recogniser(path)
-
-
-@pytest.mark.parametrize("hidden", [7, 10**7, 10**12])
-def test_sizes_are_compared_before_memory_is_taken(path, hidden):
-    tensors, facts = read_tensors(path)
-    save_tensors(path, tensors, facts | {"config": facts["config"] | {"hidden": hidden}})
-    with pytest.raises(WorkbenchError, match=r"tensors do not fit|no head has the sizes"):
         load_recogniser(path)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from tests.recognition.conftest import LOGITS, ROLE_OF, assert_logits_are, derived, derived_words
+from tests.recognition.conftest import LOGITS, assert_gradients_are, assert_logits_are, derived, derived_words
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import Scenes
 from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
@@ -85,28 +85,13 @@ def test_activations_are_upstreams(case):
 def test_gradients_are_upstreams(upstream):
     head, expected = upstream
     features = case_inputs(expected, "n17")
-    logits = head(*features, whole_scene(features))
-    loss = sum(functional.cross_entropy(getattr(logits, role), torch.from_numpy(expected[f"grad_labels_{name}"]).long())
-               for name, role in ROLE_OF.items())  # fmt: skip
-    parameters = dict(head.named_parameters())
-    assert sorted(parameters) == sorted(expected["grad_keys"])
-    keys = [str(key) for key in expected["grad_keys"]]
-    found = torch.autograd.grad(loss, [parameters[key] for key in keys], allow_unused=True)
-    assert loss.item() == pytest.approx(float(expected["grad_loss"]), rel=1e-4)
-    assert [gradient is None for gradient in found] == list(expected["grad_none"])
-    for key, gradient, norm, first in zip(keys, found, expected["grad_norm"], expected["grad_first8"], strict=True):
-        if gradient is None:
-            continue
-        noise = 1e-6 if key.endswith("fc_k.bias") else 0.0
-        np.testing.assert_allclose(float(gradient.double().norm()), norm, rtol=1e-4, atol=noise, err_msg=key)
-        np.testing.assert_allclose(gradient.flatten()[:8].numpy(), first, rtol=1e-3, atol=1e-5, err_msg=key)
+    assert_gradients_are(head, head(*features, whole_scene(features)), expected)
 
 
 def test_the_head_has_as_many_numbers_as_upstreams():
     """Names and shapes are compared by the numbers above, which are drawn by name."""
     with torch.device("meta"):
-        head = RelTransformerHead(RelTransformerConfig(4096, 300, 1703, 310), torch.empty(1703, 300),
-                                  torch.empty(311, 300))  # fmt: skip
+        head = RelTransformerHead.empty(RelTransformerConfig(4096, 300, 1703, 310))
     assert len(dict(head.named_parameters())) == 124
     assert sum(parameter.numel() for parameter in head.parameters()) == 78_016_768
 

@@ -8,25 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from tests.recognition.conftest import NAMES
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
-from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
+from workbench.recognition.lsvru import WORD_BUFFERS
 from workbench.recognition.recogniser import RECOGNISERS, load_recogniser
-from workbench.recognition.reltransformer import RelTransformerConfig
 from workbench.recognition.upstream import import_upstream
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
+TOKENS = sorted({word for name in (*NAMES.objects, *NAMES.relations, "unknown") for word in name.split()})
 VOCABULARY = Vocabulary(("Dog", "t-shirt", "cup"), ("on", "near"))
+SIZES = {"feature_dimension": 6, "word_dimension": 5, "n_objects": 3, "n_relations": 2, "hidden": 4}
 TRANSFORMER = {"width": 24, "memory": 3, "blocks": 3, "scene_layers": 1, "scene_hidden": 10, "block_hidden": 14,
                "compat": "upstream"}  # fmt: skip
-
-
-def config_of(architecture, **changes):
-    sizes = {"feature_dimension": 6, "word_dimension": 5, "n_objects": 3, "n_relations": 2, "hidden": 4}
-    if architecture == "lsvru":
-        return LsvruConfig(**sizes | changes)
-    return RelTransformerConfig(**sizes | TRANSFORMER | changes)
 
 
 def vectors_of(words=5, objects=3, relations=2, seed=0):
@@ -36,7 +31,8 @@ def vectors_of(words=5, objects=3, relations=2, seed=0):
 
 
 def head_and_state(architecture, seed=0, **changes):
-    config = config_of(architecture, **changes)
+    sizes = SIZES | (TRANSFORMER if architecture == "reltransformer" else {}) | changes
+    config = RECOGNISERS[architecture].config_class(**sizes)
     vectors = vectors_of(config.word_dimension, config.n_objects, config.n_relations, seed)
     head = RECOGNISERS[architecture](config, *map(torch.from_numpy, vectors)).initialise(seed)
     return head.eval(), vectors, {name: parameter.detach() for name, parameter in head.named_parameters()}
@@ -90,20 +86,25 @@ def test_every_fault_is_listed(tmp_path, architecture):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("right", "wrong"), [("lsvru", "reltransformer"), ("reltransformer", "lsvru")])
-def test_the_other_architecture_is_named(tmp_path, right, wrong):
-    _, vectors, state = head_and_state(right)
-    torch.save(as_upstream(state), tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=f"names are those of {right}"):
-        imported(tmp_path / "best.pth", wrong, vectors)
+def without_a_block(state):
+    return {name: tensor for name, tensor in state.items() if not name.startswith("multi_head_attention.h.1.")}
 
 
-def test_a_missing_block_is_no_smaller_head(tmp_path):
-    _, vectors, state = head_and_state("reltransformer")
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("multi_head_attention.h.1.")}
-    torch.save(as_upstream(state), tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=r"missing multi_head_attention\.h\.1\..*extra multi_head_attention\.h\.2"):
-        imported(tmp_path / "best.pth", "reltransformer", vectors)
+def too_wide(state):
+    return state | {"multi_head_attention.visual_fc.weight": torch.zeros(25, 4)}
+
+
+@pytest.mark.parametrize(("held", "asked", "change", "message"), [
+    ("lsvru", "reltransformer", dict, "names are those of lsvru"),
+    ("reltransformer", "lsvru", dict, "names are those of reltransformer"),
+    ("reltransformer", "reltransformer", without_a_block, r"missing .*\.h\.1\..*extra multi_head_attention\.h\.2"),
+    ("reltransformer", "reltransformer", too_wide, "width 25 is not a multiple of heads 12"),
+])  # fmt: skip
+def test_another_head_is_no_head_of_this_architecture(tmp_path, held, asked, change, message):
+    _, vectors, state = head_and_state(held)
+    torch.save(as_upstream(change(state)), tmp_path / "best.pth")
+    with pytest.raises(WorkbenchError, match=rf"best\.pth: .*{message}"):
+        imported(tmp_path / "best.pth", asked, vectors)
 
 
 @pytest.mark.parametrize("vectors", [vectors_of(words=6), vectors_of(objects=4), vectors_of(relations=1)])
@@ -138,21 +139,9 @@ def test_truncated_files_are_named(tmp_path, share, zip_format):
         imported(tmp_path / "best2.pth", "lsvru", vectors_of())
 
 
-def test_sizes_that_no_head_has_name_the_file(tmp_path):
-    state = head_and_state("reltransformer")[2]
-    state["multi_head_attention.visual_fc.weight"] = torch.zeros(25, 4)
-    torch.save(state, tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=r"best\.pth: .*width 25 is not a multiple of heads 12"):
-        imported(tmp_path / "best.pth", "reltransformer", vectors_of())
-
-
 def command(features, checkpoint, words, output, architecture="reltransformer"):
     options = {"--architecture": architecture, "--features": features, "--word-vectors": words, "--output": output}
     return main(["recogniser", "import", str(checkpoint), *(str(part) for pair in options.items() for part in pair)])
-
-
-def tokens_of(vocabulary):
-    return sorted({word for name in (*vocabulary.objects, *vocabulary.relations, "unknown") for word in name.split()})
 
 
 def test_the_command_writes_a_recogniser_that_is_usable(small_data, tmp_path, capsys):
@@ -162,7 +151,7 @@ def test_the_command_writes_a_recogniser_that_is_usable(small_data, tmp_path, ca
     torch.save(as_upstream(state), checkpoint)
     random = np.random.default_rng(0)
     # In upstream's lower-casing the last case variant wins.
-    table = {word: random.standard_normal(5).tolist() for word in [*tokens_of(vocabulary), "DOG"]}
+    table = {word: random.standard_normal(5).tolist() for word in [*TOKENS, "DOG"]}
     words.write_text(json.dumps(table))
     assert command(small_data.features, checkpoint, words, tmp_path / "out") == 0
     assert "'Prd_RCNN': 2" in capsys.readouterr().out
@@ -181,7 +170,7 @@ def test_the_command_refuses_features_that_the_head_cannot_read(small_data, tmp_
     checkpoint, words = tmp_path / "best.pth", tmp_path / "words.json"
     sizes = {"n_objects": len(small_data.vocabulary.objects), "n_relations": len(small_data.vocabulary.relations)}
     torch.save(as_upstream(head_and_state("lsvru", **sizes)[2]), checkpoint)
-    words.write_text(json.dumps({word: [1.0, 2.0, 3.0, 4.0, 5.0] for word in tokens_of(small_data.vocabulary)}))
+    words.write_text(json.dumps({word: [1.0, 2.0, 3.0, 4.0, 5.0] for word in TOKENS}))
     assert command(small_data.features, checkpoint, words, tmp_path / "out", "lsvru") == 2
     assert "dimension 12, but the recogniser was trained on those of dimension 6" in capsys.readouterr().err
     rectified = shutil.copytree(small_data.features, tmp_path / "rectified")

@@ -42,14 +42,6 @@ def test_every_format_gives_the_mean_of_unit_vectors(tmp_path, suffix, dimension
     assert found.objects.dtype == np.float32
 
 
-@pytest.mark.parametrize("line_breaks", [True, False])
-def test_word2vec_rows_with_and_without_line_breaks(tmp_path, line_breaks):
-    vectors = random_vectors(dimension=7)
-    path = write(tmp_path / "vectors.bin", vectors, line_breaks)
-    for (word, vector), (wanted, values) in zip(iterate_word_vectors(path), vectors, strict=True):
-        assert word == wanted and np.array_equal(vector, values)
-
-
 def test_upstream_takes_the_last_case_variant_and_clean_the_lower_case_one(tmp_path):
     words = ("Cake", "cake", "CAKE", "fire", "hydrant", "next", "To", "unknown")
     vectors = dict(random_vectors(words))
@@ -84,11 +76,13 @@ def test_upstream_spelling_rules_against_the_two_passes_over_everything(tmp_path
         np.testing.assert_allclose(row, wanted / np.linalg.norm(wanted), rtol=1e-5)
 
 
+@pytest.mark.parametrize("line_breaks", [True, False])
 @pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 22])
-def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatch, chunk_bytes):
+def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatch, chunk_bytes, line_breaks):
     monkeypatch.setattr(word_vectors, "CHUNK_BYTES", chunk_bytes)
     vectors = random_vectors([f"word{i}" for i in range(60)], dimension=11)
-    found = dict(iterate_word_vectors(write(tmp_path / "vectors.bin", vectors), lambda word: word.endswith("7")))
+    path = write(tmp_path / "vectors.bin", vectors, line_breaks)
+    found = dict(iterate_word_vectors(path, lambda word: word.endswith("7")))
     assert list(found) == [word for word, _ in vectors if word.endswith("7")]
     assert all(np.array_equal(found[word], vector) for word, vector in vectors if word in found)
     assert all(vector.base is None for vector in found.values())
