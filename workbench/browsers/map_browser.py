@@ -192,10 +192,8 @@ class FeatureMap(Browser):
     def _class_choice(self, role: str) -> dict[str, Any]:
         """The classes of the role that colours: those told apart, and those that the search finds."""
         names, wanted = self.points.vocabulary.names(role), self.state.search.strip().casefold()
-        counts, chosen = (
-            np.bincount(self.points.classes[role], minlength=len(names)),
-            self.state.told_apart(self.points),
-        )
+        counts = np.bincount(self.points.classes[role], minlength=len(names))
+        chosen = self.state.told_apart(self.points)
         by_count = [own for own in np.argsort(-counts, kind="stable").tolist() if counts[own] and own not in chosen]
         found = [own for own in by_count if wanted and wanted in names[own].casefold()]
         return {
@@ -217,13 +215,12 @@ class FeatureMap(Browser):
 
     def _selection(self) -> str:
         """Counts and table of the lassoed points."""
-        points, selected, counts = self.points, self.state.selection, []
+        chosen, counts = self.selection, []
         for source in SOURCES:
-            here = selected[points.of_source(source)[selected]]
-            by_band = [np.bincount(points.bands[role][here], minlength=len(BANDS)) for role in ROLES]
-            counts.append((source, [len(here), *np.concatenate(by_band).tolist()]))
-        shown = points.table.iloc[self._paging.of(selected)]
-        rows = shown.assign(number=shown.index, caption=points.captions[shown.index]).to_dict("records")
+            here = chosen[chosen["source"] == source]
+            by_band = [(here[f"{role}_band"] == band).sum() for role in ROLES for band in BANDS]
+            counts.append((source, [len(here), *by_band]))
+        rows = self._paging.of(chosen).reset_index(names="number").to_dict("records")
         return _part(
             part="selection", made=self.state.selected is not None, paging=self._paging, roles=ROLES, bands=BANDS,
             counts=counts, rows=rows, point=self.state.point,

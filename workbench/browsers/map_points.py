@@ -27,7 +27,7 @@ from workbench.recognition.batches import RelationRows
 from workbench.recognition.evaluation import ROWS_PER_BATCH, probability_batches
 from workbench.recognition.recogniser import load_recogniser
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
-from workbench.scenes.bands import BANDS, band_places
+from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
@@ -44,24 +44,23 @@ BY_RIGHT = {f"{role} right or wrong": role for role in ROLES}
 
 
 class MapPoints:
-    """N points: ``xy`` (N, 2) float32, ``generated`` (N,) bool, ``row`` (N,), ``classes`` and ``bands`` by role.
+    """N points: ``xy`` (N, 2) float32, ``generated`` (N,) bool, ``row`` (N,), and ``classes`` (N,) by role.
 
-    ``bands[role]`` (N,) int8 are positions in BANDS; ``entropy`` (N,) float32, nats. ``table`` is as the stage
-    ``feature_map`` wrote it, ``metrics`` what it returned. WorkbenchError where the points are not those of the rows of
-    ``features`` (of train) and ``samples``, or where these have another dimension or encoder than the map.
+    ``table`` is as the stage ``feature_map`` wrote it, ``metrics`` what it returned. WorkbenchError where the points
+    are not those of the rows of ``features`` (of train) and ``samples``, or where these have another dimension or
+    encoder than the map.
     """
 
     def __init__(
         self, table: pd.DataFrame, features: FeaturesFolder, samples: GeneratedFeatures, metrics: dict[str, Any]
     ):
-        self.table, self.features, self.samples = table.reset_index(drop=True), features, samples
+        bands = dict.fromkeys([f"{role}_band" for role in ROLES], pd.CategoricalDtype(BANDS, ordered=True))
+        self.table, self.features, self.samples = table.reset_index(drop=True).astype(bands), features, samples
         self.metrics, self.vocabulary = metrics, features.vocabulary
         self.xy = np.ascontiguousarray(table[["x", "y"]].to_numpy(dtype=np.float32))
         self.generated = (table["source"] == "generated").to_numpy()
         self.row = table["row"].to_numpy()
         self.classes = {role: table[role].to_numpy() for role in ROLES}
-        self.bands = {role: band_places(table[f"{role}_band"].to_numpy(dtype=object)) for role in ROLES}
-        self.entropy = table["entropy"].to_numpy(dtype=np.float32)
         for name in SOURCES:
             self._require_rows(name)
 
@@ -101,8 +100,7 @@ class MapPoints:
     @cached_property
     def escaped_captions(self) -> np.ndarray:
         """The captions (N,) as plotly may show them."""
-        distinct, of_point = np.unique(self.captions.astype(str), return_inverse=True)
-        return np.array(plain_texts(distinct.tolist()), dtype=object)[of_point]
+        return np.array(plain_texts(self.captions), dtype=object)
 
 
 def lasso_corners(text: str) -> np.ndarray:
@@ -170,8 +168,8 @@ def groups(
     if colour_by == BY_HARDNESS:
         masks = [("entropy of the caption's hardness", OTHER_COLOUR, np.ones(len(points), dtype=bool))]
     elif colour_by in BY_BAND:
-        bands = points.bands[BY_BAND[colour_by]]
-        masks = [(band, BAND_COLOURS[band], bands == code) for code, band in enumerate(BANDS)]
+        bands = points.table[f"{BY_BAND[colour_by]}_band"].to_numpy()
+        masks = [(band, BAND_COLOURS[band], bands == band) for band in BANDS]
     elif colour_by in BY_RIGHT and right is not None:
         own = right[BY_RIGHT[colour_by]]
         masks = [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
@@ -189,7 +187,7 @@ def groups(
         # Generated points, fewer and larger, are drawn on top.
         here = here[np.argsort(points.generated[here], kind="stable")]
         if len(here):
-            values = points.entropy[here] if colour_by == BY_HARDNESS else None
+            values = points.table["entropy"].to_numpy()[here] if colour_by == BY_HARDNESS else None
             made.append(Group(f"{plain_text(name)} ({len(here):,})", here, colour, values))
     return made
 
@@ -203,16 +201,13 @@ class PointPage:
 
     def details(self, number: int) -> dict[str, Any]:
         """What the template shows of a point; for a generated one all real rows of the map are asked."""
-        points, row, made = self.points, int(self.points.row[number]), bool(self.points.generated[number])
-        roles = []
-        for role in ROLES:
-            own, band = int(points.classes[role][number]), BANDS[points.bands[role][number]]
-            roles.append(
-                (role, points.vocabulary.names(role)[own], band, int(points.features.counts.of_role(role)[own]))
-            )
-        facts = {"source": SOURCES[made], "row": row, "caption": points.captions[number], "roles": roles,
-                 "entropy": float(points.entropy[number])}  # fmt: skip
-        if not made:
+        points, point = self.points, self.points.table.loc[number]
+        row, counts = int(point["row"]), points.features.counts
+        facts = {"caption": points.captions[number], **point, "roles": [
+            (role, points.vocabulary.names(role)[point[role]], point[f"{role}_band"], counts.of_role(role)[point[role]])
+            for role in ROLES
+        ]}  # fmt: skip
+        if point["source"] == "real":
             return facts | {"image": self._relation(row)}
         feature, made_of = points.samples.union(np.array([row]))[0], points.samples.relations.iloc[row]
         rows, distances = nearest_rows(points.features.train, points.row[~points.generated], feature)
