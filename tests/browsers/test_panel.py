@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from workbench.browsers.drawing import Scene, Thumbnails, scene_svg
-from workbench.browsers.panel import FOLDER, Browser
+from workbench.browsers.panel import FOLDER, Browser, Paging
 from workbench.errors import WorkbenchError
 from workbench.figures import style
 from workbench.figures.pages import environment
@@ -105,6 +105,19 @@ def test_a_person_gets_the_widget_with_the_twin_beside_it(monkeypatch):
     monkeypatch.delenv("WORKBENCH_HEADLESS", raising=False)
     bundle, _ = Counter()._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle and "wb-static" in bundle["text/html"]
+
+
+@pytest.mark.parametrize("total", [0, 5, 12])
+def test_pages_hold_all_and_end_where_the_list_does(total):
+    page, seen = Paging(total, 5), []
+    for _ in range(page.pages):
+        seen += page.of(range(total))
+        assert (page.first, page.last) == (min(total, 5 * page.page - 4), len(seen))
+        page = Paging(total, 5, page.turned("next"))
+    assert seen == list(range(total)) and page.page == page.turned("last") == page.pages
+    assert Paging(total, 5, page.turned("first")).turned("previous") == Paging(total, 5, -3).page == 1
+    with pytest.raises(WorkbenchError, match="'sideways' is not known"):
+        page.turned("sideways")
 
 
 def test_union_box_is_the_smallest_around_both_and_inclusive():

@@ -141,17 +141,6 @@ def test_a_page_or_all_matches_are_ticked_at_once(browser):
     assert set(browser.matches.index) <= set(browser.selection.index)
 
 
-def test_paging_ends_where_the_list_does(browser):
-    pages = -(-len(browser.index) // 5)
-    browser.handle("page", "last")
-    assert browser.state.page == pages and f"page {pages} of {pages}" in browser.regions()["pager"]
-    browser.handle("page", "next")
-    assert browser.state.page == pages
-    browser.handle("page", "first")
-    browser.handle("page", "previous")
-    assert browser.state.page == 1
-
-
 def test_names_from_data_are_never_markup(browser):
     browser.set(search="script")
     page = "".join(browser.regions().values()) + browser.view()

@@ -89,11 +89,10 @@ class FeatureMap(Browser):
 
         if self._canvas is None:
             self._canvas = MapCanvas(
-                self.points,
+                self.points, self._groups(self.state), self.state,
                 on_click=lambda number: self._from_figure(point=number),
                 on_deselect=lambda: self._from_figure(selected=None),
             )  # fmt: skip
-            self._canvas.draw(self._groups(self.state), self.state.opacity, self.state.selected)
             self._panels = tuple(
                 Panel(_part(part=f"frame {place}"), self.regions, self.handle, self.thumbnails)
                 for place in ("above", "below")
@@ -139,7 +138,7 @@ class FeatureMap(Browser):
             self._details = None if state.point is None else self.point_page.details(state.point)
         self.state, self._problem = state, ""
         if self._canvas is not None and drawn is not None:
-            self._canvas.draw(drawn, state.opacity, state.selected)
+            self._canvas.draw(drawn, state)
 
     def _from_figure(self, **changes: Any) -> None:
         try:

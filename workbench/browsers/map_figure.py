@@ -1,6 +1,5 @@
 """A feature map as a plotly figure: what is chosen, and the live canvas that changes in place."""
 
-import itertools
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -130,10 +129,19 @@ class MapCanvas:
     drawn by panel_figure.js: plotly's own marks all points again at every move of the mouse.
     """
 
-    def __init__(self, points: MapPoints, *, on_click: Callable[[int], None], on_deselect: Callable[[], None]):
-        self._points, self._on_click = points, on_click
-        self._groups: list[Group] = []
-        self.widget = _LiveFigure(_empty(points).add_traces([go.Scattergl() for _ in range(MOST_GROUPS)]))
+    def __init__(
+        self,
+        points: MapPoints,
+        groups: list[Group],
+        state: MapState,
+        *,
+        on_click: Callable[[int], None],
+        on_deselect: Callable[[], None],
+    ):
+        self._points, self._groups, self._on_click = points, groups, on_click
+        # A page is given the traces as they are at first, and misses what is changed before it has the figure.
+        traces = [go.Scattergl(properties) for properties in self._properties(state)]
+        self.widget = _LiveFigure(_empty(points).add_traces(traces))
         # The one way to switch off the button that sends data to a server, which is on by default in a widget.
         own = {"scrollZoom": True, "modeBarButtonsToRemove": ["select2d"]}
         self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | own
@@ -141,20 +149,23 @@ class MapCanvas:
             trace.on_click(self._clicked)
         self.widget.data[-1].on_deselect(lambda *_: on_deselect())
 
-    def draw(self, groups: list[Group], opacity: float, selected: np.ndarray | None) -> None:
-        """Show ``groups``, what differs in one message; zoom and pan stay.
-
-        All but the ``selected`` point numbers fade; None marks all alike.
-        """
+    def draw(self, groups: list[Group], state: MapState) -> None:
+        """Show ``groups``, what differs in one message; zoom and pan stay, all but the selected points fade."""
         self._groups = groups
         with self.widget.batch_update():
-            for trace, group in itertools.zip_longest(self.widget.data, groups):
-                properties = {"visible": False, "x": [], "y": [], "text": None, "customdata": None}
-                if group is not None:
-                    marked = None if selected is None else np.flatnonzero(np.isin(group.points, selected))
-                    properties |= _trace(self._points, group, opacity) | {"visible": True, "selectedpoints": marked}
+            for trace, properties in zip(self.widget.data, self._properties(state), strict=True):
                 for name, value in properties.items():
                     trace[name] = value
+
+    def _properties(self, state: MapState) -> list[dict[str, Any]]:
+        """All that the groups decide of each trace; those without a group are empty."""
+        empty = {"mode": "markers", "visible": False, "x": [], "y": [], "text": None, "customdata": None}
+        made = [empty | {"selectedpoints": None}] * MOST_GROUPS
+        for number, group in enumerate(self._groups):
+            marked = None if state.selected is None else np.flatnonzero(np.isin(group.points, state.selected))
+            drawn = _trace(self._points, group, state.opacity) | {"visible": True, "selectedpoints": marked}
+            made[number] = empty | drawn
+        return made
 
     def themed(self, theme: str) -> None:
         """Stand on the ground of a "light" or a "dark" page."""
