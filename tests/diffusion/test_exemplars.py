@@ -8,28 +8,22 @@ from workbench.errors import WorkbenchError
 
 
 class Store:
-    """A store in memory: boxes of 4 classes; class 3 is an object only."""
-
-    encoder, support = "fake", "signed"
+    """A store in memory: boxes of 4 classes; class 3 is an object only; unions are an affine map of their boxes."""
 
     def __init__(self, n=400, dimension=5, entity_region="box", seed=0):
         draw = np.random.default_rng(seed)
         self.dimension, self.entity_region = dimension, entity_region
-        subject, object_ = draw.integers(0, 3, n), draw.integers(0, 4, n)
-        rows = np.arange(n)
-        ends = (2 * rows, 2 * rows + 1) if entity_region == "box" else (rows, rows)
-        self.relations = pd.DataFrame({"subject": subject, "object": object_, "relation": 0})
-        self.relations = self.relations.assign(subject_box=ends[0], object_box=ends[1])
-        classes = np.stack([subject, object_], 1).reshape(-1) if entity_region == "box" else subject
-        self.boxes = pd.DataFrame({"object_class": classes})
-        self.box_features = draw.standard_normal((len(classes), dimension)).astype(np.float32)
+        ends, rows = draw.integers(0, (3, 4), (n, 2)), np.arange(2 * n).reshape(n, 2)
+        if entity_region == "union":
+            rows = np.arange(n).repeat(2).reshape(n, 2)
+        columns = {"subject": ends[:, 0], "object": ends[:, 1], "subject_box": rows[:, 0], "object_box": rows[:, 1]}
+        self.relations = pd.DataFrame(columns | {"relation": 0})
+        self.boxes = pd.DataFrame({"object_class": ends.reshape(-1) if entity_region == "box" else ends[:, 0]})
+        self.box = draw.standard_normal((len(self.boxes), dimension)).astype(np.float32).__getitem__
         self.map, self.offset = draw.standard_normal((dimension, dimension)), draw.standard_normal(dimension)
 
     def __len__(self):
         return len(self.relations)
-
-    def box(self, rows):
-        return self.box_features[rows]
 
     def subject(self, rows):
         return self.box(self.relations["subject_box"].to_numpy()[rows])
@@ -107,7 +101,7 @@ def test_the_init_map_recovers_an_affine_relation():
     reference = Ridge(alpha=0.3 * trace / dimension).fit(x, store.union(np.arange(2000)))
     np.testing.assert_allclose(fit_init_map(store, 0, ridge=0.3)(seeds), reference.predict(seeds), atol=2e-3)
     few = Store(4, 9)  # fewer rows than dimensions
-    assert np.isfinite(fit_init_map(few, 0)(few.box_features)).all()
+    assert np.isfinite(fit_init_map(few, 0)(few.box(np.arange(8)))).all()
 
 
 def test_moments_are_those_of_the_rows_in_any_chunks(monkeypatch):

@@ -10,13 +10,7 @@ from tests.diffusion.cases import COLUMNS, TINY
 from workbench.configuration import configured
 from workbench.diffusion import fidelity_distances
 from workbench.diffusion.config import DiffusionConfig, FidelityConfig, SamplingConfig
-from workbench.diffusion.fidelity import (
-    SAMPLE_SETS,
-    fidelity_report,
-    generated_with,
-    known_rows,
-    study_fidelity,
-)
+from workbench.diffusion.fidelity import SAMPLE_SETS, fidelity_report, generated_with, known_rows, study_fidelity
 from workbench.diffusion.fidelity_classes import (
     ClassDiscriminant,
     LabelledFeatures,
@@ -127,11 +121,13 @@ def test_dimension_and_norm_errors_by_hand():
     assert dimension_errors(dead, dead + 1) == {"mean_error": 0, "spread_error": 0, "zero_rate_error": 1}
 
 
-def labelled(rows, dimension=12, seed=0, centres_seed=0, classes=5):
+def labelled(rows, dimension=12, seed=0, centres_seed=0, classes=5, widening=0):
+    """Rows around a sum of class centres, ``widening`` wider with each relation class."""
     centres = np.random.default_rng(centres_seed).standard_normal((3, classes, dimension)) * 1.5
     draw = np.random.default_rng(seed)
     ids = draw.integers(0, classes, (rows, 3))
-    features = sum(centres[role, ids[:, role]] for role in range(3)) + draw.standard_normal((rows, dimension))
+    noise = draw.standard_normal((rows, dimension)) * (1 + widening * ids[:, 1:2])
+    features = sum(centres[role, ids[:, role]] for role in range(3)) + noise
     return LabelledFeatures(features.astype(np.float32), pd.DataFrame(ids, columns=COLUMNS))
 
 
@@ -149,7 +145,7 @@ def test_the_discriminant_is_scikit_learns():
 
 def test_one_row_a_class_is_nearest_mean():
     rows = np.diag([1.0, 2.0, 3.0, 4.0]).astype(np.float32)
-    labels = pd.DataFrame({role: [7, 3, 9, 1] for role in ("subject", "relation", "object")})
+    labels = pd.DataFrame({role: [7, 3, 9, 1] for role in COLUMNS})
     assert (ClassDiscriminant.fit(LabelledFeatures(rows, labels)).predict(rows) == labels).all().all()
 
 
@@ -210,14 +206,6 @@ def test_a_large_set_is_measured_in_bounded_memory(monkeypatch):
     assert sum(len(squared) for _, squared in blocks) == 700 and max(squared.size for _, squared in blocks) <= 5000
 
 
-def rows_of(count, seed, classes=4, dimension=10):
-    draw = np.random.default_rng(seed)
-    ids = draw.integers(0, classes, (count, 3))
-    # Classes of different width: what counts as near differs from class to class.
-    features = draw.standard_normal((count, dimension)) * (1 + ids[:, 1:2]) + 3 * ids[:, 1:2]
-    return features.astype(np.float32), pd.DataFrame(ids, columns=COLUMNS)
-
-
 @pytest.mark.parametrize(("rows", "among", "dimension"), [(1, 1, 3), (50, 200, 8), (300, 90, 40)])
 def test_nearest_rows_are_scikit_learns_in_any_chunks(monkeypatch, rows, among, dimension):
     from sklearn.neighbors import NearestNeighbors
@@ -233,14 +221,16 @@ def test_nearest_rows_are_scikit_learns_in_any_chunks(monkeypatch, rows, among, 
 
 
 def test_copies_are_memorised_and_fresh_rows_are_not():
-    (training, labels), (held_out, unseen), (fresh, own) = (rows_of(800, seed) for seed in range(3))
-    copied, new, distance = (nearest_rows(rows, training)[0] for rows in (training, fresh, held_out))
-    copies = memorisation(copied, labels, distance, unseen)
+    # What counts as near differs from class to class.
+    sets = [labelled(800, seed=seed, classes=4, widening=1) for seed in range(3)]
+    copied, distance, new = (nearest_rows(rows.features, sets[0].features)[0] for rows in sets)
+    training, unseen, fresh = (rows.relations for rows in sets)
+    copies = memorisation(copied, training, distance, unseen)
     assert set(copies.values()) == {1.0} and len(copies) == 5
-    honest = memorisation(new, own, distance, unseen)
+    honest = memorisation(new, fresh, distance, unseen)
     assert honest.pop("memorised_share") < 0.03
     assert list(honest.values()) == pytest.approx([0.5] * 4, abs=0.06)
-    assert np.isnan(memorisation(new, own, distance, unseen + 10)["memorisation"])  # no class in common
+    assert np.isnan(memorisation(new, fresh, distance, unseen + 10)["memorisation"])  # no class in common
 
 
 def memorisation_of_classes(distance, classes, held_out_distance, held_out_classes):

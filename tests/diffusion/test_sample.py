@@ -74,12 +74,9 @@ def test_caching_changes_nothing_against_a_plain_loop():
 
 
 def test_guidance_applies_within_its_interval():
-    plain, guided, nowhere, half = (
-        sample_features(
-            checkpoint(std=0.2), TOKENS, np.arange(6), sampling(guidance=guidance, guidance_interval=interval)
-        )
-        for guidance, interval in ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0)), (2.0, (0, 0.5)))
-    )
+    ours, cases = checkpoint(std=0.2), ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0)), (2.0, (0, 0.5)))
+    configs = [sampling(guidance=guidance, guidance_interval=interval) for guidance, interval in cases]
+    plain, guided, nowhere, half = (sample_features(ours, TOKENS, np.arange(6), config) for config in configs)
     np.testing.assert_array_equal(nowhere, plain)
     assert not np.allclose(guided, plain) and not np.allclose(half, plain) and not np.allclose(half, guided)
 

@@ -90,26 +90,17 @@ class DenoiserCheckpoint:
 
     def require_store(self, store: "FeatureStore") -> None:
         """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""
-        pairs = (
-            ("dimension", store.dimension, self.network.sizes.features),
-            ("encoder", store.encoder, self.identity.encoder),
-            ("support", store.support, self.identity.support),
-        )
-        for name, found, expected in pairs:
-            if found != expected:
-                raise WorkbenchError(
-                    f"the feature store's {name} is {found!r}, but the denoiser was trained on {expected!r}. "
-                    "Use the store it was trained with, or train a denoiser on this one."
-                )
+        identity, dimension = self.identity, self.network.sizes.features
+        found = {"dimension": store.dimension, "encoder": store.encoder, "support": store.support}
+        expected = {"dimension": dimension, "encoder": identity.encoder, "support": identity.support}
+        _require_equal("feature store", found, expected)
 
     def require_text(self, text: "TextEmbeddings") -> None:
         """WorkbenchError unless the text embeddings are those that the denoiser was conditioned on."""
-        dimension = self.network.sizes.text
-        if text.dimension != dimension or text.encoder != self.identity.text_encoder:
-            raise WorkbenchError(
-                f"the text embeddings are {text.dimension}-D from {text.encoder!r}, but the denoiser was trained with "
-                f"{dimension}-D from {self.identity.text_encoder!r}. Use those, or train again."
-            )
+        found = {"dimension": text.dimension, "encoder": text.encoder}
+        _require_equal(
+            "text folder", found, {"dimension": self.network.sizes.text, "encoder": self.identity.text_encoder}
+        )
 
     def require_guidance(self, guidance: float) -> None:
         """WorkbenchError for guidance other than 1 when the condition was never dropped in training."""
@@ -180,3 +171,12 @@ class DenoiserCheckpoint:
         if not 0 <= number < len(names):
             raise WorkbenchError(f"{role} class {value} is not known; this denoiser has classes 0 to {len(names) - 1}.")
         return number
+
+
+def _require_equal(what: str, found: dict[str, object], expected: dict[str, object]) -> None:
+    for name, value in expected.items():
+        if found[name] != value:
+            raise WorkbenchError(
+                f"the {what}'s {name} is {found[name]!r}, but the denoiser was trained on {value!r}. "
+                f"Use the {what} it was trained with, or train a denoiser on this one."
+            )

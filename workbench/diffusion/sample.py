@@ -188,7 +188,8 @@ def generate_features(
         return sample
 
     regions = {"union": sampler(triplet_conditions(embeddings, wanted, stored), means, "sample union")}
-    for role in ENDS if generates_boxes(checkpoint, config) else ():
+    learnt = config.entity_features == "auto" and "box" in checkpoint.identity.regions
+    for role in ENDS if learnt or config.entity_features == "generated" else ():
         boxes, conditions = wanted[f"{role}_box"].to_numpy(), box_conditions(embeddings, wanted[role].to_numpy())
         init = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
         regions[role] = sampler(conditions, init, f"sample {role}")
@@ -199,10 +200,3 @@ def generate_features(
         "solver": config.solver,
         "network_evaluations_per_sample": config.steps * (1 + (config.guidance != 1.0)),
     }
-
-
-def generates_boxes(checkpoint: DenoiserCheckpoint, config: SamplingConfig) -> bool:
-    """Whether subject and object are sampled too; "auto" does so where the denoiser has learnt boxes."""
-    if config.entity_features == "auto":
-        return "box" in checkpoint.identity.regions
-    return config.entity_features == "generated"

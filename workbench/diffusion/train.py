@@ -50,10 +50,6 @@ class TrainingRows:
     conditions: ConditionTokens
     weights: np.ndarray | None = None
 
-    def __post_init__(self) -> None:
-        if len(self.index) != len(self.features):
-            raise WorkbenchError(f"{len(self.features)} feature rows but {len(self.index)} condition indices.")
-
 
 @dataclass(frozen=True)
 class TextKnowledge:
