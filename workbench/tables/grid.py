@@ -3,8 +3,10 @@
 Rows that share a stage share its task, so that it is made once. Keys of rows are those of `tables.paper`.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from workbench.configuration import config_class_in
@@ -28,19 +30,8 @@ SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
 STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
 Source = Literal["diffusion", "baseline"]
 DIFFUSION: Source = "diffusion"
-TITLES = {"lsvru": "LSVRU", "reltransformer": "RelTransformer"}
-TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ce": ("CE", {}),
-    "wce": ("WCE", {"loss": {"name": "wce"}}),
-    "ce_vilhub_relmix": ("CE + VilHub + RelMix", {"loss": {"vilhub_scale": None, "relmix": "clean"}}),
-    "ce_vilhub": ("CE + VilHub", {"loss": {"vilhub_scale": None}}),
-    "ce_relmix": ("CE + RelMix", {"loss": {"relmix": "clean"}}),
-    "focal": ("Focal", {"loss": {"name": "focal"}}),
-    "equalization": ("Equalization loss", {"loss": {"name": "equalization"}}),
-    "equalization_upstream": ("Equalization loss as upstream codes it", {"loss": {"name": "equalization_upstream"}}),
-    "logit_adjusted": ("Logit-adjusted CE", {"loss": {"name": "logit_adjusted"}}),
-    "linear_ce": ("CE, linear classifier", {"sizes": {"classifier": "linear"}}),
-}
+ROWS = tomllib.loads(Path(__file__).with_name("rows.toml").read_text(encoding="utf-8"))
+TITLES: dict[str, str] = ROWS["recognisers"]
 _DATA = {"features": "features", "text": "text"}
 
 
@@ -152,13 +143,13 @@ class Grid:
 
     def trained(self, architecture: str, training: str, group: str) -> str:
         """A recogniser trained on real features; returns the row's key."""
-        title, changes = TRAININGS[training]
-        if "vilhub_scale" in changes.get("loss", {}):
-            changes = nested(changes, {"loss": {"vilhub_scale": self.settings["vilhub_scale"]}})
-        parameters = nested(self._of("training", architecture), {"architecture": architecture}, changes)
+        chosen = ROWS["trainings"][training]
+        scale = {"loss": {"vilhub_scale": self.settings["vilhub_scale"]}} if "vilhub" in chosen else {}
+        settings = self._of("training", architecture)
+        parameters = nested(settings, {"architecture": architecture}, scale, chosen.get("config", {}))
         against = None if training == "ce" else f"{architecture}_ce"
         task = Task("training", f"{architecture}_{training}", _DATA, parameters)
-        return self._row(task, architecture, title, training=training, group=group, compared_with=against)
+        return self._row(task, architecture, chosen["title"], training=training, group=group, compared_with=against)
 
     def finetuned(
         self, base: str, generated: str, title: str, group: str, *, suffix: str = "", curve: str | None = None,

@@ -14,19 +14,10 @@ import pandas as pd
 from workbench.tables.results import COMBINED, FAILED, NOT_RUN, ONE_SEED, STALE, UNDECIDED, TableResults
 
 _PAPER = Path(__file__)
-SUMMARY_COLUMNS = ("subject/object all", "relation all", COMBINED)
+_TEXTS = tomllib.loads(_PAPER.with_suffix(".toml").read_text(encoding="utf-8"))
 # How many classes each column averages over in the paper.
-CLASSES = {
-    "subject/object many": 86,
-    "subject/object medium": 255,
-    "subject/object few": 1362,
-    "subject/object all": 1703,
-    "relation many": 16,
-    "relation medium": 46,
-    "relation few": 248,
-    "relation all": 310,
-    COMBINED: 2013,
-}
+CLASSES: dict[str, int] = _TEXTS["classes"]
+SUMMARY_COLUMNS = ("subject/object all", "relation all", COMBINED)
 ABOVE, BELOW, EQUAL = "rises", "falls", "about equal"
 
 
@@ -55,9 +46,9 @@ class PaperTable(NamedTuple):
 
 
 def _read_tables() -> dict[int, PaperTable]:
-    texts, tables = tomllib.loads(_PAPER.with_suffix(".toml").read_text(encoding="utf-8")), {}
+    tables = {}
     for number, lines in pd.read_csv(_PAPER.with_suffix(".csv")).groupby("table"):
-        of, rows = texts[str(number)], lines.set_index("key").drop(columns="table").dropna(axis="columns", how="all")
+        of, rows = _TEXTS[str(number)], lines.set_index("key").drop(columns="table").dropna(axis="columns", how="all")
         pairs = of.get("pairs") or rows["compared_with"].dropna().items()
         tables[int(number)] = PaperTable(of["title"], rows, of["claim"], list(map(tuple, pairs)), of.get("beside", {}))
     return tables
