@@ -110,10 +110,11 @@ def test_another_wordnet_replaces_the_shipped_one(tmp_path, unpacked):
 def test_the_cache_lies_under_the_chosen_home_or_falls_back_to_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    (tmp_path / "home").mkdir()
     assert tmp_path / "home" / "data" / "cache" / "wordnet" in unpack_nouns().parents
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "file"))
-    assert tmp_path / "user" / "workbench" / "wordnet" in unpack_nouns().parents
+    assert tmp_path / "user" / "workbench" in unpack_nouns().parents
 
 
 @pytest.mark.parametrize(

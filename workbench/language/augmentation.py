@@ -46,8 +46,7 @@ def augment_triplets(
     ``config.bands``: subject, relation, object (int64, the new triplet); source_row (int64, row number in
     ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class that stood there); similarity
     (float64, of both classes); path (str, the words between both in WordNet: "spoon, cutlery, fork"; "" where another
-    similarity chose); band; because (the role whose tail class made the source tail).
-    ``frame.attrs["augmentation"]`` counts the distinct triplets and the rows of each band. Same arguments, same rows.
+    similarity chose); band; because (the role whose tail class made the source tail). Same arguments, same rows.
     WorkbenchError where nothing can be drawn.
     """
     rarest_first = [band for band in reversed(BANDS) if band in config.bands]
@@ -70,12 +69,13 @@ def augment_triplets(
     if not len(candidates):
         raise WorkbenchError(_why_empty(train, rank, counts, similarity, config, found))
     causes = np.stack([candidates.cause_rank(role) for role in ROLES])  # (3, n)
-    tables, report = [], {}
+    tables = []
     for band in config.bands:
         # A candidate belongs to the rarest band of the classes that make it tail.
-        in_band, cause = causes.min(axis=0) == rarest_first.index(band), causes == rarest_first.index(band)
-        random, quota = generator(config.seed, "augmented triplets", band), config.quota(band)
-        item, because = _sampling_order(candidates, cause & in_band, random, config.balance, quota)
+        number, quota = rarest_first.index(band), config.quota(band)
+        cause = (causes == number) & (causes.min(axis=0) == number)
+        random = generator(config.seed, "augmented triplets", band)
+        item, because = _sampling_order(candidates, cause, random, config.balance, quota)
         rounds = np.arange(quota if len(item) else 0) % max(1, len(item))
         place, because = item[rounds], because[rounds]
         replaced, replaced_class, source_row = candidates.draw_sources(train, similar, place, because, random)
@@ -83,7 +83,6 @@ def augment_triplets(
         columns |= {"source_row": source_row, "replaced": np.array(["subject", "object"], dtype=object)[replaced]}
         columns |= {"replaced_class": replaced_class, "band": band, "because": np.array(ROLES, dtype=object)[because]}
         tables.append(pd.DataFrame(columns))
-        report[band] = {"distinct": int(in_band.sum()), "quota": quota, "rows": len(place)}
     table = pd.concat(tables, ignore_index=True)
     if not len(table):
         raise WorkbenchError(
@@ -94,9 +93,7 @@ def augment_triplets(
     table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
     pairs = list(zip(table["replaced_class"].tolist(), new_class.tolist(), strict=True))
     table["path"] = similarity_paths(vocabulary.objects, pairs, config.similarity, config.max_senses)
-    table = table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because"]]
-    table.attrs["augmentation"] = {"bands": report}
-    return table
+    return table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because"]]
 
 
 def _rank_of_class(occurrences: np.ndarray, rarest_first: list[str]) -> np.ndarray:
@@ -153,12 +150,7 @@ def _last_turn(turn: np.ndarray, role_of: np.ndarray, wanted: int) -> int:
 
 def _place_within(group: np.ndarray) -> np.ndarray:
     """The place (N,) of each element among those of its group, in the order given."""
-    by_group = np.argsort(group, kind="stable")
-    ordered = group[by_group]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(group)])
-    place = np.empty(len(group), dtype=np.int64)
-    place[by_group] = np.arange(len(group)) - np.repeat(first, np.diff(first, append=len(group)))
-    return place
+    return pd.Series(group).groupby(group).cumcount().to_numpy()
 
 
 def _why_empty(

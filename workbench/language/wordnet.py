@@ -26,7 +26,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import disk_full_reported, read_json, sha256_of_file
-from workbench.paths import HOME_VARIABLE
+from workbench.paths import HOME_VARIABLE, project_root
 from workbench.scenes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -120,17 +120,16 @@ def _extract(archive: Path, target: Path) -> None:
 
 
 def _cache_folder(cache: Path | None) -> Path:
-    home, project = os.environ.get(HOME_VARIABLE), Path(__file__).resolve().parents[2]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    choices = [user / "workbench" / "wordnet"]
-    if home or (project / "pyproject.toml").is_file():
-        choices.insert(0, Path(home or project).expanduser() / "data" / "cache" / "wordnet")
-    for folder in [cache] if cache else choices:
+    choices = [cache] if cache else [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench"]
+    if not cache:
+        with contextlib.suppress(WorkbenchError):  # installed without a project
+            choices.insert(0, project_root() / "data" / "cache" / "wordnet")
+    for folder in choices:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 return folder
-    tried = ", ".join(str(folder) for folder in ([cache] if cache else choices))
+    tried = ", ".join(map(str, choices))
     raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set {HOME_VARIABLE} to one.")
 
 
