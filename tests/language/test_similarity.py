@@ -192,5 +192,3 @@ def test_a_choice_that_does_not_fit_is_named(tmp_path, choice, message):
         choice = tmp_path / "pairs.csv"
     with pytest.raises(WorkbenchError, match=message):
         class_similarity(NAMES, choice)
-    with pytest.raises(WorkbenchError, match="class 1 has no name"):
-        class_similarity(["dog", " "])

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 
@@ -42,17 +40,6 @@ class HardnessCentroids:
         for rows, shares in track(self._normalised_distances(embeddings), "Hardness of captions", total=chunks):
             entropy[rows] = -(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(axis=1)
         return entropy
-
-    def save(self, path: Path) -> None:
-        """Write the centroids as npz, without pickling."""
-        with atomic_path(path) as temporary:
-            np.savez(temporary, centroids=self.centroids)
-
-    @classmethod
-    def load(cls, path: Path) -> "HardnessCentroids":
-        """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["centroids"])
 
     def _normalised_distances(self, embeddings: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Chunks of rows, each with its hardness vectors (m, K) float64; ``embeddings`` may be memory-mapped."""

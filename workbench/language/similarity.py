@@ -134,12 +134,8 @@ def lch_similarity(
 ) -> np.ndarray:
     """LCH (C, C) float64 of class names over the first ``max_senses`` noun senses of each, bit for bit NLTK's.
 
-    It is nan for a name without a noun synset. ``wordnet``: NLTK's reader, by default the shipped nouns. WorkbenchError
-    for a name that is empty.
+    It is nan for a name without a noun synset. ``wordnet``: NLTK's reader, by default the shipped nouns.
     """
-    for place, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
-            raise WorkbenchError(f"class {place} has no name ({name!r}); expected a word. Name every class.")
     reader = open_wordnet() if wordnet is None else wordnet
     nouns = noun_hierarchy(reader)
     lch = [-math.log((d + 1) / (2.0 * nouns.depth)) for d in range(2 * LARGEST_DEPTH)]

@@ -70,7 +70,8 @@ def write_triplets(
         with atomic_path(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
     similarity.save(folder / SIMILARITY)
-    hardness.save(folder / HARDNESS)
+    with atomic_path(folder / HARDNESS) as temporary:
+        np.savez(temporary, centroids=hardness.centroids)
     (folder / BEGUN).replace(folder / EMBEDDINGS)
     (folder / PROGRESS).unlink()
     return {
@@ -118,7 +119,8 @@ def read_triplets(folder: Path) -> AugmentedTriplets:
     try:
         augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
         embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-        hardness = HardnessCentroids.load(folder / HARDNESS)
+        with np.load(folder / HARDNESS, allow_pickle=False) as arrays:
+            hardness = HardnessCentroids(arrays["centroids"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WorkbenchError(f"{folder}: not a whole folder of triplets ({error}). Run notebook 02 again.") from error
     return AugmentedTriplets(augmented, captions, embeddings, hardness, folder)
