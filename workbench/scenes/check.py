@@ -25,6 +25,7 @@ from workbench.scenes.annotation_files import (
 )
 from workbench.scenes.annotations import detections_path, image_folder_of, relations_path
 from workbench.scenes.problems import FileProblems, Problem, shown
+from workbench.scenes.relations import outside_image
 from workbench.scenes.vocabulary import SPLITS
 
 
@@ -122,13 +123,12 @@ def _check_inside(
     xyxy: np.ndarray, images: pd.DataFrame, row: np.ndarray, record: Callable[[int], str], file: FileProblems
 ) -> None:
     """Note the boxes (n, 4) that leave their image, which is ``row`` (n,) of ``images``."""
-    x1, y1, x2, y2 = xyxy.T
-    right, bottom = images[["width", "height"]].to_numpy()[row].T - 1
-    wholly = (x1 > right) | (y1 > bottom) | (x2 < 0) | (y2 < 0)
-    within = (x1 >= 0) & (y1 >= 0) & (x2 <= right) & (y2 <= bottom)
-    for place in np.flatnonzero(~within).tolist():
-        found = f"x {x1[place]:g} to {x2[place]:g}, y {y1[place]:g} to {y2[place]:g}"
-        expected = f"x in 0 to {right[place]}, y in 0 to {bottom[place]}"
+    sizes = images[["width", "height"]].to_numpy()[row]
+    partly, wholly = outside_image(xyxy, sizes)
+    for place in np.flatnonzero(partly | wholly).tolist():
+        (x1, y1, x2, y2), (width, height) = xyxy[place].tolist(), sizes[place].tolist()
+        found = f"x {x1:g} to {x2:g}, y {y1:g} to {y2:g}"
+        expected = f"x in 0 to {width - 1}, y in 0 to {height - 1}"
         if wholly[place]:
             remedy = "It shows nothing of the image: correct the box, or the image's width and height."
             file.error("box outside the image", record(place), found, expected, remedy)

@@ -9,7 +9,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, Counts, band_of_class, count_classes
-from workbench.scenes.relations import BOX_COLUMNS, RelationTables, triplet_keys
+from workbench.scenes.relations import BOX_COLUMNS, RelationTables, outside_image, triplet_keys
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 # Above 30 upstream jitters no boxes (LTVRR reference, 2.6); the scene encoder sees the first 100 (section 4).
@@ -56,14 +56,12 @@ def _split_numbers(split: Split) -> dict[str, int]:
         "pairs_with_several_relations": int((distinct.groupby(["subject_box", "object_box"]).size() > 1).sum()),
     }
     numbers |= {f"images_above_{limit}_relations": int((per_image > limit).sum()) for limit in MANY_RELATIONS}
-    x1, y1, x2, y2 = split.boxes[BOX_COLUMNS].to_numpy().T
-    width, height = split.images[["width", "height"]].to_numpy()[split.boxes["image"].to_numpy()].T
-    wholly = (x1 > width - 1) | (y1 > height - 1) | (x2 < 0) | (y2 < 0)
-    within = (x1 >= 0) & (y1 >= 0) & (x2 <= width - 1) & (y2 <= height - 1)
+    boxes = split.boxes[BOX_COLUMNS].to_numpy()
+    partly, wholly = outside_image(boxes, split.images[["width", "height"]].to_numpy()[split.boxes["image"].to_numpy()])
     return numbers | {
         "boxes": len(split.boxes),
-        "degenerate_boxes": int(((x2 <= x1) | (y2 <= y1)).sum()),
-        "boxes_partly_outside": int((~within & ~wholly).sum()),
+        "degenerate_boxes": int((boxes[:, 2:] <= boxes[:, :2]).any(axis=1).sum()),
+        "boxes_partly_outside": int(partly.sum()),
         "boxes_wholly_outside": int(wholly.sum()),
     }
 

@@ -54,19 +54,6 @@ class KnownDataSet:
 
 
 KNOWN = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes(), type=dict[str, KnownDataSet])
-FOR_ALL = (
-    OptionalFiles(
-        ("detection_models/vg/VGG16/model_step479999.pth",),
-        "region features as the published baselines have them",
-        "https://drive.google.com/file/d/16JVQkkKGfiGt7AUt789pUPX3o84Cl2hL, "
-        "linked from the README of https://github.com/Vision-CAIR/LTVRR",
-    ),
-    OptionalFiles(
-        ("word2vec_model/GoogleNews-vectors-negative300.bin",),
-        "word vectors of the recognisers' class names",
-        "https://code.google.com/archive/p/word2vec/",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -147,7 +134,7 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None) -> Foun
         missing.append(MissingPart(looked, "no image folder", False, purpose, known.images_published))
         images = None
     places = dict.fromkeys([root] if folder is None else [folder, folder.parent, root])
-    for optional in (*known.optional, *FOR_ALL):
+    for optional in known.optional:
         for file_name in optional.names:
             found = next((place / file_name for place in places if (place / file_name).is_file()), None)
             if found:

@@ -117,6 +117,13 @@ def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high], axis=-1)
 
 
+def outside_image(xyxy: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which boxes (n, 4) leave their image partly, and which wholly, two (n,) bool; ``size`` (n, 2): width, height."""
+    low, high = xyxy[:, :2], xyxy[:, 2:]
+    wholly = ((low > size - 1) | (high < 0)).any(axis=1)
+    return ((low < 0) | (high > size - 1)).any(axis=1) & ~wholly, wholly
+
+
 def rows_by_class(classes: np.ndarray) -> dict[int, np.ndarray]:
     """Ascending row numbers (n,) int64 of each class that occurs in ``classes`` (N,), by ascending class."""
     classes = np.asarray(classes)
