@@ -214,7 +214,7 @@ BAD_FILES = [
     (file_of("manifest.json", b'{"support": "positive"}'), r"support: found invalid enum value 'positive'.*signed or"),
     (file_of("manifest.json", b'{"support": "rectified"}'), r"feature out of range"),
     (file_of(OBJECT_TEXT, b"x"), r"objects_clip_text\.npy.*unreadable file"),
-    (file_of(OBJECT_TEXT, np.ones((3, 5))), r"wrong shape.*expected \(4, 5\)"),
+    (file_of(OBJECT_TEXT, np.ones((3, 5))), r"wrong shape.*expected \(4, T\)"),
     (file_of(OBJECT_TEXT, np.full((4, 5), np.nan)), r"non-finite number.*row 0"),
     (file_of(RELATION_TEXT, np.ones((3, 5))), r"objects_clip_text\.npy.*missing file"),
     (lambda source: text_vectors(source, np.ones((3, 6))), r"wrong shape.*found \(3, 6\), expected \(3, 5\)"),

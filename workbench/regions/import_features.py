@@ -200,11 +200,12 @@ def _read_text(source: Path, vocabulary: Vocabulary | None, problems: list[Probl
         except FAULTS as error:
             file.blocking("unreadable file", "whole file", str(error), "an npy array of numbers", EXPORT_AGAIN)
             continue
-        classes = len(vocabulary.names(role)) if vocabulary else len(vectors)
-        shape = (classes, text["object"].shape[1]) if "object" in text else (classes, *vectors.shape[1:2])
-        if vectors.shape != shape or vectors.ndim != 2:
+        classes = len(vocabulary.names(role)) if vocabulary else "names"
+        width = text["object"].shape[1] if "object" in text else "T"
+        fits = vectors.ndim == 2 and vectors.size > 0
+        if not fits or classes not in ("names", len(vectors)) or width not in ("T", vectors.shape[1]):
             remedy = "Give one row for each name, in the order of the names, from one encoder for both lists."
-            file.blocking("wrong shape", "whole file", str(vectors.shape), str(shape), remedy)
+            file.blocking("wrong shape", "whole file", str(vectors.shape), f"({classes}, {width})", remedy)
             continue
         bad = ~np.isfinite(vectors).all(axis=1)
         if role == "relation":
