@@ -92,6 +92,6 @@ def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[
 
 
 def norms(path: Path) -> dict[str, np.ndarray]:
-    """The norms that `fidelity_study` wrote, by sample set."""
+    """The norms that `study_fidelity` wrote, by sample set."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
