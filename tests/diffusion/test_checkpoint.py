@@ -37,7 +37,8 @@ def test_it_samples_on_its_own_without_the_text_tower():
     triplets = [("cup", "on", "dog"), ("dog", "under", "cup")]
     sampled = sample_triplets(checkpoint(), triplets, QUICK)
     assert np.isfinite(sampled).all() and not np.allclose(sampled[0], sampled[1])
-    for other in ({"layout": "pooled"}, {"dropout": ConditionDropout(token=0.0)}):
+    never = [{"dropout": ConditionDropout(**{lost: 0.0})} for lost in ("token", "hardness")]
+    for other in ({"layout": "pooled"}, *never):
         with pytest.raises(WorkbenchError, match="cannot do without caption"):
             sample_triplets(checkpoint(**other), triplets, QUICK)
 

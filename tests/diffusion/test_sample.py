@@ -1,21 +1,19 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.diffusion.cases import TINY, Killed, checkpoint, condition_tokens, killed
-from workbench.configuration import configured
+from tests.diffusion.cases import Killed, checkpoint, condition_tokens, killed
+from tests.diffusion.conftest import trained
 from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
-from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
+from workbench.diffusion.config import SamplingConfig
 from workbench.diffusion.generators import wanted_triplets
 from workbench.diffusion.sample import ReverseProcess, generate_features, sample_features, sample_triplets
 from workbench.diffusion.schedule import solve
-from workbench.diffusion.train import train_diffusion
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.randomness import row_normal
@@ -108,11 +106,6 @@ def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
 def test_conditions_and_samples_that_do_not_fit_are_refused():
     with pytest.raises(WorkbenchError, match="cannot generate boxes"):
         sample_features(checkpoint(), condition_tokens(6, boxes=2), np.arange(2), sampling())
-    bare = condition_tokens(6)
-    bare.caption[:] = -1
-    assert np.isfinite(sample_features(checkpoint(), bare, np.arange(6), sampling())).all()
-    with pytest.raises(WorkbenchError, match="cannot do without caption"):
-        sample_features(checkpoint(dropout=ConditionDropout(hardness=0.0)), bare, np.arange(6), sampling())
     broken = checkpoint()
     torch.nn.init.constant_(broken.network.leave.bias, float("nan"))
     with pytest.raises(WorkbenchError, match="6 of 6 sampled features are not finite"):
@@ -131,17 +124,6 @@ def test_wanted_triplets_go_round_or_are_a_part(small_features):
     for table, samples in ((augmented[:0], 0), (augmented, -1)):
         with pytest.raises(WorkbenchError, match="notebook 02"):
             wanted_triplets(store, table, samples, 0)
-
-
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory, small_features):
-    """Folders of a trained denoiser on a small store, for unions alone and for all three regions."""
-    folder = tmp_path_factory.mktemp("stages")
-    for kind in ("boxes", "generated"):
-        values = {"network": TINY, "batch_size": 64, "entity_features": kind, "training": {"steps": 20}}
-        train_diffusion(folder / kind, **small_features, config=configured(DiffusionConfig, values))
-    store = FeaturesFolder(small_features["features"]).train
-    return SimpleNamespace(folder=folder, inputs=small_features, store=store)
 
 
 def generate(stages, folder, kind="boxes", **options):
@@ -232,10 +214,7 @@ def test_two_processes_write_the_bytes_of_one(stages, tmp_path, monkeypatch):
 
 
 def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union_features, tmp_path):
-    values = {"network": TINY, "batch_size": 32, "entity_features": "generated", "training": {"steps": 4}}
-    train_diffusion(tmp_path / "diffusion", **union_features, config=configured(DiffusionConfig, values))
-    folders = union_features | {"diffusion": tmp_path / "diffusion"}
-    generate_features(tmp_path / "generated", **folders, config=SamplingConfig(steps=2))
-    store = FeaturesFolder(union_features["features"]).train
-    generated = GeneratedFeatures.open(tmp_path / "generated", store)
+    stages = trained(tmp_path, union_features, "generated")
+    assert generate(stages, tmp_path / "samples", "generated")["regions"] == ["union", "subject", "object"]
+    generated = GeneratedFeatures.open(tmp_path / "samples", stages.store)
     assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100
