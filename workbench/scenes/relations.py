@@ -119,9 +119,9 @@ def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
 
 def outside_image(xyxy: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which boxes (n, 4) leave their image partly, and which wholly, two (n,) bool; ``size`` (n, 2): width, height."""
-    low, high = xyxy[:, :2], xyxy[:, 2:]
-    wholly = ((low > size - 1) | (high < 0)).any(axis=1)
-    return ((low < 0) | (high > size - 1)).any(axis=1) & ~wholly, wholly
+    (x1, y1, x2, y2), (right, bottom) = xyxy.T, size.T - 1
+    wholly = (x1 > right) | (y1 > bottom) | (x2 < 0) | (y2 < 0)
+    return ((x1 < 0) | (y1 < 0) | (x2 > right) | (y2 > bottom)) & ~wholly, wholly
 
 
 def rows_by_class(classes: np.ndarray) -> dict[int, np.ndarray]:
