@@ -18,8 +18,7 @@ from workbench.browsers.panel import Browser
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs import browsing
-from workbench.runs.browsing import browser_tabs
-from workbench.runs.standalone import ADDRESS, write_notebook
+from workbench.runs.browsing import ADDRESS, browser_tabs, write_notebook
 from workbench.stages import Run
 
 KERNEL = "12345678-1234-1234-1234-123456789abc"
@@ -90,7 +89,7 @@ def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, m
 def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch, given, run, data):
     (toy_project / "data" / "runs" / "toy").mkdir(parents=True)
     asked = []
-    monkeypatch.setattr("workbench.runs.standalone.serve", lambda *given, **options: asked.append(given))
+    monkeypatch.setattr("workbench.runs.browsing.serve", lambda *given, **options: asked.append(given))
     assert main(["browse", "triplets", *given.split()]) == 0
     assert asked == [(["triplets"], Run.open(run))] and asked[0][1].data == data
 

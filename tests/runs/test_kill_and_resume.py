@@ -61,7 +61,7 @@ def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(t
 
 
 def test_a_second_process_waits_and_loads(tmp_path):
-    first = start(tmp_path, 0.15)
+    first = start(tmp_path, 0.5)
     wait_for(lambda: (tmp_path / "data/runs/trial/training/.default.partial/request.json").exists())
     second = start(tmp_path, 0)
     told = second.communicate(timeout=60)[0]

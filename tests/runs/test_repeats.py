@@ -5,16 +5,8 @@ import json
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.runs import repeats
-from workbench.runs.repeats import intervals, repeat_profile, repeats_text, variant_differences
-
-
-def test_only_numbers_that_all_seeds_have_are_averaged():
-    runs = [
-        {"05": {"few": 1, "on": True, "name": "a", "x": None, "deep": {"y": 2.0}}},
-        {"05": {"few": 3, "deep": {"y": 4.0}}},
-    ]
-    assert {name: found["mean"] for name, found in intervals(runs).items()} == {"05.few": 2.0, "05.deep.y": 3.0}
+from workbench.runs import notebooks
+from workbench.runs.notebooks import repeat_profile, repeats_text, variant_differences
 
 
 def variants(seed, **more):
@@ -40,14 +32,22 @@ def test_each_seed_is_a_run_of_its_own(toy_project, monkeypatch):
         asked.append((run, parameters, options))
         folder = toy_project / "reports" / run
         folder.mkdir(parents=True)
-        (folder / "metrics.json").write_text(json.dumps(variants(parameters["seed"], headline={"n": 1})))
+        seed = parameters["seed"]
+        alone = {} if seed else {"on": True, "name": "a", "x": None, "few": 1}
+        (folder / "metrics.json").write_text(json.dumps(variants(seed, headline={"deep": {"y": seed}, **alone})))
         return folder
 
-    monkeypatch.setattr(repeats, "run_profile", pretend)
+    monkeypatch.setattr(notebooks, "run_profile", pretend)
     path = repeat_profile("toy", [0, 3], parameters={"lr": "1"}, only=["01"])
     assert path == toy_project / "reports" / "toy-seeds.json"
     assert asked[1] == ("toy-seed3", {"lr": "1", "seed": 3}, {"only": ["01"]})
     assert "05: da - ce" in repeats_text(path) and "+5" in repeats_text(path)
+    means = {name: found["mean"] for name, found in json.loads(path.read_text())["metrics"].items()}
+    # Only numbers that all seeds have are averaged.
+    assert {name: mean for name, mean in means.items() if "variants" not in name} == {
+        "01.rows": 3,
+        "05.headline.deep.y": 1.5,
+    }
     for seeds, parameters in (([0, 0], {}), ([], {}), ([0], {"seed": "1"})):
         with pytest.raises(WorkbenchError):
             repeat_profile("toy", seeds, parameters=parameters)

@@ -14,7 +14,7 @@ from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.launching import PROCESSES_VARIABLE
 from workbench.paths import checkout_module, notebooks_folder, project_root
 from workbench.runs.execution import live_environment
-from workbench.runs.notebooks import renew_report, run_profile
+from workbench.runs.notebooks import renew_report, repeat_profile, repeats_text, run_profile
 from workbench.stages import Run
 
 
@@ -26,8 +26,6 @@ def run(profile: str, dry_run: bool = False, **options: Any) -> int:
 
 def repeat(profile: str, seeds: list[int], **options: Any) -> int:
     """``workbench repeat``."""
-    from workbench.runs.repeats import repeat_profile, repeats_text
-
     path = repeat_profile(profile, seeds, **_running(**options))
     print(f"{repeats_text(path)}\n\nwritten to {path}")
     return 0
@@ -115,8 +113,7 @@ def bench(only: list[str]) -> int:
 
 def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> int:
     """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
-    from workbench.runs.browsing import asked_browsers, known_run
-    from workbench.runs.standalone import serve
+    from workbench.runs.browsing import asked_browsers, known_run, serve
 
     chosen = asked_browsers(browsers)
     # Data that no run has used yet is browsed under a run of its name, which then holds its index.

@@ -1,13 +1,15 @@
-"""Run a profile's notebooks headless, in order, each in a kernel of its own, and keep the record of it."""
+"""Run a profile's notebooks headless, in order, each in a kernel of its own, and keep the record; or once a seed."""
 
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
-from workbench.files import write_json
+from workbench.files import read_json, write_json
 from workbench.folders import Replace, only_one
 from workbench.identity import versions
 from workbench.paths import project_root, reports_folder
@@ -17,6 +19,7 @@ from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecor
 from workbench.stages import Run
 from workbench.stopping import Stopped
 
+VARIANTS, BASELINE = "variants", "baseline"
 _EXIT_CODES = {DEAD_KERNEL: 138, STOPPED: Stopped.exit_code}
 
 
@@ -105,3 +108,76 @@ def renew_report(run: str, root: Path | None = None, inline_plotly: bool = False
     page = write_report(folder, inline_plotly)
     write_overview(root)
     return page
+
+
+def repeat_profile(profile: str, seeds: list[int], run: str | None = None, **options: Any) -> Path:
+    """Run ``profile`` once a seed as ``<run>-seed<k>`` and write ``reports/<run>-seeds.json``; returns its path.
+
+    ``options`` go to ``run_profile``. Finished runs are loaded, so a stopped repetition resumes where it stopped.
+    """
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise WorkbenchError(f"seeds {seeds}: give at least one, each once.")
+    name, parameters = run or profile, options.pop("parameters", None) or {}
+    if "seed" in parameters:
+        raise WorkbenchError("-p seed=...: the seed is what is repeated over. Give --seeds instead.")
+    folders = []
+    for seed in seeds:
+        print(f"seed {seed}", flush=True)
+        given = parameters | {"seed": seed}
+        folders.append(run_profile(profile, run=f"{name}-seed{seed}", parameters=given, **options))
+    found = [read_json(folder / METRICS) for folder in folders]
+    record = {"run": name, "profile": profile, "seeds": seeds, "runs": [folder.name for folder in folders]}
+    path = reports_folder(options.get("root")) / f"{name}-seeds.json"
+    metrics = intervals([_numbers(each) for each in found])
+    write_json(path, record | {"metrics": metrics, "differences": variant_differences(found)})
+    return path
+
+
+def variant_differences(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Paired differences, run by run, between the variants that a notebook's metrics list under "variants".
+
+    Each variant is compared with the one named under "baseline", or each pair where there is none. Returns
+    ``{"<notebook>: <a> - <b>": {metric: interval}}`` of a's number minus b's.
+    """
+    compared: dict[str, dict[str, dict[str, Any]]] = {}
+    for notebook, metrics in runs[0].items():
+        variants, baseline = metrics.get(VARIANTS), metrics.get(BASELINE)
+        if not isinstance(variants, dict):
+            continue
+        if baseline is not None and baseline not in variants:
+            raise WorkbenchError(f"metrics of {notebook}: {unknown('baseline', baseline, variants)}")
+        pairs = [(later, earlier) for earlier, later in combinations(variants, 2)]
+        for one, other in pairs if baseline is None else [(name, baseline) for name in variants if name != baseline]:
+            found = [run.get(notebook, {}).get(VARIANTS, {}) for run in runs]
+            sides = [[_numbers(each.get(name, {})) for name in (one, other)] for each in found]
+            differences = [{name: a[name] - b[name] for name in a if name in b} for a, b in sides]
+            compared[f"{notebook}: {one} - {other}"] = intervals(differences)
+    return compared
+
+
+def intervals(runs: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Mean and 95 % t-interval of each number that all ``runs`` have."""
+    from workbench.tables.results import interval
+
+    shared = [name for name in runs[0] if all(name in other for other in runs)]
+    return {name: interval([other[name] for other in runs]) for name in shared}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    """All numbers of nested dicts by dotted name; lists, texts, truth values and nulls are left out."""
+    found = flat(values).items()
+    return {name: float(n) for name, n in found if isinstance(n, int | float) and not isinstance(n, bool)}
+
+
+def repeats_text(path: Path) -> str:
+    """The differences between variants, and the headline numbers, of a written repetition."""
+    record = read_json(path)
+    lines = [f"{len(record['seeds'])} seeds, mean and 95% t-interval"]
+    headline = {name: values for name, values in record["metrics"].items() if ".headline." in name}
+    tables = [(title, metrics, "+") for title, metrics in record["differences"].items()]
+    for title, metrics, sign in [*tables, *([("headline", headline, "")] if headline else [])]:
+        lines += ["", title]
+        for name, values in metrics.items():
+            width = "" if values["half_width"] is None else f" ± {values['half_width']:.3g}"
+            lines.append(f"  {name:<48} {values['mean']:{sign}.4g}{width}")
+    return "\n".join(lines)
