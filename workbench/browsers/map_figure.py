@@ -139,7 +139,7 @@ class MapCanvas:
         on_deselect: Callable[[], None],
     ):
         self._points, self._groups, self._on_click = points, groups, on_click
-        # A page is given the traces as they are at first, and misses what is changed before it has the figure.
+        # Without their properties plotly.js would refuse them.
         traces = [go.Scattergl(properties) for properties in self._properties(state)]
         self.widget = _LiveFigure(_empty(points).add_traces(traces))
         # The one way to switch off the button that sends data to a server, which is on by default in a widget.
