@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.browsers.contact_sheet import Tile, tiles_html
+from workbench.browsers.contact_sheet import Tile, neighbour_tiles, tiles_html
 from workbench.browsers.drawing import LONGEST_SIDE_PX, Scene, Thumbnails
 from workbench.errors import WorkbenchError
+from workbench.regions.features import FeaturesFolder
 
 
 @pytest.fixture
@@ -94,3 +95,14 @@ def test_what_a_sheet_cannot_show_is_told_once(tmp_path):
 def test_text_from_data_is_escaped():
     page = tiles_html([made_tile(lines=("<script>\u202e",))], None)
     assert "<script>" not in page and "&lt;script&gt;\\u202e" in page
+
+
+def test_neighbours_of_a_relation_are_from_other_images(browsed):
+    data = FeaturesFolder(browsed / "features")
+    tiles = neighbour_tiles(data.train, data.vocabulary, queries=3, neighbours=4, seed=1)
+    titles = [lines[0] for _, lines in tiles]
+    assert titles == [
+        text for n in (1, 2, 3) for text in (f"<b>query {n}</b>", *(f"neighbour {k + 1}" for k in range(4)))
+    ]
+    for start in (0, 5, 10):
+        assert len({scene.file_name for scene, _ in tiles[start : start + 5]}) == 5

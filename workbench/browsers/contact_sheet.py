@@ -1,5 +1,6 @@
 """Contact sheets: tiles of images with their boxes, as HTML that needs nothing outside itself."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 MOST_ROWS = 20_000
 ROWS_PER_BLOCK = 2048
 # An image to show and the lines below it: plain text, or Markup of our own.
-Tile = tuple[Scene, tuple[str, ...]]
+Tile = tuple[Scene, Sequence[str]]
 
 
-def tiles_html(tiles: list[Tile], image_folder: Path | None) -> str:
+def tiles_html(tiles: Sequence[Tile], image_folder: Path | None) -> str:
     """A grid of tiles under the legend of the boxes; where there are no images it is said once."""
     thumbnails = Thumbnails(image_folder)
     drawn = [(scene_svg(scene, thumbnails), lines) for scene, lines in tiles]
@@ -28,10 +29,9 @@ def tiles_html(tiles: list[Tile], image_folder: Path | None) -> str:
 
 def band_tiles(
     tables: RelationTables, vocabulary: Vocabulary, counts: Counts, *, per_band: int, seed: int
-) -> list[Tile]:
+) -> Sequence[Tile]:
     """Random train relations whose relation class lies in each band, with the counts of their classes."""
-    tiles: list[Tile] = []
-    band = band_of_class(counts.relations)[tables.relations["relation"].to_numpy()]
+    band, tiles = band_of_class(counts.relations)[tables.relations["relation"].to_numpy()], []
     for name in BANDS:
         rows = np.flatnonzero(band == name)
         for row in generator(seed, "band tiles", name).permutation(rows)[:per_band]:
@@ -44,27 +44,21 @@ def band_tiles(
 
 def neighbour_tiles(
     store: FeatureStore, vocabulary: Vocabulary, *, queries: int, neighbours: int, seed: int
-) -> list[Tile]:
+) -> Sequence[Tile]:
     """Groups of tiles: a random relation, then its nearest neighbours from other images."""
-    tiles: list[Tile] = []
-    rows, images = (
-        generator(seed, "neighbours").permutation(len(store))[:MOST_ROWS],
-        store.relations["image"].to_numpy(),
-    )
-    for number, query in enumerate(rows[:queries], 1):
-        others = rows[images[rows] != images[query]]
-        near, _ = nearest_rows(store, others, store.union(rows[number - 1 : number])[0], neighbours)
-        for place, row in enumerate([query, *near]):
+    rows, tiles = generator(seed, "neighbours").permutation(len(store))[:MOST_ROWS], []
+    # Nearest of all is the relation itself, and of its image there is no other one.
+    for number, feature in enumerate(store.union(rows[:queries]), 1):
+        for place, row in enumerate(nearest_rows(store, rows, feature, 1 + neighbours)[0]):
             title = f"neighbour {place}" if place else Markup("<b>query {}</b>").format(number)
-            caption = vocabulary.caption(*store.relations[list(ROLES)].iloc[row])
-            tiles.append((scene_of(store, row), (title, caption)))
+            lines = (title, vocabulary.caption(*store.relations[list(ROLES)].iloc[row]))
+            tiles.append((scene_of(store, row), lines))
     return tiles
 
 
-def sample_tiles(samples: np.ndarray, captions: list[str], store: FeatureStore, *, neighbours: int) -> list[Tile]:
+def sample_tiles(samples: np.ndarray, captions: list[str], store: FeatureStore, *, neighbours: int) -> Sequence[Tile]:
     """For each generated feature (n, D), of a caption each, the real relations nearest to it, one an image."""
-    tiles: list[Tile] = []
-    rows = generator(0, "sample tiles").permutation(len(store))[:MOST_ROWS]
+    rows, tiles = generator(0, "sample tiles").permutation(len(store))[:MOST_ROWS], []
     for caption, sample in zip(captions, samples, strict=True):
         for place, row in enumerate(nearest_rows(store, rows, sample, neighbours)[0], 1):
             title = f"neighbour {place}" if place > 1 else Markup("nearest to <b>{}</b>").format(caption)
