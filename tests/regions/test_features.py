@@ -1,5 +1,7 @@
 """Reading features: a store's rows against its arrays, generated rows, the folder of both, and damage that is named."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +33,17 @@ def test_rows_come_back_in_any_order(tmp_path, relations, dimension, entity_regi
     for row in (-1, relations):
         with pytest.raises(IndexError):
             store.union([row])
+
+
+def test_threads_read_at_once_and_a_file_that_is_cut_then_is_named(tmp_path):
+    store, random = write_split(tmp_path, long_tailed(500)), np.random.default_rng(0)
+    unions, asked = np.load(tmp_path / UNIONS), [random.integers(0, 500, 200) for _ in range(100)]
+    with ThreadPoolExecutor(4) as pool:
+        for rows, found in zip(asked, pool.map(store.union, asked), strict=True):
+            np.testing.assert_array_equal(found, unions[rows])
+    truncate(UNIONS)(tmp_path)
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy: the file was cut short while it was in use"):
+        store.union([499])
 
 
 def truncate(name, keep=0.5):

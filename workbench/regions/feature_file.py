@@ -4,7 +4,7 @@ Rows are read into the caller's memory and not mapped: what was once mapped and 
 memory, and that would grow to the size of the file. NumPy maps the file too: ``numpy.load(path, mmap_mode="r")``.
 """
 
-import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class FeatureFile:
             self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  closed in __del__
         except (OSError, ValueError, EOFError) as error:
             raise WorkbenchError(f"{self.path}: missing, cut short or not an array ({error}). {remedy}") from error
-        self.offset = header.offset
+        self.offset, self._lock = header.offset, threading.Lock()
         if header.shape != (rows, dimension) or header.dtype != "<f2" or not header.flags.c_contiguous:
             raise WorkbenchError(
                 f"{self.path}: is {header.dtype} {header.shape}, expected float16 {(rows, dimension)}. {remedy}"
@@ -63,11 +63,13 @@ class FeatureFile:
         for begin, end in zip(begins, [*begins, len(distinct)][1:], strict=True):
             into = content[begin * self.bytes_per_row : end * self.bytes_per_row]
             offset = self.offset + int(distinct[begin]) * self.bytes_per_row
-            while into:
-                count = os.preadv(self._file.fileno(), [into], offset)  # which threads can do at once
-                if not count:
-                    raise WorkbenchError(f"{self.path}: the file was cut short while it was in use. {self._remedy}")
-                into, offset = into[count:], offset + count
+            with self._lock:
+                self._file.seek(offset)
+                while into:
+                    count = self._file.readinto(into)
+                    if not count:
+                        raise WorkbenchError(f"{self.path}: the file was cut short while it was in use. {self._remedy}")
+                    into = into[count:]
         return stored
 
 
