@@ -1,6 +1,6 @@
 """Small denoisers, conditions and training rows for the tests of this room."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from workbench.diffusion.config import ConditionDropout
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.train import TextKnowledge, TrainingRows
+from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.feature_rows import FeatureRows, HeldRows
 
 OBJECTS, RELATIONS = ("cup", "traffic light", "dog", "skateboard", "light"), ("on", "riding", "parked on", "under")
@@ -38,17 +39,8 @@ def words(text=6, centroids=3, seed=9):
 
 
 def text(encoder="fake text"):
-    """Text embeddings of these classes, whose captions are a recognisable function of the ids."""
-    known = words()
-
-    def triplets(subject, relation, object):
-        made.asked += len(subject)
-        return known.objects[subject] + 2 * known.relations[relation] + 3 * known.objects[object]
-
-    made = SimpleNamespace(
-        encoder=encoder, dimension=6, objects=known.objects, relations=known.relations, triplets=triplets, asked=0
-    )
-    return made
+    """Text embeddings of these classes."""
+    return TextEmbeddings(Path("text"), words().objects, words().relations, encoder, "vectors", False)
 
 
 def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):

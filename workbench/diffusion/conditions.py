@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.errors import WorkbenchError
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
@@ -126,8 +125,8 @@ def triplet_conditions(
     Returns the distinct conditions and each row's index into them, (N,) int64. Caption embeddings that are ``stored``
     are not computed again, and stay on disk. WorkbenchError for a class that the text embeddings do not know.
     """
-    _require_known_classes(text, triplets)
     distinct, index = distinct_triplets(*(triplets[role].to_numpy() for role in ROLES))
+    text.require_classes(*distinct.T)
     caption = np.full(len(distinct), ABSENT) if stored is None else stored.caption_rows(distinct)
     captions: tuple[np.ndarray, ...] = () if stored is None else (stored.caption_embeddings,)
     missing = np.flatnonzero(caption == ABSENT)
@@ -152,14 +151,3 @@ def _distinct(named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     distinct, place = np.unique(named, return_inverse=True)
     absent = int(len(distinct) > 0 and distinct[0] == ABSENT)
     return distinct[absent:], place.reshape(named.shape) - absent
-
-
-def _require_known_classes(text: "TextEmbeddings", triplets: pd.DataFrame) -> None:
-    for role, vectors in (("subject", text.objects), ("relation", text.relations), ("object", text.objects)):
-        ids = triplets[role].to_numpy()
-        wrong = ids[(ids < 0) | (ids >= len(vectors))]
-        if len(wrong):
-            raise WorkbenchError(
-                f"{role} class {wrong[0]} has no text embedding; the text folder knows classes 0 to {len(vectors) - 1}."
-                " Use the text embeddings that were made for this vocabulary."
-            )

@@ -64,15 +64,8 @@ class TextEmbeddings:
         An open_clip tower reads the caption; without one it is the normalised sum of the three class vectors. Each
         distinct triplet is computed once.
         """
-        ids = [np.asarray(given, dtype=np.int64).reshape(-1) for given in (subject, relation, object)]
-        limits = (len(self.objects), len(self.relations), len(self.objects))
-        for role, given, limit in zip(ROLES, ids, limits, strict=True):
-            if len(bad := given[(given < 0) | (given >= limit)]):
-                raise WorkbenchError(
-                    f"{self.folder}: {role} class {bad[0]} is outside 0..{limit - 1}. "
-                    "The text folder and the relations must have the same vocabulary."
-                )
-        distinct, row = distinct_triplets(*ids)
+        self.require_classes(subject, relation, object)
+        distinct, row = distinct_triplets(subject, relation, object)
         if self.kind == "open_clip":
             vectors = self.captions(vocabulary_of(self.folder).captions(distinct))
         else:
@@ -83,6 +76,17 @@ class TextEmbeddings:
                 vectors[start : start + ROWS_PER_CHUNK] = unit_rows(summed)
         # Without a copy where each row comes once and in order.
         return vectors if np.array_equal(row, np.arange(len(vectors))) else vectors[row]
+
+    def require_classes(self, subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> None:
+        """WorkbenchError for a class id of the role that has no text vector."""
+        limits = (len(self.objects), len(self.relations), len(self.objects))
+        for role, ids, limit in zip(ROLES, (subject, relation, object), limits, strict=True):
+            ids = np.asarray(ids)
+            if len(bad := ids[(ids < 0) | (ids >= limit)]):
+                raise WorkbenchError(
+                    f"{self.folder}: {role} class {bad[0]} is outside 0..{limit - 1}. "
+                    "The text folder and the relations must have the same vocabulary."
+                )
 
     def captions(self, captions: list[str]) -> np.ndarray:
         """Unit vectors (n, T) float32 of any texts; needs a folder that holds a tower."""
