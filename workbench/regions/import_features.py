@@ -22,7 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
-from workbench.scenes.annotation_files import decoded, noting_unreadable, read_class_names
+from workbench.scenes.annotation_files import decoded, noting_unreadable, read_vocabulary
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
@@ -60,15 +60,13 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
         raise WorkbenchError(f"{source}: no such folder. Give the folder that holds train.npz, val.npz and test.npz.")
     problems: list[Problem] = []
     identity = _read_identity(source, problems)
-    names = read_class_names(source, problems)
-    objects, relations = names["object"], names["relation"]
-    vocabulary = Vocabulary(tuple(objects), tuple(relations)) if objects and relations else None
+    vocabulary = read_vocabulary(source, problems)
     files = {split: FileProblems(source / f"{split}.npz", problems) for split in SPLITS}
     read = {split: _read_rows(file, vocabulary, identity.support) for split, file in files.items()}
     rows = {split: part for split, part in read.items() if part is not None}
     text = _read_text(source, vocabulary, problems)
     _check_together(files, rows)
-    if vocabulary is None or any(problem.severity == "error" for problem in problems):
+    if any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(f"{source}: nothing was imported.\n{format_report(problems)}")
     vocabulary.write(folder)
     for split in SPLITS:
@@ -108,7 +106,7 @@ def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
     return _Identity(identity.encoder or name, identity.text_encoder or f"{name}/text", identity.support)
 
 
-def _read_rows(file: FileProblems, vocabulary: Vocabulary | None, support: str) -> Rows | None:
+def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows | None:
     """The arrays of one split; what is wrong goes to ``file``, and None is returned where there is nothing to use."""
     try:
         with np.load(file.path, allow_pickle=False) as archive:
@@ -145,7 +143,7 @@ def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str
     return True
 
 
-def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: Vocabulary | None, support: str) -> None:
+def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: Vocabulary, support: str) -> None:
     if "feature" in key:
         low = 0.0 if support == "rectified" else -FLOAT16_LIMIT
         least, most = array.min(axis=1), array.max(axis=1)  # both are nan where a value is
@@ -156,8 +154,7 @@ def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: V
         good, shown = (array[:, 2:] >= array[:, :2]).all(axis=1) & np.isfinite(array).all(axis=1), array
         kind, expected = "swapped or non-finite box", "x1 <= x2 and y1 <= y2"
         remedy = "The order is x1, y1, x2, y2, inclusive pixels."
-    elif key in ROLES and vocabulary is not None:
-        classes = len(vocabulary.names(key))
+    elif key in ROLES and (classes := len(vocabulary.names(key))):
         good, shown = (array >= 0) & (array < classes), array
         kind, expected = "unknown class id", f"0 to {classes - 1}"
         remedy = "Correct the ids, or add the classes to the list of names; ids are 0-based."
@@ -188,7 +185,7 @@ def _check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> No
                 file.warning("image in two splits", "image_id", found, "images of its own", remedy)
 
 
-def _read_text(source: Path, vocabulary: Vocabulary | None, problems: list[Problem]) -> Rows:
+def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Rows:
     """Checked text vectors (classes, T) float32 by role; none where there are none of objects."""
     text: Rows = {}
     for role, name in TEXT_FILES.items():
@@ -200,7 +197,7 @@ def _read_text(source: Path, vocabulary: Vocabulary | None, problems: list[Probl
         except FAULTS as error:
             file.blocking("unreadable file", "whole file", str(error), "an npy array of numbers", EXPORT_AGAIN)
             continue
-        classes = len(vocabulary.names(role)) if vocabulary else "names"
+        classes = len(vocabulary.names(role)) or "names"
         width = text["object"].shape[1] if "object" in text else "T"
         fits = vectors.ndim == 2 and vectors.size > 0
         if not fits or classes not in ("names", len(vectors)) or width not in ("T", vectors.shape[1]):

@@ -22,7 +22,7 @@ import pandas as pd
 from workbench.files import escapes_folder
 from workbench.progress import track
 from workbench.scenes.problems import FileProblems, Problem, shown
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
 FIX_RECORD = "Correct the record, or write the file again from its source."
@@ -149,19 +149,18 @@ class RelationEnds:
         return self.record(row, ("subject", "object")[end]), f"[{y1:g}, {y2:g}, {x1:g}, {x2:g}]"
 
 
-def read_class_names(folder: Path, problems: list[Problem]) -> dict[str, list[str] | None]:
-    """The class names of each role; None where they are no list of names."""
-    found: dict[str, list[str] | None] = {}
-    for file_name in (OBJECTS_FILE, RELATIONS_FILE):
+def read_vocabulary(folder: Path, problems: list[Problem]) -> Vocabulary:
+    """The class names of a folder; without names of a kind where they are no list of names."""
+    found: dict[str, list[str]] = {OBJECTS_FILE: [], RELATIONS_FILE: []}
+    for file_name in found:
         file = FileProblems(Path(folder) / file_name, problems)
-        found[file_name] = None
         with noting_unreadable(file, "a list of distinct class names"):
             names = found[file_name] = decoded(file.path.read_bytes(), ClassNames)
             for place in np.flatnonzero(pd.Series(names).duplicated()):
                 again = f"the name {names[place]!r} again (first at entry {names.index(names[place])})"
                 remedy = "Give each class one name of its own."
                 file.blocking("duplicate name", f"entry {place}", again, "distinct class names", remedy)
-    return {role: found[RELATIONS_FILE if role == "relation" else OBJECTS_FILE] for role in ROLES}
+    return Vocabulary(tuple(found[OBJECTS_FILE]), tuple(found[RELATIONS_FILE]))
 
 
 def read_images(file: FileProblems) -> tuple[pd.DataFrame | None, dict[str, msgspec.Raw]]:
@@ -177,9 +176,7 @@ def read_images(file: FileProblems) -> tuple[pd.DataFrame | None, dict[str, msgs
     return None, members
 
 
-def read_relation_ends(
-    file: FileProblems, images: pd.DataFrame | None, names: dict[str, list[str] | None]
-) -> RelationEnds | None:
+def read_relation_ends(file: FileProblems, images: pd.DataFrame | None, vocabulary: Vocabulary) -> RelationEnds | None:
     """The relations of a file, those of images that ``images`` lacks left out; None where the file cannot be read."""
     with noting_unreadable(file, "an object: image file name to list of relations"):
         ends = _ends(_opened(file), images, file)
@@ -187,7 +184,7 @@ def read_relation_ends(
             remedy = "A split needs relations of images that the detections file lists; is the right file here?"
             file.blocking("split without relations", "whole file", "no relations", "at least one", remedy)
             return None
-        _check_ends(ends, names, file)
+        _check_ends(ends, vocabulary, file)
         return ends
     return None
 
@@ -274,12 +271,12 @@ def _packed(piece: list[tuple[int, list[Relation]]]) -> tuple[np.ndarray, np.nda
         return table[:, :5].astype(np.int32), boxes.astype(np.float32)
 
 
-def _check_ends(ends: RelationEnds, names: dict[str, list[str] | None], file: FileProblems) -> None:
+def _check_ends(ends: RelationEnds, vocabulary: Vocabulary, file: FileProblems) -> None:
     """Note unknown class ids and boxes that cannot be used."""
     for role, ids in zip(ROLES, ends.triplets.T, strict=True):
-        known = names[role]
-        unknown = (ids < 0) | (ids >= (2**31 if known is None else len(known)))
-        expected = "0 or more" if known is None else f"0 to {len(known) - 1}"
+        known = len(vocabulary.names(role))
+        unknown = (ids < 0) | (ids >= (known or 2**31))
+        expected = f"0 to {known - 1}" if known else "0 or more"
         remedy = "Correct the id, or add the class to the list of names; ids are 0-based, without a background class."
         part = "predicate" if role == "relation" else role
         for row in np.flatnonzero(unknown):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, inside
-from workbench.scenes.annotation_files import read_class_names, read_images, read_relation_ends
+from workbench.scenes.annotation_files import read_images, read_relation_ends, read_vocabulary
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
@@ -88,9 +88,9 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     out as upstream does, with a warning.
     """
     problems: list[Problem] = []
-    names = read_class_names(folder, problems)
+    vocabulary = read_vocabulary(folder, problems)
     images, _ = read_images(FileProblems(detections_path(folder, split), problems))
-    ends = read_relation_ends(FileProblems(relations_path(folder, split), problems), images, names)
+    ends = read_relation_ends(FileProblems(relations_path(folder, split), problems), images, vocabulary)
     refused = [problem for problem in problems if problem.blocks_reading]
     if refused or images is None or ends is None:
         raise WorkbenchError(format_report(refused))
@@ -110,7 +110,6 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     ordered = image[order], ends.triplets[order], ends.boxes[order]
     del ends, image, order  # a third of what is in memory
     boxes, relations = _tables(*ordered)
-    vocabulary = Vocabulary(tuple(names["subject"] or ()), tuple(names["relation"] or ()))
     images = loaded.reset_index(drop=True)
     return Annotations(split, vocabulary, images, boxes, relations, image_folder_of(folder, image_folder))
 

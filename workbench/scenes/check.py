@@ -19,9 +19,9 @@ from workbench.scenes.annotation_files import (
     RelationEnds,
     decoded,
     noting_unreadable,
-    read_class_names,
     read_images,
     read_relation_ends,
+    read_vocabulary,
 )
 from workbench.scenes.annotations import detections_path, image_folder_of, relations_path
 from workbench.scenes.problems import FileProblems, Problem, shown
@@ -58,7 +58,7 @@ def check_annotations(
     ``image_files=False`` leaves them out. Nothing is raised for what the files contain.
     """
     problems: list[Problem] = []
-    names = read_class_names(folder, problems)
+    vocabulary = read_vocabulary(folder, problems)
     image_folder = image_folder_of(folder, image_folder)
     if image_files and not image_folder.is_dir():
         image_files, remedy = False, "Name the image folder; until then the image files are not checked."
@@ -73,7 +73,7 @@ def check_annotations(
             _check_detections(file, images, members)
             _check_names(file, images["file_name"], split, split_of_name, image_folder if image_files else None)
         file = FileProblems(relations_path(folder, split), problems)
-        ends = read_relation_ends(file, images, names)
+        ends = read_relation_ends(file, images, vocabulary)
         if ends is not None and images is not None:
             _check_relation_boxes(ends, images, file)
     return problems

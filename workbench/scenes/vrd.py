@@ -20,12 +20,11 @@ from workbench.scenes.annotation_files import (
     Relation,
     decoded,
     noting_unreadable,
-    read_class_names,
     read_relation_ends,
+    read_vocabulary,
 )
 from workbench.scenes.annotations import detections_path, relations_path
 from workbench.scenes.problems import FileProblems, Problem, format_report
-from workbench.scenes.vocabulary import Vocabulary
 
 OFFICIAL_SPLITS = ("train", "test")
 
@@ -56,12 +55,12 @@ def convert_vrd(
     where a file is missing or not in VRD's layout, or a size cannot be found.
     """
     problems: list[Problem] = []
-    names = read_class_names(source, problems)
+    vocabulary = read_vocabulary(source, problems)
     found: dict[str, list[_Image]] = {}
     for split in OFFICIAL_SPLITS:
         file = FileProblems(Path(source) / f"annotations_{split}.json", problems)
         sizes_file = FileProblems(Path(source) / f"{split}_image_metadata.json", problems)
-        if read_relation_ends(file, None, names) is not None:
+        if read_relation_ends(file, None, vocabulary) is not None:
             found[split] = list(_images(file, sizes_file, split, images, sum(map(len, found.values())) + 1))
     if problems:
         raise WorkbenchError(format_report(problems))
@@ -76,7 +75,6 @@ def convert_vrd(
         chosen = set(draw.choice(candidates, size=validation_images, replace=False).tolist())
         found["val"] = [image for image in found["train"] if image.entry["id"] in chosen]
         found["train"] = [image for image in found["train"] if image.entry["id"] not in chosen]
-    vocabulary = Vocabulary(tuple(names["subject"] or ()), tuple(names["relation"] or ()))
     vocabulary.write(folder)
     categories = [{"id": place, "name": name} for place, name in enumerate(vocabulary.objects, start=1)]
     for split, entries in found.items():
