@@ -22,12 +22,12 @@ from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Task
 from workbench.tables.results import TableResults, checked_results
 from workbench.tables.rows import add_own_row, all_rows
 
-# Given to every builder that takes it, so that no row can differ in it by mistake.
-EVERYWHERE = ("only_trained",)
-STARTS_SETTINGS = tuple(f"sampling_{start}" for start in STARTS)
-SETTINGS = ("architectures", "data", "features_run", "start", "vilhub_scale", "combined", "triplets", "diffusion",
-            "sampling", *STARTS_SETTINGS, "baselines", "training", "lsvru", "reltransformer", "finetuning",
-            "lsvru_finetuning", "reltransformer_finetuning", "rebalancing", "rebalancing_lws", *EVERYWHERE)  # fmt: skip
+SETTINGS = (
+    *("architectures", "data", "features_run", "only_trained", "start", "vilhub_scale", "combined"),
+    *("triplets", "diffusion", "sampling", *(f"sampling_{start}" for start in STARTS), "baselines"),
+    *("training", "lsvru", "reltransformer", "finetuning", "lsvru_finetuning", "reltransformer_finetuning"),
+    *("rebalancing", "rebalancing_lws"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,10 @@ class TablePlan:
         """The config that the task's builder is given; WorkbenchError for a field or value that it does not take."""
         place = f"profile {self.profile!r}, tables, {task.key}"
         config_class = task.config_class
-        shared = {"seed": seed} | {name: self.grid.settings[name] for name in EVERYWHERE if name in self.grid.settings}
+        # Given to every builder that takes it, so that no row can differ in it by mistake.
+        shared = {"seed": seed, "only_trained": self.grid.settings.get("only_trained")}
         fields = {field.name for field in dataclasses.fields(config_class)}
-        given = {name: value for name, value in shared.items() if name in fields}
+        given = {name: value for name, value in shared.items() if name in fields and value is not None}
         return configured(config_class, task.parameters, place, **given)
 
 
