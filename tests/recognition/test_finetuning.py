@@ -53,33 +53,21 @@ def test_the_best_epoch_on_validation_is_kept(small_data, trained, tmp_path, rol
     chosen = next(e for e in log if e["validation_combined"] == metrics["validation_combined"])
     assert metrics["learning_rate"] == chosen["learning_rate"]
     assert metrics["best_epoch"] == log.index(chosen) % 3 + 1
-    assert metrics["validation_before_combined"] > 0 and metrics["changed"]
+    assert metrics["validation_before_combined"] > 0
     before, after = (load_recogniser(place).head.state_dict() for place in (trained, tmp_path))
     assert not torch.equal(before["prd_feats.0.weight"], after["prd_feats.0.weight"])
     assert torch.equal(before["object_vectors"], after["object_vectors"])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log.jsonl", "recogniser.safetensors"]
 
 
-def test_a_worse_result_is_dropped_on_request_only(small_data, trained, tmp_path):
-    # So fast that it can only hurt.
-    options = {"learning_rates": (3.0,), "epochs": 1}
-    kept = finetune(tmp_path / "kept", small_data, trained, **options)
-    dropped = finetune(tmp_path / "dropped", small_data, trained, keep_if_worse=False, **options)
-    assert kept["validation_combined"] < kept["validation_before_combined"]
-    assert kept["changed"] and not dropped["changed"]
-    before, after = (load_recogniser(place).head.state_dict() for place in (trained, tmp_path / "dropped"))
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
 def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data, tmp_path):
     train, rows = FeaturesFolder(small_data.features).train, np.array([3, 1])
-    stored, union = (GeneratedFeatures.open(small_data.generated, train, entities) for entities in ("stored", "union"))
-    assert np.array_equal(union.subject(rows), stored.union(rows)) and union.entity_region == "union"
+    stored = GeneratedFeatures.open(small_data.generated, train)
     assert not np.array_equal(stored.subject(rows), stored.union(rows))
     train.entity_region = "union"
     write_generated(tmp_path / "made", train, stored.relations)
     made = GeneratedFeatures.open(tmp_path / "made", train)
-    assert np.array_equal(made.object(rows), made.union(rows))
+    assert np.array_equal(made.object(rows), made.union(rows)) and made.entity_region == "union"
 
 
 def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_path):

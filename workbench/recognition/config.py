@@ -101,10 +101,9 @@ class FineTuningConfig(SweepConfig):
     priors of the loss come from the real "train" counts, or from what the "batches" show, since generated rows of rare
     classes have changed the prior. ``curriculum`` "easy_then_hard" shows rows of low hardness entropy first (section
     4.3) and needs the augmented triplets. ``roles`` says which roles of generated rows the loss looks at
-    (`finetuning.active_roles`), ``entities`` where their subjects and objects come from (`GeneratedFeatures`),
-    ``scenes`` what a head that reads scenes is shown of them: the row alone ("own") or the "image" of its box.
-    ``weight_interpolation`` lists shares of the fine-tuned weights to be averaged with those before. The recogniser
-    before fine-tuning is no candidate, so the result may be worse, unless ``keep_if_worse`` is False.
+    (`finetuning.active_roles`), ``scenes`` what a head that reads scenes is shown of them: the row alone ("own") or the
+    "image" of its box. ``weight_interpolation`` lists shares of the fine-tuned weights to be averaged with those
+    before. The recogniser before fine-tuning is no candidate, so the result may be worse.
     """
 
     epochs: int = 10
@@ -116,10 +115,8 @@ class FineTuningConfig(SweepConfig):
     prior: Literal["train", "batches"] = "train"
     curriculum: Literal["none", "easy_then_hard"] = "none"
     roles: Literal["all", "entities", "kept", "tail"] = "all"
-    entities: Literal["auto", "stored", "union"] = "auto"
     scenes: Literal["own", "image"] = "own"
     weight_interpolation: tuple[float, ...] = (1.0,)
-    keep_if_worse: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def finetune_recogniser(
     folder, data, edge = Path(folder), FeaturesFolder(features), edge or TrainingEdge()
     start = load_recogniser(recogniser)
     start.check_fits(data.vocabulary, data.train, data.val)
-    features_made = GeneratedFeatures.open(Path(generated), data.train, config.entities)
+    features_made = GeneratedFeatures.open(Path(generated), data.train)
     made = RelationRows(features_made, data.vocabulary, config.memory_gigabytes)
     active = active_roles(made.relations, config.roles, f"{made.name}/generated.parquet")
     counts = data.counts
@@ -74,21 +75,14 @@ def finetune_recogniser(
             first_choice=1 if config.curriculum == "none" else config.epochs // 2 + 1,
         )  # fmt: skip
         tuned, found = training.sweep(lambda: load_recogniser(recogniser).head, config.learning_rates, folder)
-    share, weights, after = best_interpolation(
-        head, weights_before, _copy(tuned), config.weight_interpolation, validate
-    )
-    changed = config.keep_if_worse or after["combined"] > before["combined"]
-    if not changed:
-        share, weights, after = 0.0, weights_before, before
-    head.load_state_dict(weights)
-    facts = {"changed": changed, "weight_share": share, **found}
-    start.history = {
-        "stage": "finetuning", "seed": config.seed, "curriculum": config.curriculum, "scenes": config.scenes,
-        "real_replay": config.real_replay, "roles": config.roles, "prior": config.prior, **facts, "validation": after,
-        "before": start.history | {"validation": before},
+    share, after = best_interpolation(head, weights_before, _copy(tuned), config.weight_interpolation, validate)
+    facts = {"weight_share": share, **found}
+    chosen = ("curriculum", "scenes", "real_replay", "roles", "prior")
+    history = {
+        "stage": "finetuning", "seed": config.seed, **{name: getattr(config, name) for name in chosen}, **facts,
+        "validation": after, "before": start.history | {"validation": before},
     }  # fmt: skip
-    start.loss = as_values(config.loss.name) if changed else start.loss
-    store_recogniser(folder, start)
+    store_recogniser(folder, replace(start, head=head, loss=as_values(config.loss.name), history=history))
     reported = named_validation(before, "validation_before") | named_validation(after)
     return {"generated_rows": len(made), **facts, **reported}
 
@@ -243,22 +237,25 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
 
 def best_interpolation(
     head: LsvruHead, before: Weights, after: Weights, shares: Sequence[float], validate: Validate
-) -> tuple[float, Weights, dict[str, float]]:
-    """Weights between those before and after fine-tuning, to keep what it would forget (Wortsman et al. 2022).
+) -> tuple[float, dict[str, float]]:
+    """Give ``head`` weights between those before and after fine-tuning, to keep what it would forget.
 
-    The share of the weights after with the highest "combined" of ``validate`` (of equal ones the first), its weights
-    and its validation numbers. ``head`` is left with the weights that were tried last.
+    The share of the weights after with the highest "combined" of ``validate`` (of equal ones the first), and its
+    numbers. Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
     """
 
-    def weights_at(share: float) -> Weights:
-        return {name: value if share == 1 else torch.lerp(before[name], value, share) for name, value in after.items()}
+    def mix(share: float) -> None:
+        head.load_state_dict({
+            name: value if share == 1 else torch.lerp(before[name], value, share) for name, value in after.items()
+        })  # fmt: skip
 
     found = []
     for share in shares:
-        head.load_state_dict(weights_at(share))
+        mix(share)
         found.append(validate(head))
     best = int(np.argmax([numbers["combined"] for numbers in found]))
-    return shares[best], weights_at(shares[best]), found[best]
+    mix(shares[best])
+    return shares[best], found[best]
 
 
 def _copy(head: nn.Module) -> Weights:

@@ -36,7 +36,6 @@ GENERATED = "generated.json"
 GENERATED_TABLE = "generated.parquet"
 GENERATE_AGAIN = "Delete the folder and generate the features again."
 ENDS = ("subject", "object")
-ENTITIES = ("auto", "stored", "union")
 
 
 class Features:
@@ -182,30 +181,27 @@ class FeaturesFolder:
 class GeneratedFeatures(Features):
     """Features of generated relations; ``relations`` has one row a sample.
 
-    ``entities``: "stored" takes a subject or an object from its array or its box; "union" lets the generated union
-    feature stand in for both, so that all three are equal, as they are in a store with ``entity_region`` "union";
-    "auto" does that for such stores alone.
+    A subject or an object has the feature of its array or of its box; in a store with ``entity_region`` "union" the
+    generated union feature stands in for both.
     """
 
-    def __init__(self, folder: Path, store: FeatureStore, relations: pd.DataFrame, entities: str, own: tuple[str, ...]):
+    def __init__(self, folder: Path, store: FeatureStore, relations: pd.DataFrame, own: tuple[str, ...]):
         self.folder, self.store, self.relations = Path(folder), store, relations
         self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
-        self.entity_region = {"auto": store.entity_region, "stored": "box", "union": "union"}[entities]
+        self.entity_region = store.entity_region
         self._files = {
             region: FeatureFile(self.folder / f"{region}_features.npy", len(relations), self.dimension, GENERATE_AGAIN)
             for region in ("union", *own)
         }
 
     @classmethod
-    def open(cls, folder: Path, store: FeatureStore, entities: str = "auto") -> "GeneratedFeatures":
+    def open(cls, folder: Path, store: FeatureStore) -> "GeneratedFeatures":
         """Open a finished folder; ``store`` is the train store that the boxes were drawn from.
 
         WorkbenchError where a file is missing or cut short, a column lacks, or where dimension, encoder, support or
         number of boxes of the store are not those that the features were generated for.
         """
         folder = Path(folder)
-        if entities not in ENTITIES:
-            raise WorkbenchError(f"entities {entities!r} is not known. Choose one of: {', '.join(ENTITIES)}.")
         if not (folder / GENERATED).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {GENERATED}). Run notebook 03.")
         manifest = read_json(folder / GENERATED)
@@ -216,9 +212,9 @@ class GeneratedFeatures(Features):
                     "Open it with the train store it was generated from, or generate again."
                 )
         own = ENDS if manifest.get("entity_features") == "generated" else ()
-        boxes = set() if entities == "union" or own else {f"{role}_box" for role in ENDS}
+        boxes = set() if own else {f"{role}_box" for role in ENDS}
         relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
-        return cls(folder, store, relations, entities, own)
+        return cls(folder, store, relations, own)
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Generated union features of rows, (n, D)."""
