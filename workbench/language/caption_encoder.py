@@ -1,9 +1,7 @@
 """The text half of an open_clip model: from a checkpoint or a folder, from captions to unit vectors."""
 
-import inspect
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,23 +98,15 @@ class CaptionEncoder:
     @cached_property
     def transformer(self) -> "TextTransformer":
         """The open_clip text transformer with the weights loaded, in float32, ready to run."""
-        import open_clip
-        from open_clip.transformer import QuickGELU, TextTransformer
+        from open_clip.model import _build_text_tower  # which CLIP itself is made with
 
-        text_config = self.config["text_cfg"]
-        foreign = [name for name in ("hf_model_name", "act_kwargs", "norm_kwargs") if text_config.get(name)]
-        if foreign:
+        if self.config["text_cfg"].get("hf_model_name"):
             raise WorkbenchError(
-                f"{self.encoder}: a text tower with {', '.join(foreign)} is not supported. Choose a model with "
+                f"{self.encoder}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
                 "open_clip's own text transformer, for example ViT-L-14."
             )
-        options = asdict(open_clip.CLIPTextCfg(**text_config))
-        known = inspect.signature(TextTransformer).parameters
-        transformer = TextTransformer(
-            **{name: value for name, value in options.items() if name in known and name != "output_tokens"},
-            output_dim=self.dimension,
-            act_layer=QuickGELU if self.config["quick_gelu"] else torch.nn.GELU,
-        )
+        text_config = {**self.config["text_cfg"], "output_tokens": False}
+        transformer = _build_text_tower(self.dimension, text_config, self.config["quick_gelu"])
         transformer.load_state_dict({name: value.float() for name, value in self.weights.items()})
         return transformer.eval().requires_grad_(False)
 
