@@ -34,8 +34,9 @@ def unit(rows, dimension, seed):
     return unit_rows(np.random.default_rng(seed).standard_normal((rows, dimension)))
 
 
-def names(objects, relations):
-    return Vocabulary(tuple(f"o{i}" for i in range(objects)), tuple(f"r{i}" for i in range(relations)))
+def write_text(folder, objects, relations):
+    names = Vocabulary(tuple(f"o{i}" for i in range(len(objects))), tuple(f"r{i}" for i in range(len(relations))))
+    write_class_vectors(folder, vocabulary=names, objects=objects, relations=relations, encoder="given")
 
 
 @pytest.mark.parametrize("dimension", [12, 40])
@@ -71,7 +72,7 @@ def test_a_single_row_is_enough_to_run_and_a_bad_one_is_named():
 def test_a_text_folder_is_completed_and_says_so(tmp_path):
     objects, effects = unit(10, 16, 0), unit(4, 16, 1)
     store = Store([50, 20, 3, 0], objects, effects, seed=0)
-    write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=objects, encoder="given")
+    write_text(tmp_path, objects, np.full((4, 16), np.nan))
     metrics = complete_text_folder(tmp_path, store)
     text = TextEmbeddings.open(tmp_path)
     assert text.learned_relations and text.relations.shape == (4, 16)
@@ -83,14 +84,14 @@ def test_relations_that_have_a_vector_keep_it(tmp_path):
     objects, given = unit(10, 16, 0), unit(3, 16, 7)
     partial = given.copy()
     partial[1] = np.nan
-    write_class_vectors(tmp_path, vocabulary=names(10, 3), objects=objects, relations=partial, encoder="given")
+    write_text(tmp_path, objects, partial)
     complete_text_folder(tmp_path, Store([9, 9, 9], objects, unit(3, 16, 1), seed=0))
     np.testing.assert_allclose(TextEmbeddings.open(tmp_path).relations[[0, 2]], given[[0, 2]], atol=1e-6)
 
 
 def test_features_of_another_dimension_give_orthogonal_codes(tmp_path):
     objects = unit(10, 16, 0)
-    write_class_vectors(tmp_path, vocabulary=names(10, 4), objects=unit(10, 6, 0), encoder="given")
+    write_text(tmp_path, unit(10, 6, 0), np.full((4, 6), np.nan))
     metrics = complete_text_folder(tmp_path, Store([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
     relations = TextEmbeddings.open(tmp_path).relations
     assert metrics["how"] == "random orthogonal codes"

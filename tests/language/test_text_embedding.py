@@ -154,7 +154,7 @@ def test_what_is_missing_or_cut_short_is_named_with_its_remedy(published, config
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"relations": None}, "2 of 2 relations lack .*complete_text_folder"),
+        ({"relations": np.full((2, 4), np.nan)}, "2 of 2 relations lack .*complete_text_folder"),
         ({"relations": np.ones((2, 5))}, r"shape \(2, 5\) where text\.json says \(classes, 4\)"),
         ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "row [01] is not finite"),
         ({"objects": np.ones((2, 4))}, "objects have text vectors"),

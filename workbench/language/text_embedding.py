@@ -114,11 +114,11 @@ def embed_class_names(
     """
     from workbench.language.caption_encoder import CaptionEncoder
 
-    folder, vocabulary = Path(folder), Vocabulary.read(vocabulary_folder)
+    vocabulary = Vocabulary.read(vocabulary_folder)
     encoder = CaptionEncoder.from_open_clip(config or TextConfig()) if tower is None else CaptionEncoder.load(tower)
     encoder.save(folder)
-    objects, relations = encoder.embed(list(vocabulary.objects)), encoder.embed(list(vocabulary.relations))
-    return _write(folder, vocabulary, objects, relations, {"encoder": encoder.encoder, "kind": "open_clip"})
+    vectors = {kind: encoder.embed(list(getattr(vocabulary, kind))) for kind in ("objects", "relations")}
+    return write_class_vectors(folder, vocabulary=vocabulary, **vectors, encoder=encoder.encoder, kind="open_clip")
 
 
 def write_class_vectors(
@@ -126,34 +126,27 @@ def write_class_vectors(
     *,
     vocabulary: Vocabulary,
     objects: np.ndarray,
-    relations: np.ndarray | None = None,
+    relations: np.ndarray,
     encoder: str,
+    kind: str = "vectors",
 ) -> dict[str, Any]:
-    """Write a text folder from given vectors: objects (C, T), relations (R, T) or None where there are none.
+    """Write a text folder from given vectors of objects (C, T) and relations (R, T), and return the counts.
 
-    A relation without a vector may also be a row of NaN; ``learned_relations.complete_text_folder`` fills those.
+    A relation without a vector is a row of NaN; ``learned_relations.complete_text_folder`` fills those.
     """
-    expected = {"objects": (objects, vocabulary.objects), "relations": (relations, vocabulary.relations)}
-    for what, (vectors, names) in expected.items():
-        if vectors is not None and (vectors.ndim != 2 or len(vectors) != len(names)):
+    folder = Path(folder)
+    vocabulary.write(folder)
+    for what, path, vectors in (("objects", OBJECTS_ARRAY, objects), ("relations", RELATIONS_ARRAY, relations)):
+        names = getattr(vocabulary, what)
+        if vectors.ndim != 2 or len(vectors) != len(names):
             raise WorkbenchError(
                 f"{folder}: {what} have text vectors of shape {vectors.shape} for {len(names)} names. "
                 "Give one row for each name, in the order of the names."
             )
-    return _write(Path(folder), vocabulary, objects, relations, {"encoder": encoder, "kind": "vectors"})
-
-
-def _write(
-    folder: Path, vocabulary: Vocabulary, objects: np.ndarray, relations: np.ndarray | None, source: dict[str, str]
-) -> dict[str, Any]:
-    vocabulary.write(folder)
-    save_array(folder / OBJECTS_ARRAY, unit_rows(objects))
-    if relations is not None:
-        save_array(folder / RELATIONS_ARRAY, unit_rows(relations))
-    dimension = int(objects.shape[1])
-    write_json(folder / MANIFEST, {**source, "learned_relations": False, "dimension": dimension})
-    counts = {"objects": len(objects), "relations": len(vocabulary.relations)}
-    return {**counts, "dimension": dimension, "encoder": source["encoder"]}
+        save_array(folder / path, unit_rows(vectors))
+    facts = {"encoder": encoder, "dimension": int(objects.shape[1])}
+    write_json(folder / MANIFEST, {**facts, "kind": kind, "learned_relations": False})
+    return {"objects": len(objects), "relations": len(relations), **facts}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -157,7 +157,13 @@ def add_with_text(
         vocabulary = Vocabulary.read(folder)
         read = {kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()}
         encoder = ", ".join(Path(path).stem for path in vectors.values())
-        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **read)
+        metrics["text"] = write_class_vectors(
+            folder / "text",
+            vocabulary=vocabulary,
+            objects=read["objects"],
+            relations=read["relations"],
+            encoder=encoder,
+        )
     return metrics
 
 
