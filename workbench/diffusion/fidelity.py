@@ -29,7 +29,7 @@ from workbench.diffusion.fidelity_distances import (
     dimension_errors,
     frechet_distance,
     kernel_distance,
-    nearest_rows,
+    nearest_distances,
     neighbour_manifolds,
     norm_errors,
     project,
@@ -129,7 +129,7 @@ def fidelity_report(
     )
     gaussian = Gaussian.fit(compared.features)
     recogniser = ClassDiscriminant.fit(train) if len(train) > 1 else None
-    distance = nearest_rows(held_out.features, train.features)[0]
+    distance = nearest_distances(held_out.features, train.features)
     order = generator(config.seed, "fidelity", "halves").permutation(len(held_out))
     first, second = np.split(order, [len(order) // 2])
     records = []
@@ -140,7 +140,7 @@ def fidelity_report(
             values |= memorisation(own, seen.relations, distance[unseen], held_out.relations.iloc[unseen])
             values |= agreement(recogniser, held_out)
         else:
-            own = nearest_rows(samples.features, train.features)[0]
+            own = nearest_distances(samples.features, train.features)
             values |= memorisation(own, samples.relations, distance, held_out.relations)
             values |= agreement(recogniser, samples)
         values |= train_on_generated_test_on_real(samples, held_out)

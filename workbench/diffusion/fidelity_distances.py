@@ -137,17 +137,14 @@ def neighbour_manifolds(real: np.ndarray, generated: np.ndarray, *, neighbours: 
     return dict(zip(names, map(float, values), strict=True))
 
 
-def nearest_rows(features: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of ``among`` (m, D) to each feature row (n, D): Euclidean distance (n,) float64 and its row (n,)."""
+def nearest_distances(features: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Euclidean distance (n,) float64 of each feature row (n, D) to the nearest of ``among`` (m, D)."""
     features, among = (np.asarray(rows, dtype=np.float64) for rows in (features, among))
-    distance, row = np.empty(len(features)), np.empty(len(features), dtype=np.int64)
+    distance = np.empty(len(features))
     for rows, squared in _squared_distances(features, among):
-        row[rows] = squared.argmin(axis=1)
-    for start in range(0, len(features), ROWS_PER_CHUNK):
-        rows = slice(start, start + ROWS_PER_CHUNK)
         # From the difference itself: the expanded square loses half the digits, and a copy must have distance 0.
-        distance[rows] = np.linalg.norm(features[rows] - among[row[rows]], axis=1)
-    return distance, row
+        distance[rows] = np.linalg.norm(features[rows] - among[squared.argmin(axis=1)], axis=1)
+    return distance
 
 
 def dimension_errors(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
