@@ -63,7 +63,7 @@ class RecogniserObjective(nn.Module):
         """The objective's part of each role, scalars; ``step`` counts over the whole training."""
         device = next(self.network.parameters()).device
         scenes = None if batch.scenes is None else batch.scenes.on(device)
-        visual = self.network.visual_embeddings(*on_device(batch.features, device), scenes=scenes)
+        visual = self.network.visual_embeddings(*on_device(batch.features, device), scenes)
         logits = self.network.logits(visual)
         with full_precision(device):
             return self.parts(visual, logits, batch, step)
@@ -102,10 +102,11 @@ class RecogniserObjective(nn.Module):
         return total
 
 
-def on_device(features: Regions, device: torch.device) -> list[torch.Tensor]:
+def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Subject, union and object as float32 tensors; they travel as stored, and one that is all three travels once."""
     moved = {id(array): torch.from_numpy(array).to(device).float() for array in features}
-    return [moved[id(array)] for array in features]
+    subject, union, object_ = (moved[id(array)] for array in features)
+    return subject, union, object_
 
 
 @dataclass(frozen=True)
