@@ -226,9 +226,8 @@ def equalization_upstream(
     """What the reference calls EQL: minus the mean of the re-weighted probability of the label, without logarithm.
 
     A row whose own class weight (``weight`` (C,), mean 1) exceeds 4.3e-4 and whose draw (``draws`` (n,) bool) is true
-    keeps nothing but its label in the denominator: its probability is 1 and it teaches nothing. For comparison with
-    published tables only; `equalization` is the published loss. ``logits`` (n, C), ``labels`` (n,) int64; a scalar in
-    -1..0.
+    has probability 1 and teaches nothing. For comparison with published tables only; `equalization` is the published
+    loss. ``logits`` (n, C), ``labels`` (n,) int64; a scalar in -1..0.
     """
     alone = draws & (weight[labels] > TAIL_SHARE)  # (n,)
     shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
@@ -261,11 +260,9 @@ def vilhub(logits: torch.Tensor, scale: float) -> torch.Tensor:
     """(s / C) sum_c (mean_i softmax(z_i)_c - 1 / C)^2: the distance of the mean prediction from uniform; a scalar.
 
     A term against hubs, classes that a head predicts for rows of every kind. ``logits`` (n, C) before the softmax,
-    ``scale`` s at least 0; exactly 0 where there are no rows. It is added to a classification loss, for each role, and
-    again on the mixed logits of RelMix. Shares are near 1 / C, so where every class is off by its whole share the term
-    is s / C^2: the reference's s = 100000 for GQA-LT makes that 0.03 for its C = 1703 objects and 1.03 for its 311
-    relations. With other numbers of classes s in proportion to C^2 keeps the balance. In the reference a mean runs over
-    the pairs of one image; here over the rows handed in.
+    ``scale`` s at least 0; exactly 0 where there are no rows. Where every class is off by its whole share 1 / C the
+    term is s / C^2, so s in proportion to C^2 keeps the balance: the reference's 100000 for GQA-LT makes 0.03 for its
+    1703 objects. In the reference a mean runs over the pairs of one image; here over the rows handed in.
     """
     if not len(logits):
         return logits.sum() * 0.0
