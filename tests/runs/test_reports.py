@@ -14,12 +14,13 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import formatted
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
+from workbench.runs.run_records import NotebookRecord, RunRecord
 
 HOSTILE = "</script><script>document.title='attacked'</script>"
 
 
 class Addresses(HTMLParser):
-    """What a browser would load, and the texts of elements."""
+    """What a browser would load, and the elements."""
 
     def __init__(self, text):
         super().__init__()
@@ -28,60 +29,42 @@ class Addresses(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        attributes = dict(attributes)
-        loads = tag in ("script", "img", "iframe", "link", "source", "video", "audio", "embed", "object")
-        self.loaded += [attributes[name] for name in ("src", "href", "data") if loads and attributes.get(name)]
-
-
-def figure_output(title):
-    points = np.arange(30.0)
-    figure = go.Figure(go.Scatter(x=points, y=points**2, mode="markers", name=HOSTILE), layout={"title": title})
-    return nbformat.v4.new_output("display_data", {PLOTLY_MIME: json.loads(figure.to_json())})
+        if tag in ("script", "img", "iframe", "link", "source", "video", "audio", "embed", "object"):
+            self.loaded += [value for name, value in attributes if name in ("src", "href", "data") and value]
 
 
 def executed_notebook(path, n_figures=2):
     code = nbformat.v4.new_code_cell("answer = 41 + 1  # secret source")
-    code.outputs = [figure_output(f"Figure {number}") for number in range(n_figures)]
-    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "a slider"}
-    code.outputs += [
-        nbformat.v4.new_output("stream", name="stdout", text=f"told {HOSTILE}\n"),
-        nbformat.v4.new_output("stream", name="stderr", text="a warning"),
-        nbformat.v4.new_output("display_data", widget),
-        nbformat.v4.new_output("display_data", {"text/html": "<table class='dataframe'><tr><td>7</td></tr></table>"}),
-        nbformat.v4.new_output("display_data", {"application/javascript": "fetch('http://example.org')"}),
-    ]
+    points = go.Scatter(x=np.arange(30.0), y=np.arange(30.0) ** 2, mode="markers", name=HOSTILE)
+    figures = [go.Figure(points, layout={"title": f"Figure {number}"}) for number in range(n_figures)]
+    shown = [{PLOTLY_MIME: json.loads(figure.to_json())} for figure in figures]
+    shown.append({"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "a slider"})
+    shown.append({"text/html": "<table class='dataframe'><tr><td>7</td></tr></table>"})
+    shown.append({"application/javascript": "fetch('http://example.org')"})
+    code.outputs = [nbformat.v4.new_output("display_data", data) for data in shown]
+    code.outputs.append(nbformat.v4.new_output("stream", name="stdout", text=f"told {HOSTILE}\n"))
+    code.outputs.append(nbformat.v4.new_output("stream", name="stderr", text="a warning"))
     failed = nbformat.v4.new_code_cell("1 / 0")
-    failed.outputs = [
-        nbformat.v4.new_output("error", ename="ZeroDivisionError", evalue=HOSTILE, traceback=["\x1b[31mx"])
-    ]
-    banner = nbformat.v4.new_markdown_cell(
-        "An Exception was encountered", metadata={"tags": ["papermill-error-cell-tag"]}
-    )
-    picture = nbformat.v4.new_markdown_cell("![a dot](dot.png)")
-    cells = [nbformat.v4.new_markdown_cell("# What is\n\nText & more."), banner, code, failed, picture]
+    error = {"ename": "ZeroDivisionError", "evalue": HOSTILE, "traceback": ["\x1b[31mx"]}
+    failed.outputs = [nbformat.v4.new_output("error", **error)]
+    texts = ["# What is\n\nText & more.", "An Exception was encountered", "![a dot](dot.png)"]
+    first, banner, picture = map(nbformat.v4.new_markdown_cell, texts)
+    banner.metadata["tags"] = ["papermill-error-cell-tag"]
     path.parent.mkdir(parents=True, exist_ok=True)
     (path.parent / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, banner, code, failed, picture]), path)
     return path
 
 
 def run_folder(root, name="trial"):
     folder = root / "reports" / name
-    entries = {
-        "01_a": {
-            "status": "done",
-            "seconds": 3.25,
-            "peak_memory_mb": 1234,
-            "error": None,
-            "parameters": {"x": HOSTILE},
-        },
-        "02_b": {"status": "failed", "seconds": 200.0, "error": f"WorkbenchError: {HOSTILE}"},
-        "03_c": {"status": "waiting"},
-    }
+    done = NotebookRecord("done", {"x": HOSTILE}, seconds=3.25, peak_memory_mb=1234)
+    failed = NotebookRecord("failed", seconds=200.0, error=f"WorkbenchError: {HOSTILE}")
+    record = RunRecord(name, "demo", "unfinished", {"torch": "2"}, "2030-01-02T03:04:05+00:00", seconds=203.25)
+    record.notebooks = {"01_a": done, "02_b": failed, "03_c": NotebookRecord()}
     for notebook in ("01_a", "02_b"):
         executed_notebook(folder / f"{notebook}.ipynb")
-    record = {"run": name, "profile": "demo", "status": "unfinished", "notebooks": entries, "versions": {"torch": "2"}}
-    (folder / "run.json").write_text(json.dumps(record | {"started": "2030-01-02T03:04:05+00:00", "seconds": 203.25}))
+    record.write(folder)
     numbers = {"headline": {f"few, {HOSTILE}": 12.3456}, "rows": 12345, "none": None, "list": list(range(20))}
     numbers["variants"] = {"ce": {"few": 1.0}, "da": {"few": 2.0, "many": 3.0}}
     numbers["deep"] = {"a": {"b": {"c": 1}}, "d": 2}
@@ -163,20 +146,16 @@ def test_the_index_holds_numbers_and_states(tmp_path):
     assert 'href="01_a.html"' in text and 'href="03_c.html"' not in text
 
 
-def test_the_overview_lists_runs_newest_first(tmp_path):
+def test_the_overview_lists_runs_newest_first_and_one_whose_record_is_broken(tmp_path):
     run_folder(tmp_path, "one")
     later = run_folder(tmp_path, "two") / "run.json"
     later.write_text(later.read_text().replace("2030", "2031"))
     text = write_overview(tmp_path).read_text()
     assert text.index("two/index.html") < text.index("one/index.html") and "1 of 3" in text
-    assert "Nothing here yet" in write_overview(tmp_path / "elsewhere").read_text()
-
-
-def test_a_run_whose_record_is_broken_is_listed_as_such(tmp_path):
-    run_folder(tmp_path, "one")
-    (run_folder(tmp_path, "two") / "run.json").write_text("{")
+    later.write_text("{")
     text = write_overview(tmp_path).read_text()
     assert "two/index.html" in text and "broken" in text and "run.json: " in text and "1 of 3" in text
+    assert "Nothing here yet" in write_overview(tmp_path / "elsewhere").read_text()
 
 
 def test_a_broken_notebook_is_named(tmp_path):
