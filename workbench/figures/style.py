@@ -53,7 +53,8 @@ NUMBERS_ON_BARS = {
     "textposition": "outside", "textfont_size": SMALL_FONT_PX, "textangle": 0, "constraintext": "none",
     "cliponaxis": False,
 }  # fmt: skip
-PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+# No share button, and no server for the code behind it to name.
+PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", "responsive": True}
 LONGEST_NAME = 60  # characters; a longer one would push the figure off the page
 LONGEST_TICK = 32
 # Plotly knows no other names of entities than these and decodes numbers; between two $ it would look for a formula.

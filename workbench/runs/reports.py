@@ -11,6 +11,7 @@ from urllib.parse import quote
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import formatted, own_style, rendered, write_page_text
+from workbench.figures.style import PLOTLY_CONFIG
 from workbench.files import read_json
 from workbench.paths import reports_folder
 from workbench.runs.execution import import_nbformat
@@ -64,6 +65,7 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
 def write_overview(root: Path | None = None) -> Path:
     """Write ``reports/index.html`` over all runs that have a report; returns its path."""
     table = runs_table(root)
+    named = table.columns.difference(COLUMNS, sort=False)
     rows = [
         [
             {"text": name, "link": page_link(name, "index.html")},
@@ -72,7 +74,8 @@ def write_overview(root: Path | None = None) -> Path:
             row["notebooks done"],
             _seconds_text(row["seconds"] or 0.0),
             f"{row['started']:%Y-%m-%d %H:%M} UTC" if row["started"] is not None else None,
-            row["problem"] or ", ".join(f"{key} {formatted(row[key])}" for key in _first_headline(row)),
+            row["problem"]
+            or ", ".join(f"{key} {formatted(n)}" for key, n in row[named].dropna()[:_RUNS_HEADLINES].items()),
         ]
         for name, row in table.astype(object).where(table.notna(), None).iterrows()
         if row["state"] != NO_RECORD
@@ -80,10 +83,6 @@ def write_overview(root: Path | None = None) -> Path:
     columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]
     tables = [_table("", 2, rows, columns, foldable=False)] if rows else []
     return _write_index(reports_folder(root) / "index.html", "Runs", tables)
-
-
-def _first_headline(row: Any) -> list[str]:
-    return [name for name, value in row.items() if name not in COLUMNS and value is not None][:_RUNS_HEADLINES]
 
 
 def write_page(
@@ -116,7 +115,7 @@ def write_page(
         body=body,
         figures=figures,
         plotly_source=_plotly_source() if inline_plotly and figures else None,
-        plotly_config=_json_in_script(_plotly_config()),
+        plotly_config=_json_in_script(PLOTLY_CONFIG),
         previous=previous and {"name": previous, "page": page_link(f"{previous}.html")},
         next=next and {"name": next, "page": page_link(f"{next}.html")},
     )
@@ -254,13 +253,6 @@ def _json_in_script(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _plotly_config() -> dict[str, Any]:
-    from workbench.figures.style import PLOTLY_CONFIG
-
-    # No share button, and no server for the code behind it to name.
-    return {**PLOTLY_CONFIG, "showSendToCloud": False, "displaylogo": False, "plotlyServerURL": ""}
 
 
 @functools.cache
