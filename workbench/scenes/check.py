@@ -4,7 +4,7 @@ What the reader refuses it notes itself (`annotation_files`); here come boxes ou
 in two splits, and image files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,13 @@ class Category(msgspec.Struct):
     id: int
 
 
-def check_annotations(
-    folder: Path,
-    image_folder: Path | None = None,
-    *,
-    splits: Sequence[str] | None = None,
-    image_files: bool = True,
-) -> list[Problem]:
+def check_annotations(folder: Path, image_folder: Path | None = None, *, image_files: bool = True) -> list[Problem]:
     """Find all problems of an annotation folder (LTVRR layout); an empty list means that it can be used.
 
-    Without ``splits`` those are checked that have at least one of their two files, and train in any case. Of a list
-    that holds a value of another type the first such record is named; of millions of problems of one kind the entries
-    are counted, not kept. Image files are looked for in ``image_folder``, or in ``images`` in or beside ``folder``;
-    ``image_files=False`` leaves them out. Nothing is raised for what the files contain.
+    Splits are checked that have at least one of their two files, and train in any case. Of a list that holds a value of
+    another type the first such record is named; of millions of problems of one kind the entries are counted, not kept.
+    Image files are looked for in ``image_folder``, or in ``images`` in or beside ``folder``; ``image_files=False``
+    leaves them out. Nothing is raised for what the files contain.
     """
     problems: list[Problem] = []
     vocabulary = read_vocabulary(folder, problems)
@@ -66,7 +60,7 @@ def check_annotations(
         file.warning("no image folder", "whole folder", "no folder", "the image files", remedy)
     begun = [s for s in SPLITS if detections_path(folder, s).exists() or relations_path(folder, s).exists()]
     split_of_name: dict[str, str] = {}
-    for split in dict.fromkeys(("train", *begun)) if splits is None else splits:
+    for split in dict.fromkeys(("train", *begun)):
         file = FileProblems(detections_path(folder, split), problems)
         images, members = read_images(file)
         if images is not None:

@@ -96,16 +96,17 @@ def add_data_set(
 
 def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:
     """Check the annotations once: what was found in a check of the same bytes is taken from its record."""
-    splits = splits_of(annotations)
     files = [annotations / OBJECTS_FILE, annotations / RELATIONS_FILE]
-    files += [path(annotations, split) for split in splits for path in (detections_path, relations_path)]
+    files += [
+        path(annotations, split) for split in splits_of(annotations) for path in (detections_path, relations_path)
+    ]
     record = {path.name: sha256_of_file(path) for path in files} | {"images": _absolute(image_folder)}
     if (folder / CHECKED).is_file():
         stored = read_json(folder / CHECKED)
         if stored["files"] == record:
             return stored["problems"]
         raise WorkbenchError(f"{folder}: holds tables of other annotations. Delete the folder, or give another name.")
-    problems = check_annotations(annotations, image_folder, splits=splits, image_files=image_folder is not None)
+    problems = check_annotations(annotations, image_folder, image_files=image_folder is not None)
     report = format_report(problems)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{annotations}: nothing was added.\n{report}")
