@@ -33,7 +33,6 @@ LONGEST_CELL = 15
 MOST_PARAMETERS = 12
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
-needs_notebooks = pytest.mark.skipif(not FOLDER.is_dir(), reason="there is no notebooks/ folder")
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -41,7 +40,10 @@ def code_cells(path: Path) -> list:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-@needs_notebooks
+def is_parameters(cell) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
+
 def test_the_notebooks_are_these():
     assert [path.stem for path in NOTEBOOKS] == EXPECTED
 
@@ -61,7 +63,7 @@ def test_a_notebook_opens_with_its_title_and_then_its_parameters(path):
     cells = nbformat.read(path, as_version=4).cells
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
     # Imports may stand before the parameters, whose types they give; nothing else may.
-    before = itertools.takewhile(lambda cell: "parameters" not in cell.metadata.get("tags", []), code_cells(path))
+    before = itertools.takewhile(lambda cell: not is_parameters(cell), code_cells(path))
     statements = [statement for cell in before for statement in ast.parse(cell.source).body]
     assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in statements)
     parameters = read_parameters(path)
@@ -71,7 +73,7 @@ def test_a_notebook_opens_with_its_title_and_then_its_parameters(path):
 @each_notebook
 def test_papermill_reads_the_parameters_cell_as_we_do(path):
     # papermill takes the last '=' of a line, and '#' inside a text for a comment.
-    for line in next(c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])).source.splitlines():
+    for line in next(filter(is_parameters, code_cells(path))).source.splitlines():
         statement, _, comment = line.partition("#")
         assert "|" not in statement and "=" not in comment and statement.count("=") <= 1, line
 
@@ -82,8 +84,7 @@ def test_a_notebook_only_calls_the_rooms(path):
         tree = ast.parse(cell.source)  # refuses magics and shell commands
         # Parameters and imports are lists, one entry a line; how long they are says nothing about their complexity.
         imports = all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in tree.body)
-        is_list = imports or "parameters" in cell.metadata.get("tags", [])
-        assert is_list or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+        assert imports or is_parameters(cell) or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
         assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(tree)), cell.source
 
 
@@ -93,7 +94,6 @@ def test_a_notebook_names_no_place_of_this_machine(path):
         assert not re.search(r"""\.\./|["'](?:/|~|[A-Za-z]:\\)|\bpip install\b|get_ipython""", cell.source), cell.source
 
 
-@needs_notebooks
 @pytest.mark.parametrize("profile", profile_names(ROOT))
 def test_a_profile_fits_the_notebooks(profile):
     assert make_plan(profile, root=ROOT).notebooks
@@ -102,8 +102,6 @@ def test_a_profile_fits_the_notebooks(profile):
 @pytest.fixture(scope="module")
 def smoke_root(tmp_path_factory):
     """A project of its own with the notebooks, run once under the profile ``smoke``."""
-    if not (FOLDER / "params" / "smoke.yml").is_file():
-        pytest.skip("there is no profile smoke")
     root = tmp_path_factory.mktemp("smoke")
     shutil.copytree(FOLDER, root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__"))
     run_profile("smoke", root=root)
@@ -148,7 +146,6 @@ def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
     assert before and manifests(smoke_root) == before
 
 
-@needs_notebooks
 def test_a_loss_may_be_given_by_its_import_path():
     from functools import partial
     from types import SimpleNamespace
