@@ -1,18 +1,15 @@
-"""What can be set when text is embedded, a tower is trained and triplets are augmented."""
+"""What can be set when text is embedded and triplets are augmented."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench.configuration import require_choices, require_range
 from workbench.errors import WorkbenchError
-from workbench.training_config import TrainingConfig
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
-TOWER_WARM_UP_SHARE = 0.05
-TOWER_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.05, gradient_clip=1.0)
 
 
 @dataclass(frozen=True)
@@ -33,31 +30,6 @@ class TextConfig:
     pretrained: str = "openai"
     checkpoint: Path | None = None
     download: bool = False
-
-
-@dataclass(frozen=True)
-class TowerConfig:
-    """How the small tower is trained against crops.
-
-    ``crops`` is about how many crops are drawn, ``epochs`` the passes over them; the steps of ``training`` follow from
-    both, and its seed is ``seed``.
-    """
-
-    crops: int = 9000
-    epochs: int = 8
-    batch_size: int = 96
-    training: TrainingConfig = TOWER_TRAINING
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_range(self, crops=1, epochs=1, batch_size=1)
-        if self.training.steps or self.training.seed:
-            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
-
-    def training_of(self, steps: int) -> TrainingConfig:
-        """The training over this many steps, the first twentieth of them warm-up."""
-        warm_up = self.training.warm_up_steps or max(1, round(TOWER_WARM_UP_SHARE * steps))
-        return replace(self.training, steps=steps, warm_up_steps=warm_up, seed=self.seed)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def embed_class_names(
 ) -> dict[str, Any]:
     """Write a text folder: the vector of every class name, and the tower to embed captions with later.
 
-    ``tower`` is a folder that holds a trained small tower (``text_tower.train_drawn_tower``); without it the published
+    ``tower`` is a folder that holds a trained small tower (``drawn_scenes.text_tower``); without it the published
     model of ``config`` is read. Returns the counts.
     """
     from workbench.language.caption_encoder import CaptionEncoder

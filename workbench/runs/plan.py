@@ -141,14 +141,14 @@ def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any]) -> D
 
 
 def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
+    from drawn_scenes import text_tower
     from workbench.language.text_embedding import MANIFEST
-    from workbench.language.text_tower import DRAWN_TOWER
 
     found = next((folder / MANIFEST for folder in folders if (folder / MANIFEST).is_file()), None)
     if found:
         return int(read_json(found)["dimension"])
     if clip is None or not clip.model:
-        return int(read_json(DRAWN_TOWER)["embed_dim"])
+        return int(read_json(text_tower.MODEL)["embed_dim"])
     import open_clip
 
     config = open_clip.get_model_config(clip.model)

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from drawn_scenes import text_tower
+from drawn_scenes.text_tower import TowerConfig, train_text_tower
 from workbench.errors import WorkbenchError
-from workbench.language import text_tower
-from workbench.language.config import TowerConfig
 from workbench.language.text_embedding import TextEmbeddings, embed_class_names
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import TrainingEdge, read_log
@@ -35,12 +35,12 @@ def coloured_crops(pairs, seed, *, singles, crop_size, object_names, relation_na
 def train(tmp_path, monkeypatch):
     """Train a tower on coloured squares in a folder of this name; ``names`` are classes beside the colours."""
     (tmp_path / "model.json").write_text(json.dumps(MODEL))
-    monkeypatch.setattr(text_tower, "DRAWN_TOWER", tmp_path / "model.json")
+    monkeypatch.setattr(text_tower, "MODEL", tmp_path / "model.json")
 
     def trained(name, *, epochs=3, names=(), edge=None):
         Vocabulary((*COLOURS, *names), ("on",)).write(tmp_path / name)
         config = TowerConfig(crops=240, epochs=epochs, batch_size=32, seed=1)
-        return text_tower.train_drawn_tower(
+        return train_text_tower(
             tmp_path / name, scenes=tmp_path / name, draw_crops=coloured_crops, config=config, edge=edge
         )
 
@@ -99,12 +99,10 @@ def test_rows_that_share_a_caption_are_positives_of_each_other():
 
 
 def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(tmp_path):
-    from drawn_scenes.prepare import draw_free_crops
-
     names = Vocabulary(("dog", "chair", "apple", "man"), ("near", "to the left of", "on"))
     names.write(tmp_path)
-    given = {"scenes": tmp_path, "draw_crops": draw_free_crops, "config": TowerConfig(90, 1)}
-    metrics = text_tower.train_drawn_tower(tmp_path / "tower", **given)
+    given = {"scenes": tmp_path, "config": TowerConfig(90, 1)}
+    metrics = train_text_tower(tmp_path / "tower", **given)
     assert {"object_recall_at_1", "triplet_recall_at_1", "relation_recall_at_1"} <= metrics.keys()
     assert metrics["names_never_shown"] == [] and metrics["relation_chance_at_1"] == pytest.approx(1 / 3)
     embed_class_names(tmp_path / "text", vocabulary_folder=tmp_path, tower=tmp_path / "tower")
@@ -114,4 +112,4 @@ def test_the_drawn_tower_embeds_the_names_of_the_scenes_in_their_order(tmp_path)
     np.testing.assert_allclose(text.triplets([3], [2], [1]), encoder.embed(["man on chair"]), atol=1e-6)
     Vocabulary(("dog", "quark"), ("near",)).write(tmp_path)
     with pytest.raises(WorkbenchError, match="'quark'"):
-        text_tower.train_drawn_tower(tmp_path / "other", **given)
+        train_text_tower(tmp_path / "other", **given)

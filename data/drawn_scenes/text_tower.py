@@ -8,6 +8,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drawn_scenes.free_crops import draw_free_crops
 from workbench.devices import full_precision
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
-from workbench.language.config import TowerConfig
+from workbench.training_config import TrainingConfig
 from workbench.randomness import derived_seed, generator
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import TrainingEdge, forget_state, train
@@ -27,30 +29,59 @@ from workbench.training import TrainingEdge, forget_state, train
 if TYPE_CHECKING:
     from open_clip import CustomTextCLIP
 
-DRAWN_TOWER = Path(__file__).with_name("drawn_tower.json")
+MODEL = Path(__file__).with_name("text_tower.json")
 HELD_OUT_SHARE = 0.1
 CROPS_PER_PAIR = 3
 CROP_SIZE = 64  # pixels; the tower resizes to its own
 STEPS_BETWEEN_LINES = 20
 LARGEST_LOGIT_SCALE = math.log(100.0)  # CLIP's own bound (Radford et al. 2021, section 2.5)
-CropMaker = Callable[..., tuple[np.ndarray, np.ndarray]]
+WARM_UP_SHARE = 0.05
+TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.05, gradient_clip=1.0)
 
 
-def train_drawn_tower(
-    folder: Path, *, scenes: Path, draw_crops: CropMaker, config: TowerConfig, edge: TrainingEdge | None = None
+@dataclass(frozen=True)
+class TowerConfig:
+    """How the small tower is trained against crops.
+
+    ``crops`` is about how many crops are drawn, ``epochs`` the passes over them; the steps of ``training`` follow from
+    both, and its seed is ``seed``.
+    """
+
+    crops: int = 9000
+    epochs: int = 8
+    batch_size: int = 96
+    training: TrainingConfig = TRAINING
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_range(self, crops=1, epochs=1, batch_size=1)
+        if self.training.steps or self.training.seed:
+            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+
+    def training_of(self, steps: int) -> TrainingConfig:
+        """The training over this many steps, the first twentieth of them warm-up."""
+        warm_up = self.training.warm_up_steps or max(1, round(WARM_UP_SHARE * steps))
+        return replace(self.training, steps=steps, warm_up_steps=warm_up, seed=self.seed)
+
+
+def train_text_tower(
+    folder: Path,
+    *,
+    scenes: Path,
+    config: TowerConfig,
+    draw_crops: Callable[..., tuple[np.ndarray, np.ndarray]] = draw_free_crops,
+    edge: TrainingEdge | None = None,
 ) -> dict:
     """Train the small tower on freely drawn crops of scenes, all classes equally often, and one caption of each.
 
-    ``scenes`` is a folder whose vocabulary says which classes there are; ``draw_crops(pairs, seed, singles=,
-    crop_size=, object_names=, relation_names=)`` gives images (n, c, c, 3) uint8 and their triplets (n, 3), -1 for
-    the relation and the object of a single thing (``drawn_scenes.prepare.draw_free_crops``). Of each drawn pair
-    come three crops: one of both, captioned "subject relation object" or, every third time, with the relation
+    ``scenes`` is a folder whose vocabulary says which classes there are; ``draw_crops`` gives images and triplets as
+    `draw_free_crops` does. Of each drawn pair come three crops: one of both, captioned "subject relation object" or, every third time, with the relation
     alone, so that single relation names have an embedding too; and one of each thing, captioned with its name.
 
-    The model is ``drawn_tower.json``, in open_clip's words. The last tenth of the crops is not trained on: there recall
+    The model is ``text_tower.json``, in open_clip's words. The last tenth of the crops is not trained on: there recall
     is measured. Writes caption_encoder.safetensors and log.jsonl, and resumes what was stopped.
     """
-    folder, model, vocabulary = Path(folder), read_json(DRAWN_TOWER), Vocabulary.read(scenes)
+    folder, model, vocabulary = Path(folder), read_json(MODEL), Vocabulary.read(scenes)
     images, triplets = draw_crops(
         math.ceil(config.crops / CROPS_PER_PAIR), config.seed, singles=CROPS_PER_PAIR - 1, crop_size=CROP_SIZE,
         object_names=vocabulary.objects, relation_names=vocabulary.relations,
