@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from drawn_scenes.free_crops import draw_free_crops
+from workbench.configuration import require_range
 from workbench.devices import full_precision
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
-from workbench.training_config import TrainingConfig
 from workbench.randomness import derived_seed, generator
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import TrainingEdge, forget_state, train
+from workbench.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from open_clip import CustomTextCLIP
@@ -75,8 +76,9 @@ def train_text_tower(
     """Train the small tower on freely drawn crops of scenes, all classes equally often, and one caption of each.
 
     ``scenes`` is a folder whose vocabulary says which classes there are; ``draw_crops`` gives images and triplets as
-    `draw_free_crops` does. Of each drawn pair come three crops: one of both, captioned "subject relation object" or, every third time, with the relation
-    alone, so that single relation names have an embedding too; and one of each thing, captioned with its name.
+    `draw_free_crops` does. Of each drawn pair come three crops: one of both, captioned "subject relation object" or,
+    every third time, with the relation alone, so that single relation names have an embedding too; and one of each
+    thing, captioned with its name.
 
     The model is ``text_tower.json``, in open_clip's words. The last tenth of the crops is not trained on: there recall
     is measured. Writes caption_encoder.safetensors and log.jsonl, and resumes what was stopped.
