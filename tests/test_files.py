@@ -5,12 +5,12 @@ import json
 import pytest
 from PIL import Image
 
+from published_scenes.vrd import convert_vrd
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.files import escapes_folder, file_inside, inside, read_json
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
-from workbench.scenes.vrd import convert_vrd
 
 LEAVING = ("../../etc/passwd", "/etc/passwd", "C:\\x", "..\\x", "a/../../b", "a\0b", "", ".", "..", "\\\\host\\x")
 STAYING = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
-OWN_PACKAGES = ("workbench", "drawn_scenes")
+OWN_PACKAGES = ("workbench", "drawn_scenes", "published_scenes")
 _INSTALLED = ("site-packages", "dist-packages")
 _NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from published_scenes.data_card import data_card
 from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.long_tail import write_data_card
@@ -18,7 +19,6 @@ from workbench.runs.reports import PLOTLY_MIME, page_link, write_overview, write
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.data_card import data_card
 from workbench.scenes.problems import format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.tables import page, paper

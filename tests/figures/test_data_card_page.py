@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from published_scenes.data_card import data_card
 from tests.synthetic import long_tailed, split_writer
 from workbench.figures.long_tail import write_data_card
 from workbench.scenes.annotations import Annotations
-from workbench.scenes.data_card import data_card
 from workbench.scenes.problems import Problem
 from workbench.scenes.vocabulary import Vocabulary
 

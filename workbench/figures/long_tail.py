@@ -129,7 +129,7 @@ def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, 
 def write_data_card(
     path: Path, title: str, card: Mapping[str, Any], problems: Sequence[Problem] | str | None = None
 ) -> Path:
-    """Write the page of a data card (``workbench.scenes.data_card``); returns its path.
+    """Write the page of a data card (``published_scenes.data_card``); returns its path.
 
     ``problems`` are those of the check, or its report as text. All text of the data is escaped; the page follows the
     reader's light or dark theme.

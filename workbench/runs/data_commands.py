@@ -25,8 +25,8 @@ def check_data(folder: Path, images: Path | None) -> int:
 
 def add_data(data_set: str, source: Path, image_folder: Path | None, name: str | None, **options: Any) -> int:
     """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
+    from published_scenes.known_data_sets import look_for
     from workbench.figures.long_tail import write_data_card
-    from workbench.scenes.known_data_sets import look_for
 
     found = look_for(data_set, source, image_folder=image_folder)
     print(escaped_lines(found.report()))
@@ -141,9 +141,9 @@ def add_with_text(
     The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
     that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
     """
+    from published_scenes.prepare import add_data_set
     from workbench.language.config import TextConfig
     from workbench.language.text_embedding import embed_class_names, write_class_vectors
-    from workbench.scenes.data_sets import add_data_set
     from workbench.scenes.vocabulary import Vocabulary
 
     metrics = add_data_set(

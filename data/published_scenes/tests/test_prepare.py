@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from published_scenes import prepare
+from published_scenes.known_data_sets import KNOWN, look_for
+from published_scenes.prepare import TRAIN_TRIPLETS, add_data_set, compare_frequencies, write_upstream_files
 from workbench.errors import WorkbenchError
-from workbench.scenes import data_sets
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.data_sets import TRAIN_TRIPLETS, add_data_set, compare_frequencies, write_upstream_files
-from workbench.scenes.known_data_sets import KNOWN, look_for
 from workbench.scenes.relations import TABLES, RelationTables
 from workbench.scenes.vocabulary import SPLITS
 
@@ -121,7 +121,7 @@ def test_what_is_added(root, tmp_path, seed):
 def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
     place, finished = root(), 1
     add_data_set(tmp_path / "whole", name="gqa-lt", root=place)
-    read, calls = data_sets.read_annotations, []
+    read, calls = prepare.read_annotations, []
 
     def killed(folder, split, image_folder):
         calls.append(split)
@@ -129,14 +129,14 @@ def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return read(folder, split, image_folder)
 
-    monkeypatch.setattr(data_sets, "read_annotations", killed)
+    monkeypatch.setattr(prepare, "read_annotations", killed)
     capsys.readouterr()
     with pytest.raises(KeyboardInterrupt):
         add_data_set(tmp_path / "out", name="gqa-lt", root=place)
     assert capsys.readouterr().out.splitlines()[-1] == f"GQA-LT, {SPLITS[finished]}"
     calls.clear()
-    monkeypatch.setattr(data_sets, "read_annotations", lambda *given: calls.append(given[1]) or read(*given))
-    monkeypatch.setattr(data_sets, "check_annotations", None)  # the check had passed
+    monkeypatch.setattr(prepare, "read_annotations", lambda *given: calls.append(given[1]) or read(*given))
+    monkeypatch.setattr(prepare, "check_annotations", None)  # the check had passed
     add_data_set(tmp_path / "out", name="gqa-lt", root=place)
     assert calls == list(SPLITS[finished:])
     for path in (tmp_path / "whole").rglob("*.*"):

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from published_scenes.data_card import data_card
+from published_scenes.known_data_sets import look_for
+from published_scenes.vrd import convert_vrd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.scenes.annotations import (
@@ -20,12 +23,9 @@ from workbench.scenes.annotations import (
 )
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.data_card import data_card
-from workbench.scenes.known_data_sets import look_for
 from workbench.scenes.problems import count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
-from workbench.scenes.vrd import convert_vrd
 
 TRAIN_TRIPLETS = "rel_annotations_train.csv"
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"
