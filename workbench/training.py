@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,6 +31,7 @@ __all__ = ["Evaluation", "Trained", "TrainingConfig", "TrainingEdge", "forget_st
 LOG = "log.jsonl"
 STEPS_BETWEEN_CHECKS = 50
 GRADIENT_NORM = "gradient norm"
+SGD_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,21 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def new_optimiser(config: TrainingConfig, objective: nn.Module) -> torch.optim.Optimizer:
+    """An optimiser of the objective's ``parameter_groups()``, or with weight decay on matrices alone."""
+    if hasattr(objective, "parameter_groups"):
+        groups = [{"multiple": 1.0, **group} for group in cast(Any, objective).parameter_groups()]
+    else:
+        # Gains, biases and normalisations are not weights to be kept small.
+        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        others = [parameter for parameter in trained if parameter.ndim < 2]
+        groups = [{"params": [p for p in trained if p.ndim >= 2]}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"weight_decay": config.weight_decay, **group} for group in groups if group["params"]]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=SGD_MOMENTUM)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
 class _Training:
     """What all steps of one training share."""
 
@@ -116,7 +132,7 @@ class _Training:
         self.accelerator = accelerator_for(edge.device, config.precision, config.accumulation)
         self.objective.to(self.accelerator.device).train()
         average = copy.deepcopy(objective.network).requires_grad_(False) if config.ema_decay else None
-        optimiser = config.new_optimiser(objective)
+        optimiser = new_optimiser(config, objective)
         self.state = TrainingState(folder, objective.network, average, optimiser, config)
         # The average is not prepared: accelerate refuses a module without trainable weights in several processes.
         self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)

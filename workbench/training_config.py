@@ -3,17 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal
 
-import torch
-from torch import nn
-
-from workbench.devices import PRECISIONS
+from workbench.configuration import require_choices
 from workbench.errors import WorkbenchError
 
-SCHEDULES = ("cosine", "linear", "step", "constant")
-OPTIMISERS = ("adamw", "sgd")
-SGD_MOMENTUM = 0.9
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
 STEP_DECAYS = (5.33 / 12, 7.11 / 12)
 
@@ -30,24 +24,20 @@ class TrainingConfig:
 
     steps: int = 0
     learning_rate: float = 1e-3
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     warm_up_steps: int = 0
     warm_up_from: float = 0.0
-    optimiser: str = "adamw"
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.01
     gradient_clip: float = 0.0
     ema_decay: float = 0.0
     accumulation: int = field(default=1, metadata={"influence": False})
-    precision: str = "auto"
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise WorkbenchError(
-                    f"{name} {getattr(self, name)!r} is not known. Choose one of: {', '.join(allowed)}."
-                )
+        require_choices(self)
         if self.steps < 0:
             raise WorkbenchError(f"steps is {self.steps}; expected a number above 0.")
         for name in ("learning_rate", "accumulation"):
@@ -68,25 +58,6 @@ class TrainingConfig:
     def ema_decay_at(self, step: int) -> float:
         """The decay of the weight average; shorter at first, so that it forgets the initial weights."""
         return min(self.ema_decay, (1 + step) / (10 + step))
-
-    def new_optimiser(self, objective: nn.Module) -> torch.optim.Optimizer:
-        """An optimiser of the objective's ``parameter_groups()``, or with weight decay on matrices alone."""
-        if hasattr(objective, "parameter_groups"):
-            groups = [{"multiple": 1.0, **group} for group in cast(Any, objective).parameter_groups()]
-        else:
-            groups = self._default_groups(objective)
-        groups = [{"weight_decay": self.weight_decay, **group} for group in groups if group["params"]]
-        if self.optimiser == "sgd":
-            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=SGD_MOMENTUM)
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, fused=True)
-
-    @staticmethod
-    def _default_groups(objective: nn.Module) -> list[dict[str, Any]]:
-        # Gains, biases and normalisations are not weights to be kept small.
-        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in trained if parameter.ndim >= 2]
-        others = [parameter for parameter in trained if parameter.ndim < 2]
-        return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 @dataclass(frozen=True)
