@@ -126,6 +126,22 @@ def test_a_missing_or_damaged_file_is_named(stored, tmp_path):
             read_triplets(tmp_path / name)
 
 
+@pytest.mark.parametrize(("table", "column"), [("augmented", "path"), ("captions", "original")])
+def test_a_table_of_an_older_version_is_named_with_the_column_that_it_lacks(stored, tmp_path, table, column):
+    folder = shutil.copytree(stored.folder, tmp_path / "older")
+    path = folder / f"{table}.parquet"
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    with pytest.raises(WorkbenchError, match=rf"{table}.parquet: lacks {column}\. Run notebook 02 again\."):
+        read_triplets(folder)
+
+
+def test_embeddings_of_other_captions_are_refused(stored, tmp_path):
+    folder = shutil.copytree(stored.folder, tmp_path / "other")
+    np.save(folder / "caption_embeddings.npy", stored.caption_embeddings[1:])
+    with pytest.raises(WorkbenchError, match="caption_embeddings.npy: .* rows for .* captions. Run notebook 02 again"):
+        read_triplets(folder)
+
+
 def letters_in_common(names):
     return [[len(set(a) & set(b)) / len(set(a) | set(b)) for b in names] for a in names]
 

@@ -28,6 +28,8 @@ from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import distinct_keys, in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
+COLUMNS = (*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because")
+
 
 def augment_triplets(
     relations: pd.DataFrame,
@@ -93,7 +95,7 @@ def augment_triplets(
     table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
     pairs = list(zip(table["replaced_class"].tolist(), new_class.tolist(), strict=True))
     table["path"] = similarity_paths(vocabulary.objects, pairs, config.similarity, config.max_senses)
-    return table[[*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because"]]
+    return table[list(COLUMNS)]
 
 
 def _rank_of_class(occurrences: np.ndarray, rarest_first: list[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
-from workbench.language.augmentation import augment_triplets
+from workbench.language.augmentation import COLUMNS, augment_triplets
 from workbench.language.candidates import keys_of
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
@@ -27,6 +27,7 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
 BEGUN, PROGRESS = ".caption_embeddings.npy", ".caption_embeddings.json"
+CAPTION_COLUMNS = (*ROLES, "caption", "original")
 ROWS_PER_PART = 4096
 # Larger embeddings are stored in float16, whose rounding moves a unit vector by 0.0002.
 LARGEST_FLOAT32_BYTES = 256 << 20
@@ -114,15 +115,20 @@ class AugmentedTriplets:
 
 
 def read_triplets(folder: Path) -> AugmentedTriplets:
-    """Read the folder of the stage ``triplets``; WorkbenchError where a file is missing or damaged."""
-    folder = Path(folder)
+    """Read the folder of the stage ``triplets``; WorkbenchError where a file or a column is missing, or damaged."""
+    folder, again = Path(folder), "Run notebook 02 again."
     try:
         augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
         embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
         with np.load(folder / HARDNESS, allow_pickle=False) as arrays:
             hardness = HardnessCentroids(arrays["centroids"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise WorkbenchError(f"{folder}: not a whole folder of triplets ({error}). Run notebook 02 again.") from error
+        raise WorkbenchError(f"{folder}: not a whole folder of triplets ({error}). {again}") from error
+    for name, table, needed in (("augmented", augmented, COLUMNS), ("captions", captions, CAPTION_COLUMNS)):
+        if missing := [column for column in needed if column not in table]:
+            raise WorkbenchError(f"{folder / name}.parquet: lacks {', '.join(missing)}. {again}")
+    if len(embeddings) != len(captions):
+        raise WorkbenchError(f"{folder / EMBEDDINGS}: {len(embeddings)} rows for {len(captions)} captions. {again}")
     return AugmentedTriplets(augmented, captions, embeddings, hardness, folder)
 
 
