@@ -5,16 +5,18 @@ are followed that lead to code of the project or of the user: modules that are n
 classes of a notebook's cells. Of a registry only the entries count that the parameters or the code name.
 """
 
+import ast
+import contextlib
 import functools
 import importlib
 import inspect
+import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.loaded_code import live_definition
 from workbench.parsed_code import (
     WITHOUT_INFLUENCE,
     Definition,
@@ -28,7 +30,7 @@ from workbench.registry import Registry
 
 _NAMES_SHOWN = 4
 _ABOUT_A_CLASS = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Path)
 
 
 def fingerprint(builder: Callable, values: Any = None) -> dict[str, str]:
@@ -65,14 +67,6 @@ def builder_name(builder: Callable) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-@dataclass(frozen=True)
-class _Reached:
-    """A registry, and how to follow what it was made with: which entries count is known when all texts are."""
-
-    registry: Registry
-    follow_all: Callable[[], None]
-
-
 class _Walk:
     """Follows names from definition to definition; a queue, because chains of calls are longer than Python's stack."""
 
@@ -81,7 +75,8 @@ class _Walk:
         self._waiting: list[Callable[[], None]] = []
         self._seen: set[Any] = set()
         self._texts: set[str] = set()
-        self._registries: list[_Reached] = []
+        # And how to follow what each was made with: which entries count is known when all texts are.
+        self._registries: list[tuple[Registry, Callable[[], None]]] = []
 
     def finish(self) -> None:
         """Follow all that waits; entries of registries last, again and again, since entries name further ones."""
@@ -89,13 +84,12 @@ class _Walk:
         known = -1
         while known != len(self._seen):
             known = len(self._seen)
-            for found in self._registries:
-                chosen = [name for name in found.registry if name in self._texts]
-                for name in chosen:
-                    self.follow_value(found.registry[name])
+            for registry, follow_all in self._registries:
+                chosen = [registry[name] for name in registry if name in self._texts]
+                self._follow_all(chosen)
                 if not chosen:
-                    found.follow_all()
-            for named in [named for text in self._texts if (named := defined_name(text))]:
+                    follow_all()
+            for named in filter(None, map(defined_name, list(self._texts))):
                 self._follow_name(*named)
             self._drain()
 
@@ -150,7 +144,7 @@ class _Walk:
             if isinstance(thing, type):
                 self._follow_members(thing, key)
                 return
-            definition, names = live_definition(thing)
+            definition, names = _live_definition(thing)
             self.digests[key] = definition.digest
             self._texts |= definition.texts
             for chain in definition.chains:
@@ -174,8 +168,8 @@ class _Walk:
             if isinstance(value, types.ModuleType):
                 self._waiting.append(lambda: self._follow_member(value.__name__, chain[1:]))
             elif isinstance(value, Registry):
-                self._registries.append(_Reached(value, lambda: None))
-            elif isinstance(value, _CONSTANTS) or _is_plain(value):
+                self._registries.append((value, lambda: None))
+            elif _is_plain(value):
                 self.digests[f"{module}:{chain[0]}"] = sha256_of_text(repr(value))
                 self.follow_value(value)
             else:
@@ -194,7 +188,7 @@ class _Walk:
             definition = parsed.definition(name)
             registry = getattr(importlib.import_module(module), name) if definition.makes_registry else None
             if isinstance(registry, Registry):
-                self._registries.append(_Reached(registry, lambda: self._follow_chains(parsed, definition)))
+                self._registries.append((registry, lambda: self._follow_chains(parsed, definition)))
                 return
             if definition.without_influence:
                 return
@@ -239,10 +233,27 @@ class _Walk:
                 self._follow_name(module, name)
 
 
+def _live_definition(function: types.FunctionType) -> tuple[Definition, Mapping[str, Any]]:
+    """The definition of a function of a cell, a lambda or a nested function, and the names that it sees.
+
+    What a lambda, or a function without source, was compiled to stands for it.
+    """
+    names = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a name that has no value yet
+            names[name] = cell.cell_contents
+    if function.__name__ != "<lambda>":
+        with contextlib.suppress(OSError, TypeError, SyntaxError):
+            return Definition.of(ast.parse(textwrap.dedent(inspect.getsource(function))).body), names
+    code = function.__code__
+    text = repr((code.co_code, [c for c in code.co_consts if not isinstance(c, types.CodeType)], code.co_names))
+    return Definition(sha256_of_text(text), frozenset((name,) for name in code.co_names), {}, frozenset()), names
+
+
 def _is_plain(value: Any) -> bool:
-    """Whether a container holds constants alone, so that its text says all of it."""
+    """Whether a value is a constant or holds constants alone, so that its text says all of it."""
     if isinstance(value, dict):
         return all(_is_plain(item) for pair in value.items() for item in pair)
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
-    return isinstance(value, (*_CONSTANTS, Path))
+    return isinstance(value, _CONSTANTS)

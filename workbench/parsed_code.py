@@ -1,16 +1,19 @@
-"""Python code as its syntax tree: what a module defines and imports, and which names a definition uses."""
+"""Python code as its syntax tree: what a module defines, imports and uses, and whether it is what was loaded."""
 
 import ast
+import contextlib
 import functools
 import hashlib
-import importlib
+import importlib.machinery
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from workbench.errors import WorkbenchError
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
 OWN_PACKAGES = ("workbench", "drawn_scenes", "published_scenes")
@@ -19,6 +22,7 @@ _NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.
 _LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns"}
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_SOURCES: dict[str, str] = {}  # of the modules of ours that this process has loaded, as they were then
 Imported = tuple[str, str]  # module and name; the name is empty for the module itself
 
 
@@ -57,18 +61,13 @@ class Module:
         self.definitions: dict[str, list[ast.AST]] = {}
         self.imports: dict[str, Imported] = {}
         package = name if is_package else name.rpartition(".")[0]
-        self._body = body = ast.parse(source).body
+        body = ast.parse(source).body
         for statement in _top_statements(body):
             self.imports |= imports_of(statement, package)
             for defined in _defined_names(statement):
                 self.definitions.setdefault(defined, []).append(statement)
         self.without_influence = any(map(_is_mark, body))
         self._known: dict[str, Definition] = {}
-
-    @functools.cached_property
-    def text(self) -> str:
-        """All of its code, as ``code_text`` has it."""
-        return code_text(self._body)
 
     def is_defined_once(self, name: str) -> bool:
         """Whether one function or class alone has this name: else only the live object says which it is."""
@@ -85,7 +84,8 @@ class Module:
 def is_own(module: str) -> bool:
     """Whether a module is the project's or the user's: neither Python's own nor an installed package."""
     top = module.partition(".")[0]
-    return top == "__main__" or _is_without_file(top) or _source_path(top) is not None
+    made_in_memory = top in sys.modules and top not in sys.stdlib_module_names and _top_place(top) is None
+    return top == "__main__" or made_in_memory or _source_path(top) is not None
 
 
 def is_own_file(module: str, file: str) -> bool:
@@ -136,11 +136,6 @@ def _top_place(name: str) -> str | None:
     if spec is None:
         return None
     return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or []), None)
-
-
-def _is_without_file(top: str) -> bool:
-    """Whether a module was made in memory: by a test, or a tool that runs code."""
-    return top in sys.modules and top not in sys.stdlib_module_names and _top_place(top) is None
 
 
 def defined_name(text: str) -> tuple[str, str] | None:
@@ -222,15 +217,57 @@ def code_text(node: Any, in_class: bool = False) -> str:
     for name, value in ast.iter_fields(node):
         if value is None or value == [] or (name in _LEFT_OUT and not isinstance(node, ast.AnnAssign)):
             continue
-        if name == "body" and isinstance(value, list) and _is_docstring(value[0]):
-            value = value[1:]
+        match value:
+            case [ast.Expr(value=ast.Constant(value=str())), *rest] if name == "body":  # a docstring
+                value = rest
         parts.append(f"{name}={code_text(value, name == 'body' and isinstance(node, ast.ClassDef))}")
     return f"{type(node).__name__}({','.join(parts)})"
 
 
-def _is_docstring(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+class _SourceKeeper:
+    """Stands first among Python's finders and keeps the source of each module of ours as it is imported or reloaded."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.origin:
+            _keep(name, spec.origin)
+        return spec
+
+
+def keep_sources() -> None:
+    """From now on keep what modules of ours are loaded from; those that are loaded count as they are now."""
+    if _SourceKeeper in sys.meta_path:
+        return
+    for name, module in list(sys.modules.items()):
+        _keep(name, getattr(module, "__file__", None) or "")
+    sys.meta_path.insert(0, _SourceKeeper)  # type: ignore[arg-type]
+
+
+def _keep(name: str, file: str) -> None:
+    if file.endswith(".py") and is_own_file(name, file):
+        with contextlib.suppress(OSError):  # the import itself reports it
+            _SOURCES[name] = Path(file).read_text(encoding="utf-8", errors="replace")
+
+
+def check_loaded(names: Iterable[str]) -> None:
+    """Refuse to run definitions (``module:name``) of modules that were edited after this process loaded them.
+
+    The old code would run, and its result be kept as the new one's. A module that was reloaded is up to date.
+    """
+    modules = dict.fromkeys(name.partition(":")[0] for name in names)
+    if edited := [name for name in modules if name in sys.modules and _was_edited(name)]:
+        raise WorkbenchError(
+            f"{', '.join(edited)}: edited after this kernel loaded it, so the old code would run. Restart the kernel "
+            "(or importlib.reload the module), then run the cells again."
+        )
+
+
+def _was_edited(name: str) -> bool:
+    loaded, now = _SOURCES.get(name), parsed_module(name)
+    if loaded is None or now is None or loaded == now.source:
+        return False
+    return code_text(ast.parse(loaded).body) != code_text(ast.parse(now.source).body)
 
 
 def sha256_of_text(text: str) -> str:
