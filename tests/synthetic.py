@@ -57,9 +57,7 @@ def split_writer(
     images = images.assign(file_name=images["image_id"].astype(str) + ".jpg", width=60, height=50)
     return FeatureStoreWriter(
         folder,
-        images=images,
-        boxes=boxes,
-        relations=table,
+        tables={"images": images, "boxes": boxes, "relations": table},
         dimension=dimension,
         encoder=encoder,
         support=support,
@@ -78,7 +76,7 @@ def write_split(folder: Path, relations: pd.DataFrame, *, noise: float = 0.5, se
             features = unions(relations, dimension, noise, draw)
         writer.write(name, 0, np.maximum(features, 0) if options.get("support") == "rectified" else features)
     writer.finish()
-    return FeatureStore.open(folder)
+    return FeatureStore(folder)
 
 
 def write_features(

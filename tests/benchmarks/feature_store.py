@@ -72,7 +72,7 @@ def _written(folder: Path, rows: int) -> FeatureStore:
         piece[:, 0], piece[:, 1] = start // _ROWS_PER_CHUNK, np.arange(len(piece))
         writer.write("union_features", start, piece)
     writer.finish()
-    return FeatureStore.open(folder / "store")
+    return FeatureStore(folder / "store")
 
 
 def _rows_per_second(store: FeatureStore, read: Callable) -> tuple[float, float]:

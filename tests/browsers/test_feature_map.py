@@ -56,7 +56,7 @@ def open_map(browsed, stage):
 
     def opened(store=None, **options):
         features = FeaturesFolder(browsed / "features")
-        samples = GeneratedFeatures.open(browsed / "generated", features.train)
+        samples = GeneratedFeatures(browsed / "generated", features.train)
         features.train = store or features.train
         given = {"fidelity": fidelity_table(), "map_metrics": stage[1]} | options
         return map_browser.FeatureMap(pd.read_parquet(stage[0] / map_stage.POINTS), features, samples, **given)

@@ -33,7 +33,7 @@ def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_p
     real, made = np.array([71, 3, 40, 4]), np.array([39, 0, 17])
     points = pd.DataFrame({"source": np.repeat(["generated", "real"], [3, 4]), "row": np.concatenate([made, real])})
     data = FeaturesFolder(features)
-    samples = GeneratedFeatures.open(generated, data.train)
+    samples = GeneratedFeatures(generated, data.train)
     right = right_or_wrong(tmp_path / "recogniser", data, samples, points)
     loaded = load_recogniser(tmp_path / "recogniser")
     alone = RelationRows(samples, loaded.vocabulary)

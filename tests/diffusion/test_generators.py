@@ -180,7 +180,7 @@ def test_the_table_is_the_samplers(inputs, tmp_path, generator, samples):
     assert (expected["condition"] == index).all()
     assert json.loads(json.dumps(metrics)) == metrics and metrics["samples"] == (samples or 100)
     assert metrics["distinct_triplets"] == len(conditions) and sum(metrics["bands"].values()) == metrics["samples"]
-    generated = GeneratedFeatures.open(tmp_path, store)
+    generated = GeneratedFeatures(tmp_path, store)
     assert np.isfinite(generated.union(np.arange(len(generated)))).all()
 
 

@@ -136,7 +136,7 @@ def generate(stages, folder, kind="boxes", **options):
 def test_the_stage_leaves_a_readable_folder(stages, tmp_path, init, kind):
     metrics = generate(stages, tmp_path, kind, init=init, samples=50, guidance=1.5)
     assert json.loads(json.dumps(metrics)) == metrics
-    store, rows, generated = stages.store, np.array([49, 0, 7]), GeneratedFeatures.open(tmp_path, stages.store)
+    store, rows, generated = stages.store, np.array([49, 0, 7]), GeneratedFeatures(tmp_path, stages.store)
     assert len(generated) == metrics["samples"] == 50 and metrics["network_evaluations_per_sample"] == 6
     for role in ("subject", "object"):
         boxes = generated.relations[f"{role}_box"].to_numpy()
@@ -176,7 +176,7 @@ def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeyp
     with pytest.raises(Killed):
         generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     with pytest.raises(WorkbenchError, match="no finished generated features"):
-        GeneratedFeatures.open(tmp_path / "killed", stages.store)
+        GeneratedFeatures(tmp_path / "killed", stages.store)
     with pytest.raises(WorkbenchError, match="other inputs or settings"):
         generate(stages, tmp_path / "killed", samples=41, init_map=init_map)
     generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
@@ -216,5 +216,5 @@ def test_two_processes_write_the_bytes_of_one(stages, tmp_path, monkeypatch):
 def test_a_data_set_of_unions_alone_trains_and_generates_all_three_regions(union_features, tmp_path):
     stages = trained(tmp_path, union_features, "generated")
     assert generate(stages, tmp_path / "samples", "generated")["regions"] == ["union", "subject", "object"]
-    generated = GeneratedFeatures.open(tmp_path / "samples", stages.store)
+    generated = GeneratedFeatures(tmp_path / "samples", stages.store)
     assert np.isfinite(generated.subject(np.arange(5))).all() and len(generated) == 100

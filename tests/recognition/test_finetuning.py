@@ -62,11 +62,11 @@ def test_the_best_epoch_on_validation_is_kept(small_data, trained, tmp_path, rol
 
 def test_the_union_feature_stands_in_where_there_is_nothing_else(small_data, tmp_path):
     train, rows = FeaturesFolder(small_data.features).train, np.array([3, 1])
-    stored = GeneratedFeatures.open(small_data.generated, train)
+    stored = GeneratedFeatures(small_data.generated, train)
     assert not np.array_equal(stored.subject(rows), stored.union(rows))
     train.entity_region = "union"
     write_generated(tmp_path / "made", train, stored.relations)
-    made = GeneratedFeatures.open(tmp_path / "made", train)
+    made = GeneratedFeatures(tmp_path / "made", train)
     assert np.array_equal(made.object(rows), made.union(rows)) and made.entity_region == "union"
 
 
@@ -113,7 +113,7 @@ def test_wrong_numbers_are_named(changes, message):
 
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
     train = FeaturesFolder(small_data.features).train
-    rows = GeneratedFeatures.open(small_data.generated, train)
+    rows = GeneratedFeatures(small_data.generated, train)
     real, everything = RelationRows(train, small_data.vocabulary), {role: np.ones(len(rows), bool) for role in ROLES}
     counts = count_classes(train.relations, small_data.vocabulary)
     for share in (0.25, 0.5):

@@ -59,7 +59,7 @@ def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, 
     encoder = open_detector(detector)
     assert Vocabulary.read(folder) == Vocabulary.read(small_scenes)
     for split in SPLITS:
-        annotations, store = read_annotations(small_scenes, split), FeatureStore.open(folder / split)
+        annotations, store = read_annotations(small_scenes, split), FeatureStore(folder / split)
         assert (store.dimension, store.support, store.entity_region) == (64, "signed", "box")
         assert store.encoder == summary["encoder"] == encoder.identity
         pd.testing.assert_frame_equal(store.relations, annotations.relations)
@@ -155,7 +155,7 @@ class Corners:
 
 def test_an_encoder_of_ones_own_fills_a_store(tmp_path, small_scenes):
     summary = extracted(tmp_path, small_scenes, None, encoder=Corners())
-    annotations, store = read_annotations(small_scenes, "train"), FeatureStore.open(tmp_path / "train")
+    annotations, store = read_annotations(small_scenes, "train"), FeatureStore(tmp_path / "train")
     assert (store.encoder, store.dimension) == ("corners", 5) == (summary["encoder"], summary["dimension"])
     rows = np.arange(len(store))
     assert np.allclose(store.union(rows)[:, :4], annotations.unions_xyxy(), rtol=1e-3)
@@ -216,7 +216,7 @@ def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scene
     assert train["images_of_unexpected_size"] == ["train_001.jpg"]
     assert (train["images"], train["relations"], train["relations_left_out"]) == (5, 15, 12)
     # What is left has the boxes that it would have had anyway.
-    annotations, store = read_annotations(scenes, "train"), FeatureStore.open(tmp_path / "train")
+    annotations, store = read_annotations(scenes, "train"), FeatureStore(tmp_path / "train")
     whole = annotations.relations[~annotations.relations["image"].isin(lost)]
     for role in ("subject", "object"):
         assert np.array_equal(store.relations[role], whole[role])

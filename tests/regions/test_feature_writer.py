@@ -43,7 +43,7 @@ def test_a_killed_writer_resumes_to_the_same_bytes(tmp_path, seed):
             notes.write('{"rows": {"union_features": [[0, 60')
         writer = split_writer(tmp_path / "killed", TABLE)
     with pytest.raises(WorkbenchError, match="unfinished"):
-        FeatureStore.open(tmp_path / "killed")
+        FeatureStore(tmp_path / "killed")
     writer.finish()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
     for path in whole.iterdir():
@@ -108,7 +108,7 @@ def test_rows_of_images_left_out_are_holes(tmp_path, left_out):
         for row in np.flatnonzero(rows):
             writer.write(name, row, features[name][row : row + 1])
     writer.finish(left_out, noted="a fact")
-    store, whole = FeatureStore.open(tmp_path / "train"), tables["relations"][kept]
+    store, whole = FeatureStore(tmp_path / "train"), tables["relations"][kept]
     assert store.facts["noted"] == "a fact" and list(damaged_files(tmp_path)) == []
     assert len(store.images) == 10 - len(left_out) and len(store) == kept.sum()
     rows = np.arange(len(store))
@@ -125,7 +125,7 @@ def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path, monkeypa
     writer = split_writer(tmp_path / "train", long_tailed(100_000), dimension=64, entity_region="union")  # 13 MB
     writer.write("union_features", 50_000, np.ones((10, 64)))
     writer.finish()
-    store = FeatureStore.open(tmp_path / "train")
+    store = FeatureStore(tmp_path / "train")
     assert (store.union(np.arange(50_000, 50_010)) == 1).all() and not store.union([0, 49_999, 99_999]).any()
     assert list(damaged_files(tmp_path)) == []
     assert writer.path("union_features").stat().st_blocks * 512 < 1_000_000
@@ -140,4 +140,4 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path, monkeypatch):
         with pytest.raises(WorkbenchError, match=r"box_features\.npy: the disk is full"):
             split_writer(tmp_path, TABLE)
     assert not list(tmp_path.glob("*.npy"))
-    assert len(FeatureStore.open(written(tmp_path))) == len(TABLE)
+    assert len(FeatureStore(written(tmp_path))) == len(TABLE)

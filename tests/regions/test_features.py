@@ -84,7 +84,7 @@ def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     write_split(tmp_path, long_tailed(14))
     spoil(tmp_path)
     with pytest.raises(WorkbenchError, match=found) as raised:
-        FeatureStore.open(tmp_path)
+        FeatureStore(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
 
@@ -126,7 +126,7 @@ def test_generated_rows_are_read_by_number(tmp_path, store, own):
     for role in ("subject", "object") if own else ():
         save_array(tmp_path / f"{role}_features.npy", np.full((10, 8), len(role), np.float16))
     finish_generated(tmp_path, table, store, "generated" if own else "seed")
-    generated, rows = GeneratedFeatures.open(tmp_path, store), np.random.default_rng(2).integers(0, 10, 7)
+    generated, rows = GeneratedFeatures(tmp_path, store), np.random.default_rng(2).integers(0, 10, 7)
     assert (len(generated), generated.dimension, generated.entity_region) == (10, 8, "box")
     np.testing.assert_array_equal(generated.union(rows), np.load(tmp_path / UNIONS)[rows])
     for role in ("subject", "object"):
@@ -144,7 +144,7 @@ def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, chan
     rows = ROWS["train"] - (name == "boxes")
     other = write_features(tmp_path / "other", rows={"train": rows}, **changes).train
     with pytest.raises(WorkbenchError, match=f"with {name} "):
-        GeneratedFeatures.open(tmp_path / "generated", other)
+        GeneratedFeatures(tmp_path / "generated", other)
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_damaged_generated_rows_are_named(tmp_path, store, spoil, found):
     write_generated(tmp_path, store, long_tailed(10))
     spoil(tmp_path)
     with pytest.raises(WorkbenchError, match=found):
-        GeneratedFeatures.open(tmp_path, store)
+        GeneratedFeatures(tmp_path, store)

@@ -61,7 +61,7 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
     assert Vocabulary.read(tmp_path / "out") == Vocabulary.read(source)
     order = np.random.default_rng(seed).permutation(rows)
     for split, arrays in splits.items():
-        store = FeatureStore.open(tmp_path / "out" / split)
+        store = FeatureStore(tmp_path / "out" / split)
         relations, boxes = store.relations, store.boxes[CORNERS].to_numpy()
         assert store.entity_region == ("box" if own else "union")
         np.testing.assert_array_equal(store.union(order), arrays["feature"][order])
@@ -93,7 +93,7 @@ def test_equal_boxes_with_equal_features_are_stored_once(tmp_path, import_source
     arrays["subject"][:] = arrays["image_id"][:] = 1
     np.savez(source / "train.npz", **arrays)
     import_features(tmp_path / "out", source=source)
-    store = FeatureStore.open(tmp_path / "out/train")
+    store = FeatureStore(tmp_path / "out/train")
     assert store.relations["subject_box"].nunique() == 1 and len(store.boxes) == 11
 
 
@@ -130,7 +130,7 @@ def test_a_manifest_names_encoder_and_support(tmp_path, import_source):
         np.savez(source / f"{split}.npz", **(arrays | {"feature": np.abs(arrays["feature"])}))
     (source / "manifest.json").write_text(json.dumps({"encoder": "CLIP ViT-B/32", "support": "rectified", "note": 1}))
     import_features(tmp_path / "out", source=source)
-    store = FeatureStore.open(tmp_path / "out/train", expect_encoder="CLIP ViT-B/32")
+    store = FeatureStore(tmp_path / "out/train", expect_encoder="CLIP ViT-B/32")
     assert store.support == "rectified"
 
 
@@ -282,7 +282,7 @@ def test_visual_genome_rows(tmp_path, real_data):
     assert len(summary["absent_from_train"]["relation"]) == 6 and summary["warnings"] == []
     assert (summary["dimension"], summary["text_dimension"], summary["entity_region"]) == (512, 512, "union")
     for split in SPLITS:
-        store, arrays = FeatureStore.open(tmp_path / split), np.load(source / f"{split}.npz")
+        store, arrays = FeatureStore(tmp_path / split), np.load(source / f"{split}.npz")
         rows = np.arange(0, len(store), 7)
         np.testing.assert_array_equal(store.union(rows), arrays["feature"][rows])
         assert store.relations["relation"].tolist() == arrays["relation"].tolist()

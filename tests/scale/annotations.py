@@ -22,12 +22,7 @@ MEDIAN_SIDE, SIDE_SPREAD, SMALLEST_SIDE = 0.22, 0.75, 4  # of a box: share of th
 
 
 def simulate_annotations(
-    folder: Path,
-    *,
-    vocabulary: Vocabulary,
-    like: str = "gqa-lt",
-    scale: float = 1.0,
-    seed: int = 0,
+    folder: Path, *, vocabulary: Vocabulary, like: str = "gqa-lt", scale: float = 1.0, seed: int = 0
 ) -> dict[str, Any]:
     """Write an annotation folder as large and as imbalanced as a real one; there are no images.
 

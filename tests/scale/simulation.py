@@ -121,15 +121,10 @@ class _SparseWriter(FeatureStoreWriter):
 def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures, sparse: bool) -> None:
     encoder = features.encoder + (" holes" if sparse else "")
     if (folder / "features.json").is_file():
-        FeatureStore.open(folder, expect_encoder=encoder, expect_dimension=features.dimension)
+        FeatureStore(folder, expect_encoder=encoder, expect_dimension=features.dimension)
         return
     writer = (_SparseWriter if sparse else FeatureStoreWriter)(
-        folder,
-        images=tables.images,
-        boxes=tables.boxes,
-        relations=tables.relations,
-        dimension=features.dimension,
-        encoder=encoder,
+        folder, tables=tables.tables, dimension=features.dimension, encoder=encoder
     )
     labels = [tables.boxes["object_class"].to_numpy()]
     triplets = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]

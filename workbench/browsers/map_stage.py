@@ -47,7 +47,7 @@ def write_feature_map(
     from sklearn.manifold import trustworthiness
 
     began, data = time.monotonic(), FeaturesFolder(features)
-    samples = GeneratedFeatures.open(generated, data.train)
+    samples = GeneratedFeatures(generated, data.train)
     sample_rows, real_rows = equal_rows(len(samples), len(data.train), most=rows, seed=seed)
     if len(real_rows) < FEWEST_ROWS:
         raise WorkbenchError(

@@ -60,7 +60,7 @@ def finetune_recogniser(
     folder, data, edge = Path(folder), FeaturesFolder(features), edge or TrainingEdge()
     start = load_recogniser(recogniser)
     start.check_fits(data.vocabulary, data.train, data.val)
-    features_made = GeneratedFeatures.open(Path(generated), data.train)
+    features_made = GeneratedFeatures(Path(generated), data.train)
     made = RelationRows(features_made, data.vocabulary, config.memory_gigabytes)
     active = active_roles(made.relations, config.roles, f"{made.name}/generated.parquet")
     counts = data.counts

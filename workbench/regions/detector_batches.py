@@ -129,11 +129,7 @@ def flipped(box_xyxy: np.ndarray, width: int) -> np.ndarray:
 
 
 def training_boxes(
-    rng: np.random.Generator,
-    box_xyxy: np.ndarray,
-    labels: np.ndarray,
-    config: BoxConfig,
-    shape: tuple[int, int],
+    rng: np.random.Generator, box_xyxy: np.ndarray, labels: np.ndarray, config: BoxConfig, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Training boxes (n, 4) float32 and labels (n,) of one image.
 

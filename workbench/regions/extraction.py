@@ -58,7 +58,7 @@ def extract_features(
                 remove_notes(folder / split)  # which a kill at the very end has left
                 annotations.vocabulary.write(folder)
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
-            store = FeatureStore.open(folder / split, encoder.identity, encoder.dimension)
+            store = FeatureStore(folder / split, encoder.identity, encoder.dimension)
             summaries[split] = {
                 "images": len(store.images),
                 "boxes": len(store.boxes),
@@ -109,9 +109,7 @@ class _SplitExtraction:
         self.annotations, self.encoder = annotations, encoder
         self.writer = FeatureStoreWriter(
             folder,
-            images=annotations.images,
-            boxes=annotations.boxes,
-            relations=annotations.relations,
+            tables=annotations.tables,
             dimension=encoder.dimension,
             encoder=encoder.identity,
             support=encoder.support,

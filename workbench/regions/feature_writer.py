@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, disk_full_reported, read_json, sha256_of_file, write_json
+from workbench.files import disk_full_reported, read_json, sha256_of_file, write_json
 from workbench.launching import Processes
 from workbench.regions.feature_file import FeatureFile, rows_not_finite
 from workbench.regions.features import ENTITY_REGIONS, MANIFEST, SUPPORTS
-from workbench.scenes.relations import TABLES
+from workbench.scenes.relations import TABLES, write_tables
 from workbench.stopping import Stopped, StopRequest
 
 IDENTITY = "progress.json"
@@ -155,7 +155,7 @@ class RangeWriter:
 class FeatureStoreWriter(RangeWriter):
     """Writes one split's store, "union_features" and maybe "box_features"; an unfinished folder is resumed.
 
-    Rows of ``union_features`` are those of ``relations``, rows of ``box_features`` those of ``boxes``. Several
+    Rows of ``union_features`` are those of the table of relations, rows of ``box_features`` those of boxes. Several
     processes may write, each other rows; all of them call ``__init__`` and ``finish``.
     """
 
@@ -163,9 +163,7 @@ class FeatureStoreWriter(RangeWriter):
         self,
         folder: Path,
         *,
-        images: pd.DataFrame,
-        boxes: pd.DataFrame,
-        relations: pd.DataFrame,
+        tables: dict[str, pd.DataFrame],
         dimension: int,
         encoder: str,
         support: str = "signed",
@@ -175,10 +173,10 @@ class FeatureStoreWriter(RangeWriter):
             raise ValueError(f"support {support!r} or entity_region {entity_region!r} is not known")
         if (Path(folder) / MANIFEST).exists():
             raise WorkbenchError(f"{folder}: already finished. Open it, or delete the folder to make it again.")
-        self.tables = dict(zip(TABLES, (images, boxes, relations), strict=True))
+        self.tables = tables
         self._facts = {"encoder": encoder, "support": support, "entity_region": entity_region, "dimension": dimension}
-        self._of_array = {"box_features": boxes} if entity_region == "box" else {}
-        self._of_array["union_features"] = relations
+        self._of_array = {"box_features": tables["boxes"]} if entity_region == "box" else {}
+        self._of_array["union_features"] = tables["relations"]
         digest = hashlib.sha256()
         for table in self.tables.values():
             digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
@@ -200,17 +198,14 @@ class FeatureStoreWriter(RangeWriter):
                         f"{self.folder}: {done.sum():,} of {len(done):,} rows of {name} are written. "
                         "Run the same command again to resume."
                     )
-            tables = without_images(self.tables, left_out)
-            for name, table in tables.items():
-                with atomic_path(self.folder / f"{name}.parquet") as temporary:
-                    table.to_parquet(temporary, index=False)
+            rows_of_table = write_tables(self.folder, without_images(self.tables, left_out))
             arrays = {
                 name: {"rows": rows, "sha256": None if self.sparse else sha256_of_file(self.path(name))}
                 for name, (rows, _) in self.arrays.items()
             }
             holes = {name: _holes(own) for name, own in kept.items()}
-            rows = {name: len(table) for name, table in tables.items()}
-            write_json(self.folder / MANIFEST, facts | self._facts | {"rows": rows, "arrays": arrays, "holes": holes})
+            counted = {"rows": rows_of_table, "arrays": arrays, "holes": holes}
+            write_json(self.folder / MANIFEST, facts | self._facts | counted)
             remove_notes(self.folder)
         self.processes.wait()
 

@@ -25,7 +25,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.relations import TABLES, read_table, read_tables
+from workbench.scenes.relations import read_table, read_tables
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 MANIFEST = "features.json"
@@ -74,27 +74,14 @@ class Features:
 
 
 class FeatureStore(Features):
-    """Features of one split, never read whole; ``facts`` is the manifest: how they were made."""
+    """Features of one split, never read whole; ``facts`` is the manifest: how they were made.
 
-    def __init__(self, folder: Path, facts: dict[str, Any], tables: dict[str, pd.DataFrame]):
-        self.folder, self.facts = Path(folder), facts
-        self.dimension: int = facts["dimension"]
-        self.encoder: str = facts["encoder"]
-        self.support: str = facts["support"]
-        self.entity_region: str = facts["entity_region"]
-        self.images, self.boxes, self.relations = (tables[name] for name in TABLES)
-        self._unions = self._reader("union_features")
-        self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
+    WorkbenchError where a file, a row count, the dimension or the encoder does not fit. The features' headers and sizes
+    are looked at; their content is not read, see `damaged_files`.
+    """
 
-    @classmethod
-    def open(
-        cls, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None
-    ) -> "FeatureStore":
-        """Open a finished store; WorkbenchError where a file, a row count, the dimension or the encoder does not fit.
-
-        The features' headers and sizes are looked at; their content is not read, see `damaged_files`.
-        """
-        folder = Path(folder)
+    def __init__(self, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None):
+        self.folder = folder = Path(folder)
         if not (folder / MANIFEST).exists():
             found = "is unfinished" if folder.is_dir() and any(folder.iterdir()) else "holds no features"
             raise WorkbenchError(
@@ -109,7 +96,14 @@ class FeatureStore(Features):
                     f"{folder}: the features' {name} is {facts[name]!r}, expected {expected!r}. Features of two "
                     "encoders cannot be mixed: make them again with the expected one, or train the model on these."
                 )
-        return cls(folder, facts, read_tables(folder, facts["rows"]))
+        self.facts: dict[str, Any] = facts
+        self.dimension: int = facts["dimension"]
+        self.encoder: str = facts["encoder"]
+        self.support: str = facts["support"]
+        self.entity_region: str = facts["entity_region"]
+        self.images, self.boxes, self.relations = read_tables(folder, facts["rows"]).values()
+        self._unions = self._reader("union_features")
+        self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Union features of relation rows, (n, D)."""
@@ -151,7 +145,7 @@ class FeaturesFolder:
     @cached_property
     def train(self) -> FeatureStore:
         """The features of the training split."""
-        return FeatureStore.open(self.folder / "train")
+        return FeatureStore(self.folder / "train")
 
     @cached_property
     def val(self) -> FeatureStore:
@@ -175,33 +169,19 @@ class FeaturesFolder:
         """The features of a split by its name; those of another encoder than train's are refused."""
         if name == "train":
             return self.train
-        return FeatureStore.open(self.folder / name, self.train.encoder, self.train.dimension)
+        return FeatureStore(self.folder / name, self.train.encoder, self.train.dimension)
 
 
 class GeneratedFeatures(Features):
-    """Features of generated relations; ``relations`` has one row a sample.
+    """Features of generated relations; ``relations`` has one row a sample, ``store`` is the train store of the boxes.
 
     A subject or an object has the feature of its array or of its box; in a store with ``entity_region`` "union" the
-    generated union feature stands in for both.
+    generated union feature stands in for both. WorkbenchError where a file is missing or cut short, a column lacks, or
+    where dimension, encoder, support or number of boxes of the store are not those that it was generated for.
     """
 
-    def __init__(self, folder: Path, store: FeatureStore, relations: pd.DataFrame, own: tuple[str, ...]):
-        self.folder, self.store, self.relations = Path(folder), store, relations
-        self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
-        self.entity_region = store.entity_region
-        self._files = {
-            region: FeatureFile(self.folder / f"{region}_features.npy", len(relations), self.dimension, GENERATE_AGAIN)
-            for region in ("union", *own)
-        }
-
-    @classmethod
-    def open(cls, folder: Path, store: FeatureStore) -> "GeneratedFeatures":
-        """Open a finished folder; ``store`` is the train store that the boxes were drawn from.
-
-        WorkbenchError where a file is missing or cut short, a column lacks, or where dimension, encoder, support or
-        number of boxes of the store are not those that the features were generated for.
-        """
-        folder = Path(folder)
+    def __init__(self, folder: Path, store: FeatureStore):
+        self.folder, self.store, folder = Path(folder), store, Path(folder)
         if not (folder / GENERATED).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {GENERATED}). Run notebook 03.")
         manifest = read_json(folder / GENERATED)
@@ -213,8 +193,13 @@ class GeneratedFeatures(Features):
                 )
         own = ENDS if manifest.get("entity_features") == "generated" else ()
         boxes = set() if own else {f"{role}_box" for role in ENDS}
-        relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
-        return cls(folder, store, relations, own)
+        self.relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
+        self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
+        self.entity_region, rows = store.entity_region, len(self.relations)
+        self._files = {
+            region: FeatureFile(folder / f"{region}_features.npy", rows, self.dimension, GENERATE_AGAIN)
+            for region in ("union", *own)
+        }
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Generated union features of rows, (n, D)."""
@@ -257,7 +242,7 @@ def damaged_files(folder: Path) -> Iterator[str]:
         raise WorkbenchError(f"{folder}: holds no finished features. Run the stage features, or give its folder.")
     for split in splits:
         try:
-            arrays = FeatureStore.open(split).facts["arrays"]
+            arrays = FeatureStore(split).facts["arrays"]
         except WorkbenchError as error:
             yield str(error)
             continue

@@ -221,12 +221,12 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
 def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
     dimension = rows["feature"].shape[1]
     if (folder / MANIFEST).exists():
-        FeatureStore.open(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
+        FeatureStore(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
         return
     tables, first_use = _tables(rows)
     writer = FeatureStoreWriter(
         folder,
-        **tables,
+        tables=tables,
         dimension=dimension,
         encoder=identity.encoder,
         support=identity.support,

@@ -124,7 +124,7 @@ def feature_map(run: Run) -> "FeatureMap":
 
     stage, generated = run.find("feature_map"), run.find("generated")
     features = FeaturesFolder(run.features.folder)
-    samples = GeneratedFeatures.open(generated.folder, features.train)
+    samples = GeneratedFeatures(generated.folder, features.train)
     study = _found(run, "fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None

@@ -18,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, inside
 from workbench.scenes.annotation_files import read_images, read_relation_ends, read_vocabulary
 from workbench.scenes.problems import FileProblems, Problem, format_report
-from workbench.scenes.relations import BOX_COLUMNS, union_boxes
+from workbench.scenes.relations import BOX_COLUMNS, TABLES, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
@@ -64,6 +64,11 @@ class Annotations:
     boxes: pd.DataFrame
     relations: pd.DataFrame
     image_folder: Path
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The three tables by name."""
+        return {name: getattr(self, name) for name in TABLES}
 
     def image_path(self, image: int) -> Path:
         """The file of an image index; WorkbenchError where its name leads out of the image folder."""

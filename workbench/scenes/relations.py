@@ -8,6 +8,7 @@ A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive*
 Relation boxes may reach outside the image and are kept as annotated (upstream does not clip them either).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,15 @@ class RelationTables:
 
 def write_relation_tables(folder: Path, annotations: "Annotations") -> None:
     """Write a split's three tables, then ``tables.json``."""
-    for name in TABLES:
+    write_json(Path(folder) / "tables.json", {"rows": write_tables(folder, annotations.tables)})
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
+    """Write the three tables; returns the number of rows of each."""
+    for name, table in tables.items():
         with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
-            getattr(annotations, name).to_parquet(temporary, index=False)
-    write_json(Path(folder) / "tables.json", {"rows": {name: len(getattr(annotations, name)) for name in TABLES}})
+            table.to_parquet(temporary, index=False)
+    return {name: len(table) for name, table in tables.items()}
 
 
 def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
