@@ -21,8 +21,6 @@ from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 
 LARGE_FOLDER_BYTES = 512 * 2**20
-# A stage stands under this key in a manifest, a file or folder under the other.
-STAGE_KEY, PATH_KEY = "stage", "path"
 _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip_torch", "nltk", "umap-learn")
 
 
@@ -34,9 +32,9 @@ def described(value: Any, place: str = "value") -> Any:
     for what cannot be recorded; ``place`` names it.
     """
     if hasattr(value, "identity") and hasattr(value, "folder"):
-        return {STAGE_KEY: value.label, "identity": value.identity}
+        return {"stage": value.label, "identity": value.identity}
     if isinstance(value, Path):
-        return {PATH_KEY: str(value), "identity": identity_of_path(value, place)}
+        return {"path": str(value), "identity": identity_of_path(value, place)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         counting = [f.name for f in dataclasses.fields(value) if f.metadata.get("influence", True)]
         return described({name: getattr(value, name) for name in counting}, place)
@@ -92,7 +90,7 @@ def sha256_of_json(value: Any) -> str:
 def without_places(value: Any) -> Any:
     """Described parameters without where their stages and paths lie: what a result depends on."""
     if isinstance(value, dict):
-        if set(value) in ({STAGE_KEY, "identity"}, {PATH_KEY, "identity"}):
+        if set(value) in ({"stage", "identity"}, {"path", "identity"}):
             return {"identity": value["identity"]}
         return {key: without_places(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -154,14 +152,8 @@ def _commit() -> str | None:
     above = Path(__file__).resolve().parents[1]
     if not (above / ".git").exists():
         return None
+    command = ["git", "-C", str(above), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(above), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None  # without git, or in a checkout that git refuses: the version alone has to do
-    return answer.stdout.strip()

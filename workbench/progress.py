@@ -1,7 +1,6 @@
 """Progress of long loops: a bar for a person, a line every 30 seconds for a log."""
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -25,15 +24,11 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if headless():
-        yield from _lines(items, description, total)
+    if not headless():
+        from tqdm.auto import tqdm
+
+        yield from tqdm(items, desc=description, total=total, leave=False)
         return
-    from tqdm.auto import tqdm
-
-    yield from tqdm(items, desc=description, total=total, leave=False)
-
-
-def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
     started = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
@@ -41,4 +36,4 @@ def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterat
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
             of_total = f" of {total:,}" if total else ""
-            print(f"{description}: {done:,}{of_total}, {now - started:.0f} s", file=sys.stdout, flush=True)
+            print(f"{description}: {done:,}{of_total}, {now - started:.0f} s", flush=True)

@@ -233,8 +233,9 @@ def _made(
         build, parameters = build.func, {**build.keywords, **parameters}
     counting = {key: value for key, value in parameters.items() if has_influence(value)}
     recorded = {key: described(value, f"{label}: parameter {key}") for key, value in counting.items()}
-    request = place | {"parameters": recorded, "inputs": _inputs(parameters)}
-    given = {key: _as_paths(value) for key, value in parameters.items()}
+    inputs: dict[str, str] = {}
+    given = {key: _as_paths(value, inputs) for key, value in parameters.items()}
+    request = place | {"parameters": recorded, "inputs": inputs}
     request |= {"builder": builder_name(build), "code": fingerprint(build, [given[key] for key in counting])}
     request["identity"] = _identity(request)
 
@@ -250,19 +251,13 @@ def _identity(manifest: dict[str, Any]) -> str:
     return sha256_of_json(parts | {"parameters": without_places(manifest["parameters"])})
 
 
-def _inputs(value: Any) -> dict[str, str]:
-    """Identities of all stages in ``value`` by label."""
+def _as_paths(value: Any, inputs: dict[str, str]) -> Any:
+    """``value`` with the folder of each stage in its place, and the stages' identities, by label, in ``inputs``."""
     if isinstance(value, Stage):
-        return {value.label: value.identity}
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return {label: identity for part in parts for label, identity in _inputs(part).items()}
-
-
-def _as_paths(value: Any) -> Any:
-    if isinstance(value, Stage):
+        inputs[value.label] = value.identity
         return value.folder
     if isinstance(value, dict):
-        return {key: _as_paths(item) for key, item in value.items()}
+        return {key: _as_paths(item, inputs) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_as_paths(item) for item in value)
+        return type(value)(_as_paths(item, inputs) for item in value)
     return value

@@ -157,7 +157,9 @@ class _Training:
     def _steps(self, stop, track_curves) -> None:
         state, last = self.state, self.config.steps
         if main := self.accelerator.is_main_process:
-            self._rewrite_log()
+            # Lines behind the state that is resumed would stand twice.
+            with atomic_path(self.folder / LOG) as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in state.log))
         remaining = range(state.step, last)
         batches = _one_ahead(self._shares(remaining))
         for step in track(remaining, f"Training: {self.edge.name}") if main else remaining:
@@ -187,7 +189,9 @@ class _Training:
                 yield part, self.batch(step, part, parts)
 
     def _step(self, step: int, batches: Iterator[Any]) -> None:
-        self._set_learning_rate(step)
+        self.rate = self.config.learning_rate_at(step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * group.get("multiple", 1.0)
         for _ in range(self.config.accumulation):
             part, share = next(batches)
             torch.manual_seed(derived_seed(self.config.seed, "dropout", step, part))
@@ -204,22 +208,16 @@ class _Training:
             self.objective.after_step()
         self.state.update_average(step)
 
-    def _set_learning_rate(self, step: int) -> None:
-        self.rate = self.config.learning_rate_at(step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * group.get("multiple", 1.0)
-
     def _log(self, track_curves) -> None:
         self._require_finite()
         state = self.state
-        losses = state.means(self.accelerator)
+        losses = state.taken_means(self.accelerator)
         losses.pop(GRADIENT_NORM, None)
         line = {"step": state.step, "seconds": round(self._seconds(), 3), "loss": sum(losses.values())}
         line |= {f"loss_{name}": value for name, value in losses.items()} if len(losses) > 1 else {}
         line["learning_rate"] = self.rate
         if self._evaluation_is_due():
             line |= self._evaluate(line)
-        state.forget_sums()
         state.log.append(line)
         if self.accelerator.is_main_process:
             with open(self.folder / LOG, "a", encoding="utf-8") as file:
@@ -241,12 +239,13 @@ class _Training:
         return numbers
 
     def _require_finite(self) -> None:
-        bad = [f"{name} loss" if name != GRADIENT_NORM else name for name in self.state.not_finite()]
+        not_finite = [name for name, value in self.state.sums.items() if not torch.isfinite(value)]
+        bad = [name if name == GRADIENT_NORM else f"{name} loss" for name in not_finite]
         if not bad:
             return
         kept = f"The last good state is kept in {self.state.path}. " if self.state.path.exists() else ""
         raise WorkbenchError(
-            f"{self.folder}: {' and '.join(bad)} of {self.edge.name} became not finite by step {self.state.step} "
+            f"{self.folder}: {' and '.join(name if name == GRADIENT_NORM else f'{name} loss' for name in bad)} of {self.edge.name} became not finite by step {self.state.step} "
             f"(learning rate {self.rate:g}). {kept}Lower the learning rate, or check the features."
         )
 
@@ -274,11 +273,6 @@ class _Training:
 
     def _seconds(self) -> float:
         return time.monotonic() - self.began
-
-    def _rewrite_log(self) -> None:
-        # Lines behind the state that is resumed would stand twice.
-        with atomic_path(self.folder / LOG) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in self.state.log))
 
 
 def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:

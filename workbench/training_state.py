@@ -14,6 +14,7 @@ from workbench.identity import described
 from workbench.training_config import TrainingConfig
 
 STATE = "training_state.safetensors"
+_FACTS = ("step", "seconds", "log", "best", "summed_from")
 _REMEDY = "Delete the folder and train again."
 
 
@@ -48,18 +49,12 @@ class TrainingState:
             value = share * value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """Mean of each loss over the steps since the last line and over the processes."""
+    def taken_means(self, accelerator: Accelerator) -> dict[str, float]:
+        """Mean of each loss over the steps since they were last taken and over the processes."""
         steps = max(1, self.step - self.summed_from)
-        return {name: accelerator.reduce(value, "mean").item() / steps for name, value in self.sums.items()}
-
-    def not_finite(self) -> list[str]:
-        """Which of this process's sums are not finite."""
-        return [name for name, value in self.sums.items() if not torch.isfinite(value)]
-
-    def forget_sums(self) -> None:
-        """Begin a new line of the log."""
+        means = {name: accelerator.reduce(value, "mean").item() / steps for name, value in self.sums.items()}
         self.sums, self.summed_from = {}, self.step
+        return means
 
     @torch.no_grad()
     def update_average(self, step: int) -> None:
@@ -101,9 +96,8 @@ class TrainingState:
         tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
         for number, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items() if value is not None}
-        facts = {"config": described(self.config), "step": self.step, "seconds": self.seconds, "log": self.log,
-                 "best": self.best, "summed_from": self.summed_from}  # fmt: skip
-        save_tensors(self.path, tensors, facts)
+        facts = {name: getattr(self, name) for name in _FACTS}
+        save_tensors(self.path, tensors, facts | {"config": described(self.config)})
         self._saved_at = time.monotonic()
 
     def restore(self, device: torch.device) -> None:
@@ -123,8 +117,8 @@ class TrainingState:
         self._restore_optimiser(parts.get("optimiser", {}))
         self.best_weights = parts.get("best", {})
         self.sums = {name: value.to(device) for name, value in parts.get("sum", {}).items()}
-        self.step, self.seconds, self.log = facts["step"], facts["seconds"], facts["log"]
-        self.best, self.summed_from = facts["best"], facts["summed_from"]
+        for name in _FACTS:
+            setattr(self, name, facts[name])
 
     def _restore_optimiser(self, tensors: dict[str, Tensor]) -> None:
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
