@@ -245,7 +245,7 @@ class _Training:
             return
         kept = f"The last good state is kept in {self.state.path}. " if self.state.path.exists() else ""
         raise WorkbenchError(
-            f"{self.folder}: {' and '.join(name if name == GRADIENT_NORM else f'{name} loss' for name in bad)} of {self.edge.name} became not finite by step {self.state.step} "
+            f"{self.folder}: {' and '.join(bad)} of {self.edge.name} became not finite by step {self.state.step} "
             f"(learning rate {self.rate:g}). {kept}Lower the learning rate, or check the features."
         )
 
