@@ -12,7 +12,7 @@ import pandas as pd
 from tests.benchmarks.running import side_by_side, timed
 from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
-from workbench.browsers.triplet_search import TripletQuery, facets, search
+from workbench.browsers.triplet_search import TripletState, facets, search, without_toggles
 from workbench.randomness import generator
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
@@ -35,12 +35,12 @@ def benchmark_triplet_search() -> dict[str, Any]:
     """
     vocabulary = default_names(_OBJECT_CLASSES, _RELATION_CLASSES)
 
-    def found(query: TripletQuery) -> tuple[int, int]:
-        matches = search(index, query)
+    def found(query: TripletState) -> tuple[int, int]:
+        matches = search(index, query, without_toggles(index, query))
         return len(matches), int(index["count"][matches].sum())
 
-    def shown(query: TripletQuery) -> dict[str, dict[str, int]]:
-        numbers = facets(index, query)
+    def shown(query: TripletState) -> dict[str, dict[str, int]]:
+        numbers = facets(index, query, without_toggles(index, query))
         return {role: numbers[role] for role in ROLES}
 
     with tempfile.TemporaryDirectory() as folder:
@@ -53,17 +53,17 @@ def benchmark_triplet_search() -> dict[str, Any]:
         return result | side_by_side("facets", queries, shown, partial(_peer_facets, peer), "sqlite")
 
 
-def _queries(vocabulary: Vocabulary, skipped: int = 0) -> dict[str, list[TripletQuery]]:
+def _queries(vocabulary: Vocabulary, skipped: int = 0) -> dict[str, list[TripletState]]:
     """Some queries of each kind; ``skipped``: how many the draw leaves out first."""
     random = generator(0, "searched names")
     chosen = [random.permutation(vocabulary.names(role))[skipped : skipped + _QUERIES].tolist() for role in ROLES[:2]]
     some, relations = chosen
     bands = {"relation": ("few", "medium"), "object": ("many",)}
     return {
-        "one_letter": [TripletQuery(text=letter) for letter in "abcdmst"],
-        "word": [TripletQuery(text=name) for name in some],
-        "phrase": [TripletQuery(text=f'"{name} {relation}"') for name, relation in zip(some, relations, strict=True)],
-        "word_bands_sort": [TripletQuery(text=name[:3], bands=bands, sort="rarity") for name in some],
+        "one_letter": [TripletState(letter) for letter in "abcdmst"],
+        "word": [TripletState(name) for name in some],
+        "phrase": [TripletState(f'"{name} {relation}"') for name, relation in zip(some, relations, strict=True)],
+        "word_bands_sort": [TripletState(name[:3], bands=bands, sort="rarity") for name in some],
     }
 
 
@@ -102,10 +102,10 @@ def _peer(index: TripletIndex) -> sqlite3.Connection:
     return peer
 
 
-def _condition(query: TripletQuery, without: str = "") -> tuple[str, list]:
+def _condition(query: TripletState, without: str = "") -> tuple[str, list]:
     """The WHERE clause of a query and its values; ``without``: the role whose bands do not count."""
-    word = query.text.strip('"')
-    parts, values = ["caption LIKE ?"], [f"% {word} %" if query.text.startswith('"') else f"% {word}%"]
+    word = query.search.strip('"')
+    parts, values = ["caption LIKE ?"], [f"% {word} %" if query.search.startswith('"') else f"% {word}%"]
     for role, bands in query.bands.items():
         if role != without:
             parts.append(f"{role}_band IN ({', '.join('?' * len(bands))})")
@@ -113,14 +113,14 @@ def _condition(query: TripletQuery, without: str = "") -> tuple[str, list]:
     return " AND ".join(parts), values
 
 
-def _peer_search(peer: sqlite3.Connection, query: TripletQuery) -> tuple[int, int]:
+def _peer_search(peer: sqlite3.Connection, query: TripletState) -> tuple[int, int]:
     where, values = _condition(query)
     order = "count" if query.sort == "rarity" else "count DESC"
     peer.execute(f"SELECT place FROM triplets WHERE {where} ORDER BY {order}, place LIMIT {_TILES}", values).fetchall()
     return peer.execute(f"SELECT count(*), coalesce(sum(count), 0) FROM triplets WHERE {where}", values).fetchone()
 
 
-def _peer_facets(peer: sqlite3.Connection, query: TripletQuery) -> dict[str, dict[str, int]]:
+def _peer_facets(peer: sqlite3.Connection, query: TripletState) -> dict[str, dict[str, int]]:
     shown = {}
     for role in ROLES:
         where, values = _condition(query, without=role)

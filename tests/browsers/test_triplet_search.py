@@ -1,5 +1,6 @@
 import re
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from tests.synthetic import write_features
 from workbench.browsers.triplet_index import SORTS, TripletIndex, write_triplet_index
-from workbench.browsers.triplet_search import ORIGINS, TripletQuery, facets, search
+from workbench.browsers.triplet_search import ORIGINS, TripletState, facets, search, without_toggles
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
@@ -44,22 +45,28 @@ def plain(text):
     return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
 
 
-def naive_search(table, query):
+def found(index, state, seed=0, **more):
+    return search(index, state, without_toggles(index, state, **more), seed)
+
+
+def naive_search(table, state, bar=None, selected=None):
     """Places in order, by regular expressions over the captions."""
     keep = pd.Series(True, index=table.index)
-    for phrase, closed, word in re.findall(r'"([^"]*)("|$)|([^\s"]+)', plain(query.text)):
+    for phrase, closed, word in re.findall(r'"([^"]*)("|$)|([^\s"]+)', plain(state.search)):
         needle = phrase.strip() or word
         before = r"(?:^|[\W_])" if needle[:1].isalnum() else ""
         after = r"(?:$|[\W_])" if phrase and closed and needle[-1:].isalnum() else ""
         keep &= table["caption"].str.contains(before + re.escape(needle) + after, regex=True)
-    for role, bands in query.bands.items():
+    for role, bands in state.bands.items():
         keep &= table[f"{role}_band"].isin([BANDS.index(band) for band in bands or BANDS])
-    for role, classes in query.classes.items():
-        keep &= table[role].isin(classes)
-    keep &= {"any": True, "original": table["count"] > 0, "augmented": table["augmented"] > 0}[query.origin]
-    if query.ids is not None:
-        keep &= table.index.isin(query.ids)
-    _, column, descending = SORTS[query.sort]
+    for role, own in state.classes.items():
+        keep &= table[role] == own
+    if bar is not None:
+        keep &= table[state.chart].isin(bar)
+    keep &= {"any": True, "original": table["count"] > 0, "augmented": table["augmented"] > 0}[state.origin]
+    if selected is not None:
+        keep &= table.index.isin(selected)
+    _, column, descending = SORTS[state.sort]
     return table[keep].sort_values(column, ascending=not descending, kind="stable", na_position="last").index
 
 
@@ -69,42 +76,46 @@ def test_search_and_facets_agree_with_loops_over_the_captions(tmp_path, rows, se
     index, naive = make_index(tmp_path, rows, seed)
     random = np.random.default_rng(seed)
     some = lambda values, most: tuple(random.permutation(values)[: random.integers(0, most + 1)].tolist())  # noqa: E731
-    found = 0
+    matched = 0
     for _ in range(60):
         chosen = {
-            "text": str(random.choice(TEXTS)) if random.random() < 0.7 else "",
+            "search": str(random.choice(TEXTS)) if random.random() < 0.7 else "",
             "bands": {role: some(BANDS, 2) for role in some(ROLES, 2)},
-            "classes": {role: (0, *some(np.arange(len(index.vocabulary.names(role))), 4)) for role in some(ROLES, 1)},
+            "classes": {role: int(random.integers(0, 3)) for role in some(ROLES, 1)},
+            "chart": str(random.choice(ROLES)),
             "origin": str(random.choice(list(ORIGINS))),
-            "ids": random.integers(0, len(index), 30) if random.random() < 0.1 else None,
+            "sort": str(random.choice([sort for sort in SORTS if sort != "random"])),
         }
-        sort = str(random.choice([sort for sort in SORTS if sort != "random"]))
-        query = TripletQuery(**chosen, sort=sort)
-        expected, matches = naive_search(naive, query), search(index, query)
-        assert matches.tolist() == expected.tolist(), query
-        found += len(expected) > 0
-        shown = facets(index, query)
+        more = {
+            "bar": (0, 3, *some(range(4, 14), 4)) if random.random() < 0.2 else None,
+            "selected": random.integers(0, len(index), 30) if random.random() < 0.1 else None,
+        }
+        state = TripletState(**chosen)
+        expected = naive_search(naive, state, **more)
+        assert found(index, state, **more).tolist() == expected.tolist(), (state, more)
+        matched += len(expected) > 0
+        shown = facets(index, state, without_toggles(index, state, **more))
         for role in ROLES:
             for band in BANDS:
-                bands = chosen["bands"] | {role: (band,)}
-                assert shown[role][band] == len(naive_search(naive, TripletQuery(**chosen | {"bands": bands})))
+                other = replace(state, bands=state.bands | {role: (band,)})
+                assert shown[role][band] == len(naive_search(naive, other, **more))
         for origin in ORIGINS:
-            assert shown["origin"][origin] == len(naive_search(naive, TripletQuery(**chosen | {"origin": origin})))
-    assert found > 12 or rows == 1
+            assert shown["origin"][origin] == len(naive_search(naive, replace(state, origin=origin), **more))
+    assert matched > 12 or rows == 1
 
 
 @pytest.mark.filterwarnings("ignore:This pattern")
 def test_each_text_finds_what_a_regular_expression_finds(tmp_path):
     index, naive = make_index(tmp_path, 4000, 5)
     for text in TEXTS:
-        query = TripletQuery(text=text)
-        assert search(index, query).tolist() == naive_search(naive, query).tolist(), text
+        state = TripletState(search=text)
+        assert found(index, state).tolist() == naive_search(naive, state).tolist(), text
 
 
 def test_words_start_words_and_phrases_stand_as_they_are(tmp_path):
     index, naive = make_index(tmp_path, 4000, 7)
     texts = naive["caption"]
-    shown = lambda text: {texts[place] for place in search(index, TripletQuery(text=text))}  # noqa: E731
+    shown = lambda text: {texts[place] for place in found(index, TripletState(search=text))}  # noqa: E731
     assert "woman on dog" not in shown("man dog") and "woman on dog" in shown("wo dog on")
     assert shown('"man on"') and all(re.search(r"\bman on\b", caption) for caption in shown('"man on"'))
     assert shown("cafe") == shown("CAFÉ") == shown("Cafe\u0301") != set()
@@ -113,7 +124,8 @@ def test_words_start_words_and_phrases_stand_as_they_are(tmp_path):
 
 def test_the_random_order_belongs_to_its_seed(tmp_path):
     index, _ = make_index(tmp_path, 500, 8)
-    first, second, again = (search(index, TripletQuery("on", sort="random", seed=seed)) for seed in (1, 2, 1))
+    drawn = lambda text, seed: found(index, TripletState(text, sort="random"), seed=seed)  # noqa: E731
+    first, second, again = (drawn("on", seed) for seed in (1, 2, 1))
     assert first.tolist() == again.tolist() != second.tolist() and sorted(first) == sorted(second)
-    whole = search(index, TripletQuery(sort="random", seed=1))
+    whole = drawn("", 1)
     assert [place for place in whole if place in set(first)] == first.tolist()

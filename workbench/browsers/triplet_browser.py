@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.browsers.panel import Browser, Paging, numbers, places, render
 from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars
 from workbench.browsers.triplet_page import TEMPLATE, TripletPage, TripletSources
-from workbench.browsers.triplet_search import FILTERS, TripletState, facets, search
+from workbench.browsers.triplet_search import FILTERS, TripletState, facets, search, without_toggles
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES, write_triplet_list
@@ -160,10 +160,14 @@ class TripletBrowser(Browser):
     @property
     def _answers(self) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
         """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
-        ticked = tuple(self._ticked) if self.state.only_selected else ()
-        query = self.state.query(self.bars[self.state.chart], self.seed, self._ticked_places)
-        key = (replace(self.state, page=1, opened=None, examples_page=1, crop=False), ticked)
-        return self.keep("answers", key, lambda: (search(self.index, query), facets(self.index, query)))
+        state, ticked = self.state, tuple(self._ticked) if self.state.only_selected else None
+
+        def answers() -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+            bar = None if state.bar is None else self.bars[state.chart]["classes"].iloc[state.bar]
+            fits = without_toggles(self.index, state, bar=bar, selected=ticked)
+            return search(self.index, state, fits, self.seed), facets(self.index, state, fits)
+
+        return self.keep("answers", (replace(state, page=1, opened=None, examples_page=1, crop=False), ticked), answers)
 
     def regions(self) -> dict[str, str]:
         """HTML of all regions."""

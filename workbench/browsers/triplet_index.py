@@ -9,10 +9,9 @@ import itertools
 import re
 import unicodedata
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +137,6 @@ class TripletIndex:
     columns: dict[str, np.ndarray]
     examples: RowsOfTriplets
     augmented: RowsOfTriplets
-    _kept: OrderedDict = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "TripletIndex":
@@ -185,21 +183,19 @@ class TripletIndex:
 
     def order(self, sort: str, seed: int = 0) -> np.ndarray:
         """All places (n,) in the order of one of SORTS; unknown values last, equal ones by ids; ``seed``: of random."""
-        _, column, descending = SORTS[sort]
-        if column is None:
-            key = ("order", seed)
-            return self.kept(key, lambda: generator(seed, "triplet order").permutation(len(self)))
-        values = -self[column] if descending else self[column]
-        return self.kept(("order", sort), lambda: np.argsort(values, kind="stable"))  # nan comes last either way
+        return self.kept(_order, sort, seed)
 
-    def kept(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """``make()``, or what it gave for ``key`` before; the arrays asked for last are kept."""
-        if key not in self._kept:
-            self._kept[key] = make()
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+    @cached_property
+    def kept(self) -> Callable[..., np.ndarray]:
+        """A function (make, ...) to ``make(index, ...)``, or what that gave before; those asked for last are kept."""
+        return lru_cache(maxsize=MOST_KEPT)(lambda make, *given: make(self, *given))
+
+
+def _order(index: TripletIndex, sort: str, seed: int) -> np.ndarray:
+    _, column, descending = SORTS[sort]
+    if column is None:
+        return generator(seed, "triplet order").permutation(len(index))
+    return np.argsort(-index[column] if descending else index[column], kind="stable")  # nan comes last either way
 
 
 def folded(text: str) -> str:

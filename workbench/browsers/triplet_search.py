@@ -6,9 +6,8 @@ a million captions; a phrase may also run over the borders of its names.
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,37 +78,10 @@ class TripletState:
                 changes[name] = int(places("bar" if name == "bar" else "triplet", [changes[name]], sizes[name])[0])
         return replace(self, **changes)
 
-    def query(self, bars: pd.DataFrame, seed: int, selected: np.ndarray) -> "TripletQuery":
-        """The query over an index: what the clicked bar holds counts beside the menus; ``selected``: ticked places."""
-        classes = {role: (number,) for role, number in self.classes.items()}
-        if self.bar is not None:
-            clicked = tuple(bars["classes"].iloc[self.bar])
-            # Where the menu has a class that is not in the bar no triplet fits.
-            classes[self.chart] = tuple(own for own in classes.get(self.chart, clicked) if own in clicked)
-        ids = selected if self.only_selected else None
-        return TripletQuery(self.search, self.bands, classes, self.origin, self.sort, seed, ids)
-
     @property
     def filtered(self) -> bool:
         """Whether anything is filtered out."""
         return any(getattr(self, name) != getattr(TripletState(), name) for name in FILTERS)
-
-
-@dataclass(frozen=True, eq=False)
-class TripletQuery:
-    """Filters that must all hold, and an order: the fields of a `TripletState`, of an index and a selection.
-
-    ``classes``: role to class ids, of which a triplet must have one. ``ids``: places (m,) of an index, None is all;
-    ``seed``: of the random order.
-    """
-
-    text: str = ""
-    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    origin: str = "any"
-    sort: str = "frequency"
-    seed: int = 0
-    ids: np.ndarray | None = None
 
     @property
     def toggled(self) -> list[list[int]]:
@@ -118,25 +90,45 @@ class TripletQuery:
         return [*bands, list(ORIGINS[self.origin])]
 
 
-def search(index: TripletIndex, query: TripletQuery) -> np.ndarray:
-    """The places (m,) of the triplets that fit ``query``, in its order."""
+def without_toggles(
+    index: TripletIndex,
+    state: TripletState,
+    bar: tuple[int, ...] | None = None,
+    selected: Sequence[int] | None = None,
+) -> np.ndarray:
+    """(n,) bool: what fits the text, the menus' classes, the classes of the clicked ``bar``, and is ``selected``."""
+    fits = index.kept(_fits_text, state.search).copy()
+    wanted = [(role, (number,)) for role, number in state.classes.items()]
+    # Where the menu has a class that is not in the bar no triplet fits.
+    for role, classes in wanted if bar is None else [*wanted, (state.chart, bar)]:
+        fits &= index.kept(_fits_classes, role, classes)
+    if selected is not None:
+        fits &= np.isin(np.arange(len(index)), selected)
+    return fits
+
+
+def search(index: TripletIndex, state: TripletState, fits: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Of the triplets that ``fits`` (n,) leaves those that the toggles let through: their places (m,) in order.
+
+    ``seed``: of the random order.
+    """
     toggled = np.zeros(_SHAPE, dtype=bool)
-    toggled[np.ix_(*query.toggled)] = True
-    fits = _without_toggles(index, query) & toggled.reshape(-1)[_toggle_codes(index)]
-    order = index.order(query.sort, query.seed)
+    toggled[np.ix_(*state.toggled)] = True
+    fits = fits & toggled.reshape(-1)[index.kept(_toggle_codes)]
+    order = index.order(state.sort, seed)
     return order[fits[order]]
 
 
-def facets(index: TripletIndex, query: TripletQuery) -> dict[str, dict[str, int]]:
-    """How many triplets each toggle would show alone, given all filters of other groups than its own.
+def facets(index: TripletIndex, state: TripletState, fits: np.ndarray) -> dict[str, dict[str, int]]:
+    """How many of the triplets that ``fits`` (n,) leaves each toggle would show alone, given those of other groups.
 
     Returns {"subject": {band: triplets}, "relation": ..., "object": ..., "origin": {origin: triplets}}.
     """
-    codes = _toggle_codes(index)[_without_toggles(index, query)]
+    codes = index.kept(_toggle_codes)[fits]
     triplets = np.bincount(codes, minlength=np.prod(_SHAPE)).reshape(_SHAPE)
     shown = {}
     for axis, group in enumerate((*ROLES, ORIGIN)):
-        others = [np.arange(_SHAPE[at]) if at == axis else chosen for at, chosen in enumerate(query.toggled)]
+        others = [np.arange(_SHAPE[at]) if at == axis else chosen for at, chosen in enumerate(state.toggled)]
         here = triplets[np.ix_(*others)].sum(axis=tuple(at for at in range(len(_SHAPE)) if at != axis))
         values = ORIGINS if group == ORIGIN else {band: [code] for code, band in enumerate(BANDS)}
         shown[group] = {value: int(here[list(codes)].sum()) for value, codes in values.items()}
@@ -145,22 +137,12 @@ def facets(index: TripletIndex, query: TripletQuery) -> dict[str, dict[str, int]
 
 def _toggle_codes(index: TripletIndex) -> np.ndarray:
     """(n,) uint8: one number for the bands of the three roles and the origin, which is a cell of _SHAPE."""
-
-    def codes() -> np.ndarray:
-        origin = (index["count"] > 0) + 2 * (index["augmented"] > 0)
-        return np.ravel_multi_index([*(index[f"{role}_band"] for role in ROLES), origin], _SHAPE).astype(np.uint8)
-
-    return index.kept("toggle codes", codes)
+    origin = (index["count"] > 0) + 2 * (index["augmented"] > 0)
+    return np.ravel_multi_index([*(index[f"{role}_band"] for role in ROLES), origin], _SHAPE).astype(np.uint8)
 
 
-def _without_toggles(index: TripletIndex, query: TripletQuery) -> np.ndarray:
-    """(n,) bool: what fits the text, the classes and the selection."""
-    fits = index.kept(("text", query.text), lambda: _fits_text(index, query.text)).copy()
-    for role, classes in query.classes.items():
-        fits &= index.kept(("classes", role, classes), partial(np.isin, index[role], classes))
-    if query.ids is not None:
-        fits &= np.isin(np.arange(len(index)), query.ids)
-    return fits
+def _fits_classes(index: TripletIndex, role: str, classes: tuple[int, ...]) -> np.ndarray:
+    return np.isin(index[role], classes)
 
 
 def _fits_text(index: TripletIndex, text: str) -> np.ndarray:
