@@ -17,7 +17,6 @@ from workbench.browsers.map_browser import FIDELITY_METRICS
 from workbench.browsers.map_points import (
     MOST_CLASSES,
     MOST_GROUPS,
-    PointPage,
     colour_choices,
     inside_lasso,
     lasso_corners,
@@ -303,12 +302,12 @@ def test_an_error_of_a_click_is_told_below_the_map_and_goes_again(browser, figur
     def broken(*_):
         raise WorkbenchError("the disk <is> gone.")
 
-    monkeypatch.setattr(PointPage, "details", broken)
-    from_page(figure, "plotly_click", [(0, 2)])
+    monkeypatch.setattr(map_browser, "nearest_rows", broken)
+    from_page(figure, "plotly_click", [(1, 2)])
     assert "the disk &lt;is&gt; gone." in browser.regions()["problem"]
     assert browser.state.point is None
     with pytest.raises(WorkbenchError, match="gone"):
-        browser.handle("point", "2")
+        browser.handle("point", "62")
     browser.handle("opacity", "0.5")
     assert browser.regions()["problem"] == ""
 

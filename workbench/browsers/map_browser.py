@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from workbench.browsers.contact_sheet import nearest_rows
+from workbench.browsers.drawing import scene_of, scene_of_box, scene_svg
 from workbench.browsers.map_figure import LOWEST_OPACITY, MapCanvas, MapState, map_figure
 from workbench.browsers.map_points import (
     BY_RIGHT,
@@ -17,7 +19,6 @@ from workbench.browsers.map_points import (
     SOURCES,
     Group,
     MapPoints,
-    PointPage,
     colour_choices,
     groups,
     inside_lasso,
@@ -62,7 +63,6 @@ class FeatureMap(Browser):
     ):
         super().__init__(_part(part="frame above") + _part(part="frame below"), images)
         self.points, self.state = MapPoints(points, features, generated, map_metrics), MapState()
-        self.point_page = PointPage(self.points, self.thumbnails)
         self._fidelity, self._ask_right = fidelity, right
         self._details: dict[str, Any] | None = None
         self._problem = ""
@@ -135,7 +135,7 @@ class FeatureMap(Browser):
         state = self.state.changed(self.points, self.choices, **changes)
         drawn = None if changes.keys() <= {"search", "page", "point"} else self._groups(state)
         if state.point != self.state.point:
-            self._details = None if state.point is None else self.point_page.details(state.point)
+            self._details = None if state.point is None else self._point(state.point)
         self.state, self._problem = state, ""
         if self._canvas is not None and drawn is not None:
             self._canvas.draw(drawn, state)
@@ -211,6 +211,46 @@ class FeatureMap(Browser):
                     for name, *values in shown.itertuples()]  # fmt: skip
         columns = ["", *FIDELITY_METRICS.values()]
         return _part(part="numbers", rows=rows, columns=columns, metrics=self.points.metrics)
+
+    def _point(self, number: int) -> dict[str, Any]:
+        """What the template shows of a point; for a generated one all real rows of the map are asked."""
+        points, point = self.points, self.points.table.loc[number]
+        row, counts = int(point["row"]), points.features.counts
+        facts = {"caption": points.captions[number], **point, "roles": [
+            (role, points.vocabulary.names(role)[point[role]], point[f"{role}_band"], counts.of_role(role)[point[role]])
+            for role in ROLES
+        ]}  # fmt: skip
+        if point["source"] == "real":
+            return facts | {"image": self._relation(row)}
+        feature, made_of = points.samples.union(np.array([row]))[0], points.samples.relations.iloc[row]
+        nearest = nearest_rows(points.features.train, points.row[~points.generated], feature)
+        near = [self._relation(own, crop=True) | {"distance": far} for own, far in zip(*nearest, strict=True)]
+        origin = None
+        if {"source_row", "replaced"} <= set(made_of.index):  # the triplet was augmented from one of train
+            origin = (self._caption(made_of["source_row"]), made_of["replaced"])
+        return facts | {"neighbours": near, "seeds": self._seeds(made_of), "origin": origin}
+
+    def _relation(self, row: int, crop: bool = False) -> dict[str, Any]:
+        drawing = scene_svg(scene_of(self.points.features.train, row), self.thumbnails, crop=crop)
+        return {"drawing": drawing, "caption": self._caption(row), "row": row}
+
+    def _caption(self, row: int) -> str:
+        return self.points.vocabulary.caption(*self.points.features.train.relations[list(ROLES)].iloc[row])
+
+    def _seeds(self, made_of: pd.Series) -> list[tuple[str, dict[str, Any]]]:
+        """The subject's and the object's box that sampling started from, where the generator names them."""
+        store, seeds = self.points.features.train, []
+        for role in ("subject", "object"):
+            if f"{role}_box" not in made_of:
+                continue
+            box = int(made_of[f"{role}_box"])
+            if store.entity_region == "union":  # unions stand in for boxes, and a box row is a row of relations
+                seeds.append((role, self._relation(box, crop=True)))
+                continue
+            drawing = scene_svg(scene_of_box(store, box), self.thumbnails, crop=True, roles=(role,))
+            caption = self.points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
+            seeds.append((role, {"drawing": drawing, "caption": caption, "row": box}))
+        return seeds
 
     def _selection(self) -> str:
         """Counts and table of the lassoed points."""

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.contact_sheet import nearest_rows
-from workbench.browsers.drawing import Thumbnails, scene_of, scene_of_box, scene_svg
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.figures.style import (
@@ -190,57 +188,6 @@ def groups(
             values = points.table["entropy"].to_numpy()[here] if colour_by == BY_HARDNESS else None
             made.append(Group(f"{plain_text(name)} ({len(here):,})", here, colour, values))
     return made
-
-
-@dataclass(frozen=True)
-class PointPage:
-    """What there is to know of one point: its triplet, its images, the real rows nearest to it."""
-
-    points: MapPoints
-    thumbnails: Thumbnails
-
-    def details(self, number: int) -> dict[str, Any]:
-        """What the template shows of a point; for a generated one all real rows of the map are asked."""
-        points, point = self.points, self.points.table.loc[number]
-        row, counts = int(point["row"]), points.features.counts
-        facts = {"caption": points.captions[number], **point, "roles": [
-            (role, points.vocabulary.names(role)[point[role]], point[f"{role}_band"], counts.of_role(role)[point[role]])
-            for role in ROLES
-        ]}  # fmt: skip
-        if point["source"] == "real":
-            return facts | {"image": self._relation(row)}
-        feature, made_of = points.samples.union(np.array([row]))[0], points.samples.relations.iloc[row]
-        rows, distances = nearest_rows(points.features.train, points.row[~points.generated], feature)
-        near = [
-            self._relation(int(own), crop=True) | {"distance": float(distance)}
-            for own, distance in zip(rows, distances, strict=True)
-        ]
-        origin = None
-        if {"source_row", "replaced"} <= set(made_of.index):  # the triplet was augmented from one of train
-            origin = (self._caption(int(made_of["source_row"])), str(made_of["replaced"]))
-        return facts | {"image": None, "neighbours": near, "seeds": self._seeds(made_of), "origin": origin}
-
-    def _relation(self, row: int, crop: bool = False) -> dict[str, Any]:
-        drawing = scene_svg(scene_of(self.points.features.train, row), self.thumbnails, crop=crop)
-        return {"drawing": drawing, "caption": self._caption(row), "row": row}
-
-    def _caption(self, row: int) -> str:
-        return self.points.vocabulary.caption(*self.points.features.train.relations[list(ROLES)].iloc[row])
-
-    def _seeds(self, made_of: pd.Series) -> list[tuple[str, dict[str, Any]]]:
-        """The subject's and the object's box that sampling started from, where the generator names them."""
-        store, seeds = self.points.features.train, []
-        for role in ("subject", "object"):
-            if f"{role}_box" not in made_of:
-                continue
-            box = int(made_of[f"{role}_box"])
-            if store.entity_region == "union":  # unions stand in for boxes, and a box row is a row of relations
-                seeds.append((role, self._relation(box, crop=True)))
-                continue
-            drawing = scene_svg(scene_of_box(store, box), self.thumbnails, crop=True, roles=(role,))
-            caption = self.points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
-            seeds.append((role, {"drawing": drawing, "caption": caption, "row": box}))
-        return seeds
 
 
 def right_or_wrong(

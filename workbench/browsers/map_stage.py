@@ -1,6 +1,5 @@
 """The stage ``feature_map``: real and generated union features laid out in one fit, and how far to trust the layout."""
 
-import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,13 +39,13 @@ def write_feature_map(
     Writes points.parquet, real points first: x and y (float32), source ("real" or "generated"), row (in the train store
     or in the generated table), subject, relation and object (class ids), the bands of the three, and entropy (of the
     caption's hardness vector, nats). Returns the trustworthiness of the map against the full features (Venna and Kaski
-    2001; on at most 2,000 points), the variance share of the principal components, seconds, and what the map is of.
+    2001; on at most 2,000 points), the variance share of the principal components, and what the map is of.
     Features are read in blocks: beside them a sample of 20,000 real rows for the components is in memory.
     WorkbenchError where there are too few rows, or captions that the triplets folder does not know.
     """
     from sklearn.manifold import trustworthiness
 
-    began, data = time.monotonic(), FeaturesFolder(features)
+    data = FeaturesFolder(features)
     samples = GeneratedFeatures(generated, data.train)
     sample_rows, real_rows = equal_rows(len(samples), len(data.train), most=rows, seed=seed)
     if len(real_rows) < FEWEST_ROWS:
@@ -54,8 +53,10 @@ def write_feature_map(
             f"a map of {len(real_rows)} real and as many generated rows shows nothing; expected {FEWEST_ROWS} of each. "
             f"Ask for more rows, or generate more features ({generated})."
         )
-    chosen: list[tuple[str, Features, np.ndarray]]
-    chosen = [("real", data.train, real_rows), ("generated", samples, sample_rows)]
+    chosen: list[tuple[str, Features, np.ndarray]] = [
+        ("real", data.train, real_rows),
+        ("generated", samples, sample_rows),
+    ]
     points = pd.concat(
         [source.relations[list(ROLES)].iloc[own].assign(source=name, row=own) for name, source, own in chosen],
         ignore_index=True,
@@ -64,10 +65,8 @@ def write_feature_map(
         points[f"{role}_band"] = band_of_class(data.counts.of_role(role))[points[role]]
     points["entropy"] = _entropy(points, read_triplets(triplets))
     reduced, share = _reduced(chosen, seed)
-    laid_out = time.monotonic()
     # Of a small map the lines would be longer than the wait.
     xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
-    layout_seconds = time.monotonic() - laid_out
     points = points.assign(x=xy[:, 0], y=xy[:, 1])
     some = np.sort(generator(seed, "map trustworthiness").permutation(len(points))[:MOST_TRUST_ROWS])
     shown, nearest = points.iloc[some], min(neighbours, (len(some) - 1) // 2)
@@ -82,7 +81,6 @@ def write_feature_map(
         "components": reduced.shape[1], "variance_share": share,
         "dimension": data.train.dimension, "encoder": data.train.encoder,
         "train_rows": len(data.train), "generated_rows": len(samples),
-        "layout_seconds": round(layout_seconds, 3), "seconds": round(time.monotonic() - began, 3),
     }  # fmt: skip
 
 

@@ -129,9 +129,7 @@ class PredictionBrowser(Browser):
 
     def regions(self) -> dict[str, str]:
         """The HTML of every region; what the last change did not touch is taken from before."""
-        # A page of the grid or of the classes changes neither the filters nor their counts.
-        filters = replace(self.state, page=1, confusion_page=1, compact=False)
-        confused = replace(self.state, what=ALL, sort="random", page=1, compact=False)
+        filters, confused = self._filters, replace(self.state, what=ALL, sort="random", page=1, compact=False)
         left = self.keep("left", filters, lambda: filter_counts(self.pair, self.state, len(self.names)))
         return {
             "controls": self._part(
@@ -169,8 +167,12 @@ class PredictionBrowser(Browser):
             (state.before, state.after, state.sort, role),
             lambda: row_order(self.pair, state.sort, role, self.counts, self.seed),
         )
-        filters = replace(state, page=1, confusion_page=1, compact=False)
-        return self.keep("positions", filters, lambda: order[matching(self.pair, state)[order]])
+        return self.keep("positions", self._filters, lambda: order[matching(self.pair, state)[order]])
+
+    @property
+    def _filters(self) -> PredictionState:
+        """The state without what leaves the matches as they are: pages of the grid and of the classes."""
+        return replace(self.state, page=1, confusion_page=1, compact=False)
 
     def _classes(self, left: np.ndarray) -> str:
         """The menu of true classes that rows are ``left`` (C,) of, most frequent first, and the filters as chips."""

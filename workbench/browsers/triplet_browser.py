@@ -58,13 +58,22 @@ class TripletBrowser(Browser):
 
     @property
     def selection(self) -> pd.DataFrame:
-        """The triplets that were ticked, one row each (columns: `triplet_table`)."""
-        return triplet_table(self.index, self._ticked_places)
+        """The triplets that were ticked, one row each: names, ids, bands, counts, similarity, hardness."""
+        return self._table(self._ticked_places)
 
     @property
     def matches(self) -> pd.DataFrame:
         """All triplets that the filters let through, in the chosen order."""
-        return triplet_table(self.index, self._places)
+        return self._table(self._places)
+
+    def _table(self, places: np.ndarray) -> pd.DataFrame:
+        index, columns = self.index, {}
+        for role in ROLES:
+            columns[role] = np.array(index.vocabulary.names(role), dtype=object)[index[role][places]]
+        columns |= {f"{role}_class": index[role][places].astype(np.int64) for role in ROLES}
+        columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
+        columns |= {name: index[name][places] for name in ("count", "augmented", "similarity", "hardness")}
+        return pd.DataFrame(columns, index=pd.Index(places, name="place"))
 
     def select(self, places: Iterable[int]) -> None:
         """Tick triplets by place, the index of `matches`."""
@@ -150,7 +159,6 @@ class TripletBrowser(Browser):
 
     @property
     def _places(self) -> np.ndarray:
-        """The places (m,) that match, in order."""
         return self._answers[0]
 
     @property
@@ -213,14 +221,3 @@ class TripletBrowser(Browser):
         drawn = bars.assign(height=heights, names=[[names[own] for own in held] for held in bars["classes"]])
         bands = {band: int(bars.loc[bars["band"] == band, "classes"].map(len).sum()) for band in BANDS}
         return {"bars": drawn.to_dict("records"), "groups": bands, "most_names": NAMES_IN_A_BAR}
-
-
-def triplet_table(index: TripletIndex, places: np.ndarray) -> pd.DataFrame:
-    """The triplets at ``places`` for the next cell: names, ids, bands, counts, similarity, hardness."""
-    places, columns = np.asarray(places, dtype=np.int64), {}
-    for role in ROLES:
-        columns[role] = np.array(index.vocabulary.names(role), dtype=object)[index[role][places]]
-    columns |= {f"{role}_class": index[role][places].astype(np.int64) for role in ROLES}
-    columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
-    columns |= {name: index[name][places] for name in ("count", "augmented", "similarity", "hardness")}
-    return pd.DataFrame(columns, index=pd.Index(places, name="place"))

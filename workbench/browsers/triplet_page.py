@@ -85,30 +85,24 @@ class TripletPage:
         """Where an augmented row comes from: the training triplet, the replaced word, its similarity and path."""
         assert self.sources.augmented is not None  # the index has augmented rows, so its sources have them too
         vocabulary, augmented = self.index.vocabulary, self.sources.augmented.iloc[row]
-        source_row, replaced = int(augmented["source_row"]), str(augmented["replaced"])
-        old, new = int(augmented["replaced_class"]), int(augmented[replaced])
+        source = self.sources.tables.relations[list(ROLES)].iloc[augmented["source_row"]]
         return {
-            "source_row": source_row,
-            "source": vocabulary.caption(*self.sources.tables.relations[list(ROLES)].iloc[source_row]),
-            "replaced": replaced,
-            "old": vocabulary.objects[old],
-            "new": vocabulary.objects[new],
-            "similarity": float(augmented["similarity"]),
-            "path": str(augmented["path"]),
-            "band": str(augmented["band"]),
-            "because": str(augmented["because"]),
+            **augmented,
+            "source": vocabulary.caption(*source),
+            "old": vocabulary.objects[augmented["replaced_class"]],
+            "new": vocabulary.objects[augmented[augmented["replaced"]]],
         }
 
     def _seeds(self, augmented_row: int) -> list[tuple[str, Markup]]:
         """The boxes that the generated feature of an augmented row started from; none where it has none."""
         seeds = self.sources.seeds
         found = None if seeds is None else seeds[seeds["augmented_row"] == augmented_row]
-        if found is None or found.empty:
-            return []
-        scenes = {
-            role: scene_of_box(self.sources.tables, found[f"{role}_box"].iat[0]) for role in ("subject", "object")
-        }
-        return [(role, scene_svg(scene, self.thumbnails, crop=True, roles=())) for role, scene in scenes.items()]
+        drawn: list[tuple[str, Markup]] = []
+        if found is not None and len(found):
+            for role in ("subject", "object"):
+                scene = scene_of_box(self.sources.tables, found[f"{role}_box"].iat[0])
+                drawn.append((role, scene_svg(scene, self.thumbnails, crop=True, roles=())))
+        return drawn
 
     def _scene(self, row: int, crop: bool = False) -> Markup:
         return scene_svg(scene_of(self.sources.tables, row), self.thumbnails, crop=crop)
