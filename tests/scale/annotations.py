@@ -8,14 +8,12 @@ import numpy as np
 from msgspec.json import encode
 
 from tests.scale.plan import SIZES, SplitPlan, plan_split
-from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
+from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.scenes.annotations import detections_path, relations_path
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
-RECORD = "simulation.json"
 # Width and height, roughly as in a collection of photographs shown at 500 to 1024 pixels.
 IMAGE_SIZES = np.array([(500, 375), (375, 500), (640, 480), (480, 640), (500, 333), (800, 600), (1024, 768)])
 MEDIAN_SIDE, SIDE_SPREAD, SMALLEST_SIDE = 0.22, 0.75, 4  # of a box: share of the image's side, of its logarithm, pixels
@@ -27,18 +25,11 @@ def simulate_annotations(
     """Write an annotation folder as large and as imbalanced as a real one; there are no images.
 
     ``vocabulary``: names in descending order of frequency; their number is the number of classes. ``scale`` in (0, 1]
-    multiplies images and relations, never classes. The bytes depend on the arguments alone; a killed call
-    resumes with the split that it was writing. Returns the numbers of each split.
+    multiplies images and relations, never classes. The bytes depend on the arguments alone; a killed call of the same
+    arguments resumes with the split that it was writing. Returns the numbers of each split.
     """
     folder, names = Path(folder), (vocabulary.objects, vocabulary.relations)
     size = replace(SIZES[like].scaled(scale), object_classes=len(names[0]), relation_classes=len(names[1]))
-    arguments = {"like": like, "scale": scale, "seed": seed, "names": [list(kind) for kind in names]}
-    if (folder / RECORD).is_file():
-        if read_json(folder / RECORD) != arguments:
-            raise WorkbenchError(f"{folder}: holds another simulation. Give another folder, or remove this one.")
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise WorkbenchError(f"{folder}: the folder is not empty. Give another, or remove it first.")
-    write_json(folder / RECORD, arguments)
     vocabulary.write(folder)
     summary: dict[str, Any] = {}
     first_id = 1
@@ -82,10 +73,8 @@ def _write_split(folder: Path, split: str, plan: SplitPlan, boxes, vocabulary: V
         for image in track(range(plan.images), f"Writing {split} annotations"):
             own, joined = (slice(*of[image : image + 2]) for of in (box_edges, edges))
             corners, labels = xyxy[own], plan.object_class[own].tolist()
-            ends = [
-                {"bbox": bbox, "category": label}
-                for bbox, label in zip(corners[:, [1, 3, 0, 2]].tolist(), labels, strict=True)
-            ]
+            bbox_and_class = zip(corners[:, [1, 3, 0, 2]].tolist(), labels, strict=True)
+            ends = [{"bbox": bbox, "category": label} for bbox, label in bbox_and_class]
             found = [
                 {
                     "id": int(own.start) + place + 1,

@@ -17,7 +17,7 @@ from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.relations import write_relation_tables
-from workbench.scenes.vocabulary import OBJECTS_FILE, SPLITS, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
 
 TEXT_DIMENSION = 768
 NAME_LISTS = ("objects.txt", "relations.txt")
@@ -57,13 +57,10 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
         kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
         for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
     }
-    summary["text"] = write_class_vectors(
-        folder / "text", vocabulary=names, encoder=f"simulated seed={seed}", **vectors
-    )
+    encoder = f"simulated seed={seed}"
+    summary["text"] = write_class_vectors(folder / "text", vocabulary=names, encoder=encoder, **vectors)
     if config.dimension:
-        summary["features"] = simulate_features(
-            folder, annotations=annotations, dimension=config.dimension, seed=seed, sparse=config.sparse
-        )
+        summary["features"] = simulate_features(folder, annotations, config.dimension, seed, config.sparse)
     else:
         for split in SPLITS:
             write_relation_tables(folder / split, read_annotations(annotations, split))
@@ -71,16 +68,13 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
 
 
 def simulate_features(
-    folder: Path, *, annotations: Path, dimension: int, seed: int = 0, sparse: bool = False
+    folder: Path, annotations: Path, dimension: int, seed: int = 0, sparse: bool = False
 ) -> dict[str, dict[str, int]]:
-    """Write a signed store ``folder``/<split> for each split of the annotation folder, and the names beside them.
+    """Write a signed store ``folder``/<split> for each split of the annotation folder; returns the rows of each.
 
-    ``sparse`` leaves the features as holes, which read as zeros and take no disk. A killed call resumes; finished
-    stores stay. Returns the rows of each store.
+    ``sparse`` leaves the features as holes, which read as zeros and take no disk. A killed call resumes.
     """
-    vocabulary = Vocabulary.read(annotations)
-    vocabulary.write(folder)
-    features = SimulatedFeatures(vocabulary, dimension, seed)
+    features = SimulatedFeatures(Vocabulary.read(annotations), dimension, seed)
     tables = {split: read_annotations(annotations, split) for split in SPLITS}
     for split, table in tables.items():
         _write_store(Path(folder) / split, table, features, sparse)
@@ -123,17 +117,15 @@ def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures,
     if (folder / "features.json").is_file():
         FeatureStore(folder, expect_encoder=encoder, expect_dimension=features.dimension)
         return
-    writer = (_SparseWriter if sparse else FeatureStoreWriter)(
-        folder, tables=tables.tables, dimension=features.dimension, encoder=encoder
-    )
-    labels = [tables.boxes["object_class"].to_numpy()]
-    triplets = [tables.relations[role].to_numpy() for role in ("subject", "relation", "object")]
+    made = {"tables": tables.tables, "dimension": features.dimension, "encoder": encoder}
+    writer = (_SparseWriter if sparse else FeatureStoreWriter)(folder, **made)
+    boxes, unions = tables.boxes[["object_class"]].to_numpy(), tables.relations[list(ROLES)].to_numpy()
     for name, of_rows, classes in (
-        ("box_features", features.boxes, labels),
-        ("union_features", features.unions, triplets),
+        ("box_features", features.boxes, boxes),
+        ("union_features", features.unions, unions),
     ):
         for start, stop in track([] if sparse else writer.missing(name, ROWS_PER_CHUNK), f"Simulating {name}"):
-            writer.write(name, start, of_rows(np.arange(start, stop), *(ids[start:stop] for ids in classes)))
+            writer.write(name, start, of_rows(np.arange(start, stop), *classes[start:stop].T))
             if stop % ROWS_PER_FLUSH == 0:
                 writer.flush()
     writer.finish()

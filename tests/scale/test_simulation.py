@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.regions.conftest import write_small_scenes
 from tests.scale import annotations, simulation
 from tests.scale.annotations import simulate_annotations
 from tests.scale.plan import SIZES, long_tailed_counts, plan_split
@@ -97,23 +96,15 @@ def test_a_killed_call_resumes(tiny, tmp_path, monkeypatch):
     assert (tmp_path / "cut" / "rel_annotations_train.json").stat().st_mtime_ns == before
 
 
-def test_what_cannot_be_simulated_is_refused(tiny, tmp_path):
-    (tmp_path / "note.txt").write_text("mine")
-    for folder, wrong, words in (
-        (tiny[0], {"seed": 4}, "another simulation"),
-        (tmp_path, {}, "not empty"),
-        (tmp_path / "x", {"scale": 2}, "scale 2"),
-    ):
-        with pytest.raises(WorkbenchError, match=words):
-            simulate_annotations(folder, **SMALL | wrong)
+def test_a_scale_above_one_is_refused(tmp_path):
+    with pytest.raises(WorkbenchError, match="scale 2"):
+        simulate_annotations(tmp_path, **SMALL | {"scale": 2})
 
 
 @pytest.fixture
-def store_rows(tmp_path_factory, tmp_path):
-    scenes = write_small_scenes(tmp_path_factory.mktemp("small") / "scenes", {"train": 23, "val": 7, "test": 5})
-
+def store_rows(tiny, tmp_path):
     def make(name, **options):
-        rows = simulation.simulate_features(tmp_path / name, annotations=scenes, dimension=32, **options)
+        rows = simulation.simulate_features(tmp_path / name, tiny[0], 32, **options)
         store = FeaturesFolder(tmp_path / name).train
         assert rows["train"] == {"boxes": len(store.boxes), "unions": len(store)} and store.support == "signed"
         every = np.arange(len(store))
@@ -125,32 +116,11 @@ def store_rows(tmp_path_factory, tmp_path):
 def test_rows_depend_on_seed_and_row_not_on_the_pieces_in_which_they_are_written(store_rows, monkeypatch):
     union, subject = store_rows("whole")
     assert (union < 0).any() and (union > 0).any() and not np.array_equal(union, subject)
-    monkeypatch.setattr(simulation, "ROWS_PER_CHUNK", 7)
-    monkeypatch.setattr(simulation, "ROWS_PER_FLUSH", 14)
+    monkeypatch.setattr(simulation, "ROWS_PER_CHUNK", 700)
+    monkeypatch.setattr(simulation, "ROWS_PER_FLUSH", 1400)
     assert np.array_equal(store_rows("pieces"), (union, subject))
     assert not np.array_equal(store_rows("other", seed=1)[0], union)
     assert not np.any(store_rows("holes", sparse=True))
-
-
-def test_killed_features_go_on_and_finished_stores_stay(store_rows, monkeypatch):
-    whole = store_rows("whole")
-    monkeypatch.setattr(simulation, "ROWS_PER_CHUNK", 4)
-    monkeypatch.setattr(simulation, "ROWS_PER_FLUSH", 8)
-    unions, calls = SimulatedFeatures.unions, []
-
-    def killed(self, rows, *classes):
-        calls.append(int(rows[0]))
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return unions(self, rows, *classes)
-
-    monkeypatch.setattr(SimulatedFeatures, "unions", killed)
-    with pytest.raises(KeyboardInterrupt):
-        store_rows("cut")
-    assert np.array_equal(store_rows("cut"), whole) and calls[4] == 8  # flushed before the kill, not written again
-    count = len(calls)
-    store_rows("cut")
-    assert len(calls) == count
 
 
 def test_features_are_standardised_and_nearest_to_their_class():
