@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     module, _, name = given.pop("function").partition(":")
     try:
         # Everything heavy is imported by the command that needs it, so that help is instant.
-        return getattr(importlib.import_module(f"workbench.runs.{module}"), name)(**given)
+        return getattr(importlib.import_module(f"workbench.runs.{module}"), name)(**given) or 0
     except WorkbenchError as error:
         print(f"error: {escaped_lines(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)

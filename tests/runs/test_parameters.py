@@ -42,7 +42,7 @@ def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_note
     changed = training.laid_over(before, {"network": {"channels": [4]}}, "demo.yml")
     assert changed == {"epochs": 2.0, "network": {"width": 16, "channels": [4]}}
     assert training.all_values({})["network"] == {"width": 8, "channels": [32, 64]}
-    assert training.from_text("512", ["network", "width"], "-p", {}) == {"network": {"width": 512}}
+    assert training.from_text("512", ["network", "width"], "-p", {}) == 512
     assert training.from_text("{epochs: 1}", [], "-p", {}) == {"epochs": 1}
 
 

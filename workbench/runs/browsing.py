@@ -49,8 +49,7 @@ def triplet_browser(run: Run, **filters: Any) -> "TripletBrowser":
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
 
-    features = run.features
-    triplets = _found(run, "triplets")
+    features, triplets = run.features, _found(run, "triplets")
     given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
     sources, lists = _triplet_sources(run, features, triplets), lists_folder(run.root)
@@ -95,14 +94,13 @@ def prediction_browser(
         evaluations = {name: run.find("evaluation", name) for name in run.variants("evaluation")}
     if not evaluations:
         run.find("evaluation")  # says what makes one
-    features = run.features
+    features, titles = run.features, list(evaluations)
     vocabulary = Vocabulary.read(features.folder)
-    train = RelationTables.open(features / "train")
-    titles = list(evaluations)
+    train, test = (RelationTables.open(features / split) for split in ("train", "test"))
     before = before or _without_generated(titles)
     after = after or next((title for title in titles if title.startswith("diffaugment")), titles[-1])
     folders = {title: stage.folder for title, stage in evaluations.items()}
-    test, counts = RelationTables.open(features / "test"), count_classes(train.relations, vocabulary)
+    counts = count_classes(train.relations, vocabulary)
     chosen: dict[str, Any] = {"before": before, "after": after, "seed": seed}
     return PredictionBrowser(test, vocabulary, counts, folders, images=run.images, **chosen)
 
@@ -162,8 +160,7 @@ def known_run(name: str) -> Run:
 def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
     """A tab for each of the browsers called ``names``, on the run called ``run_name``."""
     run = Run.open(run_name)
-    chosen = [BROWSERS[name] for name in asked_browsers(names)]
-    return browser_tabs({title: partial(opened, run) for title, opened in chosen})
+    return browser_tabs({title: partial(opened, run) for title, opened in map(BROWSERS.__getitem__, names)})
 
 
 def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.Tab":

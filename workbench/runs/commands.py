@@ -1,4 +1,4 @@
-"""What the command line's commands do; each takes its options (``commands.toml``) and returns an exit status."""
+"""What the command line's commands do: each takes its options (``commands.toml``), and may return an exit status."""
 
 import json
 import os
@@ -18,17 +18,15 @@ from workbench.runs.notebooks import renew_report, repeat_profile, repeats_text,
 from workbench.stages import Run
 
 
-def run(profile: str, dry_run: bool = False, **options: Any) -> int:
+def run(profile: str, **options: Any) -> None:
     """``workbench run``."""
-    run_profile(profile, dry_run=dry_run, **_running(**options))
-    return 0
+    run_profile(profile, **_running(**options))
 
 
-def repeat(profile: str, seeds: list[int], **options: Any) -> int:
+def repeat(profile: str, seeds: list[int], **options: Any) -> None:
     """``workbench repeat``."""
     path = repeat_profile(profile, seeds, **_running(**options))
     print(f"{repeats_text(path)}\n\nwritten to {path}")
-    return 0
 
 
 def _running(
@@ -78,23 +76,21 @@ def tables(
     return int(bool(gaps))
 
 
-def plan(profile: str, run: str | None, parameters: list[str], files: list[Path], as_json: bool) -> int:
+def plan(profile: str, run: str | None, parameters: list[str], files: list[Path], as_json: bool) -> None:
     """``workbench plan``."""
     from workbench.runs.plan import plan_resources, plan_text
     from workbench.runs.profiles import make_plan
 
     planned = plan_resources(make_plan(profile, run, None, _parameter_texts(parameters), files))
     print(json.dumps(asdict(planned), indent=1) if as_json else plan_text(planned))
-    return 0
 
 
-def report(run: str, inline: bool) -> int:
+def report(run: str, inline: bool) -> None:
     """``workbench report``."""
     print(renew_report(run, inline_plotly=inline))
-    return 0
 
 
-def runs() -> int:
+def runs() -> None:
     """``workbench runs``."""
     from workbench.runs.run_records import NO_RECORD, runs_table
 
@@ -102,16 +98,14 @@ def runs() -> int:
     shown = table.loc[table["state"] != NO_RECORD, ["profile", "state", "notebooks done", "seconds", "problem"]]
     none = "no runs yet: workbench run --profile demo"
     print(none if shown.empty else escaped_lines(shown.to_string(na_rep="-")))
-    return 0
 
 
-def bench(only: list[str]) -> int:
+def bench(only: list[str]) -> None:
     """``workbench bench``."""
     print(checkout_module("benchmarks.running").run_benchmarks(only))
-    return 0
 
 
-def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> int:
+def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> None:
     """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
     from workbench.runs.browsing import asked_browsers, known_run, serve
 
@@ -121,7 +115,6 @@ def browse(browsers: list[str], run: str | None, data: str, images: Path | None,
         known_run(run or "demo")
     opened = Run.open(run or data or "demo", data=data, images=str(images or ""))
     serve(chosen, opened, port=how["port"], theme=how["theme"], open_browser=not how["no_browser"])
-    return 0
 
 
 def lab(port: int, no_browser: bool) -> NoReturn:

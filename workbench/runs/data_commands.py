@@ -41,29 +41,26 @@ def add_data(data_set: str, source: Path, image_folder: Path | None, name: str |
     return 0
 
 
-def simulate_data(name: str | None, vocabulary: Path | None, replace: bool, **options: Any) -> int:
+def simulate_data(name: str | None, vocabulary: Path | None, replace: bool, **options: Any) -> None:
     """``workbench data simulate``."""
     simulation = checkout_module("scale.simulation")
     config = simulation.SimulationConfig(**options)
     name = name or f"simulated-{config.like}"
     _imported(name, simulation.simulate, replace, vocabulary=vocabulary, config=config)
-    return 0
 
 
-def draw_data(folder: Path, **options: Any) -> int:
+def draw_data(folder: Path, **options: Any) -> None:
     """``workbench data draw``."""
     from drawn_scenes.prepare import DrawnScenesConfig, draw_scenes
 
     if folder.exists() and any(folder.iterdir()):
         raise WorkbenchError(f"{folder}: the folder is not empty. Give another, or remove it first.")
     _print_numbers(draw_scenes(folder, config=DrawnScenesConfig(**options)), folder)
-    return 0
 
 
-def import_features(source: Path, name: str, replace: bool) -> int:
+def import_features(source: Path, name: str, replace: bool) -> None:
     """``workbench features import``."""
     _imported(name, import_with_text, replace, source=source)
-    return 0
 
 
 def check_features(name: str) -> int:
@@ -77,22 +74,20 @@ def check_features(name: str) -> int:
     return int(bool(damaged))
 
 
-def list_features() -> int:
+def list_features() -> None:
     """``workbench features list``."""
     stages = [Stage.at(path.parent) for path in sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))]
     if not stages:
         print("no features are imported: workbench features import FOLDER --name NAME")
     for stage in stages:
         print(f"{stage.folder.name:<24} {stage.manifest['finished'][:16]}  {stage.parameters['source']['path']}")
-    return 0
 
 
-def import_recogniser(output: Path, **options: Any) -> int:
+def import_recogniser(output: Path, **options: Any) -> None:
     """``workbench recogniser import``."""
     from workbench.recognition.upstream import write_imported
 
     _print_numbers(write_imported(output, **options), output)
-    return 0
 
 
 def _imported(name: str, build: Any, replace: bool, **parameters: Any) -> Stage:
@@ -155,15 +150,11 @@ def add_with_text(
         metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
     elif vectors and all(vectors.values()):
         vocabulary = Vocabulary.read(folder)
-        read = {kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()}
+        read: dict[str, Any] = {
+            kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()
+        }
         encoder = ", ".join(Path(path).stem for path in vectors.values())
-        metrics["text"] = write_class_vectors(
-            folder / "text",
-            vocabulary=vocabulary,
-            objects=read["objects"],
-            relations=read["relations"],
-            encoder=encoder,
-        )
+        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **read)
     return metrics
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from workbench.registry import imported
 
 TAG = "parameters"
 _NONE_TEXTS = ("none", "null", "")
-_PLAIN: dict[str, Any] = {"bool": bool, "int": int, "float": float, "str": str}
-_LISTS: dict[str, Any] = {"list[bool]": list[bool], "list[int]": list[int], "list[float]": list[float]}
-KINDS = _PLAIN | _LISTS | {"list[str]": list[str], "list": list, "dict": dict}
+_PLAIN = (bool, int, float, str, list[bool], list[int], list[float], list[str], list, dict)
+KINDS = {kind_text(kind): kind for kind in _PLAIN}
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Parameter:
         return values
 
     def from_text(self, text: str, fields: Sequence[str], place: str, before: Any) -> Any:
-        """A command-line text as the value of the parameter, or as a dict of its nested field ``fields``.
+        """A command-line text as the value of the parameter, or of its nested field ``fields``.
 
         ``before`` is the value so far, which may choose the class of a nested field.
         """
@@ -70,7 +68,7 @@ class Parameter:
             if field not in kinds:
                 raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
             kind, values, what = kinds[field], (values or {}).get(field), f"{what}.{field}"
-        return reduce(lambda inner, field: {field: inner}, reversed(fields), value_from_text(text, kind, place))
+        return value_from_text(text, kind, place)
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:

@@ -223,6 +223,4 @@ def _overlay_named(notebooks: Mapping[str, PlannedNotebook], full_name: str, val
     taker = next((notebook for notebook in notebooks.values() if first in notebook.declared), None)
     if taker is not None and isinstance(value, str):
         value = taker.declared[first].from_text(value, fields, place, taker.values[first])
-    else:
-        value = reduce(lambda inner, field: {field: inner}, reversed(fields), value)
-    _share(notebooks, first, value, "-p")
+    _share(notebooks, first, reduce(lambda inner, field: {field: inner}, reversed(fields), value), "-p")

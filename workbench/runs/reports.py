@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from workbench.configuration import flat
@@ -27,14 +27,22 @@ from workbench.runs.run_records import (
 )
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
-PLOTLY_FILE = "plotly.min.js"
 # Live controls and scripts need a running kernel or the network: a page shows their static twins.
 _LIVE_MIMES = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 _CELL_SUMMARIES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this run"}
 _PAPERMILL_BANNER = "papermill-error-cell-tag"  # the page's own box says it better
 _PLOTLY_HEIGHT_PX = 450  # plotly's own default
-_LONGEST_OPEN_TABLE, _LONGEST_LIST, _RUNS_HEADLINES = 24, 8, 3
+_LONGEST_LIST, _RUNS_HEADLINES = 8, 3
 _HERE = Path(__file__).parent
+
+
+class _Table(NamedTuple):
+    """A table of an index; a cell is a value, or a dict of text and link or state."""
+
+    title: str
+    rows: list[list[Any]]
+    columns: list[str] | None = None
+    level: int = 2
 
 
 def write_report(folder: Path, inline_plotly: bool = False) -> Path:
@@ -53,12 +61,16 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     facts = [
         f"profile {record.profile}",
         record.status,
-        f"started {_moment_text(record.started)}",
+        *([f"started {record.started[:16].replace('T', ' ')} UTC"] if record.started else []),
         _seconds_text(record.seconds or 0.0),
         *(f"{name} {versions[name]}" for name in ("workbench", "python", "torch") if versions.get(name)),
         *([f"commit {versions['commit'][:10]}"] if versions.get("commit") else []),
     ]
-    tables = [*_metrics_tables(metrics), _notebooks_table(record, executed)]
+    headline = headline_numbers(metrics)
+    tables = [_Table("Headline", [list(item) for item in headline.items()])] if headline else []
+    for notebook, numbers in metrics.items():
+        tables += _nested_tables(notebook, {name: value for name, value in numbers.items() if name != HEADLINE}, 2)
+    tables.append(_notebooks_table(record, executed))
     return _write_index(folder / "index.html", f"Run {record.run}", tables, facts=facts, up=True)
 
 
@@ -81,7 +93,7 @@ def write_overview(root: Path | None = None) -> Path:
         if row["state"] != NO_RECORD
     ]
     columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]
-    tables = [_table("", 2, rows, columns, foldable=False)] if rows else []
+    tables = [_Table("", rows, columns)] if rows else []
     return _write_index(reports_folder(root) / "index.html", "Runs", tables)
 
 
@@ -99,8 +111,10 @@ def write_page(
     record = record or RunRecord(notebook.parent.name)
     entry = record.notebooks.get(notebook.stem, NotebookRecord())
     body, figures, title = _notebook_body(notebook)
-    if figures and not inline_plotly:
-        _write_plotly(notebook.parent / PLOTLY_FILE)
+    source = _plotly_source() if figures else ""
+    plotly = notebook.parent / "plotly.min.js"
+    if source and not inline_plotly and not (plotly.is_file() and plotly.stat().st_size == len(source.encode())):
+        write_page_text(plotly, source)
     facts = [f"profile {record.profile}"] if record.profile else []
     facts += [_seconds_text(entry.seconds)] if entry.seconds is not None else []
     facts += [f"at most {entry.peak_memory_mb:,} MB"] if entry.peak_memory_mb else []
@@ -114,7 +128,7 @@ def write_page(
         error=entry.error,
         body=body,
         figures=figures,
-        plotly_source=_plotly_source() if inline_plotly and figures else None,
+        plotly_source=inline_plotly and source,
         plotly_config=_json_in_script(PLOTLY_CONFIG),
         previous=previous and {"name": previous, "page": page_link(f"{previous}.html")},
         next=next and {"name": next, "page": page_link(f"{next}.html")},
@@ -129,37 +143,26 @@ def page_link(*parts: str) -> str:
 
 
 def _write_index(
-    path: Path, title: str, tables: list[dict[str, Any]], facts: list[str] | None = None, up: bool = False
+    path: Path, title: str, tables: list[_Table], facts: list[str] | None = None, up: bool = False
 ) -> Path:
     values = {"style": _style(), "title": title, "tables": tables, "facts": facts, "up": up}
     write_page_text(path, rendered(_HERE / "report_index.html.j2", **values))
     return path
 
 
-def _metrics_tables(metrics: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """All numbers of a run, notebook by notebook; what they put under "headline" comes first, on its own."""
-    if headline := headline_numbers(metrics):
-        yield _table("Headline", 2, [list(item) for item in headline.items()])
-    for notebook, numbers in metrics.items():
-        rest = {name: value for name, value in numbers.items() if name != HEADLINE}
-        yield from _nested_tables(notebook, rest, 2) if rest else ()
-
-
-def _nested_tables(title: str, numbers: dict[str, Any], level: int) -> Iterator[dict[str, Any]]:
+def _nested_tables(title: str, numbers: dict[str, Any], level: int) -> Iterator[_Table]:
     """A table of names and values; below it one for each dict, a row of it for each dict of numbers that it holds."""
+    if not numbers:
+        return
     nested = {name: value for name, value in numbers.items() if isinstance(value, dict)}
-    yield _table(title, level, [[name, _short(value)] for name, value in numbers.items() if name not in nested])
+    yield _Table(title, [[name, _short(value)] for name, value in numbers.items() if name not in nested], level=level)
     for name, rows in nested.items():
-        if rows and all(isinstance(row, dict) and not _has_dict(row) for row in rows.values()):
+        if rows and all(isinstance(row, dict) and flat(row) == row for row in rows.values()):
             columns = list(dict.fromkeys(key for row in rows.values() for key in row))
             body = [[key, *(_short(row.get(column)) for column in columns)] for key, row in rows.items()]
-            yield _table(name, 3, body, ["", *columns])
-        elif rows:
+            yield _Table(name, body, ["", *columns], level=3)
+        else:
             yield from _nested_tables(name, rows, 3)
-
-
-def _has_dict(row: dict[str, Any]) -> bool:
-    return any(isinstance(value, dict) for value in row.values())
 
 
 def _short(value: Any) -> Any:
@@ -169,7 +172,7 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _notebooks_table(record: RunRecord, executed: list[str]) -> dict[str, Any]:
+def _notebooks_table(record: RunRecord, executed: list[str]) -> _Table:
     """The notebooks of a run with state, time and memory, linked where a page exists."""
     rows = [
         [
@@ -181,25 +184,11 @@ def _notebooks_table(record: RunRecord, executed: list[str]) -> dict[str, Any]:
         ]
         for name, entry in record.notebooks.items()
     ]
-    columns = ["notebook", "state", "time", "peak memory, MB", "error"]
-    return _table("Notebooks", 2, rows, columns, foldable=False)
-
-
-def _table(
-    title: str, level: int, rows: list[list[Any]], columns: list[str] | None = None, foldable: bool = True
-) -> dict[str, Any]:
-    folded = foldable and len(rows) > _LONGEST_OPEN_TABLE
-    return {"title": title, "level": level, "rows": rows, "columns": columns, "folded": folded}
+    return _Table("Notebooks", rows, ["notebook", "state", "time", "peak memory, MB", "error"])
 
 
 def _seconds_text(seconds: float) -> str:
-    """A duration: seconds below two minutes, minutes and seconds above."""
     return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-
-
-def _moment_text(moment: str | None) -> str:
-    """An ISO time in UTC, to the minute."""
-    return f"{moment[:16].replace('T', ' ')} UTC" if moment else formatted(None)
 
 
 def _notebook_body(notebook: Path) -> tuple[str, list[str], str]:
@@ -262,12 +251,6 @@ def _plotly_source() -> str:
     return get_plotlyjs()
 
 
-def _write_plotly(path: Path) -> None:
-    source = _plotly_source()
-    if not path.is_file() or path.stat().st_size != len(source.encode()):
-        write_page_text(path, source)
-
-
 @functools.cache
 def _style() -> str:
     """Our CSS and the colours of highlighted code for light and dark."""
@@ -277,6 +260,5 @@ def _style() -> str:
         rules = HtmlFormatter(style=style).get_style_defs(".highlight").splitlines()
         return (rule for rule in rules if "background" not in rule and rule.startswith(".highlight ."))
 
-    dark = "\n".join(colours("github-dark"))
-    light = "\n".join(colours("friendly"))
-    return f"{own_style()}\n{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+    dark = ["@media (prefers-color-scheme: dark) {", *colours("github-dark"), "}"]
+    return "\n".join([own_style(), *colours("friendly"), *dark, ""])

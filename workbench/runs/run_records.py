@@ -12,8 +12,7 @@ from workbench.paths import reports_folder, runs_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD, METRICS, HEADLINE, PER_CLASS_FILE = "run.json", "metrics.json", "headline", "per_class.parquet"
-BROKEN, NO_RECORD = "broken", "no record"
+RECORD, METRICS, HEADLINE, NO_RECORD = "run.json", "metrics.json", "headline", "no record"
 # Of the table of all runs; what comes after these are headline numbers.
 COLUMNS = ("run", "profile", "state", "seed", "started", "seconds", "notebooks done", "peak memory, MB", "problem")
 
@@ -88,7 +87,7 @@ def _row(name: str, report: Path, artefacts: Path) -> dict[str, Any]:
     try:
         record = RunRecord.read(report) if (report / RECORD).is_file() else record
     except WorkbenchError as error:
-        record.status = BROKEN
+        record.status = "broken"
         problems.append(str(error))
     # What a notebook has saved since the report was written is in the run's own folder.
     for path in [report / METRICS, *sorted((artefacts / "metrics").glob("[!.]*.json"))]:
@@ -119,6 +118,11 @@ def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
 
 
+def _per_class(run: Path) -> dict[str, Path]:
+    """The tables of a run's evaluations by variant."""
+    return {path.parent.name: path for path in sorted((run / "evaluation").glob("[!.]*/per_class.parquet"))}
+
+
 def compare_runs(
     before: str, after: str, *, variant: str = "", metric: str = "exact", root: Path | None = None
 ) -> "pd.DataFrame":
@@ -131,23 +135,16 @@ def compare_runs(
 
     from workbench.figures.results import class_changes
 
-    folders = {run: runs_folder(root) / run / "evaluation" for run in (before, after)}
-    known = {
-        run: sorted(path.parent.name for path in folder.glob(f"[!.]*/{PER_CLASS_FILE}"))
-        for run, folder in folders.items()
-    }
-    shared = [name for name in known[before] if name in known[after]]
-    chosen = variant or next(iter(shared), "")
+    paths = {name: _per_class(runs_folder(root) / name) for name in (before, after)}
+    shared = [name for name in paths[before] if name in paths[after]]
+    chosen = variant or next(iter(shared), "of equal name")
     remedy = "evaluate again: workbench run --run RUN --only 05 (with the run's --profile)"
     if chosen not in shared:
-        found = "; ".join(f"{run}: {', '.join(names) or 'none'}" for run, names in known.items())
-        raise WorkbenchError(
-            f"no evaluation {chosen or 'of equal name'} in both runs ({found}). Choose a variant that both have, or "
-            f"{remedy}"
-        )
+        found = "; ".join(f"{run}: {', '.join(known) or 'none'}" for run, known in paths.items())
+        told = f"no evaluation {chosen} in both runs ({found}). Choose a variant that both have, or {remedy}"
+        raise WorkbenchError(told)
     tables = []
-    for run in (before, after):
-        path = folders[run] / chosen / PER_CLASS_FILE
+    for path in (paths[before][chosen], paths[after][chosen]):
         try:
             tables.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:
