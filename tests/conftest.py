@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from workbench.runs.execution import import_nbformat
+from workbench.stages import Run
 
 import_nbformat()  # before a test imports it, which then costs a fifth
 SHARED = Path(os.environ.get("WORKBENCH_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -29,6 +30,13 @@ def reference_fixtures() -> Path:
 def real_data() -> Path:
     """Real annotations and features; tests that need them skip where they are absent."""
     return _folder_or_skip("data")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """An empty run of a project of its own."""
+    monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
+    return Run.open("trial", root=tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -13,18 +13,7 @@ from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
 
 LEAVING = ("../../etc/passwd", "/etc/passwd", "C:\\x", "..\\x", "a/../../b", "a\0b", "", ".", "..", "\\\\host\\x")
-STAYING = (
-    "a?b.jpg",
-    "a#b.jpg",
-    "%2e%2e",
-    "%2e%2e%2fb.jpg",
-    "-rf.jpg",
-    "part/ a .jpg",
-    "<img>.jpg",
-    "..a",
-    "~",
-    "$HOME",
-)
+STAYING = ("a?b.jpg", "a#b.jpg", "%2e%2e", "%2e%2e%2fb.jpg", "-rf.jpg", "part/ a .jpg", "<x>.jpg", "..a", "~", "$HOME")
 
 
 @pytest.fixture
@@ -98,8 +87,8 @@ def test_sizes_of_vrd_are_read_within_the_folder(pictures, tmp_path):
     source = tmp_path / "vrd"
     source.mkdir()
     end = {"bbox": [0, 3, 0, 3], "category": 0}
-    for file, value in (("objects", ["cat"]), ("predicates", ["on"])):
-        (source / f"{file}.json").write_text(json.dumps(value))
+    (source / "objects.json").write_text('["cat"]')
+    (source / "predicates.json").write_text('["on"]')
     for name in ("own.jpg", "../beside/secret.jpg"):
         for split in ("train", "test"):
             by_name = {name: [{"subject": end, "predicate": 0, "object": end}]}

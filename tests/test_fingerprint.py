@@ -2,14 +2,16 @@
 
 import functools
 import importlib
+import linecache
 import sys
+import types
 
 import pytest
 
+from workbench import parsed_code
 from workbench.errors import WorkbenchError
 from workbench.fingerprint import builder_name, changed_code, fingerprint
 from workbench.registry import Registry
-from workbench.stages import Run
 
 STAGE = '''"""A stage."""
 from own_method import layers
@@ -66,6 +68,14 @@ LATE = "WITHOUT = 1\n\ndef finish(x):  # why\n    return x\n"
 WATCH = "WITHOUT_INFLUENCE = True\n\ndef watched(x):\n    return x\n"
 
 
+@pytest.fixture(autouse=True)
+def no_cached_places():
+    importlib.invalidate_caches()
+    parsed_code._source_path.cache_clear()
+    yield
+    parsed_code._source_path.cache_clear()
+
+
 @pytest.fixture
 def method(tmp_path, monkeypatch):
     """A package of the user's own on the path; ``edit(module, before, after)`` changes it on disk."""
@@ -76,7 +86,6 @@ def method(tmp_path, monkeypatch):
     for name, source in sources.items():
         (folder / f"{name}.py").write_text(source)
     monkeypatch.syspath_prepend(str(folder.parent))
-    forget_cached_places()
 
     def edit(module: str, before: str, after: str) -> None:
         path = folder / f"{module}.py"
@@ -86,7 +95,6 @@ def method(tmp_path, monkeypatch):
     yield edit
     for name in [name for name in sys.modules if name.startswith("own_method")]:
         del sys.modules[name]
-    forget_cached_places()
 
 
 def load_again() -> None:
@@ -94,13 +102,6 @@ def load_again() -> None:
     for name in ("layers", "kinds", "late", "stage"):
         if f"own_method.{name}" in sys.modules:
             importlib.reload(sys.modules[f"own_method.{name}"])
-
-
-def forget_cached_places():
-    from workbench import parsed_code
-
-    importlib.invalidate_caches()
-    parsed_code._source_path.cache_clear()
 
 
 def reached(values=None):
@@ -127,12 +128,7 @@ def test_names_are_followed_through_imports_modules_and_late_imports(method):
         ("layers", '"""A block."""', '"""Another text."""', []),
         ("layers", "width: int", "width: float", []),
         ("layers", "SCALE = 3", "SCALE: int = 3", []),
-        (
-            "layers",
-            "        self.size = width",
-            "        size: int = width\n        self.size = size",
-            ["own_method.layers: Block"],
-        ),
+        ("layers", "self.size = width", "size: int = width; self.size = size", ["own_method.layers: Block"]),
         ("layers", "def unused(x):\n    return x", "def unused(x):\n    return 2 * x", []),
         ("stage", "    return {}", "    return {1: 2}", []),
         ("layers", "x + 1", "x + 2", ["own_method.layers: helper"]),
@@ -168,8 +164,6 @@ def test_what_says_that_it_has_no_influence_does_not_count(method):
 
 def cell(source: str, name: str, number: int, **names):
     """What a cell of a notebook defines as ``name``; its source lies where IPython puts it."""
-    import linecache
-
     file = f"/tmp/ipykernel_1/{number}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     scope = vars(sys.modules["__main__"])
@@ -185,13 +179,9 @@ TWICE = "def twice(x):\n    return 2 * x\n"
 @pytest.fixture
 def cells(monkeypatch):
     """A notebook's ``__main__``, which has no file."""
-    import types
-
     main = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
-    forget_cached_places()
-    yield main
-    forget_cached_places()
+    return main
 
 
 def test_functions_classes_and_constants_of_cells_count(cells):
@@ -259,17 +249,13 @@ def test_a_registry_of_a_cell_is_followed_by_the_names_given(cells):
     assert "__main__:twice" not in fingerprint(build, {"thing": "another"})
 
 
-def test_functions_without_source_count_by_what_they_were_compiled_to():
+def test_functions_without_source_count_by_what_they_were_compiled_to(monkeypatch):
     scopes = [{"__name__": "nowhere_to_be_found"} for _ in range(3)]
     for scope, number in zip(scopes, (1, 1, 2), strict=True):
         exec(f"def build(folder):\n    return {{'n': {number}}}", scope)
-    sys.modules["nowhere_to_be_found"] = sys.modules[__name__]
-    try:
-        forget_cached_places()
-        first, same, other = (fingerprint(scope["build"]) for scope in scopes)
-        assert first == same != other and first
-    finally:
-        del sys.modules["nowhere_to_be_found"]
+    monkeypatch.setitem(sys.modules, "nowhere_to_be_found", sys.modules[__name__])
+    first, same, other = (fingerprint(scope["build"]) for scope in scopes)
+    assert first == same != other and first
 
 
 def test_the_method_itself_is_reached_without_what_only_reports():
@@ -280,16 +266,9 @@ def test_the_method_itself_is_reached_without_what_only_reports():
     assert not [name for name in first if name.split(":")[0] in ("workbench.errors", "workbench.progress")]
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
-    return Run.open("trial", root=tmp_path)
-
-
 def stage(run, **options):
-    return run.stage("trained", importlib.import_module("own_method.stage").train, width=2, **options).manifest[
-        "seconds"
-    ]
+    build = importlib.import_module("own_method.stage").train
+    return run.stage("trained", build, width=2, **options).manifest["seconds"]
 
 
 def test_a_stage_of_changed_code_is_shown_and_says_so_until_it_is_built_again(run, method, monkeypatch, capsys):
