@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import combined_accuracy, per_class_table, summary_table
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -94,9 +93,3 @@ def test_synsets_join_classes_and_a_class_without_one_never_hits():
     subjects = per_class[per_class["role"] == "subject"].set_index("name")
     assert subjects["accuracy_synset"].loc[["sofa", "thing"]].tolist() == [100, 0]
     assert subjects["accuracy_exact"].loc[["sofa", "thing"]].tolist() == [0, 100]
-
-
-def test_an_unknown_band_rule_names_the_known_ones():
-    truth, predicted, vocabulary, counts = random_case(0, 3, 2, 5)
-    with pytest.raises(WorkbenchError, match=r"expected 'all classes' or 'present classes', got 'present'"):
-        per_class_table(truth, predicted, vocabulary, counts, band_rule="present")

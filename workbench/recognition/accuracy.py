@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from workbench.configuration import checked_value
 from workbench.language.wordnet import synset_hits
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -36,7 +35,7 @@ def per_class_table(
     vocabulary: Vocabulary,
     counts: Counts,
     *,
-    band_rule: str = "all classes",
+    band_rule: BandRule = "all classes",
     synsets: dict[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """One row per role and class, classes without test rows too (their accuracy is nan).
@@ -47,7 +46,6 @@ def per_class_table(
     columns are missing; a negative id never hits. Columns: role, class, name, band, n_train, n_test, correct_*,
     accuracy_* (percent).
     """
-    checked_value(band_rule, BandRule, "band_rule")
     tables = []
     for role in ROLES:
         names, n_train = vocabulary.names(role), counts.of_role(role)

@@ -3,7 +3,7 @@
 `evaluate_recogniser` is the only place where the test split is read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,24 @@ def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
         return combined_accuracy(rows.labels, found, data.counts, config.only_trained) | {"loss": loss / len(rows)}
 
     return validate
+
+
+def best_strengths(
+    head: LsvruHead, parts: Mapping[str, Callable[[float], Any]], strengths: Sequence[float], validate: Validate
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Give each part of ``head`` the strength whose accuracy of its name is highest (of equal ones the first).
+
+    ``parts`` are functions that give a part a strength. The strengths, and the numbers of ``validate`` at each of them.
+    """
+    found = []
+    for strength in strengths:
+        for give in parts.values():
+            give(strength)
+        found.append(validate(head))
+    best = {part: float(strengths[np.argmax([numbers[part] for numbers in found])]) for part in parts}
+    for part, give in parts.items():
+        give(best[part])
+    return best, found
 
 
 def _logit_batches(

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from workbench.recognition.batches import (
     scenes_of,
 )
 from workbench.recognition.config import FineTuningConfig
-from workbench.recognition.evaluation import Validate, validation
+from workbench.recognition.evaluation import best_strengths, validation
 from workbench.recognition.lsvru import LsvruHead, Scenes
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import HeadTraining, named_validation, store_recogniser
@@ -37,8 +36,6 @@ from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge
-
-Weights = dict[str, torch.Tensor]
 
 
 def finetune_recogniser(
@@ -75,8 +72,16 @@ def finetune_recogniser(
             first_choice=1 if config.curriculum == "none" else config.epochs // 2 + 1,
         )  # fmt: skip
         tuned, found = training.sweep(lambda: load_recogniser(recogniser).head, config.learning_rates, folder)
-    share, after = best_interpolation(head, weights_before, _copy(tuned), config.weight_interpolation, validate)
-    facts = {"weight_share": share, **found}
+    weights_after, shares = _copy(tuned), config.weight_interpolation
+
+    def mix(share: float) -> None:
+        """Keep some of what would be forgotten (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
+        mixed = {name: torch.lerp(weights_before[name], value, share) for name, value in weights_after.items()}
+        head.load_state_dict(weights_after if share == 1 else mixed)
+
+    best, validated = best_strengths(head, {"combined": mix}, shares, validate)
+    after = validated[shares.index(best["combined"])]
+    facts = {"weight_share": best["combined"], **found}
     chosen = ("curriculum", "scenes", "real_replay", "roles", "prior")
     history = {
         "stage": "finetuning", "seed": config.seed, **{name: getattr(config, name) for name in chosen}, **facts,
@@ -235,28 +240,5 @@ def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
     return entropy <= np.median(entropy)
 
 
-def best_interpolation(
-    head: LsvruHead, before: Weights, after: Weights, shares: Sequence[float], validate: Validate
-) -> tuple[float, dict[str, float]]:
-    """Give ``head`` weights between those before and after fine-tuning, to keep what it would forget.
-
-    The share of the weights after with the highest "combined" of ``validate`` (of equal ones the first), and its
-    numbers. Source: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
-    """
-
-    def mix(share: float) -> None:
-        head.load_state_dict({
-            name: value if share == 1 else torch.lerp(before[name], value, share) for name, value in after.items()
-        })  # fmt: skip
-
-    found = []
-    for share in shares:
-        mix(share)
-        found.append(validate(head))
-    best = int(np.argmax([numbers["combined"] for numbers in found]))
-    mix(shares[best])
-    return shares[best], found[best]
-
-
-def _copy(head: nn.Module) -> Weights:
+def _copy(head: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in head.state_dict().items()}

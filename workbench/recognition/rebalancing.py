@@ -6,20 +6,21 @@ tau-normalisation); Menon et al. 2021, "Long-tail learning via logit adjustment"
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.randomness import derived_seed, generator
 from workbench.recognition.batches import Batch, OwnScenes, RelationRows, StepRows, scenes_of
 from workbench.recognition.config import RebalancingConfig
-from workbench.recognition.evaluation import Validate, validation
+from workbench.recognition.evaluation import best_strengths, validation
 from workbench.recognition.losses import LossConfig, role_classes
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import load_recogniser
@@ -30,8 +31,8 @@ from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
 from workbench.training import TrainingEdge
 
-# The parts of a head that a strength is chosen for: a parameter, and its value at a strength.
-Tunable = dict[str, tuple[torch.Tensor, Callable[[float], torch.Tensor]]]
+# The parts of a head that a strength is chosen for, with a function that gives it to them.
+Tunable = dict[str, Callable[[float], Any]]
 CLASSIFIER_PARTS = ("so_sem_embeddings.", "prd_sem_embeddings.", "so_classifier.", "prd_classifier.")
 
 
@@ -73,7 +74,7 @@ def rebalance_recogniser(
         else:
             head = adjustable(start.head).to(device)
             tunable = _logit_adjusted(head, data.counts)
-        found = {"tau": _best_by_part(head, tunable, config.strengths, validate)}
+        found = {"tau": best_strengths(head, tunable, config.strengths, validate)[0]}
     after = validate(head)
     history = {"stage": "rebalancing", "method": config.method, "seed": config.seed, "validation": after, **found,
                "before": start.history | {"validation": before}}  # fmt: skip
@@ -134,42 +135,24 @@ def _tau_normalised(head: LsvruHead, place: Path) -> Tunable:
             "Train a recogniser with sizes={'classifier': 'linear'}."
         )
 
-    def normalised(weight: torch.Tensor) -> Callable[[float], torch.Tensor]:
+    def normalised(layer: nn.Linear) -> Callable[[float], Any]:
+        weight = layer.weight.detach().clone()
         norms = weight.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        return lambda tau: weight / norms**tau
+        return lambda tau: layer.weight.data.copy_(weight / norms**tau)
 
     layers = {"subject/object": head.so_classifier, "relation": head.prd_classifier}
     for layer in layers.values():
         layer.bias.data.zero_()  # as its authors do: the bias is as biased as the norms
-    return {part: (layer.weight, normalised(layer.weight.detach().clone())) for part, layer in layers.items()}
+    return {part: normalised(layer) for part, layer in layers.items()}
 
 
 def _logit_adjusted(head: LsvruHead, counts: Counts) -> Tunable:
-    def adjusted(offset: torch.Tensor, prior: torch.Tensor) -> Callable[[float], torch.Tensor]:
-        return lambda tau: offset - tau * prior
+    def adjusted(offset: nn.Parameter, prior: torch.Tensor) -> Callable[[float], Any]:
+        before = offset.detach().cpu().clone()
+        return lambda tau: offset.data.copy_(before - tau * prior)
 
-    return {
-        role: (head.class_offset[role], adjusted(head.class_offset[role].detach().cpu().clone(), classes.log_priors()))
-        for role, classes in role_classes(counts).items()
-    }
-
-
-def _best_by_part(
-    head: LsvruHead, tunable: Tunable, strengths: Sequence[float], validate: Validate
-) -> dict[str, float]:
-    """For each part the strength whose accuracy is highest (of equal ones the first), applied to the head."""
-
-    def apply(chosen: dict[str, float]) -> None:
-        for part, (parameter, value_at) in tunable.items():
-            parameter.data.copy_(value_at(chosen[part]))
-
-    found = []
-    for strength in strengths:
-        apply(dict.fromkeys(tunable, strength))
-        found.append(validate(head))
-    best = {part: float(strengths[int(np.argmax([numbers[part] for numbers in found]))]) for part in tunable}
-    apply(best)
-    return best
+    classes = role_classes(counts)
+    return {role: adjusted(head.class_offset[role], classes[role].log_priors()) for role in classes}
 
 
 def adjustable(head: LsvruHead) -> LsvruHead:

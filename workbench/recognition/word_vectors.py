@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from workbench.configuration import checked_value
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.text_embedding import TextEmbeddings
@@ -29,14 +28,13 @@ class ClassVectors(NamedTuple):
     relations: np.ndarray
 
 
-def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: str = "clean") -> ClassVectors:
+def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: WordMode = "clean") -> ClassVectors:
     """Class vectors from a word vector file: mean over words of the L2-normalised vector of each word.
 
     ``path``: word2vec ``.bin``, ``.json`` (name -> vector), otherwise GloVe text. ``mode`` "clean" takes the
     word as it is written in lower case; "upstream" emulates its lower-casing, in which the last case variant
     in the file wins (a head trained by upstream needs that). Raises WorkbenchError that names missing words.
     """
-    checked_value(mode, WordMode, "mode")
     relations = (BACKGROUND_WORD, *vocabulary.relations)
     names = (*vocabulary.objects, *relations)
     words = {word for name in names for word in _words(name, mode)}

@@ -59,19 +59,10 @@ def work_through(
 ) -> dict[Job, str]:
     """Build every job once the jobs that it needs are built; returns the reasons of those that failed.
 
-    Parameters
-    ----------
-    needs
-        The jobs, each after those that it needs. A job whose needs failed fails with their reason; others go on.
-    build
-        ``build(*job)`` builds a job in a worker; its module must be importable there.
-    on_outcome
-        ``on_outcome(job, outcome, finished so far)`` after each job that was tried.
-    processes
-        Workers on this machine; 0: one a GPU, without a GPU one a core. One job at a time in each.
-    scheduler
-        Address of a Dask scheduler whose workers are used instead; workers may join and leave.
-
+    ``needs`` has the jobs, each after those that it needs; one whose needs failed fails with their reason, others go
+    on. ``build(*job)`` builds a job in a worker, where its module must be importable; ``on_outcome(job, outcome,
+    finished so far)`` hears of each that was tried. ``processes`` are workers on this machine with one job at a time
+    (0: one a GPU, without a GPU one a core); a Dask ``scheduler``'s are used instead, which may join and leave.
     SIGTERM asks the running jobs to save their state and raises ``Stopped`` once they have.
     """
     running: dict[Future, Job] = {}

@@ -17,6 +17,7 @@ from workbench.figures.results import LOSS_TITLES
 from workbench.files import write_json
 from workbench.folders import Replace
 from workbench.identity import versions
+from workbench.recognition.accuracy import named_numbers
 from workbench.stages import Run, Stage
 from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Task
 from workbench.tables.results import TableResults, checked_results
@@ -93,9 +94,8 @@ def _check_settings(settings: Mapping[str, Any], place: str) -> None:
         if name not in (settings["triplets"] or {}):
             raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
     choices = [("start", settings["start"], STARTS)]
-    for name, value, known in choices + [
-        ("architecture", name, TITLES) for name in settings.get("architectures") or []
-    ]:
+    choices += [("architecture", name, TITLES) for name in settings.get("architectures") or []]
+    for name, value, known in choices:
         if value not in known:
             raise WorkbenchError(f"{place}: {unknown(name, value, known)}")
 
@@ -131,10 +131,7 @@ def _measured(run: Run, key: str) -> dict[str, Any]:
     metrics = run.find("recogniser", key).metrics
     validation = {name: value for name, value in metrics.items() if re.match("validation_(?!before_)", name)}
     return {
-        "values": {
-            f"{row.metric} {row.role} {row.band}": None if pd.isna(row.accuracy) else float(row.accuracy)
-            for row in summary.itertuples()
-        },
+        "values": named_numbers(summary),
         "validation": {name.removeprefix("validation_"): value for name, value in validation.items()},
         "seconds": metrics.get("seconds"),
     }
