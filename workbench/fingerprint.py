@@ -118,7 +118,7 @@ class _Walk:
             self._follow_definition(value)
         elif isinstance(value, types.ModuleType):
             self._waiting.append(lambda: self._follow_member(value.__name__, ()))
-        elif not isinstance(value, Registry) and not getattr(type(value), WITHOUT_INFLUENCE, False):
+        elif not getattr(type(value), WITHOUT_INFLUENCE, False):
             self._follow_definition(type(value))
             # What a property, a class method and their like wrap.
             self._follow_all(getattr(value, part, None) for part in ("__func__", "fget", "fset", "func"))

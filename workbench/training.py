@@ -19,10 +19,9 @@ from torch import nn
 from workbench.devices import accelerator_for
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
-from workbench.progress import track
+from workbench.progress import track, tracked
 from workbench.randomness import derived_seed
 from workbench.stopping import Stopped, stop_on_sigterm
-from workbench.tracking import tracked
 from workbench.training_config import TrainingConfig, TrainingEdge
 from workbench.training_state import TrainingState, forget_state
 

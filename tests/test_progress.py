@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.tracking import TRACKERS, tracked
+from workbench.progress import TRACKERS, tracked
 
 
 def curve(folder, name):
