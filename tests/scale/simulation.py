@@ -119,11 +119,8 @@ def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures,
         return
     made = {"tables": tables.tables, "dimension": features.dimension, "encoder": encoder}
     writer = (_SparseWriter if sparse else FeatureStoreWriter)(folder, **made)
-    boxes, unions = tables.boxes[["object_class"]].to_numpy(), tables.relations[list(ROLES)].to_numpy()
-    for name, of_rows, classes in (
-        ("box_features", features.boxes, boxes),
-        ("union_features", features.unions, unions),
-    ):
+    box, union = tables.boxes[["object_class"]].to_numpy(), tables.relations[list(ROLES)].to_numpy()
+    for name, of_rows, classes in (("box_features", features.boxes, box), ("union_features", features.unions, union)):
         for start, stop in track([] if sparse else writer.missing(name, ROWS_PER_CHUNK), f"Simulating {name}"):
             writer.write(name, start, of_rows(np.arange(start, stop), *classes[start:stop].T))
             if stop % ROWS_PER_FLUSH == 0:

@@ -141,8 +141,7 @@ class _SplitExtraction:
                 usable[number] = image
                 if image.shape[:2] != tuple(self._sizes[number]):
                     self._note["resized"].append(number)
-        boxes = {number: self._regions(number) for number in usable}
-        boxes = {number: own for number, own in boxes.items() if len(own)}
+        boxes = {number: own for number in usable if len(own := self._regions(number))}
         features = self.encoder.encode([usable[number] for number in boxes], list(boxes.values())) if boxes else []
         for number, rows in zip(boxes, features, strict=True):
             self._write(number, rows, (len(boxes[number]), self.encoder.dimension))

@@ -1,12 +1,7 @@
 """Features by row for training: in memory where they fit, else read ahead in blocks, in flat memory.
 
 ``FeatureRows`` gives features of rows, ``BlockOrder`` (by ``FeatureRows.order``) says which rows a step takes, and
-``StepFeatures`` reads what the coming steps need in the background::
-
-    features = FeatureRows.of_relations(store, "train")
-    order = features.order(seed, batch_size, purpose="recogniser")
-    with closing(StepFeatures(features, order.rows_of_step, batch_size)) as steps:
-        subject, union, object_ = steps.at(step)(order.rows_of_step(step))
+``StepFeatures`` reads what the coming steps need in the background: ``steps.at(step)(order.rows_of_step(step))``.
 """
 
 from collections.abc import Callable

@@ -1,16 +1,9 @@
 """Features of relations on disk: the store of a split, generated ones, and the folder of a data set that holds them.
 
-A store is a folder: ``union_features.npy`` and (``entity_region`` "box") ``box_features.npy``, float16 (rows, D);
-``images.parquet``, ``boxes.parquet``, ``relations.parquet``; and ``features.json``, written last, without which it is
-unfinished. ``support`` says whether features are "signed" (fc7 before its last ReLU, LTVRR reference 2.3) or
-"rectified". With ``entity_region`` "union" a data set brings only union features: the union feature of a relation then
-stands in for its subject's and its object's. Rows of an array that belong to an unreadable image are holes: no row of
-the tables points to them (``holes`` in ``features.json``).
-
-A folder of generated features has ``union_features.npy`` (N, D) float16; ``subject_features.npy`` and
-``object_features.npy`` where subjects and objects were generated too (else they have the real features of their boxes);
-``generated.parquet`` (subject, relation, object; because and replaced name roles; subject_box and object_box are rows
-of the train store's boxes); and ``generated.json``, written last: what it must agree on with the train store, ``rows``.
+The files are described in docs/formats.md. ``features.json`` or ``generated.json`` is written last: without it a folder
+is unfinished. With ``entity_region`` "union" a data set brings only union features: the union feature of a relation
+then stands in for its subject's and its object's. Rows of an array that belong to an unreadable image are holes, to
+which no row of the tables points.
 """
 
 from collections.abc import Callable, Iterator

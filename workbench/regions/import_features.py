@@ -1,11 +1,6 @@
 """Importing ready-made region features: npz rows and names in, a features folder out.
 
-The source folder holds ``objects.json``, ``predicates.json`` and ``train.npz``, ``val.npz``, ``test.npz``, one row a
-relation: ``feature`` (N, D) of the union box; ``image_id``, ``subject``, ``relation``, ``object`` (N,) whole numbers,
-class ids 0-based; ``subject_box``, ``object_box`` (N, 4) inclusive xyxy; optionally ``subject_feature`` and
-``object_feature`` (N, D). Features may be of any floating type and are kept as float16. Further there may be
-``objects_clip_text.npy`` (C, T), ``predicates_clip_text.npy`` (R, T; a relation without a vector is a row of NaN), and
-``manifest.json`` with any of ``encoder``, ``text_encoder`` and ``support``.
+docs/own-features.md describes the source folder. A relation without a text vector is a row of NaN there.
 """
 
 import hashlib

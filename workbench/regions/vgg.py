@@ -77,6 +77,7 @@ class VGGNetwork(nn.Module):
 
         super().__init__()
         self.config = VGGConfig(width=width, **preparation)
+        self.dimension = self.config.dimension
         channels = [entry if isinstance(entry, str) else max(1, round(entry * width)) for entry in cfgs["D"]]
         self.convs = make_layers(channels)[:-1]
         self.heads = nn.Sequential(
@@ -89,11 +90,6 @@ class VGGNetwork(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
-
-    @property
-    def dimension(self) -> int:
-        """Length of a region feature."""
-        return self.config.dimension
 
     def forward(self, images: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
         """Features of ``boxes``, one matmul over all boxes of the batch.
@@ -194,7 +190,12 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
             raise WorkbenchError(f"{path}: its format is {facts.get('format')!r}, expected {FORMAT!r}. {REMEDY}")
         config = facts["config"]
     else:
-        state = _read_pickled(path)
+        loaded = read_foreign(path)
+        state = loaded.get("model") if isinstance(loaded, dict) else None
+        if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
+            raise WorkbenchError(
+                f"{path}: expected a detector in the LTVRR layout, a dict whose 'model' maps names to tensors. {REMEDY}"
+            )
         if WIDTH_KEY not in state:
             raise WorkbenchError(f"{path}: has no {WIDTH_KEY!r}, so its width is unknown. Is it a VGG-16 detector?")
         config = {"width": len(state[WIDTH_KEY]) / DIMENSION_AT_FULL_WIDTH}
@@ -211,13 +212,3 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
     weights = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
     network.load_state_dict(weights, assign=True)
     return network.eval()
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    state = read_foreign(path)
-    weights = state.get("model") if isinstance(state, dict) else None
-    if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-        raise WorkbenchError(
-            f"{path}: expected a detector in the LTVRR layout, a dict whose 'model' maps names to tensors. {REMEDY}"
-        )
-    return dict(weights)

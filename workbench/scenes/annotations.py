@@ -1,8 +1,6 @@
-"""The one reader of annotated images: the LTVRR layout (LTVRR reference, sections 1.1 to 1.4).
+"""The one reader of annotated images: the LTVRR layout (docs/formats.md; LTVRR reference, sections 1.1 to 1.4).
 
-A folder holds ``objects.json``, ``predicates.json`` and, for each split, ``detections_<split>.json`` and
-``rel_annotations_<split>.json``. Files are read image by image into arrays: GQA-LT's 3.4 million training relations
-take well under 1 GB.
+Files are read image by image into arrays: GQA-LT's 3.4 million training relations take well under 1 GB.
 """
 
 import shutil

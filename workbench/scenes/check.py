@@ -106,11 +106,8 @@ def _check_relation_boxes(ends: RelationEnds, images: pd.DataFrame, file: FilePr
     for row, end in np.argwhere(thin):
         file.warning("empty box", *ends.box_record(row, end), "ymin < ymax and xmin < xmax", remedy)
     row, end = np.nonzero((size >= 0).all(axis=2))
-
-    def record(place: int) -> str:
-        return ends.box_record(row[place], end[place])[0]
-
-    _check_inside(ends.boxes[row, end], images, ends.image[row], record, file)
+    xyxy, image = ends.boxes[row, end], ends.image[row]
+    _check_inside(xyxy, images, image, lambda place: ends.box_record(row[place], end[place])[0], file)
 
 
 def _check_inside(

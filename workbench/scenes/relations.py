@@ -1,8 +1,4 @@
-"""The tables of one split on disk, and its triplets as one integer each.
-
-A folder holds ``images.parquet``, ``boxes.parquet`` and ``relations.parquet`` in the columns of ``Annotations``. A
-feature store is such a folder with features; a data set that was only added, such as one without its images, is such
-a folder with ``tables.json``, written last.
+"""The tables of one split on disk (docs/formats.md), and its triplets as one integer each.
 
 A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive**: its width is ``x2 - x1 + 1``.
 Relation boxes may reach outside the image and are kept as annotated (upstream does not clip them either).
