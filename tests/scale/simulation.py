@@ -117,7 +117,7 @@ def _write_store(folder: Path, tables: Annotations, features: SimulatedFeatures,
     if (folder / "features.json").is_file():
         FeatureStore(folder, expect_encoder=encoder, expect_dimension=features.dimension)
         return
-    made = {"tables": tables.tables, "dimension": features.dimension, "encoder": encoder}
+    made: dict[str, Any] = {"tables": tables.tables, "dimension": features.dimension, "encoder": encoder}
     writer = (_SparseWriter if sparse else FeatureStoreWriter)(folder, **made)
     box, union = tables.boxes[["object_class"]].to_numpy(), tables.relations[list(ROLES)].to_numpy()
     for name, of_rows, classes in (("box_features", features.boxes, box), ("union_features", features.unions, union)):

@@ -191,11 +191,12 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
         config = facts["config"]
     else:
         loaded = read_foreign(path)
-        state = loaded.get("model") if isinstance(loaded, dict) else None
-        if not isinstance(state, Mapping) or not all(isinstance(weight, Tensor) for weight in state.values()):
+        weights = loaded.get("model") if isinstance(loaded, dict) else None
+        if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
             raise WorkbenchError(
                 f"{path}: expected a detector in the LTVRR layout, a dict whose 'model' maps names to tensors. {REMEDY}"
             )
+        state = dict(weights)
         if WIDTH_KEY not in state:
             raise WorkbenchError(f"{path}: has no {WIDTH_KEY!r}, so its width is unknown. Is it a VGG-16 detector?")
         config = {"width": len(state[WIDTH_KEY]) / DIMENSION_AT_FULL_WIDTH}
@@ -209,6 +210,6 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
             f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  {listed}"
             "\nUse a VGG-16 Fast R-CNN detector of the encoder's width, or open it with the width of the file."
         )
-    weights = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
-    network.load_state_dict(weights, assign=True)
+    loading = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
+    network.load_state_dict(loading, assign=True)
     return network.eval()
