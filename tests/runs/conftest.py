@@ -1,5 +1,6 @@
 """A toy project: two short notebooks and a profile, under a root of its own."""
 
+import time
 from pathlib import Path
 
 import nbformat
@@ -39,23 +40,28 @@ def finish(run_name, end):
 """
 
 
+def wait_until(condition) -> None:
+    """Return once ``condition()`` holds; fail after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def write_notebook(path: Path, cells) -> Path:
+    """A notebook of cells (kind, source, tag)."""
+    notebook = nbformat.v4.new_notebook()
+    for kind, source, tag in cells:
+        cell = nbformat.v4.new_code_cell(source) if kind == "code" else nbformat.v4.new_markdown_cell(source)
+        cell.metadata["tags"] = [tag] if tag else []
+        notebook.cells.append(cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
 @pytest.fixture
-def write_notebook():
-    def write(path: Path, cells) -> Path:
-        notebook = nbformat.v4.new_notebook()
-        for kind, source, tag in cells:
-            cell = nbformat.v4.new_code_cell(source) if kind == "code" else nbformat.v4.new_markdown_cell(source)
-            cell.metadata["tags"] = [tag] if tag else []
-            notebook.cells.append(cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, path)
-        return path
-
-    return write
-
-
-@pytest.fixture
-def toy_project(tmp_path, write_notebook, monkeypatch) -> Path:
+def toy_project(tmp_path, monkeypatch) -> Path:
     """A root with notebooks 01_count and 02_finish, the profile toy, and the module their cells import."""
     root = tmp_path / "project"
     write_notebook(root / "notebooks" / "01_count.ipynb", FIRST)
@@ -93,7 +99,7 @@ class Training:
 
 
 @pytest.fixture
-def config_notebook(toy_project, write_notebook) -> Path:
+def config_notebook(toy_project) -> Path:
     """A third notebook of the toy project, whose config parameter's dataclass lies in a module beside it."""
     (toy_project / "notebooks" / "own_training.py").write_text(CONFIGS)
     above = ("code", "raise SystemExit\nfrom own_training import Training as Own", None)

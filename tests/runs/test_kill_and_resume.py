@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.runs.conftest import wait_until
 from workbench.stages import Run
 
 STEPS = 6
@@ -36,20 +36,13 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir() if path.name != "manifest.json"}
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("steps_before_the_kill", [0, 2])
-def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(tmp_path, steps_before_the_kill):
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(tmp_path, steps):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     assert start(alone, 0).communicate()[0].endswith("42015\n")
     process = start(killed, 0.2)
     partial = killed / "data/runs/trial/training/.default.partial"
-    wait_for(lambda: (partial / "request.json").exists() and len(list(partial.glob("step*"))) >= steps_before_the_kill)
+    wait_until(lambda: (partial / "request.json").exists() and len(list(partial.glob("step*"))) >= steps)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (killed / "data/runs/trial/training/default").exists()
@@ -62,7 +55,7 @@ def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(t
 
 def test_a_second_process_waits_and_loads(tmp_path):
     first = start(tmp_path, 0.5)
-    wait_for(lambda: (tmp_path / "data/runs/trial/training/.default.partial/request.json").exists())
+    wait_until(lambda: (tmp_path / "data/runs/trial/training/.default.partial/request.json").exists())
     second = start(tmp_path, 0)
     told = second.communicate(timeout=60)[0]
     assert f"process {first.pid}" in told and "loaded" in told and told.endswith("42015\n")

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.runs.conftest import wait_until
 from workbench.errors import WorkbenchError
 from workbench.folders import Replace, only_one
 from workbench.runs import notebooks
@@ -30,13 +30,6 @@ def states(project):
 def is_running(process: int) -> bool:
     state = Path(f"/proc/{process}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_failures(toy_project, capfd):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.runs.conftest import write_notebook
 from workbench.errors import WorkbenchError
 from workbench.runs.parameters import parse_parameters, read_parameters
 
@@ -69,7 +70,7 @@ def test_a_config_class_that_no_cell_imports_is_refused():
         parse_parameters("a: Own = {}", "a notebook", ["from own_configs_of_nobody import Own"])
 
 
-def test_notebooks_without_exactly_one_cell_are_refused(tmp_path, write_notebook):
+def test_notebooks_without_exactly_one_cell_are_refused(tmp_path):
     cell = ("code", "seed: int = 0", "parameters")
     for cells in ([("code", "seed: int = 0", None)], [cell, cell]):
         with pytest.raises(WorkbenchError, match="exactly one"):

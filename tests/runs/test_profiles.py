@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.runs.conftest import write_notebook
 from workbench.errors import WorkbenchError
 from workbench.paths import notebooks_folder
 from workbench.runs.profiles import make_plan, profile_names
@@ -103,14 +104,14 @@ def test_what_is_no_parameter_is_refused_on_the_command_line(name, message):
         make_plan("toy", parameters={name: "2.5"})
 
 
-def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project, write_notebook):
+def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project):
     cell = 'run_name: str = "a"\ndata: str = ""\nimage_folder: str = ""'
     write_notebook(toy_project / "notebooks" / "00_look.ipynb", [("code", cell, "parameters")])
     plan = make_plan("toy", only=["01"], parameters={"data": "vrd"})
     assert (plan.data, plan.image_folder) == ("vrd", "") and len(plan.notebooks) == 1
 
 
-def test_every_notebook_must_take_the_runs_name(toy_project, write_notebook):
+def test_every_notebook_must_take_the_runs_name(toy_project):
     write_notebook(toy_project / "notebooks" / "03_none.ipynb", [("code", "seed: int = 0", "parameters")])
     with pytest.raises(WorkbenchError, match="run_name"):
         make_plan("toy")

@@ -73,6 +73,11 @@ def run_folder(root, name="trial"):
 
 
 @pytest.fixture
+def report(tmp_path):
+    return write_report(run_folder(tmp_path)).parent
+
+
+@pytest.fixture
 def page(tmp_path):
     return write_page(executed_notebook(tmp_path / "trial" / "01_a.ipynb")).read_text()
 
@@ -86,10 +91,8 @@ def test_every_figure_is_there_with_its_numbers(page):
     assert '"showSendToCloud":false' in page and '"displaylogo":false' in page
 
 
-def test_nothing_is_loaded_from_outside(page, tmp_path):
-    folder = run_folder(tmp_path)
-    write_report(folder)
-    for text in (page, *(path.read_text() for path in folder.glob("*.html"))):
+def test_nothing_is_loaded_from_outside(page, report):
+    for text in (page, *(path.read_text() for path in report.glob("*.html"))):
         parsed = Addresses(text)
         assert all(address == "plotly.min.js" or address.startswith("data:") for address in parsed.loaded)
         assert "http://" not in text and "https://" not in text and "@import" not in text
@@ -103,11 +106,8 @@ def test_code_is_there_but_folded(page):
     assert before.count("<details") > before.count("</details")
 
 
-def test_text_of_data_is_escaped(tmp_path):
-    folder = run_folder(tmp_path)
-    write_report(folder)
-    overview = write_overview(tmp_path)
-    for path in (*folder.glob("*.html"), overview):
+def test_text_of_data_is_escaped(report, tmp_path):
+    for path in (*report.glob("*.html"), write_overview(tmp_path)):
         assert HOSTILE not in path.read_text() and "<script>document" not in path.read_text(), path
 
 
@@ -116,29 +116,25 @@ def test_live_outputs_give_way_to_their_twins(page):
     assert "<td>7</td>" in page and "An Exception was encountered" not in page and "ZeroDivisionError" in page
 
 
-def test_plotly_lies_once_beside_the_pages_or_in_them(tmp_path):
-    folder = run_folder(tmp_path)
-    write_report(folder)
-    assert (folder / "plotly.min.js").stat().st_size > 1_000_000
-    assert all(path.stat().st_size < 300_000 for path in folder.glob("*.html"))
-    write_report(folder, inline_plotly=True)
-    inline = (folder / "01_a.html").read_text()
+def test_plotly_lies_once_beside_the_pages_or_in_them(report, tmp_path):
+    assert (report / "plotly.min.js").stat().st_size > 1_000_000
+    assert all(path.stat().st_size < 300_000 for path in report.glob("*.html"))
+    write_report(report, inline_plotly=True)
+    inline = (report / "01_a.html").read_text()
     assert len(inline) > 1_000_000 and "plotly.min.js</" not in inline and 'src="plotly' not in inline
     bare = write_page(executed_notebook(tmp_path / "bare" / "01_a.ipynb", n_figures=0))
     assert not (bare.parent / "plotly.min.js").exists() and "Plotly" not in bare.read_text()
 
 
-def test_pages_lead_to_their_neighbours(tmp_path):
-    folder = run_folder(tmp_path)
-    write_report(folder)
-    first, second = ((folder / f"{name}.html").read_text() for name in ("01_a", "02_b"))
+def test_pages_lead_to_their_neighbours(report):
+    first, second = ((report / f"{name}.html").read_text() for name in ("01_a", "02_b"))
     assert 'href="02_b.html"' in first and 'rel="prev"' not in first
     assert 'href="01_a.html"' in second and "03_c" not in second
     assert "1,234 MB" in first and "This notebook stopped" in second
 
 
-def test_the_index_holds_numbers_and_states(tmp_path):
-    text = write_report(run_folder(tmp_path)).read_text()
+def test_the_index_holds_numbers_and_states(report):
+    text = (report / "index.html").read_text()
     for part in ("12.35", "12,345", "20 values", "–", "3 min 20 s", "failed", "waiting", "demo", "2030-01-02 03:04"):
         assert part in text, part
     rows = re.findall(r"<tr>(?:<t[dh][^>]*>(?:ce|da)</t[dh]>)(.*?)</tr>", text)
