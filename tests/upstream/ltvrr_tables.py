@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.errors import WorkbenchError
 from workbench.recognition.upstream import SHORT
-from workbench.scenes.bands import FEW_UP_TO, MEDIUM_UP_TO, Counts
+from workbench.scenes.bands import FEW_UP_TO, MEDIUM_UP_TO
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 # Upstream prints a mean rank as a share of the 250 best classes.
@@ -41,21 +40,15 @@ def mean_ranks(truth: pd.DataFrame, ranks: pd.DataFrame) -> dict[str, dict[str, 
 
 
 def triplet_group_accuracy(
-    truth: pd.DataFrame,
-    hits: pd.DataFrame,
-    train: pd.DataFrame,
-    group: str,
-    names: Mapping[str, tuple[str, ...]] | None = None,
+    truth: pd.DataFrame, hits: pd.DataFrame, train: pd.DataFrame, group: str, vocabulary: Vocabulary
 ) -> dict[str, float]:
     """Whole-triplet accuracy averaged over groups of equal classes, in bands by the group's count in train.
 
-    ``group``: "so", "sr", "or" or "sro". Groups are ranked by train count with a stable sort, ties in the order
-    of their classes: by name where ``names`` (role -> class names) is given, as upstream's keys are names, else by
-    id. Upstream's own sort is unstable, and few, medium and many depend on it; "all" does not.
+    ``group``: "so", "sr", "or" or "sro". Groups are ranked by train count with a stable sort, ties in the order of
+    their names. Upstream's own sort is unstable, and few, medium and many depend on it; "all" does not.
     """
-    roles = list(TRIPLET_GROUPS[group])
-    keys = [truth[role].to_numpy() if names is None else np.array(names[role])[truth[role]] for role in roles]
-    known = [train[role].to_numpy() if names is None else np.array(names[role])[train[role]] for role in roles]
+    names = {role: np.array(vocabulary.names(role)) for role in TRIPLET_GROUPS[group]}
+    keys, known = ([names[role][table[role]] for role in names] for table in (truth, train))
     whole = hits[list(ROLES)].all(axis=1)
     accuracy = whole.groupby(keys, sort=True).mean()
     seen = pd.Series(1, index=range(len(train))).groupby(known, sort=True).sum()
@@ -83,50 +76,24 @@ def word_similarity(
 
 
 def read_result_csv(path: Path, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Truth ids, predicted ids and ranks, each with columns subject, relation, object, from a result csv.
-
-    Raises WorkbenchError for a missing column or a name that the vocabulary does not hold, with its row.
-    """
+    """Truth ids, predicted ids and ranks, each with columns subject, relation, object, from a result csv."""
     # As text: a class may be called "007" or "True".
     names = {f"{prefix}{short}": str for short in SHORT.values() for prefix in ("gt_", "det_")}
-    try:
-        table = pd.read_csv(path, quotechar="|", keep_default_na=False, dtype=names)
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{path}: the file is missing.") from error
-    columns = [f"{prefix}{short}{suffix}" for short in SHORT.values()
-               for prefix, suffix in (("gt_", ""), ("det_", ""), ("", "_rank"))]  # fmt: skip
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise WorkbenchError(f"{path}: no column {', '.join(missing)}. The scored csv needs the ground truth columns.")
-    parts = []
-    for prefix in ("gt_", "det_"):
-        ids = {role: _ids(table[f"{prefix}{short}"], vocabulary, role, path) for role, short in SHORT.items()}
-        parts.append(pd.DataFrame(ids))
-    ranks = pd.DataFrame({role: table[f"{short}_rank"].astype(int) for role, short in SHORT.items()})
-    return parts[0], parts[1], ranks
+    table = pd.read_csv(path, quotechar="|", keep_default_na=False, dtype=names)
+    truth, predicted = (_ids(table, f"{kind}_{{}}", vocabulary) for kind in ("gt", "det"))
+    return truth, predicted, pd.DataFrame({role: table[f"{short}_rank"].astype(int) for role, short in SHORT.items()})
 
 
 def read_train_triplets(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
     """Ids (subject, relation, object) of ``rel_annotations_train.csv`` (columns sbj_gt, obj_gt, rel_gt)."""
     table = pd.read_csv(path, keep_default_na=False, dtype={f"{short}_gt": str for short in SHORT.values()})
-    return pd.DataFrame({role: _ids(table[f"{short}_gt"], vocabulary, role, path) for role, short in SHORT.items()})
+    return _ids(table, "{}_gt", vocabulary)
 
 
-def counts_by_name(frequencies: dict[str, dict[str, int]], vocabulary: Vocabulary) -> Counts:
-    """Counts from upstream's freqs files: {"objects": {name: count}, "relations": ...}; a missing name counts 0."""
-    return Counts(*(
-        np.array([int(frequencies[kind].get(name, 0)) for name in getattr(vocabulary, kind)], dtype=np.int64)
-        for kind in ("objects", "relations")
-    ))  # fmt: skip
-
-
-def _ids(names: pd.Series, vocabulary: Vocabulary, role: str, path: Path) -> np.ndarray:
-    known = {name: number for number, name in enumerate(vocabulary.names(role))}
-    ids = names.astype(str).map(known)
-    if ids.isna().any():
-        row = int(np.flatnonzero(ids.isna())[0])
-        raise WorkbenchError(f"{path}, row {row}: {role} {names.iloc[row]!r} is not in the vocabulary.")
-    return ids.to_numpy(dtype=np.int64)
+def _ids(table: pd.DataFrame, column: str, vocabulary: Vocabulary) -> pd.DataFrame:
+    numbers = {role: {name: k for k, name in enumerate(vocabulary.names(role))} for role in SHORT}
+    ids = {role: table[column.format(short)].map(numbers[role]) for role, short in SHORT.items()}
+    return pd.DataFrame(ids).astype("int64")
 
 
 def with_frequency_slip(table: pd.DataFrame) -> pd.DataFrame:

@@ -120,7 +120,7 @@ def best_strengths(
         for give in parts.values():
             give(strength)
         found.append(validate(head))
-    best = {part: float(strengths[np.argmax([numbers[part] for numbers in found])]) for part in parts}
+    best = {part: float(strengths[int(np.argmax([numbers[part] for numbers in found]))]) for part in parts}
     for part, give in parts.items():
         give(best[part])
     return best, found
