@@ -224,7 +224,6 @@ def _batches(
 def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
     """Which generated relations are easy, (N,) bool: entropy of their hardness vector at most the median's (4.3).
 
-    A caption close to one centre and far from the others has a low entropy; one that is as far from all, a high one.
     ``triplets`` is the folder of the stage triplets. WorkbenchError for a triplet without a caption there.
     """
     stored = read_triplets(triplets)

@@ -71,7 +71,7 @@ class RoleClasses:
     seed: int = 0
 
     def weights(self) -> torch.Tensor:
-        """The class weights of WCE for each column of the logits."""
+        """`class_weights` for each column of the logits."""
         weights = class_weights(self.counts)
         return torch.from_numpy(with_background(weights) if self.background else weights)
 
@@ -97,10 +97,7 @@ def role_losses(config: LossConfig, counts: Counts, seed: int = 0) -> dict[str, 
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
-    """Weights proportional to 1 / (count + 1) with mean 1, float32 (reference section 5, WCE).
-
-    ``counts`` (C,) training examples of each class, 0 where a class is absent.
-    """
+    """Weights (C,) float32 proportional to 1 / (count + 1) with mean 1 (reference section 5, WCE)."""
     smoothed = np.asarray(counts, dtype=np.float64) + 1.0
     inverse = smoothed.sum() / smoothed
     return (inverse / inverse.mean()).astype(np.float32)
@@ -133,10 +130,7 @@ class WeightedCrossEntropy:
 
 
 def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
-    """Cross-entropy of logits + tau x log prior, so that the logits themselves favour no frequent class.
-
-    The prior is the add-one smoothed share of the class among the role's labels in train. Nothing is adjusted at test.
-    """
+    """Cross-entropy of logits + tau x `log_priors`, so that the logits favour no frequent class; none at test."""
     offset = config.tau * classes.log_priors()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -206,11 +200,7 @@ def equalization(
 
 
 def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
-    """The published softmax equalization loss by class shares.
-
-    The background is no tail class: it is meant to be pushed down, and the reference too ranks it as the most
-    frequent.
-    """
+    """`equalization` for a role; the background, which is meant to be pushed down, is no tail class."""
     tail = torch.from_numpy(np.concatenate([[False] * classes.background, tail_classes(classes.counts)]).astype(bool))
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -223,11 +213,10 @@ def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
 def equalization_upstream(
     logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, draws: torch.Tensor
 ) -> torch.Tensor:
-    """What the reference calls EQL: minus the mean of the re-weighted probability of the label, without logarithm.
+    """What the reference calls EQL, not the published loss: minus the mean probability of the label, in -1..0.
 
     A row whose own class weight (``weight`` (C,), mean 1) exceeds 4.3e-4 and whose draw (``draws`` (n,) bool) is true
-    has probability 1 and teaches nothing. For comparison with published tables only; `equalization` is the published
-    loss. ``logits`` (n, C), ``labels`` (n,) int64; a scalar in -1..0.
+    has probability 1 and teaches nothing. ``logits`` (n, C), ``labels`` (n,) int64.
     """
     alone = draws & (weight[labels] > TAIL_SHARE)  # (n,)
     shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
@@ -235,7 +224,7 @@ def equalization_upstream(
 
 
 def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss:
-    """What the reference calls EQL; not the published loss, and never above 0."""
+    """`equalization_upstream` for a role."""
     weight = classes.weights()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -72,8 +72,7 @@ class Scenes(NamedTuple):
 
     ``tokens`` (P, 3 D): the features [subject | union | object] of up to 100 relations of each of S scenes, scene by
     scene; ``lengths`` (S,) int64, how many tokens a scene has, maybe none; ``of_row`` (N,) int64, the scene of each
-    relation. One scene of 100 tokens beside many of one would make padding of 12,288 numbers most of a batch: scenes
-    are padded behind the first layer only.
+    relation. Scenes are padded behind the first layer only, since padding of 12,288 numbers would be most of a batch.
     """
 
     tokens: Array
@@ -150,10 +149,7 @@ class LsvruHead(nn.Module):
     def visual_embeddings(
         self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
     ) -> VisualEmbeddings:
-        """Embed features (N, D) each; the relation sees subject and object through a stop-gradient.
-
-        LSVRU looks at one relation at a time: ``scenes`` are not read.
-        """
+        """Embed features (N, D) each; the relation sees the others through a stop-gradient. Scenes are not read."""
         v_subject, v_object, joint = self.first_embeddings(subject, union, object)
         # Not normalised here, unlike in RelTransformer.
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)

@@ -183,10 +183,9 @@ def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch
 def mixed_terms(head: LsvruHead, visual: VisualEmbeddings, labels: ByRole, mixing: Mixing) -> tuple[Parts, Logits]:
     """What RelMix adds to the losses, a scalar by role, and the mixed logits (m, C) for their VilHub term.
 
-    ``visual`` (n, hidden) embeddings before normalisation; ``labels`` (n,) int64 by role, the relation's with 0 for the
-    background. The same partners, coins and lambdas mix all roles. The relation's embedding is mixed as it is, its
-    layers do not run again. The soft cross-entropy is never class-weighted, as in the reference, whatever the loss of
-    the unmixed rows. Where there is nothing to mix the terms are 0; gradients are 0 then, not missing.
+    ``labels`` (n,) int64 by role, the relation's with 0 for the background. One mixture serves all roles, and the
+    relation's layers do not run again. The soft cross-entropy is never class-weighted, as in the reference. Where there
+    is nothing to mix the terms are 0; gradients are 0 then, not missing.
     """
     logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
     terms = {}

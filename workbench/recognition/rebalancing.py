@@ -87,8 +87,7 @@ class BalancedBatches(StepRows):
 
     Class-balanced sampling of decoupled training (Kang et al. 2020): a row has three classes, so each role draws its
     own rows, and only that role's loss looks at them. An epoch shows as many rows per role as there are real ones.
-    Rows of a class lie anywhere, so features that are not in memory are read at random places, though each row once
-    a window.
+    Features that are not in memory are read at random places.
     """
 
     def __init__(self, rows: RelationRows, batch_size: int, seed: int, scenes: OwnScenes | None = None):

@@ -61,10 +61,7 @@ def loaded_head(
     remedy: str,
     without: Collection[str] = (),
 ) -> LsvruHead:
-    """A head of ``tensors``, in evaluation mode; WorkbenchError as `load_weights`, also for sizes that no head has.
-
-    ``without`` names tensors of the head that the file does not hold.
-    """
+    """A head of ``tensors``, which lack those ``without``; WorkbenchError as `load_weights` or for impossible sizes."""
     try:
         # Without memory, so that the sizes of a damaged file are compared before they are believed.
         with torch.device("meta"):
@@ -130,11 +127,7 @@ def save_recogniser(path: Path, recogniser: Recogniser) -> None:
 
 
 def load_recogniser(path: Path) -> Recogniser:
-    """Read a recogniser from its file or from the folder that holds it, on the CPU, in evaluation mode.
-
-    WorkbenchError on a missing, truncated or foreign file, and on missing, extra or misshapen weights with the whole
-    list of them.
-    """
+    """Read a recogniser from its file or folder, on the CPU, in evaluation mode; WorkbenchError with all its faults."""
     path = Path(path)
     path = path / RECOGNISER_FILE if path.is_dir() else path
     tensors, facts = read_tensors(path, AGAIN)

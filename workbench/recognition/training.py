@@ -63,13 +63,8 @@ def train_recogniser(
     best = {"best_epoch": training.best_epoch(trained), **kept}
     recogniser.history = {"stage": "training", "seed": config.seed, **best}
     store_recogniser(folder, recogniser)
-    return {
-        "rows": len(rows),
-        "epochs": config.epochs,
-        "seconds": round(trained.seconds, 1),
-        "train_loss": trained.log[-1]["loss"],
-        **best,
-    }
+    facts = {"rows": len(rows), "epochs": config.epochs, "seconds": round(trained.seconds, 1)}
+    return {**facts, "train_loss": trained.log[-1]["loss"], **best}
 
 
 @dataclass(frozen=True)
@@ -114,9 +109,8 @@ class HeadTraining:
         """Train a head of ``new_head`` with each learning rate: the best on validation (of equal ones the first).
 
         Each is trained in a folder of its own below ``folder``, which `store_recogniser` removes, so a killed sweep
-        resumes. Writes ``log.jsonl``, in which "trial" counts the learning rates and "step" counts on, so that a figure
-        shows them side by side. The metrics beside the head: "learning_rate", "best_epoch", "steps" of the chosen one,
-        "seconds" of all, and "candidates".
+        resumes. Writes ``log.jsonl``, in which "trial" counts the learning rates and "step" counts on. The metrics
+        beside the head: "learning_rate", "best_epoch" and "steps" of the chosen one, "seconds" of all, and "candidates".
         """
         best: Trained | None = None
         chosen: dict[str, Any] = {}

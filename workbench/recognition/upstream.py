@@ -56,13 +56,11 @@ def import_upstream(
     """A trained head of upstream as a recogniser, on the CPU, in evaluation mode.
 
     ``path`` is a ``model_step<N>.pth`` or ``best.pth`` (head under ``RelDN.``, other networks are counted in the
-    history and left out), or the state dict of a head alone. ``architecture`` is "lsvru" or "reltransformer", the
-    latter in the mode "upstream". The file knows no class names and no word vectors: ``vocabulary`` must have the
-    classes in the order of the training, and ``word_vectors`` is the file of the training, read in mode "upstream",
-    or the two matrices (C, W) and (R + 1, W). ``encoder`` is the identity of the region encoder whose features the
-    head shall read; that of upstream's unions is ``Prd_RCNN``, fine-tuned with the head.
-    Raises WorkbenchError on a file that cannot be read without running code, and on missing, extra, misshapen or
-    non-finite tensors with the whole list of them.
+    history and left out), or the state dict of a head alone. The file knows no class names and no word vectors:
+    ``vocabulary`` must have the classes in the order of the training, and ``word_vectors`` is the file of the training,
+    or the two matrices. ``encoder`` is the identity of the region encoder whose features the head reads (upstream's
+    unions have ``Prd_RCNN``, fine-tuned with the head). WorkbenchError on a file that cannot be read without running
+    code, and on missing, extra, misshapen or non-finite tensors with the whole list of them.
     """
     path = Path(path)
     model, step = _read_model(path)

@@ -61,9 +61,8 @@ class MeasuredRow(Row):
         for seed, numbers in self.values.items():
             for name, value in numbers.items():
                 if name not in VALUE_NAMES or not 0 <= (value or 0) <= 100:
-                    raise WorkbenchError(
-                        f"values.{seed}.{name}: {value!r}; expected '<metric> <role> <band>', percent."
-                    )
+                    said = f"values.{seed}.{name}: {value!r}"
+                    raise WorkbenchError(f"{said}; expected '<metric> <role> <band>', percent.")
 
 
 @dataclass(frozen=True)
