@@ -7,13 +7,10 @@ from workbench.devices import PRECISIONS, chosen_device, network_autocast, netwo
 from workbench.errors import WorkbenchError
 
 
-def test_a_named_device_is_kept_and_auto_finds_one():
-    assert chosen_device("cpu") == torch.device("cpu")
-    assert chosen_device() == torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 @pytest.mark.parametrize(("local_rank", "gpus", "expected"), [("0", 4, 0), ("3", 4, 3), ("3", 1, 0)])
 def test_each_process_of_a_launcher_takes_its_own_gpu(monkeypatch, local_rank, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device() == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert chosen_device() == torch.device("cuda")

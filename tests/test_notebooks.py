@@ -8,11 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
+from workbench.figures import results
+from workbench.paths import checked_name
+from workbench.recognition.config import RecogniserConfig
 from workbench.runs.notebooks import run_profile
 from workbench.runs.parameters import read_parameters
 from workbench.runs.profiles import make_plan, profile_names
@@ -79,18 +84,13 @@ def test_papermill_reads_the_parameters_cell_as_we_do(path):
 
 
 @each_notebook
-def test_a_notebook_only_calls_the_rooms(path):
+def test_a_notebook_only_calls_the_rooms_and_names_no_place_of_this_machine(path):
     for cell in code_cells(path):
         tree = ast.parse(cell.source)  # refuses magics and shell commands
         # Parameters and imports are lists, one entry a line; how long they are says nothing about their complexity.
         imports = all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in tree.body)
         assert imports or is_parameters(cell) or len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
         assert not any(isinstance(node, DEFINITIONS) for node in ast.walk(tree)), cell.source
-
-
-@each_notebook
-def test_a_notebook_names_no_place_of_this_machine(path):
-    for cell in code_cells(path):
         assert not re.search(r"""\.\./|["'](?:/|~|[A-Za-z]:\\)|\bpip install\b|get_ipython""", cell.source), cell.source
 
 
@@ -147,13 +147,6 @@ def test_the_notebooks_run_as_they_are_with_their_defaults(smoke_root):
 
 
 def test_a_loss_may_be_given_by_its_import_path():
-    from functools import partial
-    from types import SimpleNamespace
-
-    from workbench.figures import results
-    from workbench.paths import checked_name
-    from workbench.recognition.config import RecogniserConfig
-
     def stage(name, build, *, variant, **given):
         return checked_name("variant", variant), given["config"].loss.name
 

@@ -22,21 +22,13 @@ CHOSEN_BY = "chosen_by"
 def configured(config_class: type[T], values: Any = None, place: str = "", **defaults: Any) -> T:
     """``config_class`` with ``values`` in place of its defaults; a config that is one already is returned.
 
-    Parameters
-    ----------
-    config_class
-        A dataclass. Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of
-        these, dataclasses, callables and classes. An int is taken for a float, a list for a tuple, a text for a path
-        (a relative one starts at the project's folder); nothing else is converted.
-    values
-        Field name to value, a nested dataclass as a dict of the fields that shall differ from its default.
-    place
-        What is configured, for errors.
-    defaults
-        Further values, which count where ``values`` does not give the field: ``configured(Config, given, seed=seed)``.
+    Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of these, callables,
+    classes, and dataclasses, given as dicts of the fields that shall differ from their default. An int is taken for a
+    float, a list for a tuple, a text for a path (a relative one starts at the project's folder); nothing else is
+    converted. ``defaults`` count where ``values`` does not give the field: ``configured(Config, given, seed=seed)``.
 
-    Raises WorkbenchError that names the field and the remedy: an unknown name with the nearest known one, a value of
-    another type, and what the dataclass itself refuses.
+    WorkbenchError names the ``place`` (what is configured), the field and the remedy: an unknown name with the nearest
+    known one, a value of another type, and what the dataclass itself refuses.
     """
     if isinstance(values, config_class):
         return values
