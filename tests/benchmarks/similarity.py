@@ -28,7 +28,7 @@ def benchmark_similarity() -> dict[str, Any]:
     names, source = _names(reader)
     noun_hierarchy.cache_clear()
     seconds, lch = timed(lch_similarity, names, _MAX_SENSES, reader)
-    senses = [noun_senses(name, reader, _MAX_SENSES)[1] for name in names]
+    senses = [noun_senses(name, reader, _MAX_SENSES) for name in names]
     reader.synset("entity.n.01").lch_similarity(reader.synset("entity.n.01"))  # NLTK computes its depth once
     pairs = generator(0, "sampled pairs").integers(len(names), size=(_SAMPLED_PAIRS, 2))
     sampled_seconds, expected = timed(lambda: [_loop(senses[i], senses[j]) for i, j in pairs.tolist()])

@@ -63,14 +63,6 @@ def test_frechet_distance_after_pca_of_the_real_rows(components):
     assert frechet_distance(Gaussian.fit(real), generated, components=components) == pytest.approx(expected, rel=1e-6)
 
 
-def test_chunks_do_not_change_a_gaussian(monkeypatch):
-    real = two_sets(100, 2, 6)[0] + 1000
-    for chunk_rows in (1, 7, 99, 2048):
-        monkeypatch.setattr(fidelity_distances, "ROWS_PER_CHUNK", chunk_rows)
-        expected = np.cov(real.astype(np.float64), rowvar=False)
-        np.testing.assert_allclose(Gaussian.fit(real).covariance, expected, rtol=1e-6, atol=1e-9)
-
-
 @pytest.mark.parametrize("dimension", [5, 40])
 def test_kernel_distance_is_the_unbiased_cubic_mmd(dimension):
     real, generated = (rows.astype(np.float64) for rows in two_sets(150, 150, dimension))

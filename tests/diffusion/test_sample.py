@@ -12,7 +12,7 @@ from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import SamplingConfig
 from workbench.diffusion.generators import wanted_triplets
-from workbench.diffusion.sample import ReverseProcess, generate_features, sample_features, sample_triplets
+from workbench.diffusion.sample import generate_features, sample_features, sample_triplets
 from workbench.diffusion.schedule import solve
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
@@ -57,17 +57,17 @@ def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, so
 def test_caching_changes_nothing_against_a_plain_loop():
     ours, index, config = checkpoint(std=0.2), np.arange(8) % 6, sampling(seed=1, steps=6, guidance=1.7)
     sampled = sample_features(ours, TOKENS, index, config)
-    process, made, batch = ReverseProcess(ours, TOKENS, config, 1.0), ours.network, TOKENS.batch(index)
+    timesteps, made, batch = ours.schedule.grid(config.steps), ours.network, TOKENS.batch(index)
 
     @torch.no_grad()
     def predict(x, step):
-        levels = made.modulation(ours.schedule.half_log_snr[[process.timesteps[step]]])
+        levels = made.modulation(ours.schedule.half_log_snr[[timesteps[step]]])
         nothing = TOKENS.batch(index, np.ones((8, 5), dtype=bool))
         outputs = [made(x, levels, made.encode(conditions)) for conditions in (batch, nothing)]
         return outputs[1] + 1.7 * (outputs[0] - outputs[1])
 
     noise = torch.from_numpy(row_normal(1, "sample/start", np.arange(8), 10))
-    expected = made.restore(solve(ours.schedule, noise, process.timesteps, predict)).numpy()
+    expected = made.restore(solve(ours.schedule, noise, timesteps, predict)).numpy()
     np.testing.assert_allclose(sampled, expected, rtol=1e-3, atol=1e-4)
 
 

@@ -68,7 +68,7 @@ def best_of_nltk(first: list, second: list) -> float:
 @pytest.mark.parametrize("max_senses", [1, 2])
 def test_toy_values_are_nltks(toy, max_senses):
     names = [*dict(TOY), "horses", "zebra"]
-    senses = [noun_senses(name, toy, max_senses)[1] for name in names]
+    senses = [noun_senses(name, toy, max_senses) for name in names]
     expected = [[best_of_nltk(a, b) for b in senses] for a in senses]
     np.testing.assert_array_equal(lch_similarity(names, max_senses, toy), expected)
     assert noun_hierarchy(toy).depth == toy._max_depth["n", False] == 4
@@ -87,7 +87,7 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
     names = [lemmas[place].replace("_", " ") for place in random.integers(len(lemmas), size=300)]
     names += ["dog", "dogs", "animal", "entity", "Einstein", "bank", "glasses", "cookies", "t shirt", "no such noun"]
     lch = lch_similarity(names, 4, wordnet)
-    senses = [noun_senses(name, wordnet, 4)[1] for name in names]
+    senses = [noun_senses(name, wordnet, 4) for name in names]
     pairs = random.integers(len(names), size=(300, 2)).tolist()
     pairs += [(i, int(j)) for i in range(300, 310) for j in random.integers(290, 310, size=10)]
     np.testing.assert_array_equal([lch[i, j] for i, j in pairs], [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
@@ -122,7 +122,7 @@ def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
 
 def test_the_papers_threshold_admits_two_edges(wordnet):
     names = ["cake", "baked goods", "cookie", "spoon", "fork", "cutlery", "dog", "cat"]
-    edges = fewest_edges([noun_senses(name, wordnet, 4)[1] for name in names], noun_hierarchy(wordnet))
+    edges = fewest_edges([noun_senses(name, wordnet, 4) for name in names], noun_hierarchy(wordnet))
     np.testing.assert_array_equal(lch_similarity(names) >= 2.26, edges <= 2)
     paths = similarity_paths(names, [(3, 4), (6, 7)])
     assert paths == ["spoon, cutlery, fork", "dog, canine, carnivore, feline, cat"]

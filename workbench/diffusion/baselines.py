@@ -1,8 +1,7 @@
 """Tail features without a diffusion model, made from training rows: what a denoiser must beat.
 
-Each generator is a frozen dataclass of its options. ``fit(real, wanted, seed)`` gets real features and a table of
-wanted triplets and returns what maps row numbers (n,) of that table to features (n, D) float32; a sample does not
-depend on what else is asked for. They are registered in ``workbench.diffusion.generators``.
+Each generator is a frozen dataclass of its options, registered in ``workbench.diffusion.generators``, which says what
+``fit`` gets and returns.
 """
 
 import math

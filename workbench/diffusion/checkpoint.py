@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +51,8 @@ class DenoiserCheckpoint:
     network: ConditionedNetwork
     denoiser: str
     schedule: NoiseSchedule
-    dropout: ConditionDropout = field(default_factory=ConditionDropout)
-    identity: DenoiserIdentity = field(default_factory=DenoiserIdentity)
+    dropout: ConditionDropout
+    identity: DenoiserIdentity
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file."""
@@ -97,10 +97,8 @@ class DenoiserCheckpoint:
 
     def require_text(self, text: "TextEmbeddings") -> None:
         """WorkbenchError unless the text embeddings are those that the denoiser was conditioned on."""
-        found = {"dimension": text.dimension, "encoder": text.encoder}
-        _require_equal(
-            "text folder", found, {"dimension": self.network.sizes.text, "encoder": self.identity.text_encoder}
-        )
+        expected = {"dimension": self.network.sizes.text, "encoder": self.identity.text_encoder}
+        _require_equal("text folder", {"dimension": text.dimension, "encoder": text.encoder}, expected)
 
     def require_guidance(self, guidance: float) -> None:
         """WorkbenchError for guidance other than 1 when the condition was never dropped in training."""

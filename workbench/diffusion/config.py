@@ -13,6 +13,7 @@ from workbench.training_config import TrainingConfig
 # Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
 Init = Literal["random", "subject-object", "subject-relation-object"]
 InitMap = Literal["none", "affine"]
+DEFAULT_TRAINING = TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_decay=0.999)
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,6 @@ class ConditionDropout:
     everything: float = 0.10
     hardness: float = 0.10
     token: float = 0.05
-
-
-def _default_training() -> TrainingConfig:
-    return TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_decay=0.999)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class DiffusionConfig:
     condition_dropout: ConditionDropout = field(default_factory=ConditionDropout)
     class_balancing: float = 0.0
     warm_up: float = 0.05
-    training: TrainingConfig = field(default_factory=_default_training)
+    training: TrainingConfig = DEFAULT_TRAINING
     seed: int = 0
 
     def __post_init__(self) -> None:

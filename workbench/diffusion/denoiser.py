@@ -5,9 +5,7 @@ Three things keep sampling cheap: the modulation depends on time alone and is co
 values depend on the condition alone and are computed once for all steps, and repeated conditions are encoded once.
 
 ``DENOISERS`` has all by name: for each the class of its configuration and the class of its network. One of your own is
-registered from a notebook cell (docs/own-denoiser.md)::
-
-    DENOISERS.register("mine")((MyConfig, MyDenoiser))
+registered from a notebook cell by ``DENOISERS.register("mine")((MyConfig, MyDenoiser))`` (docs/own-denoiser.md).
 """
 
 import importlib

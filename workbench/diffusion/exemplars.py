@@ -52,11 +52,7 @@ class BackOffGroups:
 
 
 def back_off_groups(
-    training: pd.DataFrame,
-    wanted: pd.DataFrame,
-    *,
-    levels: Sequence[tuple[str, ...]] = BACK_OFF,
-    least_rows: int = 1,
+    training: pd.DataFrame, wanted: pd.DataFrame, *, levels: Sequence[tuple[str, ...]] = BACK_OFF, least_rows: int = 1
 ) -> BackOffGroups:
     """Group training rows for wanted triplets, both tables with columns subject, relation, object.
 

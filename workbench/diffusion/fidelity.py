@@ -32,7 +32,6 @@ from workbench.diffusion.fidelity_distances import (
     nearest_distances,
     neighbour_manifolds,
     norm_errors,
-    project,
 )
 from workbench.diffusion.generators import BaselineConfig
 from workbench.diffusion.sample import initial_rows, sample_features
@@ -163,7 +162,7 @@ def _feature_metrics(real: Gaussian, features: np.ndarray, config: FidelityConfi
         rows_per_subset=config.kernel_rows,
     )
     axes = real.principal_axes(config.neighbour_components)
-    projected = (project(rows, real.mean, axes) for rows in (real.features, features))
+    projected = ((rows - real.mean) @ axes for rows in (real.features, features))
     values |= neighbour_manifolds(*projected, neighbours=config.neighbours)
     return values | {"effective_rank": Gaussian.fit(features).effective_rank}
 

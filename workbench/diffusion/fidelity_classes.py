@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.diffusion.fidelity_distances import Gaussian, project
+from workbench.diffusion.fidelity_distances import Gaussian
 from workbench.scenes.vocabulary import ROLES
 
 # With fewer unseen rows of a class "nearer than all of them" happens to honest samples more often than 1 in 21.
@@ -61,7 +61,7 @@ class ClassDiscriminant:
         """
         gaussian = Gaussian.fit(rows.features)
         axes = gaussian.principal_axes(min(components, len(rows) - 1))
-        points = project(rows.features, gaussian.mean, axes)  # (n, d)
+        points = (rows.features - gaussian.mean) @ axes  # (n, d)
         classes, weights, bias = {}, {}, {}
         for role in ROLES:
             classes[role], number = np.unique(rows.relations[role].to_numpy(), return_inverse=True)
@@ -118,8 +118,7 @@ def memorisation(
     """
     result = {}
     for role in ROLES:
-        nearer = np.full(len(distance), np.nan)
-        nearer_than_all = np.full(len(distance), np.nan)
+        nearer, nearer_than_all = np.full((2, len(distance)), np.nan)
         classes, held_out_classes = labels[role].to_numpy(), held_out_labels[role].to_numpy()
         for number in np.intersect1d(classes, held_out_classes):
             here, unseen = classes == number, np.sort(held_out_distance[held_out_classes == number])
@@ -127,16 +126,11 @@ def memorisation(
             nearer[here] = 1 - (below + up_to) / (2 * len(unseen))
             if len(unseen) >= HELD_OUT_ROWS_FOR_SHARE:
                 nearer_than_all[here] = distance[here] < unseen[0]
-        result[f"memorisation_{role}"] = _mean_of_known(nearer)
+        result[f"memorisation_{role}"] = float(pd.Series(nearer).mean())  # of those that are known
         if role == "relation":
-            result["memorised_share"] = _mean_of_known(nearer_than_all)
+            result["memorised_share"] = float(pd.Series(nearer_than_all).mean())
     result["memorisation"] = float(np.mean([result[f"memorisation_{role}"] for role in ROLES]))
     return result
-
-
-def _mean_of_known(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _discriminant(points: np.ndarray, number: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Distances between two sets of features: Frechet, kernel, nearest-neighbour manifolds, dimension by dimension.
 
-Pure functions of matrices, in float64 and in chunks, so that 96,000 rows of 4096 numbers need a few covariance
-matrices of memory and never a distance matrix (diffusion reference, section D). Too few rows give NaN.
+Pure functions of matrices, in float64, of which a distance matrix is never in memory (diffusion reference, section D).
+Too few rows give NaN.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ from scipy import linalg
 from workbench.diffusion.exemplars import moments
 from workbench.randomness import some_rows
 
-ROWS_PER_CHUNK = 2048
 DISTANCES_PER_CHUNK = 1 << 24
 NUMBERS_FOR_KERNEL = 1 << 26
 
@@ -29,16 +28,9 @@ class Gaussian:
 
     @classmethod
     def fit(cls, features: np.ndarray) -> "Gaussian":
-        """Fit to features (n, D), reading them once and in chunks; the covariance of a single row is zero."""
-        shift = np.asarray(features[:ROWS_PER_CHUNK], dtype=np.float64).mean(axis=0)
-        total, products = np.zeros_like(shift), np.zeros((len(shift), len(shift)))
-        for start in range(0, len(features), ROWS_PER_CHUNK):
-            centred = features[start : start + ROWS_PER_CHUNK] - shift
-            total += centred.sum(axis=0)
-            products += centred.T @ centred
-        rows = len(features)
-        covariance = (products - np.outer(total, total) / rows) / max(1, rows - 1)
-        return cls(features, shift + total / rows, covariance)
+        """Fit to features (n, D); the covariance of a single row is zero."""
+        covariance = np.cov(features, rowvar=False, ddof=min(1, len(features) - 1), dtype=np.float64)
+        return cls(features, features.mean(axis=0, dtype=np.float64), np.atleast_2d(covariance))
 
     @cached_property
     def factor(self) -> np.ndarray:
@@ -74,22 +66,13 @@ def frechet_distance(real: Gaussian, generated: np.ndarray, *, components: int |
     if rows < 2 or (components is not None and rows <= min(components, dimension)):
         return float("nan")
     if components is not None and components < dimension:
-        axes = real.principal_axes(components)
-        real, generated = Gaussian.fit(project(real.features, real.mean, axes)), project(generated, real.mean, axes)
+        axes, mean = real.principal_axes(components), real.mean
+        real, generated = Gaussian.fit((real.features - mean) @ axes), (generated - mean) @ axes
     other = Gaussian.fit(generated)
     few, many = (other, real) if len(generated) < min(len(real.features), len(real.mean)) else (real, other)
     roots = linalg.eigvalsh(few.factor @ many.covariance @ few.factor.T).clip(min=0)
     offset = real.mean - other.mean
     return float(offset @ offset + np.trace(real.covariance) + np.trace(other.covariance) - 2 * np.sqrt(roots).sum())
-
-
-def project(features: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Coordinates (n, components) float64 of features (n, D) along axes (D, components), from the mean."""
-    projected = np.empty((len(features), axes.shape[1]))
-    for start in range(0, len(features), ROWS_PER_CHUNK):
-        rows = slice(start, start + ROWS_PER_CHUNK)
-        projected[rows] = (features[rows] - mean) @ axes
-    return projected
 
 
 def kernel_distance(
@@ -109,9 +92,8 @@ def kernel_distance(
     for name, features in (("real", real), ("generated", generated)):
         rows = some_rows(np.arange(len(features)), NUMBERS_FOR_KERNEL // features.shape[1], seed, "kernel", name)
         kept.append(from_numpy(features[rows].astype(np.float64)))
-    result = kid_features_to_metric(
-        *kept, kid_subsets=subsets, kid_subset_size=size, rng_seed=seed % 2**32, verbose=False
-    )
+    options = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": seed}
+    result = kid_features_to_metric(*kept, **options, verbose=False)
     return result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD]
 
 

@@ -1,19 +1,9 @@
 """Makers of tail features other than diffusion by name, the stage that runs one, and the folder that all makers fill.
 
-One of your own is a dataclass with ``fit``, registered from a notebook cell (docs/own-generator.md)::
-
-    @GENERATORS.register("mine")
-    @dataclass(frozen=True)
-    class Mine:
-        scale: float = 0.2
-
-        def fit(self, real, wanted, seed):
-            ...
-            return sample
-
-``real`` is the train store. ``wanted`` has subject, relation and object (class ids), subject_box and object_box (rows
-of the store's boxes, drawn for the triplet). ``sample`` maps rows (n,) of that table to union features (n, D) float32,
-the same in whatever parts they are asked for.
+One of your own is a dataclass with ``fit(real, wanted, seed)``, registered from a notebook cell
+(docs/own-generator.md). ``real`` is the train store. ``wanted`` has subject, relation and object (class ids),
+subject_box and object_box (rows of the store's boxes, drawn for the triplet). What ``fit`` returns maps rows (n,) of
+that table to union features (n, D) float32, the same in whatever parts they are asked for.
 """
 
 import time
@@ -40,7 +30,6 @@ from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import stop_on_sigterm
 
 ROWS_PER_PART = 4096
-
 
 GENERATORS: Registry[Any] = Registry(
     "generator",

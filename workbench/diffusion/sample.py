@@ -24,60 +24,48 @@ from workbench.progress import track
 from workbench.randomness import row_normal
 from workbench.regions.features import FeaturesFolder, FeatureStore
 
-ENDS = ("subject", "object")
 
+@torch.no_grad()
+def _reverse_process(
+    checkpoint: DenoiserCheckpoint, conditions: ConditionTokens, config: SamplingConfig, strength: float
+) -> Callable[[np.ndarray, np.ndarray | None, Callable[[int], np.ndarray]], np.ndarray]:
+    """``run(index, init, draw_noise)``: features (B, D) float32 for the conditions ``index`` (B,).
 
-class ReverseProcess:
-    """What all batches of a sampling run share: conditions, timesteps, and the modulation of every step."""
-
-    def __init__(
-        self, checkpoint: DenoiserCheckpoint, conditions: ConditionTokens, config: SamplingConfig, strength: float
-    ):
-        checkpoint.require_guidance(config.guidance)
-        checkpoint.require_conditions(conditions)
-        self.schedule, self.network, self.config = checkpoint.schedule, checkpoint.network, config
-        self.conditions = conditions
-        self.device = self.network.mean.device
-        self.precision = network_precision(self.device, config.precision)
-        self.timesteps = self.schedule.grid(config.steps, strength)
-        with torch.no_grad():
-            self.modulation = self.network.modulation(self.schedule.half_log_snr[self.timesteps].to(self.device))
-        times = (self.timesteps + 1) / self.schedule.timesteps
-        low, high = config.guidance_interval
-        self.guided = (config.guidance != 1.0) & (times >= low) & (times <= high)
+    ``init`` (B, D) are features to begin at, or None; ``draw_noise(step)`` gives (B, D) standard normal noise: step -1
+    is the start, the others serve the stochastic solvers. All batches share the modulation of every step.
+    """
+    schedule, network, device = checkpoint.schedule, checkpoint.network, checkpoint.network.mean.device
+    timesteps = schedule.grid(config.steps, strength)
+    modulation = network.modulation(schedule.half_log_snr[timesteps].to(device))
+    times, (low, high) = (timesteps + 1) / schedule.timesteps, config.guidance_interval
+    guided = (config.guidance != 1.0) & (times >= low) & (times <= high)
 
     @torch.no_grad()
-    def run(self, index: np.ndarray, init: np.ndarray | None, draw_noise: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Features (B, D) float32 for the conditions ``index`` (B,).
-
-        ``init`` (B, D) are features to begin at, or None; ``draw_noise(step)`` gives (B, D) standard normal noise: step
-        -1 is the start, the others serve the stochastic solvers.
-        """
-
+    def run(index: np.ndarray, init: np.ndarray | None, draw_noise: Callable[[int], np.ndarray]) -> np.ndarray:
         def noise(step: int) -> torch.Tensor:
-            return torch.from_numpy(draw_noise(step)).to(self.device)
+            return torch.from_numpy(draw_noise(step)).to(device)
 
-        conditions, noisy = self.conditions.batch(index).to(self.device), noise(-1)
+        batch, noisy = conditions.batch(index).to(device), noise(-1)
         if init is not None:
-            first = int(self.timesteps[0])
-            alpha, sigma = self.schedule.alpha[first].item(), self.schedule.sigma[first].item()
-            noisy = alpha * self.network.standardise(torch.from_numpy(init).to(self.device)) + sigma * noisy
-        with network_autocast(self.device, self.precision):
-            memory = self.network.encode(conditions)
-            memory_of_both = self.network.encode(conditions.and_nothing()) if self.guided.any() else ()
+            alpha, sigma = (table[timesteps[0]].item() for table in (schedule.alpha, schedule.sigma))
+            noisy = alpha * network.standardise(torch.from_numpy(init).to(device)) + sigma * noisy
+        with network_autocast(device, network_precision(device, config.precision)):
+            memory = network.encode(batch)
+            memory_of_both = network.encode(batch.and_nothing()) if guided.any() else ()
 
             def predict(x: torch.Tensor, step: int) -> torch.Tensor:
-                level = self.modulation.level(step)
-                if not self.guided[step]:
-                    return self.network.to_clean(self.network(x, level, memory).float(), x, level)
+                level = modulation.level(step)
+                if not guided[step]:
+                    return network.to_clean(network(x, level, memory).float(), x, level)
                 # One forward over both halves: the matrix products are bound by their number, not by their size. x_0
                 # is linear in the output, so guiding the output guides x_0 alike, whatever the target.
-                with_condition, without = self.network(x.repeat(2, 1), level, memory_of_both).float().chunk(2)
-                guided = without + self.config.guidance * (with_condition - without)
-                return self.network.to_clean(guided, x, level)
+                with_condition, without = network(x.repeat(2, 1), level, memory_of_both).float().chunk(2)
+                return network.to_clean(without + config.guidance * (with_condition - without), x, level)
 
-            clean = solve(self.schedule, noisy, self.timesteps, predict, solver=self.config.solver, step_noise=noise)
-        return self.network.restore(clean).cpu().numpy()
+            clean = solve(schedule, noisy, timesteps, predict, solver=config.solver, step_noise=noise)
+        return network.restore(clean).cpu().numpy()
+
+    return run
 
 
 def sample_features(
@@ -97,11 +85,13 @@ def sample_features(
     and ``purpose``, not to the batch. Rectified features are cut at 0, since that is what their encoder does.
     WorkbenchError for conditions that do not fit the denoiser and for samples that are not finite.
     """
+    checkpoint.require_guidance(config.guidance)
+    checkpoint.require_conditions(conditions)
     index, dimension = np.asarray(index), checkpoint.network.sizes.features
     rows = np.arange(len(index)) if rows is None else np.asarray(rows)
     if init is not None and init.shape != (len(rows), dimension):
         raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
-    process = ReverseProcess(checkpoint, conditions, config, 1.0 if init is None else config.strength)
+    run = _reverse_process(checkpoint, conditions, config, 1.0 if init is None else config.strength)
     features = np.empty((len(rows), dimension), dtype=np.float32)
     at_once = checkpoint.network.rows_at_once
     for first in track(range(0, len(rows), at_once), "Sampling features"):
@@ -110,7 +100,7 @@ def sample_features(
         def draw_noise(step: int, rows_of_part: np.ndarray = rows[part]) -> np.ndarray:
             return row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
 
-        features[part] = process.run(index[part], None if init is None else init[part], draw_noise)
+        features[part] = run(index[part], None if init is None else init[part], draw_noise)
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise WorkbenchError(
@@ -156,13 +146,7 @@ def initial_rows(
 
 
 def generate_features(
-    folder: Path,
-    *,
-    features: Path,
-    text: Path,
-    triplets: Path,
-    diffusion: Path,
-    config: SamplingConfig | None = None,
+    folder: Path, *, features: Path, text: Path, triplets: Path, diffusion: Path, config: SamplingConfig | None = None
 ) -> dict:
     """Stage ``generated``: one union feature for each augmented triplet, or ``config.samples`` of them going round.
 
@@ -189,7 +173,7 @@ def generate_features(
 
     regions = {"union": sampler(triplet_conditions(embeddings, wanted, stored), means, "sample union")}
     learnt = config.entity_features == "auto" and "box" in checkpoint.identity.regions
-    for role in ENDS if learnt or config.entity_features == "generated" else ():
+    for role in ("subject", "object") if learnt or config.entity_features == "generated" else ():
         boxes, conditions = wanted[f"{role}_box"].to_numpy(), box_conditions(embeddings, wanted[role].to_numpy())
         init = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
         regions[role] = sampler(conditions, init, f"sample {role}")

@@ -1,9 +1,7 @@
 """The noise schedule: a thin layer over diffusers' multistep solver that steps around its known traps.
 
-Why one diffusers class serves all four solvers: DPM-Solver++ of order 1 is DDIM, and its stochastic form is the DDPM
-posterior, exactly; unlike ``DDIMScheduler`` and ``DDPMScheduler`` it takes any timesteps and the noise as an argument,
-and clips nothing. (Diffusion reference, C: clipping default, spacing default, NaN at the last step, results that
-depend on the batch size.)
+One class serves all four solvers: DPM-Solver++ of order 1 is DDIM, and its stochastic form is the DDPM posterior;
+unlike diffusers' own it takes any timesteps, takes the noise as an argument and clips nothing (diffusion reference, C).
 """
 
 import functools
@@ -99,17 +97,9 @@ class NoiseSchedule:
         last = CLEANEST if half_log_snr[first] < CLEANEST else half_log_snr[0]
         places = np.linspace(half_log_snr[first], last, steps)
         timesteps = np.interp(-places, -half_log_snr, np.arange(self.timesteps)).round().astype(np.int64)
-        return _strictly_falling(timesteps)
-
-
-def _strictly_falling(timesteps: np.ndarray) -> np.ndarray:
-    # Rounding may repeat a timestep where log-SNR is steep (diffusers issue 12771); repeats give infinite steps.
-    for i in range(1, len(timesteps)):
-        timesteps[i] = min(timesteps[i], timesteps[i - 1] - 1)
-    timesteps[-1] = max(timesteps[-1], 0)
-    for i in range(len(timesteps) - 2, -1, -1):
-        timesteps[i] = max(timesteps[i], timesteps[i + 1] + 1)
-    return timesteps
+        # Rounding may repeat a timestep where log-SNR is steep (diffusers issue 12771); repeats give infinite steps.
+        step = np.arange(steps)
+        return np.maximum(np.minimum.accumulate(timesteps + step), steps - 1) - step
 
 
 def solve(

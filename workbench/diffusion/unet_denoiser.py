@@ -79,9 +79,25 @@ class UNetDenoiser(ConditionedNetwork):
     config: UNetConfig
 
     def __init__(self, config: UNetConfig, sizes: DataSizes):
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
         super().__init__(config, sizes)
         self.side = side_of_square(sizes.features, len(config.channels))
-        self.unet = _unet(config, self.side)
+        attending = len(config.channels) - 1
+        self.unet = UNet2DConditionModel(
+            sample_size=self.side,
+            in_channels=1,
+            out_channels=1,
+            down_block_types=("CrossAttnDownBlock2D",) * attending + ("DownBlock2D",),
+            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * attending,
+            block_out_channels=config.channels,
+            layers_per_block=config.layers,
+            dropout=config.dropout,
+            norm_num_groups=config.norm_groups,
+            cross_attention_dim=config.token_width,
+            attention_head_dim=config.heads,  # the number of heads: the name is diffusers' own slip, kept for its files
+            num_class_embeds=len(REGIONS),
+        )
         # As latent diffusion does it: the output starts at zero, whatever goes in.
         for parameter in self.unet.get_submodule("conv_out").parameters():
             nn.init.zeros_(parameter)
@@ -99,23 +115,3 @@ class UNetDenoiser(ConditionedNetwork):
         times = -TIME_SCALE * levels.of_rows(rows)
         predicted = self.unet(square, times, tokens, class_labels=region, return_dict=False)[0]
         return predicted.reshape(rows, -1)[:, :dimension]
-
-
-def _unet(config: UNetConfig, side: int) -> nn.Module:
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-    attending = len(config.channels) - 1
-    return UNet2DConditionModel(
-        sample_size=side,
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("CrossAttnDownBlock2D",) * attending + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * attending,
-        block_out_channels=config.channels,
-        layers_per_block=config.layers,
-        dropout=config.dropout,
-        norm_num_groups=config.norm_groups,
-        cross_attention_dim=config.token_width,
-        attention_head_dim=config.heads,  # the number of heads: the name is diffusers' own slip, kept for its files
-        num_class_embeds=len(REGIONS),
-    )

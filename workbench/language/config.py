@@ -16,14 +16,8 @@ TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
 class TextConfig:
     """Which published open_clip model embeds names and captions.
 
-    Parameters
-    ----------
-    pretrained
-        open_clip's name of the weights; it decides the activation (OpenAI's use QuickGELU).
-    checkpoint
-        File with the weights: safetensors, or a torch state dict.
-    download
-        Whether to fetch the weights where there is no file.
+    ``pretrained`` is open_clip's name of the weights, which decides the activation (OpenAI's use QuickGELU),
+    ``checkpoint`` their file (safetensors or a torch state dict), which is fetched unnamed where ``download`` is true.
     """
 
     model: str = "ViT-L-14"
@@ -36,26 +30,14 @@ class TextConfig:
 class AugmentationConfig:
     """Which triplets are augmented, how many are drawn, and how their hardness is measured.
 
-    Parameters
-    ----------
-    bands
-        Bands whose classes count as tail.
-    medium_quota, few_quota
-        Augmented triplets for each band; the paper takes 48,000 (section 4.1).
-    similarity
-        Which classes are alike: a name of ``language.similarity.SIMILARITIES``, a table of class pairs (CSV, Parquet
-        or npz), "module:function", or a function of the class names that returns a (classes, classes) array.
-    threshold
-        Least similarity of a class and its replacement; the paper takes 2.26 of LCH.
-    max_senses
-        WordNet senses considered for each class name, where the similarity is "lch".
-    balance
-        Who takes turns in filling a quota: "class", "role" (classes within each role, and the roles in turn), or
-        "triplet" (nobody: distinct triplets are drawn uniformly).
-    allow_existing
-        Whether triplets that training has already may be drawn.
-    centroids
-        K-means centroids of the original captions that hardness is measured by (section 3.4); the paper takes 1200.
+    Classes of ``bands`` count as tail; each band gets its quota of augmented triplets, 48,000 in the paper (section
+    4.1). ``similarity`` says which classes are alike: a name of ``language.similarity.SIMILARITIES``, a table of class
+    pairs (CSV, Parquet or npz), "module:function", or a function of the class names that returns a (classes, classes)
+    array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper). "lch" considers
+    ``max_senses`` WordNet senses of each name. ``balance`` says who takes turns in filling a quota: "class", "role"
+    (classes within each role, and the roles in turn), or "triplet" (nobody: distinct triplets are drawn uniformly).
+    ``allow_existing``: whether triplets that training has already may be drawn. ``centroids``: K-means centroids of the
+    original captions that hardness is measured by (section 3.4); the paper takes 1200.
     """
 
     bands: tuple[str, ...] = TAIL_BANDS

@@ -7,13 +7,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
-from workbench.language.text_embedding import (
-    MANIFEST,
-    RELATIONS_ARRAY,
-    read_class_vectors,
-    read_manifest,
-    unit_rows,
-)
+from workbench.language.text_embedding import MANIFEST, RELATIONS_ARRAY, read_class_vectors, read_manifest, unit_rows
 from workbench.randomness import generator
 from workbench.scenes.vocabulary import ROLES
 

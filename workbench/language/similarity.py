@@ -80,9 +80,8 @@ def class_similarity(
     if isinstance(choice, Path):
         return read_similarity_table(choice, names)
     function = SIMILARITIES.resolve(choice)
-    values = np.asarray(
-        function(names, max_senses) if function is lch_similarity else function(names), dtype=np.float64
-    )
+    given = (names, max_senses) if function is lch_similarity else (names,)
+    values = np.asarray(function(*given), dtype=np.float64)
     if values.shape != (len(names), len(names)):
         raise WorkbenchError(
             f"similarity {getattr(function, '__name__', choice)!r} returned an array of shape {values.shape}; expected "
@@ -140,7 +139,7 @@ def lch_similarity(
     nouns = noun_hierarchy(reader)
     lch = [-math.log((d + 1) / (2.0 * nouns.depth)) for d in range(2 * LARGEST_DEPTH)]
     table = np.array(lch + [math.nan] * (256 - len(lch)))
-    return table[fewest_edges([noun_senses(name, reader, max_senses)[1] for name in names], nouns)]
+    return table[fewest_edges([noun_senses(name, reader, max_senses) for name in names], nouns)]
 
 
 SIMILARITIES: Registry[Callable[..., Any]] = Registry("similarity", {"lch": lch_similarity})
@@ -227,7 +226,7 @@ def similarity_paths(
     reader = open_wordnet() if wordnet is None else wordnet
     nouns = noun_hierarchy(reader)
     climbs = {
-        place: [nouns.climb([sense]) for sense in noun_senses(names[place], reader, max_senses)[1]]
+        place: [nouns.climb([sense]) for sense in noun_senses(names[place], reader, max_senses)]
         for place in {place for pair in pairs for place in pair}
     }
     path = {(i, j): ", ".join(_shortest_path(climbs[i], climbs[j], nouns.lemmas)) for i, j in set(pairs)}

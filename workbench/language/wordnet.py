@@ -62,17 +62,17 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
             ) from error
 
 
-def noun_senses(name: str, reader: "WordNetCorpusReader", max_senses: int | None = None) -> tuple[str, list["Synset"]]:
-    """The noun synsets of a class name, most frequent sense first, and the form of the name that has them.
+def noun_senses(name: str, reader: "WordNetCorpusReader", max_senses: int | None = None) -> list["Synset"]:
+    """The noun synsets of a class name, most frequent sense first.
 
     Tried in turn: the words joined by underscores, by hyphens, and the head noun alone (the last word; before "of",
-    the word there). NLTK's morphy takes plurals off each. No form with a noun sense: ("", []), never a guess.
+    the word there). NLTK's morphy takes plurals off each. No form with a noun sense: [], never a guess.
     """
     for form in name_forms(name):
         if synsets := reader.synsets(form, "n"):
             # A plural may have two base forms (cookie, cooky) of the same synsets. Cut first, as plain NLTK code does.
-            return form, list(dict.fromkeys(synsets[:max_senses]))
-    return "", []
+            return list(dict.fromkeys(synsets[:max_senses]))
+    return []
 
 
 def name_forms(name: str) -> list[str]:
@@ -162,7 +162,7 @@ def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
         if words.is_file():
             return _read_words(words)
     reader = open_wordnet()
-    senses = {name: noun_senses(name, reader, max_senses=1)[1] for name in vocabulary.objects}
+    senses = {name: noun_senses(name, reader, max_senses=1) for name in vocabulary.objects}
     first = {name: found[0].name() for name, found in senses.items() if found}
     return SynsetTable(first, {name: name for name in vocabulary.relations}, "WordNet")
 
