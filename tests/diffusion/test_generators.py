@@ -63,9 +63,7 @@ def test_the_most_alike_training_rows_are_found():
 
 @pytest.mark.parametrize("rows", [1, 5, 400])
 def test_copies_are_training_rows_plus_the_noise_asked_for(rows):
-    draw = np.random.default_rng(rows)
-    features = (draw.standard_normal((rows, 7)) * [1, 2, 3, 4, 5, 6, 7]).astype(np.float32)
-    training = pd.DataFrame(draw.integers(0, 3, (rows, 3)), columns=COLUMNS)
+    features, training, _ = random_case(rows)
     exact = made(CopyNoise(0.0), features, training, training)
     source = [np.flatnonzero((features == sample).all(axis=1))[0] for sample in exact]
     assert (training.iloc[source].to_numpy() == training.to_numpy()).all()

@@ -172,10 +172,6 @@ def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
     assert again.values[1, 3] == 0.9 and again.values[0, 3] == 0.1 and again.unknown == ["bird"]
 
 
-def test_a_function_gives_one_number_for_each_pair():
-    np.testing.assert_array_equal(class_similarity(NAMES, lambda names: np.eye(len(names))).values, np.eye(3))
-
-
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

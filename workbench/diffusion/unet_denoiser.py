@@ -39,15 +39,11 @@ class UNetConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "channels", tuple(int(channels) for channels in self.channels))
-        if not self.channels or min(self.layers, self.heads, self.token_width, *self.channels) < 1:
+        sizes = (*self.channels, self.layers, self.heads, self.token_width)
+        if not self.channels or min(sizes) < 1 or any(channels % self.heads for channels in self.channels):
             raise WorkbenchError(
-                f"a U-Net with channels {self.channels} and {self.layers} layers cannot be built; name the channels of "
-                "at least one level, and at least 1 layer."
-            )
-        if any(channels % self.heads for channels in self.channels):
-            raise WorkbenchError(
-                f"a U-Net with channels {self.channels} cannot have {self.heads} heads; the channels of every level "
-                "must be a multiple of heads."
+                f"a U-Net with channels {self.channels}, {self.layers} layers and {self.heads} heads cannot be built; "
+                "name the channels of at least one level, each a multiple of heads, and at least 1 layer."
             )
 
     @property
