@@ -2,32 +2,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.diffusion.fidelity_classes import LabelledFeatures
 from workbench.errors import WorkbenchError
 from workbench.language.learned_relations import complete_text_folder, learned_embeddings, random_codes
 from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 
-class Store:
+def store_of(counts, objects, effects, seed, noise=0.02):
     """Union features with a known relation effect on top of what subject and object explain."""
-
-    def __init__(self, counts, objects, effects, seed, noise=0.02):
-        draw = np.random.default_rng(seed)
-        relation = np.repeat(np.arange(len(counts)), counts)
-        subject, object = draw.integers(0, len(objects), (2, len(relation)))
-        self.relations = pd.DataFrame({"subject": subject, "relation": relation, "object": object})
-        mean = draw.standard_normal(objects.shape[1])
-        mix = draw.standard_normal((objects.shape[1], objects.shape[1])) / objects.shape[1] ** 0.5
-        features = mean / np.linalg.norm(mean) * 4 + (objects[subject] + 0.5 * objects[object]) @ mix
-        features += 0.3 * effects[relation] + noise * draw.standard_normal(features.shape)
-        self.features = features.astype(np.float32)
-        self.dimension = objects.shape[1]
-
-    def __len__(self):
-        return len(self.relations)
-
-    def union(self, rows):
-        return self.features[rows]
+    draw = np.random.default_rng(seed)
+    relation = np.repeat(np.arange(len(counts)), counts)
+    subject, object = draw.integers(0, len(objects), (2, len(relation)))
+    mean = draw.standard_normal(objects.shape[1])
+    mix = draw.standard_normal((objects.shape[1], objects.shape[1])) / objects.shape[1] ** 0.5
+    features = mean / np.linalg.norm(mean) * 4 + (objects[subject] + 0.5 * objects[object]) @ mix
+    features += 0.3 * effects[relation] + noise * draw.standard_normal(features.shape)
+    relations = pd.DataFrame({"subject": subject, "relation": relation, "object": object})
+    return LabelledFeatures(features.astype(np.float32), relations)
 
 
 def unit(rows, dimension, seed):
@@ -42,7 +34,7 @@ def write_text(folder, objects, relations):
 @pytest.mark.parametrize("dimension", [12, 40])
 def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
     objects, effects = unit(20, dimension, 0), unit(6, dimension, 1)
-    embeddings = learned_embeddings(Store([400] * 6, objects, effects, seed=2), objects, 6)
+    embeddings = learned_embeddings(store_of([400] * 6, objects, effects, seed=2), objects, 6)
     learned, true = embeddings - embeddings.mean(axis=0), effects - effects.mean(axis=0)
     cosine = (unit_rows(learned) @ unit_rows(true).T).diagonal()
     assert cosine.min() > 0.9
@@ -50,7 +42,7 @@ def test_effects_are_recovered_once_subject_and_object_are_taken_out(dimension):
 
 def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
     objects, effects = unit(20, 24, 0), unit(5, 24, 1)
-    store = Store([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
+    store = store_of([500, 500, 500, 1, 0], objects, effects, seed=3, noise=0.2)
     embeddings = learned_embeddings(store, objects, 5)
     mean = unit_rows(objects.mean(axis=0, keepdims=True))[0]
     away = np.linalg.norm(embeddings - mean, axis=1)
@@ -62,7 +54,7 @@ def test_one_example_is_drawn_toward_the_mean_and_no_example_is_the_mean():
 
 def test_a_single_row_is_enough_to_run_and_a_bad_one_is_named():
     objects = unit(3, 8, 0)
-    store = Store([1, 0], objects, unit(2, 8, 1), seed=0)
+    store = store_of([1, 0], objects, unit(2, 8, 1), seed=0)
     assert np.isfinite(learned_embeddings(store, objects, 2)).all()
     store.features[0, 2] = np.inf
     with pytest.raises(WorkbenchError, match="row 0 is not finite"):
@@ -71,7 +63,7 @@ def test_a_single_row_is_enough_to_run_and_a_bad_one_is_named():
 
 def test_a_text_folder_is_completed_and_says_so(tmp_path):
     objects, effects = unit(10, 16, 0), unit(4, 16, 1)
-    store = Store([50, 20, 3, 0], objects, effects, seed=0)
+    store = store_of([50, 20, 3, 0], objects, effects, seed=0)
     write_text(tmp_path, objects, np.full((4, 16), np.nan))
     metrics = complete_text_folder(tmp_path, store)
     text = TextEmbeddings.open(tmp_path)
@@ -85,14 +77,14 @@ def test_relations_that_have_a_vector_keep_it(tmp_path):
     partial = given.copy()
     partial[1] = np.nan
     write_text(tmp_path, objects, partial)
-    complete_text_folder(tmp_path, Store([9, 9, 9], objects, unit(3, 16, 1), seed=0))
+    complete_text_folder(tmp_path, store_of([9, 9, 9], objects, unit(3, 16, 1), seed=0))
     np.testing.assert_allclose(TextEmbeddings.open(tmp_path).relations[[0, 2]], given[[0, 2]], atol=1e-6)
 
 
 def test_features_of_another_dimension_give_orthogonal_codes(tmp_path):
     objects = unit(10, 16, 0)
     write_text(tmp_path, unit(10, 6, 0), np.full((4, 6), np.nan))
-    metrics = complete_text_folder(tmp_path, Store([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
+    metrics = complete_text_folder(tmp_path, store_of([5, 5, 5, 5], objects, unit(4, 16, 1), seed=0), seed=4)
     relations = TextEmbeddings.open(tmp_path).relations
     assert metrics["how"] == "random orthogonal codes"
     np.testing.assert_allclose(relations @ relations.T, np.eye(4), atol=1e-6)
@@ -103,15 +95,12 @@ def test_other_images_teach_the_same_relations_on_real_clip_features(real_data):
     folder = real_data / "vg-clip"
     objects = np.load(folder / "objects_clip_text.npy").astype(np.float32)
 
-    def store_of(split):
+    def read(split):
         with np.load(folder / f"{split}.npz") as rows:
-            store = Store.__new__(Store)
-            store.features = rows["feature"].astype(np.float32)
-            store.relations = pd.DataFrame({role: rows[role] for role in ("subject", "relation", "object")})
-        store.dimension = 512
-        return store
+            relations = pd.DataFrame({role: rows[role] for role in ("subject", "relation", "object")})
+            return LabelledFeatures(rows["feature"].astype(np.float32), relations)
 
-    train, held_out = store_of("train"), store_of("val")
+    train, held_out = read("train"), read("val")
     counts = [np.bincount(store.relations["relation"], minlength=50) for store in (train, held_out)]
     frequent = np.flatnonzero(np.minimum(*counts) >= 30)
     learned, again = (learned_embeddings(store, objects, 50)[frequent] for store in (train, held_out))

@@ -138,7 +138,7 @@ def test_a_table_of_an_older_version_is_named_with_the_column_that_it_lacks(stor
 def test_embeddings_of_other_captions_are_refused(stored, tmp_path):
     folder = shutil.copytree(stored.folder, tmp_path / "other")
     np.save(folder / "caption_embeddings.npy", stored.caption_embeddings[1:])
-    with pytest.raises(WorkbenchError, match="caption_embeddings.npy: .* rows for .* captions. Run notebook 02 again"):
+    with pytest.raises(WorkbenchError, match=r"caption_embeddings.npy: .* rows for .* captions. Run notebook 02 again"):
         read_triplets(folder)
 
 

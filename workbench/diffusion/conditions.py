@@ -72,11 +72,6 @@ class ConditionTokens:
     def __len__(self) -> int:
         return len(self.classes)
 
-    @property
-    def text_dimension(self) -> int:
-        """T, the length of a caption embedding."""
-        return self.captions[0].shape[1]
-
     def joined(self, other: "ConditionTokens") -> "ConditionTokens":
         """Both in one; the conditions of ``other`` come after these."""
         known = sum(map(len, self.captions))
@@ -90,7 +85,7 @@ class ConditionTokens:
 
     def embeddings(self, captions: np.ndarray) -> np.ndarray:
         """The caption embeddings (n, T) float32 of caption rows (n,), read from where they lie."""
-        vectors = np.empty((len(captions), self.text_dimension), dtype=np.float32)
+        vectors = np.empty((len(captions), self.captions[0].shape[1]), dtype=np.float32)
         first = 0
         for matrix in self.captions:
             here = (captions >= first) & (captions < first + len(matrix))

@@ -77,21 +77,17 @@ class NoiseSchedule:
         """log(alpha / sigma) at each timestep, (timesteps,) float32, falling."""
         return self.alpha.log() - self.sigma.log()
 
-    def start_timestep(self, strength: float) -> int:
-        """The timestep of a strength in (0, 1], where 1 is (almost) pure noise."""
-        if not 0.0 < strength <= 1.0:
-            raise WorkbenchError(f"strength is {strength}; expected a number above 0 and up to 1.")
-        half_log_snr = self.half_log_snr.numpy()
-        noisiest = int(np.flatnonzero(half_log_snr >= NOISIEST).max(initial=0))
-        return min(max(round(strength * self.timesteps) - 1, 0), noisiest)
-
     def grid(self, steps: int, strength: float = 1.0) -> np.ndarray:
         """``steps`` falling timesteps from the strength on, evenly spaced in log-SNR, (steps,) int64.
 
-        The step after the last one is the network's own x_0. Raises WorkbenchError where the schedule has fewer steps.
+        ``strength`` lies in (0, 1], where 1 is (almost) pure noise. The step after the last one is the network's own
+        x_0. WorkbenchError where the schedule has fewer steps.
         """
+        if not 0.0 < strength <= 1.0:
+            raise WorkbenchError(f"strength is {strength}; expected a number above 0 and up to 1.")
         half_log_snr = self.half_log_snr.numpy().astype(np.float64)
-        first = self.start_timestep(strength)
+        noisiest = int(np.flatnonzero(half_log_snr >= NOISIEST).max(initial=0))
+        first = min(max(round(strength * self.timesteps) - 1, 0), noisiest)
         if not 1 <= steps <= first + 1:
             raise WorkbenchError(f"steps is {steps}; from strength {strength} on there are 1 to {first + 1}.")
         last = CLEANEST if half_log_snr[first] < CLEANEST else half_log_snr[0]

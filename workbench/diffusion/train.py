@@ -208,7 +208,7 @@ def _initial_network(rows: TrainingRows, words: TextKnowledge, config: Diffusion
     centroids = words.centroids if config.hardness and words.centroids is not None else np.empty((0, 0))
     sizes = DataSizes(
         features=len(mean),
-        text=rows.conditions.text_dimension,
+        text=rows.conditions.captions[0].shape[1],
         objects=len(words.objects),
         relations=len(words.relations),
         centroids=len(centroids),
