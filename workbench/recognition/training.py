@@ -109,8 +109,8 @@ class HeadTraining:
         """Train a head of ``new_head`` with each learning rate: the best on validation (of equal ones the first).
 
         Each is trained in a folder of its own below ``folder``, which `store_recogniser` removes, so a killed sweep
-        resumes. Writes ``log.jsonl``, in which "trial" counts the learning rates and "step" counts on. The metrics
-        beside the head: "learning_rate", "best_epoch" and "steps" of the chosen one, "seconds" of all, and "candidates".
+        resumes. Writes ``log.jsonl``, in which "trial" counts the learning rates and "step" counts on. Beside the
+        head: "learning_rate", "best_epoch" and "steps" of the chosen one, "seconds" of all, and "candidates".
         """
         best: Trained | None = None
         chosen: dict[str, Any] = {}
