@@ -118,6 +118,11 @@ def write_generated(folder: Path, store: FeatureStore, table: pd.DataFrame, *, s
     return folder
 
 
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file below a folder, by its name there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def centres(role: str, dimension: int) -> np.ndarray:
     """The centre of each class, (100, D): those of a relation, or those that subjects and objects share."""
     return np.random.default_rng([dimension, role == "relation"]).standard_normal((100, dimension)) * 1.5

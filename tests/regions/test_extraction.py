@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions import extraction
@@ -16,16 +17,13 @@ from workbench.regions.features import FeatureStore
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector, prepare, save_detector, scaled_boxes
 from workbench.scenes.annotations import read_annotations
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.vocabulary import SPLITS, Vocabulary
 from workbench.stages import Run
 from workbench.stopping import Stopped
 
-SPLITS = ("train", "val", "test")
-
 
 def extracted(folder, scenes, detector, image_folder=None, **settings):
-    settings = {"batch_images": 4} | settings
-    config = ExtractionConfig(**settings)
+    config = ExtractionConfig(**{"batch_images": 4} | settings)
     return extract_features(folder, scenes=scenes, detector=detector, image_folder=image_folder, config=config)
 
 
@@ -44,10 +42,6 @@ def detector(tmp_path_factory):
 def features(tmp_path_factory, small_scenes, detector):
     folder = tmp_path_factory.mktemp("features")
     return folder, extracted(folder, small_scenes, detector)
-
-
-def folder_bytes(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def bgr_of(path):
@@ -76,10 +70,6 @@ def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, 
     assert summary["unreadable_images"] == [] and summary["splits"]["val"]["images"] == 7
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("seconds_between_flushes", [0, 1000])
 @pytest.mark.parametrize("batches_before_kill", [0, 3, 7])
 def test_a_killed_extraction_resumes_to_the_same_bytes(
@@ -90,11 +80,11 @@ def test_a_killed_extraction_resumes_to_the_same_bytes(
 
     def until_killed(self, *inputs):
         if len(calls) == batches_before_kill:
-            raise Killed
+            raise KeyboardInterrupt
         calls.append(inputs)
         return encode(self, *inputs)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(VGGEncoder, "encode", until_killed)
         extracted(tmp_path, small_scenes, detector)
     again = []
@@ -103,9 +93,8 @@ def test_a_killed_extraction_resumes_to_the_same_bytes(
     assert folder_bytes(tmp_path) == folder_bytes(features[0])
     total = sum(-(-len(read_annotations(small_scenes, split).images) // 4) for split in SPLITS)
     computed_twice = len(calls) + len(again) - total
-    assert computed_twice == (
-        0 if seconds_between_flushes == 0 else min(batches_before_kill, 6 if len(calls) < 7 else 1)
-    )
+    since_flush = min(batches_before_kill, 6 if len(calls) < 7 else 1)
+    assert computed_twice == (since_flush if seconds_between_flushes else 0)
 
 
 def test_sigterm_ends_after_the_batch_and_the_same_command_resumes(

@@ -125,12 +125,10 @@ def test_steps_read_ahead_give_what_the_store_holds(store, batch_size):
     with closing(StepFeatures(disk, order.rows_of_step, batch_size)) as steps:
         for step in [*range(N // batch_size + 3), 2, 1]:
             rows = order.rows_of_step(step)
-            for ours, held, region in zip(
-                steps.at(step)(rows), memory(rows), ("subject", "union", "object"), strict=True
-            ):
+            expected = [getattr(store, region)(rows, np.float16) for region in ("subject", "union", "object")]
+            for ours, held, stored in zip(steps.at(step)(rows), memory(rows), expected, strict=True):
                 assert ours.dtype == held.dtype == np.float16
-                assert np.array_equal(ours, held)
-                assert np.array_equal(ours, getattr(store, region)(rows, np.float16))
+                assert np.array_equal(ours, held) and np.array_equal(ours, stored)
             seen.append(rows)
     assert sorted(np.concatenate(seen)[:N].tolist()) == list(range(N))
     assert not np.array_equal(seen[0], memory.order(1, batch_size, purpose="test").rows_of_step(0))
@@ -216,12 +214,11 @@ def test_an_error_of_the_reader_is_raised_where_its_rows_are_needed():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_what_is_in_memory_is_shuffled_as_a_whole(tmp_path, weighted):
-    features = FeatureRows.of_relations(write_store(tmp_path), "train")
-    order = features.order(0, 100, np.arange(N) if weighted else None, purpose="test")
+    features, weights = FeatureRows.of_relations(write_store(tmp_path), "train"), np.arange(N) if weighted else None
+    order, again = (features.order(0, 100, weights, purpose="test") for _ in range(2))
     first = order.rows_of_step(0)
     assert len(first) == 100 and len(np.unique(first // 256)) >= 10  # of 12 blocks
-    assert np.array_equal(order.rows_of_step(7), features.order(0, 100, np.arange(N) if weighted else None,
-                                                                purpose="test").rows_of_step(7))  # fmt: skip
+    assert np.array_equal(order.rows_of_step(7), again.rows_of_step(7))
 
 
 def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):

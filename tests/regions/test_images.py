@@ -62,20 +62,16 @@ def test_damaged_files_are_values_not_exceptions(tmp_path, kind, seed):
         assert isinstance(read_image(path), np.ndarray | UnreadableImage)
 
 
-def write_broken_images(folder):
+def test_unreadable_images_are_values_not_exceptions(tmp_path):
     image = Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     for kind in ("jpg", "png"):
-        image.save(folder / f"whole.{kind}")
-        data = (folder / f"whole.{kind}").read_bytes()
-        (folder / f"truncated.{kind}").write_bytes(data[: len(data) // 2])
-        (folder / f"damaged.{kind}").write_bytes(data[:100] + bytes(64) + data[164:])
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("not a image")
-    return ["truncated.jpg", "empty.jpg", "text.jpg", "truncated.png", "damaged.png", "missing.jpg"]
-
-
-def test_unreadable_images_are_values_not_exceptions(tmp_path):
-    for name in write_broken_images(tmp_path):
+        image.save(tmp_path / f"whole.{kind}")
+        data = (tmp_path / f"whole.{kind}").read_bytes()
+        (tmp_path / f"truncated.{kind}").write_bytes(data[: len(data) // 2])
+    (tmp_path / "damaged.png").write_bytes(data[:100] + bytes(64) + data[164:])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("not an image")
+    for name in ("truncated.jpg", "empty.jpg", "text.jpg", "truncated.png", "damaged.png", "missing.jpg"):
         image = read_image(tmp_path / name)
         assert isinstance(image, UnreadableImage) and image.file_name == name and image.reason
     assert image.reason == "the file is missing"

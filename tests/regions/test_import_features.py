@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.regions import import_features as importing
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
 from workbench.regions.import_features import import_features
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.relations import BOX_COLUMNS
+from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
-SPLITS = ("train", "val", "test")
 OBJECTS, RELATIONS = ["man", "dog", "hat", "tree"], ["on", "wearing", "near"]
 
 
@@ -45,13 +46,6 @@ def import_source(tmp_path):
     return make
 
 
-def all_bytes(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-CORNERS = ["x1", "y1", "x2", "y2"]
-
-
 @pytest.mark.parametrize(("seed", "rows", "dimension"), [(0, 20, 6), (1, 1, 1), (2, 500, 16)])
 @pytest.mark.parametrize("own", [False, True])
 def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension, own):
@@ -62,10 +56,10 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
     order = np.random.default_rng(seed).permutation(rows)
     for split, arrays in splits.items():
         store = FeatureStore(tmp_path / "out" / split)
-        relations, boxes = store.relations, store.boxes[CORNERS].to_numpy()
+        relations, boxes = store.relations, store.boxes[BOX_COLUMNS].to_numpy()
         assert store.entity_region == ("box" if own else "union")
         np.testing.assert_array_equal(store.union(order), arrays["feature"][order])
-        for role in ("subject", "relation", "object"):
+        for role in ROLES:
             assert relations[role].tolist() == arrays[role].tolist()
         image_ids = store.images["image_id"].to_numpy()
         assert (np.diff(image_ids) > 0).all()
@@ -73,7 +67,7 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
         for role in ("subject", "object"):
             features = arrays[f"{role}_feature" if own else "feature"]
             np.testing.assert_array_equal(getattr(store, role)(order), features[order])
-            columns = [f"{role}_{corner}" for corner in CORNERS]
+            columns = [f"{role}_{corner}" for corner in BOX_COLUMNS]
             xyxy = boxes[relations[f"{role}_box"]] if own else relations[columns].to_numpy()
             assert xyxy.tolist() == arrays[f"{role}_box"].tolist()
         if not own:
@@ -116,12 +110,8 @@ def test_text_vectors(tmp_path, import_source, lacking):
     text = tmp_path / "out/text"
     np.testing.assert_array_equal(np.load(text / "object_embeddings.npy"), objects)
     assert (text / "relation_embeddings.npy").exists() == (lacking != "all")
-    assert json.loads((text / "text.json").read_text()) == {
-        "encoder": "imported:source0/text",
-        "kind": "vectors",
-        "learned_relations": lacking != "none",
-        "dimension": 5,
-    }
+    expected = {"encoder": "imported:source0/text", "kind": "vectors", "learned_relations": lacking != "none"}
+    assert json.loads((text / "text.json").read_text()) == expected | {"dimension": 5}
 
 
 def test_a_manifest_names_encoder_and_support(tmp_path, import_source):
@@ -272,7 +262,7 @@ def test_a_killed_import_resumes_to_the_same_bytes(tmp_path, import_source, monk
         with pytest.raises(KeyboardInterrupt):
             import_features(tmp_path / "killed", source=source)
     assert import_features(tmp_path / "killed", source=source) == summary
-    assert all_bytes(tmp_path / "killed") == all_bytes(tmp_path / "whole")
+    assert folder_bytes(tmp_path / "killed") == folder_bytes(tmp_path / "whole")
 
 
 def test_visual_genome_rows(tmp_path, real_data):

@@ -10,6 +10,7 @@ from tests.scale import annotations, simulation
 from tests.scale.annotations import simulate_annotations
 from tests.scale.plan import SIZES, long_tailed_counts, plan_split
 from tests.scale.simulation import SimulatedFeatures, SimulationConfig, default_names, read_names, simulate
+from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.features import FeaturesFolder
@@ -27,10 +28,6 @@ SMALL = {"vocabulary": NAMES, "scale": 0.001, "seed": 3}
 def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "tiny"
     return folder, simulate_annotations(folder, **SMALL)
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +71,12 @@ def test_the_folder_is_read_and_found_without_errors(tiny):
 def test_bytes_depend_on_the_arguments_alone(tiny, tmp_path):
     folder, summary = tiny
     assert simulate_annotations(tmp_path / "again", **SMALL) == summary
-    assert contents(tmp_path / "again") == contents(folder)
+    assert folder_bytes(tmp_path / "again") == folder_bytes(folder)
     simulate_annotations(tmp_path / "other", **SMALL | {"seed": 4})
-    assert contents(tmp_path / "other")["rel_annotations_train.json"] != contents(folder)["rel_annotations_train.json"]
+    assert (
+        folder_bytes(tmp_path / "other")["rel_annotations_train.json"]
+        != folder_bytes(folder)["rel_annotations_train.json"]
+    )
 
 
 def test_a_killed_call_resumes(tiny, tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_killed_call_resumes(tiny, tmp_path, monkeypatch):
         simulate_annotations(tmp_path / "cut", **SMALL)
     before = (tmp_path / "cut" / "rel_annotations_train.json").stat().st_mtime_ns
     simulate_annotations(tmp_path / "cut", **SMALL)
-    assert contents(tmp_path / "cut") == contents(tiny[0])
+    assert folder_bytes(tmp_path / "cut") == folder_bytes(tiny[0])
     assert (tmp_path / "cut" / "rel_annotations_train.json").stat().st_mtime_ns == before
 
 

@@ -33,13 +33,10 @@ def random_split(random: np.random.Generator, images: int, first_id: int) -> tup
             boxes.append({"bbox": [y1, y2, x1, x2], "category": int(random.integers(len(OBJECTS)))})
             box = {"bbox": [x1, y1, x2 - x1 + 1, y2 - y1 + 1], "area": (x2 - x1 + 1) * (y2 - y1 + 1), "iscrowd": 0}
             coco["annotations"].append({"image_id": i, "category_id": 3 * boxes[-1]["category"] + 1, **box})
+        ends = random.integers(len(boxes), size=(random.integers(1, 8), 2)).tolist()
         by_name[f"{i}.jpg"] = [
-            {
-                "subject": boxes[int(random.integers(len(boxes)))],
-                "object": boxes[int(random.integers(len(boxes)))],
-                "predicate": int(random.integers(len(RELATIONS))),
-            }
-            for _ in range(int(random.integers(1, 8)))
+            {"subject": boxes[subject], "object": boxes[object_], "predicate": int(random.integers(len(RELATIONS)))}
+            for subject, object_ in ends
         ]
     return coco, by_name
 

@@ -140,12 +140,7 @@ def test_what_reading_survives(annotation_folder, change, kind, severity, file, 
     [
         (RELATIONS, lambda text: json.dumps(json.loads(text), indent=1)[: len(text) // 2], "broken JSON", "line "),
         (RELATIONS, lambda text: f'{text[:-1]}, "{next(iter(json.loads(text)))}": []}}', "duplicate name", ".jpg"),
-        (
-            RELATIONS,
-            lambda text: text.replace('"predicate"', '"predicate": 0, "predicate"', 1),
-            "duplicate name",
-            "pred",
-        ),
+        (RELATIONS, lambda text: text.replace('"pred', '"predicate": 0, "pred', 1), "duplicate name", "pred"),
         (DETECTIONS, lambda text: "\udcff\udcfe\0", "broken JSON", "line 1"),
         (DETECTIONS, lambda text: "[" * 100_000, "wrong type", "whole file"),
         (DETECTIONS, lambda text: "", "broken JSON", "line 1"),
