@@ -20,11 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError
 from workbench.folders import Replace
 from workbench.paths import lists_folder
 from workbench.runs.execution import environment_of, import_nbformat, kernel_transport, live_environment
-from workbench.runs.run_records import run_names
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
@@ -141,22 +140,6 @@ BROWSERS: dict[str, tuple[str, Callable[[Run], "Browser"]]] = {
 }
 
 
-def asked_browsers(names: list[str]) -> list[str]:
-    """``names``, or all browsers where none is named; WorkbenchError for a name that there is not."""
-    for name in names:
-        if name not in BROWSERS:
-            raise WorkbenchError(unknown("browser", name, BROWSERS))
-    return list(dict.fromkeys(names or BROWSERS))
-
-
-def known_run(name: str) -> Run:
-    """The run called ``name``; WorkbenchError with the list of runs where it has neither artefacts nor a report."""
-    run, known = Run.open(name), run_names()
-    if name not in known:
-        raise WorkbenchError(unknown("run", name, known))
-    return run
-
-
 def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
     """A tab for each of the browsers called ``names``, on the run called ``run_name``."""
     run = Run.open(run_name)
@@ -199,7 +182,7 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.
     return tabs
 
 
-def serve(browsers: list[str], run: Run, *, port: int, theme: str = "light", open_browser: bool = True) -> None:
+def serve(browsers: list[str], run: Run, *, port: int, theme: str, no_browser: bool) -> None:
     """Serve ``browsers`` of ``run`` until Ctrl+C; prints the address, which has a token.
 
     ``port`` 0 takes any that is free. WorkbenchError where the port is taken. Each visit has a Python process of its
@@ -226,15 +209,15 @@ def serve(browsers: list[str], run: Run, *, port: int, theme: str = "light", ope
             server = ServerApp(config=settings)
             server.initialize(argv=[])
             address = f"http://{ADDRESS}:{port}/voila/render/{notebook.name}?token={token}"
-            IOLoop.current().add_callback(_announce, address, open_browser)  # once the server listens
+            IOLoop.current().add_callback(_announce, address, no_browser)  # once the server listens
             server.start()
         print("\nended", file=sys.stderr)
 
 
-def _announce(address: str, open_browser: bool) -> None:
+def _announce(address: str, no_browser: bool) -> None:
     print(address)
     print("The address is a key: whoever has it on this machine sees the data. Ctrl+C ends it.", flush=True)
-    if open_browser:
+    if not no_browser:
         webbrowser.open(address)
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.launching import PROCESSES_VARIABLE
@@ -107,14 +107,17 @@ def bench(only: list[str]) -> None:
 
 def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> None:
     """``workbench browse``: for this machine alone, with a token, asking the network for nothing."""
-    from workbench.runs.browsing import asked_browsers, known_run, serve
+    from workbench.runs.browsing import BROWSERS, serve
+    from workbench.runs.run_records import run_names
 
-    chosen = asked_browsers(browsers)
+    name = run or data or "demo"
     # Data that no run has used yet is browsed under a run of its name, which then holds its index.
-    if run or not data:
-        known_run(run or "demo")
-    opened = Run.open(run or data or "demo", data=data, images=str(images or ""))
-    serve(chosen, opened, port=how["port"], theme=how["theme"], open_browser=not how["no_browser"])
+    runs = run_names() if run or not data else [name]
+    for kind, given, known in [*(("browser", browser, BROWSERS) for browser in browsers), ("run", name, runs)]:
+        if given not in known:
+            raise WorkbenchError(unknown(kind, given, known))
+    opened = Run.open(name, data=data, images=str(images or ""))
+    serve(list(dict.fromkeys(browsers or BROWSERS)), opened, **how)
 
 
 def lab(port: int, no_browser: bool) -> NoReturn:

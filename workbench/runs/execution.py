@@ -166,16 +166,14 @@ def environment(root: Path, replace: Replace = Replace.NEVER) -> dict[str, str]:
 
 def live_environment(root: Path) -> dict[str, str]:
     """The environment of a kernel that somebody is looking at."""
-    variables = {name: value for name, value in os.environ.items() if name not in (*_HEADLESS, REPLACE_VARIABLE)}
-    variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", HOME_VARIABLE: str(root)}
-    for name in _THREAD_VARIABLES:
-        variables.setdefault(name, str(available_cores()))
     # Threads that spin while they wait halve the speed as soon as anything else runs on the same cores.
-    variables.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    variables.setdefault("GOMP_SPINCOUNT", "0")
+    variables = dict.fromkeys(_THREAD_VARIABLES, str(available_cores())) | {"OMP_WAIT_POLICY": "PASSIVE"}
+    variables |= {"GOMP_SPINCOUNT": "0"} | os.environ
+    variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", HOME_VARIABLE: str(root)}
     # A kernel starts in another folder, and the package need not be installed.
     places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
-    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, places))}
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    return {name: value for name, value in variables.items() if name not in (*_HEADLESS, REPLACE_VARIABLE)}
 
 
 @contextlib.contextmanager

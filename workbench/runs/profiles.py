@@ -112,9 +112,8 @@ def make_plan(
             _overlay(known, layer, str(path))
         for full_name, value in (parameters or {}).items():
             _overlay_named(known, full_name, value)
-    name = checked_name(
-        "run", run or next((layer["run"] for layer in [*layers.values()][::-1] if "run" in layer), profile)
-    )
+    names = [run, *(layer.get("run") for layer in reversed(layers.values())), profile]
+    name = checked_name("run", next(filter(None, names)))
     for stem in listed:
         if RUN_PARAMETER not in known[stem].declared:
             raise WorkbenchError(f"{known[stem].source}: declare '{RUN_PARAMETER}: str' in its parameters cell.")

@@ -54,11 +54,6 @@ class RunRecord(msgspec.Struct):
         """Write ``run.json``."""
         write_json(folder / RECORD, msgspec.to_builtins(self))
 
-    @property
-    def progress(self) -> str:
-        """How many notebooks are done, in words."""
-        return f"{sum(each.status == 'done' for each in self.notebooks.values())} of {len(self.notebooks)}"
-
 
 def runs_table(root: Path | None = None) -> "pd.DataFrame":
     """All runs of the project, the latest first: profile, state, seed, time, memory, and their headline numbers.
@@ -105,7 +100,7 @@ def _row(name: str, report: Path, artefacts: Path) -> dict[str, Any]:
         "seed": ", ".join(dict.fromkeys(str(each.parameters["seed"]) for each in entries if "seed" in each.parameters)),
         "started": record.started,
         "seconds": sum(spent) if record.seconds is None and spent else record.seconds,  # no total while it runs
-        "notebooks done": record.progress,
+        "notebooks done": f"{sum(each.status == 'done' for each in entries)} of {len(entries)}",
         "peak memory, MB": max((each.peak_memory_mb for each in entries if each.peak_memory_mb), default=None),
         "problem": "; ".join(problems),
         **numbers,
