@@ -212,14 +212,7 @@ class _Walk:
 
     def _follow_import(self, imported: tuple[str, str], rest: tuple[str, ...]) -> None:
         module, name = imported
-        if name:
-            submodule = f"{module}.{name}"
-            if is_own(module) and parsed_module(submodule):
-                self._follow_member(submodule, rest)
-            else:
-                self._follow_name(module, name)
-        else:
-            self._follow_member(module, rest)
+        self._follow_member(module, (name, *rest) if name else rest)
 
     def _follow_member(self, module: str, rest: tuple[str, ...]) -> None:
         """``module.a.b``: the submodule or definition ``a``; a module that is passed on by itself counts as a whole."""

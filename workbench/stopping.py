@@ -6,7 +6,6 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Iterator
-from types import FrameType
 
 from workbench.errors import WorkbenchError
 
@@ -27,9 +26,6 @@ class StopRequest:
     def __init__(self) -> None:
         self.asked = False
         _REQUESTS.add(self)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
 
 
 _REQUESTS: weakref.WeakSet[StopRequest] = weakref.WeakSet()
@@ -52,7 +48,7 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = signal.signal(signal.SIGTERM, request._ask)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: setattr(request, "asked", True))
     try:
         yield request
     finally:

@@ -89,13 +89,11 @@ class TrainingState:
 
     def save(self) -> None:
         """Write the state."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best_weights.items()}
-        tensors |= {f"sum.{name}": value for name, value in self.sums.items()}
-        for number, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{key}": value for key, value in values.items() if value is not None}
+        parts = {"network": self.network.state_dict(), "best": self.best_weights, "sum": self.sums}
+        parts |= {} if self.average is None else {"average": self.average.state_dict()}
+        parts |= {f"optimiser.{number}": values for number, values in self.optimiser.state_dict()["state"].items()}
+        named = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        tensors = {name: value for name, value in named.items() if value is not None}
         facts = {name: getattr(self, name) for name in _FACTS}
         save_tensors(self.path, tensors, facts | {"config": described(self.config)})
         self._saved_at = time.monotonic()
