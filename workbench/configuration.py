@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.paths import project_root
+from workbench.registry import NotYetRegistered
 
 T = TypeVar("T")
 CHOSEN_BY = "chosen_by"
@@ -86,7 +87,10 @@ def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, 
             chooser, class_of = field.metadata[CHOSEN_BY]
             chosen = values[chooser] if chooser in values else _default(fields[chooser])
             what = f"{place or config_class.__name__}.{chooser}"
-            kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], what))
+            try:
+                kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], what))
+            except NotYetRegistered:
+                kinds[field.name] = Any
     return {name: kinds[name] for name in fields}
 
 
@@ -136,12 +140,14 @@ def _built(config_class: Any, values: Mapping, place: str, base: Any = None) -> 
     for field in fields:
         name = field.name
         # None was given, or the base's is of another kind.
-        if CHOSEN_BY in field.metadata and not isinstance(arguments[name], kinds[name]):
+        if CHOSEN_BY in field.metadata and kinds[name] is not Any and not isinstance(arguments[name], kinds[name]):
             arguments[name] = _built(kinds[name], {}, f"{place}.{name}")
         if arguments[name] is dataclasses.MISSING:
             raise WorkbenchError(f"{place}: the field {name!r} is missing. Give it a value.")
     try:
         return config_class(**arguments)
+    except NotYetRegistered:
+        raise
     except WorkbenchError as error:
         raise WorkbenchError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
 

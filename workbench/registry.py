@@ -1,12 +1,29 @@
 """Registries: what can be chosen by name, given as an object, or named by import path."""
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from workbench.errors import WorkbenchError, did_you_mean
 
 Entry = TypeVar("Entry")
+_TO_COME: ContextVar[frozenset[str]] = ContextVar("names to come", default=frozenset())
+
+
+class NotYetRegistered(WorkbenchError):
+    """A name that is not known here, but will be where it is used: a cell of the notebook registers it."""
+
+
+@contextlib.contextmanager
+def names_to_come(names: Iterable[str]) -> Iterator[None]:
+    """Within the block an unknown one of ``names`` is `NotYetRegistered`."""
+    before = _TO_COME.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _TO_COME.reset(before)
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -43,6 +60,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         if ":" in name:
             return imported(name, self.kind)
         if name not in self._entries:
+            if name in _TO_COME.get():
+                raise NotYetRegistered(f"{self.kind} {name!r} is registered by a cell that has not run.")
             raise WorkbenchError(
                 f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}. "
                 "Register your own under a name, or give its import path as 'module:name'."

@@ -72,7 +72,7 @@ class TrainingEdge:
     WITHOUT_INFLUENCE: ClassVar[bool] = True
 
     device: str = "auto"
-    tracker: str = ""
+    tracker: Literal["", "tensorboard", "mlflow"] = ""
     checkpoint_seconds: float = 60.0
     on_log: Callable[[dict[str, Any]], None] | None = None
     name: str = "the model"

@@ -1,5 +1,6 @@
 """Profiles: what is laid over what, and every misspelling refused before anything starts."""
 
+import json
 import shutil
 
 import pytest
@@ -126,3 +127,37 @@ def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
     (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks
     assert found.values["diffusion"]["denoiser"] == "own_pair:PAIR"
     assert found.values["diffusion"]["network"]["width"] == 32
+
+
+def test_a_denoiser_that_a_cell_registers_is_checked_there_and_its_fellow_fields_here(tmp_path):
+    shutil.copytree(notebooks_folder(), tmp_path / "notebooks")
+    path = tmp_path / "notebooks" / "03_train_diffusion.ipynb"
+    notebook = json.loads(path.read_text())
+    cell = {"cell_type": "code", "metadata": {}, "source": 'DENOISERS.register("plain")((PlainConfig, PlainDenoiser))'}
+    notebook["cells"].append(cell)
+    path.write_text(json.dumps(notebook))
+    chosen = {"diffusion.denoiser": "plain", "diffusion.network.size": "32", "diffusion.epochs": "1"}
+    (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks
+    values = found.values["diffusion"]
+    assert (values["denoiser"], values["network"], values["epochs"]) == ("plain", {"size": 32}, 1.0)
+    assert "* diffusion.denoiser = 'plain'" in found.lines()
+    for name, message in (("diffusion.denoiser", "'plane' is not known"), ("diffusion.epoch", "mean 'epochs'")):
+        with pytest.raises(WorkbenchError, match=message):
+            make_plan("smoke", only=["03"], parameters=chosen | {name: "plane"}, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("augmentation.similarity", "lhc", "Did you mean 'lch'"),
+        ("diffusion.schedule", "cosine", "expected 'squaredcos_cap_v2' or"),
+        ("edge.tracker", "wandb", "expected '' or 'tensorboard' or"),
+        ("sampling.solver", "ddmi", "or 'ddim' or"),
+        ("sampling.steps", "0", "steps is 0"),
+        ("sampling.precision", "half", "expected 'auto' or"),
+        ("extraction.precision", "half", "'half' is not known"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_before_anything_runs(name, value, message):
+    with pytest.raises(WorkbenchError, match=message):
+        make_plan("smoke", parameters={name: value})

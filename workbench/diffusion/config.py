@@ -45,7 +45,7 @@ class DiffusionConfig:
     network: Any = field(default=None, metadata=chosen_by("denoiser", lambda choice: denoiser_classes(choice)[0]))
     hardness: bool = True
     entity_features: Literal["boxes", "generated"] = "boxes"
-    schedule: str = "squaredcos_cap_v2"
+    schedule: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = "squaredcos_cap_v2"
     epochs: float = 60.0
     batch_size: int = 512
     sampling_power: float = 0.5
@@ -89,18 +89,19 @@ class SamplingConfig:
     strength: float = 0.5
     init_map: InitMap = "none"
     steps: int = 20
-    solver: str = "dpm++"
+    solver: Literal["dpm++", "dpm++sde", "ddim", "ddpm"] = "dpm++"
     guidance: float = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     entity_features: Literal["auto", "boxes", "generated"] = "auto"
     samples: int = 0
     share: float = 1.0
-    precision: str = "auto"
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "guidance_interval", tuple(self.guidance_interval))
         require_choices(self)
+        require_range(self, steps=1)
         if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
             raise WorkbenchError(
                 f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from workbench.configuration import require_choices, require_range
 from workbench.errors import WorkbenchError
+from workbench.language.similarity import SIMILARITIES
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
@@ -58,6 +59,7 @@ class AugmentationConfig:
         if isinstance(self.similarity, str) and self.similarity.endswith(TABLES_OF_PAIRS):
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
+        SIMILARITIES.resolve(self.similarity)
         require_choices(self)
         require_range(self, medium_quota=0, few_quota=0, max_senses=1, centroids=1)
 

@@ -3,8 +3,9 @@
 import ast
 import contextlib
 import dataclasses
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,16 @@ from workbench.configuration import (
     as_values,
     checked_value,
     config_class_in,
-    configured,
     kind_text,
     kinds_of,
     merged,
 )
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json
-from workbench.registry import imported
+from workbench.registry import NotYetRegistered, imported, names_to_come
 
 TAG = "parameters"
+_REGISTERED = re.compile(r"""\.register\(\s*["']([^"']+)["']""")
 _NONE_TEXTS = ("none", "null", "")
 _PLAIN = (bool, int, float, str, list[bool], list[int], list[float], list[str], list, dict)
 KINDS = {kind_text(kind): kind for kind in _PLAIN}
@@ -31,11 +32,15 @@ KINDS = {kind_text(kind): kind for kind in _PLAIN}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One entry of a parameters cell, ``name: type = value``; ``kind`` may be a config dataclass."""
+    """One entry of a parameters cell, ``name: type = value``; ``kind`` may be a config dataclass.
+
+    ``own`` are the names that cells of the notebook register: a config that has one of them is checked there.
+    """
 
     name: str
     kind: Any
     default: Any
+    own: frozenset[str] = frozenset()
 
     @property
     def config_class(self) -> type | None:
@@ -44,14 +49,23 @@ class Parameter:
 
     def all_values(self, value: Any) -> Any:
         """``value``, of a config with all its fields."""
-        return as_values(configured(self.config_class, value)) if self.config_class else value
+        return as_values(self.checked(value, self.name)) if self.config_class else value
+
+    def checked(self, value: Any, place: str) -> Any:
+        """The config that the notebook will make of ``value``; what is no config, or not known here, as it is."""
+        with names_to_come(self.own):
+            try:
+                return checked_value(value, self.kind, place)
+            except NotYetRegistered:
+                return value
 
     def laid_over(self, before: Any, change: Any, place: str) -> Any:
         """``change`` in place of ``before``, of a config field by field; checked as the notebook will check it."""
         if self.config_class is None:
             return checked_value(change, self.kind, place)
-        values = merged(self.config_class, before, change, place)
-        configured(self.config_class, values, place)
+        with names_to_come(self.own):
+            values = merged(self.config_class, before, change, place)
+        self.checked(values, place)
         return values
 
     def from_text(self, text: str, fields: Sequence[str], place: str, before: Any) -> Any:
@@ -61,10 +75,13 @@ class Parameter:
         """
         kind, values, what = self.kind, before, f"{place}: {self.name}"
         for field in fields:
+            if kind is Any and self.own:  # a config class of the notebook's own
+                break
             config = config_class_in(kind)
             if config is None:
                 raise WorkbenchError(f"{what} has no fields to set.")
-            kinds = kinds_of(config, values or {})
+            with names_to_come(self.own):
+                kinds = kinds_of(config, values or {})
             if field not in kinds:
                 raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
             kind, values, what = kinds[field], (values or {}).get(field), f"{what}.{field}"
@@ -85,12 +102,18 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     if len(tagged) != 1:
         raise WorkbenchError(f"{notebook}: {len(tagged)} cells are tagged {TAG!r}; exactly one must be.")
     above = [source for cell, source in cells[: tagged[0]] if cell["cell_type"] == "code"]
+    own = {name for cell, source in cells if cell["cell_type"] == "code" for name in _REGISTERED.findall(source)}
     with modules_in(notebook.parent):
-        return parse_parameters(cells[tagged[0]][1], str(notebook), above)
+        return parse_parameters(cells[tagged[0]][1], str(notebook), above, own)
 
 
-def parse_parameters(source: str, place: str, above: Sequence[str] = ()) -> dict[str, Parameter]:
-    """The declarations in ``source``; ``place`` names it in errors, ``above`` are the cells that import its types."""
+def parse_parameters(
+    source: str, place: str, above: Sequence[str] = (), own: Iterable[str] = ()
+) -> dict[str, Parameter]:
+    """The declarations in ``source``; ``place`` names it in errors, ``above`` are the cells that import its types.
+
+    ``own`` are the names that the notebook registers.
+    """
     try:
         statements = ast.parse(source).body
         importing = [statement for cell in above for statement in ast.parse(cell).body]
@@ -118,8 +141,9 @@ def parse_parameters(source: str, place: str, above: Sequence[str] = ()) -> dict
                 f"{where}: the value of {name} must be a literal; derive values in the next cell."
             ) from error
         kind = _kind(ast.unparse(statement.annotation), imports, where)
-        checked = checked_value(default, kind, f"{where}: {name}")
-        declared[name] = Parameter(name, kind, default if config_class_in(kind) else checked)
+        parameter = Parameter(name, kind, default, frozenset(own))
+        checked = parameter.checked(default, f"{where}: {name}")
+        declared[name] = parameter if parameter.config_class else dataclasses.replace(parameter, default=checked)
     return declared
 
 
