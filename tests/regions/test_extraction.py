@@ -61,7 +61,7 @@ def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, 
         for row in range(0, len(store), 3):
             ends = annotations.relations.iloc[row]
             images, scale = prepare(bgr_of(annotations.image_path(ends["image"])), encoder.config)
-            pair = annotations.boxes_xyxy(np.array([ends["subject_box"], ends["object_box"]]))
+            pair = annotations.boxes_xyxy()[[ends["subject_box"], ends["object_box"]]]
             union = np.concatenate([pair[:, :2].min(axis=0), pair[:, 2:].max(axis=0)])
             with torch.no_grad():
                 expected = encoder(images, [scaled_boxes(np.vstack([pair, union]), scale)]).numpy()
@@ -209,7 +209,7 @@ def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scene
     whole = annotations.relations[~annotations.relations["image"].isin(lost)]
     for role in ("subject", "object"):
         assert np.array_equal(store.relations[role], whole[role])
-        theirs = annotations.boxes_xyxy(whole[f"{role}_box"].to_numpy())
+        theirs = annotations.boxes_xyxy()[whole[f"{role}_box"]]
         ours = store.boxes[["x1", "y1", "x2", "y2"]].to_numpy()[store.relations[f"{role}_box"]]
         assert np.array_equal(ours, theirs)
     shown = store.images["file_name"].to_numpy()[store.relations["image"]]

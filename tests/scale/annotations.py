@@ -36,8 +36,8 @@ def simulate_annotations(
     for split in SPLITS:
         plan = plan_split(size, split, seed)
         if not relations_path(folder, split).is_file():  # written last of the two
-            boxes = _boxes(generator(seed, "simulated geometry", split), plan)
-            _write_split(folder, split, plan, boxes, vocabulary, first_id)
+            sizes, boxes = _boxes(generator(seed, "simulated geometry", split), plan)
+            _write_split(folder, split, plan, sizes, boxes, vocabulary, first_id)
         first_id += plan.images
         rows = {"images": plan.images, "boxes": len(plan.object_class), "relations": len(plan.relation)}
         summary[split] = rows | {"distinct_triplets": plan.distinct_triplets()}
@@ -54,14 +54,15 @@ def _boxes(random: np.random.Generator, plan: SplitPlan) -> tuple[np.ndarray, np
     return sizes, np.concatenate([low, low + side - 1], axis=1)
 
 
-def _write_split(folder: Path, split: str, plan: SplitPlan, boxes, vocabulary: Vocabulary, first_id: int) -> None:
-    sizes, xyxy = boxes
+def _write_split(
+    folder: Path, split: str, plan: SplitPlan, sizes: np.ndarray, xyxy: np.ndarray, names: Vocabulary, first_id: int
+) -> None:
     edges, box_edges = (np.searchsorted(of, np.arange(plan.images + 1)) for of in (plan.image, plan.image_of_box))
     images = [
         {"id": first_id + image, "file_name": f"{first_id + image:07d}.jpg", "width": width, "height": height}
         for image, (width, height) in enumerate(sizes.tolist())
     ]
-    categories = [{"id": number, "name": name} for number, name in enumerate(vocabulary.objects, start=1)]
+    categories = [{"id": number, "name": name} for number, name in enumerate(names.objects, start=1)]
     with (
         atomic_path(relations_path(folder, split)) as relations_file,
         atomic_path(detections_path(folder, split)) as detections_file,

@@ -50,14 +50,13 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
     """
     folder, size = Path(folder), SIZES[config.like]
     names = read_names(vocabulary) if vocabulary else default_names(size.object_classes, size.relation_classes)
-    annotations, seed = folder / "annotations", config.seed
+    annotations, seed, encoder = folder / "annotations", config.seed, f"simulated seed={config.seed}"
     summary = simulate_annotations(annotations, vocabulary=names, like=config.like, scale=config.scale, seed=seed)
     names.write(folder)
     vectors = {
         kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
         for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
     }
-    encoder = f"simulated seed={seed}"
     summary["text"] = write_class_vectors(folder / "text", vocabulary=names, encoder=encoder, **vectors)
     if config.dimension:
         summary["features"] = simulate_features(folder, annotations, config.dimension, seed, config.sparse)
@@ -137,16 +136,13 @@ def read_names(folder: Path) -> Vocabulary:
         return Vocabulary.read(folder)
     found = []
     for path in (Path(folder) / name for name in NAME_LISTS):
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except OSError as error:
-            raise WorkbenchError(
-                f"{path}: cannot be read ({error.strerror}). Give a folder with {' and '.join(NAME_LISTS)}, or with "
-                f"{OBJECTS_FILE} and predicates.json."
-            ) from error
-        names = tuple(filter(None, lines[1:] if lines[:1] == ["<unk>"] else lines))
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        names = tuple(filter(None, map(str.strip, lines[1:] if lines[:1] == ["<unk>"] else lines)))
         if len(set(names)) != len(names) or len(names) < 2:
-            raise WorkbenchError(f"{path}: expected two names or more, one a line, each once.")
+            raise WorkbenchError(
+                f"{path}: expected a file with two names or more, one a line, each once. Give a folder with "
+                f"{' and '.join(NAME_LISTS)}, or with {OBJECTS_FILE} and predicates.json."
+            )
         found.append(names)
     return Vocabulary(*found)
 

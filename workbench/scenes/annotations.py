@@ -72,13 +72,13 @@ class Annotations:
         """The file of an image index; WorkbenchError where its name leads out of the image folder."""
         return inside(self.image_folder, self.images["file_name"].iloc[image])
 
-    def boxes_xyxy(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The boxes of some rows of ``boxes`` as (n, 4) float32."""
-        return self.boxes[BOX_COLUMNS].to_numpy(dtype=np.float32)[rows]
+    def boxes_xyxy(self) -> np.ndarray:
+        """The boxes as (n, 4) float32."""
+        return self.boxes[BOX_COLUMNS].to_numpy(dtype=np.float32)
 
-    def unions_xyxy(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The union boxes of some relations as (n, 4) float32."""
-        ends = self.boxes_xyxy()[self.relations[["subject_box", "object_box"]].to_numpy()[rows]]
+    def unions_xyxy(self) -> np.ndarray:
+        """The union boxes of the relations as (n, 4) float32."""
+        ends = self.boxes_xyxy()[self.relations[["subject_box", "object_box"]].to_numpy()]
         return union_boxes(ends[:, 0], ends[:, 1])
 
 
