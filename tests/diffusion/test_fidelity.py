@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy import linalg
 from scipy.spatial.distance import cdist
+from sklearn import config_context
 
 from tests.diffusion.cases import COLUMNS
-from workbench.diffusion import fidelity_distances
 from workbench.diffusion.config import FidelityConfig, SamplingConfig
 from workbench.diffusion.fidelity import SAMPLE_SETS, fidelity_report, generated_with, known_rows, study_fidelity
 from workbench.diffusion.fidelity_classes import (
@@ -79,9 +79,7 @@ def test_kernel_distance_is_the_unbiased_cubic_mmd(dimension):
 
 
 @pytest.mark.parametrize(("rows", "other_rows", "neighbours"), [(50, 80, 1), (200, 150, 5), (120, 300, 10)])
-def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(
-    monkeypatch, rows, other_rows, neighbours
-):
+def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(rows, other_rows, neighbours):
     real, generated = two_sets(rows, other_rows, 6)
     found = neighbour_manifolds(real, generated, neighbours=neighbours)
     from torch_fidelity.metric_prc import calculate_precision_recall_full
@@ -95,8 +93,7 @@ def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(
     inside = cdist(real, generated) <= reach
     assert found["density"] == pytest.approx(inside.sum() / (neighbours * other_rows))
     assert found["coverage"] == pytest.approx(inside.any(axis=1).mean())
-    for at_once in (1, 2000):
-        monkeypatch.setattr(fidelity_distances, "DISTANCES_PER_CHUNK", at_once)
+    with config_context(working_memory=3e-3):  # in chunks of a row or a few
         assert neighbour_manifolds(real, generated, neighbours=neighbours) == found
 
 
@@ -196,15 +193,10 @@ def test_bad_rows_are_named():
 
 
 @pytest.mark.parametrize(("rows", "among", "dimension"), [(1, 1, 3), (50, 200, 8), (300, 90, 40)])
-def test_nearest_distances_are_scikit_learns_in_any_chunks(monkeypatch, rows, among, dimension):
-    from sklearn.neighbors import NearestNeighbors
-
+def test_nearest_distances_by_definition(rows, among, dimension):
     draw = np.random.default_rng(rows)
     features, others = draw.standard_normal((rows, dimension)), draw.standard_normal((among, dimension))
-    expected = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(others).kneighbors(features)
-    for at_once in (1 << 24, 1, 1000):
-        monkeypatch.setattr(fidelity_distances, "DISTANCES_PER_CHUNK", at_once)
-        np.testing.assert_allclose(nearest_distances(features, others), expected[0][:, 0], rtol=1e-6)
+    np.testing.assert_allclose(nearest_distances(features, others), cdist(features, others).min(axis=1), rtol=1e-6)
 
 
 def test_copies_are_memorised_and_fresh_rows_are_not():

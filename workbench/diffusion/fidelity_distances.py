@@ -4,7 +4,6 @@ Pure functions of matrices, in float64, of which a distance matrix is never in m
 Too few rows give NaN.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,6 @@ from scipy import linalg
 from workbench.diffusion.exemplars import moments
 from workbench.randomness import some_rows
 
-DISTANCES_PER_CHUNK = 1 << 24
 NUMBERS_FOR_KERNEL = 1 << 26
 
 
@@ -103,30 +101,36 @@ def neighbour_manifolds(real: np.ndarray, generated: np.ndarray, *, neighbours: 
     A set's manifold is the union of balls that reach to each row's ``neighbours``-th nearest other row. Distances
     are Euclidean and computed in chunks. NaN where a set has no more rows than ``neighbours``.
     """
+    from sklearn.metrics import pairwise_distances_chunked
+    from sklearn.neighbors import NearestNeighbors
+
     names = ("precision", "recall", "density", "coverage")
     if min(len(real), len(generated)) <= neighbours:
         return dict.fromkeys(names, float("nan"))
     real, generated = (np.asarray(features, dtype=np.float64) for features in (real, generated))
-    real_reach, generated_reach = _squared_reach(real, neighbours), _squared_reach(generated, neighbours)
-    balls = np.empty(len(generated))  # real balls that each generated row lies in
-    recalled = np.zeros(len(real), dtype=bool)
-    nearest = np.full(len(real), np.inf)
-    for rows, squared in _squared_distances(generated, real):  # squared (rows, real)
-        balls[rows] = (squared <= real_reach).sum(axis=1)
-        recalled |= (squared <= generated_reach[rows, None]).any(axis=0)
-        np.minimum(nearest, squared.min(axis=0), out=nearest)
+    real_reach, generated_reach = (
+        NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(rows).kneighbors()[0][:, -1]
+        for rows in (real, generated)
+    )
+    recalled, nearest = np.zeros(len(real), dtype=bool), np.full(len(real), np.inf)
+
+    def real_balls(distance: np.ndarray, first: int) -> np.ndarray:  # of generated rows from ``first`` on: (rows, real)
+        np.logical_or(recalled, (distance <= generated_reach[first:][: len(distance), None]).any(axis=0), out=recalled)
+        np.minimum(nearest, distance.min(axis=0), out=nearest)
+        return (distance <= real_reach).sum(axis=1)
+
+    balls = np.concatenate(list(pairwise_distances_chunked(generated, real, reduce_func=real_balls)))
     values = ((balls > 0).mean(), recalled.mean(), balls.mean() / neighbours, (nearest <= real_reach).mean())
     return dict(zip(names, map(float, values), strict=True))
 
 
 def nearest_distances(features: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Euclidean distance (n,) float64 of each feature row (n, D) to the nearest of ``among`` (m, D)."""
+    from sklearn.metrics import pairwise_distances_argmin
+
     features, among = (np.asarray(rows, dtype=np.float64) for rows in (features, among))
-    distance = np.empty(len(features))
-    for rows, squared in _squared_distances(features, among):
-        # From the difference itself: the expanded square loses half the digits, and a copy must have distance 0.
-        distance[rows] = np.linalg.norm(features[rows] - among[squared.argmin(axis=1)], axis=1)
-    return distance
+    # From the difference itself: the expanded square loses half the digits, and a copy must have distance 0.
+    return np.linalg.norm(features - among[pairwise_distances_argmin(features, among)], axis=1)
 
 
 def dimension_errors(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
@@ -158,24 +162,3 @@ def norm_errors(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
         "norm_mean_ratio": float(other.mean() / norms.mean()) if norms.mean() > 0 else float("nan"),
         "norm_distance": float(ks_2samp(norms, other).statistic),
     }
-
-
-def _squared_reach(features: np.ndarray, neighbours: int) -> np.ndarray:
-    reach = np.empty(len(features))
-    for rows, squared in _squared_distances(features, features):
-        squared[np.arange(len(squared)), np.arange(len(features))[rows]] = np.inf  # not its own neighbour
-        reach[rows] = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
-    return reach
-
-
-def _squared_distances(features: np.ndarray, among: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances (rows, m) of some rows after the other to all of ``among``."""
-    chunk_rows = max(1, DISTANCES_PER_CHUNK // max(1, len(among)))
-    squares = np.einsum("nd,nd->n", among, among)
-    for start in range(0, len(features), chunk_rows):
-        rows = slice(start, start + chunk_rows)
-        squared = features[rows] @ among.T
-        squared *= -2
-        squared += squares
-        squared += np.einsum("nd,nd->n", features[rows], features[rows])[:, None]
-        yield rows, squared.clip(min=0, out=squared)

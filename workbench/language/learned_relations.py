@@ -1,6 +1,6 @@
 """Learned embeddings of relations, where a data set brings no text vectors for them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,6 @@ from workbench.scenes.vocabulary import ROLES
 
 ROWS_PER_CHUNK = 4096
 RIDGE = 1e-2  # of the mean squared column, for the map from the two names' vectors to the image feature
-
-
-@dataclass
-class _Sums:
-    """Sums over training rows; x is (1, subject vector, object vector), u the unit union feature."""
-
-    xx: np.ndarray  # (1 + 2T, 1 + 2T)
-    xu: np.ndarray  # (1 + 2T, T)
-    uu: float
-    x_of_relation: np.ndarray  # (R, 1 + 2T)
-    u_of_relation: np.ndarray  # (R, T)
-    count: np.ndarray  # (R,)
 
 
 def complete_text_folder(folder: Path, store, *, seed: int = 0) -> dict:
@@ -66,14 +54,25 @@ def learned_embeddings(store, objects: np.ndarray, n_relations: int) -> np.ndarr
     vectors, so that a network meets relations and objects at one scale. A relation without rows gets the mean.
     """
     objects = unit_rows(objects).astype(np.float64)
-    sums = _sums(store, objects, n_relations)
-    penalty = np.full(len(sums.xx), RIDGE * np.trace(sums.xx) / len(sums.xx))
-    penalty[0] = 1e-9 * max(sums.xx[0, 0], 1.0)  # the intercept is not shrunk
-    weights = np.linalg.solve(sums.xx + np.diag(penalty), sums.xu)  # (1 + 2T, T)
-    present = sums.count > 0
-    residual_sum = sums.u_of_relation - sums.x_of_relation @ weights
-    effect = residual_sum / np.maximum(sums.count, 1)[:, None]  # (R, T) mean residual of each relation
-    effect *= _shrinkage(sums, weights, effect)[:, None]
+    dimension = objects.shape[1]
+    columns = 1 + 2 * dimension
+    # Sums over the training rows, of all and by relation.
+    xx, xu, uu = np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0
+    x_of, u_of, count = np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations)
+    for relation, x, u in _rows(store, objects):
+        xx += x.T @ x
+        xu += x.T @ u
+        uu += float((u**2).sum())
+        np.add.at(x_of, relation, x)
+        np.add.at(u_of, relation, u)
+        np.add.at(count, relation, 1)
+    penalty = np.full(columns, RIDGE * np.trace(xx) / columns)
+    penalty[0] = 1e-9 * max(xx[0, 0], 1.0)  # the intercept is not shrunk
+    weights = np.linalg.solve(xx + np.diag(penalty), xu)  # (1 + 2T, T)
+    present = count > 0
+    effect = (u_of - x_of @ weights) / np.maximum(count, 1)[:, None]  # (R, T) mean residual of each relation
+    left = uu - 2 * (weights * xu).sum() + (weights * (xx @ weights)).sum()  # squared residuals
+    effect *= _shrinkage(left, count, effect)[:, None]
     mean = objects.mean(axis=0)
     spread = np.sqrt(((objects - mean) ** 2).sum(axis=1).mean())
     size = np.sqrt((effect[present] ** 2).sum(axis=1).mean()) if present.any() else 0.0
@@ -90,11 +89,8 @@ def random_codes(count: int, dimension: int, seed: int) -> np.ndarray:
     return np.concatenate(blocks).astype(np.float32)
 
 
-def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
-    dimension = objects.shape[1]
-    columns = 1 + 2 * dimension
-    of_relation = np.zeros((n_relations, columns)), np.zeros((n_relations, dimension)), np.zeros(n_relations)
-    sums = _Sums(np.zeros((columns, columns)), np.zeros((columns, dimension)), 0.0, *of_relation)
+def _rows(store, objects: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Relation class (n,), (1, subject vector, object vector) (n, 1 + 2T) and unit union feature (n, T), in chunks."""
     subject, relation, object = (store.relations[role].to_numpy() for role in ROLES)
     for start in range(0, len(store), ROWS_PER_CHUNK):
         rows = np.arange(start, min(start + ROWS_PER_CHUNK, len(store)))
@@ -103,25 +99,20 @@ def _sums(store, objects: np.ndarray, n_relations: int) -> _Sums:
         if len(bad):
             raise WorkbenchError(f"Union feature of row {rows[bad[0]]} is not finite. Make the features again.")
         u = unit_rows(union).astype(np.float64)
-        x = np.concatenate([np.ones((len(rows), 1)), objects[subject[rows]], objects[object[rows]]], axis=1)
-        sums.xx += x.T @ x
-        sums.xu += x.T @ u
-        sums.uu += float((u**2).sum())
-        np.add.at(sums.x_of_relation, relation[rows], x)
-        np.add.at(sums.u_of_relation, relation[rows], u)
-        np.add.at(sums.count, relation[rows], 1)
-    return sums
+        yield relation[rows], np.column_stack([np.ones(len(rows)), objects[subject[rows]], objects[object[rows]]]), u
 
 
-def _shrinkage(sums: _Sums, weights: np.ndarray, effect: np.ndarray) -> np.ndarray:
-    """Shrinkage n / (n + within / between) for each relation (R,), both variances estimated from the rows."""
-    present = sums.count > 0
-    rows, relations = sums.count.sum(), present.sum()
-    left = sums.uu - 2 * (weights * sums.xu).sum() + (weights * (sums.xx @ weights)).sum()  # squared residuals
-    within_sum = left - (sums.count * (effect**2).sum(axis=1)).sum()
+def _shrinkage(left: float, count: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    """Shrinkage n / (n + within / between) for each relation (R,), both variances estimated from the rows.
+
+    ``left`` is the sum of all squared residuals, ``effect`` (R, T) their mean by relation, of ``count`` (R,) rows.
+    """
+    present = count > 0
+    rows, relations = count.sum(), present.sum()
+    within_sum = left - (count * (effect**2).sum(axis=1)).sum()
     if rows <= relations or relations < 2 or within_sum <= 0:
         return np.where(present, 1.0, 0.0)
     within = within_sum / (rows - relations)
     squares = (effect[present] ** 2).sum(axis=1)
-    between = max((squares - within / sums.count[present]).mean(), 1e-3 * squares.mean(), 1e-12)
-    return sums.count / (sums.count + within / between)
+    between = max((squares - within / count[present]).mean(), 1e-3 * squares.mean(), 1e-12)
+    return count / (count + within / between)
