@@ -28,19 +28,12 @@ def long_tailed(rows: int, vocabulary: Vocabulary = VOCABULARY, *, seed: int = 0
 
 
 def split_writer(
-    folder: Path,
-    relations: pd.DataFrame,
-    *,
-    dimension: int = 8,
-    entity_region: str = "box",
-    encoder: str = "made-up",
-    support: str = "signed",
-    seed: int = 0,
+    folder: Path, relations: pd.DataFrame, *, entity_region: str = "box", seed: int = 0, **options
 ) -> FeatureStoreWriter:
     """A writer of the store of a table of triplets: three relations an image, two boxes of its own for each.
 
-    Columns image, subject_box and object_box are kept where the table has them. Images are 60 x 50 pixels, named
-    "0.jpg" and so on, boxes 20 x 20.
+    ``options`` are the writer's. Columns image, subject_box and object_box are kept where the table has them. Images
+    are 60 x 50 pixels, named "0.jpg" and so on, boxes 20 x 20.
     """
     draw, number = np.random.default_rng(seed), np.arange(len(relations))
     own = (2 * number, 2 * number + 1) if entity_region == "box" else (number, number)
@@ -55,14 +48,9 @@ def split_writer(
         boxes.loc[table[f"{role}_box"], "object_class"] = table[role].to_numpy()
     images = pd.DataFrame({"image_id": np.arange(table["image"].max() + 1)})
     images = images.assign(file_name=images["image_id"].astype(str) + ".jpg", width=60, height=50)
-    return FeatureStoreWriter(
-        folder,
-        tables={"images": images, "boxes": boxes, "relations": table},
-        dimension=dimension,
-        encoder=encoder,
-        support=support,
-        entity_region=entity_region,
-    )
+    options = {"dimension": 8, "encoder": "made-up"} | options
+    tables = {"images": images, "boxes": boxes, "relations": table}
+    return FeatureStoreWriter(folder, tables=tables, entity_region=entity_region, **options)
 
 
 def write_split(folder: Path, relations: pd.DataFrame, *, noise: float = 0.5, seed: int = 0, **options) -> FeatureStore:
