@@ -1,5 +1,8 @@
 """Upstream's heads, drawn by name, and a small made-up data set: class centres, a long tail, text, generated rows."""
 
+import itertools
+import os
+import signal
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +15,10 @@ from tests.synthetic import long_tailed, write_features, write_generated, write_
 from workbench.recognition.config import TRAINING, RecogniserConfig
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.training_config import TrainingEdge
 
 NAMES = Vocabulary(("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of"))
 SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
-
-
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 
@@ -63,6 +65,12 @@ def upstream_lsvru(expected):
             factor = 0.01 if parameter.ndim == 1 else 1 / np.sqrt(parameter.shape[-1])
             parameter.copy_(derived(expected, key, tuple(parameter.shape), factor))
     return head
+
+
+def stopped_at(number):
+    """The edge of a training that is asked to stop at the line of its log with this number."""
+    lines = itertools.count(1)
+    return TrainingEdge(on_log=lambda line: os.kill(os.getpid(), signal.SIGTERM) if next(lines) == number else None)
 
 
 @dataclass

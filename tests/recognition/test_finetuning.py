@@ -1,9 +1,7 @@
 """Fine-tuning on generated rows: which rows and roles count, the choice on validation, resuming."""
 
 import json
-import os
 import shutil
-import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.recognition.conftest import stopped_at
 from tests.synthetic import write_generated
 from workbench.errors import WorkbenchError
 from workbench.recognition.batches import RelationRows
@@ -23,7 +22,7 @@ from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
-from workbench.training import TrainingConfig, TrainingEdge
+from workbench.training_config import TrainingConfig
 
 
 def finetune(folder, data, trained, edge=None, **changes):
@@ -125,17 +124,10 @@ def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
 @pytest.mark.parametrize("scenes", ["own", "image"])
 def test_a_stopped_run_ends_with_the_same_weights(small_data, reltransformer, tmp_path, scenes):
     """Stopped within the second of two learning rates, by a head that reads scenes and has dropout."""
-    seen = []
-
-    def stop(line):
-        seen.append(line)
-        if len(seen) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     changes = {"epochs": 2, "learning_rates": (1e-3, 1e-2), "real_replay": 0.5, "scenes": scenes}
     alone = finetune(tmp_path / "alone", small_data, reltransformer, **changes)
     with pytest.raises(Stopped):
-        finetune(tmp_path / "stopped", small_data, reltransformer, TrainingEdge(on_log=stop), **changes)
+        finetune(tmp_path / "stopped", small_data, reltransformer, stopped_at(3), **changes)
     stopped = finetune(tmp_path / "stopped", small_data, reltransformer, **changes)
     assert {**alone, "seconds": 0} == {**stopped, "seconds": 0}
     first, second = (load_recogniser(tmp_path / name).head.state_dict() for name in ("alone", "stopped"))

@@ -1,16 +1,14 @@
 """Training from stored features: it learns, resumes to the same weights, and stops where it must."""
 
 import json
-import os
 import shutil
-import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.recognition.conftest import SMALL
+from tests.recognition.conftest import SMALL, stopped_at
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.recognition.config import TRAINING, FineTuningConfig, RebalancingConfig, RecogniserConfig
@@ -20,7 +18,6 @@ from workbench.recognition.rebalancing import rebalance_recogniser
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.stopping import Stopped
-from workbench.training import TrainingEdge
 
 
 def train(folder, data, edge=None, **changes):
@@ -30,14 +27,6 @@ def train(folder, data, edge=None, **changes):
 
 def weights(folder):
     return load_recogniser(folder).head.state_dict()
-
-
-def stop_after(epoch):
-    def on_log(line):
-        if line["step"] == 5 * epoch:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return TrainingEdge(on_log=on_log)
 
 
 @pytest.mark.parametrize("loss", list(LOSSES))
@@ -60,7 +49,7 @@ def test_a_stopped_run_ends_with_the_same_weights(small_data, tmp_path, sizes):
                "training": replace(SMALL["training"], optimiser="sgd"), "loss": LossConfig(relmix="clean")}  # fmt: skip
     train(tmp_path / "alone", small_data, **changes)
     with pytest.raises(Stopped):
-        train(tmp_path / "stopped", small_data, stop_after(1), **changes)
+        train(tmp_path / "stopped", small_data, stopped_at(1), **changes)
     assert not (tmp_path / "stopped" / "recogniser.safetensors").exists()
     train(tmp_path / "stopped", small_data, **changes)
     alone, stopped = weights(tmp_path / "alone"), weights(tmp_path / "stopped")
