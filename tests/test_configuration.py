@@ -10,6 +10,7 @@ import pytest
 from workbench.configuration import as_values, checked_value, chosen_by, configured, merged
 from workbench.errors import WorkbenchError
 from workbench.runs.parameters import value_from_text
+from workbench.training_config import TrainingEdge
 
 
 @dataclass(frozen=True)
@@ -153,3 +154,10 @@ def test_command_line_texts_are_read_by_the_type_of_the_default(text, kind, valu
 def test_command_line_texts_of_the_wrong_type_are_refused(text, kind):
     with pytest.raises(WorkbenchError, match=r"-p x: expected"):
         value_from_text(text, kind, "-p x")
+
+
+def test_what_only_code_sets_is_no_parameter():
+    assert set(as_values(TrainingEdge(on_log=print))) == {"device", "tracker", "checkpoint_seconds"}
+    for given in ({"on_log": "print"}, {"name": "mine"}):
+        with pytest.raises(WorkbenchError, match="unknown field"):
+            configured(TrainingEdge, given)

@@ -18,6 +18,7 @@ from workbench.registry import NotYetRegistered
 
 T = TypeVar("T")
 CHOSEN_BY = "chosen_by"
+SET_IN_CODE = {"set_in_code": True}  # metadata of a field that no notebook, profile or command line sets
 
 
 def configured(config_class: type[T], values: Any = None, place: str = "", **defaults: Any) -> T:
@@ -50,7 +51,7 @@ def chosen_by(field: str, class_of: Callable[[Any], type]) -> dict[str, Any]:
 def as_values(config: Any) -> Any:
     """A config as nested dicts and lists, from which `configured` makes it again; code as ``module:name``."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {field.name: as_values(getattr(config, field.name)) for field in dataclasses.fields(config)}
+        return {field.name: as_values(getattr(config, field.name)) for field in _settable(config)}
     if isinstance(config, Mapping):
         return {key: as_values(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
@@ -91,7 +92,11 @@ def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, 
                 kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], what))
             except NotYetRegistered:
                 kinds[field.name] = Any
-    return {name: kinds[name] for name in fields}
+    return {field.name: kinds[field.name] for field in _settable(config_class)}
+
+
+def _settable(config: Any) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(config) if not field.metadata.get("set_in_code")]
 
 
 def require_choices(config: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from workbench.configuration import require_choices
+from workbench.configuration import SET_IN_CODE, require_choices
 from workbench.errors import WorkbenchError
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
@@ -74,5 +74,5 @@ class TrainingEdge:
     device: str = "auto"
     tracker: Literal["", "tensorboard", "mlflow"] = ""
     checkpoint_seconds: float = 60.0
-    on_log: Callable[[dict[str, Any]], None] | None = None
-    name: str = "the model"
+    on_log: Callable[[dict[str, Any]], None] | None = field(default=None, metadata=SET_IN_CODE)
+    name: str = field(default="the model", metadata=SET_IN_CODE)

@@ -91,6 +91,8 @@ def test_per_class_change_shows_points_of_each_class():
 
 
 def test_fidelity_bars_have_a_bar_for_each_set_and_metric():
-    report = pd.DataFrame({"precision": [0.5, 0.9], "recall": [0.2, np.nan]}, index=["generated", "floor"])
-    figure = fidelity.fidelity_bars(report, {"precision": "precision", "recall": "recall"})
-    assert [len(trace.y) for trace in figure.data] == [2, 2]
+    values = {"precision": [0.5, 0.9], "recall": [0.2, np.nan], "frechet": [np.nan, np.nan]}
+    figure = fidelity.fidelity_bars(pd.DataFrame(values, index=["generated", "floor"]), {name: name for name in values})
+    assert [len(trace.y) for trace in figure.data] == [2, 2, 2]
+    notes = [note for note in figure.layout.annotations if "too few rows" in note.text]
+    assert [note.xref for note in notes] == ["x3 domain"]  # an empty panel says why it is empty

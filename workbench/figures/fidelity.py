@@ -33,7 +33,7 @@ HEADLINE_METRICS = {
 
 
 def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
-    """One small panel per metric, one bar per sample set.
+    """One small panel per metric, one bar per sample set; a panel without a number says so.
 
     ``report`` is indexed by sample set; ``metrics`` maps its columns to titles that say which way is better.
     """
@@ -46,7 +46,12 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
         values = report[metric].astype(float)
         numbers = [f"{value:.3g}" for value in values]
         row, column = divmod(place, columns)
-        chart.add_bar(x=names, y=values, text=numbers, marker_color=colours, row=row + 1, col=column + 1)
+        panel = {"row": row + 1, "col": column + 1}
+        chart.add_bar(x=names, y=values, text=numbers, marker_color=colours, **panel)
+        if values.isna().all():
+            middle = {"x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain", "showarrow": False}
+            chart.add_annotation(text="not measured:<br>too few rows", **middle, **panel)
+            chart.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, **panel)
     chart.update_traces(showlegend=False, **NUMBERS_ON_BARS)
     chart.update_xaxes(tickangle=-30, **names_axis(report.index))
     title = "Generated features beside their floor and two simple baselines"
