@@ -40,9 +40,3 @@ def test_the_first_notebook_with_figures_runs_and_shows_them(open_notebook):
     assert figures.first.locator(".scatterlayer .trace").count() > 0
     assert notebook.page.locator(".Toastify__toast").count() == 0  # no question about news or updates
     notebook.assert_quiet()
-
-
-def test_a_failed_cell_fails_with_its_traceback(open_notebook):
-    notebook = open_notebook("failing", "1 + 1", "raise ValueError('<told>')")
-    with pytest.raises(AssertionError, match="ValueError: <told>"):
-        notebook.run_all()

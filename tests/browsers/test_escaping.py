@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 
 from published_scenes.data_card import data_card
+from tests.synthetic import long_tailed, split_writer
 from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.figures.long_tail import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
 from workbench.runs.reports import PLOTLY_MIME, page_link, write_overview, write_report
-from workbench.scenes.annotations import read_annotations
+from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, count_classes
-from workbench.scenes.check import check_annotations
-from workbench.scenes.problems import format_report
+from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 from workbench.tables import page, paper
 from workbench.tables.results import TableResults, checked_results
@@ -70,38 +70,6 @@ def texts_of(value) -> list[str]:
     if isinstance(value, list):
         return [text for each in value for text in texts_of(each)]
     return [value] if isinstance(value, str) else []
-
-
-def font_sizes(value, name="") -> list[float]:
-    """Every size of a font in decoded JSON."""
-    if isinstance(value, list):
-        return [size for each in value for size in font_sizes(each, name)]
-    if not isinstance(value, dict):
-        return []
-    own = [value["size"]] if "font" in name and isinstance(value.get("size"), int | float) else []
-    return own + [size for key, each in value.items() for size in font_sizes(each, key)]
-
-
-def made_annotations(folder, names):
-    """An annotation folder whose every class name and file name is one of ``names``."""
-    folder.mkdir(parents=True)
-    rng, count = np.random.default_rng(0), len(names)
-    for file in ("objects.json", "predicates.json"):
-        (folder / file).write_text(json.dumps(names))
-    files = [f"{name}.jpg".replace("/", "\u2215") for name in names]
-    for split in ("train", "test"):
-        coco = {
-            "images": [{"id": n, "file_name": f, "width": 90, "height": 80} for n, f in enumerate(files)],
-            "annotations": [], "categories": [{"id": n + 1, "name": name} for n, name in enumerate(names)],
-        }  # fmt: skip
-        ends = [{"bbox": [1, 30 + n, 2, 60], "category": n} for n in range(count)]
-        by_name = {
-            file: [{"subject": ends[n], "predicate": int(k), "object": ends[int(k)]} for k in rng.integers(0, count, 5)]
-            for n, file in enumerate(files)
-        }
-        (folder / f"detections_{split}.json").write_text(json.dumps(coco))
-        (folder / f"rel_annotations_{split}.json").write_text(json.dumps(by_name))
-    return {split: read_annotations(folder, split) for split in ("train", "test")}
 
 
 def made_results(names) -> TableResults:
@@ -179,7 +147,8 @@ def test_axes_of_names_hold_every_name_of_their_traces(figures):
 
 def test_nothing_is_written_small(figures):
     for title, figure in figures.items():
-        assert min(font_sizes(json.loads(figure.to_json()))) >= SMALL_FONT_PX, title
+        sizes = re.findall(r'"\w*font":\{[^{}]*"size":([\d.]+)', figure.to_json())
+        assert sizes and min(map(float, sizes)) >= SMALL_FONT_PX, title
 
 
 @pytest.mark.parametrize("pattern", ["*.css", "*.j2", "*.py"])
@@ -205,10 +174,11 @@ def table_pages(tmp_path, names) -> str:
 
 
 def card_page(tmp_path, names) -> str:
-    annotations = made_annotations(tmp_path / "annotations", names)
-    problems = check_annotations(tmp_path / "annotations", tmp_path)
-    card = data_card(annotations, annotations["train"].vocabulary) | {"left_right": list(names)}
-    report = format_report(problems, 99)
+    vocabulary = Vocabulary(names, names)
+    tables = split_writer(tmp_path / "train", long_tailed(200, vocabulary, tail=0)).tables
+    annotations = {"train": Annotations("train", vocabulary, **tables, image_folder=tmp_path)}
+    card = data_card(annotations, vocabulary) | {"left_right": list(names)}
+    report = format_report([Problem(name, name, "odd", name, name, name) for name in names])
     assert not re.search(r"[^\n -~\u00a0-\U0010ffff]", report) and "\u202e" not in report
     return write_data_card(tmp_path / "card.html", names[0], card, report).read_text(encoding="utf-8")
 
