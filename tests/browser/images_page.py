@@ -23,7 +23,7 @@ class ImagesPage(Browser):
     def __init__(self, folder):
         super().__init__('<div data-region="bar"></div><div data-region="grid"></div>', folder)
         self.names = [*(path.name for path in folder.glob("*.jpg")), "<script>window.injected = true</script>"]
-        self.text, self.order, self.page, self.picked, self.events = "", "up", 1, [], []
+        self.text, self.order, self.page, self.picked = "", "up", 1, []
 
     def found(self):
         return sorted((name for name in self.names if self.text in name), reverse=self.order == "down")
@@ -37,22 +37,21 @@ class ImagesPage(Browser):
             "grid": template.render(part="grid", tiles=tiles, picked=self.picked, pages=paging),
         }
 
-    def handle(self, event, value):
-        self.events.append((event, value))
-        if event == "search":
-            self.text, self.page = value, 1
-        elif event == "clear":
-            self.text, self.page, self.picked = "", 1, []
-        elif event == "order":
-            self.order = value
-        elif event == "pick":
-            self.picked.append(value)
-        elif event == "page":
-            self.page = Paging(len(self.found()), 6, self.page).turned(value)
-        elif value == "ours":
-            raise WorkbenchError("<i>refused</i>. Do something else.")
-        else:
-            raise ValueError("not foreseen")
+    def acts(self, value):
+        return {
+            "search": lambda: {"text": value, "page": 1},
+            "clear": lambda: {"text": "", "page": 1, "picked": []},
+            "order": lambda: {"order": value},
+            "pick": lambda: {"picked": [*self.picked, value]},
+            "page": lambda: {"page": Paging(len(self.found()), 6, self.page).turned(value)},
+            "fail": lambda: self.fail(WorkbenchError if value == "ours" else ValueError),
+        }
+
+    def change(self, **changes):
+        vars(self).update(changes)
+
+    def fail(self, kind):
+        raise kind("<i>refused</i>. Do something else.")
 
 
 page = ImagesPage(Run.open("smoke").find("scenes") / "images")

@@ -7,10 +7,7 @@ from workbench.scenes.vocabulary import Vocabulary, read_triplet_list
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(
-    ("name", "panels"),
-    [("04_inspect_generated_features", 2), ("05_finetune_and_evaluate", 1)],
-)
+@pytest.mark.parametrize(("name", "panels"), [("04_inspect_generated_features", 2), ("05_finetune_and_evaluate", 1)])
 def test_a_notebook_runs_and_its_browser_is_live(open_notebook, name, panels):
     notebook = open_notebook(name)
     notebook.run_all()

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def opened(open_shared_notebook):
-    notebook = open_shared_notebook("panel", SOURCE, "page.events, page.picked, page.text")
+    notebook = open_shared_notebook("panel", SOURCE, "page.picked, page.text")
     notebook.run_all()
     return notebook
 
@@ -114,7 +114,7 @@ def test_an_error_is_told_and_goes_away_with_the_next_act(notebook, panel):
     assert panel.locator("details").count() == 0
     panel.locator('[data-value="other"]').click()
     panel.locator(".wb-error summary").click()
-    assert "ValueError: not foreseen" in panel.locator(".wb-error").inner_text()
+    assert "ValueError: <i>refused</i>" in panel.locator(".wb-error").inner_text()
     assert "in handle" in panel.locator("pre").inner_text()
     panel.locator('[data-event="clear"]').click()
     panel.locator(".wb-error").wait_for(state="detached")

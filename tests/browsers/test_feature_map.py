@@ -14,13 +14,7 @@ from tests.synthetic import long_tailed, write_split
 from workbench.browsers import map_browser, map_stage
 from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.map_browser import FIDELITY_METRICS
-from workbench.browsers.map_points import (
-    MOST_CLASSES,
-    MOST_GROUPS,
-    colour_choices,
-    inside_lasso,
-    lasso_corners,
-)
+from workbench.browsers.map_points import MOST_CLASSES, MOST_GROUPS, colour_choices, inside_lasso, lasso_corners
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS

@@ -21,13 +21,7 @@ from workbench.browsers.map_points import (
 )
 from workbench.browsers.panel import class_id, in_order, places, require_changes
 from workbench.errors import WorkbenchError
-from workbench.figures.style import (
-    FONT_SIZE_PX,
-    GROUNDS,
-    PLOTLY_CONFIG,
-    SEQUENTIAL_SCALE,
-    figure,
-)
+from workbench.figures.style import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
 
 LOWEST_OPACITY = 0.05
 HEIGHT_PX = 620

@@ -209,12 +209,10 @@ class PredictionBrowser(Browser):
     def _grid(self, positions: np.ndarray, *, live: bool = True, heading: str = "") -> str:
         """The tiles of the page of ``positions`` (m,)."""
         paging = Paging(len(positions), TILES_A_PAGE, self.state.page)
-        tiles = [(self._scene(position), self._roles(position)) for position in map(int, paging.of(positions))]
+        scene = lambda position: scene_svg(scene_of(self.tables, self.pair.rows[position]), self.thumbnails)  # noqa: E731
+        tiles = [(scene(position), self._roles(position)) for position in map(int, paging.of(positions))]
         note = self.thumbnails.note()
         return self._part("grid", note=note, live=live, heading=heading, tiles=tiles, paging=paging)
-
-    def _scene(self, position: int) -> str:
-        return scene_svg(scene_of(self.tables, int(self.pair.rows[position])), self.thumbnails)
 
     def _roles(self, position: int) -> list[dict[str, Any]]:
         """For each role of a tile its class, what happened, and the most probable classes before and after."""

@@ -91,10 +91,7 @@ class TripletState:
 
 
 def without_toggles(
-    index: TripletIndex,
-    state: TripletState,
-    bar: tuple[int, ...] | None = None,
-    selected: Sequence[int] | None = None,
+    index: TripletIndex, state: TripletState, bar: tuple[int, ...] | None = None, selected: Sequence[int] | None = None
 ) -> np.ndarray:
     """(n,) bool: what fits the text, the menus' classes, the classes of the clicked ``bar``, and is ``selected``."""
     fits = index.kept(_fits_text, state.search).copy()

@@ -77,11 +77,7 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
 
 
 def prediction_browser(
-    run: Run,
-    evaluations: Mapping[str, Stage] | None = None,
-    before: str = "",
-    after: str = "",
-    seed: int = 0,
+    run: Run, evaluations: Mapping[str, Stage] | None = None, before: str = "", after: str = "", seed: int = 0
 ) -> "PredictionBrowser":
     """Test images with the predictions of two of ``evaluations`` (title to stage), by default of all the run has."""
     from workbench.browsers.prediction_browser import PredictionBrowser
