@@ -1,5 +1,6 @@
 """A project that ran once, JupyterLab as ``workbench lab`` starts it, and a real browser looking at both."""
 
+import functools
 import io
 import os
 import re
@@ -160,11 +161,12 @@ def open_shared_notebook(chromium, lab):
 def open_browser(open_shared_notebook):
     """A function that shows what a function of `runs.browsing` makes of the run; the next cell has an expression."""
 
-    def opened(function: str, expression: str, seconds: float = 300) -> NotebookPage:
+    @functools.cache
+    def opened(function: str, expression: str) -> NotebookPage:
         lines = ("from workbench.stages import Run", f"from workbench.runs.browsing import {function}",
                  f'browser = {function}(Run.open("smoke"))', "browser")  # fmt: skip
         notebook = open_shared_notebook(function, "\n".join(lines), expression)
-        notebook.run_all(seconds)
+        notebook.run_all()
         return notebook
 
     return opened

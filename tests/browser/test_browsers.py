@@ -1,71 +1,24 @@
-"""TripletBrowser and PredictionBrowser in JupyterLab: search and filters, keys, images, the selection, legibility."""
+"""TripletBrowser and PredictionBrowser in JupyterLab: search, images, a cell that filters, legibility."""
 
 import re
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-
-from workbench.scenes.vocabulary import ROLES
 
 from .pages import GRID_IMAGES
 
-BROWSERS = ("triplets", "predictions")
-TITLES = ("ce", "ce_adjusted", "diffaugment")
-PREDICTIONS = """from pathlib import Path
-from types import SimpleNamespace
-from workbench.runs.browsing import prediction_browser
-from workbench.stages import Run
-folders = {{title: SimpleNamespace(folder=Path("{folder}", title)) for title in {titles}}}
-browser = prediction_browser(Run.open("smoke"), evaluations=folders, before="ce", after="diffaugment")
-browser"""
+# What a cell below each of them shows.
+BROWSERS = {"triplet_browser": "browser.selection", "prediction_browser": "len(browser.selection), browser.state.cell"}
 pytestmark = pytest.mark.browser
 
 
-def write_predictions(evaluation: Path, folder: Path, titles: tuple[str, ...]) -> None:
-    """Predictions of the rows of ``evaluation``: of every third row each of ``titles`` gets another part right.
-
-    What a tiny training predicts depends on the machine; of these rows some are fixed, some broken, some neither.
-    """
-    table = pd.read_parquet(evaluation / "predictions.parquet")
-    for place, title in enumerate(titles):
-        for role in ROLES:
-            true, wrong = table[role].to_numpy(), (table[role].to_numpy() + 1) % (table[role].max() + 1)
-            right = table["row"].to_numpy() % 3 == place
-            table[f"{role}_top1"], table[f"{role}_top2"] = np.where(right, (true, wrong), (wrong, true))
-        (folder / title).mkdir(parents=True)
-        table.to_parquet(folder / title / "predictions.parquet", index=False)
-
-
-@pytest.fixture(scope="module")
-def opened(open_browser, open_shared_notebook, project, tmp_path_factory):
-    """A function from the name of a browser to its notebook, opened once; its next cell has an expression."""
-    notebooks = {}
-
-    def open_one(name: str):
-        if name == "triplets" and name not in notebooks:
-            notebooks[name] = open_browser("triplet_browser", "browser.selection")
-        elif name not in notebooks:
-            folder = tmp_path_factory.mktemp("predictions")
-            stage = project / "data" / "runs" / "smoke" / "evaluation"
-            write_predictions(next(stage.glob("[!.]*/predictions.parquet")).parent, folder, TITLES)
-            source = PREDICTIONS.format(folder=folder, titles=TITLES)
-            notebooks[name] = open_shared_notebook(name, source, "len(browser.selection), browser.state.cell")
-            notebooks[name].run_all()
-        return notebooks[name]
-
-    return open_one
-
-
 @pytest.fixture
-def notebook(request, opened):
-    """The notebook of the browser that a test is about, without filters or ticks afterwards."""
-    notebook = opened(request.param)
+def notebook(request, open_browser):
+    """The notebook of the browser that a test is about, without filters afterwards."""
+    notebook = open_browser(request.param, BROWSERS[request.param])
     browser = notebook.widget()
     browser.locator('[data-region="grid"] .wb-tile').first.wait_for()
     yield notebook
-    for event in ("reset", "untick", "clear"):
+    for event in ("reset", "clear"):
         button = browser.locator(f'[data-event="{event}"]:enabled')
         if button.count():
             button.click()
@@ -81,13 +34,9 @@ def about(*names: str):
     return pytest.mark.parametrize("notebook", names, indirect=True)
 
 
-def number_of(text: str) -> int:
-    return int(re.sub(r"\D", "", text))
-
-
 def matches(browser) -> int:
     """How many triplets, or test rows, match."""
-    return number_of(browser.locator(".wb-pager span").first.inner_text().split(" of ")[1])
+    return int(re.sub(r"\D", "", browser.locator(".wb-pager span").first.inner_text().split(" of ")[1]))
 
 
 def captions(browser) -> list[str]:
@@ -95,7 +44,7 @@ def captions(browser) -> list[str]:
 
 
 @about(*BROWSERS)
-def test_every_page_has_its_own_images(request, notebook, browser, measured):
+def test_every_page_has_its_own_images(notebook, browser, measured):
     first, numbers, images = captions(browser), [], []
     for page in range(2, 10):
         turned = f"document.querySelector('.wb .wb-pager').innerText.includes('page {page} of')"
@@ -103,13 +52,12 @@ def test_every_page_has_its_own_images(request, notebook, browser, measured):
         numbers.append(notebook.milliseconds(button, f"{turned} && {GRID_IMAGES}"))
         images.append(browser.locator('[data-region="grid"] image').count())
     assert min(images) > 0 and captions(browser) != first
-    measured(f"{request.node.callspec.params['notebook']}, click to a page of images", numbers)
+    measured(f"{notebook.name}, click to a page of images", numbers)
 
 
 @about(*BROWSERS)
-def test_they_are_legible_in_both_themes(request, notebook, browser, screenshot):
-    name = request.node.callspec.params["notebook"]
-    if name == "triplets":
+def test_they_are_legible_in_both_themes(notebook, browser, screenshot):
+    if notebook.name == "triplet_browser":
         browser.locator('[data-event="origin"][data-value="augmented"]').click()
         browser.locator('[data-event="origin"][data-value="augmented"][aria-pressed="true"]').wait_for()
         browser.locator('[data-event="open"]').first.click()
@@ -121,11 +69,11 @@ def test_they_are_legible_in_both_themes(request, notebook, browser, screenshot)
         notebook.theme(theme)
         notebook.page.wait_for_function(GRID_IMAGES)
         notebook.assert_legible()
-        screenshot(f"{name.removesuffix('s')}_browser_{theme.lower()}", browser)
+        screenshot(f"{notebook.name}_{theme.lower()}", browser)
     notebook.assert_quiet()
 
 
-@about("triplets")
+@about("triplet_browser")
 def test_a_search_leaves_what_has_its_words(notebook, browser):
     everything, word = matches(browser), captions(browser)[0].split()[0]
     browser.locator("input[type=search]").click()
@@ -141,7 +89,7 @@ def test_a_search_leaves_what_has_its_words(notebook, browser):
     assert matches(browser) == everything and browser.locator("input[type=search]").input_value() == ""
 
 
-@about("predictions")
+@about("prediction_browser")
 def test_a_cell_of_the_confusions_shows_its_rows_and_the_next_cell_reads_them(notebook, browser):
     cell = browser.locator('[data-event="cell"]').first
     value = cell.get_attribute("data-value")
