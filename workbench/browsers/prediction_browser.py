@@ -209,8 +209,10 @@ class PredictionBrowser(Browser):
     def _grid(self, positions: np.ndarray, *, live: bool = True, heading: str = "") -> str:
         """The tiles of the page of ``positions`` (m,)."""
         paging = Paging(len(positions), TILES_A_PAGE, self.state.page)
-        scene = lambda position: scene_svg(scene_of(self.tables, self.pair.rows[position]), self.thumbnails)  # noqa: E731
-        tiles = [(scene(position), self._roles(position)) for position in map(int, paging.of(positions))]
+        tiles = []
+        for position in paging.of(positions).tolist():
+            scene = scene_of(self.tables, int(self.pair.rows[position]))
+            tiles.append((scene_svg(scene, self.thumbnails), self._roles(position)))
         note = self.thumbnails.note()
         return self._part("grid", note=note, live=live, heading=heading, tiles=tiles, paging=paging)
 

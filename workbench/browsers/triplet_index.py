@@ -1,11 +1,8 @@
 """The stage ``triplet_index``: every distinct triplet of training and augmentation once, with its rows in both.
 
-A browser searches 450,000 distinct triplets where training has 3.4 million relations. Each is one row of a table, in
-the order of (subject, relation, object); the rows of training and of augmentation that it stands for are slices of two
-arrays of row numbers.
+A browser searches 450,000 distinct triplets where training has 3.4 million relations.
 """
 
-import itertools
 import re
 import unicodedata
 import zipfile
@@ -212,7 +209,7 @@ def class_bars(counts: Counts, role: str, most: int = MOST_BARS) -> pd.DataFrame
     band. Columns first_rank, last_rank (1-based, inclusive), classes (tuple of class ids by rank), band, most_count,
     fewest_count (of the counts that rank classes, ``Counts.of_role``). ``most`` is 4 or more.
     """
-    occurrences = np.asarray(counts.of_role(role))
+    occurrences = counts.of_role(role)
     by_rank = np.argsort(-occurrences, kind="stable")
     band = band_of_class(occurrences)[by_rank]
     borders = [*(np.flatnonzero(band[1:] != band[:-1]) + 1).tolist(), len(band)]
@@ -220,10 +217,9 @@ def class_bars(counts: Counts, role: str, most: int = MOST_BARS) -> pd.DataFrame
     while len(edges) > most + 1:  # the finest bins that are few enough, each within one band
         edges = np.unique([0, *borders, *np.geomspace(1, len(band), finest).astype(int)])
         finest -= 1
-    columns = ("first_rank", "last_rank", "classes", "band", "most_count", "fewest_count")
-    bars = [
-        (first + 1, stop, tuple(by_rank[first:stop].tolist()), str(band[first]),
-         int(occurrences[by_rank[first]]), int(occurrences[by_rank[stop - 1]]))
-        for first, stop in itertools.pairwise(edges.tolist())
-    ]  # fmt: skip
-    return pd.DataFrame(bars, columns=list(columns))
+    first, stop = edges[:-1], edges[1:]
+    return pd.DataFrame({
+        "first_rank": first + 1, "last_rank": stop,
+        "classes": [tuple(by_rank[one:end].tolist()) for one, end in zip(first, stop, strict=True)],
+        "band": band[first], "most_count": occurrences[by_rank[first]], "fewest_count": occurrences[by_rank[stop - 1]],
+    })  # fmt: skip

@@ -1,8 +1,4 @@
-"""What a person looks for among the distinct triplets, what fits, and what each toggle would show.
-
-A caption is "subject relation object", so what a person types is looked for in two thousand class names instead of half
-a million captions; a phrase may also run over the borders of its names.
-"""
+"""What a person looks for among the distinct triplets, what fits, and what each toggle would show."""
 
 import itertools
 import re
@@ -154,8 +150,8 @@ def _fits_text(index: TripletIndex, text: str) -> np.ndarray:
 def _occurrences(index: TripletIndex, text: str, whole: bool) -> np.ndarray:
     """(n,) bool: which captions have folded ``text`` from the start of a word on; a ``whole`` one also ends with one.
 
-    The text lies in one name or runs over two or three: then it ends the first, is all of the middle one, and begins
-    the last.
+    Looked for in two thousand class names instead of half a million captions. The text lies in one name or runs over
+    two or three: then it ends the first, is all of the middle one, and begins the last.
     """
     found, words, names = np.zeros(len(index), dtype=bool), text.split(" "), index.folded_names
     border_before = _NO_LETTER_BEFORE if text[0].isalnum() else ""
