@@ -144,11 +144,6 @@ def test_a_name_that_wordnet_lacks_has_no_sense():
     assert name_forms("of") == ["of"]
 
 
-def write_csvs(folder, objects="bike,b.n.01\nbicycle,b.n.01\nnone,nun.n.01\n", relations="on,on.r.01\n"):
-    (folder / "objects_synsets.csv").write_text("object_name,synset\n" + objects)
-    (folder / "predicates_synsets.csv").write_text("predicate_name,synset\n" + relations)
-
-
 def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_for_themselves(tmp_path):
     table = read_synsets(tmp_path, VOCABULARY)
     assert table.source == "WordNet" and "pikachu" not in table.objects
@@ -158,7 +153,9 @@ def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_csv_tables_come_first_also_from_the_folder_above(tmp_path, nested):
-    write_csvs(tmp_path)
+    objects = "object_name,synset\nbike,b.n.01\nbicycle,b.n.01\nnone,nun.n.01\n"
+    (tmp_path / "objects_synsets.csv").write_text(objects)
+    (tmp_path / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
     (tmp_path / "words_synsets.json").write_text("{}")
     folder = tmp_path / "seed0" if nested else tmp_path
     folder.mkdir(exist_ok=True)
