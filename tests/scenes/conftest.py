@@ -60,12 +60,7 @@ def annotation_folder(tmp_path):
     return make
 
 
-@pytest.fixture
-def change():
-    """Change one JSON file in place: ``change(path, function)``."""
-
-    def apply(path: Path, function) -> None:
-        value = json.loads(path.read_text())
-        write(path, function(value) or value)
-
-    return apply
+def change(path: Path, function) -> None:
+    """Change one JSON file in place."""
+    value = json.loads(path.read_text())
+    write(path, function(value) or value)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.scenes.conftest import change
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.scenes import annotation_files
 from workbench.scenes import annotations as annotations_module
@@ -86,7 +87,7 @@ def test_image_folder_in_or_beside_the_annotations(annotation_folder, tmp_path):
     assert read_annotations(folder, "val", image_folder=tmp_path).image_folder == tmp_path
 
 
-def test_boxes_that_reach_outside_are_kept_and_images_without_an_entry_left_out(annotation_folder, change):
+def test_boxes_that_reach_outside_are_kept_and_images_without_an_entry_left_out(annotation_folder):
     folder = annotation_folder()
     whole = read_annotations(folder, "train")
 

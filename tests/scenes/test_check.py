@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.scenes.conftest import change
 from workbench.errors import WorkbenchError
 from workbench.scenes import problems as problems_module
 from workbench.scenes.annotations import read_annotations
@@ -99,7 +100,7 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
     ],
 )
 @pytest.mark.filterwarnings("ignore:1 image")
-def test_what_blocks_reading(annotation_folder, change, kind, file, edit):
+def test_what_blocks_reading(annotation_folder, kind, file, edit):
     folder = annotation_folder()
     change(folder / file, edit)
     problems = one_kind(folder, kind, file)
@@ -127,7 +128,7 @@ def test_what_blocks_reading(annotation_folder, change, kind, file, edit):
     ],
 )
 @pytest.mark.filterwarnings("ignore:1 image")
-def test_what_reading_survives(annotation_folder, change, kind, severity, file, edit):
+def test_what_reading_survives(annotation_folder, kind, severity, file, edit):
     folder = annotation_folder()
     change(folder / file, edit)
     (problem,) = one_kind(folder, kind, file)
@@ -215,7 +216,7 @@ def test_an_image_in_two_splits_is_a_warning(annotation_folder):
     assert {problem.severity for problem in problems} == {"warning"} and len(problems) == 6
 
 
-def test_all_problems_of_all_files_in_one_short_report(annotation_folder, change):
+def test_all_problems_of_all_files_in_one_short_report(annotation_folder):
     folder, rows = annotation_folder(0, 40), 0
 
     def spoil(by_name):
