@@ -16,15 +16,12 @@ from workbench.recognition.training import train_recogniser
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
+SMALL = {"heads": 2, "width": 8, "scene_layers": 1, "scene_hidden": 8, "block_hidden": 8, "memory": 2}
 
-@pytest.mark.parametrize("architecture", ["lsvru", "reltransformer"])
-def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_path, architecture):
+
+@pytest.mark.parametrize(("architecture", "sizes"), [("lsvru", {}), ("reltransformer", SMALL)])
+def test_points_are_right_where_evaluation_finds_their_rows_right(browsed, tmp_path, architecture, sizes):
     features, generated = browsed / "features", browsed / "generated"
-    sizes = (
-        {"heads": 2, "width": 8, "scene_layers": 1, "scene_hidden": 8, "block_hidden": 8, "memory": 2}
-        if architecture == "reltransformer"
-        else {}
-    )
     config = RecogniserConfig(architecture, 8, sizes, epochs=3, batch_size=32)
     train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", config=config)
     evaluate_recogniser(tmp_path / "evaluation", recogniser=tmp_path / "recogniser", features=features,
