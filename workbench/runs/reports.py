@@ -54,9 +54,8 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     record = RunRecord.read(folder)
     metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
     executed = [name for name in record.notebooks if (folder / f"{name}.ipynb").is_file()]
-    for place, name in enumerate(executed):
-        around = {"previous": executed[place - 1] if place else None, "next": next(iter(executed[place + 1 :]), None)}
-        write_page(folder / f"{name}.ipynb", record, inline_plotly, **around)
+    for before, name, after in zip([None, *executed], executed, [*executed[1:], None], strict=False):
+        write_page(folder / f"{name}.ipynb", record, inline_plotly, before, after)
     versions = record.versions
     facts = [
         f"profile {record.profile}",
