@@ -112,7 +112,7 @@ class BuiltFolder:
         if code:
             commit = (stored.get("versions") or {}).get("commit")
             print(
-                f"! {self.label}: the code has changed since{f' commit {commit[:12]}' if commit else ''} made this "
+                f"! {self.label}: the code has changed since {f'commit {commit[:12]}' if commit else 'it'} made this "
                 f"result: {_shortened(code)}. Build it again with replace=True, or workbench run --replace or --strict."
             )
         return True
