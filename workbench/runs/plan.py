@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from drawn_scenes.detector_config import DetectorConfig
 from workbench.configuration import configured
 from workbench.diffusion.config import DiffusionConfig
 from workbench.errors import WorkbenchError
@@ -20,7 +21,7 @@ from workbench.files import read_json
 from workbench.language.config import AugmentationConfig, TextConfig
 from workbench.paths import imported_folder, project_root, runs_folder
 from workbench.recognition.config import RecogniserConfig
-from workbench.regions.config import DetectorConfig, ExtractionConfig
+from workbench.regions.config import ExtractionConfig
 from workbench.runs.profiles import SIZE, Plan, profile_section
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary

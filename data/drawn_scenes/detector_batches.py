@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from drawn_scenes.detector_config import BoxConfig
 from workbench.errors import WorkbenchError
 from workbench.progress import track
-from workbench.regions.config import BoxConfig
 from workbench.regions.images import UnreadableImage, batches_of_equal_shape, read_image
 from workbench.regions.vgg import VGGConfig, prepare, scaled_boxes
 from workbench.scenes.annotations import Annotations

@@ -5,12 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.checkpoints import read_tensors
-from workbench.errors import WorkbenchError
-from workbench.regions import detector, detector_batches
-from workbench.regions.config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
-from workbench.regions.detector import DetectorInTraining, frequent_classes, pretrain_detector
-from workbench.regions.detector_batches import (
+from drawn_scenes import detector, detector_batches
+from drawn_scenes.detector import DetectorInTraining, frequent_classes, pretrain_detector
+from drawn_scenes.detector_batches import (
     Examples,
     background_boxes,
     colour_changed,
@@ -18,6 +15,9 @@ from workbench.regions.detector_batches import (
     jittered,
     training_boxes,
 )
+from drawn_scenes.detector_config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
+from workbench.checkpoints import read_tensors
+from workbench.errors import WorkbenchError
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector
 from workbench.scenes.annotations import read_annotations
