@@ -16,7 +16,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
-OWN_PACKAGES = ("workbench", "drawn_scenes", "published_scenes")
+OWN_PACKAGES = ("workbench", "drawn_scenes", "published_scenes", "simulated_scenes")
 _INSTALLED = ("site-packages", "dist-packages")
 _NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simulated_scenes.prepare import default_names
 from tests.benchmarks.running import side_by_side, timed
-from tests.scale.simulation import default_names
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_search import TripletState, facets, search, without_toggles
 from workbench.randomness import generator

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.scale.annotations import simulate_annotations
+from simulated_scenes.annotations import simulate_annotations
 from workbench.errors import WorkbenchError
 from workbench.runs.plan import data_size, network_size, plan_resources, plan_text
 from workbench.runs.profiles import make_plan

@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from workbench.escaping import escaped, escaped_lines
 from workbench.files import read_json
 from workbench.folders import MANIFEST, Replace
-from workbench.paths import checkout_module, imported_folder, reports_folder
+from workbench.paths import imported_folder, reports_folder
 from workbench.stages import Run, Stage, import_stage
 
 
@@ -43,10 +43,11 @@ def add_data(data_set: str, source: Path, image_folder: Path | None, name: str |
 
 def simulate_data(name: str | None, vocabulary: Path | None, replace: bool, **options: Any) -> None:
     """``workbench data simulate``."""
-    simulation = checkout_module("scale.simulation")
-    config = simulation.SimulationConfig(**options)
+    from simulated_scenes.prepare import SimulationConfig, simulate
+
+    config = SimulationConfig(**options)
     name = name or f"simulated-{config.like}"
-    _imported(name, simulation.simulate, replace, vocabulary=vocabulary, config=config)
+    _imported(name, simulate, replace, vocabulary=vocabulary, config=config)
 
 
 def draw_data(folder: Path, **options: Any) -> None:

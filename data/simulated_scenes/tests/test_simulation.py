@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.scale import annotations, simulation
-from tests.scale.annotations import simulate_annotations
-from tests.scale.plan import SIZES, long_tailed_counts, plan_split
-from tests.scale.simulation import SimulatedFeatures, SimulationConfig, default_names, read_names, simulate
+from simulated_scenes import annotations, prepare
+from simulated_scenes.annotations import simulate_annotations
+from simulated_scenes.plan import SIZES, long_tailed_counts, plan_split
+from simulated_scenes.prepare import SimulatedFeatures, SimulationConfig, default_names, read_names, simulate
 from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
@@ -104,7 +104,7 @@ def test_a_scale_above_one_is_refused(tmp_path):
 @pytest.fixture
 def store_rows(tiny, tmp_path):
     def make(name, **options):
-        rows = simulation.simulate_features(tmp_path / name, tiny[0], 32, **options)
+        rows = prepare.simulate_features(tmp_path / name, tiny[0], 32, **options)
         store = FeaturesFolder(tmp_path / name).train
         assert rows["train"] == {"boxes": len(store.boxes), "unions": len(store)} and store.support == "signed"
         every = np.arange(len(store))
@@ -116,8 +116,8 @@ def store_rows(tiny, tmp_path):
 def test_rows_depend_on_seed_and_row_not_on_the_pieces_in_which_they_are_written(store_rows, monkeypatch):
     union, subject = store_rows("whole")
     assert (union < 0).any() and (union > 0).any() and not np.array_equal(union, subject)
-    monkeypatch.setattr(simulation, "ROWS_PER_CHUNK", 700)
-    monkeypatch.setattr(simulation, "ROWS_PER_FLUSH", 1400)
+    monkeypatch.setattr(prepare, "ROWS_PER_CHUNK", 700)
+    monkeypatch.setattr(prepare, "ROWS_PER_FLUSH", 1400)
     assert np.array_equal(store_rows("pieces"), (union, subject))
     assert not np.array_equal(store_rows("other", seed=1)[0], union)
     assert not np.any(store_rows("holes", sparse=True))

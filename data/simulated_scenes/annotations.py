@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from msgspec.json import encode
 
-from tests.scale.plan import SIZES, SplitPlan, plan_split
+from simulated_scenes.plan import SIZES, SplitPlan, plan_split
 from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import generator

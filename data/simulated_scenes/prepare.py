@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.scale.annotations import simulate_annotations
-from tests.scale.plan import SIZES
+from simulated_scenes.annotations import simulate_annotations
+from simulated_scenes.plan import SIZES
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet

@@ -1,1 +1,0 @@
-"""Simulated data: annotations, features and text vectors of a real data set's size and imbalance, without images."""
