@@ -157,17 +157,21 @@ def detections(upstream):
     scores = {"subject": stored["sbj_scores_out"], "relation": stored["prd_scores"][:, 1:],
               "object": stored["obj_scores_out"]}  # fmt: skip
     names = [str(name) for name in stored["image"][stored["image_index"]]]
-    return result_table(names, truth, scores, upstream.vocabulary, upstream.counts)
+    boxes = {"subject": stored["gt_sbj_boxes"], "object": stored["gt_obj_boxes"]}
+    given = (names, truth, scores, upstream.vocabulary, upstream.counts)
+    return {"": result_table(*given), "_boxes": result_table(*given, boxes)}
 
 
-def test_csv_is_upstreams_byte_by_byte(upstream, detections, tmp_path):
-    write_result_csv(tmp_path / "ours.csv", with_frequency_slip(detections))
-    theirs = upstream.folder / "rel_detections_gt_boxes_prdcls.csv"
+@pytest.mark.parametrize("variant", ["", "_boxes"])
+def test_csv_is_upstreams_byte_by_byte(upstream, detections, tmp_path, variant):
+    write_result_csv(tmp_path / "ours.csv", with_frequency_slip(detections[variant]))
+    theirs = upstream.folder / f"rel_detections_gt_boxes_prdcls{variant}.csv"
     assert (tmp_path / "ours.csv").read_bytes() == theirs.read_bytes()
 
 
 def test_without_the_slip_only_two_frequency_columns_differ(upstream, detections):
-    differs = detections != with_frequency_slip(detections)
+    right = detections[""]
+    differs = right != with_frequency_slip(right)
     assert set(differs.columns[differs.any()]) <= {"rel_freq_det", "obj_freq_det"}
     assert set(np.flatnonzero(differs.any(axis=1))) <= set(
         upstream.expected["meta"]["rows_where_predicted_relation_has_no_train_freq"]

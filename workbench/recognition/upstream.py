@@ -173,10 +173,12 @@ def result_table(
     scores: dict[str, np.ndarray],
     vocabulary: Vocabulary,
     counts: Counts,
+    boxes_xyxy: dict[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """One row per annotated relation in the columns of ``rel_detections_gt_boxes_prdcls.csv``.
 
     ``file_names`` (N) of the images; ``truth`` ids and ``scores`` (N, C) or (N, R) by role; ``counts`` those of train.
+    With ``boxes_xyxy`` of subject and object, (N, 4), it is upstream's ``_boxes`` variant.
     """
     columns: dict[str, object] = {"image_id": [Path(name).name.split(".")[0] for name in file_names]}
     for role, short in SHORT.items():
@@ -191,6 +193,8 @@ def result_table(
             f"{short}_freq_det": frequency[predicted],
             f"{short}_rank": (order == truth[role][:, None]).argmax(axis=1),
         }
+        if boxes_xyxy is not None and role in boxes_xyxy:
+            columns |= {f"{short}_box_{k}": boxes_xyxy[role][:, k].astype(np.float32) for k in range(4)}
     return pd.DataFrame(columns)
 
 
