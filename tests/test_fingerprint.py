@@ -318,9 +318,9 @@ def test_an_unfinished_attempt_of_other_code_is_neither_resumed_nor_lost(run, me
         stage(run)
     monkeypatch.setenv("STOP", "0")
     method("late", "return x", "return -x")
+    load_again()
     with pytest.raises(WorkbenchError, match=r"made by other code \(own_method.late: finish\).*--strict"):
         stage(run)
-    load_again()
     monkeypatch.setenv("WORKBENCH_REPLACE", "strict")
     stage(run)
 
@@ -335,6 +335,7 @@ def test_edited_code_waits_until_the_kernel_has_loaded_it(run, method, edit):
     method("layers", *edit)
     with pytest.raises(WorkbenchError, match=r"own_method.layers: edited after this kernel loaded it.*Restart"):
         stage(run, replace=True)
+    assert not list(run.folder.glob("*/.*.partial"))  # a refusal leaves nothing
     importlib.reload(sys.modules["own_method.layers"])
     assert stage(run, replace=True) != made
 

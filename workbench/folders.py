@@ -17,6 +17,7 @@ from workbench.files import disk_full_reported, read_json, write_json
 from workbench.fingerprint import changed_code
 from workbench.identity import differences, versions, without_nan
 from workbench.memory import release_memory
+from workbench.parsed_code import check_loaded
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
@@ -70,6 +71,7 @@ class BuiltFolder:
             stored = stored_manifest(self.folder, any_version=self.replace in (Replace.ALWAYS, Replace.CHANGED))
             if stored is not None and self._is_answer(stored):
                 return stored
+            check_loaded(self.request["code"])
             self._begin()
             manifest = self._build(build)
             self._publish()
