@@ -9,6 +9,7 @@ import pytest
 from published_scenes import prepare
 from published_scenes.known_data_sets import KNOWN, look_for
 from published_scenes.prepare import TRAIN_TRIPLETS, add_data_set, compare_frequencies, write_upstream_files
+from tests.scenes.conftest import change
 from workbench.errors import WorkbenchError
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.relations import TABLES, RelationTables
@@ -143,7 +144,7 @@ def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes(), path
 
 
-def test_changed_annotations_and_needless_validation_images_are_refused(root, tmp_path, change):
+def test_changed_annotations_and_needless_validation_images_are_refused(root, tmp_path):
     place, out = root(), tmp_path / "out"
     with pytest.raises(WorkbenchError, match="validation_images"):
         add_data_set(out, name="gqa-lt", root=place, validation_images=3)
@@ -153,7 +154,7 @@ def test_changed_annotations_and_needless_validation_images_are_refused(root, tm
         add_data_set(out, name="gqa-lt", root=place)
 
 
-def test_only_what_makes_reading_impossible_is_refused(root, tmp_path, change):
+def test_only_what_makes_reading_impossible_is_refused(root, tmp_path):
     place, out = root(), tmp_path / "out"
     path = place / "gvqa/seed0/rel_annotations_test.json"
 
