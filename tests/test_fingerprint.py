@@ -202,6 +202,22 @@ def test_functions_classes_and_constants_of_cells_count(cells):
     assert changed_code(before, fingerprint(using, net)) == ["__main__: Sizes"]
 
 
+BODIES = [
+    "x: list = field(default_factory=lambda: [1])",
+    "x = np.arange(1)",
+    "x = {1}\n    def size(self):\n        return self.x",
+    "@property\n    def x(self):\n        pass\n    @x.deleter\n    def x(self):\n        self.y = 1",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_whatever_stands_in_the_body_of_a_cells_class_counts(cells, body):
+    source = f"from dataclasses import dataclass, field\nimport numpy as np\n@dataclass\nclass Kind:\n    {body}\n"
+    first = fingerprint(cell(source, "Kind", 1))
+    assert fingerprint(cell("# why\n" + source, "Kind", 2)) == first
+    assert fingerprint(cell(source.replace("1", "2"), "Kind", 3)) != first
+
+
 def test_lambdas_partials_and_closures_count(cells):
     one, two = cell("pair = (lambda f: {'a': 1}, lambda f: {'a': 2})\n", "pair", 1)
     assert fingerprint(one) != fingerprint(two) and fingerprint(one) == fingerprint(one)

@@ -10,6 +10,9 @@ import contextlib
 import functools
 import importlib
 import inspect
+import linecache
+import re
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +32,7 @@ from workbench.parsed_code import (
 from workbench.registry import Registry
 
 _NAMES_SHOWN = 4
-_ABOUT_A_CLASS = ("__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
+_CELL = re.compile("ipykernel|^<ipython")
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Path)
 
 
@@ -112,16 +115,12 @@ class _Walk:
                 self.digests[f"{builder_name(value)} given"] = sha256_of_text(repr(constants))
         elif isinstance(value, types.MethodType):
             self._follow_all((value.__func__, type(value.__self__)))
-        elif value is None:
-            return
         elif isinstance(value, types.FunctionType | type):
             self._follow_definition(value)
         elif isinstance(value, types.ModuleType):
             self._waiting.append(lambda: self._follow_member(value.__name__, ()))
         elif not getattr(type(value), WITHOUT_INFLUENCE, False):
             self._follow_definition(type(value))
-            # What a property, a class method and their like wrap.
-            self._follow_all(getattr(value, part, None) for part in ("__func__", "fget", "fset", "func"))
             if is_dataclass(value):
                 self._follow_all(getattr(value, field.name) for field in fields(value))
 
@@ -140,24 +139,11 @@ class _Walk:
             self._follow_name(module, name)
         elif thing not in self._seen:
             self._seen.add(thing)
-            key = f"{module}:{thing.__qualname__}"
-            if isinstance(thing, type):
-                self._follow_members(thing, key)
-                return
-            definition, names = _live_definition(thing)
-            self.digests[key] = definition.digest
+            definition, names = _live_class(thing) if isinstance(thing, type) else _live_function(thing)
+            self.digests[f"{module}:{thing.__qualname__}"] = definition.digest
             self._texts |= definition.texts
             for chain in definition.chains:
                 self._follow_live(definition, chain, names, module)
-
-    def _follow_members(self, kind: type, key: str) -> None:
-        """A class of a cell or a function: what it inherits, its fields, its values, and each of its functions."""
-        members = {name: value for name, value in vars(kind).items() if name not in _ABOUT_A_CLASS}
-        annotated = {name: str(annotation) for name, annotation in inspect.get_annotations(kind).items()}
-        plain = {name: value for name, value in members.items() if _is_plain(value)}
-        self.digests[key] = sha256_of_text(repr((annotated, plain)))
-        self._follow_all(kind.__bases__)
-        self._waiting.append(lambda: self._follow_all(members.values()))
 
     def _follow_live(self, definition: Definition, chain: tuple[str, ...], names: Mapping, module: str) -> None:
         """What a name means in a cell or a nested function: another definition, or a constant that counts itself."""
@@ -226,21 +212,56 @@ class _Walk:
                 self._follow_name(module, name)
 
 
-def _live_definition(function: types.FunctionType) -> tuple[Definition, Mapping[str, Any]]:
+def _live_function(function: types.FunctionType) -> tuple[Definition, Mapping[str, Any]]:
     """The definition of a function of a cell, a lambda or a nested function, and the names that it sees.
 
     What a lambda, or a function without source, was compiled to stands for it.
     """
-    names = dict(function.__globals__)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # a name that has no value yet
-            names[name] = cell.cell_contents
+    names = dict(function.__globals__) | _names_enclosed(function)
     if function.__name__ != "<lambda>":
         with contextlib.suppress(OSError, TypeError, SyntaxError):
             return Definition.of(ast.parse(textwrap.dedent(inspect.getsource(function))).body), names
     code = function.__code__
     text = repr((code.co_code, [c for c in code.co_consts if not isinstance(c, types.CodeType)], code.co_names))
     return Definition(sha256_of_text(text), frozenset((name,) for name in code.co_names), {}, frozenset()), names
+
+
+def _live_class(kind: type) -> tuple[Definition, Mapping[str, Any]]:
+    """The same for a class: its statement about the lines of its functions, else the last one that bears its name.
+
+    Python before 3.13 does not know where a class stands. Without source its name stands for it.
+    """
+    methods = [inspect.unwrap(value) for value in vars(kind).values() if inspect.isfunction(value)]
+    codes = [method.__code__ for method in methods if method.__module__ == kind.__module__]
+    names = dict(vars(sys.modules[kind.__module__])) if kind.__module__ in sys.modules else {}
+    for method in methods:
+        names |= _names_enclosed(method)
+    cells = filter(_CELL.search, reversed(linecache.cache)) if kind.__module__ == "__main__" else ()
+    file_of_module = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    for file in dict.fromkeys([*(code.co_filename for code in codes), *cells, file_of_module or ""]):
+        lines = [code.co_firstlineno for code in codes if code.co_filename == file]
+        found = [node for node in _class_statements(file) if node.name == kind.__name__]
+        there = [node for node in found if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)]
+        if found:
+            return Definition.of((there or found)[-1:]), names
+    return Definition(sha256_of_text(kind.__qualname__), frozenset(), {}, frozenset()), names
+
+
+def _class_statements(file: str) -> list[ast.ClassDef]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def _names_enclosed(function: types.FunctionType) -> dict[str, Any]:
+    """What a function made by another one sees of it."""
+    names = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a name that has no value yet
+            names[name] = cell.cell_contents
+    return names
 
 
 def _is_plain(value: Any) -> bool:
