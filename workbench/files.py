@@ -7,11 +7,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextlib.contextmanager
@@ -78,6 +81,12 @@ def save_array(path: Path, array: np.ndarray) -> None:
     """``numpy.save`` through a temporary name, without pickling."""
     with atomic_path(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def save_table(path: Path, table: "pd.DataFrame") -> None:
+    """``DataFrame.to_parquet`` through a temporary name, without the index."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -44,6 +44,11 @@ class TrainingConfig:
             if not getattr(self, name) > 0:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
 
+    def require_neither_steps_nor_seed(self) -> None:
+        """Refuse what follows from the epochs and the seed of a stage's own config."""
+        if self.steps or self.seed:
+            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: linear warm-up, then the schedule over what is left."""
         warm_up = min(self.warm_up_steps, self.steps // 2)

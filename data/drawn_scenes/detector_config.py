@@ -49,5 +49,4 @@ class DetectorConfig:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
         if not 0 <= self.dropout < 1 or not 0 <= self.warm_up < 1:
             raise WorkbenchError(f"dropout {self.dropout} and warm_up {self.warm_up}: expected 0 or more and below 1.")
-        if self.training.steps or self.training.seed:
-            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+        self.training.require_neither_steps_nor_seed()

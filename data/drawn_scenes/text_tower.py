@@ -56,8 +56,7 @@ class TowerConfig:
 
     def __post_init__(self) -> None:
         require_range(self, crops=1, epochs=1, batch_size=1)
-        if self.training.steps or self.training.seed:
-            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+        self.training.require_neither_steps_nor_seed()
 
     def training_of(self, steps: int) -> TrainingConfig:
         """The training over this many steps, the first twentieth of them warm-up."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import equal_rows
-from workbench.files import atomic_path
+from workbench.files import save_table
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
@@ -73,8 +73,7 @@ def write_feature_map(
     # Real points come first, so the two parts are in the order of the points.
     full = np.concatenate([source.union(shown["row"][shown["source"] == name]) for name, source, _ in chosen])  # (n, D)
     trust = float(trustworthiness(full, shown[["x", "y"]].to_numpy(), n_neighbors=nearest))
-    with atomic_path(Path(folder) / POINTS) as temporary:
-        points.to_parquet(temporary, index=False)
+    save_table(Path(folder) / POINTS, points)
     return {
         "rows_of_each": len(real_rows), "neighbours": neighbours, "seed": seed,
         "trustworthiness": trust, "trustworthiness_points": len(some),

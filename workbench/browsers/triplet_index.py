@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
+from workbench.files import atomic_path, save_table
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.randomness import generator
 from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
@@ -86,8 +86,7 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
     with atomic_path(Path(folder) / ROWS) as temporary, temporary.open("wb") as file:
         arrays = {f"{name}_{part}": getattr(own, part) for name, own in groups.items() for part in ("rows", "first")}
         np.savez(file, **arrays)
-    with atomic_path(Path(folder) / TABLE) as temporary:
-        pd.DataFrame({name: columns[name] for name in COLUMNS}).to_parquet(temporary, index=False)
+    save_table(Path(folder) / TABLE, pd.DataFrame({name: columns[name] for name in COLUMNS}))
     vocabulary.write(folder)
     return {
         "triplets": len(keys),

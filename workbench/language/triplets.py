@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
+from workbench.files import atomic_path, read_json, save_table, write_json
 from workbench.language.augmentation import COLUMNS, augment_triplets
 from workbench.language.candidates import keys_of
 from workbench.language.config import AugmentationConfig
@@ -68,8 +68,7 @@ def write_triplets(
     embeddings = _embedded_captions(folder, captions, TextEmbeddings.open(text))
     hardness = fit_hardness(embeddings, config.centroids, config.seed, rows=original)
     for name, table in (("augmented", augmented), ("captions", captions)):
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        save_table(folder / f"{name}.parquet", table)
     similarity.save(folder / SIMILARITY)
     with atomic_path(folder / HARDNESS) as temporary:
         np.savez(temporary, centroids=hardness.centroids)

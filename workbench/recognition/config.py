@@ -42,8 +42,7 @@ class HeadTrainingConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_range(self, epochs=1, batch_size=1)
-        if self.training.steps or self.training.seed:
-            raise WorkbenchError("training.steps and training.seed follow from epochs and seed: give those instead.")
+        self.training.require_neither_steps_nor_seed()
 
 
 @dataclass(frozen=True)

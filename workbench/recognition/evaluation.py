@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 
 from workbench.devices import chosen_device
-from workbench.files import atomic_path
+from workbench.files import save_table
 from workbench.language.wordnet import SynsetTable, read_synsets, synset_ids
 from workbench.recognition.accuracy import (
     accuracy_per_example,
@@ -73,8 +73,7 @@ def evaluate_recogniser(
                                 synsets=class_synset_ids(vocabulary, synsets))  # fmt: skip
     summary = summary_table(per_class, only_trained=config.only_trained)
     for name, content in {"per_class": per_class, "summary": summary, "predictions": table}.items():
-        with atomic_path(folder / f"{name}.parquet") as temporary:
-            content.to_parquet(temporary, index=False)
+        save_table(folder / f"{name}.parquet", content)
     write_result_csv(folder / RESULT_CSV, pd.concat(csv_rows, ignore_index=True))
     facts = {"split": config.split, "rows": len(table), "band_rule": config.band_rule,
              "only_trained": config.only_trained, "synset_source": synsets.source}  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, sha256_of_file, write_json
+from workbench.files import read_json, save_table, sha256_of_file, write_json
 from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.relations import read_table, read_tables
@@ -213,8 +213,7 @@ def finish_generated(folder: Path, relations: pd.DataFrame, store: FeatureStore,
     ``entity_features`` is "generated" where the folder has arrays of subjects and objects, else "seed".
     """
     folder = Path(folder)
-    with atomic_path(folder / GENERATED_TABLE) as temporary:
-        relations.to_parquet(temporary, index=False)
+    save_table(folder / GENERATED_TABLE, relations)
     facts = {"rows": len(relations), "entity_features": entity_features}
     write_json(folder / GENERATED, store_identity(store) | facts)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path, read_json, write_json
+from workbench.files import read_json, save_table, write_json
 from workbench.scenes.vocabulary import ROLES, SPLITS
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def write_relation_tables(folder: Path, annotations: "Annotations") -> None:
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
     """Write the three tables; returns the number of rows of each."""
     for name, table in tables.items():
-        with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+        save_table(Path(folder) / f"{name}.parquet", table)
     return {name: len(table) for name, table in tables.items()}
 
 
