@@ -4,7 +4,7 @@ import pytest
 
 from tests.runs.conftest import write_notebook
 from workbench.errors import WorkbenchError
-from workbench.runs.parameters import parse_parameters, read_parameters
+from workbench.runs.parameters import Parameter, parse_parameters, read_parameters
 
 
 def test_a_cell_is_read_with_its_types():
@@ -43,8 +43,10 @@ def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_note
     changed = training.laid_over(before, {"network": {"channels": [4]}}, "demo.yml")
     assert changed == {"epochs": 2.0, "network": {"width": 16, "channels": [4]}}
     assert training.all_values({})["network"] == {"width": 8, "channels": [32, 64]}
-    assert training.from_text("512", ["network", "width"], "-p", {}) == 512
-    assert training.from_text("{epochs: 1}", [], "-p", {}) == {"epochs": 1}
+    assert training.change_to("512", ["network", "width"], "-p", {}) == {"network": {"width": 512}}
+    assert training.change_to("{epochs: 1}", [], "-p", {}) == {"epochs": 1}
+    kept = Parameter("quotas", dict[str, float], {}).change_to("1e-4", ["few"], "-p", {"many": 2.0})
+    assert kept == {"many": 2.0, "few": 1e-4}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +69,32 @@ class Parameter:
         self.checked(values, place)
         return values
 
-    def from_text(self, text: str, fields: Sequence[str], place: str, before: Any) -> Any:
-        """A command-line text as the value of the parameter, or of its nested field ``fields``.
+    def change_to(self, given: Any, fields: Sequence[str], place: str, before: Any) -> Any:
+        """What `laid_over` takes, so that the nested field ``fields`` becomes ``given``, a text of the command line.
 
-        ``before`` is the value so far, which may choose the class of a nested field.
+        ``before`` is the value so far, which may choose the class of a nested field. The last of ``fields`` may be keys
+        of a dict, whose others are kept.
         """
-        kind, values, what = self.kind, before, f"{place}: {self.name}"
-        for field in fields:
-            if kind is Any and self.own:  # a config class of the notebook's own
-                break
-            config = config_class_in(kind)
-            if config is None:
+
+        def nested(kind: Any, fields: Sequence[str], what: str, before: Any) -> Any:
+            if not fields:
+                return value_from_text(given, kind, place) if isinstance(given, str) else given
+            field = fields[0]
+            others: Mapping[str, Any] = {}
+            config, items = config_class_in(kind), typing.get_args(kind) or (str, Any)
+            if config is not None:
+                kinds = kinds_of(config, before or {})
+                if field not in kinds:
+                    raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
+                kind = kinds[field]
+            elif (typing.get_origin(kind) or kind) is dict:
+                others, kind = before or {}, items[1]
+            elif not (kind is Any and self.own):  # a config class of the notebook's own
                 raise WorkbenchError(f"{what} has no fields to set.")
-            with names_to_come(self.own):
-                kinds = kinds_of(config, values or {})
-            if field not in kinds:
-                raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
-            kind, values, what = kinds[field], (values or {}).get(field), f"{what}.{field}"
-        return value_from_text(text, kind, place)
+            return {**others, field: nested(kind, fields[1:], f"{what}.{field}", (before or {}).get(field))}
+
+        with names_to_come(self.own):
+            return nested(self.kind, fields, f"{place}: {self.name}", before)
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +218,9 @@ def _overlay_named(notebooks: Mapping[str, PlannedNotebook], full_name: str, val
             names = dict.fromkeys(name for notebook in notebooks.values() for name in notebook.declared)
             raise WorkbenchError(f"{place}: {unknown('parameter or notebook', first, [*names, *notebooks])}")
         notebooks, (first, *fields) = {found[0]: notebooks[found[0]]}, fields
-    taker = next((notebook for notebook in notebooks.values() if first in notebook.declared), None)
-    if taker is not None and isinstance(value, str):
-        value = taker.declared[first].from_text(value, fields, place, taker.values[first])
-    _share(notebooks, first, reduce(lambda inner, field: {field: inner}, reversed(fields), value), "-p")
+    takers = {stem: notebook for stem, notebook in notebooks.items() if first in notebook.declared}
+    for stem, notebook in takers.items():
+        change = notebook.declared[first].change_to(value, fields, place, notebook.values[first])
+        _share({stem: notebook}, first, change, "-p")
+    if not takers:
+        _share(notebooks, first, value, "-p")
