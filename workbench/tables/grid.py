@@ -4,7 +4,7 @@ Rows that share a stage share its task, so that it is made once. Keys of rows ar
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -108,20 +108,13 @@ class Grid:
             raise ValueError(f"two different tasks are called {task.key}")
         return task.key
 
-    def needed_for(self, rows: Iterable[str]) -> Iterator[str]:
+    def needed_for(self, rows: Iterable[str]) -> list[str]:
         """The tasks that these rows need, each after its inputs."""
-        seen: set[str] = set()
-
-        def visit(key: str) -> Iterator[str]:
-            if key in seen or key not in self.tasks:
-                return
-            seen.add(key)
-            for other in self.tasks[key].inputs.values():
-                yield from visit(other)
-            yield key
-
-        for row in rows:
-            yield from visit(f"evaluation/{row}")
+        needed = {f"evaluation/{row}" for row in rows}
+        for key in reversed(self.tasks):
+            if key in needed:
+                needed.update(self.tasks[key].inputs.values())
+        return [key for key in self.tasks if key in needed]
 
     def triplets(self) -> str:
         """The augmented triplets; returns the task's key, as the others do."""

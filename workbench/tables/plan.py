@@ -13,13 +13,13 @@ import pandas as pd
 
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError, unknown
-from workbench.figures.results import LOSS_TITLES
 from workbench.files import write_json
 from workbench.folders import Replace
 from workbench.identity import versions
 from workbench.recognition.accuracy import named_numbers
 from workbench.stages import Run, Stage
-from workbench.tables.grid import DIFFUSION, STARTS, TITLES, Grid, Job, Task
+from workbench.tables.grid import DIFFUSION, ROWS, STARTS, TITLES, Grid, Job, Task
+from workbench.tables.paper import TABLES
 from workbench.tables.results import TableResults, checked_results
 from workbench.tables.rows import add_own_row, all_rows
 
@@ -157,57 +157,32 @@ def of_run(run: Run, seed: int) -> TableResults:
     """One run's recognisers as results of one seed, from what notebook 05 saved; without validation numbers.
 
     Where sampling began, whether the diffusion model knew hardness, and whether easy rows came first say which of the
-    paper's rows the fine-tuned recogniser is.
+    paper's rows the fine-tuned recogniser is. What the paper lacks is in the group "own".
     """
-    sampling, diffusion, finetuning = (
-        run.find(*place).parameters["config"]
-        for place in (("generated",), ("diffusion",), ("recogniser", "diffaugment"))
-    )
-    return of_variants(
-        run.metrics()["05_finetune_and_evaluate"], sampling.get("init") or sampling["generator"], seed,
-        hardness=diffusion["hardness"], curriculum=finetuning["curriculum"] != "none",
-    )  # fmt: skip
-
-
-def of_variants(
-    metrics: Mapping[str, Any], start: str, seed: int, *, hardness: bool = True, curriculum: bool = False
-) -> TableResults:
-    """The variants that notebook 05 measured, under the keys of the rows that they are."""
-    place = "metrics of 05_finetune_and_evaluate"
+    metrics, place = run.metrics().get("05_finetune_and_evaluate", {}), "metrics of 05_finetune_and_evaluate"
     variants, baseline = metrics.get("variants", {}), metrics.get("baseline", "")
-    architecture = metrics.get("architecture", "lsvru")
     if baseline not in variants:
         raise WorkbenchError(f"{place}: no variant {baseline!r}; there are {sorted(variants)}. Run notebook 05 again.")
+    sampling, diffusion, finetuning = (
+        run.find(*stage).parameters["config"]
+        for stage in (("generated",), ("diffusion",), ("recogniser", "diffaugment"))
+    )
+    start = {init: name for name, init in STARTS.items()}.get(sampling.get("init"), sampling.get("generator"))
+    changed = ["plain"] * (not diffusion["hardness"]) + ["curriculum"] * (finetuning["curriculum"] != "none")
+    architecture = metrics.get("architecture", "lsvru")
     named, method = TITLES.get(architecture, architecture), f"{baseline} + DiffAugment"
-    losses = {title: loss for loss, title in LOSS_TITLES.items()}
-    started = {init: name for name, init in STARTS.items()}.get(start) or _slug(start)
-    enhancements = (started, "" if hardness else "plain", "curriculum" if curriculum else "")
-    keys = {}
-    for title in variants:
-        before, *rest = (
-            (baseline, *enhancements, _slug(title.removeprefix(method))) if title.startswith(method) else (title,)
-        )
-        keys[title] = "_".join(filter(None, (architecture, losses.get(before) or _slug(before), *rest)))
+    training = {chosen["title"]: name for name, chosen in ROWS["trainings"].items()}
+    names = {title: training.get(title, title) for title in variants}
+    names[method] = "_".join([names[baseline], start, *changed])
+    keys = {title: f"{architecture}_{name}" for title, name in names.items()}
+    papers = {key for table in TABLES.values() for key in table.rows.index}
     rows = {
         keys[title]: {
             "title": f"{named}, {title}", "architecture": named, "training": title,
-            "group": _group_of_variant(title), "generated": "DiffAugment" in title,
-            "source": DIFFUSION if "DiffAugment" in title else None,
+            "group": "paper" if keys[title] in papers else "own", "generated": title.startswith(method),
+            "source": DIFFUSION if title.startswith(method) else None,
             "compared_with": None if title == baseline else keys[baseline], "values": {str(seed): values},
         }
         for title, values in variants.items()
     }  # fmt: skip
     return checked_results({"profile": "", "seeds": [seed], "rows": rows}, place)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-def _group_of_variant(title: str) -> str:
-    if "real replay" in title:
-        return "kept head"
-    if title in (LOSS_TITLES["ce"], LOSS_TITLES["wce"]) or "DiffAugment" in title:
-        return "paper"
-    adjusted = title == LOSS_TITLES["logit_adjusted"] or title.endswith("logits adjusted afterwards")
-    return "logit adjustment" if adjusted else "loss"
