@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from workbench.devices import PRECISIONS, chosen_device, network_autocast, network_precision
-from workbench.errors import WorkbenchError
+from workbench.devices import chosen_device, network_autocast, network_precision
 
 
 @pytest.mark.parametrize(("local_rank", "gpus", "expected"), [("0", 4, 0), ("3", 4, 3), ("3", 1, 0)])
@@ -28,7 +27,5 @@ def test_matrix_products_have_the_format_asked_for(precision):
         assert (torch.ones(4, 4) @ torch.ones(4, 4)).dtype == getattr(torch, precision)
 
 
-def test_auto_makes_one_choice_and_a_misspelt_format_is_refused():
-    assert network_precision(torch.device("cpu")) in PRECISIONS[1:]
-    with pytest.raises(WorkbenchError, match="bf16"):
-        network_precision(torch.device("cpu"), "bf16")
+def test_auto_is_one_of_the_formats():
+    assert network_precision(torch.device("cpu")) in ("bfloat16", "float32")

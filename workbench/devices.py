@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from workbench.errors import WorkbenchError
-
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-PRECISIONS = ("auto", "bfloat16", "float32")
 
 
 def chosen_device(name: str = "auto") -> torch.device:
@@ -34,8 +30,6 @@ def network_precision(device: torch.device, precision: str = "auto") -> str:
     "auto" asks what the hardware has (AMX tiles or AVX512-BF16 on a CPU) and does not time anything: two runs on one
     kind of machine must make the same choice.
     """
-    if precision not in PRECISIONS:
-        raise WorkbenchError(f"precision {precision!r} is not known; expected one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -1,12 +1,10 @@
 """What can be set when region features are extracted."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from workbench.errors import WorkbenchError
+from workbench.configuration import require_choices, require_range
 from workbench.scenes.vocabulary import SPLITS
-
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,10 @@ class ExtractionConfig:
     short_side: int | None = None
     longest_side: int | None = None
     batch_images: int = 32
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = field(default="auto", metadata={"influence": False})
     threads: int = field(default=0, metadata={"influence": False})
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise WorkbenchError(f"precision {self.precision!r} is not known; expected one of {', '.join(PRECISIONS)}.")
-        if self.batch_images < 1:
-            raise WorkbenchError(f"batch_images is {self.batch_images}; expected a number above 0.")
+        require_choices(self)
+        require_range(self, batch_images=1)
