@@ -58,7 +58,7 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
     vocabulary = read_vocabulary(source, problems)
     files = {split: FileProblems(source / f"{split}.npz", problems) for split in SPLITS}
     read = {split: _read_rows(file, vocabulary, identity.support) for split, file in files.items()}
-    rows = {split: part for split, part in read.items() if part is not None}
+    rows = {split: part for split, part in read.items() if part}
     text = _read_text(source, vocabulary, problems)
     _check_together(files, rows)
     if any(problem.severity == "error" for problem in problems):
@@ -66,7 +66,7 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
     vocabulary.write(folder)
     for split in SPLITS:
         _write_store(folder / split, rows[split], identity)
-    if "object" in text:
+    if text:
         for role, vectors in text.items():
             save_array(folder / "text" / f"{role}_embeddings.npy", vectors)
         # Relations without a vector are left for the language room to learn.
@@ -101,15 +101,15 @@ def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
     return _Identity(identity.encoder or name, identity.text_encoder or f"{name}/text", identity.support)
 
 
-def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows | None:
-    """The arrays of one split; what is wrong goes to ``file``, and None is returned where there is nothing to use."""
+def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows:
+    """The arrays of one split, none where they cannot be used; what is wrong goes to ``file``."""
     try:
         with np.load(file.path, allow_pickle=False) as archive:
             keys = [key for key in (*REQUIRED, *ENTITY_FEATURES) if key in archive.files]
             arrays = {key: np.asarray(archive[key]) for key in keys}
     except FAULTS as error:
         file.blocking("unreadable file", "whole file", str(error) or type(error).__name__, "an npz file", EXPORT_AGAIN)
-        return None
+        return {}
     expected = REQUIRED + (ENTITY_FEATURES if set(ENTITY_FEATURES) & arrays.keys() else ())
     missing = [key for key in expected if key not in arrays]
     for key in missing:
@@ -118,17 +118,16 @@ def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows
     fitting = [key for key, array in arrays.items() if _shape_fits(file, key, array, sizes)]
     for key in fitting:
         _check_values(file, key, arrays[key], vocabulary, support)
-    return arrays if not missing and len(fitting) == len(arrays) else None
+    return arrays if not missing and len(fitting) == len(arrays) else {}
 
 
 def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str, int]) -> bool:
     if "feature" in key:
-        axes: tuple[str, ...] = ("N", "D")
-        kinds, numbers = "f", "floating"
+        axes, kinds, numbers = "ND", "f", "floating"
     elif key.endswith("_box"):
-        axes, kinds, numbers = ("N", "4"), "iuf", "numbers"
+        axes, kinds, numbers = "N4", "iuf", "numbers"
     else:
-        axes, kinds, numbers = ("N",), "iu", "whole numbers"
+        axes, kinds, numbers = "N", "iu", "whole numbers"
     fits = array.ndim == len(axes) and array.size > 0
     fits = fits and all(sizes.setdefault(axis, size) == size for axis, size in zip(axes, array.shape, strict=True))
     if not fits or array.dtype.kind not in kinds:
@@ -186,6 +185,9 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
     for role, name in TEXT_FILES.items():
         file = FileProblems(source / name, problems)
         if not file.path.exists():
+            if role == "object" and (source / TEXT_FILES["relation"]).exists():
+                remedy = "Add the objects' vectors; relations alone are not enough."
+                file.blocking("missing file", "whole file", "no file", "a file", remedy)
             continue
         try:
             vectors = np.asarray(np.load(file.path, allow_pickle=False), dtype=np.float32)
@@ -206,10 +208,6 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
             remedy = "Embed this name again; a row of NaN marks a relation without a vector."
             file.blocking("non-finite number", f"row {bad.argmax()}", "nan or inf", "finite numbers", remedy)
         text[role] = vectors
-    if "relation" in text and not (source / TEXT_FILES["object"]).exists():
-        remedy = "Add the objects' vectors; relations alone are not enough."
-        file = FileProblems(source / TEXT_FILES["object"], problems)
-        file.blocking("missing file", "whole file", "no file", "a file", remedy)
     return text
 
 
@@ -218,18 +216,15 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
     if (folder / MANIFEST).exists():
         FeatureStore(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
         return
-    tables, first_use = _tables(rows)
+    tables, features = _tables(rows)
     writer = FeatureStoreWriter(
         folder,
         tables=tables,
         dimension=dimension,
         encoder=identity.encoder,
         support=identity.support,
-        entity_region="union" if first_use is None else "box",
+        entity_region="box" if "box_features" in features else "union",
     )
-    features = {"union_features": rows["feature"]}
-    if first_use is not None:
-        features["box_features"] = _ends(rows, "feature")[first_use]
     for name, values in features.items():
         for start, stop in writer.missing(name, ROWS_PER_CHUNK):
             writer.write(name, start, values[start:stop])
@@ -237,42 +232,42 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
     writer.finish()
 
 
-def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], np.ndarray | None]:
-    """The images, boxes and relations of a split, and which end is the first that uses each box.
+def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], Rows]:
+    """The images, boxes and relations of a split, and the features of relations and of boxes.
 
-    Ends are numbered 2 * row for a subject and 2 * row + 1 for an object. Boxes stand there once per image,
-    coordinates, class and feature. Without features of their own there are no boxes of ends but one box per relation,
-    its union, with object_class -1, and no first ends.
+    A box stands there once for each image, coordinates, class and feature. Without features of their own there are no
+    boxes of ends but one box per relation, its union, with object_class -1, and no features of boxes.
     """
     subject, object_ = (rows[f"{role}_box"].astype(np.float32) for role in ("subject", "object"))
+    unions = union_boxes(subject, object_)
     image_ids, image = np.unique(rows["image_id"].astype(np.int64), return_inverse=True)
     corner = np.zeros((len(image_ids), 2))
-    np.maximum.at(corner, image, np.maximum(subject[:, 2:], object_[:, 2:]))
+    np.maximum.at(corner, image, unions[:, 2:])
     width, height = np.ceil(corner).astype(np.int64).T + 1
     images = pd.DataFrame({"image_id": image_ids, "file_name": "", "width": width, "height": height})
     roles = {role: rows[role].astype(np.int64) for role in ROLES}
+    features, corners = {"union_features": rows["feature"]}, {}
     if ENTITY_FEATURES[0] in rows:
-        boxes = pd.DataFrame(_ends(rows, "box").astype(np.float32), columns=BOX_COLUMNS)
+        boxes = pd.DataFrame(_ends(rows, "_box").astype(np.float32), columns=BOX_COLUMNS)
         boxes.insert(0, "image", np.repeat(image, 2))
-        boxes["object_class"] = np.stack([roles["subject"], roles["object"]], axis=1).reshape(-1)
-        halves = _ends(rows, "feature").astype(np.float16)
-        keyed = boxes.assign(digest=[hashlib.blake2b(half.tobytes(), digest_size=16).digest() for half in halves])
-        box = keyed.groupby(list(keyed.columns), sort=False).ngroup().to_numpy()
-        first_use = np.flatnonzero(~keyed.duplicated().to_numpy())
-        boxes = boxes.iloc[first_use].reset_index(drop=True)
-        ends = {"subject_box": box[0::2], "object_box": box[1::2]}
-        corners = {}
+        boxes["object_class"] = _ends(rows, "").astype(np.int64)
+        halves = _ends(rows, "_feature").astype(np.float16)
+        boxes["digest"] = [hashlib.blake2b(half.tobytes(), digest_size=16).digest() for half in halves]
+        box_of_end = boxes.groupby(list(boxes.columns), sort=False).ngroup().to_numpy()
+        boxes = boxes.drop_duplicates().drop(columns="digest")
+        features["box_features"] = halves[boxes.index]
+        ends = {"subject_box": box_of_end[0::2], "object_box": box_of_end[1::2]}
     else:
-        boxes = pd.DataFrame(union_boxes(subject, object_), columns=BOX_COLUMNS)
+        boxes = pd.DataFrame(unions, columns=BOX_COLUMNS)
         boxes.insert(0, "image", image)
-        boxes["object_class"], first_use = -1, None  # a union has no class
+        boxes["object_class"] = -1  # a union has no class
         ends = dict.fromkeys(("subject_box", "object_box"), np.arange(len(image)))
         both = {"subject": subject, "object": object_}.items()
         corners = {f"{role}_{name}": xyxy[:, k] for role, xyxy in both for k, name in enumerate(BOX_COLUMNS)}
     relations = pd.DataFrame({"image": image, **ends, **roles, **corners})
-    return {"images": images, "boxes": boxes, "relations": relations}, first_use
+    return {"images": images, "boxes": boxes.reset_index(drop=True), "relations": relations}, features
 
 
 def _ends(rows: Rows, what: str) -> np.ndarray:
-    """The boxes (2N, 4) or features (2N, D) of all ends, subject before object."""
-    return np.stack([rows[f"subject_{what}"], rows[f"object_{what}"]], axis=1).reshape(2 * len(rows["feature"]), -1)
+    """The boxes (2N, 4), features (2N, D) or classes (2N, 1) of all ends, subject before object."""
+    return np.stack([rows[f"subject{what}"], rows[f"object{what}"]], axis=1).reshape(2 * len(rows["feature"]), -1)
