@@ -62,8 +62,10 @@ def pretrain_detector(
     save_detector(
         folder / DETECTOR_FILE,
         vgg,
-        details={"classes": names, "pretraining": asdict(config), "metrics": metrics},
         extra={f"Box_Outs.cls_score.{key}": value for key, value in network.cls_score.state_dict().items()},
+        classes=names,
+        pretraining=asdict(config),
+        metrics=metrics,
     )
     forget_state(folder)
     return metrics

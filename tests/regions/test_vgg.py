@@ -196,7 +196,7 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
         ("numbers.pth", "names to tensors"),
         ("objects.pth", "holds other objects"),  # which are not run
         ("foreign.safetensors", "metadata"),
-        ("absent.pth", "missing"),
+        ("absent.pth", "no checkpoint"),
     ]:
         with pytest.raises(WorkbenchError, match=words):
             open_detector(tmp_path / name)
@@ -205,7 +205,7 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
 def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):
     encoder = VGGNetwork(WIDTH, short_side=160, longest_side=300, channel_means=(1.0, 2.0, 3.0))
     head = {"Box_Outs.cls_score.weight": torch.randn(3, encoder.dimension)}
-    save_detector(tmp_path / "detector.safetensors", encoder, details={"classes": ["cup", "dog"], "a": 1}, extra=head)
+    save_detector(tmp_path / "detector.safetensors", encoder, extra=head, classes=["cup", "dog"], a=1)
     opened = open_detector(tmp_path)
     assert opened.config == encoder.config and opened.identity == encoder.identity
     tensors, facts = read_tensors(tmp_path / "detector.safetensors")

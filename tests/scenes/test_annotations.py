@@ -162,20 +162,11 @@ def test_members_are_those_of_pythons_parser(file, indent, ascii_only):
     value = {"größe 猫": [1, {"x": [2.5, None, True]}], 'a"b:': {}, ":": "text", "": [[]]}
     made = file(json.dumps(value, indent=indent, ensure_ascii=ascii_only))
     assert {name: decoded(raw, object) for name, raw in made.members.items()} == value
-    assert made.repeated == []
 
 
-@pytest.mark.parametrize(
-    ("text", "repeated"),
-    [
-        ('{"a": 1, "b": 2, "a": 3}', ["a"]),
-        ('{"a": [1], "a": [2]}', ["a"]),
-        ('{"a":1,"b":{"c":"d"},"a":3,"b":4,"e":5}', ["a", "b"]),
-        ('{"b": 0, "a": 1,\n "c": 2, "c": 3}', ["c"]),
-    ],
-)
-def test_names_that_occur_twice(file, text, repeated):
-    assert sorted(set(file(text).repeated)) == repeated
+def test_the_text_without_values_has_every_name(file):
+    text = '{"a":1,"b":{"c":"d"},\n "a": [3], "b" :4,"e":5}'
+    assert file(text).without_values == b'{"a":1,"b":{"c":"d"},\n "a": 0, "b" :0,"e":0}'
 
 
 @pytest.mark.parametrize(

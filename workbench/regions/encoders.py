@@ -148,7 +148,5 @@ def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device)
     """The region encoder of a detector's checkpoint; sides that are given replace the checkpoint's."""
     if detector is None:
         raise WorkbenchError("the encoder 'vgg16' needs a detector: pre-train one, or give the path of a checkpoint.")
-    sides = {"short_side": config.short_side, "longest_side": config.longest_side}
-    sides = {name: value for name, value in sides.items() if value is not None}
-    network = open_detector(detector, **sides)
-    return VGGEncoder(network, config, device)
+    sides = {name: side for name in ("short_side", "longest_side") if (side := getattr(config, name)) is not None}
+    return VGGEncoder(open_detector(detector, **sides), config, device)

@@ -161,16 +161,14 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:32]
 
 
-def save_detector(
-    path: Path, network: VGGNetwork, *, details: Mapping[str, Any] | None = None, extra: dict[str, Tensor] | None = None
-) -> None:
+def save_detector(path: Path, network: VGGNetwork, extra: Mapping[str, Tensor] | None = None, **details: Any) -> None:
     """Write ``network`` as safetensors under LTVRR's key names, atomically.
 
-    ``details`` are JSON values for the metadata, among them ``classes``, the pre-training class names; ``extra`` holds
-    further tensors, for example ``Box_Outs.cls_score.weight``.
+    ``extra`` holds further tensors, for example ``Box_Outs.cls_score.weight``; ``details`` are JSON values for the
+    metadata, among them ``classes``, the pre-training class names.
     """
-    facts = {**(details or {}), "format": FORMAT, "config": asdict(network.config)}
-    save_tensors(path, network.layout_state() | (extra or {}), facts)
+    facts = details | {"format": FORMAT, "config": asdict(network.config)}
+    save_tensors(path, network.layout_state() | dict(extra or {}), facts)
 
 
 def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
@@ -182,8 +180,6 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
     lists all keys that are missing, extra or misshapen.
     """
     path = Path(path) / "detector.safetensors" if Path(path).is_dir() else Path(path)
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: the detector checkpoint is missing. Give the path of an existing file.")
     if path.suffix == ".safetensors":
         state, facts = read_tensors(path, REMEDY)
         if facts.get("format") != FORMAT:

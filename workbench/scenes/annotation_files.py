@@ -26,7 +26,7 @@ from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Voc
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
 FIX_RECORD = "Correct the record, or write the file again from its source."
-IMAGES_PER_PIECE = 500  # what is in memory as Python objects at a time
+IMAGES_PER_PIECE = 500  # after which what was read of the file is let go
 LONG_FILE_IMAGES = 10_000
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_COORDINATE)]
 ClassId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
@@ -88,8 +88,8 @@ def decoded(data: Any, kind: Any) -> Any:
 class JsonFile:
     """The members of a file's outermost object, by name; each is decoded by ``decoded``.
 
-    ``repeated`` are the names that occur twice: of two entries under one name a parser keeps the last. Raises OSError
-    or UnusableJson.
+    ``without_values`` is the object with 0 for each member: its bytes still hold the names whose value the parser
+    overwrote. Raises OSError or UnusableJson.
     """
 
     def __init__(self, path: Path):
@@ -97,13 +97,12 @@ class JsonFile:
             # An empty file cannot be mapped.
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if Path(path).stat().st_size else b""
         self.members: dict[str, msgspec.Raw] = decoded(data, dict[str, msgspec.Raw])
-        # Without the members' values, the bytes still hold the names whose value the parser overwrote.
         views = [np.frombuffer(memoryview(raw), dtype=np.uint8) for raw in self.members.values()]
         first, end, between = np.frombuffer(data, dtype=np.uint8).ctypes.data, 0, []
         for start, length in sorted((view.ctypes.data - first, len(view)) for view in views):
             between.append(data[end:start])
             end = start + length
-        self.repeated = repeated_keys(b"0".join([*between, data[end:]]))
+        self.without_values = b"0".join([*between, data[end:]])
         self._data = data
 
     def let_go(self) -> None:
@@ -112,15 +111,16 @@ class JsonFile:
             self._data.madvise(mmap.MADV_DONTNEED)
 
 
-def repeated_keys(text: bytes) -> list[str]:
-    """The keys that occur twice in one object, at any depth, of bytes that are JSON."""
-    repeated: dict[str, None] = {}
+def _note_repeated(text: bytes, place: str, file: FileProblems) -> None:
+    """Note the keys that occur twice in one object, at any depth, of bytes that are JSON."""
+    remedy = "Merge the entries under one key: a reader would see only the last."
 
     def seen(pairs: list[tuple[str, Any]]) -> None:
-        repeated.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
+                file.blocking("duplicate name", f"{place}key {key!r}", "the key twice", "each key once", remedy)
 
     json.loads(text, object_pairs_hook=seen, strict=False)
-    return list(repeated)
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,8 @@ def noting_unreadable(file: FileProblems, expected: str, record: str = "", block
 
 def _opened(file: FileProblems) -> JsonFile:
     json_file = JsonFile(file.path)
-    _note_repeated(json_file.repeated, "", file)
+    _note_repeated(json_file.without_values, "", file)
     return json_file
-
-
-def _note_repeated(keys: list[str], place: str, file: FileProblems) -> None:
-    remedy = "Merge the entries under one key: a reader would see only the last."
-    for key in keys:
-        file.blocking("duplicate name", f"{place}key {key!r}", "the key twice", "each key once", remedy)
 
 
 def _image_table(entries: list[Image], file: FileProblems) -> pd.DataFrame:
@@ -235,8 +229,7 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
     named = list(json_file.members)
     file_names = named if images is None else images["file_name"].tolist()
     row_of_name = {name: row for row, name in enumerate(file_names)}
-    pieces: list[tuple[np.ndarray, np.ndarray]] = []
-    piece: list[tuple[int, list[Relation]]] = []
+    packed = [_packed(0, [])]
     for name in track(named, f"Reading {file.path.name}") if len(named) > LONG_FILE_IMAGES else named:
         if name not in row_of_name:
             remedy = "Add the image to the detections file; until then its relations are left out, as upstream does."
@@ -247,22 +240,18 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
             text = bytes(json_file.members[name])
             # Counted first, since only few records need a slow look.
             if any(text.count(key) != times * len(relations) for key, times in KEYS_OF_RELATION.items()):
-                _note_repeated(repeated_keys(text), f"image {name!r}, ", file)
-            piece.append((row_of_name[name], relations))
-        if len(piece) == IMAGES_PER_PIECE:
-            pieces.append(_packed(piece))
-            piece = []
+                _note_repeated(text, f"image {name!r}, ", file)
+            packed.append(_packed(row_of_name[name], relations))
+        if len(packed) % IMAGES_PER_PIECE == 0:
             json_file.let_go()
-    pieces.append(_packed(piece))
-    numbers, boxes = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    numbers, boxes = (np.concatenate(arrays) for arrays in zip(*packed, strict=True))
     return RelationEnds(named, file_names, numbers[:, 0], numbers[:, 1], numbers[:, 2:], boxes)
 
 
-def _packed(piece: list[tuple[int, list[Relation]]]) -> tuple[np.ndarray, np.ndarray]:
-    """Image, place and class ids (n, 5), and boxes (n, 2, 4), in place of the objects of some images."""
+def _packed(image: int, relations: list[Relation]) -> tuple[np.ndarray, np.ndarray]:
+    """Image, place and class ids (n, 5), and boxes (n, 2, 4), in place of the objects of an image's relations."""
     numbers = [
-        (row, place, r.subject.category, r.predicate, r.object.category, *r.subject.bbox, *r.object.bbox)
-        for row, relations in piece
+        (image, place, r.subject.category, r.predicate, r.object.category, *r.subject.bbox, *r.object.bbox)
         for place, r in enumerate(relations)
     ]
     table = np.array(numbers, dtype=np.float64).reshape(-1, 13)
