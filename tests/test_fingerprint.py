@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import linecache
 import sys
 import types
@@ -156,6 +157,20 @@ def test_the_entry_of_a_registry_counts_that_is_asked_for_by_name_import_path_or
     assert {"own_method.kinds:other", "own_method.kinds:plain"} <= set(reached())  # nobody knows which
 
 
+def test_what_was_found_in_a_source_is_kept_for_the_next_process_until_either_changes(method, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    first = reached("plain")
+    kept = tmp_path / "data" / "cache" / "code" / "own_method.layers.json"
+    found = json.loads(kept.read_text())
+    found["definitions"]["helper"]["digest"] = "as kept"
+    for text, expected in ((json.dumps(found), "as kept"), ("{", first["own_method.layers:helper"])):
+        kept.write_text(text)
+        parsed_code._parsed.cache_clear()
+        assert reached("plain")["own_method.layers:helper"] == expected
+    method("layers", "x + 1", "x + 2")
+    assert changed_code(first, reached("plain")) == ["own_method.layers: helper"]
+
+
 def test_what_says_that_it_has_no_influence_does_not_count(method):
     method("layers", "import numpy as np", "from own_method.watch import watched\nimport numpy as np")
     method("layers", "SCALE * helper(x)", "SCALE * helper(watched(x))")
@@ -202,20 +217,28 @@ def test_functions_classes_and_constants_of_cells_count(cells):
     assert changed_code(before, fingerprint(using, net)) == ["__main__: Sizes"]
 
 
+HEADER = "from dataclasses import dataclass, field\nimport numpy as np\nimport pandas as pd\nimport torch\n"
 BODIES = [
     "x: list = field(default_factory=lambda: [1])",
     "x = np.arange(1)",
     "x = {1}\n    def size(self):\n        return self.x",
     "@property\n    def x(self):\n        pass\n    @x.deleter\n    def x(self):\n        self.y = 1",
 ]
+VALUES = [
+    *("{1}", "np.arange(1)", "[np.float32(1)]", "torch.ones(1, requires_grad=True)", "pd.DataFrame({'a': ['1']})"),
+    *("range(1)", "{'code': field, 'n': 1}", "dataclass(type('X', (), {'__annotations__': {'n': int}}))(1)"),
+]
 
 
-@pytest.mark.parametrize("body", BODIES)
-def test_whatever_stands_in_the_body_of_a_cells_class_counts(cells, body):
-    source = f"from dataclasses import dataclass, field\nimport numpy as np\n@dataclass\nclass Kind:\n    {body}\n"
-    first = fingerprint(cell(source, "Kind", 1))
-    assert fingerprint(cell("# why\n" + source, "Kind", 2)) == first
-    assert fingerprint(cell(source.replace("1", "2"), "Kind", 3)) != first
+@pytest.mark.parametrize(
+    "source",
+    [f"@dataclass\nclass Thing:\n    {body}\n" for body in BODIES]
+    + [f"VALUE = {value}\ndef Thing(folder):\n    return VALUE\n" for value in VALUES],
+)
+def test_whatever_stands_in_a_cells_class_or_is_named_by_its_function_counts(cells, source):
+    first = fingerprint(cell(HEADER + source, "Thing", 1))
+    assert fingerprint(cell("# why\n" + HEADER + source, "Thing", 2)) == first
+    assert fingerprint(cell(HEADER + source.replace("1", "2"), "Thing", 3)) != first
 
 
 def test_lambdas_partials_and_closures_count(cells):

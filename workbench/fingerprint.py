@@ -5,35 +5,21 @@ are followed that lead to code of the project or of the user: modules that are n
 classes of a notebook's cells. Of a registry only the entries count that the parameters or the code name.
 """
 
-import ast
-import contextlib
 import functools
 import importlib
 import inspect
-import linecache
 import re
-import sys
-import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-from workbench.parsed_code import (
-    WITHOUT_INFLUENCE,
-    Definition,
-    Module,
-    defined_name,
-    is_own,
-    parsed_module,
-    sha256_of_text,
-)
+from workbench.loaded_code import live_class, live_function, value_text
+from workbench.parsed_code import WITHOUT_INFLUENCE, Definition, Module, is_own, parsed_module, sha256_of_text
 from workbench.registry import Registry
 
 _NAMES_SHOWN = 4
-_CELL = re.compile("ipykernel|^<ipython")
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), Path)
+_NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def fingerprint(builder: Callable, values: Any = None) -> dict[str, str]:
@@ -92,8 +78,8 @@ class _Walk:
                 self._follow_all(chosen)
                 if not chosen:
                     follow_all()
-            for named in filter(None, map(defined_name, list(self._texts))):
-                self._follow_name(*named)
+            for text in filter(_NAME_TEXT.fullmatch, list(self._texts)):
+                self._follow_import(text)
             self._drain()
 
     def _drain(self) -> None:
@@ -110,15 +96,14 @@ class _Walk:
             self._follow_all(value)
         elif isinstance(value, functools.partial):
             self._follow_all((value.func, value.args, value.keywords))
-            constants = [*value.args, *value.keywords.items()]
-            if constants and _is_plain(constants):
-                self.digests[f"{builder_name(value)} given"] = sha256_of_text(repr(constants))
+            if given := value_text([value.args, value.keywords]):
+                self.digests[f"{builder_name(value)} given"] = sha256_of_text(given)
         elif isinstance(value, types.MethodType):
             self._follow_all((value.__func__, type(value.__self__)))
         elif isinstance(value, types.FunctionType | type):
             self._follow_definition(value)
         elif isinstance(value, types.ModuleType):
-            self._waiting.append(lambda: self._follow_member(value.__name__, ()))
+            self._waiting.append(lambda: self._follow_member(value.__name__))
         elif not getattr(type(value), WITHOUT_INFLUENCE, False):
             self._follow_definition(type(value))
             if is_dataclass(value):
@@ -135,30 +120,31 @@ class _Walk:
         if module is None or not is_own(module) or getattr(thing, WITHOUT_INFLUENCE, False) is True:
             return
         parsed = parsed_module(module)
-        if parsed is not None and parsed.is_defined_once(name) and "<" not in thing.__qualname__:
+        found = parsed.definitions.get(name) if parsed is not None else None
+        if found and not found.ambiguous and "<" not in thing.__qualname__:
             self._follow_name(module, name)
         elif thing not in self._seen:
             self._seen.add(thing)
-            definition, names = _live_class(thing) if isinstance(thing, type) else _live_function(thing)
+            definition, names = live_class(thing) if isinstance(thing, type) else live_function(thing)
             self.digests[f"{module}:{thing.__qualname__}"] = definition.digest
-            self._texts |= definition.texts
-            for chain in definition.chains:
-                self._follow_live(definition, chain, names, module)
+            self._texts.update(definition.texts)
+            for used in definition.names:
+                self._follow_live(definition, used, names, module)
 
-    def _follow_live(self, definition: Definition, chain: tuple[str, ...], names: Mapping, module: str) -> None:
-        """What a name means in a cell or a nested function: another definition, or a constant that counts itself."""
-        if chain[0] in definition.imports:
-            self._follow_import(definition.imports[chain[0]], chain[1:])
-        elif chain[0] in names:
-            value = names[chain[0]]
+    def _follow_live(self, definition: Definition, used: str, names: Mapping, module: str) -> None:
+        """What a name means in a cell or a nested function: another definition, or a value that counts itself."""
+        name, _, rest = used.partition(".")
+        if name in definition.imports:
+            self._follow_import(definition.imports[name], rest)
+        elif name in names:
+            value = names[name]
             if isinstance(value, types.ModuleType):
-                self._waiting.append(lambda: self._follow_member(value.__name__, chain[1:]))
+                self._waiting.append(lambda: self._follow_member(value.__name__, rest))
             elif isinstance(value, Registry):
                 self._registries.append((value, lambda: None))
-            elif _is_plain(value):
-                self.digests[f"{module}:{chain[0]}"] = sha256_of_text(repr(value))
-                self.follow_value(value)
             else:
+                if text := value_text(value):
+                    self.digests[f"{module}:{name}"] = sha256_of_text(text)
                 self._waiting.append(lambda: self.follow_value(value))
 
     def _follow_name(self, module: str, name: str) -> None:
@@ -171,103 +157,43 @@ class _Walk:
         if parsed is None or parsed.without_influence:
             return
         if name in parsed.definitions:
-            definition = parsed.definition(name)
+            definition = parsed.definitions[name]
             registry = getattr(importlib.import_module(module), name) if definition.makes_registry else None
             if isinstance(registry, Registry):
-                self._registries.append((registry, lambda: self._follow_chains(parsed, definition)))
+                self._registries.append((registry, lambda: self._follow_used(parsed, definition)))
                 return
             if definition.without_influence:
                 return
             self.digests[key] = definition.digest
-            self._texts |= definition.texts
-            self._waiting.append(lambda: self._follow_chains(parsed, definition))
+            self._texts.update(definition.texts)
+            self._waiting.append(lambda: self._follow_used(parsed, definition))
         elif name in parsed.imports:
-            self._follow_import(parsed.imports[name], ())
-        elif parsed_module(key.replace(":", ".")):
-            self._waiting.append(lambda: self._follow_member(f"{module}.{name}", ()))
+            self._follow_import(parsed.imports[name])
+        elif parsed_module(f"{module}.{name}"):
+            self._waiting.append(lambda: self._follow_member(f"{module}.{name}"))
         elif "__getattr__" in parsed.definitions:
             self._follow_name(module, "__getattr__")
 
-    def _follow_chains(self, parsed: Module, definition: Definition) -> None:
-        for chain in definition.chains:
-            imported = definition.imports.get(chain[0]) or parsed.imports.get(chain[0])
-            if imported:
-                self._follow_import(imported, chain[1:])
-            elif chain[0] in parsed.definitions:
-                self._follow_name(parsed.name, chain[0])
+    def _follow_used(self, parsed: Module, definition: Definition) -> None:
+        for used in definition.names:
+            name, _, rest = used.partition(".")
+            if imported := definition.imports.get(name) or parsed.imports.get(name):
+                self._follow_import(imported, rest)
+            elif name in parsed.definitions:
+                self._follow_name(parsed.name, name)
 
-    def _follow_import(self, imported: tuple[str, str], rest: tuple[str, ...]) -> None:
-        module, name = imported
-        self._follow_member(module, (name, *rest) if name else rest)
+    def _follow_import(self, imported: str, rest: str = "") -> None:
+        module, _, name = imported.partition(":")
+        self._follow_member(module, ".".join(filter(None, (name, rest))))
 
-    def _follow_member(self, module: str, rest: tuple[str, ...]) -> None:
+    def _follow_member(self, module: str, rest: str = "") -> None:
         """``module.a.b``: the submodule or definition ``a``; a module that is passed on by itself counts as a whole."""
         if not is_own(module):
             return
-        while rest and parsed_module(f"{module}.{rest[0]}"):
-            module, rest = f"{module}.{rest[0]}", rest[1:]
+        name, _, inner = rest.partition(".")
         parsed = parsed_module(module)
-        if parsed is not None:
-            for name in rest[:1] or list(parsed.definitions):
-                self._follow_name(module, name)
-
-
-def _live_function(function: types.FunctionType) -> tuple[Definition, Mapping[str, Any]]:
-    """The definition of a function of a cell, a lambda or a nested function, and the names that it sees.
-
-    What a lambda, or a function without source, was compiled to stands for it.
-    """
-    names = dict(function.__globals__) | _names_enclosed(function)
-    if function.__name__ != "<lambda>":
-        with contextlib.suppress(OSError, TypeError, SyntaxError):
-            return Definition.of(ast.parse(textwrap.dedent(inspect.getsource(function))).body), names
-    code = function.__code__
-    text = repr((code.co_code, [c for c in code.co_consts if not isinstance(c, types.CodeType)], code.co_names))
-    return Definition(sha256_of_text(text), frozenset((name,) for name in code.co_names), {}, frozenset()), names
-
-
-def _live_class(kind: type) -> tuple[Definition, Mapping[str, Any]]:
-    """The same for a class: its statement about the lines of its functions, else the last one that bears its name.
-
-    Python before 3.13 does not know where a class stands. Without source its name stands for it.
-    """
-    methods = [inspect.unwrap(value) for value in vars(kind).values() if inspect.isfunction(value)]
-    codes = [method.__code__ for method in methods if method.__module__ == kind.__module__]
-    names = dict(vars(sys.modules[kind.__module__])) if kind.__module__ in sys.modules else {}
-    for method in methods:
-        names |= _names_enclosed(method)
-    cells = filter(_CELL.search, reversed(linecache.cache)) if kind.__module__ == "__main__" else ()
-    file_of_module = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    for file in dict.fromkeys([*(code.co_filename for code in codes), *cells, file_of_module or ""]):
-        lines = [code.co_firstlineno for code in codes if code.co_filename == file]
-        found = [node for node in _class_statements(file) if node.name == kind.__name__]
-        there = [node for node in found if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines)]
-        if found:
-            return Definition.of((there or found)[-1:]), names
-    return Definition(sha256_of_text(kind.__qualname__), frozenset(), {}, frozenset()), names
-
-
-def _class_statements(file: str) -> list[ast.ClassDef]:
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return []
-    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-
-
-def _names_enclosed(function: types.FunctionType) -> dict[str, Any]:
-    """What a function made by another one sees of it."""
-    names = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):  # a name that has no value yet
-            names[name] = cell.cell_contents
-    return names
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a constant or holds constants alone, so that its text says all of it."""
-    if isinstance(value, dict):
-        return all(_is_plain(item) for pair in value.items() for item in pair)
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, _CONSTANTS)
+        if name and parsed_module(f"{module}.{name}"):
+            self._follow_member(f"{module}.{name}", inner)
+        elif parsed is not None:
+            for defined in [name] if name else parsed.definitions:
+                self._follow_name(module, defined)

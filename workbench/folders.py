@@ -16,8 +16,8 @@ from workbench.errors import WorkbenchError
 from workbench.files import disk_full_reported, read_json, write_json
 from workbench.fingerprint import changed_code
 from workbench.identity import differences, versions, without_nan
+from workbench.loaded_code import check_loaded
 from workbench.memory import release_memory
-from workbench.parsed_code import check_loaded
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"

@@ -1,41 +1,43 @@
-"""Python code as its syntax tree: what a module defines, imports and uses, and whether it is what was loaded."""
+"""Python code as its syntax tree: what a module defines, imports and uses, and which modules are ours."""
 
 import ast
 import contextlib
 import functools
 import hashlib
-import importlib.machinery
 import importlib.util
-import re
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from workbench.files import write_json
+from workbench.paths import project_root
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
 OWN_PACKAGES = ("workbench", "drawn_scenes", "published_scenes", "simulated_scenes")
 _INSTALLED = ("site-packages", "dist-packages")
-_NAME_TEXT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.
 _LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns"}
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_SOURCES: dict[str, str] = {}  # of the modules of ours that this process has loaded, as they were then
-Imported = tuple[str, str]  # module and name; the name is empty for the module itself
+_PARSER = sys.version + Path(__file__).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """Statements that define one name, and what they use: chains of names (``a.b`` as ("a", "b")), imports, texts."""
+    """Statements that define one name, and what they use: names with their attributes (``a.b``), imports, texts.
+
+    It is ``ambiguous`` where several functions or classes have the name: only the live object says which it is.
+    """
 
     digest: str
-    chains: frozenset[tuple[str, ...]]
-    imports: dict[str, Imported]
-    texts: frozenset[str]
+    names: list[str] = field(default_factory=list)
+    imports: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
     makes_registry: bool = False
     without_influence: bool = False
+    ambiguous: bool = False
 
     @classmethod
     def of(cls, nodes: Sequence[ast.AST]) -> "Definition":
@@ -45,40 +47,36 @@ class Definition:
         marks = [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
         return cls(
             digest=sha256_of_text("\n".join(code_text(node) for node in nodes)),
-            chains=frozenset(chain for node in nodes for chain in _chains(node)),
-            imports={name: target for child in found for name, target in imports_of(child, "").items()},
-            texts=frozenset(c.value for c in found if isinstance(c, ast.Constant) and isinstance(c.value, str)),
+            names=sorted({name for node in nodes for name in _used(node)}),
+            imports=_imports(found, ""),
+            texts=sorted({c.value for c in found if isinstance(c, ast.Constant) and isinstance(c.value, str)}),
             makes_registry=any(isinstance(c, ast.Call) and "Registry" in ast.unparse(c.func) for c in calls),
             without_influence=any(map(_is_mark, marks)),
+            ambiguous=len(nodes) > 1 and all(isinstance(node, _NAMED) for node in nodes),
         )
 
 
+@dataclass(frozen=True)
 class Module:
-    """A parsed module: the statements that define each name at its top, and its imports."""
+    """A parsed module: what defines each name at its top, and what it imports, by name as ``module:name``."""
 
-    def __init__(self, name: str, source: str, is_package: bool = False):
-        self.name, self.source = name, source
-        self.definitions: dict[str, list[ast.AST]] = {}
-        self.imports: dict[str, Imported] = {}
-        package = name if is_package else name.rpartition(".")[0]
+    name: str
+    source: str
+    definitions: dict[str, Definition]
+    imports: dict[str, str]
+    without_influence: bool
+
+    @classmethod
+    def of(cls, name: str, source: str, package: str) -> "Module":
+        """The module of a source; its relative imports start at ``package``."""
         body = ast.parse(source).body
-        for statement in _top_statements(body):
-            self.imports |= imports_of(statement, package)
+        statements = list(_top_statements(body))
+        defining: dict[str, list[ast.AST]] = {}
+        for statement in statements:
             for defined in _defined_names(statement):
-                self.definitions.setdefault(defined, []).append(statement)
-        self.without_influence = any(map(_is_mark, body))
-        self._known: dict[str, Definition] = {}
-
-    def is_defined_once(self, name: str) -> bool:
-        """Whether one function or class alone has this name: else only the live object says which it is."""
-        found = self.definitions.get(name, [])
-        return bool(found) and not (len(found) > 1 and all(isinstance(node, _NAMED) for node in found))
-
-    def definition(self, name: str) -> Definition:
-        """What defines ``name``."""
-        if name not in self._known:
-            self._known[name] = Definition.of(self.definitions[name])
-        return self._known[name]
+                defining.setdefault(defined, []).append(statement)
+        definitions = {defined: Definition.of(nodes) for defined, nodes in defining.items()}
+        return cls(name, source, definitions, _imports(statements, package), any(map(_is_mark, body)))
 
 
 def is_own(module: str) -> bool:
@@ -110,7 +108,21 @@ def parsed_module(name: str) -> Module | None:
 
 @functools.lru_cache(maxsize=2048)
 def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
-    return Module(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
+    """What an earlier process found in the same source and kept, since parsing takes most of a fingerprint's time."""
+    source = path.read_text(encoding="utf-8")
+    parsed_from = sha256_of_text("\0".join((_PARSER, path.name, source)))
+    try:
+        kept = project_root() / "data" / "cache" / "code" / f"{name}.json"
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found.pop("parsed_from") == parsed_from:
+            found["definitions"] = {key: Definition(**values) for key, values in found["definitions"].items()}
+            return Module(**found)
+    except (OSError, ValueError):
+        pass
+    module = Module.of(name, source, name if path.name == "__init__.py" else name.rpartition(".")[0])
+    with contextlib.suppress(OSError, ValueError):  # no project, or one that cannot be written
+        write_json(kept, {**asdict(module), "parsed_from": parsed_from})
+    return module
 
 
 @functools.lru_cache(maxsize=8192)
@@ -138,14 +150,6 @@ def _top_place(name: str) -> str | None:
     return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or []), None)
 
 
-def defined_name(text: str) -> tuple[str, str] | None:
-    """Module and top name of a text like ``package.module:Name``, where it names a module of ours."""
-    if not _NAME_TEXT.fullmatch(text):
-        return None
-    module, _, name = text.partition(":")
-    return (module, name.split(".")[0]) if is_own(module) and _source_path(module) else None
-
-
 def _top_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a module and of its ``if``, ``try`` and ``with`` blocks."""
     for statement in body:
@@ -162,25 +166,25 @@ def _defined_names(statement: ast.stmt) -> Iterator[str]:
         yield statement.name
     elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        for node in (node for target in targets for node in ast.walk(target)):
-            if isinstance(node, ast.Name):
-                yield node.id
+        yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
-def imports_of(node: ast.AST, package: str) -> dict[str, Imported]:
-    """What an import statement binds; empty for any other node. ``package`` is where relative ones start."""
-    if isinstance(node, ast.Import):
-        # Without "as", ``import a.b`` binds a.
-        bound = {alias.asname or alias.name.split(".")[0]: alias for alias in node.names}
-        return {name: (alias.name if alias.asname else name, "") for name, alias in bound.items()}
-    if not isinstance(node, ast.ImportFrom):
-        return {}
-    above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-    module = ".".join([*above, *([node.module] if node.module else [])])
-    return {alias.asname or alias.name: (module, alias.name) for alias in node.names}
+def _imports(nodes: Iterable[ast.AST], package: str) -> dict[str, str]:
+    """What import statements bind, as ``module:name`` or ``module:``; ``package`` is where relative ones start."""
+    bound = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:  # without "as", ``import a.b`` binds a
+                top = alias.name.split(".")[0]
+                bound[alias.asname or top] = f"{alias.name if alias.asname else top}:"
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            bound |= {alias.asname or alias.name: f"{module}:{alias.name}" for alias in node.names}
+    return bound
 
 
-def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
+def _used(node: ast.AST) -> Iterator[str]:
     """Every name that is used, with its attributes: ``a.b.c`` once, not ``a`` and ``a.b`` besides."""
     attributes: list[str] = []
     inner = node
@@ -188,10 +192,10 @@ def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
         attributes.append(inner.attr)
         inner = inner.value
     if isinstance(inner, ast.Name):
-        yield (inner.id, *reversed(attributes))
+        yield ".".join([inner.id, *reversed(attributes)])
     else:
         for child in ast.iter_child_nodes(inner):
-            yield from _chains(child)
+            yield from _used(child)
 
 
 def _is_mark(statement: ast.stmt) -> bool:
@@ -222,52 +226,6 @@ def code_text(node: Any, in_class: bool = False) -> str:
                 value = rest
         parts.append(f"{name}={code_text(value, name == 'body' and isinstance(node, ast.ClassDef))}")
     return f"{type(node).__name__}({','.join(parts)})"
-
-
-class _SourceKeeper:
-    """Stands first among Python's finders and keeps the source of each module of ours as it is imported or reloaded."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.origin:
-            _keep(name, spec.origin)
-        return spec
-
-
-def keep_sources() -> None:
-    """From now on keep what modules of ours are loaded from; those that are loaded count as they are now."""
-    if _SourceKeeper in sys.meta_path:
-        return
-    for name, module in list(sys.modules.items()):
-        _keep(name, getattr(module, "__file__", None) or "")
-    sys.meta_path.insert(0, _SourceKeeper)  # type: ignore[arg-type]
-
-
-def _keep(name: str, file: str) -> None:
-    if file.endswith(".py") and is_own_file(name, file):
-        with contextlib.suppress(OSError):  # the import itself reports it
-            _SOURCES[name] = Path(file).read_text(encoding="utf-8", errors="replace")
-
-
-def check_loaded(names: Iterable[str]) -> None:
-    """Refuse to run definitions (``module:name``) of modules that were edited after this process loaded them.
-
-    The old code would run, and its result be kept as the new one's. A module that was reloaded is up to date.
-    """
-    modules = dict.fromkeys(name.partition(":")[0] for name in names)
-    if edited := [name for name in modules if name in sys.modules and _was_edited(name)]:
-        raise WorkbenchError(
-            f"{', '.join(edited)}: edited after this kernel loaded it, so the old code would run. Restart the kernel "
-            "(or importlib.reload the module), then run the cells again."
-        )
-
-
-def _was_edited(name: str) -> bool:
-    loaded, now = _SOURCES.get(name), parsed_module(name)
-    if loaded is None or now is None or loaded == now.source:
-        return False
-    return code_text(ast.parse(loaded).body) != code_text(ast.parse(now.source).body)
 
 
 def sha256_of_text(text: str) -> str:

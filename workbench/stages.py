@@ -16,7 +16,7 @@ from workbench.fingerprint import builder_name, fingerprint
 from workbench.folders import MANIFEST, REPLACE_VARIABLE, BuiltFolder, Replace, partial_folder, stored_manifest
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes
-from workbench.parsed_code import keep_sources
+from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED, INPUTS, SOURCE = "metrics", "imported", "inputs.json", "source.json"
