@@ -12,17 +12,14 @@ from workbench.errors import WorkbenchError
 from workbench.recognition.losses import (
     LOSSES,
     LossConfig,
-    class_weights,
     equalization,
     equalization_draws,
     equalization_upstream,
     focal,
     focal_upstream,
-    log_priors,
+    role_classes,
     role_losses,
-    tail_classes,
     vilhub,
-    with_background,
 )
 from workbench.scenes.bands import Counts
 
@@ -50,8 +47,9 @@ def logits_of(expected, name):
 
 def test_weights_are_upstreams_bit_for_bit(upstream):
     expected, counts = upstream
-    assert np.array_equal(class_weights(counts["objects"]), expected["weights_obj"])
-    assert np.array_equal(with_background(class_weights(counts["predicates"])), expected["weights_prd"])
+    found = role_classes(Counts(counts["objects"], counts["predicates"]))
+    assert np.array_equal(found["subject"].weights(), expected["weights_obj"])
+    assert np.array_equal(found["relation"].weights(), expected["weights_prd"])
 
 
 def assert_value_and_gradient(value, logits, expected, key):
@@ -92,17 +90,21 @@ def test_logit_adjustment_moves_the_optimum_by_the_prior(classes, tau, role):
     counts = np.random.default_rng(classes).integers(0, 500, classes)
     adjusting, plain = (role_losses(config, Counts(counts, counts))[role]
                         for config in (LossConfig("logit_adjusted", tau=tau), LossConfig()))  # fmt: skip
-    prior = torch.from_numpy(log_priors(counts if role == "subject" else np.r_[0, counts]))
+    prior = role_classes(Counts(counts, counts))[role].log_priors()
     logits, labels = case(11, len(prior), 0)
     assert torch.allclose(adjusting(logits - tau * prior, labels), plain(logits, labels), atol=1e-5)
-    assert np.exp(log_priors(counts).astype(float)).sum() == pytest.approx(1, abs=1e-5)
+    assert prior.exp().sum() == pytest.approx(1, abs=1e-5)
+    assert role == "subject" or prior[0] == pytest.approx(-np.log(len(prior) + counts.sum()))
 
 
-def test_weights_ignore_scale_of_rare_classes_but_keep_mean_one():
-    weights = class_weights(np.array([1000, 10, 0]))
+def test_rare_classes_weigh_most_and_the_background_least_with_mean_one():
+    counts = np.array([1000, 10, 0])
+    weights, (background, *same) = (
+        role_classes(Counts(counts, counts))[role].weights() for role in ("object", "relation")
+    )
     assert weights.mean() == pytest.approx(1, abs=1e-6)
     assert weights.argsort().tolist() == [0, 1, 2]
-    assert with_background(weights)[0] == weights.min()
+    assert same == weights.tolist() and background == weights.min()
 
 
 def case(n, classes, seed, scale=3.0):
@@ -142,23 +144,26 @@ def test_focal_is_its_formula_and_weights_multiply_rows(gamma):
 
 
 @pytest.mark.parametrize(("n", "classes"), [(1, 2), (8, 6), (30, 50)])
-@pytest.mark.parametrize("background", [False, True])
-def test_equalization_is_its_formula(n, classes, background):
+def test_equalization_is_its_formula(n, classes):
     logits, labels = case(n, classes, n + classes)
     source = torch.Generator().manual_seed(n)
     tail, draws = torch.rand(classes, generator=source) < 0.6, torch.rand(n, classes, generator=source) < 0.9
-    foreground = (labels > 0) if background else torch.ones(n, dtype=torch.bool)
     own = torch.nn.functional.one_hot(labels, classes)
-    weight = 1.0 - draws * tail * foreground[:, None] * (1.0 - own)
+    weight = 1.0 - draws * tail * (1.0 - own)
     odds = logits.double().exp()
     rows = -((own * odds).sum(1) / (weight * odds).sum(1)).log()
-    found = equalization(logits, labels, tail, draws, background=background)
+    found = equalization(logits, labels, tail, draws)
     assert found.item() == pytest.approx(rows.mean().item(), rel=1e-4, abs=1e-6)
 
 
-def test_tail_classes_are_those_below_the_share():
-    assert tail_classes(np.array([0, 43, 42, 99_915])).tolist() == [True, False, True, False]
-    assert tail_classes(np.zeros(2)).all()
+@pytest.mark.parametrize(("counts", "in_tail"), [([0, 43, 42, 99_915], [True, False, True]), ([0] * 4, [True] * 3)])
+@pytest.mark.parametrize("role", ["object", "relation"])
+def test_tail_classes_are_those_below_the_share_and_never_the_background(counts, in_tail, role):
+    loss = role_losses(LossConfig("equalization"), Counts(np.array(counts), np.array(counts)))[role]
+    logits = torch.zeros(90, 4 + (role == "relation"), requires_grad=True)
+    loss(logits, torch.full((90,), logits.shape[1] - 1)).backward()
+    # What a draw takes out of the softmax is not pushed.
+    assert (logits.grad == 0).any(dim=0)[:-1].tolist() == [False] * (role == "relation") + in_tail
 
 
 def test_draws_belong_to_the_seed_the_role_and_the_batch():

@@ -27,8 +27,9 @@ def test_activations_are_upstreams(upstream):
     head, features, expected = upstream
     with torch.no_grad():
         visual = head.visual_embeddings(*(feature[:4] for feature in features))
+        joint = head.first_embeddings(*(feature[:4] for feature in features))[2]
         objects, relations = head.class_embeddings()
-    found = {"v_s": visual.subject, "v_o": visual.object, "h": visual.joint, "v_p": visual.relation,
+    found = {"v_s": visual.subject, "v_o": visual.object, "h": joint, "v_p": visual.relation,
              "E_so_raw": objects[:4], "E_p_raw": relations[:4]}  # fmt: skip
     for name, value in found.items():
         np.testing.assert_allclose(value.numpy(), expected[f"dbg_{name}"], **LOGITS, err_msg=name)

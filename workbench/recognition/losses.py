@@ -38,7 +38,7 @@ class LossConfig:
 
     ``name`` is one of `LOSSES`, "module:name" or a builder itself; ``tau`` is the strength of "logit_adjusted",
     ``gamma`` the exponent of the focal losses, ``options`` whatever else an own loss reads. ``vilhub_scale`` weighs the
-    VilHub term (0 is none, the reference takes 100000 on GQA-LT); ``relmix`` is a rule of `objective.RelMix`. Both
+    VilHub term (0 is none, the reference takes 100000 on GQA-LT); ``relmix`` is a rule of `objective.draw_mixing`. Both
     terms look at all rows and roles alike.
     """
 
@@ -71,13 +71,19 @@ class RoleClasses:
     seed: int = 0
 
     def weights(self) -> torch.Tensor:
-        """`class_weights` for each column of the logits."""
-        weights = class_weights(self.counts)
-        return torch.from_numpy(with_background(weights) if self.background else weights)
+        """Weights of the logits' columns, float32: proportional to 1 / (count + 1), mean 1 (reference section 5, WCE).
+
+        The background gets the smallest weight of a class, as upstream.
+        """
+        smoothed = self.counts + 1.0
+        inverse = smoothed.sum() / smoothed
+        weights = (inverse / inverse.mean()).astype(np.float32)
+        return torch.from_numpy(np.concatenate([weights.min(keepdims=True), weights]) if self.background else weights)
 
     def log_priors(self) -> torch.Tensor:
-        """`log_priors` of the labels for each column of the logits, the background like a class without examples."""
-        return torch.from_numpy(log_priors(np.concatenate([[0] * self.background, self.labels])))
+        """Logarithms of the columns' add-one smoothed shares of ``labels``, float32; the background counts as one."""
+        smoothed = np.append([0] * self.background, self.labels) + 1.0
+        return torch.from_numpy(np.log(smoothed / smoothed.sum()).astype(np.float32))
 
 
 def role_classes(counts: Counts, seed: int = 0) -> dict[str, RoleClasses]:
@@ -94,24 +100,6 @@ def role_losses(config: LossConfig, counts: Counts, seed: int = 0) -> dict[str, 
     """One loss per role. Labels: subject and object 0..C-1, relation 1..R (0 is the background)."""
     build = LOSSES.resolve(config.name)
     return {role: build(classes, config) for role, classes in role_classes(counts, seed).items()}
-
-
-def class_weights(counts: np.ndarray) -> np.ndarray:
-    """Weights (C,) float32 proportional to 1 / (count + 1) with mean 1 (reference section 5, WCE)."""
-    smoothed = np.asarray(counts, dtype=np.float64) + 1.0
-    inverse = smoothed.sum() / smoothed
-    return (inverse / inverse.mean()).astype(np.float32)
-
-
-def with_background(weights: np.ndarray) -> np.ndarray:
-    """Relation weights (R,) -> (R + 1,): the background gets the smallest weight, as upstream."""
-    return np.concatenate([weights.min(keepdims=True), weights])
-
-
-def log_priors(counts: np.ndarray) -> np.ndarray:
-    """Logarithm of add-one smoothed class shares, float32 (C,); a class without examples counts as one."""
-    smoothed = np.asarray(counts, dtype=np.float64) + 1.0
-    return np.log(smoothed / smoothed.sum()).astype(np.float32)
 
 
 class WeightedCrossEntropy:
@@ -178,34 +166,28 @@ def _accurate(logits: torch.Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def tail_classes(counts: np.ndarray) -> np.ndarray:
-    """Which classes have less than 4.3e-4 of all training examples ``counts`` (C,), bool; without any example all."""
-    counts = np.asarray(counts, dtype=np.float64)
-    return counts < TAIL_SHARE * counts.sum() if counts.any() else np.ones(len(counts), dtype=bool)
-
-
-def equalization(
-    logits: torch.Tensor, labels: torch.Tensor, tail: torch.Tensor, draws: torch.Tensor, *, background: bool = False
-) -> torch.Tensor:
+def equalization(logits: torch.Tensor, labels: torch.Tensor, tail: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """Cross-entropy in which rows of other classes seldom push tail classes down; a scalar, mean over rows.
 
-    The denominator of the softmax weighs class k by 1 - beta E T_k (1 - y_k): ``tail`` (C,) bool is T, ``draws``
-    (n, C) bool is beta, one for each row and class. With ``background`` rows of label 0 have E = 0, so that they keep
-    all their negatives (the paper's foreground indicator); otherwise E = 1. ``logits`` (n, C), ``labels`` (n,) int64.
+    The denominator of the softmax weighs class k by 1 - beta T_k (1 - y_k): ``tail`` (C,) bool is T, ``draws`` (n, C)
+    bool is beta, one for each row and class. No stored row is background, so the paper's foreground indicator is 1.
+    ``logits`` (n, C), ``labels`` (n,) int64.
     """
     ignored = (draws & tail).scatter(1, labels[:, None], False)  # (n, C)
-    if background:
-        ignored = ignored & (labels > 0)[:, None]
     return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
 
 
 def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
-    """`equalization` for a role; the background, which is meant to be pushed down, is no tail class."""
-    tail = torch.from_numpy(np.concatenate([[False] * classes.background, tail_classes(classes.counts)]).astype(bool))
+    """`equalization` for a role; tail classes have less than 4.3e-4 of all examples, without any example all do.
+
+    The background, which is meant to be pushed down, is no tail class.
+    """
+    tail = classes.counts < TAIL_SHARE * (classes.counts.sum() or 1)
+    in_tail = torch.from_numpy(np.append([False] * classes.background, tail).astype(bool))
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         draws = equalization_draws(classes.seed, labels, tuple(logits.shape))
-        return equalization(logits, labels, tail.to(logits.device), draws, background=classes.background)
+        return equalization(logits, labels, in_tail.to(logits.device), draws)
 
     return loss
 

@@ -59,12 +59,11 @@ class Logits(NamedTuple):
 
 
 class VisualEmbeddings(NamedTuple):
-    """Visual embeddings (N, hidden) before normalisation; ``joint`` is the first layer on all three features."""
+    """Visual embeddings (N, hidden) before normalisation."""
 
     subject: torch.Tensor
     relation: torch.Tensor
     object: torch.Tensor
-    joint: torch.Tensor
 
 
 class Scenes(NamedTuple):
@@ -153,7 +152,7 @@ class LsvruHead(nn.Module):
         v_subject, v_object, joint = self.first_embeddings(subject, union, object)
         # Not normalised here, unlike in RelTransformer.
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)
-        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, joint)
+        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object)
 
     def class_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings of the object names (C, hidden) and relation names (R + 1, hidden), not normalised."""

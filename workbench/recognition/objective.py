@@ -4,9 +4,7 @@ RelMix mixes rows of rare relations with rows of more frequent ones, after the v
 Source: reference `ltvrr.md` section 5: all terms are added with weight 1, also VilHub on the mixed logits.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +14,13 @@ from torch import nn
 from workbench.devices import full_precision
 from workbench.randomness import generator
 from workbench.recognition.batches import Batch, ByRole
-from workbench.recognition.losses import LossConfig, class_weights, role_losses, vilhub, with_background
+from workbench.recognition.losses import LossConfig, role_classes, role_losses, vilhub
 from workbench.recognition.lsvru import Logits, LsvruHead, VisualEmbeddings
 from workbench.regions.feature_rows import Regions
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
-FEWEST_ROWS = 3
+FIRST_WEIGHT = 0.65  # of the rarest partner in RelMix, as in the reference
 Parts = dict[str, torch.Tensor]
 
 
@@ -47,7 +45,7 @@ class RecogniserObjective(nn.Module):
         self.network, self.loss, self._seed = network, loss, seed
         self._synthetic_weight, self._bias_rate = synthetic_weight, bias_rate
         self._losses = role_losses(loss, counts, seed)
-        self._relation_weights = with_background(class_weights(counts.relations))
+        self._relation_weights = role_classes(counts)["relation"].weights().numpy()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Biases, class factors and offsets without weight decay; what is frozen belongs to no group."""
@@ -65,21 +63,17 @@ class RecogniserObjective(nn.Module):
         scenes = None if batch.scenes is None else batch.scenes.on(device)
         visual = self.network.visual_embeddings(*on_device(batch.features, device), scenes)
         logits = self.network.logits(visual)
-        with full_precision(device):
-            return self.parts(visual, logits, batch, step)
-
-    def parts(self, visual: VisualEmbeddings, logits: Logits, batch: Batch, step: int) -> Parts:
-        """The same of embeddings and logits that are computed already."""
         # Relations of the head count from 1, because 0 is the background.
         labels = {role: ids + (role == "relation") for role, ids in batch.labels.items()}
-        classified = {role: self._classified(role, getattr(logits, role), labels[role], batch) for role in ROLES}
-        terms = [classified, *self._hubness(logits)]
-        if self.loss.relmix != "none":
-            draw = generator(self._seed, "relmix", step)
-            mixing = draw_mixing(labels["relation"], self._relation_weights, RelMix(self.loss.relmix), draw)
-            mixed, mixed_logits = mixed_terms(self.network, visual, labels, mixing)
-            terms += [mixed, *self._hubness(mixed_logits)]
-        return {role: sum((term[role] for term in terms[1:]), terms[0][role]) for role in ROLES}
+        with full_precision(device):
+            classified = {role: self._classified(role, getattr(logits, role), labels[role], batch) for role in ROLES}
+            terms = [classified, *self._hubness(logits)]
+            if self.loss.relmix != "none":
+                draw = generator(self._seed, "relmix", step)
+                mixing = draw_mixing(labels["relation"], self._relation_weights, self.loss.relmix, draw)
+                mixed, mixed_logits = mixed_terms(self.network, visual, labels, mixing)
+                terms += [mixed, *self._hubness(mixed_logits)]
+            return {role: sum((term[role] for term in terms[1:]), terms[0][role]) for role in ROLES}
 
     def _hubness(self, logits: Logits) -> list[Parts]:
         scale = self.loss.vilhub_scale
@@ -109,87 +103,52 @@ def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, to
     return subject, union, object_
 
 
-@dataclass(frozen=True)
-class RelMix:
-    """Which rows are mixed, and how; the defaults are the reference's but for the rule.
-
-    ``rule`` "clean": background rows never take part, and relations of equal weight come in random order.
-    "upstream": all rows take part, and since the background has the smallest weight and is most of a sampled image,
-    rare rows are mostly mixed with background.
-    ``share`` of the rows that are mixed: 1/3, the three partners are disjoint thirds; up to 1/2, the second partner is
-    drawn from the first's rows; above, the third too (the reference's variants 0.5, 0.6 and 0.7).
-    ``first_weight`` weighs the rarest partner, 0..1; ``first_weight_beta`` above 0 draws it per row from Beta(b, b)
-    instead (the reference's variant has b = 0.8). ``n_partners`` 2 leaves the third partner out (its "mixup").
-    """
-
-    rule: str = "clean"
-    share: float = 1 / 3
-    first_weight: float = 0.65
-    first_weight_beta: float = 0.0
-    n_partners: Literal[2, 3] = 3
-
-
 class Mixing(NamedTuple):
-    """A drawn mixture of m rows: partners' row numbers ``first``, ``second``, ``third`` (m,) int64, ``coin`` (m,) bool
-    that takes the second instead of the third, and ``first_weight`` (m,) float32, the first's weight.
-    """
+    """A drawn mixture of m rows: row numbers ``first`` and ``other`` (m,) int64, the first's weight (m,) float32."""
 
     first: np.ndarray
-    second: np.ndarray
-    third: np.ndarray
-    coin: np.ndarray
+    other: np.ndarray
     first_weight: np.ndarray
 
 
 def draw_mixing(
-    relation_labels: np.ndarray, relation_weights: np.ndarray, settings: RelMix, draw: np.random.Generator
+    relation_labels: np.ndarray, relation_weights: np.ndarray, rule: str, draw: np.random.Generator
 ) -> Mixing:
-    """Three partners, a fair coin and a lambda for each of m = floor(share x usable rows) mixed rows.
+    """A third of the usable rows, those of the rarest relations, each with a row of the second third or of the last.
 
-    ``relation_labels`` (n,), 0 for the background; ``relation_weights`` (R + 1,) class weights as of WCE. Rows are
-    ranked by the weight of their relation, the rarest first. With fewer than three usable rows nothing is mixed.
+    ``relation_labels`` (n,), 0 for the background; ``relation_weights`` (R + 1,) class weights as of WCE, by which rows
+    are ranked; a fair coin says from which third. ``rule`` "clean": background rows never take part, and relations of
+    equal weight come in random order. "upstream": all rows take part, and since the background has the smallest weight
+    and is most of a sampled image, rare rows are mostly mixed with background.
     """
     usable = np.arange(len(relation_labels))
-    if settings.rule == "clean":
+    if rule == "clean":
         usable = draw.permutation(np.flatnonzero(relation_labels))
     rarity = relation_weights[relation_labels[usable]]
     ranked = usable[np.argsort(-rarity, kind="stable")].astype(np.int64)
-    # The small term keeps a third of three rows from coming out as 0.999...
-    m = math.floor(settings.share * len(ranked) + 1e-9) if len(ranked) >= FEWEST_ROWS else 0
-    first, second, third = ranked[:m], ranked[m : 2 * m], ranked[2 * m : 3 * m]
-    if settings.share > 1 / 3:
-        third = second if settings.share <= 1 / 2 else draw.permutation(first)
-        second = draw.permutation(first)
-    coin = draw.random(m) < 0.5 if settings.n_partners == 3 else np.ones(m, dtype=bool)
-    beta = settings.first_weight_beta
-    first_weight = draw.beta(beta, beta, m) if beta else np.full(m, settings.first_weight)
-    return Mixing(first, second, third, coin, first_weight.astype(np.float32))
+    m = len(ranked) // 3
+    first, second, third = ranked[: 3 * m].reshape(3, m)
+    other = np.where(draw.random(m) < 0.5, second, third)
+    return Mixing(first, other, np.full(m, FIRST_WEIGHT, dtype=np.float32))
 
 
 def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
-    """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) (a x2 + (1 - a) x3), w the weight, a the coin."""
-    partner = np.where(mixing.coin, mixing.second, mixing.third)
-    first, other, first_weight = (
-        torch.from_numpy(array).to(values.device) for array in (mixing.first, partner, mixing.first_weight)
-    )
+    """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) x2, w the weight of the first."""
+    first, other, first_weight = (torch.from_numpy(array).to(values.device) for array in mixing)
     return torch.lerp(values[other].float(), values[first].float(), first_weight[:, None])
-
-
-def mix_labels(labels: np.ndarray, n_classes: int, mixing: Mixing, device: torch.device) -> torch.Tensor:
-    """Soft labels (m, C) float32 of ``labels`` (n,), mixed as the embeddings are."""
-    return mix(functional.one_hot(torch.from_numpy(labels).long().to(device), n_classes), mixing)
 
 
 def mixed_terms(head: LsvruHead, visual: VisualEmbeddings, labels: ByRole, mixing: Mixing) -> tuple[Parts, Logits]:
     """What RelMix adds to the losses, a scalar by role, and the mixed logits (m, C) for their VilHub term.
 
-    ``labels`` (n,) int64 by role, the relation's with 0 for the background. One mixture serves all roles, and the
-    relation's layers do not run again. The soft cross-entropy is never class-weighted, as in the reference. Where there
-    is nothing to mix the terms are 0; gradients are 0 then, not missing.
+    ``labels`` (n,) int64 by role, the relation's with 0 for the background; they are mixed as the embeddings are. One
+    mixture serves all roles, and the relation's layers do not run again. The soft cross-entropy is never
+    class-weighted, as in the reference. Where there is nothing to mix the terms are 0; gradients are 0 then, not
+    missing.
     """
     logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
     terms = {}
     for role, found in logits._asdict().items():
-        soft = mix_labels(labels[role], found.shape[1], mixing, found.device)
-        terms[role] = functional.cross_entropy(found, soft) if len(found) else found.sum() * 0.0
+        hard = functional.one_hot(torch.from_numpy(labels[role]).long().to(found.device), found.shape[1])
+        terms[role] = functional.cross_entropy(found, mix(hard, mixing)) if len(found) else found.sum() * 0.0
     return terms, logits

@@ -126,7 +126,7 @@ class RelTransformerHead(LsvruHead):
         # Normalised here, unlike in LSVRU.
         fixed_subject, fixed_object = (functional.normalize(v.detach(), dim=1) for v in (v_subject, v_object))
         stacked = torch.cat([fixed_subject, relation, fixed_object], dim=1)  # (N, 3 hidden)
-        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object, first[2])
+        return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object)
 
 
 class TransposedLinear(nn.Module):
