@@ -68,7 +68,7 @@ def add_data_set(
     for split in splits_of(annotations):
         print(f"{known.title}, {split}", flush=True)
         if not (folder / split / "tables.json").is_file():
-            write_relation_tables(folder / split, read_annotations(annotations, split, found.image_folder))
+            write_relation_tables(folder / split, read_annotations(annotations, split, found.image_folder).tables)
         splits[split] = RelationTables.open(folder / split)
     train = splits["train"].relations
     frequencies = write_upstream_files(folder, train, vocabulary, names=known.frequency_files, given=found.files)

@@ -62,7 +62,7 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
         summary["features"] = simulate_features(folder, annotations, config.dimension, seed, config.sparse)
     else:
         for split in SPLITS:
-            write_relation_tables(folder / split, read_annotations(annotations, split))
+            write_relation_tables(folder / split, read_annotations(annotations, split).tables)
     return summary
 
 

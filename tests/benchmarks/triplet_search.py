@@ -82,7 +82,7 @@ def _built(folder: Path, vocabulary: Vocabulary) -> tuple[float, TripletIndex]:
     boxes = pd.DataFrame({"image": [0], "x1": 0.0, "y1": 0.0, "x2": 0.0, "y2": 0.0, "object_class": 0})
     vocabulary.write(folder / "features")
     annotations = Annotations("train", vocabulary, images, boxes, relations, folder)
-    write_relation_tables(folder / "features" / "train", annotations)
+    write_relation_tables(folder / "features" / "train", annotations.tables)
     seconds, _ = timed(lambda: write_triplet_index(folder / "index", features=folder / "features"))
     return seconds, TripletIndex.open(folder / "index")
 

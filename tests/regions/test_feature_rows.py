@@ -113,7 +113,7 @@ def store(request, tmp_path_factory):
 
 def rows_of(store, gigabytes):
     window = WINDOW * 2 * DIMENSION * (3 if store.entity_region == "box" else 1)
-    return FeatureRows.of_relations(store, "train", gigabytes, bytes_per_window=window)
+    return FeatureRows.of_relations(store, "train", memory_gigabytes=gigabytes, bytes_per_window=window)
 
 
 @pytest.mark.parametrize("batch_size", [1000, 64, 7])
@@ -144,7 +144,7 @@ def test_unions_and_boxes_are_one_list_of_rows(tmp_path):
     rows = np.array([N + 2, 5, N, N + 1, 5, N - 1])
     expected = np.concatenate([store.union(np.arange(N)), store.box(boxes)])[rows]
     for gigabytes in (0.0, 1.0):
-        (found,) = FeatureRows.of_unions_and_boxes(store, boxes, gigabytes)(rows)
+        (found,) = FeatureRows.of_unions_and_boxes(store, boxes, memory_gigabytes=gigabytes)(rows)
         assert np.array_equal(found, expected)
 
 

@@ -83,7 +83,7 @@ def test_data_that_are_here_are_counted(tmp_path):
     names = Vocabulary(tuple(f"o{n}" for n in range(1702)), tuple(f"r{n}" for n in range(310)))
     simulate_annotations(tmp_path / "annotations", vocabulary=names, scale=0.002)
     for split in ("train", "val"):
-        write_relation_tables(tmp_path / "own" / split, read_annotations(tmp_path / "annotations", split))
+        write_relation_tables(tmp_path / "own" / split, read_annotations(tmp_path / "annotations", split).tables)
     names.write(tmp_path / "own")
     found = data_size("mine", [tmp_path / "nowhere", tmp_path / "own"], STATED)
     assert found.relations == {"train": 6800, "val": 234} and found.relation_classes == 310

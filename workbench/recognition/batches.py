@@ -40,7 +40,7 @@ class RelationRows:
         except WorkbenchError as error:
             raise WorkbenchError(f"{self.name}: {error}") from error
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
-        self.features = FeatureRows.of_relations(features, self.name, memory_gigabytes)
+        self.features = FeatureRows.of_relations(features, self.name, memory_gigabytes=memory_gigabytes)
 
     def __len__(self) -> int:
         return len(self.relations)

@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -150,30 +151,22 @@ class FeatureRows:
         self.by_blocks = self.held is None and rows > self.rows_per_window
 
     @classmethod
-    def of_relations(
-        cls,
-        features: Features,
-        name: str,
-        memory_gigabytes: float = MEMORY_GIGABYTES,
-        bytes_per_window: int = BYTES_PER_WINDOW,
-    ) -> "FeatureRows":
+    def of_relations(cls, features: Features, name: str, **memory: Any) -> "FeatureRows":
         """Subject, union and object of each relation; the same array three times where only unions have features.
 
-        ``name`` says in messages where a row is. WorkbenchError where there are no rows or one is not finite.
+        ``name`` says in messages where a row is, ``memory`` is `FeatureRows`' memory_gigabytes and bytes_per_window.
+        WorkbenchError where there are no rows or one is not finite.
         """
         if not len(features):
             raise WorkbenchError(f"{name}: no relations. Training and evaluation need at least one row.")
         bytes_per_row = (1 if features.entity_region == "union" else 3) * 2 * features.dimension
-        hold = partial(_hold_relations, features, name)
-        return cls(len(features), hold, bytes_per_row, memory_gigabytes, bytes_per_window)
+        return cls(len(features), partial(_hold_relations, features, name), bytes_per_row, **memory)
 
     @classmethod
-    def of_unions_and_boxes(
-        cls, store: FeatureStore, box_rows: np.ndarray, memory_gigabytes: float = MEMORY_GIGABYTES
-    ) -> "FeatureRows":
+    def of_unions_and_boxes(cls, store: FeatureStore, box_rows: np.ndarray, **memory: Any) -> "FeatureRows":
         """One region: the union of each relation, then the boxes ``box_rows`` (n,), maybe with repeats."""
         hold = partial(_hold_unions_and_boxes, store, box_rows)
-        return cls(len(store) + len(box_rows), hold, 2 * store.dimension, memory_gigabytes)
+        return cls(len(store) + len(box_rows), hold, 2 * store.dimension, **memory)
 
     def __len__(self) -> int:
         return self._rows
@@ -245,31 +238,31 @@ class StepFeatures:
 
 
 def _hold_relations(features: Features, name: str, rows: np.ndarray) -> HeldRows:
-    union = (_checked(features.union, rows, f"{name}, row", "union"), None)
+    union = (_checked(features, "union", rows, f"{name}, row"), None)
     if features.entity_region == "union":
         return HeldRows(rows, union, times=3)
     if not isinstance(features, FeatureStore):
-        subject = _checked(features.subject, rows, f"{name}, row", "subject")
-        return HeldRows(rows, (subject, None), union, (_checked(features.object, rows, f"{name}, row", "object"), None))
-    ends = [features.relations[f"{role}_box"].to_numpy()[rows] for role in ("subject", "object")]
-    boxes, place = np.unique(np.concatenate(ends), return_inverse=True)
-    values = _checked(features.box, boxes, f"{name}, box row", "box")
-    subject_place, object_place = np.split(place.reshape(-1), 2)
+        subject, object_ = ((_checked(features, role, rows, f"{name}, row"), None) for role in ("subject", "object"))
+        return HeldRows(rows, subject, union, object_)
+    ends = features.relations[["subject_box", "object_box"]].to_numpy()[rows]
+    boxes, place = np.unique(ends, return_inverse=True)
+    values = _checked(features, "box", boxes, f"{name}, box row")
+    subject_place, object_place = place.reshape(-1, 2).T
     return HeldRows(rows, (values, subject_place), union, (values, object_place))
 
 
 def _hold_unions_and_boxes(store: FeatureStore, box_rows: np.ndarray, rows: np.ndarray) -> HeldRows:
     unions = int(np.searchsorted(rows, len(store)))  # ascending, so that the unions come first
     boxes = box_rows[rows[unions:] - len(store)]
-    values = _checked(store.union, rows[:unions], f"{store.folder}, row", "union")
+    values = _checked(store, "union", rows[:unions], f"{store.folder}, row")
     if len(boxes):
-        values = np.concatenate([values, _checked(store.box, boxes, f"{store.folder}, box row", "box")])
+        values = np.concatenate([values, _checked(store, "box", boxes, f"{store.folder}, box row")])
     return HeldRows(rows, (values, None))
 
 
-def _checked(read: Callable[..., np.ndarray], rows: np.ndarray, where: str, region: str) -> np.ndarray:
+def _checked(features: Features, region: str, rows: np.ndarray, where: str) -> np.ndarray:
     """Features (n, D) float16 of rows; WorkbenchError where one is not finite."""
-    values = read(rows, dtype=np.float16)
+    values = getattr(features, region)(rows, dtype=np.float16)
     bad = rows_not_finite(values)
     if len(bad):
         raise WorkbenchError(

@@ -103,11 +103,8 @@ class RangeWriter:
         """Ranges of ``rows_per_range`` rows (the last one may be shorter) that are not whole on disk yet."""
         written = self.written(name)
         starts = range(0, len(written), rows_per_range)
-        return [
-            (start, min(start + rows_per_range, len(written)))
-            for start in starts
-            if not written[start : start + rows_per_range].all()
-        ]
+        ranges = [(start, min(start + rows_per_range, len(written))) for start in starts]
+        return [part for part in ranges if not written[slice(*part)].all()]
 
     def raise_if_asked(self, stop: StopRequest) -> None:
         """Raise ``Stopped`` where the work is asked to stop: call it when what was made is flushed."""

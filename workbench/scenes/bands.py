@@ -62,15 +62,10 @@ def band_of_class(counts: np.ndarray) -> np.ndarray:
     ``counts`` (K,) integers; returns (K,) strings out of BANDS: the first int(0.80 K) are few, then medium up to
     int(0.95 K), the rest many.
     """
-    counts = np.asarray(counts)
     classes = len(counts)
-    ids = np.arange(classes)
-    from_rare_to_frequent = np.lexsort((-ids, counts))
-    band = np.empty(classes, dtype="<U6")
     few, medium = int(FEW_UP_TO * classes), int(MEDIUM_UP_TO * classes)
-    band[from_rare_to_frequent[:few]] = "few"
-    band[from_rare_to_frequent[few:medium]] = "medium"
-    band[from_rare_to_frequent[medium:]] = "many"
+    band = np.empty(classes, dtype="<U6")
+    band[np.lexsort((-np.arange(classes), counts))] = np.repeat(BANDS, [classes - medium, medium - few, few])[::-1]
     return band
 
 

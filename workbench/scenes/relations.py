@@ -7,7 +7,6 @@ Relation boxes may reach outside the image and are kept as annotated (upstream d
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,6 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, save_table, write_json
 from workbench.scenes.vocabulary import ROLES, SPLITS
-
-if TYPE_CHECKING:
-    from workbench.scenes.annotations import Annotations
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 COLUMNS = {
@@ -28,7 +24,6 @@ COLUMNS = {
 TABLES = tuple(COLUMNS)
 # Columns that hold rows of another table.
 POINTERS: dict[str, dict[str, str]] = {
-    "images": {},
     "boxes": {"image": "images"},
     "relations": {"image": "images", "subject_box": "boxes", "object_box": "boxes"},
 }
@@ -66,9 +61,9 @@ class RelationTables:
         return len(self.relations)
 
 
-def write_relation_tables(folder: Path, annotations: "Annotations") -> None:
+def write_relation_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write a split's three tables, then ``tables.json``."""
-    write_json(Path(folder) / "tables.json", {"rows": write_tables(folder, annotations.tables)})
+    write_json(Path(folder) / "tables.json", {"rows": write_tables(folder, tables)})
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
@@ -84,7 +79,7 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
     for name in TABLES:
         path = Path(folder) / f"{name}.parquet"
         table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
-        for column, target in POINTERS[name].items():
+        for column, target in POINTERS.get(name, {}).items():
             values, size = table[column].to_numpy(), len(tables[target])
             for row in np.flatnonzero((values < 0) | (values >= size))[:1]:
                 raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")

@@ -107,7 +107,7 @@ def test_tables_on_disk_and_splits_that_are_absent(annotation_folder, tmp_path):
     folder = annotation_folder(5, 6)
     card, annotations = card_of(folder, ("train",))
     assert list(card["splits"]) == ["train"] and "without_test_rows" not in card["absent"]["subject"]
-    write_relation_tables(tmp_path / "train", annotations["train"])
+    write_relation_tables(tmp_path / "train", annotations["train"].tables)
     again = data_card({"train": RelationTables.open(tmp_path / "train")}, annotations["train"].vocabulary)
     assert again == card
     with pytest.raises(WorkbenchError, match="train"):
