@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import psutil
 import pytest
 from PIL import Image, ImageColor
 
-from workbench.figures.style import BAND_COLOURS, ROLE_COLOURS
+from workbench.browsers.panel import FOLDER
 from workbench.runs.notebooks import run_profile
 
 from .pages import WINDOW, NotebookPage
@@ -27,27 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCREENS = ROOT / "reports" / "screens"
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 60
-MEANT_COLOURS = sorted({*BAND_COLOURS.values(), *ROLE_COLOURS.values(), "#ffffff", "#111111"})
+MEANT_COLOURS = sorted({*re.findall(r"#[0-9A-F]{6}\b", (FOLDER / "browsers.css").read_text()), "#ffffff", "#111111"})
 TALLEST_PX = 1600
 MOST_BYTES = 250_000  # of a screenshot in the repository
 
 
-MEASURED = pytest.StashKey[dict]()
-
-
 def pytest_addoption(parser):
     parser.addoption("--screens", action="store_true", help="write the screenshots into reports/screens")
-
-
-def pytest_configure(config):
-    config.stash[MEASURED] = {}
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    for what, numbers in config.stash[MEASURED].items():
-        terminalreporter.write_line(
-            f"{what}: median {statistics.median(numbers):.0f} ms, at most {max(numbers):.0f} ms of {len(numbers)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -93,9 +79,7 @@ def project(tmp_path_factory) -> Path:
     if finished := os.environ.get("WORKBENCH_BROWSER_ROOT"):
         return Path(finished)
     root = tmp_path_factory.mktemp("project")
-    shutil.copytree(
-        ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
-    )
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
     run_profile("smoke", root=root)
     return root
 
@@ -145,43 +129,31 @@ def _end(process: subprocess.Popen) -> None:
         kernel.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_notebook(chromium, lab):
     """A function from a notebook's name, or code cells, to its page in a window 1280 px wide."""
-    yield from _opener(chromium, lab)
+    with ExitStack() as contexts:
+
+        def opened(name: str, *sources: str) -> NotebookPage:
+            page = contexts.enter_context(chromium.new_context(viewport=WINDOW)).new_page()
+            return NotebookPage(page, lab, lab.write_notebook(name, *sources) if sources else name)
+
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def open_shared_notebook(chromium, lab):
-    """As `open_notebook`, for a page that the tests of a module share."""
-    yield from _opener(chromium, lab)
-
-
-@pytest.fixture(scope="module")
-def open_browser(open_shared_notebook):
+def open_browser(open_notebook):
     """A function that shows what a function of `runs.browsing` makes of the run; the next cell has an expression."""
 
     @functools.cache
     def opened(function: str, expression: str) -> NotebookPage:
         lines = ("from workbench.stages import Run", f"from workbench.runs.browsing import {function}",
                  f'browser = {function}(Run.open("smoke"))', "browser")  # fmt: skip
-        notebook = open_shared_notebook(function, "\n".join(lines), expression)
+        notebook = open_notebook(function, "\n".join(lines), expression)
         notebook.run_all()
         return notebook
 
     return opened
-
-
-def _opener(chromium, lab):
-    contexts = []
-
-    def opened(name: str, *sources: str) -> NotebookPage:
-        contexts.append(chromium.new_context(viewport=WINDOW))
-        return NotebookPage(contexts[-1].new_page(), lab, lab.write_notebook(name, *sources) if sources else name)
-
-    yield opened
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture
@@ -217,9 +189,3 @@ def _small_png(image: Image.Image) -> bytes:
         if written.tell() <= MOST_BYTES:
             return written.getvalue()
     raise AssertionError(f"{image.size}: too large for the repository")
-
-
-@pytest.fixture
-def measured(request):
-    """A function from what was measured and its milliseconds; the medians stand at the end of pytest's output."""
-    return lambda what, numbers: request.config.stash[MEASURED].setdefault(what, []).extend(numbers)

@@ -1,4 +1,4 @@
-"""A feature map as large as one likes: as many classes as GQA-LT, points of two clouds, no features behind them."""
+"""A large feature map, run in a kernel: as many classes as GQA-LT, points of two clouds, no features behind them."""
 
 from types import SimpleNamespace
 
@@ -10,28 +10,24 @@ from workbench.scenes.bands import band_of_class, count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 CLASSES = {"subject": 1703, "relation": 310, "object": 1703}
+EACH = 100_000  # points of each source
 
-
-def made_map(each: int) -> FeatureMap:
-    """The browser of ``each`` real and ``each`` generated points."""
-    random, points = np.random.default_rng(0), 2 * each
-    shares = {role: 1 / np.arange(1, size + 1) for role, size in CLASSES.items()}
-    ids = {role: random.choice(CLASSES[role], points, p=share / share.sum()) for role, share in shares.items()}
-    relations = pd.DataFrame(ids | {"image": np.arange(points) // 20})
-    vocabulary = Vocabulary(*(tuple(f"{kind} {i}" for i in range(CLASSES[kind])) for kind in ("object", "relation")))
-    counts = count_classes(relations, vocabulary)
-    table = relations.drop(columns="image").assign(
-        x=random.normal(size=points).astype(np.float32), y=random.normal(size=points).astype(np.float32),
-        source=np.repeat(["real", "generated"], each), row=np.tile(np.arange(each), 2),
-        entropy=random.normal(5, 0.1, points),
-    )  # fmt: skip
-    for role in ROLES:
-        table[f"{role}_band"] = band_of_class(counts.of_role(role))[table[role]]
-    real, generated = (
-        SimpleNamespace(relations=part.reset_index(drop=True), dimension=8, encoder="none", folder="none")
-        for part in (relations[:each], relations[each:])
-    )
-    metrics = {"rows_of_each": each, "neighbours": 15, "seed": 0, "trustworthiness": 0.9, "components": 50}
-    metrics |= {"trustworthiness_points": 2000, "variance_share": 0.9, "dimension": 8, "encoder": "none"}
-    features = SimpleNamespace(train=real, vocabulary=vocabulary, counts=counts)
-    return FeatureMap(table, features, generated, map_metrics=metrics)
+random = np.random.default_rng(0)
+shares = {role: 1 / np.arange(1, size + 1) for role, size in CLASSES.items()}
+ids = {role: random.choice(CLASSES[role], 2 * EACH, p=share / share.sum()) for role, share in shares.items()}
+relations = pd.DataFrame(ids | {"image": np.arange(2 * EACH) // 20})
+vocabulary = Vocabulary(*(tuple(f"{kind} {i}" for i in range(CLASSES[kind])) for kind in ("object", "relation")))
+counts = count_classes(relations, vocabulary)
+points = pd.DataFrame(random.normal(size=(2 * EACH, 3)), columns=["x", "y", "entropy"]).assign(
+    source=np.repeat(["real", "generated"], EACH), row=np.tile(np.arange(EACH), 2), **ids,
+    **{f"{role}_band": band_of_class(counts.of_role(role))[ids[role]] for role in ROLES},
+)  # fmt: skip
+facts = {"dimension": 8, "encoder": "none"}
+train, generated = (
+    SimpleNamespace(relations=part.reset_index(drop=True), folder="none", **facts)
+    for part in (relations[:EACH], relations[EACH:])
+)
+metrics = {"rows_of_each": EACH, "neighbours": 15, "seed": 0, "trustworthiness": 0.9, "components": 50}
+metrics |= {"trustworthiness_points": 2000, "variance_share": 0.9}
+features = SimpleNamespace(train=train, vocabulary=vocabulary, counts=counts)
+FeatureMap(points, features, generated, map_metrics=metrics | facts)

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 LEGIBILITY = Path(__file__).with_name("legibility.js").read_text(encoding="utf-8")
 MILLISECONDS = 60_000  # until a notebook or a widget is there; a busy machine is slow
-# JavaScript: whether all images of the grid have come.
-GRID_IMAGES = "[...document.querySelectorAll('.wb [data-region=grid] image')].every(one => one.hasAttribute('href'))"
+# JavaScript: whether all images have come.
+IMAGES = "[...document.querySelectorAll('.wb image')].every(one => one.hasAttribute('href'))"
 WINDOW = {"width": 1280, "height": 900}
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -35,21 +35,6 @@ class WatchedPage:
         root.wait_for(timeout=MILLISECONDS)
         root.scroll_into_view_if_needed()
         return root
-
-    def rows(self, table) -> list[list[str]]:
-        """The texts of a table's body, row by row."""
-        return [row.locator("td, th").all_inner_texts() for row in table.locator("tbody tr").all()]
-
-    def milliseconds(self, button, done: str) -> float:
-        """From a click on ``button`` until the JavaScript expression ``done`` holds and its frame was drawn."""
-        script = """async (button, done) => {
-            const holds = new Function(`return ${done}`), frame = () => new Promise(requestAnimationFrame);
-            const begun = performance.now();
-            button.click();
-            do await frame(); while (!holds());
-            return performance.now() - begun;
-        }"""
-        return button.evaluate(script, done, timeout=MILLISECONDS)
 
     def lasso(self, figure, corners: list[tuple[float, float]]) -> None:
         """Draw round ``corners``, given as shares of the figure's plot area; its drag mode must be the lasso."""

@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from .pages import WINDOW, WatchedPage
+from .pages import IMAGES, WINDOW, WatchedPage
 
 TABS = ("Triplets", "Predictions", "Feature map")
-IMAGES = "[...document.querySelectorAll('.wb image')].every(one => one.hasAttribute('href'))"
 pytestmark = pytest.mark.browser
 
 

@@ -10,8 +10,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def opened(open_shared_notebook):
-    notebook = open_shared_notebook("panel", SOURCE, "page.picked, page.text")
+def opened(open_notebook):
+    notebook = open_notebook("panel", SOURCE, "page.picked, page.text")
     notebook.run_all()
     return notebook
 

@@ -13,7 +13,6 @@ from plotly.subplots import make_subplots
 from workbench.escaping import escaped
 
 BAND_COLOURS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
-ROLE_COLOURS = {"subject": "#0072B2", "relation": "#E69F00", "object": "#CC79A7"}
 SOURCE_COLOURS = {
     "real": "#8C8C8C",
     "generated": "#D55E00",
@@ -22,7 +21,6 @@ SOURCE_COLOURS = {
     "original": "#8C8C8C",
     "augmented": "#D55E00",
 }
-BEFORE_AFTER_COLOURS = {"before": "#8C8C8C", "after": "#0072B2"}
 # Families of methods, in the order in which tables list them.
 GROUP_COLOURS = {
     "paper": "#D55E00",
