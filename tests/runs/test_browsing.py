@@ -35,7 +35,7 @@ class Toy(Browser):
     """A browser of one sentence."""
 
     def __init__(self):
-        super().__init__('<p data-region="told"></p>', None)
+        super().__init__('<p data-region="told"></p>')
 
     def regions(self):
         return {"told": "open"}
@@ -60,9 +60,9 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
     for place in (1, 2, 1, 0):
         tabs.selected_index = place
     assert opened == ["a", "b", "c"]
-    told = tabs.children[1].children[0]._regions()["message"]
+    told = tabs.children[1].children[0].frame
     assert "no stage &lt;b&gt;. Run: workbench run" in told and "Traceback" not in told
-    assert tabs.children[2].children[0]._regions() == {"told": "open"}
+    assert "told" in tabs.children[2].children[0].frame
 
 
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):

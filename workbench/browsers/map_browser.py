@@ -88,26 +88,16 @@ class FeatureMap(Browser):
         import ipywidgets
 
         if self._canvas is None:
-            self._canvas = MapCanvas(
-                self.points, self._groups(self.state), self.state,
-                on_click=lambda number: self._from_figure(point=number),
-                on_deselect=lambda: self._from_figure(selected=None),
-            )  # fmt: skip
-            self._panels = tuple(
-                Panel(_part(part=f"frame {place}"), self.regions, self.handle, self.thumbnails)
-                for place in ("above", "below")
-            )
+            self._canvas = MapCanvas(self.points, self._groups(self.state), self.state, self._from_figure)
+            self._panels = tuple(Panel(self, _part(part=f"frame {place}")) for place in ("above", "below"))
         return ipywidgets.VBox([self._panels[0], self._canvas.widget, self._panels[1]])
 
-    def _ipython_display_(self) -> None:
-        """Live in JupyterLab; in a headless run the figure, and below it the numbers: a report keeps both outputs."""
-        from IPython.display import HTML, display
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if headless():  # the figure, and below it the numbers: a report keeps both outputs
+            from IPython.display import display
 
-        if headless():
-            display(self.figure(), HTML(self.view()))
-        else:
-            data, metadata = self._repr_mimebundle_()
-            display(data, metadata=metadata, raw=True)
+            display(self.figure())
+        return super()._repr_mimebundle_(**options)
 
     def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
         """What each event changes."""

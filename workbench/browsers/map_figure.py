@@ -119,20 +119,12 @@ class _LiveFigure(go.FigureWidget):
 class MapCanvas:
     """The live figure: ``widget`` holds a trace for each group that there can be, filled again when the colours change.
 
-    ``on_click`` gets a point's number; ``on_deselect`` is called when a double click lifts the selection. Lassos are
-    drawn by panel_figure.js: plotly's own marks all points again at every move of the mouse.
+    ``change`` gets the ``point`` that was clicked, and ``selected=None`` when a double click lifts the selection.
+    Lassos are drawn by panel_figure.js: plotly's own marks all points again at every move of the mouse.
     """
 
-    def __init__(
-        self,
-        points: MapPoints,
-        groups: list[Group],
-        state: MapState,
-        *,
-        on_click: Callable[[int], None],
-        on_deselect: Callable[[], None],
-    ):
-        self._points, self._groups, self._on_click = points, groups, on_click
+    def __init__(self, points: MapPoints, groups: list[Group], state: MapState, change: Callable[..., None]):
+        self._points, self._groups, self._change = points, groups, change
         # Without their properties plotly.js would refuse them.
         traces = [go.Scattergl(properties) for properties in self._properties(state)]
         self.widget = _LiveFigure(_empty(points).add_traces(traces))
@@ -141,7 +133,7 @@ class MapCanvas:
         self.widget._config = dict(self.widget._config or {}) | PLOTLY_CONFIG | own
         for trace in self.widget.data:
             trace.on_click(self._clicked)
-        self.widget.data[-1].on_deselect(lambda *_: on_deselect())
+        self.widget.data[-1].on_deselect(lambda *_: change(selected=None))
 
     def draw(self, groups: list[Group], state: MapState) -> None:
         """Show ``groups``, what differs in one message; zoom and pan stay, all but the selected points fade."""
@@ -173,7 +165,7 @@ class MapCanvas:
     def _clicked(self, _: Any, event: Any, __: Any) -> None:
         # Every trace hears of a click, only one of them with a point.
         if event.point_inds and event.trace_index < len(self._groups):
-            self._on_click(int(self._groups[event.trace_index].points[event.point_inds[0]]))
+            self._change(point=int(self._groups[event.trace_index].points[event.point_inds[0]]))
 
 
 def _trace(points: MapPoints, group: Group, opacity: float) -> dict[str, Any]:

@@ -29,33 +29,25 @@ _IMAGE = re.compile(r'data-image="([0-9a-f]+)"')
 
 
 class Panel(anywidget.AnyWidget):
-    """The live view of a page; only regions that changed are sent.
+    """The live view of a page in a ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region.
 
-    ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region. ``regions()``: their HTML by name
-    for the present state. ``handle(event, value)``: one act of the user changes the state. ``thumbnails``: where the
-    tokens of ``<image data-image="TOKEN">`` lead. What goes wrong while an event is handled is shown in the panel;
-    called from Python, ``refresh`` raises.
+    Only regions that changed are sent. What goes wrong while an event is handled is shown in the panel; called from
+    Python, ``refresh`` raises.
     """
 
     _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
     _css = FOLDER / "browsers.css"
     frame = traitlets.Unicode().tag(sync=True)
 
-    def __init__(
-        self,
-        frame: str,
-        regions: Callable[[], dict[str, str]],
-        handle: Callable[[str, str | None], None] | None = None,
-        thumbnails: Thumbnails | None = None,
-    ):
-        self._regions, self._handle, self._thumbnails = regions, handle, thumbnails
+    def __init__(self, page: "Browser", frame: str):
+        self._page = page
         self._shown: dict[str, str] = {}
         super().__init__(frame=frame)
         self.on_msg(self._receive)
 
     def refresh(self) -> None:
         """Show the page's present state."""
-        self._send_changed(self._regions() | {"error": ""}, answer=False)
+        self._send_changed(self._page.regions() | {"error": ""}, answer=False)
 
     def _receive(self, _: Any, message: dict[str, Any], buffers: list) -> None:
         if message.get("kind") == "images":
@@ -64,9 +56,9 @@ class Panel(anywidget.AnyWidget):
         try:
             if message.get("kind") == "ready":
                 self._shown = {}
-            elif self._handle is not None:
-                self._handle(message["name"], message.get("value"))
-            regions = self._regions() | {"error": ""}
+            else:
+                self._page.handle(message["name"], message.get("value"))
+            regions = self._page.regions() | {"error": ""}
         except Exception as error:  # a kernel's log is not read: the error is shown in the panel
             regions = {"error": error_html(error)}
         self._send_changed(regions, answer=True)
@@ -80,7 +72,7 @@ class Panel(anywidget.AnyWidget):
         read, failures = {}, {}
         for token in tokens:
             try:
-                read[token] = (self._thumbnails or Thumbnails(None)).jpeg(token)
+                read[token] = self._page.thumbnails.jpeg(token)
             except WorkbenchError as error:
                 failures[token] = str(error)
         self.send({"kind": "images", "tokens": list(read), "failures": failures}, buffers=list(read.values()))
@@ -91,22 +83,23 @@ class Browser:
 
     The twin travels with the live widget too: a page made of the saved notebook shows it. A browser has a frozen
     ``state`` and gives ``regions`` and ``acts``; ``change`` makes the next state, and keeps the old where it refuses.
+    A frame alone is a notice.
     """
 
     state: Any
 
-    def __init__(self, frame: str, images: Path | None):
+    def __init__(self, frame: str, images: Path | None = None):
         self.frame, self.thumbnails = frame, Thumbnails(images)
         self._panels: tuple[Panel, ...] = ()
         self._kept: dict[str, tuple[Any, Any]] = {}
 
     def regions(self) -> dict[str, str]:
         """The HTML of every region in the present state."""
-        raise NotImplementedError
+        return {}
 
     def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
         """What each event of the page does with its ``value``: it gives changes of the state, or none."""
-        raise NotImplementedError
+        return {}
 
     def change(self, **changes: Any) -> None:
         """Take over ``changes`` of the state; WorkbenchError for a name or value that there is not."""
@@ -132,7 +125,7 @@ class Browser:
     def widget(self) -> Any:
         """What is shown live: the panel, or a box of widgets around it."""
         if not self._panels:
-            self._panels = (Panel(self.frame, self.regions, self.handle, self.thumbnails),)
+            self._panels = (Panel(self, self.frame),)
         return self._panels[0]
 
     def shown_again(self) -> None:

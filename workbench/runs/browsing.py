@@ -149,15 +149,11 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.
     """
     import ipywidgets
 
-    from workbench.browsers.panel import Panel, error_html, render
-
-    def message(html: str) -> Panel:
-        return Panel('<div data-region="message"></div>', lambda: {"message": html})
+    from workbench.browsers.panel import Browser, error_html, render
 
     remedy = "This takes seconds; of a large data set a minute, once."
-    notices = [
-        message(render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy)) for title in openers
-    ]
+    texts = (render("notice.html.j2", message=f"{title} is being opened.", remedy=remedy) for title in openers)
+    notices = [Browser(text).widget() for text in texts]
     boxes = [ipywidgets.VBox([notice]) for notice in notices]
     tabs = ipywidgets.Tab(children=boxes, titles=list(openers), selected_index=0)
     waiting = dict(enumerate(openers.values()))
@@ -169,7 +165,7 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.
         try:
             widget = opener().widget()
         except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
-            widget = message(error_html(error))
+            widget = Browser(error_html(error)).widget()
         boxes[tabs.selected_index].children = (widget,)
 
     tabs.observe(open_shown, "selected_index")
