@@ -14,7 +14,7 @@ from tests.synthetic import long_tailed, write_split
 from workbench.browsers import map_browser, map_stage
 from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.map_browser import FIDELITY_METRICS
-from workbench.browsers.map_points import MOST_CLASSES, MOST_GROUPS, colour_choices, inside_lasso, lasso_corners
+from workbench.browsers.map_points import BY_RIGHT, COLOURS, MOST_CLASSES, MOST_GROUPS, inside_lasso, lasso_corners
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.errors import WorkbenchError
 from workbench.figures.style import GROUNDS
@@ -126,7 +126,7 @@ def test_neighbours_are_scikit_learns_one_for_each_image(store, monkeypatch, row
     assert (copied[0], distances[0]) == (chosen[3], 0.0)
 
 
-@pytest.mark.parametrize("colour_by", colour_choices(True))
+@pytest.mark.parametrize("colour_by", [*COLOURS, *BY_RIGHT])
 def test_every_colour_shows_every_point_once_with_counts_in_the_legend(open_map, colour_by):
     random = np.random.default_rng(0)
     right = {role: random.random(120) < 0.5 for role in ROLES}

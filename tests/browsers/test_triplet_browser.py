@@ -26,7 +26,7 @@ def browser(browsed, tmp_path):
             RelationTables.open(browsed / "features" / "train"), triplets.augmented, triplets.caption_embeddings,
             seeds=seeds,
         ),
-        images=browsed / "images", lists_folder=tmp_path / "lists", page_size=5,
+        images=browsed / "images", lists_folder=tmp_path / "lists",
     )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def tiles(browser) -> list[str]:
 
 def test_at_first_everything_is_there_the_most_frequent_in_front(browser):
     assert len(browser.matches) == len(browser.index) and browser.matches["count"].is_monotonic_decreasing
-    assert len(tiles(browser)) == 5
+    assert len(tiles(browser)) == 12
     assert f"{browser.matches['count'].sum():,}</strong> training relations" in browser.regions()["status"]
     browser.handle("sort", "rarity")
     assert browser.matches["count"].is_monotonic_increasing
@@ -113,7 +113,7 @@ def test_tiles_show_the_region_alone_and_the_page_stays(browser):
     whole = browser.regions()["grid"]
     browser.handle("crop", "")
     cut = browser.regions()["grid"]
-    assert browser.state.page == 2 and whole.count("data-image") == cut.count("data-image") == 5
+    assert browser.state.page == 2 and whole.count("data-image") == cut.count("data-image") == 12
     assert not set(re.findall(r'data-image="(\w+)"', whole)) & set(re.findall(r'data-image="(\w+)"', cut))
 
 
@@ -135,7 +135,7 @@ def test_ticked_triplets_are_a_table_and_a_list_for_notebook_02(browser):
 
 def test_a_page_or_all_matches_are_ticked_at_once(browser):
     browser.handle("tick_page", "")
-    assert len(browser.selection) == 5
+    assert len(browser.selection) == 12
     browser.set(search="dog")
     browser.handle("tick_all", "")
     assert set(browser.matches.index) <= set(browser.selection.index)

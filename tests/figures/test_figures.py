@@ -73,12 +73,16 @@ def test_name_similarity_keeps_all_names(names):
     assert np.allclose(np.diag(np.array(figure.data[0].z)), 1.0)
 
 
-def test_live_loss_draws_nothing_without_a_screen(monkeypatch):
+def test_live_loss_is_one_figure_that_changes_and_draws_nothing_without_a_screen(monkeypatch):
+    monkeypatch.delenv("WORKBENCH_HEADLESS", raising=False)
+    live, shown = training.LiveLoss("title"), []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **options: shown.append(options["update"]))
+    for step in range(5):
+        live({"step": step, "seconds": float(step), "loss": 2.0})
+    assert shown == [False, True, True]
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    live = training.LiveLoss("title")
-    live({"step": 1, "seconds": 0.1, "loss": 2.0})
-    assert live._display is None
-    assert list(training.loss_curves(live.rows, "title").data[0].y) == [2.0]
+    live({"step": 5, "seconds": 60.0, "loss": 1.0})
+    assert len(shown) == 3 and len(live.rows) == 6
 
 
 def test_per_class_change_shows_points_of_each_class():

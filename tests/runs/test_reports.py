@@ -157,7 +157,15 @@ def test_a_broken_notebook_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (True, "yes"), (1234567, "1,234,567"), (0.12345, "0.1235"), (54321.9, "54,322"), ("a", "a")],
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (True, "yes"),
+        (1234567, "1,234,567"),
+        (0.12345, "0.1235"),
+        (54321.9, "54,322"),
+        ("a", "a"),
+    ],
 )
 def test_numbers_are_told_as_people_read_them(value, text):
     assert formatted(value) == text

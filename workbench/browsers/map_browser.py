@@ -1,6 +1,5 @@
 """The browser of a feature map: colours, lasso, the nearest real rows of a sample, and the numbers to doubt it by."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,11 +14,11 @@ from workbench.browsers.drawing import scene_of, scene_of_box, scene_svg
 from workbench.browsers.map_figure import LOWEST_OPACITY, MapCanvas, MapState, map_figure
 from workbench.browsers.map_points import (
     BY_RIGHT,
+    COLOURS,
     MOST_CLASSES,
     SOURCES,
     Group,
     MapPoints,
-    colour_choices,
     groups,
     inside_lasso,
     lasso_corners,
@@ -71,7 +70,7 @@ class FeatureMap(Browser):
     @property
     def choices(self) -> list[str]:
         """What the points can be coloured by."""
-        return colour_choices(self._ask_right is not None)
+        return [*COLOURS, *(BY_RIGHT if self._ask_right else ())]
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -197,8 +196,7 @@ class FeatureMap(Browser):
         rows = []
         if self._fidelity is not None:
             shown = self._fidelity.loc[list(FIDELITY_ROWS), list(FIDELITY_METRICS)].astype(float)
-            rows = [[name, *(formatted(None if math.isnan(value) else value) for value in values)]
-                    for name, *values in shown.itertuples()]  # fmt: skip
+            rows = [[name, *map(formatted, values)] for name, *values in shown.itertuples()]
         columns = ["", *FIDELITY_METRICS.values()]
         return _part(part="numbers", rows=rows, columns=columns, metrics=self.points.metrics)
 

@@ -39,6 +39,7 @@ BY_SOURCE, BY_HARDNESS = "source", "hardness"
 BY_BAND = {f"{role} band": role for role in ROLES}
 BY_CLASS = {f"{role} class": role for role in ROLES}
 BY_RIGHT = {f"{role} right or wrong": role for role in ROLES}
+COLOURS = (BY_SOURCE, *BY_BAND, *BY_CLASS, BY_HARDNESS)
 
 
 class MapPoints:
@@ -137,11 +138,6 @@ class Group:
     points: np.ndarray
     colour: str
     values: np.ndarray | None
-
-
-def colour_choices(with_right: bool) -> list[str]:
-    """All that the points can be coloured by; right or wrong where predictions can be had."""
-    return [BY_SOURCE, *BY_BAND, *BY_CLASS, BY_HARDNESS, *(BY_RIGHT if with_right else ())]
 
 
 def frequent_classes(points: MapPoints, role: str) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from workbench.scenes.vocabulary import ROLES, write_triplet_list
 
 MOST_SELECTED_AT_ONCE = 100_000
 NAMES_IN_A_BAR = 4
+TILES_A_PAGE = 12
 
 
 class TripletBrowser(Browser):
@@ -26,8 +27,7 @@ class TripletBrowser(Browser):
 
     ``index``: the stage ``triplet_index``; ``sources``: the training split that it was made from, and what else is
     known of its triplets; ``images``: their folder, None shows boxes on a blank canvas; ``lists_folder``: where
-    selections are saved; ``page_size`` tiles a page; ``seed`` of the shuffled order; ``filters``: what is chosen at
-    first, as ``set`` takes it.
+    selections are saved; ``filters``: what is chosen at first, as ``set`` takes it.
     """
 
     state: TripletState
@@ -39,8 +39,6 @@ class TripletBrowser(Browser):
         *,
         images: Path | None = None,
         lists_folder: Path | None = None,
-        page_size: int = 12,
-        seed: int = 0,
         **filters: Any,
     ):
         if len(index.examples) != len(sources.tables):
@@ -49,7 +47,7 @@ class TripletBrowser(Browser):
                 f"{len(sources.tables):,}. Build the stage triplet_index again."
             )
         super().__init__(render(TEMPLATE, part="frame"), images)
-        self.index, self.lists_folder, self.page_size, self.seed = index, lists_folder, page_size, seed
+        self.index, self.lists_folder = index, lists_folder
         self.page = TripletPage(index, sources, self.thumbnails)
         self.bars = {role: class_bars(index.counts, role) for role in ROLES}
         self.state, self._said, self._list_name = TripletState(), "", "implausible"
@@ -163,7 +161,7 @@ class TripletBrowser(Browser):
 
     @property
     def _paging(self) -> Paging:
-        return Paging(len(self._places), self.page_size, self.state.page)
+        return Paging(len(self._places), TILES_A_PAGE, self.state.page)
 
     @property
     def _answers(self) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
@@ -173,7 +171,7 @@ class TripletBrowser(Browser):
         def answers() -> tuple[np.ndarray, dict[str, dict[str, int]]]:
             bar = None if state.bar is None else self.bars[state.chart]["classes"].iloc[state.bar]
             fits = without_toggles(self.index, state, bar=bar, selected=ticked)
-            return search(self.index, state, fits, self.seed), facets(self.index, state, fits)
+            return search(self.index, state, fits), facets(self.index, state, fits)
 
         return self.keep("answers", (replace(state, page=1, opened=None, examples_page=1, crop=False), ticked), answers)
 

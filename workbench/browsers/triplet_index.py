@@ -177,9 +177,9 @@ class TripletIndex:
         """The class names of each role without case and accents."""
         return {role: tuple(map(folded, self.vocabulary.names(role))) for role in ROLES}
 
-    def order(self, sort: str, seed: int = 0) -> np.ndarray:
-        """All places (n,) in the order of one of SORTS; unknown values last, equal ones by ids; ``seed``: of random."""
-        return self.kept(_order, sort, seed)
+    def order(self, sort: str) -> np.ndarray:
+        """All places (n,) in the order of one of SORTS; unknown values last, equal ones by ids."""
+        return self.kept(_order, sort)
 
     @cached_property
     def kept(self) -> Callable[..., np.ndarray]:
@@ -187,10 +187,10 @@ class TripletIndex:
         return lru_cache(maxsize=MOST_KEPT)(lambda make, *given: make(self, *given))
 
 
-def _order(index: TripletIndex, sort: str, seed: int) -> np.ndarray:
+def _order(index: TripletIndex, sort: str) -> np.ndarray:
     _, column, descending = SORTS[sort]
     if column is None:
-        return generator(seed, "triplet order").permutation(len(index))
+        return generator(0, "triplet order").permutation(len(index))
     return np.argsort(-index[column] if descending else index[column], kind="stable")  # nan comes last either way
 
 

@@ -100,15 +100,12 @@ def without_toggles(
     return fits
 
 
-def search(index: TripletIndex, state: TripletState, fits: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Of the triplets that ``fits`` (n,) leaves those that the toggles let through: their places (m,) in order.
-
-    ``seed``: of the random order.
-    """
+def search(index: TripletIndex, state: TripletState, fits: np.ndarray) -> np.ndarray:
+    """Of the triplets that ``fits`` (n,) leaves those that the toggles let through: their places (m,) in order."""
     toggled = np.zeros(_SHAPE, dtype=bool)
     toggled[np.ix_(*state.toggled)] = True
     fits = fits & toggled.reshape(-1)[index.kept(_toggle_codes)]
-    order = index.order(state.sort, seed)
+    order = index.order(state.sort)
     return order[fits[order]]
 
 

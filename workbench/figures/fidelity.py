@@ -1,6 +1,6 @@
 """Figures of fidelity: generated features beside their floor and the simple baselines."""
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -58,8 +58,8 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
     return chart.update_layout(title=title, height=110 + 300 * rows, margin={"t": 70, "b": 110})
 
 
-def norm_distribution(norms: dict[str, np.ndarray]) -> go.Figure:
-    """Histogram of the Euclidean norms of each sample set; ``norms`` maps a name to (n,) values."""
+def norm_distribution(norms: Mapping[str, np.ndarray]) -> go.Figure:
+    """Histogram of the Euclidean norms of each sample set; ``norms`` maps a name to (n,) values (norms.npz)."""
     chart = figure(title="Norms of real and generated union features", barmode="overlay")
     for name, values in norms.items():
         label = f"{plain_text(name)} ({len(values):,})"
@@ -94,9 +94,3 @@ def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[
         return np.sort(generator(seed, "equal rows", kind).permutation(n)[:count])
 
     return draw("generated", n_generated), draw("real", n_real)
-
-
-def norms(path: Path) -> dict[str, np.ndarray]:
-    """The norms that `study_fidelity` wrote, by sample set."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

@@ -13,7 +13,7 @@ _HERE = Path(__file__).parent
 
 def formatted(value: Any) -> str:
     """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
-    if value is None:
+    if value is None or value != value:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -51,7 +51,6 @@ class LiveLoss:
     def __init__(self, title: str):
         self.title = title
         self.rows: list[dict] = []
-        self._display = None
         self._drawn_at_seconds = -SECONDS_BETWEEN_DRAWINGS
 
     def __call__(self, entry: dict) -> None:
@@ -61,12 +60,10 @@ class LiveLoss:
             return
         from IPython.display import display
 
+        # Plotly shows its figures by itself, each below the last one: only what it would send can be updated.
+        bundle, again = loss_curves(self.rows, self.title)._repr_mimebundle_(), self._drawn_at_seconds >= 0
+        display(bundle, raw=True, display_id=self.title, update=again)
         self._drawn_at_seconds = entry["seconds"]
-        drawing = loss_curves(self.rows, self.title)
-        if self._display is None:
-            self._display = display(drawing, display_id=True)
-        else:
-            self._display.update(drawing)
 
 
 def flat_metrics(**stages: dict) -> dict[str, float]:
