@@ -129,14 +129,11 @@ def test_steps_read_ahead_give_what_the_store_holds(store, batch_size):
             for ours, held, stored in zip(steps.at(step)(rows), memory(rows), expected, strict=True):
                 assert ours.dtype == held.dtype == np.float16
                 assert np.array_equal(ours, held) and np.array_equal(ours, stored)
+            subject, union, _ = memory(rows)
+            assert (subject is union) == (store.entity_region == "union")
             seen.append(rows)
     assert sorted(np.concatenate(seen)[:N].tolist()) == list(range(N))
     assert not np.array_equal(seen[0], memory.order(1, batch_size, purpose="test").rows_of_step(0))
-
-
-def test_one_region_that_stands_for_three_is_one_array(tmp_path):
-    subject, union, object_ = FeatureRows.of_relations(write_store(tmp_path, "union"), "train")(np.array([5, 2, 5]))
-    assert subject is union is object_
 
 
 def test_unions_and_boxes_are_one_list_of_rows(tmp_path):

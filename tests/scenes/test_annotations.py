@@ -9,7 +9,7 @@ from tests.scenes.conftest import change
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.scenes import annotation_files
 from workbench.scenes import annotations as annotations_module
-from workbench.scenes.annotation_files import JsonFile, UnusableJson, decoded
+from workbench.scenes.annotation_files import JsonFile, decoded
 from workbench.scenes.annotations import read_annotations, splits_of
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import SPLITS
@@ -147,64 +147,13 @@ def test_unicode_names_fractions_and_unlisted_images(tmp_path):
         assert annotations.vocabulary.objects == ("Käse", "猫")
 
 
-@pytest.fixture
-def file(tmp_path):
-    def make(text: str | bytes) -> JsonFile:
-        (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-        return JsonFile(tmp_path / "a.json")
-
-    return make
-
-
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("ascii_only", [True, False])
-def test_members_are_those_of_pythons_parser(file, indent, ascii_only):
-    value = {"größe 猫": [1, {"x": [2.5, None, True]}], 'a"b:': {}, ":": "text", "": [[]]}
-    made = file(json.dumps(value, indent=indent, ensure_ascii=ascii_only))
-    assert {name: decoded(raw, object) for name, raw in made.members.items()} == value
-
-
-def test_the_text_without_values_has_every_name(file):
-    text = '{"a":1,"b":{"c":"d"},\n "a": [3], "b" :4,"e":5}'
-    assert file(text).without_values == b'{"a":1,"b":{"c":"d"},\n "a": 0, "b" :0,"e":0}'
-
-
-@pytest.mark.parametrize(
-    "text", ['{"a": 1', '{"a": [1, 2,]}', '{"a": 1} x', "", "{'a': 1}", '\n\n{"a":\n\n01}', '{"a": NaN}']
-)
-def test_broken_files_are_placed(file, text):
-    with pytest.raises(UnusableJson) as raised:
-        file(text)
-    line = 1 if "NaN" in text else json_line(text)
-    assert raised.value.record.startswith(f"line {line}, column ") and raised.value.found
-
-
-def json_line(text: str) -> int:
-    with pytest.raises(json.JSONDecodeError) as error:
-        json.loads(text)
-    return error.value.lineno
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        *((text, "wrong type") for text in ("[1, 2]", "null", ' "text"', "[" * 200_000)),
-        *((start + "[" * 200_000, "broken JSON") for start in ('{"images": ', '{"images": [1, ')),
-        (b"\xff\xfe\x00", "broken JSON"),
-    ],
-)
-def test_what_is_no_object_of_json(file, content, kind):
-    with pytest.raises(UnusableJson) as raised:
-        file(content)
-    assert raised.value.kind == kind
-
-
-def test_a_large_file_is_not_held_as_objects(file):
+def test_a_large_file_is_not_held_as_objects(tmp_path):
     entry = {"bbox": list(np.arange(4) * 3.5), "category": 3}
     text = json.dumps({f"{number}.jpg": [entry] * 20 for number in range(3000)})
-    made = file(text)
+    (tmp_path / "large.json").write_text(text)
+    members = JsonFile(tmp_path / "large.json").members
     tracemalloc.start()
-    for raw in made.members.values():
+    for raw in members.values():
         decoded(raw, list[dict])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -142,6 +143,9 @@ def test_what_reading_survives(annotation_folder, kind, severity, file, edit):
         (RELATIONS, lambda text: json.dumps(json.loads(text), indent=1)[: len(text) // 2], "broken JSON", "line "),
         (RELATIONS, lambda text: f'{text[:-1]}, "{next(iter(json.loads(text)))}": []}}', "duplicate name", ".jpg"),
         (RELATIONS, lambda text: text.replace('"pred', '"predicate": 0, "pred', 1), "duplicate name", "pred"),
+        (DETECTIONS, lambda text: f'{{"images": [{{"id": 1}}],\n{text[1:]}', "duplicate name", "key 'images'"),
+        (DETECTIONS, lambda text: f"\n\n{text} x", "broken JSON", "line "),
+        (DETECTIONS, lambda text: '{"images": [1, ' + "[" * 100_000, "broken JSON", "whole file"),
         (DETECTIONS, lambda text: "\udcff\udcfe\0", "broken JSON", "line 1"),
         (DETECTIONS, lambda text: "[" * 100_000, "wrong type", "whole file"),
         (DETECTIONS, lambda text: "", "broken JSON", "line 1"),
@@ -217,16 +221,11 @@ def test_an_image_in_two_splits_is_a_warning(annotation_folder):
 
 
 def test_all_problems_of_all_files_in_one_short_report(annotation_folder):
-    folder, rows = annotation_folder(0, 40), 0
-
-    def spoil(by_name):
-        nonlocal rows
-        for relation in (relation for relations in by_name.values() for relation in relations):
-            relation["predicate"] = 77
-            rows += 1
-
+    folder = annotation_folder(0, 40)
+    rows = sum(len(read_annotations(folder, split).relations) for split in ("train", "val"))
     for split in ("train", "val"):
-        change(folder / f"rel_annotations_{split}.json", spoil)
+        path = folder / f"rel_annotations_{split}.json"
+        path.write_text(re.sub(r'"predicate": \d', '"predicate": 77', path.read_text()))
     change(folder / "objects.json", lambda names: [*names, names[0]])
     problems = check_annotations(folder, image_files=False)
     assert len(problems) == rows + 1
