@@ -1,13 +1,15 @@
 """Drawing in several processes, in order, whatever their number."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from workbench.errors import WorkbenchError
+from workbench.identity import available_cores
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -16,18 +18,31 @@ Result = TypeVar("Result")
 def mapped(function: Callable[[Chunk], Result], chunks: Sequence[Chunk], workers: int, pool: bool) -> Iterator[Result]:
     """``function`` of each chunk, in order; ``workers`` 0 means one per core, ``pool`` False stays in this process.
 
-    A process that dies becomes a WorkbenchError.
+    A process that dies becomes a WorkbenchError; where this one is killed the others end with it.
     """
-    workers = min(workers or os.cpu_count() or 1, max(1, len(chunks)))
+    workers = min(workers or available_cores(), max(1, len(chunks)))
     if workers == 1 or not pool:
         yield from map(function, chunks)
         return
     try:
         # Spawned, not forked: a fork would copy the threads of torch in a half-finished state.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as executor:
             yield from executor.map(function, chunks)
     except BrokenProcessPool as error:
         raise WorkbenchError(
             "A drawing process ended before its work was done (killed, out of memory, or started by a script without "
             "an 'if __name__ == \"__main__\"' guard). What is finished is kept; run again, perhaps with workers=1."
         ) from error
+
+
+def _end_with_parent() -> None:
+    """Watch the parent: where it is killed, siblings hold the pipe open on which a process waits for work."""
+
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

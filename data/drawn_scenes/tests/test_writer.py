@@ -2,11 +2,14 @@ import csv
 import errno
 import json
 import os
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -210,3 +213,17 @@ def _dies(chunk):
 def test_a_dead_process_is_an_error_with_a_remedy():
     with pytest.raises(WorkbenchError, match="run again, perhaps with workers=1"):
         list(mapped(_dies, [1, 2], 2, pool=True))
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them():
+    program = "import time\nfrom drawn_scenes.processes import mapped\nlist(mapped(time.sleep, [60] * 4, 2, pool=True))"
+    parent = psutil.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 60
+    while len(workers := [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]) < 2:
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)  # until both have begun
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
