@@ -37,7 +37,6 @@ def mapped(function: Callable[[Chunk], Result], chunks: Sequence[Chunk], workers
 
 def _end_with_parent() -> None:
     """Watch the parent: where it is killed, siblings hold the pipe open on which a process waits for work."""
-
     parent = parent_process()
 
     def watch() -> None:
