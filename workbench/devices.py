@@ -40,9 +40,7 @@ def network_precision(device: torch.device, precision: str = "auto") -> str:
 
 def network_autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """The context in which the network runs, for a ``precision`` that ``network_precision`` returned."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:

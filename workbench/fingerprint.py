@@ -8,6 +8,7 @@ classes of a notebook's cells. Of a registry only the entries count that the par
 import functools
 import importlib
 import inspect
+import itertools
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -38,14 +39,11 @@ def fingerprint(builder: Callable, values: Any = None) -> dict[str, str]:
 def changed_code(stored: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
     """One text a module: ``workbench.diffusion.denoiser: Mlp, Block``; empty where nothing changed."""
     differing = sorted(name for name in stored.keys() | asked.keys() if stored.get(name) != asked.get(name))
-    by_module: dict[str, list[str]] = {}
-    for changed in differing:
-        module, _, definition = changed.partition(":")
-        by_module.setdefault(module, []).append(definition)
-    return [
-        f"{module}: {', '.join(names[:_NAMES_SHOWN])}{', ...' if len(names) > _NAMES_SHOWN else ''}"
-        for module, names in by_module.items()
-    ]
+    texts = []
+    for module, changed in itertools.groupby(differing, lambda name: name.partition(":")[0]):
+        names = [name.partition(":")[2] for name in changed]
+        texts.append(f"{module}: {', '.join(names[:_NAMES_SHOWN])}{', ...' if len(names) > _NAMES_SHOWN else ''}")
+    return texts
 
 
 def builder_name(builder: Callable) -> str:

@@ -21,6 +21,7 @@ from workbench.memory import release_memory
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
+_KEYS = {"builder", "code", "parameters", "identity", "seconds", "finished"}
 _MODULES_SHOWN = 3
 
 
@@ -65,10 +66,10 @@ class BuiltFolder:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = self.folder.with_name(f".{self.folder.name}.lock")
         with only_one(lock, f"{self.label}: another process is building it", wait=True):
-            if _is_empty(self.folder):  # schedulers make the folders of their outputs before a job begins
+            with contextlib.suppress(OSError):  # schedulers make empty folders for outputs before a job begins
                 self.folder.rmdir()
             self._finish_interrupted_swap()
-            stored = stored_manifest(self.folder, any_version=self.replace in (Replace.ALWAYS, Replace.CHANGED))
+            stored = stored_manifest(self.folder, refuse_older=self.replace in (Replace.NEVER, Replace.CODE))
             if stored is not None and self._is_answer(stored):
                 return stored
             check_loaded(self.request["code"])
@@ -89,7 +90,7 @@ class BuiltFolder:
 
     def _is_answer(self, stored: dict[str, Any]) -> bool:
         """Whether the stored result is what is asked for; says that it is loaded, and what code has changed since."""
-        if self.replace is Replace.ALWAYS or not _is_current(stored):
+        if self.replace is Replace.ALWAYS:
             return False
         changed, code = _changes(stored, self.request)
         if self.replace is Replace.CHANGED and (changed or code):
@@ -108,7 +109,9 @@ class BuiltFolder:
         splits = (stored.get("metrics") or {}).get("splits", ())
         if missing := [split for split in splits if not (self.folder / split).exists()]:
             print(f"{self.label}: {', '.join(missing)} is gone and will be built again")
-            self._reopen({name: stored[name] for name in self.request if name in stored})
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.folder.rename(self.partial)
+            (self.partial / MANIFEST).rename(self.partial / REQUEST)
             return False
         print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
         if code:
@@ -118,13 +121,6 @@ class BuiltFolder:
                 f"result: {_shortened(code)}. Build it again with replace=True, or workbench run --replace or --strict."
             )
         return True
-
-    def _reopen(self, request: dict[str, Any]) -> None:
-        """Make the complete folder an unfinished one, which its builder resumes."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-        write_json(self.folder / REQUEST, request)
-        self.folder.rename(self.partial)
-        (self.partial / MANIFEST).unlink()
 
     def _begin(self) -> None:
         """Make the partial folder, or keep it with its work where it was begun for the same request.
@@ -191,30 +187,24 @@ def partial_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.partial")
 
 
-def stored_manifest(folder: Path, any_version: bool = False) -> dict[str, Any] | None:
-    """The manifest of a complete folder, None where there is none or an empty one.
+def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] | None:
+    """The manifest of a complete folder, None where there is none, an empty one, or an older version's result.
 
-    WorkbenchError for a folder that is no result, or, unless ``any_version``, one of an older version.
+    WorkbenchError for a folder that is no result and, where ``refuse_older``, for that of an older version.
     """
-    if not folder.is_dir() or _is_empty(folder):
+    if not any(folder.glob("*")):
         return None
     if not (folder / MANIFEST).is_file():
         raise WorkbenchError(f"{folder}: a folder without {MANIFEST} is not a result of ours. Move it away.")
     manifest = read_json(folder / MANIFEST)
-    if any_version or _is_current(manifest):
+    if isinstance(manifest, dict) and manifest.keys() >= _KEYS:
         return manifest
+    if not refuse_older:
+        return None
     raise WorkbenchError(
         f"{folder}: an older version of the workbench made this result. Build it again: with --replace, or under "
         "another run name."
     )
-
-
-def _is_current(manifest: Any) -> bool:
-    return isinstance(manifest, dict) and {"builder", "code", "parameters", "seconds", "finished"} <= manifest.keys()
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:

@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -35,29 +36,16 @@ def project_root(root: Path | None = None) -> Path:
     )
 
 
-def notebooks_folder(root: Path | None = None) -> Path:
-    """The folder of the source notebooks."""
-    return project_root(root) / "notebooks"
+def project_folder(name: str, root: Path | None = None) -> Path:
+    """A folder below `project_root`."""
+    return project_root(root) / name
 
 
-def runs_folder(root: Path | None = None) -> Path:
-    """The folder with one folder of artefacts a run."""
-    return project_root(root) / "data" / "runs"
-
-
-def imported_folder(root: Path | None = None) -> Path:
-    """The folder with one feature folder an import."""
-    return project_root(root) / "data" / "imported"
-
-
-def lists_folder(root: Path | None = None) -> Path:
-    """The folder of the lists of triplets that people saved, see ``scenes.vocabulary``."""
-    return project_root(root) / "data" / "lists"
-
-
-def reports_folder(root: Path | None = None) -> Path:
-    """The folder with one folder of executed notebooks and pages a run."""
-    return project_root(root) / "reports"
+notebooks_folder = partial(project_folder, "notebooks")  # the source notebooks
+runs_folder = partial(project_folder, "data/runs")  # one folder of artefacts a run
+imported_folder = partial(project_folder, "data/imported")  # one feature folder an import
+lists_folder = partial(project_folder, "data/lists")  # lists of triplets that people saved: `scenes.vocabulary`
+reports_folder = partial(project_folder, "reports")  # one folder of executed notebooks and pages a run
 
 
 def checkout_module(name: str) -> ModuleType:

@@ -67,11 +67,13 @@ def tracked(kind: str, folder: Path, name: str, step: int = 0) -> Iterator[Calla
             "the log in the training's folder is written in any case."
         )
     from accelerate import PartialState
+    from accelerate.tracking import TensorBoardTracker
 
     PartialState()  # accelerate's own messages ask which process they come from
     place = Path(folder) / PLACE
     place.mkdir(parents=True, exist_ok=True)
-    tracker = _tensorboard(place, name, step) if kind == "tensorboard" else _mlflow(place, name)
+    # What was logged after the step that work goes on from would be drawn twice.
+    tracker = TensorBoardTracker(name, place, purge_step=step + 1) if kind == "tensorboard" else _mlflow(place, name)
     tracker.main_process_only = False  # the process that writes is chosen by whoever makes the tracker
     tracker.start()
     if kind == "mlflow":
@@ -85,13 +87,6 @@ def tracked(kind: str, folder: Path, name: str, step: int = 0) -> Iterator[Calla
         yield log
     finally:
         tracker.finish()
-
-
-def _tensorboard(place: Path, name: str, step: int) -> Any:
-    from accelerate.tracking import TensorBoardTracker
-
-    # What was logged after the step that work goes on from would be drawn twice.
-    return TensorBoardTracker(name, place, purge_step=step + 1)
 
 
 def _mlflow(place: Path, name: str) -> Any:

@@ -57,7 +57,7 @@ class Stage:
     @property
     def identity(self) -> str:
         """SHA-256 of builder, code, parameters and inputs' identities: the same on every machine and at all times."""
-        return _identity(self.manifest)
+        return self.manifest["identity"]
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -237,15 +237,10 @@ def _made(
     given = {key: _as_paths(value, inputs) for key, value in parameters.items()}
     request = place | {"parameters": recorded, "inputs": inputs}
     request |= {"builder": builder_name(build), "code": fingerprint(build, [given[key] for key in counting])}
-    request["identity"] = _identity(request)
-
+    parts = {"stage": place["stage"], "builder": request["builder"], "code": request["code"]}
+    request["identity"] = sha256_of_json(parts | {"parameters": without_places(recorded)})
     build_now = functools.partial(shared_by_processes(build), **given)
     return Stage(folder, BuiltFolder(folder, label, request, Replace.asked(replace)).manifest(build_now))
-
-
-def _identity(manifest: dict[str, Any]) -> str:
-    parts = {name: manifest[name] for name in ("stage", "builder", "code")}
-    return sha256_of_json(parts | {"parameters": without_places(manifest["parameters"])})
 
 
 def _as_paths(value: Any, inputs: dict[str, str]) -> Any:
