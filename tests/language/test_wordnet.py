@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from workbench.errors import WorkbenchError
 from workbench.language import wordnet
 from workbench.language.wordnet import (
     ARCHIVE,
+    SynsetTable,
     name_forms,
     noun_senses,
     open_wordnet,
@@ -148,7 +150,7 @@ def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_
     table = read_synsets(tmp_path, VOCABULARY)
     assert table.source == "WordNet" and "pikachu" not in table.objects
     assert table.objects["bike"] == "motorcycle.n.01" and table.objects["bicycle"] == "bicycle.n.01"
-    assert len(set(synset_ids(VOCABULARY.relations, table.relations))) == 2
+    assert len(set(synset_ids(VOCABULARY, table)["relations"])) == 2
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -160,7 +162,7 @@ def test_csv_tables_come_first_also_from_the_folder_above(tmp_path, nested):
     folder = tmp_path / "seed0" if nested else tmp_path
     folder.mkdir(exist_ok=True)
     table = read_synsets(folder, VOCABULARY)
-    ids = synset_ids(VOCABULARY.objects, table.objects)
+    ids = synset_ids(VOCABULARY, table)["objects"]
     assert ids[0] == ids[1] and len(set(ids.tolist())) == 4
     assert table.objects["none"] == "nun.n.01" and not table.missing_never_hits
     assert table.relations == {"on": "on.r.01"}
@@ -170,11 +172,11 @@ def test_vg8k_words_and_the_rule_that_missing_never_hits(tmp_path):
     words = {"nouns": {"bike": "b.n.01", "bicycle": "b.n.01", "men": None}, "verbs": {"on": "on.r.01"}}
     (tmp_path / "words_synsets.json").write_text(json.dumps(words))
     table = read_synsets(tmp_path, VOCABULARY)
-    ids = synset_ids(VOCABULARY.objects, table.objects, table.missing_never_hits)
+    ids = synset_ids(VOCABULARY, table)["objects"]
     assert ids.tolist() == [0, 0, -1, -1, -1]
     true, predicted = np.array([0, 0, 3, 4, 1]), np.array([1, 3, 3, 3, 1])
     assert synset_hits(true, predicted, ids).tolist() == [True, False, False, False, True]
-    own = synset_ids(VOCABULARY.objects, table.objects)
+    own = synset_ids(VOCABULARY, replace(table, missing_never_hits=False))["objects"]
     assert synset_hits(true, predicted, own).tolist() == [True, False, True, False, True]
 
 
@@ -184,7 +186,7 @@ def test_equal_ids_are_equal_synsets(seed):
     names = [f"n{i}" for i in range(60)]
     table = {name: f"s{random.integers(12)}" for name in names if random.random() < 0.7}
     table["s1"] = "n1"  # a name that looks like a synset must not meet one
-    ids = synset_ids(names, table)
+    ids = synset_ids(Vocabulary(tuple(names), ()), SynsetTable(table, {}, "drawn"))["objects"]
     same = np.array([[a == b or (a in table and table.get(a) == table.get(b)) for b in names] for a in names])
     np.testing.assert_array_equal(ids[:, None] == ids[None, :], same)
 

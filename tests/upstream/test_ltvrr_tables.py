@@ -17,14 +17,13 @@ from tests.upstream.ltvrr_tables import (
     with_frequency_slip,
     word_similarity,
 )
-from workbench.language.wordnet import read_synsets, synset_hits
+from workbench.language.wordnet import read_synsets, synset_hits, synset_ids
 from workbench.recognition.accuracy import (
     accuracy_per_example,
     combined_accuracy,
     per_class_table,
     summary_table,
 )
-from workbench.recognition.evaluation import class_synset_ids
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.upstream import SHORT, result_table, write_result_csv
 from workbench.scenes.bands import Counts
@@ -49,7 +48,7 @@ class Upstream:
 
     def synsets(self, mode):
         folder = self.data.parent if mode == "synset_gvqa" else self.folder / "data" / "vg8k"
-        return class_synset_ids(self.vocabulary, read_synsets(folder, self.vocabulary))
+        return synset_ids(self.vocabulary, read_synsets(folder, self.vocabulary))
 
     def hits(self, mode):
         exact = {role: self.truth[role] == self.predicted[role] for role in ROLES}

@@ -147,16 +147,15 @@ SIMILARITIES: Registry[Callable[..., Any]] = Registry("similarity", {"lch": lch_
 
 @dataclass(frozen=True, eq=False)
 class NounHierarchy:
-    """All nouns of a WordNet: first lemma and hypernyms by node, node by byte offset, and the greatest depth."""
+    """All nouns of a WordNet: first lemma and hypernyms by byte offset, and the greatest depth."""
 
-    lemmas: list[str]
-    hypernyms: list[list[int]]
-    node_of_offset: dict[int, int]
+    lemmas: dict[int, str]
+    hypernyms: dict[int, list[int]]
     depth: int
 
     def climb(self, senses: Iterable["Synset"]) -> dict[int, tuple[int, int]]:
         """Breadth first upwards: each ancestor's distance from the nearest sense, and the node below it on the way."""
-        reached = {node: (0, node) for node in (self.node_of_offset[sense.offset()] for sense in senses)}
+        reached = {sense.offset(): (0, sense.offset()) for sense in senses}
         queue = deque(reached)
         while queue:
             node = queue.popleft()
@@ -172,25 +171,25 @@ def noun_hierarchy(reader: "WordNetCorpusReader") -> NounHierarchy:
     """Read the hypernyms of every noun from ``data.noun`` in one pass; making NLTK's objects takes 20 times as long."""
     with reader.open("data.noun") as file:
         lines = [line.split("|", 1)[0].split() for line in file.read().splitlines() if line[:1] not in ("", " ")]
-    node_of_offset = {int(fields[0]): node for node, fields in enumerate(lines)}
-    hypernyms = []
+    hypernyms = {}
     for fields in lines:
         first = 5 + 2 * int(fields[3], 16)
         found = [int(fields[at + 1]) for at in range(first, len(fields) - 3, 4) if fields[at] in ("@", "@i")]
-        hypernyms.append([node_of_offset[offset] for offset in dict.fromkeys(found)])
-    return NounHierarchy([fields[4] for fields in lines], hypernyms, node_of_offset, _greatest_depth(hypernyms))
+        hypernyms[int(fields[0])] = found
+    lemmas = {int(fields[0]): fields[4] for fields in lines}
+    return NounHierarchy(lemmas, hypernyms, _greatest_depth(hypernyms))
 
 
-def _greatest_depth(hypernyms: list[list[int]]) -> int:
-    edges = np.array([(node, above) for node, found in enumerate(hypernyms) for above in found], dtype=np.int64)
-    node, above = edges.reshape(-1, 2).T
-    depth = np.zeros(len(hypernyms), dtype=np.int64)
-    for _ in range(LARGEST_DEPTH):
-        deeper = depth.copy()
-        np.maximum.at(deeper, node, depth[above] + 1)
-        if np.array_equal(deeper, depth):
-            return int(depth.max(initial=0))
-        depth = deeper
+def _greatest_depth(hypernyms: dict[int, list[int]]) -> int:
+    @functools.cache
+    def depth(node: int) -> int:
+        return max((depth(above) + 1 for above in hypernyms[node]), default=0)
+
+    try:
+        if (greatest := max(map(depth, hypernyms), default=0)) <= LARGEST_DEPTH:
+            return greatest
+    except RecursionError:
+        pass
     raise WorkbenchError(f"WordNet's nouns are more than {LARGEST_DEPTH} deep: a cycle. Use an unchanged WordNet.")
 
 
@@ -233,7 +232,7 @@ def similarity_paths(
     return [path[pair] for pair in pairs]
 
 
-def _shortest_path(ups: list[dict], downs: list[dict], lemmas: list[str]) -> list[str]:
+def _shortest_path(ups: list[dict], downs: list[dict], lemmas: dict[int, str]) -> list[str]:
     found = (
         ((up[top][0] + down[top][0], i + j, i, up[top][0], top), (i, j, top))
         for i, up in enumerate(ups)

@@ -16,7 +16,6 @@ import re
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,17 +166,21 @@ def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
     return SynsetTable(first, {name: name for name in vocabulary.relations}, "WordNet")
 
 
-def synset_ids(names: Sequence[str], table: dict[str, str], missing_never_hits: bool = False) -> np.ndarray:
-    """Numbers (K,) int64 that are equal where two names share a synset.
+def synset_ids(vocabulary: Vocabulary, table: SynsetTable) -> dict[str, np.ndarray]:
+    """Numbers of the "objects" (C,) and "relations" (R,), int64, that are equal where two names share a synset.
 
     A name that the table lacks gets a number of its own, or -1 with ``missing_never_hits``; :func:`synset_hits`
     counts -1 as wrong.
     """
-    # A name that looks like a synset must not meet one.
-    keys = [("synset", table[name]) if name in table else ("name", name) for name in names]
-    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    ids = [-1 if missing_never_hits and key[0] == "name" else number[key] for key in keys]
-    return np.array(ids, dtype=np.int64)
+    ids = {}
+    for kind in ("objects", "relations"):
+        synsets = getattr(table, kind)
+        # A name that looks like a synset must not meet one.
+        keys = [("synset", synsets[name]) if name in synsets else ("name", name) for name in getattr(vocabulary, kind)]
+        ids[kind] = pd.factorize(pd.Series(keys, dtype=object))[0].astype(np.int64)
+        if table.missing_never_hits:
+            ids[kind][[key[0] == "name" for key in keys]] = -1
+    return ids
 
 
 def synset_hits(true: np.ndarray, predicted: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 
 from workbench.devices import chosen_device
 from workbench.files import save_table
-from workbench.language.wordnet import SynsetTable, read_synsets, synset_ids
+from workbench.language.wordnet import read_synsets, synset_ids
 from workbench.recognition.accuracy import (
     accuracy_per_example,
     combined_accuracy,
@@ -29,7 +29,7 @@ from workbench.recognition.objective import on_device
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.upstream import result_table, write_result_csv
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import ROLES
 from workbench.training_config import TrainingEdge
 
 # Fixed, because the last bit of a matrix product may depend on the number of rows.
@@ -70,7 +70,7 @@ def evaluate_recogniser(
     predicted = pd.DataFrame({role: table[f"{role}_predicted"] for role in ROLES})
     synsets = read_synsets(config.synset_folder or data.folder, vocabulary)
     per_class = per_class_table(table, predicted, vocabulary, data.counts, band_rule=config.band_rule,
-                                synsets=class_synset_ids(vocabulary, synsets))  # fmt: skip
+                                synsets=synset_ids(vocabulary, synsets))  # fmt: skip
     summary = summary_table(per_class, only_trained=config.only_trained)
     for name, content in {"per_class": per_class, "summary": summary, "predictions": table}.items():
         save_table(folder / f"{name}.parquet", content)
@@ -157,14 +157,6 @@ def prediction_table(rows: np.ndarray, truth: dict[str, np.ndarray], scores: dic
             columns[f"{role}_top{place + 1}"] = top[:, place]
             columns[f"{role}_probability{place + 1}"] = probability[:, place]
     return pd.DataFrame(columns)
-
-
-def class_synset_ids(vocabulary: Vocabulary, synsets: SynsetTable) -> dict[str, np.ndarray]:
-    """Synset numbers of the classes, "objects" (C,) and "relations" (R,), as `per_class_table` takes them."""
-    return {
-        kind: synset_ids(getattr(vocabulary, kind), getattr(synsets, kind), synsets.missing_never_hits)
-        for kind in ("objects", "relations")
-    }
 
 
 def flat_numbers(summary: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:

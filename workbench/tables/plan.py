@@ -20,7 +20,7 @@ from workbench.recognition.accuracy import named_numbers
 from workbench.stages import Run, Stage
 from workbench.tables.grid import DIFFUSION, ROWS, STARTS, TITLES, Grid, Job, Task
 from workbench.tables.paper import TABLES
-from workbench.tables.results import TableResults, checked_results
+from workbench.tables.results import MeasuredRow, TableResults, checked_results
 from workbench.tables.rows import add_own_row, all_rows
 
 SETTINGS = (
@@ -106,35 +106,27 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
     A row has its fields, and by seed "values" (test accuracy in percent by "metric role band"), "validation",
     "seconds", "failed" (reasons) or "stale": a stage behind it is complete, but not for today's settings.
     """
-    by_seed = ("values", "validation", "seconds", "failed", "stale")
-    rows = {key: dataclasses.asdict(row) | {name: {} for name in by_seed} for key, row in plan.grid.rows.items()}
+    rows = {key: MeasuredRow(**vars(row)) for key, row in plan.grid.rows.items()}
     for seed in seeds:
-        run, stale = plan.run(seed), stale_tasks(plan, seed)
-        for key, record in rows.items():
-            found: dict[str, Any] = {}
+        run, stale, place = plan.run(seed), stale_tasks(plan, seed), str(seed)
+        for key, row in rows.items():
             reasons = [stale[task] for task in plan.grid.needed_for([key]) if task in stale]
             if reasons:
-                found = {"stale": reasons[0]}
+                row.stale[place] = reasons[0]
             elif key in run.variants("evaluation"):
-                found = _measured(run, key)
+                row.values[place] = named_numbers(pd.read_parquet(run.find("evaluation", key) / "summary.parquet"))
+                metrics = run.find("recogniser", key).metrics
+                validation = {
+                    name: value for name, value in metrics.items() if re.match("validation_(?!before_)", name)
+                }
+                row.validation[place] = {name.removeprefix("validation_"): value for name, value in validation.items()}
+                row.seconds[place] = metrics.get("seconds")
             elif (seed, f"evaluation/{key}") in failures:
-                found = {"failed": failures[seed, f"evaluation/{key}"]}
-            for name, value in found.items():
-                record[name][str(seed)] = value
+                row.failed[place] = failures[seed, f"evaluation/{key}"]
     facts = {"profile": plan.profile, "seeds": list(seeds), "settings": dict(plan.grid.settings)}
-    write_json(path, facts | {"versions": versions(), "rows": rows})
+    measured = {key: dataclasses.asdict(row) for key, row in rows.items()}
+    write_json(path, facts | {"versions": versions(), "rows": measured})
     return path
-
-
-def _measured(run: Run, key: str) -> dict[str, Any]:
-    summary = pd.read_parquet(run.find("evaluation", key) / "summary.parquet")
-    metrics = run.find("recogniser", key).metrics
-    validation = {name: value for name, value in metrics.items() if re.match("validation_(?!before_)", name)}
-    return {
-        "values": named_numbers(summary),
-        "validation": {name.removeprefix("validation_"): value for name, value in validation.items()},
-        "seconds": metrics.get("seconds"),
-    }
 
 
 def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:

@@ -230,10 +230,8 @@ def aim_verdict(combined: dict[str, Any] | None, many: dict[str, Any] | None) ->
         return NOT_KNOWN
     if combined["half_width"] is None:
         return ONE_SEED
-    if combined["high"] < 0:
+    if combined["high"] < 0 or (many and many["mean"] < -MOST_LOST_ON_MANY_POINTS):
         return NOT_REACHED
     if many is None:
         return NOT_KNOWN
-    if many["mean"] < -MOST_LOST_ON_MANY_POINTS:
-        return NOT_REACHED
     return REACHED if combined["low"] > 0 else UNDECIDED
