@@ -19,6 +19,7 @@ from workbench.browsers.predictions import (
     RIGHT_BEFORE,
     ROLE_CHOICES,
     SORT_CHOICES,
+    UNFILTERED,
     WHAT_CHOICES,
     PredictionPair,
     Predictions,
@@ -28,7 +29,6 @@ from workbench.browsers.predictions import (
     filter_counts,
     matching,
     row_order,
-    tail_first,
 )
 from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_places
@@ -114,7 +114,6 @@ class PredictionBrowser(Browser):
     def acts(self, value: str) -> Mapping[str, Callable[[], dict[str, Any] | None]]:
         """What each event changes."""
         state, cell = self.state, lambda: numbers("cell", value, 2) if value else None
-        unfiltered = {"role": ANY, "what": ALL, "bands": (), "true_class": None, "cell": None}
         classes = lambda: Paging(len(self._confused_classes()), CLASSES_A_PAGE, state.confusion_page)  # noqa: E731
         return {
             **{name: partial(dict, {name: value}) for name in ("before", "after", "role", "what", "sort")},
@@ -124,7 +123,7 @@ class PredictionBrowser(Browser):
             "compact": lambda: {"compact": value == "true"},
             "page": lambda: {"page": Paging(len(self._positions()), TILES_A_PAGE, state.page).turned(value)},
             "confusion_page": lambda: {"confusion_page": classes().turned(value)},
-            "clear": lambda: unfiltered,
+            "clear": lambda: UNFILTERED,
         }
 
     def regions(self) -> dict[str, str]:
@@ -235,12 +234,15 @@ class PredictionBrowser(Browser):
         return roles
 
     def _confused_classes(self) -> np.ndarray:
-        """The true classes that the confusions are about."""
+        """The true classes that the confusions are about, the rarest band first, of one band by test rows."""
         state, role = self.state, self.state.class_role
-        classes = tail_first(np.bincount(self.pair.truth[role], minlength=len(self.names)), self.bands[role])
-        if state.bands:
-            classes = classes[np.isin(BANDS, state.bands)[self.bands[role][classes]]]
-        return classes if state.true_class is None else classes[classes == state.true_class]
+        classes, rows = np.unique(self.pair.truth[role], return_counts=True)
+        bands = self.bands[role][classes]
+        fits = np.isin(BANDS, state.bands or BANDS)[bands]
+        if state.true_class is not None:
+            fits &= classes == state.true_class
+        order = np.lexsort((-rows, -bands))
+        return classes[order][fits[order]]
 
     def _confusion(self, live: bool = True) -> str:
         """A page of the confusion matrix with the columns that take most, and for one class who takes its rows."""

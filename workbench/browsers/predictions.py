@@ -32,6 +32,7 @@ WHAT_CHOICES = {
     "wrong in both": ("wrong in both", ("changed", "still wrong")),
     "unchanged": ("unchanged", ("right in both", "still wrong")),
 }
+UNFILTERED: dict[str, Any] = {"role": ANY, "what": ALL, "bands": (), "true_class": None, "cell": None}
 SORT_CHOICES = {"random": "random", "surest": "surest first (after)", "rarest": "rarest class first"}
 
 
@@ -52,7 +53,7 @@ class Predictions:
     @classmethod
     def read(cls, folder: Path, tables: RelationTables | FeatureStore, vocabulary: Vocabulary) -> "Predictions":
         """Those of an evaluation stage; WorkbenchError where unreadable, or not of this split and vocabulary."""
-        path, places = Path(folder) / "predictions.parquet", range(1, PLACES + 1)
+        path, places = folder / "predictions.parquet", range(1, PLACES + 1)
         best = {role: [f"{role}_top{place}" for place in places] for role in ROLES}
         shares = {role: [f"{role}_probability{place}" for place in places] for role in ROLES}
         columns = [name for names in (*best.values(), *shares.values()) for name in names]
@@ -62,7 +63,7 @@ class Predictions:
             remedy = "Evaluate the recogniser again with notebook 05."
             raise WorkbenchError(f"{path}: no readable table of predictions ({error}). {remedy}") from error
         read = cls(
-            Path(folder),
+            folder,
             table["row"].to_numpy(dtype=np.int64),
             {role: table[role].to_numpy(dtype=np.int32) for role in ROLES},
             {role: table[best[role]].to_numpy(dtype=np.int32) for role in ROLES},
@@ -108,10 +109,11 @@ class PredictionPair:
                 "both again with notebook 05."
             )
         self.before, self.after, self.rows, self.truth = before, after, before.rows, before.truth
-        self.outcome = {
-            role: outcomes(self.truth[role], before.best[role][:, 0], after.best[role][:, 0]) for role in ROLES
-        }
-        self.band = {role: bands[role][self.truth[role]] for role in ROLES}
+        self.outcome, self.band = {}, {role: bands[role][truth] for role, truth in self.truth.items()}
+        for role, truth in self.truth.items():
+            first, second = before.best[role][:, 0], after.best[role][:, 0]
+            was, now = first == truth, second == truth
+            self.outcome[role] = np.select([was & now, now, was, first != second], range(4), 4).astype(np.int8)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,12 +122,6 @@ class PredictionPair:
         """(n,) bool: whether one of the ``wanted`` OUTCOMES happened in a role, or for the role "any" in some role."""
         fits = np.isin(OUTCOMES, list(wanted))
         return np.logical_or.reduce([fits[self.outcome[own]] for own in (ROLES if role == ANY else (role,))])
-
-
-def outcomes(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """What happened to predictions (n,) of class ids: (n,) int8 places in OUTCOMES."""
-    was, now = before == truth, after == truth
-    return np.select([was & now, now, was, before != after], range(4), 4).astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -157,8 +153,7 @@ class PredictionState:
     @property
     def filtered(self) -> bool:
         """Whether any filter is set."""
-        kept = ("before", "after", "sort", "page", "confusion_page", "compact")
-        return self != PredictionState(**{name: getattr(self, name) for name in kept})
+        return self != replace(self, **UNFILTERED)
 
     def in_role(self, role: str) -> "PredictionState":
         """The state in another role, without class and cell unless they stay what they are."""
@@ -257,12 +252,3 @@ def confusions(pair: PredictionPair, role: str, classes: np.ndarray, n_classes: 
     return np.stack(
         [np.bincount(cells + best, minlength=len(classes) * n_classes).reshape(-1, n_classes) for best in sides]
     )
-
-
-def tail_first(test_rows: np.ndarray, band: np.ndarray) -> np.ndarray:
-    """Classes that occur, those of the rarest band first, of one band those with most test rows.
-
-    ``test_rows`` (C,); ``band`` (C,) places in BANDS, which goes from many to few.
-    """
-    classes = np.flatnonzero(test_rows)
-    return classes[np.lexsort((-test_rows[classes], -band[classes].astype(np.int64)))]
