@@ -114,13 +114,8 @@ class FeatureMap(Browser):
             "theme": lambda: None if self._canvas is None else self._canvas.themed(value),
         }
 
-    def handle(self, event: str, value: str | None) -> None:
-        """Carry out one act of the user; the other panel shows it too."""
-        super().handle(event, value)
-        self.shown_again()
-
     def change(self, **changes: Any) -> None:
-        """Take over ``changes`` of the state; all that can fail comes first, so that the old one stays whole."""
+        """Take over ``changes`` in both panels; all that can fail comes first, so that the old state stays whole."""
         state = self.state.changed(self.points, self.choices, **changes)
         drawn = None if changes.keys() <= {"search", "page", "point"} else self._groups(state)
         if state.point != self.state.point:
@@ -128,13 +123,14 @@ class FeatureMap(Browser):
         self.state, self._problem = state, ""
         if self._canvas is not None and drawn is not None:
             self._canvas.draw(drawn, state)
+        self.shown_again()
 
     def _from_figure(self, **changes: Any) -> None:
         try:
             self.change(**changes)
         except Exception as error:  # what a callback of the figure raises is not seen: it stands below the map
             self._problem = error_html(error)
-        self.shown_again()
+            self.shown_again()
 
     def _groups(self, state: MapState) -> list[Group]:
         right = self._right if state.colour_by in BY_RIGHT else None

@@ -199,18 +199,16 @@ def right_or_wrong(
     head, right = loaded.head.to(chosen_device()), {role: np.zeros(len(points), dtype=bool) for role in ROLES}
     for name, source in (("real", features.train), ("generated", samples)):
         here = np.flatnonzero(points["source"] == name)
-        if not len(here):
-            continue
         wanted = points["row"].to_numpy()[here]
         read, rows = np.unique(wanted), RelationRows(source, loaded.vocabulary, memory_gigabytes=0.0)
+        hits = {role: np.zeros(len(source.relations), dtype=bool) for role in ROLES}
         if head.reads_scenes and "image" in source.relations:  # neighbours of an image share its scene
             images = source.relations["image"].to_numpy()
             read = np.flatnonzero(np.isin(images, images[read]))
         batches, total = probability_batches(head, rows, read), -(-len(read) // ROWS_PER_BATCH)
-        hits: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
         for numbers, scores in track(batches, "Recognising the points", total=total):
             for role in ROLES:
-                hits[role].append(scores[role].argmax(axis=1) == rows.labels[role][numbers])
+                hits[role][numbers] = scores[role].argmax(axis=1) == rows.labels[role][numbers]
         for role in ROLES:
-            right[role][here] = np.concatenate(hits[role])[np.searchsorted(read, wanted)]
+            right[role][here] = hits[role][wanted]
     return right

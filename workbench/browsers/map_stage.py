@@ -29,6 +29,7 @@ MOST_PCA_ROWS = 20_000
 MOST_TRUST_ROWS = 2_000
 FEWEST_ROWS = 5
 ROWS_WORTH_TELLING = 10_000
+Chosen = tuple[str, Features, np.ndarray]  # a source, where its features are, and which rows
 
 
 def write_feature_map(
@@ -53,10 +54,7 @@ def write_feature_map(
             f"a map of {len(real_rows)} real and as many generated rows shows nothing; expected {FEWEST_ROWS} of each. "
             f"Ask for more rows, or generate more features ({generated})."
         )
-    chosen: list[tuple[str, Features, np.ndarray]] = [
-        ("real", data.train, real_rows),
-        ("generated", samples, sample_rows),
-    ]
+    chosen: list[Chosen] = [("real", data.train, real_rows), ("generated", samples, sample_rows)]
     points = pd.concat(
         [source.relations[list(ROLES)].iloc[own].assign(source=name, row=own) for name, source, own in chosen],
         ignore_index=True,
@@ -96,7 +94,7 @@ def _entropy(points: pd.DataFrame, stage: AugmentedTriplets) -> np.ndarray:
     return stage.hardness.entropy(stage.caption_embeddings[stored])[of_point]
 
 
-def _reduced(chosen: list[tuple[str, Features, np.ndarray]], seed: int) -> tuple[np.ndarray, float]:
+def _reduced(chosen: list[Chosen], seed: int) -> tuple[np.ndarray, float]:
     """Principal components (2 N, d) float32 of real, then generated rows, and the share of the real rows' variance."""
     _, real, real_rows = chosen[0]
     some = np.sort(generator(seed, "map components").permutation(real_rows)[:MOST_PCA_ROWS])

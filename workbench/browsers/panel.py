@@ -197,14 +197,10 @@ class Paging:
         return min(max(self.wanted, 1), self.pages)
 
     @property
-    def first(self) -> int:
-        """The number of the first thing shown, from 1; 0 where there is none."""
-        return min((self.page - 1) * self.size + 1, self.total)
-
-    @property
-    def last(self) -> int:
-        """The number of the last thing shown."""
-        return min(self.page * self.size, self.total)
+    def span(self) -> str:
+        """Which things are shown, the first being 1, of how many."""
+        first, last = min((self.page - 1) * self.size + 1, self.total), min(self.page * self.size, self.total)
+        return f"{first:,}–{last:,} of {self.total:,}"
 
     def of(self, things: Any) -> Any:
         """What the page shows of ``things``, a sequence or an array."""

@@ -88,9 +88,7 @@ def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
 
 def equal_rows(n_generated: int, n_real: int, *, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """As many random generated rows as real ones, at most ``most``: (rows of generated, rows of real), ascending."""
-    count = min(n_generated, n_real, most)
-
-    def draw(kind: str, n: int) -> np.ndarray:
-        return np.sort(generator(seed, "equal rows", kind).permutation(n)[:count])
-
-    return draw("generated", n_generated), draw("real", n_real)
+    sizes = {"generated": n_generated, "real": n_real}
+    drawn = [generator(seed, "equal rows", kind).permutation(size) for kind, size in sizes.items()]
+    generated, real = (np.sort(rows[: min(n_generated, n_real, most)]) for rows in drawn)
+    return generated, real

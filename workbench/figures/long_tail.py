@@ -1,7 +1,7 @@
 """How long the tail is: how often each class occurs, which triplets exist, and the page of a data card."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from workbench.figures.style import (
     with_one_legend,
 )
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
@@ -126,13 +125,10 @@ def long_tail_metrics(classes: pd.DataFrame, splits: pd.DataFrame) -> dict[str, 
     return metrics
 
 
-def write_data_card(
-    path: Path, title: str, card: Mapping[str, Any], problems: Sequence[Problem] | str | None = None
-) -> Path:
-    """Write the page of a data card (``published_scenes.data_card``); returns its path.
+def write_data_card(path: Path, title: str, card: Mapping[str, Any], problems: str) -> Path:
+    """Write the page of a data card (``published_scenes.data_card``) and the check's report; returns its path.
 
-    ``problems`` are those of the check, or its report as text. All text of the data is escaped; the page follows the
-    reader's light or dark theme.
+    All text of the data is escaped; the page follows the reader's light or dark theme.
     """
     page = rendered(
         Path(__file__).with_name("data_card.html.j2"),
@@ -146,10 +142,10 @@ def write_data_card(
         roles=ROLES,
         colours=BAND_COLOURS,
         charts=[_chart(kind, card["classes"][kind]) for kind in ("objects", "relations")],
-        problems=problems if isinstance(problems, str) else format_report(problems) if problems else "",
+        problems=problems,
     )
-    write_page_text(Path(path), page)
-    return Path(path)
+    write_page_text(path, page)
+    return path
 
 
 def _chart(kind: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
