@@ -9,25 +9,15 @@ import sys
 import tarfile
 from pathlib import Path
 
-LEXICOGRAPHER_FILES = [
-    "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
-    "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",
-    "noun.location", "noun.motive", "noun.object", "noun.person", "noun.phenomenon", "noun.plant",
-    "noun.possession", "noun.process", "noun.quantity", "noun.relation", "noun.shape", "noun.state",
-    "noun.substance", "noun.time", "verb.body", "verb.change", "verb.cognition", "verb.communication",
-    "verb.competition", "verb.consumption", "verb.contact", "verb.creation", "verb.emotion", "verb.motion",
-    "verb.perception", "verb.possession", "verb.social", "verb.stative", "verb.weather", "adj.ppl",
-]  # fmt: skip
-SYNTACTIC_CATEGORY = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 KEPT_POINTERS = ("@", "@i")  # hypernym, instance hypernym: all that a distance needs
 
 
 def pack_nouns(source: Path, target: Path) -> None:
     """Pack the nouns of a WordNet in Princeton's database format, without glosses.
 
-    ``source`` holds ``data.noun``, ``index.noun`` and ``noun.exc`` (for example Debian's ``wordnet-base``). Hypernym
-    and instance-hypernym pointers stay, byte offsets are computed again, the other parts of speech hold only the
-    licence. The same source gives the same bytes.
+    ``source`` holds ``data.noun``, ``index.noun``, ``noun.exc`` and ``lexnames`` (for example NLTK's ``wordnet``).
+    Hypernym and instance-hypernym pointers stay, byte offsets are computed again, the other parts of speech hold only
+    the licence. The same source gives the same bytes.
     """
     compression = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 16 << 20}]
     with lzma.open(target, "wb", filters=compression) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
@@ -53,12 +43,8 @@ def noun_database(source: Path) -> dict[str, bytes]:
             lemma, _, count, *rest = line.split()
             offsets = " ".join(f"{new_offset[offset]:08d}" for offset in rest[-int(count) :])
             index.append(f"{lemma} n {count} 1 @ {count} {rest[-int(count) - 1]} {offsets}\n")
-    lexnames = "".join(
-        f"{number:02d}\t{name}\t{SYNTACTIC_CATEGORY[name.split('.')[0]]}\n"  # lexnames(5WN)
-        for number, name in enumerate(LEXICOGRAPHER_FILES)
-    )
     texts = {"data.noun": header + "".join(data), "index.noun": header + "".join(index)}
-    texts |= {"noun.exc": (source / "noun.exc").read_text(encoding="utf-8"), "lexnames": lexnames}
+    texts |= {name: (source / name).read_text(encoding="utf-8") for name in ("noun.exc", "lexnames")}
     texts |= {f"{kind}.{part}": header for part in ("verb", "adj", "adv") for kind in ("data", "index")}
     texts |= dict.fromkeys(("verb.exc", "adj.exc", "adv.exc", "cntlist.rev", "index.sense"), "")
     return {name: text.encode() for name, text in texts.items()}

@@ -42,6 +42,7 @@ def write_toy_wordnet(folder: Path) -> Path:
     lines = [f"{word} n {len(at)} 1 @ {len(at)} 0 {' '.join(at)}  " for word, at in sorted(index.items())]
     (folder / "index.noun").write_text("  1 licence  \n" + "\n".join(lines) + "\n")
     (folder / "noun.exc").write_text("mulish mule\n")
+    (folder / "lexnames").write_text("".join(f"{number:02d}\tnoun.{number}\t1\n" for number in range(4)))
     return folder
 
 

@@ -28,19 +28,6 @@ from workbench.tables.rows import all_rows
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = [name for name in profile_names(ROOT) if "\ntables:" in (ROOT / f"notebooks/params/{name}.yml").read_text()]
 NAMES = [f"{metric} {column}" for metric in METRICS for column in SUMMARY_COLUMNS]
-# Subject/object, relation and Combined of seed 0 of the reference, all classes, exact match, percent.
-TABLE_1_OF_SEED_0 = {
-    "lsvru_ce": (13.405, 32.691, 23.048),
-    "lsvru_ce_so": (15.195, 32.927, 24.061),
-    "lsvru_ce_vilhub_relmix": (14.338, 35.792, 25.065),
-    "lsvru_ce_vilhub_relmix_so": (15.571, 33.276, 24.424),
-    "lsvru_wce": (20.236, 40.566, 30.401),
-    "lsvru_wce_so": (19.975, 43.266, 31.621),
-    "reltransformer_ce": (12.514, 28.850, 20.682),
-    "reltransformer_ce_so": (13.777, 30.627, 22.202),
-    "reltransformer_wce": (12.215, 34.488, 23.351),
-    "reltransformer_wce_so": (12.291, 35.742, 24.017),
-}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -219,11 +206,7 @@ def of_seed(results: TableResults, seed: int, points: float = 0.0) -> TableResul
 def test_a_new_seed_of_table_1_lies_within_the_reference():
     reference = read_tables(ROOT / "reports" / "reference" / "demo-tables.json")
     keys = list(TABLES[1].rows.index)
-    assert set(keys) == set(TABLE_1_OF_SEED_0)
-    for key, numbers in TABLE_1_OF_SEED_0.items():
-        found = [reference.numbers(key, f"exact {column}")[0] for column in SUMMARY_COLUMNS]
-        assert outside_reference(of_seed(reference, 0), reference, [key], NAMES) == ([], len(NAMES))
-        assert found == pytest.approx(numbers, abs=5.0)  # the reference may be made again; it may not move far
+    assert outside_reference(of_seed(reference, 0), reference, keys, NAMES) == ([], len(keys) * len(NAMES))
     lines, compared = outside_reference(of_seed(reference, 0, points=4.0), reference, keys, NAMES)
     assert len(lines) == compared == len(keys) * len(NAMES) and "lsvru_ce, exact combined all: 27.05" in lines[2]
 
