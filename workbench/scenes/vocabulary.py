@@ -5,7 +5,6 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,13 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.paths import lists_folder
+from workbench.scenes.problems import FileProblems, Problem, format_report
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
 # The parts of a triplet, in the order of a caption; columns of every table of relations.
 ROLES = ("subject", "relation", "object")
 SPLITS = ("train", "val", "test")
-MOST_ROWS = 10
 HEADER = ",".join(ROLES)
 
 
@@ -106,7 +105,6 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
     The header names the columns in any order; empty lines are skipped. WorkbenchError that names the lines, the names
     that are not known and the nearest ones that are.
     """
-    ids_of_names = {role: {name: number for number, name in enumerate(vocabulary.names(role))} for role in ROLES}
     (_, header), *lines = list(_lines(path)) or [(1, [])]
     header = [name.strip() for name in header]
     if not set(ROLES) <= set(header) or len(set(header)) != len(header):
@@ -114,28 +112,27 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
             f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any. "
             "Write it as the first line, with commas, and each column once."
         )
-    problems, found = [], []
+    problems: list[Problem] = []
+    file = FileProblems(path, problems)
+    remedy = 'Correct these lines or delete them; a name with a comma or a quote stands in double quotes ("").'
     for number, values in lines:
-        row: dict[str, Any] = dict(zip(header, values, strict=False))
         if len(values) != len(header):
-            problems.append(f"line {number}: {len(values)} values, expected {len(header)} as in the header")
-            continue
-        for role in ROLES:
-            name, row[role] = row[role], ids_of_names[role].get(row[role])
-            if row[role] is None:
-                kind = "a relation class" if role == "relation" else "an object class"
-                (near,) = difflib.get_close_matches(name.strip(), vocabulary.names(role), n=1, cutoff=0.0)
-                wrong = f"{role} {name!r} is not {kind} of this data set, expected one such as {near!r}"
-                problems.append(f"line {number}: {wrong}")
-        found.append(row)
+            expected = f"{len(header)} as in the header"
+            file.blocking("wrong number of values", f"line {number}", f"{len(values)} values", expected, remedy)
+    whole = [line for line in lines if len(line[1]) == len(header)]
+    table = pd.DataFrame([values for _, values in whole], columns=header)
+    for role in ROLES:
+        names = vocabulary.names(role)
+        ids = pd.Index(names).get_indexer(table[role])
+        for row in np.flatnonzero(ids < 0):
+            kind, name = "a relation class" if role == "relation" else "an object class", table[role][row]
+            (near,) = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)
+            expected = f"{kind} of this data set, such as {near!r}"
+            file.blocking("unknown name", f"line {whole[row][0]}", f"{role} {name!r}", expected, remedy)
+        table[role] = ids
     if problems:
-        more = f" (and {len(problems) - MOST_ROWS} more)" if len(problems) > MOST_ROWS else ""
-        raise WorkbenchError(
-            f"{path}: {'; '.join(problems[:MOST_ROWS])}{more}. Correct these lines or delete them; a name with a comma "
-            'or a quote stands in double quotes ("").'
-        )
-    table = pd.DataFrame(found, columns=[*ROLES, *(name for name in header if name not in ROLES)])
-    return table.astype(dict.fromkeys(ROLES, np.int64))
+        raise WorkbenchError(format_report(problems))
+    return table[[*ROLES, *(name for name in header if name not in ROLES)]]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
