@@ -34,7 +34,7 @@ def data_card(annotations_by_split: Mapping[str, Split], vocabulary: Vocabulary)
         "splits": {
             name: _split_numbers(split) | _triplet_numbers(split, splits["train"]) for name, split in splits.items()
         },
-        "classes": {kind: _class_numbers(getattr(counts, kind)) for kind in ("objects", "relations")},
+        "classes": {f"{kind}s": _class_numbers(counts.of_role(kind)) for kind in ("object", "relation")},
         "absent": {role: _absent(role, splits, vocabulary, counts) for role in ROLES},
         "left_right": [name for name in vocabulary.relations if re.search(r"\b(left|right)\b", name.lower())],
     }

@@ -152,8 +152,8 @@ def write_upstream_files(
         with atomic_path(Path(folder) / TRAIN_TRIPLETS) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
     counts, differences = count_classes(relations, vocabulary), {}
-    for name, kind in zip(names, ("objects", "relations"), strict=True):
-        of_class = dict(zip(getattr(vocabulary, kind), getattr(counts, kind).tolist(), strict=True))
+    for name, role in zip(names, ("object", "relation"), strict=True):
+        of_class = dict(zip(vocabulary.names(role), counts.of_role(role).tolist(), strict=True))
         if name in given:
             differences[name] = compare_frequencies(given[name], of_class)
         else:

@@ -25,12 +25,12 @@ def test_rank_frequency_draws_every_class_that_occurs(objects, relations, rows):
     classes = long_tail.class_table(counts, vocabulary)
     figure = long_tail.rank_frequency(classes)
     drawn = sum(len(trace.x) for trace in figure.data)
-    assert drawn == (counts.objects > 0).sum() + (counts.relations > 0).sum()
+    assert drawn == (counts.objects > 0).sum() + (counts.relation > 0).sum()
     assert {trace.legendgroup for trace in figure.data} == set(BANDS)
 
 
 def test_class_table_ranks_by_falling_frequency():
-    table = long_tail.class_table(Counts(np.array([1, 9, 4]), np.array([2, 7])), made_vocabulary(3, 2))
+    table = long_tail.class_table(Counts(np.array([1, 9, 4]), np.array([2, 7]), 0), made_vocabulary(3, 2))
     assert table.loc[table["kind"] == "object", "name"].tolist() == ["object 1", "object 2", "object 0"]
     assert table["rank"].tolist() == [1, 2, 3, 1, 2]
 

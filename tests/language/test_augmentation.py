@@ -30,7 +30,7 @@ def drawn(seed: int, rows: int = 400, classes: int = 30, relations: int = 10):
 
 def legal_by_the_paper(table, counts, similarity, bands, threshold):
     """Section 3.2, stage 1, sentence by sentence: the band of every candidate."""
-    entity, kind = band_of_class(counts.objects), band_of_class(counts.relations)
+    entity, kind = band_of_class(counts.objects), band_of_class(counts.relation)
     found = {}
     for s, r, o in triplets(table):
         for new in np.flatnonzero(counts.objects):
@@ -58,7 +58,7 @@ def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
     table, vocabulary, counts, similarity = drawn(seed, rows=150 + 100 * seed, classes=14 + 3 * seed)
     augmented = augmented_triplets(table, vocabulary, counts, similarity, seed=seed, balance=balance)
     legal = legal_by_the_paper(table, counts, similarity, ("medium", "few"), 2.26)
-    entity, kind = band_of_class(counts.objects), band_of_class(counts.relations)
+    entity, kind = band_of_class(counts.objects), band_of_class(counts.relation)
     whole = augmented_triplets(
         table, vocabulary, counts, similarity, medium_quota=9999, few_quota=9999, balance=balance
     )
@@ -111,7 +111,7 @@ def test_classes_share_the_quota_evenly_whatever_their_sources():
     table = pd.DataFrame({"subject": np.arange(60), "relation": 1, "object": np.arange(60)[::-1]})
     table = pd.concat([pd.DataFrame({"subject": [0], "relation": [0], "object": [1]}), table], ignore_index=True)
     # 320 of the 400 classes are few, but only the 80 others occur.
-    counts = Counts(np.r_[np.full(80, 9), np.zeros(320, dtype=int)], np.array([1, 60, 99]))
+    counts = Counts(np.r_[np.full(80, 9), np.zeros(320, dtype=int)], np.array([1, 60, 99]), 0)
     arguments = (table, Vocabulary(names, ("a", "b", "c")), counts)
     chosen = {"bands": ["few"], "few_quota": 200}
     even = augmented_triplets(*arguments, flat_similarity(names), **chosen)
@@ -123,7 +123,7 @@ def test_classes_share_the_quota_evenly_whatever_their_sources():
 def test_repeats_draw_fresh_sources():
     vocabulary = Vocabulary(("a", "b", "c", "d"), ("on",))
     table = pd.DataFrame({"subject": [3] * 8, "relation": [0] * 8, "object": [0, 0, 0, 1, 1, 1, 3, 3]})
-    counts = Counts(np.array([5, 5, 5, 1]), np.array([8]))
+    counts = Counts(np.array([5, 5, 5, 1]), np.array([8]), 0)
     augmented = augmented_triplets(table, vocabulary, counts, flat_similarity("abcd"), bands=["few"], few_quota=200)
     new = augmented[(augmented["subject"] == 3) & (augmented["object"] == 2)]
     assert set(new["source_row"]) == set(range(8))
@@ -155,7 +155,7 @@ def test_an_empty_augmentation_says_why():
     with pytest.raises(WorkbenchError, match="allow_existing"):
         augmented_triplets(table, vocabulary, counts, similarity, include=table[:0])
     most = int(np.argmax(counts.objects))
-    frequent = pd.DataFrame({"subject": [most], "relation": [int(np.argmax(counts.relations))], "object": [most]})
+    frequent = pd.DataFrame({"subject": [most], "relation": [int(np.argmax(counts.relation))], "object": [most]})
     with pytest.raises(WorkbenchError, match="Ask for more bands"):
         augmented_triplets(frequent, vocabulary, counts, similarity)
     unknown = Vocabulary(("qqq", "zzzz", "xyzzy"), vocabulary.relations)

@@ -20,7 +20,7 @@ def random_case(seed, n_objects, n_relations, rows):
     vocabulary = Vocabulary(
         tuple(f"object {k}" for k in range(n_objects)), tuple(f"relation {k}" for k in range(n_relations))
     )
-    counts = Counts(random.integers(0, 50, n_objects), random.integers(0, 50, n_relations))
+    counts = Counts(*(random.integers(0, 50, n) for n in (n_objects, n_relations, n_objects)))
     return truth, predicted, vocabulary, counts
 
 
@@ -61,7 +61,7 @@ def test_bands_partition_the_classes(band_rule):
 def test_an_absent_class_is_nan_and_an_empty_band_too():
     vocabulary = Vocabulary(tuple("abcdefghij"), ("on", "under"))
     truth = pd.DataFrame({"subject": [0, 0], "relation": [0, 1], "object": [1, 1]})
-    per_class = per_class_table(truth, truth, vocabulary, Counts(np.arange(10, 0, -1), np.array([5, 3])))
+    per_class = per_class_table(truth, truth, vocabulary, Counts(np.arange(10, 0, -1), np.array([5, 3]), 0))
     subjects = per_class[per_class["role"] == "subject"].set_index("name")
     assert subjects.loc["a", "accuracy_exact"] == 100 and np.isnan(subjects.loc["b", "accuracy_exact"])
     summary = summary_table(per_class)
@@ -73,7 +73,7 @@ def test_classes_without_training_rows_are_left_out_on_request():
     vocabulary = Vocabulary(("a", "b"), ("on", "under", "near"))
     truth = pd.DataFrame({"subject": [0, 0, 0], "relation": [0, 1, 2], "object": [1, 1, 1]})
     predicted = truth.assign(relation=[0, 0, 0])
-    counts = Counts(np.array([3, 3]), np.array([4, 0, 1]))
+    counts = Counts(np.array([3, 3]), np.array([4, 0, 1]), 0)
     per_class = per_class_table(truth, predicted, vocabulary, counts)
     with_all, trained = summary_table(per_class), summary_table(per_class, only_trained=True)
     assert value(with_all, "relation", "all") == pytest.approx(100 / 3)
@@ -89,7 +89,9 @@ def test_synsets_join_classes_and_a_class_without_one_never_hits():
     truth = pd.DataFrame({"subject": [0, 2], "relation": [0, 0], "object": [1, 1]})
     predicted = truth.assign(subject=[1, 2])
     synsets = {"objects": np.array([4, 4, -1]), "relations": np.array([0])}
-    per_class = per_class_table(truth, predicted, vocabulary, Counts(np.ones(3, int), np.ones(1, int)), synsets=synsets)
+    per_class = per_class_table(
+        truth, predicted, vocabulary, Counts(np.ones(3, int), np.ones(1, int), 0), synsets=synsets
+    )
     subjects = per_class[per_class["role"] == "subject"].set_index("name")
     assert subjects["accuracy_synset"].loc[["sofa", "thing"]].tolist() == [100, 0]
     assert subjects["accuracy_exact"].loc[["sofa", "thing"]].tolist() == [0, 100]

@@ -114,7 +114,7 @@ def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):
         batches = MixedBatches(RelationRows(rows, small_data.vocabulary), real, everything, config)
         seen = [batches(step).labels["relation"] for step in range(60 * batches.steps_per_epoch)]
         found = np.bincount(np.concatenate(seen), minlength=4)
-        expected = shown_counts(counts, rows.relations, everything, share).relations
+        expected = shown_counts(counts, rows.relations, everything, share).relation
         assert np.allclose(found / found.sum(), expected / expected.sum(), atol=0.02)
     nothing = {role: np.zeros(len(rows), bool) for role in ROLES}
     only_real = shown_counts(counts, rows.relations, nothing, 0.5)

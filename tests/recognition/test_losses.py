@@ -28,13 +28,17 @@ UPSTREAM = {"ce": ("ce", 2.0), "wce": ("wce", 2.0), "focal_g2": ("focal_upstream
             "focal_g025": ("focal_upstream", 0.25), "wfocal_g2": ("weighted_focal_upstream", 2.0)}  # fmt: skip
 
 
+def ranked(entities, relations):
+    return Counts(entities, relations, 0 * entities)
+
+
 @pytest.fixture(scope="module")
 def upstream(reference_fixtures):
     expected = dict(np.load(reference_fixtures / "losses.npz", allow_pickle=False))
     names = json.loads((reference_fixtures / "losses_freqs.json").read_text())
-    counts = {kind: np.array([names[f"{kind}_freqs"].get(name, 0) for name in names[kind]])
-              for kind in ("objects", "predicates")}  # fmt: skip
-    return expected, counts
+    counts = (np.array([names[f"{kind}_freqs"].get(name, 0) for name in names[kind]])
+              for kind in ("objects", "predicates"))  # fmt: skip
+    return expected, ranked(*counts)
 
 
 def logits_of(expected, name):
@@ -47,7 +51,7 @@ def logits_of(expected, name):
 
 def test_weights_are_upstreams_bit_for_bit(upstream):
     expected, counts = upstream
-    found = role_classes(Counts(counts["objects"], counts["predicates"]))
+    found = role_classes(counts)
     assert np.array_equal(found["subject"].weights(), expected["weights_obj"])
     assert np.array_equal(found["relation"].weights(), expected["weights_prd"])
 
@@ -64,7 +68,7 @@ def test_values_and_gradients_are_upstreams(upstream, loss, name):
     expected, counts = upstream
     logits, labels = logits_of(expected, name)
     ours, gamma = UPSTREAM[loss]
-    losses = role_losses(LossConfig(ours, gamma=gamma), Counts(counts["objects"], counts["predicates"]))
+    losses = role_losses(LossConfig(ours, gamma=gamma), counts)
     assert_value_and_gradient(losses[ROLE_OF[name]](logits, labels), logits, expected, f"{loss}_{name}")
 
 
@@ -88,9 +92,9 @@ def test_upstreams_equalization_loss_has_its_numbers_for_its_draws(upstream, nam
 @pytest.mark.parametrize(("classes", "tau"), [(2, 0.7), (9, 0.7), (40, 0.0)])
 def test_logit_adjustment_moves_the_optimum_by_the_prior(classes, tau, role):
     counts = np.random.default_rng(classes).integers(0, 500, classes)
-    adjusting, plain = (role_losses(config, Counts(counts, counts))[role]
+    adjusting, plain = (role_losses(config, ranked(counts, counts))[role]
                         for config in (LossConfig("logit_adjusted", tau=tau), LossConfig()))  # fmt: skip
-    prior = role_classes(Counts(counts, counts))[role].log_priors()
+    prior = role_classes(ranked(counts, counts))[role].log_priors()
     logits, labels = case(11, len(prior), 0)
     assert torch.allclose(adjusting(logits - tau * prior, labels), plain(logits, labels), atol=1e-5)
     assert prior.exp().sum() == pytest.approx(1, abs=1e-5)
@@ -100,7 +104,7 @@ def test_logit_adjustment_moves_the_optimum_by_the_prior(classes, tau, role):
 def test_rare_classes_weigh_most_and_the_background_least_with_mean_one():
     counts = np.array([1000, 10, 0])
     weights, (background, *same) = (
-        role_classes(Counts(counts, counts))[role].weights() for role in ("object", "relation")
+        role_classes(ranked(counts, counts))[role].weights() for role in ("object", "relation")
     )
     assert weights.mean() == pytest.approx(1, abs=1e-6)
     assert weights.argsort().tolist() == [0, 1, 2]
@@ -117,7 +121,7 @@ def case(n, classes, seed, scale=3.0):
 @pytest.mark.parametrize(("n", "scale"), [(1, 3.0), (6, 3.0), (6, 300.0), (1, 0.0)])
 def test_values_and_gradients_are_finite_at_the_edges(name, n, scale):
     for gamma, counts in itertools.product((0.0, 0.25, 2.0), (np.array([0, 100_000, 3, 0, 7]), np.zeros(5))):
-        for role, loss in role_losses(LossConfig(name, gamma=gamma), Counts(counts, counts)).items():
+        for role, loss in role_losses(LossConfig(name, gamma=gamma), ranked(counts, counts)).items():
             for labels in (torch.zeros(n).long(), torch.full((n,), 3), torch.arange(n) % 5):
                 logits = case(n, 5 + (role == "relation"), n, scale)[0].requires_grad_()
                 value = loss(logits, labels)
@@ -159,7 +163,7 @@ def test_equalization_is_its_formula(n, classes):
 @pytest.mark.parametrize(("counts", "in_tail"), [([0, 43, 42, 99_915], [True, False, True]), ([0] * 4, [True] * 3)])
 @pytest.mark.parametrize("role", ["object", "relation"])
 def test_tail_classes_are_those_below_the_share_and_never_the_background(counts, in_tail, role):
-    loss = role_losses(LossConfig("equalization"), Counts(np.array(counts), np.array(counts)))[role]
+    loss = role_losses(LossConfig("equalization"), ranked(np.array(counts), np.array(counts)))[role]
     logits = torch.zeros(90, 4 + (role == "relation"), requires_grad=True)
     loss(logits, torch.full((90,), logits.shape[1] - 1)).backward()
     # What a draw takes out of the softmax is not pushed.
@@ -175,7 +179,7 @@ def test_draws_belong_to_the_seed_the_role_and_the_batch():
     assert not torch.equal(draws, equalization_draws(3, labels.flip(0), (400, 50)))
     logits, labels = case(64, 30, 5)
     counts = np.r_[np.zeros(20), np.full(10, 99)]
-    values = [role_losses(LossConfig("equalization"), Counts(counts, counts), seed=seed)[role](logits, labels).item()
+    values = [role_losses(LossConfig("equalization"), ranked(counts, counts), seed=seed)[role](logits, labels).item()
               for seed, role in ((0, "subject"), (0, "subject"), (0, "object"), (1, "subject"))]  # fmt: skip
     assert values[0] == values[1] and len(set(values)) == 3
 
@@ -197,7 +201,7 @@ def test_a_loss_is_a_name_a_function_or_an_import_path():
         assert len(classes.counts) == len(classes.labels) and config.options["scale"] == 3
         return lambda logits, labels: config.options["scale"] * logits.new_ones(())
 
-    counts = Counts(np.ones(3), np.ones(2))
+    counts = ranked(np.ones(3), np.ones(2))
     assert role_losses(LossConfig(own, options={"scale": 3}), counts)["object"](*case(2, 3, 0)).item() == 3.0
     path = "workbench.recognition.losses:WeightedCrossEntropy"
     logits, labels = case(4, 3, 1)

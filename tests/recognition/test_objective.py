@@ -13,7 +13,7 @@ from workbench.recognition.objective import Mixing, RecogniserObjective, draw_mi
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
-COUNTS = Counts(objects=np.array([40, 9, 3, 1, 0]), relations=np.array([30, 4, 1]))
+COUNTS = Counts(np.array([40, 9, 3, 1, 0]), np.array([30, 4, 1]), np.zeros(5, int))
 
 
 def made(n=12, seed=0):

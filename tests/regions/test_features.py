@@ -105,7 +105,7 @@ def test_a_folder_opens_each_split_once_and_none_of_another_encoder(tmp_path):
     folder = write_features(tmp_path, rows={"train": 30})
     write_split(tmp_path / "val", long_tailed(10), encoder="another")
     write_split(tmp_path / "test", long_tailed(10), dimension=9)
-    assert folder.train is folder.split("train") and folder.counts.relations.sum() == 30
+    assert folder.train is folder.split("train") and folder.counts.relation.sum() == 30
     with pytest.raises(WorkbenchError, match="val: the features' encoder is 'another', expected 'made-up'"):
         _ = folder.val
     with pytest.raises(WorkbenchError, match="test: the features' dimension is 9, expected 8"):

@@ -55,7 +55,7 @@ def test_counts_of_ends_and_relations(reference_fixtures):
     names = annotations.vocabulary
     expected = [json.loads((folder / f"{name}_freqs.json").read_text()) for name in ("objects", "predicates")]
     assert dict(zip(names.objects, counts.objects.tolist(), strict=True)) == expected[0]
-    assert dict(zip(names.relations, counts.relations.tolist(), strict=True)) == expected[1]
+    assert dict(zip(names.relations, counts.relation.tolist(), strict=True)) == expected[1]
 
 
 def test_upstream_class_lists(reference_fixtures):
@@ -80,7 +80,7 @@ def test_upstream_class_lists(reference_fixtures):
 def test_no_relations_count_as_zero_and_unknown_ids_are_refused():
     empty = pd.DataFrame({"subject": [], "relation": [], "object": []}, dtype=np.int64)
     counts = count_classes(empty, Vocabulary(("man", "hat"), ("on",)))
-    assert counts.objects.tolist() == [0, 0] and counts.relations.tolist() == [0]
+    assert counts.objects.tolist() == [0, 0] and counts.relation.tolist() == [0]
     with pytest.raises(WorkbenchError, match="class id 1 is unknown"):
         count_classes(pd.DataFrame({"subject": [0], "relation": [1], "object": [0]}), Vocabulary(("man",), ("on",)))
 

@@ -42,7 +42,8 @@ class Upstream:
         self.vocabulary = Vocabulary.read(data)
         seen = [json.loads((data / f"{kind}_freqs.json").read_text()) for kind in ("objects", "predicates")]
         names = (self.vocabulary.objects, self.vocabulary.relations)
-        self.counts = Counts(*(np.array([n.get(name, 0) for name in of]) for n, of in zip(seen, names, strict=True)))
+        ends, relations = (np.array([n.get(name, 0) for name in of]) for n, of in zip(seen, names, strict=True))
+        self.counts = Counts(ends, relations, 0 * ends)
         csv = folder / "rel_detections_gt_boxes_prdcls.csv"
         self.truth, self.predicted, self.ranks = read_result_csv(csv, self.vocabulary)
 

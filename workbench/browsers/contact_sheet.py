@@ -31,12 +31,12 @@ def band_tiles(
     tables: RelationTables, vocabulary: Vocabulary, counts: Counts, *, per_band: int, seed: int
 ) -> Sequence[Tile]:
     """Random train relations whose relation class lies in each band, with the counts of their classes."""
-    band, tiles = band_of_class(counts.relations)[tables.relations["relation"].to_numpy()], []
+    band, tiles = band_of_class(counts.relation)[tables.relations["relation"].to_numpy()], []
     for name in BANDS:
         rows = np.flatnonzero(band == name)
         for row in generator(seed, "band tiles", name).permutation(rows)[:per_band]:
             subject, relation, obj = tables.relations[list(ROLES)].iloc[row]
-            seen = f"{counts.objects[subject]:,} / {counts.relations[relation]:,} / {counts.objects[obj]:,} in train"
+            seen = f"{counts.objects[subject]:,} / {counts.relation[relation]:,} / {counts.objects[obj]:,} in train"
             lines = (Markup("<b>{}</b>").format(name), vocabulary.caption(subject, relation, obj), seen)
             tiles.append((scene_of(tables, row), lines))
     return tiles

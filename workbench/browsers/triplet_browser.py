@@ -206,7 +206,7 @@ class TripletBrowser(Browser):
         """The menus of classes, thousands of options."""
         options = {}
         for role in ROLES:
-            names, counts = self.index.vocabulary.names(role), self.index.counts.labels_of_role(role)
+            names, counts = self.index.vocabulary.names(role), getattr(self.index.counts, role)
             by_name = sorted(range(len(names)), key=lambda own: names[own].casefold())
             options[role] = [("", "any"), *((own, f"{names[own]} ({counts[own]:,})") for own in by_name)]
         return render(TEMPLATE, part="menus", options=options, roles=ROLES, state=self.state)

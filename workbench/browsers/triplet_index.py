@@ -170,7 +170,7 @@ class TripletIndex:
         for role in ROLES:
             size = len(self.vocabulary.names(role))
             tally[role] = np.bincount(self[role], weights=self["count"], minlength=size).astype(np.int64)
-        return Counts(tally["subject"] + tally["object"], tally["relation"], tally["subject"], tally["object"])
+        return Counts(**tally)
 
     @cached_property
     def folded_names(self) -> dict[str, tuple[str, ...]]:

@@ -28,7 +28,7 @@ def class_table(counts: Counts, vocabulary: Vocabulary) -> pd.DataFrame:
     """One row per class with its frequency: kind, class id, name, count, rank (1 = most frequent), band."""
     parts = []
     for kind in ("object", "relation"):
-        names, numbers = (getattr(source, f"{kind}s") for source in (vocabulary, counts))
+        names, numbers = vocabulary.names(kind), counts.of_role(kind)
         table = pd.DataFrame({"kind": kind, "class": np.arange(len(names)), "name": names, "count": numbers})
         table["band"] = band_of_class(numbers)
         table = table.sort_values(["count", "class"], ascending=[False, True], kind="stable")

@@ -112,13 +112,13 @@ def shown_counts(real: Counts, relations: pd.DataFrame, active: ByRole, real_sha
 
     ``relations`` are the generated rows, ``active`` (N,) bool by role which of them the role's loss looks at.
     """
-    scale = (1 - real_share) * real.relations.sum() / len(relations)
+    scale = (1 - real_share) * real.relation.sum() / len(relations)
     shown = {}
     for role in ROLES:
-        labels = real.labels_of_role(role)
+        labels = getattr(real, role)
         generated = relations[role].to_numpy()[active[role]]
         shown[role] = real_share * labels + scale * np.bincount(generated, minlength=len(labels))
-    return Counts(shown["subject"] + shown["object"], shown["relation"], shown["subject"], shown["object"])
+    return Counts(**shown)
 
 
 class MixedBatches:

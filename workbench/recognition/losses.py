@@ -90,7 +90,7 @@ def role_classes(counts: Counts, seed: int = 0) -> dict[str, RoleClasses]:
     """The classes of each role."""
     return {
         role: RoleClasses(
-            counts.of_role(role), counts.labels_of_role(role), role == "relation", derived_seed(seed, "loss", role)
+            counts.of_role(role), getattr(counts, role), role == "relation", derived_seed(seed, "loss", role)
         )
         for role in ROLES
     }

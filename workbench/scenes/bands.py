@@ -20,25 +20,20 @@ MEDIUM_UP_TO = 0.95
 
 @dataclass(frozen=True)
 class Counts:
-    """Occurrences of each class in the training relations: ``objects`` (C,) and ``relations`` (R,) int64.
+    """How often each class is the subject (C,), the relation (R,) and the object (C,) of a training relation, int64."""
 
-    An object class counts once for each relation it ends, as subject or as object; ``as_subject`` and ``as_object``
-    (C,) count the two apart, where they are known.
-    """
+    subject: np.ndarray
+    relation: np.ndarray
+    object: np.ndarray
 
-    objects: np.ndarray
-    relations: np.ndarray
-    as_subject: np.ndarray | None = None
-    as_object: np.ndarray | None = None
+    @property
+    def objects(self) -> np.ndarray:
+        """How many training relations each object class ends, as subject or as object."""
+        return self.subject + self.object
 
     def of_role(self, role: str) -> np.ndarray:
         """The counts that rank a role's classes; subject and object share theirs."""
-        return self.relations if role == "relation" else self.objects
-
-    def labels_of_role(self, role: str) -> np.ndarray:
-        """How often each class is the label of a role, which is what a prior is made of."""
-        apart = {"subject": self.as_subject, "object": self.as_object}.get(role)
-        return self.of_role(role) if apart is None else apart
+        return self.relation if role == "relation" else self.objects
 
 
 def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
@@ -52,8 +47,7 @@ def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
                 f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
             )
         tally[role] = np.bincount(ids, minlength=size).astype(np.int64)
-    subject, object = tally["subject"], tally["object"]
-    return Counts(subject + object, tally["relation"], subject, object)
+    return Counts(**tally)
 
 
 def band_of_class(counts: np.ndarray) -> np.ndarray:
