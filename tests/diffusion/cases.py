@@ -1,5 +1,6 @@
 """Small denoisers, conditions and training rows for the tests of this room."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from workbench.diffusion.conditions import ABSENT, ConditionTokens
 from workbench.diffusion.config import ConditionDropout
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.diffusion.train import TextKnowledge, TrainingRows
+from workbench.diffusion.train import TrainingRows
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.feature_rows import FeatureRows, HeldRows
 
 OBJECTS, RELATIONS = ("cup", "traffic light", "dog", "skateboard", "light"), ("on", "riding", "parked on", "under")
 COLUMNS = ["subject", "relation", "object"]
+IDENTITY = DenoiserIdentity(OBJECTS, RELATIONS, encoder="vgg", text_encoder="fake text")
 TINY = {"width": 16, "blocks": 1, "heads": 2, "token_width": 8}
 
 
@@ -32,31 +34,30 @@ def condition_tokens(conditions=6, text=6, boxes=0, seed=0, relations=None):
     return ConditionTokens(classes, np.arange(conditions), region, (unit(draw, conditions, text),))
 
 
-def words(text=6, centroids=3, seed=9):
-    """Text vectors of the classes that ``condition_tokens`` names, and hardness centroids."""
-    draw = np.random.default_rng(seed)
-    return TextKnowledge(unit(draw, 5, text), unit(draw, 4, text), unit(draw, centroids, text) if centroids else None)
+def text(encoder="fake text", dimension=6):
+    """Text embeddings of the classes that ``condition_tokens`` names."""
+    vectors = unit(np.random.default_rng(9), 9, dimension)
+    return TextEmbeddings(Path("text"), vectors[:5], vectors[5:], encoder, "vectors", False)
 
 
-def text(encoder="fake text"):
-    """Text embeddings of these classes."""
-    return TextEmbeddings(Path("text"), words().objects, words().relations, encoder, "vectors", False)
+def hardness_centroids(n=3, dimension=6):
+    """Centroids among their captions."""
+    return unit(np.random.default_rng(8), n, dimension)
 
 
-def network(kind="mlp", features=10, text=6, centroids=3, std=0.3, **config):
+def network(kind="mlp", features=10, dimension=6, centroids=3, std=0.3, **config):
     """A small denoiser away from its zero start, where nothing can be seen; ``std`` 0 leaves it there."""
     tiny = {"mlp": {"width": 16, "blocks": 2}, "unet": {"channels": (8, 16), "layers": 1}}[kind]
     config_class, network_class = denoiser_classes(kind)
     config = configured(config_class, {"heads": 2, "token_width": 8, "dropout": 0.0} | tiny | config)
     torch.manual_seed(0)
-    made = network_class(config, DataSizes(features, text, 5, 4, centroids)).eval()
+    made = network_class(config, DataSizes(features, dimension, 5, 4, centroids)).eval()
     for parameter in made.parameters() if std else ():
         torch.nn.init.normal_(parameter, std=std)
-    known = words(text, centroids)
+    known = text(dimension=dimension)
     made.object_text.copy_(torch.from_numpy(known.objects))
     made.relation_text.copy_(torch.from_numpy(known.relations))
-    if centroids:
-        made.centroids.copy_(torch.from_numpy(known.centroids))
+    made.centroids.copy_(torch.from_numpy(hardness_centroids(centroids, dimension)))
     return made
 
 
@@ -64,8 +65,7 @@ def checkpoint(kind="mlp", dropout=None, identity=(), schedule="squaredcos_cap_v
     """A denoiser as if it had been trained on these classes."""
     made = network(kind, std=std, **config)
     made.standard_deviation.copy_(torch.arange(1, 11))
-    names = {"objects": OBJECTS, "relations": RELATIONS, "encoder": "vgg", "text_encoder": "fake text"}
-    who = DenoiserIdentity(**names | dict(identity))
+    who = replace(IDENTITY, **dict(identity))
     return DenoiserCheckpoint(made, kind, NoiseSchedule(schedule), dropout or ConditionDropout(), who)
 
 
@@ -76,9 +76,9 @@ def unit(draw, n, dimension):
 
 def training_rows(features, index, conditions, weights=None):
     """An array of features as training rows."""
-    features = np.asarray(features)
+    weights = np.ones(len(index)) if weights is None else weights
     rows = FeatureRows(len(features), lambda rows: HeldRows(rows, (features[rows], None)), 8, 1.0)
-    return TrainingRows(rows, np.asarray(index), conditions, weights)
+    return TrainingRows(rows, index, conditions, weights)
 
 
 def clusters(n=200, conditions=6, dimension=10, seed=0, text=6):

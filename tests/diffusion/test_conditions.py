@@ -75,7 +75,7 @@ def test_a_batch_names_everything_once_and_drops_what_is_asked():
 def test_the_networks_hardness_is_that_of_the_hardness_model():
     captions = unit(np.random.default_rng(0), 300, 64)
     centroids = captions[:40].astype(np.float64)  # the hard case: captions that sit on a centroid
-    made, exact = network(text=64, centroids=40), HardnessCentroids(centroids).hardness(captions)
+    made, exact = network(dimension=64, centroids=40), HardnessCentroids(centroids).hardness(captions)
     made.centroids.copy_(torch.from_numpy(centroids))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = made.hardness(torch.from_numpy(captions))
@@ -84,7 +84,7 @@ def test_the_networks_hardness_is_that_of_the_hardness_model():
     # The last bits of a product depend on how many rows it has.
     alone = made.hardness(torch.from_numpy(captions[5:6]))[0]
     np.testing.assert_allclose(alone, found[5], rtol=0, atol=1e-4 * exact.std(axis=0).min())
-    single = network(text=64, centroids=1)
+    single = network(dimension=64, centroids=1)
     single.centroids.copy_(torch.from_numpy(centroids[:1]))
     assert single.hardness(torch.from_numpy(captions[:1])).tolist() == [[1.0]]
 

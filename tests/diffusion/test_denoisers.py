@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,9 @@ import torch
 from tests.diffusion.cases import condition_tokens, network
 from workbench.configuration import configured
 from workbench.diffusion.conditioned_network import NoiseLevels
-from workbench.diffusion.config import DiffusionConfig, SamplingConfig
+from workbench.diffusion.config import DiffusionConfig, SamplingConfig, Schedule
 from workbench.diffusion.denoiser import DENOISERS, MLPConfig
-from workbench.diffusion.schedule import SCHEDULES, NoiseSchedule
+from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.unet_denoiser import UNetConfig, side_of_square
 from workbench.errors import WorkbenchError
 
@@ -80,7 +82,7 @@ def test_a_feature_lies_on_the_smallest_square_that_holds_it_and_halves_evenly()
         assert predicted.shape == (4, dimension) and torch.isfinite(predicted).all()
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", get_args(Schedule))
 def test_x0_from_noise_is_that_of_the_schedulers_of_diffusers(name):
     from diffusers import DDIMScheduler, DDPMScheduler
 
@@ -137,6 +139,7 @@ def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_i
         ({"denoiser": "unet", "network": {"channels": [12, 16]}}, "multiple of heads"),
         ({"denoiser": "unet", "network": {"channels": []}}, "at least one level"),
         ({"denoiser": "unet", "network": {"layers": 0}}, "at least 1 layer"),
+        ({"schedule": "cosine"}, "schedule: expected 'squaredcos_cap_v2'"),
         ({"entity_features": "real"}, "entity_features: expected 'boxes' or 'generated', got 'real'"),
         ({"class_balancing": -1.0}, "class_balancing is -1.0"),
     ],
@@ -148,7 +151,7 @@ def test_names_and_sizes_that_are_not_known_are_refused(values, message):
 
 
 def test_each_denoiser_has_its_own_configuration_and_a_misspelt_choice_of_sampling_is_refused():
-    for name, value in {"init": "noise", "init_map": "linear", "share": 0.0, "samples": -1}.items():
+    for name, value in {"init": "noise", "init_map": "linear", "solver": "euler", "share": 0.0, "samples": -1}.items():
         with pytest.raises(WorkbenchError, match=name):
             SamplingConfig(**{name: value})
     assert DiffusionConfig().network == MLPConfig() and DiffusionConfig(denoiser="unet").network.target == "epsilon"

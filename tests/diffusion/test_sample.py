@@ -71,14 +71,6 @@ def test_caching_changes_nothing_against_a_plain_loop():
     np.testing.assert_allclose(sampled, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_guidance_applies_within_its_interval():
-    ours, cases = checkpoint(std=0.2), ((1.0, (0, 1)), (2.0, (0, 1)), (2.0, (0, 0)), (2.0, (0, 0.5)))
-    configs = [sampling(guidance=guidance, guidance_interval=interval) for guidance, interval in cases]
-    plain, guided, nowhere, half = (sample_features(ours, TOKENS, np.arange(6), config) for config in configs)
-    np.testing.assert_array_equal(nowhere, plain)
-    assert not np.allclose(guided, plain) and not np.allclose(half, plain) and not np.allclose(half, guided)
-
-
 def test_a_weak_start_stays_near_its_initial_features():
     init = np.random.default_rng(0).standard_normal((6, 10)).astype(np.float32) * 5
 

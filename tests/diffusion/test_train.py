@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.diffusion.cases import Killed, clusters, killed, training_rows, words
+from tests.diffusion.cases import IDENTITY, Killed, clusters, hardness_centroids, killed, text, training_rows
 from workbench.configuration import configured
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
@@ -39,6 +39,10 @@ def config(steps, denoiser="mlp", network=(), training=(), **values):
     return configured(DiffusionConfig, given | {"training": {"steps": steps, **dict(training)}} | values)
 
 
+def train(folder, rows, config, **options):
+    return train_denoiser(folder, rows, text(), hardness_centroids(), IDENTITY, config=config, **options)
+
+
 @pytest.mark.parametrize(
     ("denoiser", "network", "hardness", "learned", "found"),
     [
@@ -55,7 +59,7 @@ def test_training_lowers_the_loss_and_samples_find_their_class(tmp_path, denoise
         150 if denoiser == "mlp" else 120, denoiser, {"dropout": 0.0} | network, FAST, hardness=hardness,
         schedule="scaled_linear" if "target" in network or denoiser == "unet" else "squaredcos_cap_v2",
     )  # fmt: skip
-    metrics = train_denoiser(tmp_path, rows, words(), config=chosen, held_out=rows)
+    metrics = train(tmp_path, rows, chosen, held_out=rows)
     assert json.loads(json.dumps(metrics)) == metrics and metrics["denoiser"] == denoiser
     assert metrics["held_out_loss"] < learned * read_log(tmp_path)[0]["loss"] or metrics["held_out_loss"] < learned
     trained, index = DenoiserCheckpoint.load(tmp_path / CHECKPOINT), np.arange(60) % 6
@@ -73,7 +77,7 @@ def test_samples_of_different_classes_come_closer_the_stronger_the_balancing(tmp
     spread = []
     for tau in (0.0, 20.0):
         chosen = config(100, network={"dropout": 0.0}, training=FAST, class_balancing=tau)
-        train_denoiser(tmp_path / str(tau), rows, words(), config=chosen)
+        train(tmp_path / str(tau), rows, chosen)
         trained = DenoiserCheckpoint.load(tmp_path / str(tau) / CHECKPOINT)
         same_noise = {"rows": np.zeros(6, dtype=int)}
         sampled = sample_features(trained, rows.conditions, np.arange(6), SamplingConfig(), **same_noise)
@@ -85,28 +89,28 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     rows, _ = clusters()
     chosen = config(52, network={"dropout": 0.2}, class_balancing=1.0)
 
-    def train(folder, **edge):
-        return train_denoiser(folder, rows, words(), config=chosen, held_out=rows, edge=TrainingEdge(**edge))
+    def run(name, **edge):
+        return train(tmp_path / name, rows, chosen, held_out=rows, edge=TrainingEdge(**edge))
 
-    train(tmp_path / "alone")
+    run("alone")
     with pytest.raises(Killed):
-        train(tmp_path / "killed", on_log=killed, checkpoint_seconds=0.0)
+        run("killed", on_log=killed, checkpoint_seconds=0.0)
     assert (tmp_path / "killed" / STATE).exists() and not (tmp_path / "killed" / CHECKPOINT).exists()
     resumed = []
-    metrics = train(tmp_path / "killed", on_log=resumed.append)
+    metrics = run("killed", on_log=resumed.append)
     assert [line["step"] for line in resumed] == [chosen.training.steps]
     alone, again = (
         DenoiserCheckpoint.load(tmp_path / name / CHECKPOINT, "cpu").network for name in ("alone", "killed")
     )
     torch.testing.assert_close(again.state_dict(), alone.state_dict(), rtol=1e-4, atol=1e-6)
     assert not (tmp_path / "killed" / STATE).exists()
-    assert train(tmp_path / "killed", on_log=killed) == metrics  # it is finished
+    assert run("killed", on_log=killed) == metrics  # it is finished
 
 
 def test_a_single_row_is_refused_before_anything_is_trained(tmp_path):
     rows, _ = clusters(1)
     with pytest.raises(WorkbenchError, match="at least 2"):
-        train_denoiser(tmp_path, rows, words(), config=config(2))
+        train(tmp_path, rows, config(2))
     assert not list(tmp_path.iterdir())
 
 
@@ -150,8 +154,8 @@ def test_parts_of_a_batch_are_the_batch(parts):
 @pytest.mark.parametrize("data", ["small_features", "union_features"])
 def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, data):
     inputs = request.getfixturevalue(data)
-    store, text = FeaturesFolder(inputs["features"]).train, TextEmbeddings.open(inputs["text"])
-    rows = region_rows(store, text, read_triplets(inputs["triplets"]), boxes=True)
+    store, names = FeaturesFolder(inputs["features"]).train, TextEmbeddings.open(inputs["text"])
+    rows = region_rows(store, names, read_triplets(inputs["triplets"]), boxes=True)
     n, relations = len(store), store.relations
     pairs = [relations[[f"{role}_box", role]].to_numpy() for role in ("subject", "object")]
     boxes, classes = np.unique(np.concatenate(pairs), axis=0).T
@@ -159,7 +163,7 @@ def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, 
     expected = np.concatenate([store.union(np.arange(n)), store.box(boxes)])
     np.testing.assert_array_equal(rows.features(np.arange(len(expected)))[0], expected.astype(np.float16))
     captions = rows.conditions.embeddings(rows.conditions.caption[rows.index[n:]])
-    np.testing.assert_array_equal(captions, text.objects[classes])
+    np.testing.assert_array_equal(captions, names.objects[classes])
 
 
 @pytest.mark.parametrize(("denoiser", "entities"), [("mlp", "boxes"), ("mlp", "generated"), ("unet", "generated")])
@@ -179,8 +183,8 @@ def test_the_stage_trains_on_a_features_folder(small_features, tmp_path, denoise
 @pytest.mark.slow
 def test_two_processes_share_a_training(small_features, tmp_path, monkeypatch):
     monkeypatch.setenv(PROCESSES_VARIABLE, "2")
-    train = shared_by_processes(train_diffusion)
-    metrics = train(tmp_path / "two", **small_features, config=config(20, training={"precision": "float32"}))
+    shared = shared_by_processes(train_diffusion)
+    metrics = shared(tmp_path / "two", **small_features, config=config(20, training={"precision": "float32"}))
     monkeypatch.delenv(PROCESSES_VARIABLE)
     alone = train_diffusion(tmp_path / "one", **small_features, config=config(20, training={"precision": "float32"}))
     assert metrics["held_out_loss"] == pytest.approx(alone["held_out_loss"], rel=0.1)
@@ -191,5 +195,5 @@ def test_steps_follow_from_the_epochs_and_warm_up_is_a_share_of_them(tmp_path):
     rows, _ = clusters()
     chosen = config(0, epochs=1.5)
     assert chosen.steps_for(200) == 10 and config(7).steps_for(200) == 7 and config(0, epochs=0.001).steps_for(200) == 1
-    metrics = train_denoiser(tmp_path, rows, words(), config=chosen)
+    metrics = train(tmp_path, rows, chosen)
     assert metrics["steps"] == 10 and metrics["epochs"] == pytest.approx(1.6)

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,11 +17,9 @@ from workbench.diffusion.config import ConditionDropout
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError
-from workbench.scenes.vocabulary import ROLES
-
-if TYPE_CHECKING:
-    from workbench.language.text_embedding import TextEmbeddings
-    from workbench.regions.features import FeatureStore
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.regions.features import FeatureStore
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 CHECKPOINT = "denoiser.safetensors"
 FORMAT = "workbench denoiser 2"
@@ -30,14 +27,12 @@ _AGAIN = "Delete its folder and train the denoiser again (notebook 03)."
 
 
 @dataclass(frozen=True)
-class DenoiserIdentity:
+class DenoiserIdentity(Vocabulary):
     """What the weights belong to: class names, feature encoder and support, text encoder.
 
     ``regions`` are the regions trained on: "union", and "box" where subject and object are generated too.
     """
 
-    objects: tuple[str, ...] = ()
-    relations: tuple[str, ...] = ()
     encoder: str = ""
     support: str = "signed"
     text_encoder: str = ""
@@ -88,28 +83,28 @@ class DenoiserCheckpoint:
             configured(DenoiserIdentity, facts["identity"]),
         )
 
-    def require_store(self, store: "FeatureStore") -> None:
+    def require_store(self, store: FeatureStore) -> None:
         """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""
         identity, dimension = self.identity, self.network.sizes.features
         found = {"dimension": store.dimension, "encoder": store.encoder, "support": store.support}
         expected = {"dimension": dimension, "encoder": identity.encoder, "support": identity.support}
         _require_equal("feature store", found, expected)
 
-    def require_text(self, text: "TextEmbeddings") -> None:
+    def require_text(self, text: TextEmbeddings) -> None:
         """WorkbenchError unless the text embeddings are those that the denoiser was conditioned on."""
         expected = {"dimension": self.network.sizes.text, "encoder": self.identity.text_encoder}
         _require_equal("text folder", {"dimension": text.dimension, "encoder": text.encoder}, expected)
 
-    def require_guidance(self, guidance: float) -> None:
-        """WorkbenchError for guidance other than 1 when the condition was never dropped in training."""
+    def require_conditions(self, conditions: ConditionTokens, guidance: float) -> None:
+        """WorkbenchError where conditions lack what the denoiser needs, or ask for what it has not learnt.
+
+        Guidance other than 1 asks for conditions that were dropped in training.
+        """
         if guidance != 1.0 and self.dropout.everything <= 0.0:
             raise WorkbenchError(
                 f"guidance {guidance} needs a denoiser that has seen dropped conditions, but this one was trained with "
                 "a dropout of 0. Sample with guidance 1, or train with a share of dropped conditions (0.1 is usual)."
             )
-
-    def require_conditions(self, conditions: ConditionTokens) -> None:
-        """WorkbenchError where conditions lack what the denoiser needs, or ask for what it has not learnt."""
         sizes, pooled = self.network.sizes, self.network.config.layout == "pooled"
         never_lost = self.dropout.token <= 0.0 or (sizes.centroids and self.dropout.hardness <= 0.0)
         if (conditions.caption == ABSENT).any() and (pooled or never_lost):
@@ -134,11 +129,7 @@ class DenoiserCheckpoint:
 
     def captions(self, triplets: Sequence[str | Sequence[str | int]]) -> list[str]:
         """The triplets in words: "dog riding skateboard"."""
-        names = [[self._names(role)[number] for number in ids] for role, ids in self.class_ids(triplets).items()]
-        return [" ".join(words) for words in zip(*names, strict=True)]
-
-    def _names(self, role: str) -> tuple[str, ...]:
-        return self.identity.relations if role == "relation" else self.identity.objects
+        return self.identity.captions(self.class_ids(triplets).to_numpy())
 
     def _parts(self, triplet: str | Sequence[str | int]) -> Sequence[str | int]:
         """Subject, relation, object; a caption is cut into the three names that are most like known ones."""
@@ -154,11 +145,11 @@ class DenoiserCheckpoint:
         return max(splits, key=lambda split: sum(map(self._likeness, split, ROLES)))
 
     def _likeness(self, name: str, role: str) -> float:
-        near = difflib.get_close_matches(name, self._names(role), n=1)
+        near = difflib.get_close_matches(name, self.identity.names(role), n=1)
         return difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
 
     def _class_id(self, value: str | int, role: str) -> int:
-        names = self._names(role)
+        names = self.identity.names(role)
         if isinstance(value, str) and value not in names:
             near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
             raise WorkbenchError(

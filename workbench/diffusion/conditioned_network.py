@@ -56,11 +56,11 @@ class DataSizes:
     centroids: int = 0
 
 
+@dataclass(frozen=True)
 class NoiseLevels:
     """L noise levels, each given by log(alpha / sigma) in ``half_log_snr`` (L,) float32."""
 
-    def __init__(self, half_log_snr: Tensor):
-        self.half_log_snr = half_log_snr
+    half_log_snr: Tensor
 
     def level(self, i: int) -> "NoiseLevels":
         """One noise level alone."""

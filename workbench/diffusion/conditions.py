@@ -6,19 +6,16 @@ vectors of the classes and the hardness centroids (``workbench.diffusion.conditi
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from workbench.language.text_embedding import TextEmbeddings
+from workbench.language.triplets import AugmentedTriplets
 from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
-
-if TYPE_CHECKING:
-    from workbench.language.text_embedding import TextEmbeddings
-    from workbench.language.triplets import AugmentedTriplets
 
 # Of the slots the last is the hardness of the caption (DiffAugment, section 3.4), which not every network reads.
 SLOTS = (*ROLES, "caption", "hardness")
@@ -113,7 +110,7 @@ class ConditionTokens:
 
 
 def triplet_conditions(
-    text: "TextEmbeddings", triplets: pd.DataFrame, stored: "AugmentedTriplets | None" = None
+    text: TextEmbeddings, triplets: pd.DataFrame, stored: AugmentedTriplets | None = None
 ) -> tuple[ConditionTokens, np.ndarray]:
     """Conditions of the union regions of ``triplets`` (columns subject, relation, object: class ids).
 
@@ -131,7 +128,7 @@ def triplet_conditions(
     return ConditionTokens(distinct, caption, np.zeros(len(distinct), dtype=np.int64), captions), index
 
 
-def box_conditions(text: "TextEmbeddings", object_classes: np.ndarray) -> tuple[ConditionTokens, np.ndarray]:
+def box_conditions(text: TextEmbeddings, object_classes: np.ndarray) -> tuple[ConditionTokens, np.ndarray]:
     """Conditions of box regions: the class name is the caption, and there is no triplet.
 
     ``object_classes`` (N,) class ids; returns the distinct conditions and each row's index into them, (N,) int64.

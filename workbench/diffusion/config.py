@@ -13,6 +13,7 @@ from workbench.training_config import TrainingConfig
 # Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
 Init = Literal["random", "subject-object", "subject-relation-object"]
 InitMap = Literal["none", "affine"]
+Schedule = Literal["squaredcos_cap_v2", "scaled_linear", "linear"]
 DEFAULT_TRAINING = TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_decay=0.999)
 
 
@@ -45,7 +46,7 @@ class DiffusionConfig:
     network: Any = field(default=None, metadata=chosen_by("denoiser", lambda choice: denoiser_classes(choice)[0]))
     hardness: bool = True
     entity_features: Literal["boxes", "generated"] = "boxes"
-    schedule: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = "squaredcos_cap_v2"
+    schedule: Schedule = "squaredcos_cap_v2"
     epochs: float = 60.0
     batch_size: int = 512
     sampling_power: float = 0.5
@@ -79,8 +80,8 @@ class SamplingConfig:
     ``init`` "random" begins at noise. "subject-object" begins at the noised mean of a training box of the subject's and
     one of the object's class (DiffAugment, section 3.3), "subject-relation-object" at that of the boxes and a training
     union of the relation, at ``strength`` of the schedule (1 is all noise), from where ``steps`` are taken.
-    ``init_map`` "affine" carries the boxes' mean over to the union space. ``guidance`` 1 is none; another applies where
-    time lies in ``guidance_interval``. ``entity_features`` "auto" generates boxes where the denoiser has learnt them.
+    ``init_map`` "affine" carries the boxes' mean over to the union space. ``guidance`` 1 is none.
+    ``entity_features`` "auto" generates boxes where the denoiser has learnt them.
     ``samples`` 0 is one for each augmented triplet, more go round; ``share`` below 1 takes that part of the triplets,
     and of one seed a smaller part lies within a larger one.
     """
@@ -91,7 +92,6 @@ class SamplingConfig:
     steps: int = 20
     solver: Literal["dpm++", "dpm++sde", "ddim", "ddpm"] = "dpm++"
     guidance: float = 1.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
     entity_features: Literal["auto", "boxes", "generated"] = "auto"
     samples: int = 0
     share: float = 1.0
@@ -99,7 +99,6 @@ class SamplingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "guidance_interval", tuple(self.guidance_interval))
         require_choices(self)
         require_range(self, steps=1)
         if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
@@ -122,7 +121,4 @@ class FidelityConfig:
     neighbour_components: int = 64
     components: int = 256
     copy_noise: float = 0.1
-    kernel_subsets: int = 10
-    kernel_rows: int = 1000
-    full_frechet: bool = True
     seed: int = 0

@@ -42,12 +42,12 @@ class MLPConfig(NetworkConfig):
             )
 
 
+@dataclass(frozen=True)
 class Modulation(NoiseLevels):
     """Shifts, scales and gates at L noise levels: ``blocks`` (n_blocks, 6, L, 1, W), ``last`` (2, L, 1, W)."""
 
-    def __init__(self, half_log_snr: Tensor, blocks: Tensor, last: Tensor):
-        super().__init__(half_log_snr)
-        self.blocks, self.last = blocks, last
+    blocks: Tensor
+    last: Tensor
 
     def level(self, i: int) -> "Modulation":
         """The modulation of one noise level alone."""

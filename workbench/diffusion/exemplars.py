@@ -64,7 +64,7 @@ def back_off_groups(
     group, level = np.full(len(wanted), -1), np.full(len(wanted), -1)
     for number, roles in enumerate(levels):
         left = np.flatnonzero(group < 0)
-        members, asked = _rows_by_key(training, roles), _rows_by_key(wanted.iloc[left], roles)
+        members, asked = (_by_classes(table, roles).indices for table in (training, wanted.iloc[left]))
         for key, places in sorted(asked.items(), key=lambda item: item[1][0]):  # in the order of the wanted rows
             if len(members.get(key, ())) >= least_rows:
                 group[left[places]], level[left[places]] = len(rows), number
@@ -74,9 +74,7 @@ def back_off_groups(
 
 def class_numbers(table: pd.DataFrame, roles: tuple[str, ...]) -> np.ndarray:
     """A number from 0 on (N,) for each row's classes in ``roles``, in ascending order of the classes."""
-    if not roles:
-        return np.zeros(len(table), dtype=np.int64)
-    return np.unique(table[list(roles)].to_numpy(), axis=0, return_inverse=True)[1].reshape(-1)
+    return _by_classes(table, roles).ngroup().to_numpy()
 
 
 def draw_boxes(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -92,8 +90,7 @@ def draw_boxes(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> pd.Dat
             boxes = rows_by_class(store.boxes["object_class"].to_numpy())
         else:
             boxes = _boxes_of_role(store, other) | _boxes_of_role(store, role)
-        _require_classes(boxes, triplets, role)
-        drawn[f"{role}_box"] = _one_of(boxes, triplets[role].to_numpy(), generator(seed, "seed boxes", role))
+        drawn[f"{role}_box"] = _one_of_class(boxes, triplets, role, generator(seed, "seed boxes", role))
     return triplets.assign(**drawn)
 
 
@@ -103,8 +100,7 @@ def draw_relations(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> np
     WorkbenchError for a class without any training relation.
     """
     relations = rows_by_class(store.relations["relation"].to_numpy())
-    _require_classes(relations, triplets, "relation")
-    return _one_of(relations, triplets["relation"].to_numpy(), generator(seed, "seed relations"))
+    return _one_of_class(relations, triplets, "relation", generator(seed, "seed relations"))
 
 
 def initial_features(
@@ -168,9 +164,8 @@ def moments(read: Sampler, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return origin + shift, np.sqrt((squares / len(rows) - np.square(shift)).clip(min=0))
 
 
-def _rows_by_key(table: pd.DataFrame, roles: tuple[str, ...]) -> dict[tuple, np.ndarray]:
-    classes = table[list(roles)].to_numpy()
-    return {tuple(classes[rows[0]].tolist()): rows for rows in rows_by_class(class_numbers(table, roles)).values()}
+def _by_classes(table: pd.DataFrame, roles: tuple[str, ...]):
+    return table.groupby(list(roles) or np.zeros(len(table)))
 
 
 def _boxes_of_role(store: FeatureStore, role: str) -> dict[int, np.ndarray]:
@@ -178,7 +173,9 @@ def _boxes_of_role(store: FeatureStore, role: str) -> dict[int, np.ndarray]:
     return {number: box[rows] for number, rows in rows_by_class(store.relations[role].to_numpy()).items()}
 
 
-def _require_classes(rows: dict[int, np.ndarray], triplets: pd.DataFrame, role: str) -> None:
+def _one_of_class(
+    rows: dict[int, np.ndarray], triplets: pd.DataFrame, role: str, draw: np.random.Generator
+) -> np.ndarray:
     lacking = np.setdiff1d(triplets[role], list(rows))
     if len(lacking):
         kind, shown_by = ("relation", "relation") if role == "relation" else ("object", "box")
@@ -186,6 +183,7 @@ def _require_classes(rows: dict[int, np.ndarray], triplets: pd.DataFrame, role: 
             f"{kind} class {lacking[0]}, the {role} of an augmented triplet, has no training {shown_by}. "
             "Build the augmented triplets from the same training split as the features."
         )
+    return _one_of(rows, triplets[role].to_numpy(), draw)
 
 
 def _one_of(rows: dict[int, np.ndarray], key: np.ndarray, draw: np.random.Generator) -> np.ndarray:

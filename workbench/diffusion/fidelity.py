@@ -33,7 +33,7 @@ from workbench.diffusion.fidelity_distances import (
     neighbour_manifolds,
     norm_errors,
 )
-from workbench.diffusion.generators import BaselineConfig
+from workbench.diffusion.generators import BaselineConfig, baseline_sampler
 from workbench.diffusion.sample import initial_rows, sample_features
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
@@ -70,9 +70,8 @@ def study_fidelity(
     wanted = held_out.relations.iloc[rows][list(ROLES)].reset_index(drop=True)
     sampling = replace(sampling or SamplingConfig(), seed=config.seed)
     if isinstance(sampling, BaselineConfig):
-        sampler = sampling.options.fit(train, draw_boxes(train, wanted, sampling.seed), sampling.seed)
-        sampled = np.asarray(sampler(np.arange(len(wanted))), dtype=np.float32)
-        sampled = np.maximum(sampled, 0.0) if train.support == "rectified" else sampled
+        sampler = baseline_sampler(train, draw_boxes(train, wanted, sampling.seed), sampling)
+        sampled = sampler(np.arange(len(wanted)))
     else:
         checkpoint, embeddings = DenoiserCheckpoint.load(Path(diffusion) / CHECKPOINT), TextEmbeddings.open(text)
         checkpoint.require_text(embeddings)
@@ -82,7 +81,7 @@ def study_fidelity(
     some = np.sort(generator(config.seed, "fidelity train rows").permutation(len(train))[: 4 * most])
     real_train = LabelledFeatures(train.union(some), train.relations.iloc[some].reset_index(drop=True))
     real_held_out = LabelledFeatures(held_out.union(rows), wanted)
-    report = fidelity_report(real_train, real_held_out, LabelledFeatures(sampled, wanted), config=config)
+    report = fidelity_report(real_train, real_held_out, LabelledFeatures(sampled, wanted), config)
     with atomic_path(folder / REPORT) as temporary:
         report.to_parquet(temporary)
     norms = {"real": real_held_out.features, "generated": sampled}
@@ -106,11 +105,7 @@ def known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int
 
 
 def fidelity_report(
-    train: LabelledFeatures,
-    held_out: LabelledFeatures,
-    generated: LabelledFeatures,
-    *,
-    config: FidelityConfig | None = None,
+    train: LabelledFeatures, held_out: LabelledFeatures, generated: LabelledFeatures, config: FidelityConfig
 ) -> pd.DataFrame:
     """One row for each of ``SAMPLE_SETS``, one column for each metric, and ``reason`` for what is NaN.
 
@@ -120,8 +115,7 @@ def fidelity_report(
     rows' own triplets. Frechet distances compare what is comparable only if the generated rows have the held-out rows'
     class frequencies: generate one row for each held-out triplet. WorkbenchError names a row that is not finite.
     """
-    config = config or FidelityConfig()
-    _require_comparable({"training rows": train, "held-out rows": held_out, "generated rows": generated})
+    _require_finite({"training rows": train, "held-out rows": held_out, "generated rows": generated})
     generated, compared = (
         rows.take(some_rows(np.arange(len(rows)), config.rows_at_most, config.seed, "fidelity", name))
         for name, rows in {"generated": generated, "held out": held_out}.items()
@@ -152,15 +146,9 @@ def _feature_metrics(real: Gaussian, features: np.ndarray, config: FidelityConfi
     """What needs only the two matrices."""
     values = dimension_errors(real.features, features) | norm_errors(real.features, features)
     values["frechet_pca"] = frechet_distance(real, features, components=config.components)
-    if config.full_frechet:
-        values["frechet_full"] = frechet_distance(real, features)
-    values["kernel_distance"], values["kernel_distance_spread"] = kernel_distance(
-        real.features,
-        features,
-        seed=derived_seed(config.seed, "kernel distance") % 2**32,
-        subsets=config.kernel_subsets,
-        rows_per_subset=config.kernel_rows,
-    )
+    values["frechet_full"] = frechet_distance(real, features)
+    seed = derived_seed(config.seed, "kernel distance") % 2**32
+    values["kernel_distance"], values["kernel_distance_spread"] = kernel_distance(real.features, features, seed=seed)
     axes = real.principal_axes(config.neighbour_components)
     projected = ((rows - real.mean) @ axes for rows in (real.features, features))
     values |= neighbour_manifolds(*projected, neighbours=config.neighbours)
@@ -179,7 +167,7 @@ def _reasons(values: dict[str, float], config: FidelityConfig, dimension: int) -
         "test_on_real": 2,
     }
     for name, rows in needed.items():
-        if np.isnan(values.get(name, 0.0)):
+        if np.isnan(values[name]):
             yield f"{name}: needs {rows} rows in each set"
     if np.isnan(values["memorisation"]):
         yield "memorisation: some role has no held-out rows of the samples' classes"
@@ -194,19 +182,13 @@ def _sample_sets(train: Any, generated: LabelledFeatures, config: FidelityConfig
     return dict(zip(SAMPLE_SETS, (generated, floor, *made), strict=True))
 
 
-def _require_comparable(sets: dict[str, LabelledFeatures]) -> None:
+def _require_finite(sets: dict[str, LabelledFeatures]) -> None:
     for what, rows in sets.items():
-        if rows.features.ndim != 2 or len(rows.features) != len(rows.relations) or not len(rows):
-            raise WorkbenchError(
-                f"Fidelity: {what} have features of shape {rows.features.shape} and {len(rows.relations)} labels. "
-                "Expected a matrix with one row for each label, and at least one row."
-            )
+        if not len(rows):
+            raise WorkbenchError(f"Fidelity: there are no {what}. Expected at least one row whose classes train has.")
         bad = np.flatnonzero(~np.isfinite(rows.features).all(axis=1))
         if len(bad):
             raise WorkbenchError(
                 f"Fidelity, {what}: row {bad[0]} is not finite. Fidelity needs numbers in every row: look at what made "
                 "this row (a diverged model, a broken image) and make the features again."
             )
-    if len({rows.dimension for rows in sets.values()}) > 1:
-        found = ", ".join(f"{what} {rows.dimension}" for what, rows in sets.items())
-        raise WorkbenchError(f"Fidelity: features of different dimensions ({found}). Use one encoder for all.")

@@ -74,7 +74,7 @@ def frechet_distance(real: Gaussian, generated: np.ndarray, *, components: int |
 
 
 def kernel_distance(
-    real: np.ndarray, generated: np.ndarray, *, seed: int, subsets: int = 20, rows_per_subset: int = 1000
+    real: np.ndarray, generated: np.ndarray, *, seed: int, subsets: int = 10, rows_per_subset: int = 1000
 ) -> tuple[float, float]:
     """Kernel distance (KID): mean and standard deviation over random subsets, by torch-fidelity's own function.
 

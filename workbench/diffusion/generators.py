@@ -85,21 +85,29 @@ def generate_baseline(
     config, began = config or BaselineConfig(), time.monotonic()
     store, augmented = FeaturesFolder(features).train, read_triplets(triplets).augmented
     wanted = wanted_triplets(store, augmented, config.samples, config.seed)
+    work = {"generator": repr(config.options), "seed": config.seed, "augmented": len(augmented)}
+    return write_generated(folder, wanted, store, {"union": baseline_sampler(store, wanted, config)}, work) | {
+        "seconds": round(time.monotonic() - began, 3)
+    }
+
+
+def baseline_sampler(store: FeatureStore, wanted: pd.DataFrame, config: BaselineConfig) -> Sampler:
+    """What the generator makes of ``store`` for rows of ``wanted``, cut at 0 where the encoder is rectified.
+
+    WorkbenchError for features of another shape.
+    """
     sampler = config.options.fit(store, wanted, config.seed)
 
-    def checked(rows: np.ndarray) -> np.ndarray:
-        made = np.asarray(sampler(rows))
+    def sample(rows: np.ndarray) -> np.ndarray:
+        made = np.asarray(sampler(rows), dtype=np.float32)
         if made.shape != (len(rows), store.dimension):
             raise WorkbenchError(
                 f"generator {config.generator!r} made features of shape {made.shape} for {len(rows)} rows; expected "
                 f"{(len(rows), store.dimension)}."
             )
-        return made
+        return np.maximum(made, 0.0) if store.support == "rectified" else made
 
-    work = {"generator": repr(config.options), "seed": config.seed, "augmented": len(augmented)}
-    return write_generated(folder, wanted, store, {"union": checked}, work) | {
-        "seconds": round(time.monotonic() - began, 3)
-    }
+    return sample
 
 
 def wanted_triplets(store: FeatureStore, augmented: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
@@ -125,8 +133,8 @@ def write_generated(
 ) -> dict[str, Any]:
     """Write features of all rows of ``wanted``, the table and the manifest, to be read as ``GeneratedFeatures``.
 
-    ``regions`` names "union", and "subject" and "object" where they are made too, and says what makes each. Features
-    of a rectified encoder are cut at 0. ``work`` (JSON) says what the features are made of: an unfinished folder of
+    ``regions`` names "union", and "subject" and "object" where they are made too, and says what makes each.
+    ``work`` (JSON) says what the features are made of: an unfinished folder of
     other work is refused. The processes of a launcher share the ranges of rows, call this together and return
     together. SIGTERM ends it after the range at hand (``workbench.stopping.Stopped``). Returns counts. WorkbenchError
     for features that are too large for float16.
@@ -139,9 +147,7 @@ def write_generated(
             ranges = writer.missing(f"{region}_features", ROWS_PER_PART)
             own = [part for part in ranges if part[0] // ROWS_PER_PART % processes.count == processes.rank]
             for start, end in track(own, f"Making {region} features"):
-                made = make(np.arange(start, end))
-                made = np.maximum(made, 0.0) if store.support == "rectified" else made
-                writer.write(f"{region}_features", start, made)
+                writer.write(f"{region}_features", start, make(np.arange(start, end)))
                 writer.flush()
                 writer.raise_if_asked(stop)
         writer.wait_for_all(lambda: not any(writer.missing(name, ROWS_PER_PART) for name in arrays), stop)

@@ -18,7 +18,7 @@ is 1 and this is the article's loss. A difference in epsilon is alpha / sigma ti
 the article's three terms have the weight SNR; training replaces SNR by min(1 + SNR, 5) in all three alike.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,47 +76,34 @@ class DenoisingObjective(nn.Module):
 
     def forward(self, batch: TrainingBatch, step: int) -> dict[str, Tensor]:
         """The losses of a batch; noise and dropout come from torch's generator, which the training loop seeds."""
-        device = self.alpha.device
-        features = self.network.standardise(batch.features.to(device))
-        noise, timesteps = torch.randn_like(features), batch.timesteps.to(device)
-        noisy = self.noised(features, noise, timesteps)
+        noise = torch.randn(batch.features.shape, device=self.alpha.device)
         # Both predictions of class balancing share their masks: they are to differ by their conditions alone.
         masks = int(torch.randint(1 << 62, ()))
         torch.manual_seed(masks)
-        predicted = self._predicted(self.network, noisy, timesteps, batch.conditions)
-        losses = {"denoising": self._weighted(self._error(predicted, features, noise), timesteps)}
+        predicted, loss = self.denoised(self.network, batch, noise)
+        losses = {"denoising": loss}
         if batch.balanced is not None:
             torch.manual_seed(masks)
-            other = self._predicted(self.network, noisy, timesteps, batch.balanced)
+            other, _ = self.denoised(self.network, replace(batch, conditions=batch.balanced), noise)
+            timesteps = batch.timesteps.to(noise.device)
             terms = self.time_share[timesteps] * _per_level(balancing_terms(predicted, other), timesteps)
             losses["balancing"] = self.class_balancing * self._weighted(terms, timesteps)
         return losses
 
-    def noised(self, features: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """x_t (B, D) of standardised features (B, D) whose L equal groups are at ``timesteps`` (L,)."""
+    def denoised(self, network: ConditionedNetwork, batch: TrainingBatch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """What a network predicts (B, D) of features noised by ``noise`` (B, D), and the denoising loss."""
+        timesteps = batch.timesteps.to(noise.device)
+        features = network.standardise(batch.features.to(noise.device))
         grouped = (len(timesteps), -1, features.shape[1])
         alpha, sigma = self.alpha[timesteps, None, None], self.sigma[timesteps, None, None]
-        return (alpha * features.view(grouped) + sigma * noise.view(grouped)).view_as(features)
-
-    def denoising_loss(self, network: ConditionedNetwork, batch: TrainingBatch, noise: Tensor) -> Tensor:
-        """The denoising loss of another network at given noise (B, D), nothing dropped."""
-        noise, timesteps = noise.to(self.alpha.device), batch.timesteps.to(self.alpha.device)
-        features = network.standardise(batch.features.to(self.alpha.device))
-        predicted = self._predicted(network, self.noised(features, noise, timesteps), timesteps, batch.conditions)
-        return self._weighted(self._error(predicted, features, noise), timesteps)
-
-    def _predicted(
-        self, network: ConditionedNetwork, noisy: Tensor, timesteps: Tensor, conditions: ConditionBatch
-    ) -> Tensor:
-        memory = network.encode(conditions.to(noisy.device))
-        return network(noisy, network.modulation(self.half_log_snr[timesteps]), memory).float()
-
-    def _error(self, predicted: Tensor, features: Tensor, noise: Tensor) -> Tensor:
-        return (predicted - (features if self.network.config.target == "x0" else noise)).square()
+        noisy = (alpha * features.view(grouped) + sigma * noise.view(grouped)).view_as(features)
+        memory = network.encode(batch.conditions.to(noise.device))
+        predicted = network(noisy, network.modulation(self.half_log_snr[timesteps]), memory).float()
+        error = (predicted - (features if network.config.target == "x0" else noise)).square()
+        return predicted, self._weighted(error, timesteps)
 
     def _weighted(self, error: Tensor, timesteps: Tensor) -> Tensor:
-        error = _per_level(error, timesteps) if error.ndim > 1 else error
-        return (self.level_weight[timesteps] * error).mean()
+        return (self.level_weight[timesteps] * _per_level(error, timesteps)).mean()
 
 
 def balancing_terms(predicted: Tensor, balanced: Tensor, commitment: float = COMMITMENT) -> Tensor:
@@ -179,7 +166,7 @@ class EvalRows:
             for first in range(0, by_level.shape[1], share):
                 rows = by_level[:, first : first + share].reshape(-1)
                 batch = TrainingBatch(self.features[rows], self.conditions.batch(self.index[rows]), timesteps)
-                total += objective.denoising_loss(network, batch, self.noise[rows]).item() * len(rows)
+                total += objective.denoised(network, batch, self.noise[rows].to(device))[1].item() * len(rows)
         return total / len(self.index)
 
 

@@ -11,7 +11,14 @@ import torch
 
 from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
-from workbench.diffusion.conditions import ABSENT, ConditionTokens, box_conditions, triplet_conditions
+from workbench.diffusion.conditioned_network import ConditionedNetwork, NoiseLevels
+from workbench.diffusion.conditions import (
+    ABSENT,
+    ConditionBatch,
+    ConditionTokens,
+    box_conditions,
+    triplet_conditions,
+)
 from workbench.diffusion.config import SamplingConfig
 from workbench.diffusion.exemplars import Sampler, draw_boxes, initial_features
 from workbench.diffusion.generators import wanted_triplets, write_generated
@@ -23,49 +30,6 @@ from workbench.language.triplets import read_triplets
 from workbench.progress import track
 from workbench.randomness import row_normal
 from workbench.regions.features import FeaturesFolder, FeatureStore
-
-
-@torch.no_grad()
-def _reverse_process(
-    checkpoint: DenoiserCheckpoint, conditions: ConditionTokens, config: SamplingConfig, strength: float
-) -> Callable[[np.ndarray, np.ndarray | None, Callable[[int], np.ndarray]], np.ndarray]:
-    """``run(index, init, draw_noise)``: features (B, D) float32 for the conditions ``index`` (B,).
-
-    ``init`` (B, D) are features to begin at, or None; ``draw_noise(step)`` gives (B, D) standard normal noise: step -1
-    is the start, the others serve the stochastic solvers. All batches share the modulation of every step.
-    """
-    schedule, network, device = checkpoint.schedule, checkpoint.network, checkpoint.network.mean.device
-    timesteps = schedule.grid(config.steps, strength)
-    modulation = network.modulation(schedule.half_log_snr[timesteps].to(device))
-    times, (low, high) = (timesteps + 1) / schedule.timesteps, config.guidance_interval
-    guided = (config.guidance != 1.0) & (times >= low) & (times <= high)
-
-    @torch.no_grad()
-    def run(index: np.ndarray, init: np.ndarray | None, draw_noise: Callable[[int], np.ndarray]) -> np.ndarray:
-        def noise(step: int) -> torch.Tensor:
-            return torch.from_numpy(draw_noise(step)).to(device)
-
-        batch, noisy = conditions.batch(index).to(device), noise(-1)
-        if init is not None:
-            alpha, sigma = (table[timesteps[0]].item() for table in (schedule.alpha, schedule.sigma))
-            noisy = alpha * network.standardise(torch.from_numpy(init).to(device)) + sigma * noisy
-        with network_autocast(device, network_precision(device, config.precision)):
-            memory = network.encode(batch)
-            memory_of_both = network.encode(batch.and_nothing()) if guided.any() else ()
-
-            def predict(x: torch.Tensor, step: int) -> torch.Tensor:
-                level = modulation.level(step)
-                if not guided[step]:
-                    return network.to_clean(network(x, level, memory).float(), x, level)
-                # One forward over both halves: the matrix products are bound by their number, not by their size. x_0
-                # is linear in the output, so guiding the output guides x_0 alike, whatever the target.
-                with_condition, without = network(x.repeat(2, 1), level, memory_of_both).float().chunk(2)
-                return network.to_clean(without + config.guidance * (with_condition - without), x, level)
-
-            clean = solve(schedule, noisy, timesteps, predict, solver=config.solver, step_noise=noise)
-        return network.restore(clean).cpu().numpy()
-
-    return run
 
 
 def sample_features(
@@ -85,22 +49,30 @@ def sample_features(
     and ``purpose``, not to the batch. Rectified features are cut at 0, since that is what their encoder does.
     WorkbenchError for conditions that do not fit the denoiser and for samples that are not finite.
     """
-    checkpoint.require_guidance(config.guidance)
-    checkpoint.require_conditions(conditions)
-    index, dimension = np.asarray(index), checkpoint.network.sizes.features
-    rows = np.arange(len(index)) if rows is None else np.asarray(rows)
+    checkpoint.require_conditions(conditions, config.guidance)
+    network, schedule, dimension = checkpoint.network, checkpoint.schedule, checkpoint.network.sizes.features
+    rows = np.arange(len(index)) if rows is None else rows
     if init is not None and init.shape != (len(rows), dimension):
         raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
-    run = _reverse_process(checkpoint, conditions, config, 1.0 if init is None else config.strength)
+    timesteps = schedule.grid(config.steps, 1.0 if init is None else config.strength)
     features = np.empty((len(rows), dimension), dtype=np.float32)
-    at_once = checkpoint.network.rows_at_once
-    for first in track(range(0, len(rows), at_once), "Sampling features"):
-        part = slice(first, first + at_once)
+    with torch.no_grad():
+        levels = network.modulation(schedule.half_log_snr[timesteps].to(network.mean.device))
+        for first in track(range(0, len(rows), network.rows_at_once), "Sampling features"):
+            part = slice(first, first + network.rows_at_once)
 
-        def draw_noise(step: int, rows_of_part: np.ndarray = rows[part]) -> np.ndarray:
-            return row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
+            def noise(step: int, rows_of_part: np.ndarray = rows[part]) -> torch.Tensor:
+                drawn = row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
+                return torch.from_numpy(drawn).to(network.mean.device)
 
-        features[part] = run(index[part], None if init is None else init[part], draw_noise)
+            noisy = noise(-1)
+            if init is not None:
+                alpha, sigma = (table[timesteps[0]].item() for table in (schedule.alpha, schedule.sigma))
+                noisy = alpha * network.standardise(torch.from_numpy(init[part]).to(noisy.device)) + sigma * noisy
+            with network_autocast(noisy.device, network_precision(noisy.device, config.precision)):
+                predict = _prediction(network, conditions.batch(index[part]).to(noisy.device), levels, config.guidance)
+                clean = solve(schedule, noisy, timesteps, predict, solver=config.solver, step_noise=noise)
+            features[part] = network.restore(clean).cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
         raise WorkbenchError(
@@ -108,6 +80,26 @@ def sample_features(
             "Lower guidance, or train the denoiser again with a lower learning rate."
         )
     return np.maximum(features, 0.0) if checkpoint.identity.support == "rectified" else features
+
+
+def _prediction(
+    network: ConditionedNetwork, conditions: ConditionBatch, levels: NoiseLevels, guidance: float
+) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """``predict(x, step)``: x_0 (B, D) float32 of noisy ``x`` (B, D) at the level of a step."""
+    guided = guidance != 1.0
+    memory = network.encode(conditions.and_nothing() if guided else conditions)
+
+    def predict(x: torch.Tensor, step: int) -> torch.Tensor:
+        level = levels.level(step)
+        output = network(x.repeat(2, 1) if guided else x, level, memory).float()
+        if guided:
+            # One forward over both halves: the matrix products are bound by their number, not by their size. x_0 is
+            # linear in the output, so guiding the output guides x_0 alike, whatever the target.
+            with_condition, without = output.chunk(2)
+            output = without + guidance * (with_condition - without)
+        return network.to_clean(output, x, level)
+
+    return predict
 
 
 def sample_triplets(

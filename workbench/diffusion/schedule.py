@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.diffusion.config import Schedule
 from workbench.errors import WorkbenchError
 
-SCHEDULES = ("squaredcos_cap_v2", "scaled_linear", "linear")
 # name -> (algorithm, order)
 SOLVERS = {
     "dpm++": ("dpmsolver++", 2),
@@ -31,21 +31,15 @@ NOISIEST, CLEANEST = -5.1, 4.0
 class NoiseSchedule:
     """A discrete variance-preserving schedule: x_t = alpha_t x_0 + sigma_t noise, t = 0 .. timesteps - 1."""
 
-    name: str = "squaredcos_cap_v2"
+    name: Schedule = "squaredcos_cap_v2"
     timesteps: int = 1000
     beta_start: float = 0.0015
     beta_end: float = 0.0195
-
-    def __post_init__(self):
-        if self.name not in SCHEDULES:
-            raise WorkbenchError(f"schedule {self.name!r} is not known; expected one of {', '.join(SCHEDULES)}.")
 
     def solver(self, name: str = "dpm++") -> Any:
         """The diffusers scheduler of a name in ``SOLVERS``, for a network that predicts x_0."""
         from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-        if name not in SOLVERS:
-            raise WorkbenchError(f"solver {name!r} is not known; expected one of {', '.join(SOLVERS)}.")
         algorithm, order = SOLVERS[name]
         return DPMSolverMultistepScheduler(
             num_train_timesteps=self.timesteps,
@@ -113,12 +107,12 @@ def solve(
     stochastic solvers.
     """
     scheduler = schedule.solver(solver)
-    scheduler.set_timesteps(timesteps=[int(t) for t in timesteps])
+    scheduler.set_timesteps(timesteps=timesteps.tolist())
     # Without this the solver searches the timestep on the device, a host synchronisation at every first step.
     scheduler.set_begin_index(0)
     stochastic = SOLVERS[solver][0].startswith("sde")
-    for step, timestep in enumerate(timesteps):
+    for step, timestep in enumerate(timesteps.tolist()):
         clean = predict(noisy, step).float()
         noise = step_noise(step) if stochastic and step_noise else None
-        noisy = scheduler.step(clean, int(timestep), noisy, variance_noise=noise, return_dict=False)[0]
+        noisy = scheduler.step(clean, timestep, noisy, variance_noise=noise, return_dict=False)[0]
     return noisy

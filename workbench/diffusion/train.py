@@ -43,21 +43,12 @@ Batches = Callable[[int, int, int], TrainingBatch]
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Features by row, their conditions by ``index`` (N,), and how often each is drawn by ``weights`` (N,), or None."""
+    """Features by row, their conditions by ``index`` (N,), and how often each is drawn by ``weights`` (N,)."""
 
     features: FeatureRows
     index: np.ndarray
     conditions: ConditionTokens
-    weights: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class TextKnowledge:
-    """Text vectors of object classes (C, T) and relation classes (R, T), and hardness centroids (K, T)."""
-
-    objects: np.ndarray
-    relations: np.ndarray
-    centroids: np.ndarray | None = None
+    weights: np.ndarray
 
 
 def train_diffusion(
@@ -79,7 +70,6 @@ def train_diffusion(
     boxes = config.entity_features == "generated"
     rows = region_rows(opened.train, embeddings, augmented, boxes, config.sampling_power)
     held_out = region_rows(opened.val, embeddings, augmented, boxes)
-    words = TextKnowledge(embeddings.objects, embeddings.relations, augmented.hardness.centroids)
     identity = DenoiserIdentity(
         objects=opened.vocabulary.objects,
         relations=opened.vocabulary.relations,
@@ -88,16 +78,18 @@ def train_diffusion(
         text_encoder=embeddings.encoder,
         regions=("union", "box") if boxes else ("union",),
     )
-    return train_denoiser(folder, rows, words, config=config, identity=identity, held_out=held_out, edge=edge)
+    centroids = augmented.hardness.centroids
+    return train_denoiser(folder, rows, embeddings, centroids, identity, config=config, held_out=held_out, edge=edge)
 
 
 def train_denoiser(
     folder: Path,
     rows: TrainingRows,
-    words: TextKnowledge,
+    text: TextEmbeddings,
+    centroids: np.ndarray,
+    identity: DenoiserIdentity,
     *,
     config: DiffusionConfig,
-    identity: DenoiserIdentity | None = None,
     held_out: TrainingRows | None = None,
     edge: TrainingEdge | None = None,
 ) -> dict:
@@ -110,7 +102,7 @@ def train_denoiser(
     warm_up = max(1, round(config.warm_up * steps))
     training = replace(config.training, steps=steps, warm_up_steps=warm_up, seed=config.seed)
     if not (folder / CHECKPOINT).exists():
-        schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, words, config)
+        schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, text, centroids, config)
         objective = DenoisingObjective(network, schedule, config.class_balancing)
         sets = {"train": rows, "held_out": held_out}
         shown = {name: EvalRows(of, name, config.seed) for name, of in sets.items() if of is not None and len(of.index)}
@@ -123,8 +115,8 @@ def train_denoiser(
         with denoising_batches(rows, config, schedule.timesteps) as batches:
             # Leaves the averaged weights in the network.
             train(objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES, evaluation=evaluation, edge=edge)
-        name, dropout = denoiser_name(config.denoiser), config.condition_dropout
-        result = DenoiserCheckpoint(network, name, schedule, dropout, identity or DenoiserIdentity())
+        name = denoiser_name(config.denoiser)
+        result = DenoiserCheckpoint(network, name, schedule, config.condition_dropout, identity)
         if (processes := Processes.current()).main:
             result.save(folder / CHECKPOINT)
             forget_state(folder)
@@ -168,8 +160,7 @@ def denoising_batches(rows: TrainingRows, config: DiffusionConfig, timesteps: in
     size, seed, conditions = config.batch_size, config.seed, rows.conditions
     levels = size // math.gcd(size, ROWS_PER_LEVEL)
     balanced = BalancedConditions(conditions, rows.index) if config.class_balancing else None
-    weights = np.ones(len(rows.index)) if rows.weights is None else rows.weights
-    order = rows.features.order(seed, size, weights, purpose="denoiser rows")
+    order = rows.features.order(seed, size, rows.weights, purpose="denoiser rows")
 
     def batch(step: int, part: int, parts: int) -> TrainingBatch:
         if levels % parts:
@@ -203,21 +194,17 @@ def dropped_slots(dropout: ConditionDropout, draw: np.random.Generator, rows: in
     return (everything < dropout.everything) | (alone < rates)
 
 
-def _initial_network(rows: TrainingRows, words: TextKnowledge, config: DiffusionConfig) -> ConditionedNetwork:
+def _initial_network(
+    rows: TrainingRows, text: TextEmbeddings, centroids: np.ndarray, config: DiffusionConfig
+) -> ConditionedNetwork:
     mean, deviation = _standardisation(rows.features, config.seed)
-    centroids = words.centroids if config.hardness and words.centroids is not None else np.empty((0, 0))
-    sizes = DataSizes(
-        features=len(mean),
-        text=rows.conditions.captions[0].shape[1],
-        objects=len(words.objects),
-        relations=len(words.relations),
-        centroids=len(centroids),
-    )
+    centroids = centroids if config.hardness else centroids[:0]
+    sizes = DataSizes(len(mean), text.dimension, len(text.objects), len(text.relations), len(centroids))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "denoiser weights"))
         network = denoiser_classes(config.denoiser)[1](config.network, sizes)
     known = {"mean": mean, "standard_deviation": deviation, "centroids": centroids}
-    known |= {"object_text": words.objects, "relation_text": words.relations}
+    known |= {"object_text": text.objects, "relation_text": text.relations}
     for name, values in known.items():
         buffer = network.get_buffer(name)
         buffer.copy_(torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(buffer.shape))
