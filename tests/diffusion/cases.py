@@ -87,12 +87,3 @@ def clusters(n=200, conditions=6, dimension=10, seed=0, text=6):
     means = 3 * draw.standard_normal((conditions, dimension)) + 20
     features = (means[index] + 0.5 * draw.standard_normal((n, dimension))).astype(np.float32)
     return training_rows(features, index, condition_tokens(conditions, text)), means
-
-
-class Killed(Exception):
-    """Stands in for a kill: nothing catches it."""
-
-
-def killed(*arguments, **options):
-    """Die here."""
-    raise Killed

@@ -105,15 +105,6 @@ def test_x0_from_noise_is_that_of_the_schedulers_of_diffusers(name):
         assert exact.dtype == torch.float32 and torch.isfinite(exact).all()
 
 
-def test_x0_from_noise_belongs_to_the_levels_of_equal_groups_and_returns_what_was_noised():
-    schedule = NoiseSchedule()
-    chosen = torch.tensor([3, 500, 900])
-    clean, noise = torch.randn(2, 6, 7)
-    alpha, sigma = (table[chosen].repeat_interleave(2)[:, None] for table in (schedule.alpha, schedule.sigma))
-    recovered = NoiseLevels(schedule.half_log_snr[chosen]).clean_from_noise(alpha * clean + sigma * noise, noise)
-    torch.testing.assert_close(recovered, clean, rtol=1e-3, atol=1e-4)
-
-
 def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_its_constant():
     made, features = network(features=3), torch.randn(40, 3) * 5 + 100
     made.mean.copy_(torch.tensor([100.0, 100.0, 7.0]))

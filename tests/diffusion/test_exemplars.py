@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial.distance import cdist
 
 from workbench.diffusion import exemplars
-from workbench.diffusion.exemplars import draw_boxes, draw_relations, fit_init_map, initial_features, moments
+from workbench.diffusion.exemplars import draw_boxes, fit_init_map, initial_features, moments
 from workbench.errors import WorkbenchError
 
 
@@ -72,7 +73,8 @@ def test_a_class_that_training_never_shows_is_named():
     with pytest.raises(WorkbenchError, match="object class 7, the object"):
         draw_boxes(Store(), triplets(5).assign(object=7), 0)
     with pytest.raises(WorkbenchError, match="relation class 9, the relation"):
-        draw_relations(Store(), triplets(5).assign(relation=9), 0)
+        asked = draw_boxes(Store(), triplets(5).assign(relation=9), 0)
+        initial_features(Store(), asked, "subject-relation-object", "none", 0)
 
 
 @pytest.mark.parametrize("init_map", ["none", "affine"])
@@ -82,10 +84,11 @@ def test_the_initial_features_are_means_of_what_was_drawn(init_map):
     pair = 0.5 * (store.box(table["subject_box"][rows]) + store.box(table["object_box"][rows]))
     if init_map == "affine":
         pair = fit_init_map(store, 0)(pair)
-    triple = (2 * pair + store.union(draw_relations(store, table, 0)[rows])) / 3
-    for init, expected in (("subject-object", pair), ("subject-relation-object", triple)):
-        found = initial_features(store, table, init, init_map, 0)(rows)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    two, three = (
+        initial_features(store, table, f"subject-{init}object", init_map, 0)(rows) for init in ("", "relation-")
+    )
+    np.testing.assert_allclose(two, pair, rtol=1e-5, atol=1e-6)
+    assert cdist(3 * three - 2 * pair, store.union(np.arange(len(store)))).min(axis=1).max() < 1e-4
     assert initial_features(store, table, "random", init_map, 0) is None
 
 

@@ -1,12 +1,13 @@
 import json
 import os
 import signal
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
 import torch
 
-from tests.diffusion.cases import Killed, checkpoint, condition_tokens, killed
+from tests.diffusion.cases import checkpoint, condition_tokens
 from tests.diffusion.conftest import trained
 from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
@@ -129,7 +130,7 @@ def test_the_stage_leaves_a_readable_folder(stages, tmp_path, init, kind):
     metrics = generate(stages, tmp_path, kind, init=init, samples=50, guidance=1.5)
     assert json.loads(json.dumps(metrics)) == metrics
     store, rows, generated = stages.store, np.array([49, 0, 7]), GeneratedFeatures(tmp_path, stages.store)
-    assert len(generated) == metrics["samples"] == 50 and metrics["network_evaluations_per_sample"] == 6
+    assert len(generated) == metrics["samples"] == 50
     for role in ("subject", "object"):
         boxes = generated.relations[f"{role}_box"].to_numpy()
         assert (store.boxes["object_class"].to_numpy()[boxes] == generated.relations[role]).all()
@@ -158,21 +159,17 @@ def test_boxes_are_taken_from_the_store_where_that_is_asked_and_refused_where_ne
 def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeypatch, init_map):
     monkeypatch.setattr(generators, "ROWS_PER_PART", 16)
     generate(stages, tmp_path / "alone", samples=40, init_map=init_map)
-    honest, calls = sample.sample_features, []
-
-    def killed_in_the_third(*arguments, **options):
-        calls.append(1)
-        return (killed if len(calls) == 3 else honest)(*arguments, **options)
-
-    monkeypatch.setattr(sample, "sample_features", killed_in_the_third)
-    with pytest.raises(Killed):
+    killed_in_the_third = [DEFAULT, DEFAULT, KeyboardInterrupt, DEFAULT]
+    sampling = Mock(wraps=sample.sample_features, side_effect=killed_in_the_third)
+    monkeypatch.setattr(sample, "sample_features", sampling)
+    with pytest.raises(KeyboardInterrupt):
         generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     with pytest.raises(WorkbenchError, match="no finished generated features"):
         GeneratedFeatures(tmp_path / "killed", stages.store)
     with pytest.raises(WorkbenchError, match="other inputs or settings"):
         generate(stages, tmp_path / "killed", samples=41, init_map=init_map)
     generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
-    assert len(calls) == 4  # two parts before the kill, the kill, and the one part that was missing
+    assert sampling.call_count == 4  # two parts before the kill, the kill, and the one part that was missing
     names = sorted(path.name for path in (tmp_path / "alone").iterdir())
     assert names == ["generated.json", "generated.parquet", "union_features.npy"]
     for name in names:

@@ -1,11 +1,12 @@
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from tests.diffusion.cases import IDENTITY, Killed, clusters, hardness_centroids, killed, text, training_rows
+from tests.diffusion.cases import IDENTITY, clusters, hardness_centroids, text, training_rows
 from workbench.configuration import configured
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
@@ -86,15 +87,15 @@ def test_samples_of_different_classes_come_closer_the_stronger_the_balancing(tmp
 
 
 def test_a_killed_training_resumes_to_the_same_result(tmp_path):
-    rows, _ = clusters()
+    rows, kill = clusters()[0], Mock(side_effect=KeyboardInterrupt)
     chosen = config(52, network={"dropout": 0.2}, class_balancing=1.0)
 
     def run(name, **edge):
         return train(tmp_path / name, rows, chosen, held_out=rows, edge=TrainingEdge(**edge))
 
     run("alone")
-    with pytest.raises(Killed):
-        run("killed", on_log=killed, checkpoint_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", on_log=kill, checkpoint_seconds=0.0)
     assert (tmp_path / "killed" / STATE).exists() and not (tmp_path / "killed" / CHECKPOINT).exists()
     resumed = []
     metrics = run("killed", on_log=resumed.append)
@@ -104,7 +105,7 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     )
     torch.testing.assert_close(again.state_dict(), alone.state_dict(), rtol=1e-4, atol=1e-6)
     assert not (tmp_path / "killed" / STATE).exists()
-    assert run("killed", on_log=killed) == metrics  # it is finished
+    assert run("killed", on_log=kill) == metrics  # it is finished
 
 
 def test_a_single_row_is_refused_before_anything_is_trained(tmp_path):

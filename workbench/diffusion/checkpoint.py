@@ -85,15 +85,14 @@ class DenoiserCheckpoint:
 
     def require_store(self, store: FeatureStore) -> None:
         """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""
-        identity, dimension = self.identity, self.network.sizes.features
-        found = {"dimension": store.dimension, "encoder": store.encoder, "support": store.support}
-        expected = {"dimension": dimension, "encoder": identity.encoder, "support": identity.support}
-        _require_equal("feature store", found, expected)
+        encoder, support = self.identity.encoder, self.identity.support
+        expected = {"dimension": self.network.sizes.features, "encoder": encoder, "support": support}
+        _require_fitting("feature store", store, expected)
 
     def require_text(self, text: TextEmbeddings) -> None:
         """WorkbenchError unless the text embeddings are those that the denoiser was conditioned on."""
         expected = {"dimension": self.network.sizes.text, "encoder": self.identity.text_encoder}
-        _require_equal("text folder", {"dimension": text.dimension, "encoder": text.encoder}, expected)
+        _require_fitting("text folder", text, expected)
 
     def require_conditions(self, conditions: ConditionTokens, guidance: float) -> None:
         """WorkbenchError where conditions lack what the denoiser needs, or ask for what it has not learnt.
@@ -162,10 +161,10 @@ class DenoiserCheckpoint:
         return number
 
 
-def _require_equal(what: str, found: dict[str, object], expected: dict[str, object]) -> None:
+def _require_fitting(what: str, found: object, expected: dict[str, object]) -> None:
     for name, value in expected.items():
-        if found[name] != value:
+        if getattr(found, name) != value:
             raise WorkbenchError(
-                f"the {what}'s {name} is {found[name]!r}, but the denoiser was trained on {value!r}. "
+                f"the {what}'s {name} is {getattr(found, name)!r}, but the denoiser was trained on {value!r}. "
                 f"Use the {what} it was trained with, or train a denoiser on this one."
             )

@@ -71,15 +71,14 @@ class NoiseLevels:
         return self.half_log_snr.repeat_interleave(rows // len(self.half_log_snr))
 
     def clean_from_noise(self, noisy: Tensor, noise: Tensor) -> Tensor:
-        """x_0 = (x_t - sigma noise) / alpha, (B, D) float32, for L equal groups of rows in the order of the levels.
+        """x_0 = (x_t - sigma noise) / alpha, (B, D) float32.
 
         alpha and sigma come from the log-SNR as sigmoids, which keep their relative precision where alpha is next to
         nothing (1e-5 for the cosine schedule), and the difference is taken before it is divided.
         """
-        doubled = 2.0 * self.half_log_snr.float()[:, None, None]
+        doubled = 2.0 * self.of_rows(len(noisy)).float()[:, None]
         alpha, sigma = torch.sigmoid(doubled).sqrt(), torch.sigmoid(-doubled).sqrt()
-        grouped = (len(self.half_log_snr), -1, noisy.shape[1])
-        return ((noisy.float().view(grouped) - sigma * noise.float().view(grouped)) / alpha).view_as(noisy)
+        return (noisy.float() - sigma * noise.float()) / alpha
 
 
 class ConditionedNetwork(nn.Module):

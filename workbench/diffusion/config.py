@@ -1,7 +1,6 @@
 """What a notebook or profile may choose about training a denoiser, sampling from it, and measuring the samples."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,14 +58,8 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_range(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
-        config_class = denoiser_classes(self.denoiser)[0]
-        if self.network is None or isinstance(self.network, Mapping):
-            object.__setattr__(self, "network", configured(config_class, self.network, "network"))
-        if not isinstance(self.network, config_class):
-            raise WorkbenchError(
-                f"network is a {type(self.network).__name__}; denoiser {self.denoiser!r} takes a "
-                f"{config_class.__name__}, or a dict of its fields."
-            )
+        network = configured(denoiser_classes(self.denoiser)[0], self.network, "network")
+        object.__setattr__(self, "network", network)
 
     def steps_for(self, rows: int) -> int:
         """The number of optimiser steps on ``rows`` training rows."""

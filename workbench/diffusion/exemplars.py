@@ -94,29 +94,24 @@ def draw_boxes(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> pd.Dat
     return triplets.assign(**drawn)
 
 
-def draw_relations(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> np.ndarray:
-    """A training relation (N,) that shows the relation class of each row of ``triplets``, of any subject and object.
-
-    WorkbenchError for a class without any training relation.
-    """
-    relations = rows_by_class(store.relations["relation"].to_numpy())
-    return _one_of_class(relations, triplets, "relation", generator(seed, "seed relations"))
-
-
 def initial_features(
     store: FeatureStore, triplets: pd.DataFrame, init: str, init_map: str, seed: int
 ) -> Sampler | None:
     """The mean features that ``init`` begins at for rows of ``triplets`` whose boxes were drawn; None for "random".
 
     "subject-object" is the mean of the two boxes, which ``init_map`` "affine" first carries over to the union space;
-    "subject-relation-object" counts a union of the relation in. Standardising is affine, so this is also the mean of
-    the standardised features, put back.
+    "subject-relation-object" counts in a training union of the relation class, of any subject and object. Standardising
+    is affine, so this is also the mean of the standardised features, put back. WorkbenchError for a class without any
+    training relation.
     """
     if init == "random":
         return None
     subject, object_ = (triplets[f"{role}_box"].to_numpy() for role in ("subject", "object"))
     carried = fit_init_map(store, seed) if init_map == "affine" else None
-    relation = None if init == "subject-object" else draw_relations(store, triplets, seed)
+    relation = None
+    if init == "subject-relation-object":
+        shown = rows_by_class(store.relations["relation"].to_numpy())
+        relation = _one_of_class(shown, triplets, "relation", generator(seed, "seed relations"))
 
     def means(rows: np.ndarray) -> np.ndarray:
         pair = 0.5 * (store.box(subject[rows]) + store.box(object_[rows]))

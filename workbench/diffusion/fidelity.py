@@ -93,9 +93,8 @@ def study_fidelity(
 def generated_with(parameters: Mapping[str, Any]) -> SamplingConfig | BaselineConfig:
     """How a stage ``generated`` was made, from the parameters that its manifest has."""
     recorded = parameters["config"]
-    if "generator" in recorded:
-        return configured(BaselineConfig, recorded)
-    return configured(SamplingConfig, recorded)
+    kind: Any = BaselineConfig if "generator" in recorded else SamplingConfig
+    return configured(kind, recorded)
 
 
 def known_rows(train: pd.DataFrame, held_out: pd.DataFrame, most: int, seed: int) -> np.ndarray:
@@ -129,13 +128,12 @@ def fidelity_report(
     for name, samples in _sample_sets(train, generated, config).items():
         values = _feature_metrics(gaussian, samples.features, config)
         if name == "floor":
-            own, seen, unseen = distance[first], held_out.take(first), second
-            values |= memorisation(own, seen.relations, distance[unseen], held_out.relations.iloc[unseen])
-            values |= agreement(recogniser, held_out)
+            one, other = (held_out.relations.iloc[half] for half in (first, second))
+            values |= memorisation(distance[first], one, distance[second], other)
         else:
             own = nearest_distances(samples.features, train.features)
             values |= memorisation(own, samples.relations, distance, held_out.relations)
-            values |= agreement(recogniser, samples)
+        values |= agreement(recogniser, held_out if name == "floor" else samples)
         values |= train_on_generated_test_on_real(samples, held_out)
         reason = "; ".join(_reasons(values, config, compared.dimension))
         records.append({"samples": name, "rows": len(samples), **values, "reason": reason})

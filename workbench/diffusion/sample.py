@@ -173,6 +173,4 @@ def generate_features(
     return write_generated(folder, wanted, store, regions, work) | {
         "regions": list(regions),
         "seconds": round(time.monotonic() - began, 3),
-        "solver": config.solver,
-        "network_evaluations_per_sample": config.steps * (1 + (config.guidance != 1.0)),
     }

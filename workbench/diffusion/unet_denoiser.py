@@ -38,7 +38,6 @@ class UNetConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "channels", tuple(int(channels) for channels in self.channels))
         sizes = (*self.channels, self.layers, self.heads, self.token_width)
         if not self.channels or min(sizes) < 1 or any(channels % self.heads for channels in self.channels):
             raise WorkbenchError(
