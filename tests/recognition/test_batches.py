@@ -193,7 +193,7 @@ class Table:
     def __init__(self, relations):
         self.relations = pd.DataFrame(relations)
 
-    def __call__(self, rows):
+    def features(self, rows):
         values = np.asarray(rows, dtype=np.float32)[:, None] + 1
         return values, values + 1000, values + 2000
 

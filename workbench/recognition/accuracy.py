@@ -4,7 +4,8 @@ Source: reference `ltvrr.md` sections 7.2 to 7.5; paper section 4.1. All accurac
 """
 
 import itertools
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,8 +31,8 @@ def class_totals(true: np.ndarray, hits: np.ndarray, n_classes: int) -> tuple[np
 
 
 def per_class_table(
-    truth: pd.DataFrame,
-    predicted: pd.DataFrame,
+    truth: Mapping[str, Any],
+    predicted: Mapping[str, Any],
     vocabulary: Vocabulary,
     counts: Counts,
     *,
@@ -40,10 +41,10 @@ def per_class_table(
 ) -> pd.DataFrame:
     """One row per role and class, classes without test rows too (their accuracy is nan).
 
-    ``truth`` and ``predicted`` have integer columns subject, relation, object. ``band_rule``: "all classes" cuts
-    the bands over the whole vocabulary, "present classes" over the role's classes in test, as upstream does
-    (band "" elsewhere). ``synsets``: "objects" (C,) and "relations" (R,) synset ids; without them the synset
-    columns are missing; a negative id never hits. Columns: role, class, name, band, n_train, n_test, correct_*,
+    ``truth`` and ``predicted`` are tables or dicts with the integer columns subject, relation, object. ``band_rule``:
+    "all classes" cuts the bands over the whole vocabulary, "present classes" over the role's classes in test, as
+    upstream does (band "" elsewhere). ``synsets``: "objects" (C,) and "relations" (R,) synset ids; without them the
+    synset columns are missing; a negative id never hits. Columns: role, class, name, band, n_train, n_test, correct_*,
     accuracy_* (percent).
     """
     tables = []
@@ -95,21 +96,6 @@ def named_numbers(summary: pd.DataFrame) -> dict[str, float | None]:
         f"{row.metric} {row.role} {row.band}": None if np.isnan(row.accuracy) else float(row.accuracy)
         for row in summary.itertuples()
     }
-
-
-def combined_accuracy(
-    truth: dict[str, np.ndarray], predicted: dict[str, np.ndarray], counts: Counts, only_trained: bool = False
-) -> dict[str, float]:
-    """Exact-match averages in percent by summary role, without bands: what models are selected by (7.3)."""
-    averages = {}
-    for role in ROLES:
-        n_train = counts.of_role(role)
-        n_test, _, accuracy = class_totals(truth[role], truth[role] == predicted[role], len(n_train))
-        kept = (n_test > 0) & ((n_train > 0) | (not only_trained))
-        averages[role] = float(accuracy[kept].mean()) if kept.any() else float("nan")
-    averages["subject/object"] = (averages["subject"] + averages["object"]) / 2
-    averages["combined"] = (averages["subject/object"] + averages["relation"]) / 2
-    return averages
 
 
 def accuracy_per_example(hits: pd.DataFrame) -> dict[str, float]:

@@ -27,7 +27,7 @@ ByRole = dict[str, np.ndarray]
 
 
 class RelationRows:
-    """Relations with their labels by role (N,) int64 and their features; called with row numbers it gives features.
+    """Relations with their labels by role (N,) int64 and their features; ``features(rows)`` gives those of some rows.
 
     Features that take more than ``memory_gigabytes`` stay on disk. WorkbenchError for a class id that the vocabulary
     does not know.
@@ -45,10 +45,6 @@ class RelationRows:
     def __len__(self) -> int:
         return len(self.relations)
 
-    def __call__(self, rows: np.ndarray) -> Regions:
-        """Features of subject, union and object of rows (n,) in any order, (n, D) float16 each."""
-        return self.features(rows)
-
 
 class OwnScenes:
     """Each relation is its own scene of one token."""
@@ -57,12 +53,18 @@ class OwnScenes:
         self._table = table
 
     def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,); ``read`` gives features of `rows_needed`, where they have been read already."""
-        return Scenes(_tokens(read or self._table, rows), np.ones(len(rows), dtype=np.int64), np.arange(len(rows)))
+        """The scenes of ``rows`` (n,), each once; ``read`` gives features of `rows_needed`, if they have been read."""
+        scenes, of_row = self._scenes(rows)
+        lengths = np.array([len(scene) for scene in scenes], dtype=np.int64)
+        return Scenes(_tokens(read or self._table.features, np.concatenate([NO_ROWS, *scenes])), lengths, of_row)
 
     def rows_needed(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the table whose features the scenes of ``rows`` are made of."""
-        return rows
+        return np.concatenate([NO_ROWS, *self._scenes(rows)[0]])
+
+    def _scenes(self, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The rows of each scene that ``rows`` (n,) lie in, and the scene of each row (n,)."""
+        return list(rows[:, None]), np.arange(len(rows))
 
 
 class ImageScenes(OwnScenes):
@@ -76,18 +78,7 @@ class ImageScenes(OwnScenes):
         self._image = table.relations["image"].to_numpy()
         self.rows_of_image = rows_by_class(self._image)
 
-    def __call__(self, rows: np.ndarray, read: Read | None = None) -> Scenes:
-        """The scenes of ``rows`` (n,), each image once."""
-        scenes, of_row = self._scenes(rows)
-        tokens = _tokens(read or self._table, np.concatenate([NO_ROWS, *scenes]))
-        return Scenes(tokens, np.array([len(scene) for scene in scenes], dtype=np.int64), of_row)
-
-    def rows_needed(self, rows: np.ndarray) -> np.ndarray:
-        """All tokens of the images of ``rows``."""
-        return np.concatenate([NO_ROWS, *self._scenes(rows)[0]])
-
     def _scenes(self, rows: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """The rows of each scene that ``rows`` (n,) lie in, and the scene of each row (n,)."""
         images, of_row = np.unique(self._image[rows], return_inverse=True)
         return [self.rows_of_image[image][:MOST_TOKENS] for image in images.tolist()], of_row.reshape(-1)
 
@@ -119,9 +110,9 @@ class BoxImageScenes(OwnScenes):
         # A box may lie in an image without a relation in train; then the relation is its own scene.
         others = [self._rows_of_image.get(image, NO_ROWS)[: MOST_TOKENS - 1] for image in images.tolist()]
         # Each image is read once, however many relations join it.
-        real = _tokens(self._real, np.concatenate([NO_ROWS, *others]))
+        real = _tokens(self._real.features, np.concatenate([NO_ROWS, *others]))
         real_of_image = np.split(real, np.cumsum([len(image) for image in others])[:-1])
-        own = _tokens(read or self._table, rows)[:, None]  # (n, 1, 3 D)
+        own = _tokens(read or self._table.features, rows)[:, None]  # (n, 1, 3 D)
         tokens, lengths = [real[:0]], []
         for token, image in zip(own, of_row.reshape(-1), strict=True):
             tokens += [token, real_of_image[image]]
@@ -138,7 +129,7 @@ def scenes_of(head: LsvruHead, rows: RelationRows) -> OwnScenes | None:
 
 def _tokens(read: Read, rows: np.ndarray) -> np.ndarray:
     """Tokens (P, 3 D) of rows (P,)."""
-    return np.concatenate(read(np.asarray(rows)), axis=1)
+    return np.concatenate(read(rows), axis=1)
 
 
 @dataclass

@@ -15,13 +15,7 @@ import torch.nn.functional as functional
 from workbench.devices import chosen_device
 from workbench.files import save_table
 from workbench.language.wordnet import read_synsets, synset_ids
-from workbench.recognition.accuracy import (
-    accuracy_per_example,
-    combined_accuracy,
-    named_numbers,
-    per_class_table,
-    summary_table,
-)
+from workbench.recognition.accuracy import accuracy_per_example, named_numbers, per_class_table, summary_table
 from workbench.recognition.batches import RelationRows, scenes_of
 from workbench.recognition.config import EvaluationConfig, HeadTrainingConfig
 from workbench.recognition.lsvru import Logits, LsvruHead, probabilities
@@ -90,7 +84,8 @@ def probability_batches(
 
 def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
     """A function of a head: exact-match averages on val in percent by role, "combined", and the mean "loss"."""
-    rows = RelationRows(data.val, data.vocabulary, config.memory_gigabytes)
+    vocabulary = data.vocabulary
+    rows = RelationRows(data.val, vocabulary, config.memory_gigabytes)
 
     def validate(head: LsvruHead) -> dict[str, float]:
         predicted: dict[str, list[np.ndarray]] = {role: [] for role in ROLES}
@@ -102,7 +97,10 @@ def validation(data: FeaturesFolder, config: HeadTrainingConfig) -> Validate:
                 loss += functional.cross_entropy(scores, labels, reduction="sum").item()
                 predicted[role].append(scores[:, drop:].argmax(dim=1).cpu().numpy())
         found = {role: np.concatenate(ids) for role, ids in predicted.items()}
-        return combined_accuracy(rows.labels, found, data.counts, config.only_trained) | {"loss": loss / len(rows)}
+        per_class = per_class_table(rows.labels, found, vocabulary, data.counts)
+        summary = summary_table(per_class, only_trained=config.only_trained)
+        averages = {row.role: float(row.accuracy) for row in summary.itertuples() if row.band == "all"}
+        return averages | {"loss": loss / len(rows)}
 
     return validate
 
@@ -135,7 +133,7 @@ def _logit_batches(
         numbers = chosen[start : start + ROWS_PER_BATCH]
         with torch.inference_mode():
             shown = None if scenes is None else scenes(numbers).on(device)
-            yield numbers, head(*on_device(rows(numbers), device), shown)
+            yield numbers, head(*on_device(rows.features(numbers), device), shown)
 
 
 def prediction_table(rows: np.ndarray, truth: dict[str, np.ndarray], scores: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -166,52 +166,36 @@ def _accurate(logits: torch.Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def equalization(logits: torch.Tensor, labels: torch.Tensor, tail: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in which rows of other classes seldom push tail classes down; a scalar, mean over rows.
-
-    The denominator of the softmax weighs class k by 1 - beta T_k (1 - y_k): ``tail`` (C,) bool is T, ``draws`` (n, C)
-    bool is beta, one for each row and class. No stored row is background, so the paper's foreground indicator is 1.
-    ``logits`` (n, C), ``labels`` (n,) int64.
-    """
-    ignored = (draws & tail).scatter(1, labels[:, None], False)  # (n, C)
-    return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
-
-
 def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
-    """`equalization` for a role; tail classes have less than 4.3e-4 of all examples, without any example all do.
+    """Cross-entropy in which rows of other classes seldom push tail classes down.
 
-    The background, which is meant to be pushed down, is no tail class.
+    The denominator of the softmax weighs class k by 1 - beta T_k (1 - y_k), with beta drawn for each row and class and
+    T the classes with less than 4.3e-4 of all examples (all, where there is no example). The background, which is meant
+    to be pushed down, is none; no stored row has it as its label, so the paper's foreground indicator is 1.
     """
     tail = classes.counts < TAIL_SHARE * (classes.counts.sum() or 1)
-    in_tail = torch.from_numpy(np.append([False] * classes.background, tail).astype(bool))
+    in_tail = torch.from_numpy(np.append([False] * classes.background, tail).astype(bool))  # (C,)
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         draws = equalization_draws(classes.seed, labels, tuple(logits.shape))
-        return equalization(logits, labels, in_tail.to(logits.device), draws)
+        ignored = (draws & in_tail.to(logits.device)).scatter(1, labels[:, None], False)  # (n, C)
+        return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
 
     return loss
 
 
-def equalization_upstream(
-    logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor, draws: torch.Tensor
-) -> torch.Tensor:
+def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss:
     """What the reference calls EQL, not the published loss: minus the mean probability of the label, in -1..0.
 
-    A row whose own class weight (``weight`` (C,), mean 1) exceeds 4.3e-4 and whose draw (``draws`` (n,) bool) is true
-    has probability 1 and teaches nothing. ``logits`` (n, C), ``labels`` (n,) int64.
+    A row whose own class weight (mean 1) exceeds 4.3e-4 and whose draw is true has probability 1 and teaches nothing.
     """
-    alone = draws & (weight[labels] > TAIL_SHARE)  # (n,)
-    shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    return -torch.where(alone, torch.ones_like(shares), shares).mean()
-
-
-def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss:
-    """`equalization_upstream` for a role."""
     weight = classes.weights()
 
     def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         draws = equalization_draws(classes.seed, labels, (len(labels),))
-        return equalization_upstream(logits, labels, weight.to(logits.device), draws)
+        alone = draws & (weight.to(logits.device)[labels] > TAIL_SHARE)  # (n,)
+        shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+        return -torch.where(alone, torch.ones_like(shares), shares).mean()
 
     return loss
 
