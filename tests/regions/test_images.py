@@ -63,15 +63,13 @@ def test_damaged_files_are_values_not_exceptions(tmp_path, kind, seed):
 
 
 def test_unreadable_images_are_values_not_exceptions(tmp_path):
-    image = Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    for kind in ("jpg", "png"):
-        image.save(tmp_path / f"whole.{kind}")
-        data = (tmp_path / f"whole.{kind}").read_bytes()
-        (tmp_path / f"truncated.{kind}").write_bytes(data[: len(data) // 2])
-    (tmp_path / "damaged.png").write_bytes(data[:100] + bytes(64) + data[164:])
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "text.jpg").write_text("not an image")
-    for name in ("truncated.jpg", "empty.jpg", "text.jpg", "truncated.png", "damaged.png", "missing.jpg"):
+    Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    damaged = data[:100] + bytes(64) + data[164:]
+    contents = {"truncated": data[: len(data) // 2], "damaged": damaged, "empty": b"", "text": b"not an image"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    for name in (*contents, "missing"):
         image = read_image(tmp_path / name)
         assert isinstance(image, UnreadableImage) and image.file_name == name and image.reason
     assert image.reason == "the file is missing"

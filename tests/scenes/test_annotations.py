@@ -63,9 +63,6 @@ def test_tables_equal_a_plain_loop(annotation_folder, seed, images):
     assert annotations.relations.to_numpy().tolist() == relations
     assert [tuple(box) for box in annotations.boxes.to_numpy().tolist()] == list(number_of_box)
     assert annotations.boxes["x1"].dtype == np.float32
-    union = annotations.unions_xyxy()[:1]
-    ends = annotations.boxes_xyxy()[relations[0][1:3]]
-    assert union.tolist() == [[*ends[:, :2].min(0), *ends[:, 2:].max(0)]]
 
 
 def test_union_of_many_pairs():

@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import disk_full_reported, read_json, sha256_of_file, write_json
 from workbench.launching import Processes
 from workbench.regions.feature_file import FeatureFile, rows_not_finite
-from workbench.regions.features import ENTITY_REGIONS, MANIFEST, SUPPORTS
+from workbench.regions.features import MANIFEST, SUPPORTS
 from workbench.scenes.relations import TABLES, write_tables
 from workbench.stopping import Stopped, StopRequest
 
@@ -166,8 +166,8 @@ class FeatureStoreWriter(RangeWriter):
         support: str = "signed",
         entity_region: str = "box",
     ):
-        if support not in SUPPORTS or entity_region not in ENTITY_REGIONS:
-            raise ValueError(f"support {support!r} or entity_region {entity_region!r} is not known")
+        if support not in SUPPORTS:
+            raise ValueError(f"support {support!r} is not known; expected {' or '.join(SUPPORTS)}")
         if (Path(folder) / MANIFEST).exists():
             raise WorkbenchError(f"{folder}: already finished. Open it, or delete the folder to make it again.")
         self.tables = tables

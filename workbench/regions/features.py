@@ -23,7 +23,6 @@ from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 MANIFEST = "features.json"
 SUPPORTS = ("signed", "rectified")
-ENTITY_REGIONS = ("box", "union")
 Dtype = np.dtype | type
 GENERATED = "generated.json"
 GENERATED_TABLE = "generated.parquet"

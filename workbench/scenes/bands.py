@@ -74,7 +74,6 @@ def band_of_present_class(counts: np.ndarray, present: np.ndarray) -> np.ndarray
 
     ``counts`` (K,) train frequencies, ``present`` (K,) bool; returns (K,) strings, "" where a class is absent.
     """
-    counts, present = np.asarray(counts), np.asarray(present)
     band = np.full(len(counts), "", dtype="<U6")
     band[present] = band_of_class(counts[present])
     return band

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_K
     for file, here in by_file.items():
         lines += ["", f"{escaped(file)}: {_count(here)}"]
         # Errors before warnings; sorted() is stable, so the order of the file stays within a kind.
-        ordered = sorted(here, key=_severity_and_kind)
-        for (severity, kind), group in groupby(ordered, key=_severity_and_kind):
+        severity_and_kind = attrgetter("severity", "kind")
+        for (severity, kind), group in groupby(sorted(here, key=severity_and_kind), key=severity_and_kind):
             alike = list(group)
             number = sum(problem.times for problem in alike)
             lines.append(f"  {severity}: {kind} ({number:,}). {escaped(alike[0].remedy)}")
@@ -95,10 +96,6 @@ def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_K
             if number > len(alike[:lines_per_kind]):
                 lines.append(f"    ... and {number - len(alike[:lines_per_kind]):,} more")
     return "\n".join(lines)
-
-
-def _severity_and_kind(problem: Problem) -> tuple[str, str]:
-    return problem.severity, problem.kind
 
 
 def _count(problems: Sequence[Problem]) -> str:
