@@ -8,7 +8,8 @@ import torch.nn.functional as functional
 from tests.recognition.conftest import LOGITS, assert_gradients_are, assert_logits_are, derived, derived_words
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import Scenes
-from workbench.recognition.reltransformer import RelTransformerConfig, RelTransformerHead
+from workbench.recognition.reltransformer import RelTransformerHead
+from workbench.recognition.scene_encoder import RelTransformerConfig
 
 BLOCKS = {"rtol": 1e-4, "atol": 1e-4}
 STORED_IN_OUT = ("c_attn", "c_proj", "mem_attn", "c_fc")

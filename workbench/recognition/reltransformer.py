@@ -6,8 +6,6 @@ the levels of the scene encoder are those of Cornia et al. 2020 (meshed-memory t
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -15,11 +13,12 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
-from workbench.recognition.lsvru import LsvruConfig, LsvruHead, Scenes, VisualEmbeddings
+from workbench.recognition.lsvru import LsvruHead, Scenes, VisualEmbeddings
 from workbench.recognition.scene_encoder import (
     EncodedScenes,
     LayerNorm,
     Packing,
+    RelTransformerConfig,
     SceneEncoder,
     attend,
     packing_by_scene,
@@ -32,40 +31,6 @@ LANGUAGE_INPUTS = 300
 EMBEDDED_PLACES = 5
 TOKENS = 3
 VISUAL_TYPE = 1
-
-
-@dataclass(frozen=True)
-class RelTransformerConfig(LsvruConfig):
-    """Sizes of the head: those of LSVRU and of the two transformers (upstream's are the defaults).
-
-    ``width`` and ``heads`` of both, ``blocks`` of the relation encoder with ``memory`` slots and ``block_hidden`` in
-    their MLPs, ``scene_layers`` of the scene encoder with ``scene_hidden``. ``attention_dropout`` acts on the weights
-    of the cross-attention, ``dropout`` everywhere else. ``compat`` "upstream" repeats what trained upstream
-    checkpoints expect, "clean" is for own training: scaled self-attention with dropout on its weights, and padding
-    that nothing sees. The layers inherited from LSVRU, ``separate_roles``, ``classifier`` and ``adjusted`` included,
-    mean the same as there: roles differ in the first visual embedding, classifiers read the encoded tokens.
-    """
-
-    width: int = 768
-    heads: int = 12
-    blocks: int = 2
-    scene_layers: int = 2
-    memory: int = 100
-    scene_hidden: int = 2048
-    block_hidden: int = 3072
-    dropout: float = 0.1
-    attention_dropout: float = 0.2
-    compat: Literal["clean", "upstream"] = "clean"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.width % self.heads:
-            raise WorkbenchError(
-                f"width {self.width} is not a multiple of heads {self.heads}. Choose a width that the heads can share."
-            )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a share from 0 up to, not with, 1.")
 
 
 class RelTransformerHead(LsvruHead):
@@ -81,10 +46,7 @@ class RelTransformerHead(LsvruHead):
     def __init__(self, config: RelTransformerConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
         super().__init__(config, object_vectors, relation_vectors)
         self.multi_head_attention = RelationEncoder(config)
-        self.image_encoder = SceneEncoder(
-            3 * config.feature_dimension, config.width, config.heads, config.scene_layers, config.scene_hidden,
-            config.dropout, config.compat == "upstream",
-        )  # fmt: skip
+        self.image_encoder = SceneEncoder(config)
 
     def initialise(self, seed: int) -> "RelTransformerHead":
         """Draw the weights as upstream does: LSVRU's rule, but Xavier-uniform in both transformers (section 4).

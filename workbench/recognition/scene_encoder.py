@@ -1,18 +1,53 @@
-"""RelTransformer's global encoder: the relations of an image look at each other.
+"""RelTransformer's sizes and its global encoder, in which the relations of an image look at each other.
 
 Source: Chen et al. 2022 (RelTransformer) as its code base implements it (reference `ltvrr.md`, section 4).
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import nn
 
 from workbench.errors import WorkbenchError
-from workbench.recognition.lsvru import MOST_TOKENS, Scenes
+from workbench.recognition.lsvru import MOST_TOKENS, LsvruConfig, Scenes
 
 PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
+
+
+@dataclass(frozen=True)
+class RelTransformerConfig(LsvruConfig):
+    """Sizes of the head: those of LSVRU and of the two transformers (upstream's are the defaults).
+
+    ``width`` and ``heads`` of both, ``blocks`` of the relation encoder with ``memory`` slots and ``block_hidden`` in
+    their MLPs, ``scene_layers`` of the scene encoder with ``scene_hidden``. ``attention_dropout`` acts on the weights
+    of the cross-attention, ``dropout`` everywhere else. ``compat`` "upstream" repeats what trained upstream
+    checkpoints expect, "clean" is for own training: scaled self-attention with dropout on its weights, and padding
+    that nothing sees. The layers inherited from LSVRU, ``separate_roles``, ``classifier`` and ``adjusted`` included,
+    mean the same as there: roles differ in the first visual embedding, classifiers read the encoded tokens.
+    """
+
+    width: int = 768
+    heads: int = 12
+    blocks: int = 2
+    scene_layers: int = 2
+    memory: int = 100
+    scene_hidden: int = 2048
+    block_hidden: int = 3072
+    dropout: float = 0.1
+    attention_dropout: float = 0.2
+    compat: Literal["clean", "upstream"] = "clean"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.width % self.heads:
+            raise WorkbenchError(
+                f"width {self.width} is not a multiple of heads {self.heads}. Choose a width that the heads can share."
+            )
+        for name in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a share from 0 up to, not with, 1.")
 
 
 class Packing(NamedTuple):
@@ -58,25 +93,23 @@ class SceneEncoder(nn.Module):
     """One layer on the three features of a relation, then post-norm Transformer layers within each scene.
 
     Each scene is encoded once, however many rows are classified against it. Clean: only real tokens are computed and
-    attended to, so neither the padding nor the other scenes of a batch matter. ``upstream``: every scene is filled up
+    attended to, so neither the padding nor the other scenes of a batch matter. Upstream: every scene is filled up
     with zero tokens to 100, and a token is hidden iff its values after the first layer norm sum to exactly 0. That
     holds for padding while the biases of ``fc`` and ``layer_norm`` are zero, as at initialisation (and for about
     1 % of the real tokens, by rounding); afterwards the padding acts as constant tokens. Upstream has no memory in
     this encoder, in spite of its class name, and no dropout on its attention weights.
     """
 
-    def __init__(
-        self, inputs: int, width: int, heads: int, layers: int, hidden: int, dropout: float, upstream: bool = False
-    ):
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
-        self.upstream = upstream
-        self.fc = nn.Linear(inputs, width)
-        self.dropout = nn.Dropout(dropout)
-        self.layer_norm = LayerNorm(width)
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, hidden, dropout) for _ in range(layers))
+        self.upstream = config.compat == "upstream"
+        self.fc = nn.Linear(3 * config.feature_dimension, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layer_norm = LayerNorm(config.width)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.scene_layers))
 
     def forward(self, scenes: Scenes) -> EncodedScenes:
-        """Encode the tokens (P, inputs) of S scenes."""
+        """Encode the tokens (P, 3 D) of S scenes."""
         lengths, device = scenes.lengths, scenes.lengths.device
         longest = max(int(lengths.max()), 1) if len(lengths) else 1
         if self.upstream and longest > MOST_TOKENS:
@@ -87,7 +120,7 @@ class SceneEncoder(nn.Module):
         longest = MOST_TOKENS if self.upstream else longest
         visible = torch.arange(longest, device=device) < lengths[:, None]  # (S, T)
         packing = Packing(visible.flatten().nonzero().squeeze(1), *visible.shape)
-        rows = self._first_layer(scenes.tokens)  # (P, inputs) -> (P, width)
+        rows = self._first_layer(scenes.tokens)  # (P, 3 D) -> (P, width)
         if self.upstream:  # rows (S x 100, width), filled up with what the first layer makes of a zero token
             padding = self._first_layer(scenes.tokens.new_zeros(1, self.fc.in_features))
             every = torch.arange(visible.numel(), device=device)
@@ -109,9 +142,10 @@ class SceneEncoder(nn.Module):
 class EncoderLayer(nn.Module):
     """A post-norm Transformer layer: attention within each scene, then a feed-forward network."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+    def __init__(self, config: RelTransformerConfig):
         super().__init__()
-        self.heads, self.dropout = heads, nn.Dropout(dropout)
+        width, hidden = config.width, config.scene_hidden
+        self.heads, self.dropout = config.heads, nn.Dropout(config.dropout)
         attention = nn.ModuleDict({name: nn.Linear(width, width) for name in PROJECTIONS})
         self.mhatt = nn.ModuleDict({"attention": attention, "layer_norm": LayerNorm(width)})
         feed_forward = {"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)}
