@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
@@ -112,26 +113,21 @@ def scene_of(tables: RelationTables | FeatureStore, row: int) -> Scene:
     relation, boxes = tables.relations.iloc[int(row)], []
     for role in ("subject", "object"):
         own = [f"{role}_{corner}" for corner in BOX_COLUMNS]
-        if own[0] in relation:  # imported features keep both boxes in the relations table
-            boxes.append(relation[own].to_numpy(dtype=np.float32))
-        else:
-            boxes.append(_corners(tables, relation[f"{role}_box"]))
+        # Imported features keep both boxes in the relations table.
+        inside = own[0] in relation
+        boxes.append(relation[own] if inside else tables.boxes[BOX_COLUMNS].iloc[int(relation[f"{role}_box"])])
     return _scene(tables, relation["image"], *boxes)
 
 
 def scene_of_box(tables: RelationTables | FeatureStore, row: int) -> Scene:
     """A row of the box table as a scene: the one box stands for both."""
-    xyxy = _corners(tables, row)
-    return _scene(tables, tables.boxes["image"].iat[int(row)], xyxy, xyxy)
+    box = tables.boxes.iloc[int(row)]
+    return _scene(tables, box["image"], *2 * [box[BOX_COLUMNS]])
 
 
-def _corners(tables: RelationTables | FeatureStore, box: int) -> np.ndarray:
-    return tables.boxes[BOX_COLUMNS].iloc[int(box)].to_numpy(dtype=np.float32)
-
-
-def _scene(tables: RelationTables | FeatureStore, image: int, subject: np.ndarray, object: np.ndarray) -> Scene:
-    row = tables.images.iloc[int(image)]
-    return Scene(str(row["file_name"]), int(row["width"]), int(row["height"]), subject, object)
+def _scene(tables: RelationTables | FeatureStore, image: int, *boxes: pd.Series) -> Scene:
+    row, ends = tables.images.iloc[int(image)], (box.to_numpy(dtype=np.float32) for box in boxes)
+    return Scene(str(row["file_name"]), int(row["width"]), int(row["height"]), *ends)
 
 
 def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles: Sequence[str] = ROLES) -> Markup:

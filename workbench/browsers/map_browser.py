@@ -225,15 +225,13 @@ class FeatureMap(Browser):
         """The subject's and the object's box that sampling started from, where the generator names them."""
         store, seeds = self.points.features.train, []
         for role in ("subject", "object"):
-            if f"{role}_box" not in made_of:
-                continue
-            box = int(made_of[f"{role}_box"])
-            if store.entity_region == "union":  # unions stand in for boxes, and a box row is a row of relations
+            box = int(made_of.get(f"{role}_box", -1))
+            if box >= 0 and store.entity_region == "union":  # unions stand in for boxes: a box row is a relation's
                 seeds.append((role, self._relation(box, crop=True)))
-                continue
-            drawing = scene_svg(scene_of_box(store, box), self.thumbnails, crop=True, roles=(role,))
-            caption = self.points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
-            seeds.append((role, {"drawing": drawing, "caption": caption, "row": box}))
+            elif box >= 0:
+                drawing = scene_svg(scene_of_box(store, box), self.thumbnails, crop=True, roles=(role,))
+                caption = self.points.vocabulary.objects[int(store.boxes["object_class"].iat[box])]
+                seeds.append((role, {"drawing": drawing, "caption": caption}))
         return seeds
 
     def _selection(self) -> str:

@@ -145,12 +145,13 @@ class MapCanvas:
 
     def _properties(self, state: MapState) -> list[dict[str, Any]]:
         """All that the groups decide of each trace; those without a group are empty."""
-        empty = {"mode": "markers", "visible": False, "x": [], "y": [], "text": None, "customdata": None}
-        made = [empty | {"selectedpoints": None}] * MOST_GROUPS
+        empty: dict[str, Any] = dict.fromkeys(("text", "customdata", "selectedpoints"))
+        empty |= {"mode": "markers", "visible": False, "x": [], "y": []}
+        made = [empty] * MOST_GROUPS
         for number, group in enumerate(self._groups):
             marked = None if state.selected is None else np.flatnonzero(np.isin(group.points, state.selected))
-            drawn = _trace(self._points, group, state.opacity) | {"visible": True, "selectedpoints": marked}
-            made[number] = empty | drawn
+            drawn = _trace(self._points, group, state.opacity)
+            made[number] = empty | drawn | {"visible": True, "selectedpoints": marked}
         return made
 
     def themed(self, theme: str) -> None:
@@ -193,12 +194,10 @@ def _empty(points: MapPoints) -> go.Figure:
     # Fixed from all points, so that nothing jumps when some are hidden.
     low, high = points.xy.min(axis=0), points.xy.max(axis=0)
     room = MARGIN * (high - low) + (high == low)
+    across, along = np.stack([low - room, high + room], axis=1).tolist()
     # One scale for both; where the window's shape does not fit, the frame shrinks and not the map inside it.
-    for update, first, last, more in zip(
-        (chart.update_xaxes, chart.update_yaxes), low - room, high + room, ({}, {"scaleanchor": "x"}), strict=True
-    ):
-        span = [float(first), float(last)]
-        update(showticklabels=False, title="", zeroline=False, range=span, constrain="domain", **more)
+    axis = {"showticklabels": False, "title": "", "zeroline": False, "constrain": "domain"}
+    chart.update_xaxes(axis, range=across).update_yaxes(axis, range=along, scaleanchor="x")
     # Markers of constant size in the legend, whatever their size in the map.
     legend = {"itemsizing": "constant", "font": {"size": FONT_SIZE_PX}}
     return chart.update_layout(legend=legend, margin={"l": 20, "b": 20})

@@ -15,6 +15,7 @@ from workbench.browsers.predictions import (
     ALL,
     ANY,
     OUTCOMES,
+    PLACES,
     RIGHT_AFTER,
     RIGHT_BEFORE,
     ROLE_CHOICES,
@@ -217,16 +218,12 @@ class PredictionBrowser(Browser):
 
     def _roles(self, position: int) -> list[dict[str, Any]]:
         """For each role of a tile its class, what happened, and the most probable classes before and after."""
-        pair, roles = self.pair, []
+        pair, roles, most = self.pair, [], 1 if self.state.compact else PLACES
         for role in ROLES:
             names, true, columns = self.vocabulary.names(role), int(pair.truth[role][position]), []
             for when, side in (("before", pair.before), ("after", pair.after)):
-                best = [own for own in side.best[role][position].tolist() if own >= 0]
-                best = best[:1] if self.state.compact else best
-                shares = side.probability[role][position].tolist()
-                columns.append(
-                    (when, [(names[own], share, own == true) for own, share in zip(best, shares, strict=False)])
-                )
+                best = zip(side.best[role][position, :most], side.probability[role][position, :most], strict=True)
+                columns.append((when, [(names[own], share, own == true) for own, share in best if own >= 0]))
             roles.append({
                 "role": role, "name": names[true], "train_count": int(self.counts.of_role(role)[true]),
                 "outcome": OUTCOMES[pair.outcome[role][position]], "columns": columns,

@@ -95,14 +95,12 @@ class TripletPage:
 
     def _seeds(self, augmented_row: int) -> list[tuple[str, Markup]]:
         """The boxes that the generated feature of an augmented row started from; none where it has none."""
-        seeds = self.sources.seeds
-        found = None if seeds is None else seeds[seeds["augmented_row"] == augmented_row]
-        drawn: list[tuple[str, Markup]] = []
-        if found is not None and len(found):
-            for role in ("subject", "object"):
-                scene = scene_of_box(self.sources.tables, found[f"{role}_box"].iat[0])
-                drawn.append((role, scene_svg(scene, self.thumbnails, crop=True, roles=())))
-        return drawn
+        if (seeds := self.sources.seeds) is None:
+            return []
+        found = seeds[seeds["augmented_row"] == augmented_row][:1]
+        boxes = [(role, box) for role in ("subject", "object") for box in found[f"{role}_box"]]
+        scenes = [(role, scene_of_box(self.sources.tables, box)) for role, box in boxes]
+        return [(role, scene_svg(scene, self.thumbnails, crop=True, roles=())) for role, scene in scenes]
 
     def _scene(self, row: int, crop: bool = False) -> Markup:
         return scene_svg(scene_of(self.sources.tables, row), self.thumbnails, crop=crop)
