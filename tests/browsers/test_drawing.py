@@ -47,14 +47,6 @@ def test_a_box_outside_the_picture_still_gives_one(folder):
     assert decoded(shown.jpeg(shown.token("a.png", (950, 700, 960, 710), (900, 600)))).size
 
 
-def test_nothing_is_read_before_it_is_asked_for(folder):
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    shown = Thumbnails(folder)
-    token = shown.token("broken.jpg")
-    with pytest.raises(WorkbenchError, match=r"broken\.jpg: the image cannot be read"):
-        shown.jpeg(token)
-
-
 def test_a_token_that_no_page_has_shown_is_refused(folder):
     with pytest.raises(WorkbenchError, match="no image"):
         Thumbnails(folder).jpeg("../../etc/passwd")
@@ -64,10 +56,6 @@ def test_a_token_that_no_page_has_shown_is_refused(folder):
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
     with pytest.raises(WorkbenchError, match="leads outside"):
         Thumbnails(tmp_path / "images").token(name)
-
-
-def test_missing_pictures_are_none(tmp_path):
-    assert Thumbnails(tmp_path).token("absent.jpg") is Thumbnails(None).token("a.jpg") is None
 
 
 def made_tile(name="", lines=("line",)) -> Tile:

@@ -24,10 +24,10 @@ ROWS = 300
 THINGS = tuple(f"thing {number}" for number in range(9))
 
 
-def write_predictions(folder: Path, tables, vocabulary: Vocabulary, seed: int, rows=None) -> Path:
+def write_predictions(folder: Path, tables, vocabulary: Vocabulary, seed: int) -> Path:
     """Predictions of random scores, right in about half of the rows, in a random order of the rows."""
     rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(tables) if rows is None else rows)
+    rows = rng.permutation(len(tables))
     truth = {role: tables.relations[role].to_numpy()[rows] for role in ROLES}
     scores = {}
     for role in ROLES:
@@ -113,12 +113,9 @@ CHOICES = [
 
 def test_filters_against_the_tables(data, browser):
     for number, choice in enumerate(CHOICES):
-        browser.handle("after", TITLES[1 + number % 2])
-        browser.handle("before", TITLES[number % 2])
-        browser.set(**choice)
+        browser.set(before=TITLES[number % 2], after=TITLES[1 + number % 2], **choice)
         rows = browser.selection["row"].tolist()
-        assert len(rows) == len(set(rows))
-        assert set(rows) == matching_rows(data, browser.state), choice
+        assert len(rows) == len(set(rows)) and set(rows) == matching_rows(data, browser.state), choice
 
 
 @pytest.mark.parametrize("choice", CHOICES[::3], ids=str)
@@ -189,7 +186,7 @@ def test_a_change_of_the_filters_starts_at_page_one(browser):
 
 
 def test_five_places_or_one(made):
-    assert PLACES == TOP
+    assert PLACES == TOP  # of an evaluation
     browser = browser_of(made(rows=1))
     assert browser.regions()["grid"].count("<li") == 2 * (5 + 4 + 5)  # there are four relations
     browser.set(compact=True)
@@ -303,17 +300,11 @@ def test_another_role_or_class_drops_what_no_longer_fits(browser):
 
 
 def test_names_are_data(made):
-    names = ["<script>alert(1)</script>", "a\"b'c&", "</select>", "{{ 7 * 7 }}", "plain"]
+    names = ["<script>alert(1)</script>", "a\"b'c&", "</select>", "{{ 7 * 7 }}"]
     browser = browser_of(made(objects=names, relations=["<img src=x onerror=alert(1)>", "'\"><b>"]))
-    pages = []
-    for changes in ({"role": "subject", "true_class": names[0], "cell": (names[0], names[1])},
-                    {"role": "any", "true_class": 0}, {"true_class": None}):  # fmt: skip
-        browser.set(**changes)
-        pages += [*browser.regions().values(), browser.view()]
-    for page in pages:
-        assert "<script>" not in page and "<img" not in page and "<b>" not in page and 'a"b' not in page
-        assert " 49 " not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in browser.view()
+    browser.set(role="subject", true_class=names[0], cell=(names[0], names[1]))
+    page = "".join(browser.regions().values()) + browser.view()
+    assert not re.search(r"""<script>|<img|<b>|a"b| 49 """, page) and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 def test_the_twin_shows_as_many_fixed_as_broken_rows(data, browser):
