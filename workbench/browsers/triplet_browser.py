@@ -65,9 +65,8 @@ class TripletBrowser(Browser):
         return self._table(self._places)
 
     def _table(self, places: np.ndarray) -> pd.DataFrame:
-        index, columns = self.index, {}
-        for role in ROLES:
-            columns[role] = np.array(index.vocabulary.names(role), dtype=object)[index[role][places]]
+        index, names = self.index, self.index.vocabulary.names
+        columns = {role: np.array(names(role), dtype=object)[index[role][places]] for role in ROLES}
         columns |= {f"{role}_class": index[role][places].astype(np.int64) for role in ROLES}
         columns |= {f"{role}_band": np.array(BANDS, dtype=object)[index[f"{role}_band"][places]] for role in ROLES}
         columns |= {name: index[name][places] for name in ("count", "augmented", "similarity", "hardness")}
