@@ -99,15 +99,11 @@ def _settable(config: Any) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(config) if not field.metadata.get("set_in_code")]
 
 
-def require_choices(config: Any) -> None:
-    """Refuse a field that is none of its literals: for ``__post_init__``, since `configured` alone checks types."""
+def require(config: Any, **least: float) -> None:
+    """Refuse a field that is none of its literals, not finite or below its ``least`` value: for ``__post_init__``."""
     for name, kind in typing.get_type_hints(type(config)).items():
         if typing.get_origin(kind) is typing.Literal:
             checked_value(getattr(config, name), kind, name)
-
-
-def require_range(config: Any, **least: float) -> None:
-    """Refuse a field that is not finite or below its least value."""
     for name, bound in least.items():
         value = getattr(config, name)
         if not bound <= value < math.inf:
@@ -151,10 +147,10 @@ def _built(config_class: Any, values: Mapping, place: str, base: Any = None) -> 
             raise WorkbenchError(f"{place}: the field {name!r} is missing. Give it a value.")
     try:
         return config_class(**arguments)
-    except NotYetRegistered:
-        raise
     except WorkbenchError as error:
-        raise WorkbenchError(str(error) if str(error).startswith(place) else f"{place}: {error}") from error
+        if isinstance(error, NotYetRegistered) or str(error).startswith(place):
+            raise
+        raise WorkbenchError(f"{place}: {error}") from error
 
 
 def _default(field: dataclasses.Field) -> Any:

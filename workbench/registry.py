@@ -4,7 +4,7 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from workbench.errors import WorkbenchError, did_you_mean
 
@@ -26,7 +26,7 @@ def names_to_come(names: Iterable[str]) -> Iterator[None]:
         _TO_COME.reset(before)
 
 
-class Registry(Mapping[str, Entry], Generic[Entry]):
+class Registry(dict[str, Entry]):
     """Entries of one ``kind`` (a word for messages) by name; new ones can be registered from anywhere.
 
     >>> DENOISERS["mine"]                   # what was registered under this name
@@ -35,8 +35,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     """
 
     def __init__(self, kind: str, entries: Mapping[str, Entry] | None = None):
+        super().__init__(entries or {})
         self.kind = kind
-        self._entries: dict[str, Entry] = dict(entries or {})
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """A decorator that puts its object under ``name``; a later one takes the place of an earlier one.
@@ -47,7 +47,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             raise WorkbenchError(f"a {self.kind} cannot be called {name!r}: choose a name without a colon.")
 
         def put(entry: Entry) -> Entry:
-            self._entries[name] = entry
+            self[name] = entry
             return entry
 
         return put
@@ -56,26 +56,15 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """The entry that ``choice`` names, or ``choice`` itself where it is no text."""
         return self[choice] if isinstance(choice, str) else choice
 
-    def __getitem__(self, name: str) -> Entry:
+    def __missing__(self, name: str) -> Entry:
         if ":" in name:
             return imported(name, self.kind)
-        if name not in self._entries:
-            if name in _TO_COME.get():
-                raise NotYetRegistered(f"{self.kind} {name!r} is registered by a cell that has not run.")
-            raise WorkbenchError(
-                f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}. "
-                "Register your own under a name, or give its import path as 'module:name'."
-            )
-        return self._entries[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        if name in _TO_COME.get():
+            raise NotYetRegistered(f"{self.kind} {name!r} is registered by a cell that has not run.")
+        raise WorkbenchError(
+            f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}. "
+            "Register your own under a name, or give its import path as 'module:name'."
+        )
 
 
 def imported(path: str, kind: str = "object") -> Any:

@@ -155,7 +155,7 @@ class Run:
         says what changed. ``replace`` builds the stage again whatever is stored, or as `Replace` says.
         """
         place = {"stage": stage_name, "variant": variant, "run": self.name}
-        return _made(self._place(stage_name, variant), f"{stage_name}/{variant}", place, build, replace, parameters)
+        return _made(self._place(stage_name, variant), place, build, replace, parameters)
 
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
@@ -222,12 +222,11 @@ def import_stage(
 ) -> Stage:
     """Features from elsewhere as a stage that belongs to no run, ``data/imported/<name>``; else as ``Run.stage``."""
     folder = imported_folder(root) / checked_name("import", name)
-    return _made(folder, f"{IMPORTED}/{name}", {"stage": IMPORTED, "variant": name}, build, replace, parameters)
+    return _made(folder, {"stage": IMPORTED, "variant": name}, build, replace, parameters)
 
 
-def _made(
-    folder: Path, label: str, place: dict[str, str], build: Any, replace: bool | Replace, parameters: dict[str, Any]
-) -> Stage:
+def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | Replace, parameters: dict) -> Stage:
+    label = f"{place['stage']}/{place['variant']}"
     while isinstance(build, functools.partial):
         # What a partial gives counts like any other parameter.
         build, parameters = build.func, {**build.keywords, **parameters}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from workbench.configuration import SET_IN_CODE, require_choices
+from workbench.configuration import SET_IN_CODE, require
 from workbench.errors import WorkbenchError
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
@@ -37,7 +37,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(self)
+        require(self)
         if self.steps < 0:
             raise WorkbenchError(f"steps is {self.steps}; expected a number above 0.")
         for name in ("learning_rate", "accumulation"):

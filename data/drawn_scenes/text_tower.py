@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from drawn_scenes.free_crops import draw_free_crops
-from workbench.configuration import require_range
+from workbench.configuration import require
 from workbench.devices import full_precision
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
@@ -55,7 +55,7 @@ class TowerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_range(self, crops=1, epochs=1, batch_size=1)
+        require(self, crops=1, epochs=1, batch_size=1)
         self.training.require_neither_steps_nor_seed()
 
     def training_of(self, steps: int) -> TrainingConfig:

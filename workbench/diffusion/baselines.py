@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.diffusion.config import InitMap
 from workbench.diffusion.exemplars import (
     BACK_OFF,
@@ -42,7 +42,7 @@ class CopyNoise:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
-        require_range(self, noise=0)
+        require(self, noise=0)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source for each wanted triplet."""
@@ -70,7 +70,7 @@ class ClassGaussian:
     prior_rows: float = 8.0
 
     def __post_init__(self) -> None:
-        require_range(self, components=1, prior_rows=0)
+        require(self, components=1, prior_rows=0)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Find each wanted triplet's group and fit the covariance that the groups share."""
@@ -123,7 +123,7 @@ class Smote:
     neighbours: int = 5
 
     def __post_init__(self) -> None:
-        require_range(self, neighbours=1)
+        require(self, neighbours=1)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source and a neighbour for each wanted triplet."""
@@ -166,7 +166,7 @@ class SubjectObjectMean:
     init = "subject-object"
 
     def __post_init__(self) -> None:
-        require_choices(self)
+        require(self)
 
     def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> Sampler:
         """``wanted`` has the rows of the drawn boxes, subject_box and object_box."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.configuration import require_choices
+from workbench.configuration import require
 from workbench.diffusion.conditions import CAPTION, SLOTS, ConditionBatch
 
 # Standard deviations beyond which an x_0 that was computed from a predicted noise is cut.
@@ -42,7 +42,7 @@ class NetworkConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        require_choices(self)
+        require(self)
 
 
 @dataclass(frozen=True)

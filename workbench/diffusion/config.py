@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.configuration import chosen_by, configured, require_choices, require_range
+from workbench.configuration import chosen_by, configured, require
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
@@ -56,8 +56,7 @@ class DiffusionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        require_range(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
+        require(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
         network = configured(denoiser_classes(self.denoiser)[0], self.network, "network")
         object.__setattr__(self, "network", network)
 
@@ -92,8 +91,7 @@ class SamplingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        require_range(self, steps=1)
+        require(self, steps=1)
         if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
             raise WorkbenchError(
                 f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "

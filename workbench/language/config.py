@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import SIMILARITIES
 
@@ -60,8 +60,7 @@ class AugmentationConfig:
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
         SIMILARITIES.resolve(self.similarity)
-        require_choices(self)
-        require_range(self, medium_quota=0, few_quota=0, max_senses=1, centroids=1)
+        require(self, medium_quota=0, few_quota=0, max_senses=1, centroids=1)
 
     def quota(self, band: str) -> int:
         """How many augmented triplets a band gets."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
@@ -40,8 +40,7 @@ class HeadTrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        require_range(self, epochs=1, batch_size=1)
+        require(self, epochs=1, batch_size=1)
         self.training.require_neither_steps_nor_seed()
 
 
@@ -67,7 +66,7 @@ class RecogniserConfig(HeadTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, hidden=1)
+        require(self, hidden=1)
         check_sizes(self.architecture, self.sizes)
 
     def with_losses(self, names: list[str]) -> dict[str, "RecogniserConfig"]:
@@ -119,7 +118,7 @@ class FineTuningConfig(SweepConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, synthetic_weight=0)
+        require(self, synthetic_weight=0)
         if not 0 <= self.real_replay <= 1:
             raise WorkbenchError(f"real_replay is {self.real_replay}; expected a share between 0 and 1.")
         if not self.weight_interpolation or not all(0 < share <= 1 for share in self.weight_interpolation):
@@ -165,4 +164,4 @@ class EvaluationConfig:
     synset_folder: Path | None = None
 
     def __post_init__(self) -> None:
-        require_choices(self)
+        require(self)

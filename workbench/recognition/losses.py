@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.randomness import derived_seed, torch_generator
 from workbench.registry import Registry
 from workbench.scenes.bands import Counts
@@ -51,8 +51,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         LOSSES.resolve(self.name)
-        require_choices(self)
-        require_range(self, gamma=0, vilhub_scale=0)
+        require(self, gamma=0, vilhub_scale=0)
 
 
 @dataclass(frozen=True)

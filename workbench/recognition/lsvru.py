@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
 from workbench.scenes.vocabulary import ROLES
@@ -46,8 +46,7 @@ class LsvruConfig:
     adjusted: bool = False
 
     def __post_init__(self):
-        require_choices(self)
-        require_range(self, **{size.name: 1 for size in fields(self) if size.type is int})
+        require(self, **{size.name: 1 for size in fields(self) if size.type is int})
 
 
 class Logits(NamedTuple):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.configuration import require_choices, require_range
+from workbench.configuration import require
 from workbench.scenes.vocabulary import SPLITS
 
 
@@ -27,5 +27,4 @@ class ExtractionConfig:
     threads: int = field(default=0, metadata={"influence": False})
 
     def __post_init__(self) -> None:
-        require_choices(self)
-        require_range(self, batch_images=1)
+        require(self, batch_images=1)
