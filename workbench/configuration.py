@@ -79,17 +79,16 @@ def merged(config_class: type, values: Mapping, changes: Any, place: str) -> dic
     return result
 
 
-def kinds_of(config_class: type, values: Mapping, place: str = "") -> dict[str, Any]:
+def kinds_of(config_class: type, values: Mapping, place: str) -> dict[str, Any]:
     """The type of each field, given ``values`` of the fields that choose another's class."""
     kinds = dict(typing.get_type_hints(config_class))
     fields = {field.name: field for field in dataclasses.fields(config_class)}
     for field in fields.values():
         if CHOSEN_BY in field.metadata:
             chooser, class_of = field.metadata[CHOSEN_BY]
-            chosen = values[chooser] if chooser in values else _default(fields[chooser])
-            what = f"{place or config_class.__name__}.{chooser}"
+            chosen = values.get(chooser, _default(fields[chooser]))
             try:
-                kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], what))
+                kinds[field.name] = class_of(checked_value(chosen, kinds[chooser], f"{place}.{chooser}"))
             except NotYetRegistered:
                 kinds[field.name] = Any
     return {field.name: kinds[field.name] for field in _settable(config_class)}
@@ -169,9 +168,9 @@ def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any
     """``value`` if it is of type ``kind``, converted as `configured` says; a nested dict changes ``default``."""
     nested, arms, items = config_class_in(kind), arms_of(kind), typing.get_args(kind)
     origin = typing.get_origin(kind) or kind
-    if nested and isinstance(value, Mapping):
+    if nested and (isinstance(value, Mapping) or (len(arms) == 1 and not isinstance(value, nested))):
         base = default if isinstance(default, nested) else None
-        return _built(nested if base is None else type(base), value, place, base)
+        return _built(nested if base is None else type(base), _mapping(nested, value, place), place, base)
     if len(arms) > 1:
         return _one_of(value, arms, kind, place)
     if kind in (Any, object) or (origin is Callable and isinstance(value, str)):
@@ -182,8 +181,6 @@ def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any
         raise WorkbenchError(f"{place}: expected {' or '.join(map(repr, items))}, got {value!r}.")
     if origin in (list, tuple, dict):
         return _collection(value, origin, items, kind, place)
-    if nested and not isinstance(value, nested):
-        _mapping(nested, value, place)
     return _plain(value, origin, place)
 
 

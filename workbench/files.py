@@ -71,8 +71,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        remedy = "Name the right folder, or make the file again."
-        raise WorkbenchError(f"{path}: the file is missing. {remedy}") from error
+        raise WorkbenchError(f"{path}: the file is missing. Name the right folder, or make the file again.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WorkbenchError(f"{path}: not valid JSON ({error}). Write the file again from its source.") from error
 

@@ -83,7 +83,7 @@ class Parameter:
             others: Mapping[str, Any] = {}
             config, items = config_class_in(kind), typing.get_args(kind) or (str, Any)
             if config is not None:
-                kinds = kinds_of(config, before or {})
+                kinds = kinds_of(config, before or {}, what)
                 if field not in kinds:
                     raise WorkbenchError(f"{what}: {unknown('field', field, kinds)}")
                 kind = kinds[field]
