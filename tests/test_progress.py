@@ -8,22 +8,18 @@ from workbench.errors import WorkbenchError
 from workbench.progress import TRACKERS, tracked
 
 
-def curve(folder, name):
+def test_tensorboard_reads_what_was_logged_and_what_came_after_a_kill(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(folder / "tracking" / "denoiser"))
-    events.Reload()
-    return {event.step: event.value for event in events.Scalars(name)}, set(events.Tags()["scalars"])
-
-
-def test_tensorboard_reads_what_was_logged_and_what_came_after_a_kill(tmp_path):
     for first, last in ((0, 5), (3, 8)):  # killed at 5, gone on with from a state of step 3
         with tracked("tensorboard", tmp_path, "denoiser", first) as log:
             for step in range(first + 1, last + 1):
                 log({"loss": step + first / 10, "broken": float("nan"), "name": "text"}, step)
-    points, names = curve(tmp_path, "loss")
+    events = EventAccumulator(str(tmp_path / "tracking" / "denoiser"))
+    events.Reload()
+    points = {event.step: event.value for event in events.Scalars("loss")}
     assert points == pytest.approx({1: 1, 2: 2, 3: 3, 4: 4.3, 5: 5.3, 6: 6.3, 7: 7.3, 8: 8.3})
-    assert names == {"loss"}
+    assert events.Tags()["scalars"] == ["loss"]
 
 
 def test_no_tracker_writes_nothing(tmp_path):

@@ -62,14 +62,15 @@ class _Walk:
         self._waiting: list[Callable[[], None]] = []
         self._seen: set[Any] = set()
         self._texts: set[str] = set()
-        # And how to follow what each was made with: which entries count is known when all texts are.
+        # With how to follow what each was made with: which entries count is known when all texts are.
         self._registries: list[tuple[Registry, Callable[[], None]]] = []
 
     def finish(self) -> None:
         """Follow all that waits; entries of registries last, again and again, since entries name further ones."""
-        self._drain()
         known = -1
-        while known != len(self._seen):
+        while self._waiting or known != len(self._seen):
+            while self._waiting:
+                self._waiting.pop()()
             known = len(self._seen)
             for registry, follow_all in self._registries:
                 chosen = [registry[name] for name in registry if name in self._texts]
@@ -78,11 +79,6 @@ class _Walk:
                     follow_all()
             for text in filter(_NAME_TEXT.fullmatch, list(self._texts)):
                 self._follow_import(text)
-            self._drain()
-
-    def _drain(self) -> None:
-        while self._waiting:
-            self._waiting.pop()()
 
     def follow_value(self, value: Any) -> None:
         """Follow a function, a class, or what a container, a partial, a method, a dataclass or an object holds."""
@@ -101,7 +97,7 @@ class _Walk:
         elif isinstance(value, types.FunctionType | type):
             self._follow_definition(value)
         elif isinstance(value, types.ModuleType):
-            self._waiting.append(lambda: self._follow_member(value.__name__))
+            self._follow_member(value.__name__)
         elif not getattr(type(value), WITHOUT_INFLUENCE, False):
             self._follow_definition(type(value))
             if is_dataclass(value):
@@ -137,7 +133,7 @@ class _Walk:
         elif name in names:
             value = names[name]
             if isinstance(value, types.ModuleType):
-                self._waiting.append(lambda: self._follow_member(value.__name__, rest))
+                self._follow_member(value.__name__, rest)
             elif isinstance(value, Registry):
                 self._registries.append((value, lambda: None))
             else:
@@ -168,7 +164,7 @@ class _Walk:
         elif name in parsed.imports:
             self._follow_import(parsed.imports[name])
         elif parsed_module(f"{module}.{name}"):
-            self._waiting.append(lambda: self._follow_member(f"{module}.{name}"))
+            self._follow_member(f"{module}.{name}")
         elif "__getattr__" in parsed.definitions:
             self._follow_name(module, "__getattr__")
 
