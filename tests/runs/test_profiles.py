@@ -155,7 +155,7 @@ def test_a_denoiser_that_a_cell_registers_is_checked_there_and_its_fellow_fields
         ("sampling.solver", "ddmi", "or 'ddim' or"),
         ("sampling.steps", "0", "steps is 0"),
         ("sampling.precision", "half", "expected 'auto' or"),
-        ("extraction.precision", "half", "'half' is not known"),
+        ("extraction.precision", "half", "expected 'auto' or"),
     ],
 )
 def test_a_choice_that_there_is_not_is_refused_before_anything_runs(name, value, message):
