@@ -1,7 +1,6 @@
 """How fast a feature store that does not fit memory is read in shuffled batches, beside the disk's own rate."""
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from tests.benchmarks.running import timed
 from tests.synthetic import long_tailed, split_writer
 from workbench.errors import WorkbenchError
 from workbench.paths import project_root
 from workbench.randomness import generator
-from workbench.regions.feature_rows import BYTES_PER_WINDOW, FeatureRows, StepFeatures
+from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.features import FeatureStore
 
 _GIGABYTES = 3.0
@@ -26,35 +25,26 @@ _ROWS_PER_BATCH = 1024
 _ROWS_PER_CHUNK = 2048
 _MOST_SECONDS_AT_RANDOM = 15.0
 _BYTES_PER_READ = 8 << 20
-_SPARE_GIGABYTES = 2.0
 
 
 def benchmark_feature_store(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
     """One epoch of block-shuffled batches, fully random rows, and plain reads of the same files, all past the cache.
 
     The store lies in a temporary folder beside ``data/``. Needs an operating system that drops files from its page
-    cache on request; WorkbenchError where it cannot or where the disk is short.
+    cache on request; WorkbenchError where it cannot.
     """
     root = project_root()
-    free = shutil.disk_usage(root).free / 1e9
     if not hasattr(os, "posix_fadvise"):
         raise WorkbenchError("this operating system offers no posix_fadvise, so files cannot be read past its cache.")
-    if free < gigabytes + _SPARE_GIGABYTES:
-        raise WorkbenchError(
-            f"{root}: {free:.1f} GB are free, but this benchmark writes {gigabytes:g} GB and leaves "
-            f"{_SPARE_GIGABYTES:g} GB alone. Free space, or run the other benchmarks by name."
-        )
     with tempfile.TemporaryDirectory(dir=root, prefix=".feature_store-") as folder:
         store = _written(Path(folder), int(gigabytes * 1e9 / _BYTES_PER_ROW))
-        sequential, _ = _rows_per_second(store, _sequential)
-        random_order, _ = _rows_per_second(store, _at_random)
-        shuffled, grown = _rows_per_second(store, _block_shuffled)
+        sequential = _rows_per_second(store, _sequential)
+        random_order = _rows_per_second(store, _at_random)
+        shuffled = _rows_per_second(store, _block_shuffled)
     return {
         "store_gigabytes": len(store) * _BYTES_PER_ROW / 1e9,
         "rows_per_second": shuffled,
         "gigabytes_per_second": shuffled * _BYTES_PER_ROW / 1e9,
-        "resident_growth_megabytes": grown,
-        "two_windows_megabytes": 2 * BYTES_PER_WINDOW / 1e6,
         "sequential_gigabytes_per_second": sequential * _BYTES_PER_ROW / 1e9,
         "random_rows_per_second": random_order,
         "ratio_to_random": shuffled / random_order,
@@ -75,17 +65,13 @@ def _written(folder: Path, rows: int) -> FeatureStore:
     return FeatureStore(folder / "store")
 
 
-def _rows_per_second(store: FeatureStore, read: Callable) -> tuple[float, float]:
-    """Rows a second, the files dropped from the system's cache first, and by how many megabytes this process grew."""
+def _rows_per_second(store: FeatureStore, read: Callable) -> float:
+    """Rows a second, the files dropped from the system's cache first."""
     with open(store.folder / "union_features.npy", "rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    process, rows, grown = psutil.Process(), 0, 0
-    before, started = process.memory_info().rss, time.perf_counter()
-    for count in read(store):
-        rows += count
-        grown = max(grown, process.memory_info().rss - before)
-    return rows / (time.perf_counter() - started), grown / 1e6
+    seconds, rows = timed(lambda: sum(read(store)))
+    return rows / seconds
 
 
 def _sequential(store: FeatureStore):

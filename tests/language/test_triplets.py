@@ -115,31 +115,26 @@ def test_lists_say_what_alone_is_drawn_and_what_is_not(inputs, stored, tmp_path)
         write_triplets(tmp_path / "none", **inputs, config=CONFIG, include=path, exclude=path)
 
 
-def test_a_missing_or_damaged_file_is_named(stored, tmp_path):
+def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_path):
     with pytest.raises(WorkbenchError, match=r"augmented.parquet.*notebook 02"):
         read_triplets(tmp_path)
-    for name in ("captions.parquet", "caption_embeddings.npy", "hardness.npz"):
-        shutil.copytree(stored.folder, tmp_path / name)
-        whole = (stored.folder / name).read_bytes()
-        (tmp_path / name / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(WorkbenchError, match=f"{name}: not a whole folder of triplets"):
-            read_triplets(tmp_path / name)
+    augmented, captions = stored.augmented.drop(columns="path"), stored.captions.drop(columns="original")
+    for damage, message in (
+        (lambda folder: cut_short(folder / "captions.parquet"), "not a whole folder of triplets"),
+        (lambda folder: cut_short(folder / "caption_embeddings.npy"), "not a whole folder of triplets"),
+        (lambda folder: cut_short(folder / "hardness.npz"), "not a whole folder of triplets"),
+        (lambda folder: augmented.to_parquet(folder / "augmented.parquet"), "augmented.parquet: lacks path"),
+        (lambda folder: captions.to_parquet(folder / "captions.parquet"), "captions.parquet: lacks original"),
+        (lambda folder: np.save(folder / "caption_embeddings.npy", np.zeros((1, 6))), "embeddings.npy: 1 rows for"),
+    ):
+        folder = shutil.copytree(stored.folder, tmp_path / "copy", dirs_exist_ok=True)
+        damage(folder)
+        with pytest.raises(WorkbenchError, match=rf"{message}.* Run notebook 02 again\."):
+            read_triplets(folder)
 
 
-@pytest.mark.parametrize(("table", "column"), [("augmented", "path"), ("captions", "original")])
-def test_a_table_of_an_older_version_is_named_with_the_column_that_it_lacks(stored, tmp_path, table, column):
-    folder = shutil.copytree(stored.folder, tmp_path / "older")
-    path = folder / f"{table}.parquet"
-    pd.read_parquet(path).drop(columns=column).to_parquet(path)
-    with pytest.raises(WorkbenchError, match=rf"{table}.parquet: lacks {column}\. Run notebook 02 again\."):
-        read_triplets(folder)
-
-
-def test_embeddings_of_other_captions_are_refused(stored, tmp_path):
-    folder = shutil.copytree(stored.folder, tmp_path / "other")
-    np.save(folder / "caption_embeddings.npy", stored.caption_embeddings[1:])
-    with pytest.raises(WorkbenchError, match=r"caption_embeddings.npy: .* rows for .* captions. Run notebook 02 again"):
-        read_triplets(folder)
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def letters_in_common(names):

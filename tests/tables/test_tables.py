@@ -96,10 +96,6 @@ def test_a_profile_without_tables_says_so(tmp_path):
 
 
 OWN_ROWS = """
-from dataclasses import dataclass
-
-import torch
-from workbench.diffusion.conditioned_network import ConditionedNetwork, NetworkConfig
 from workbench.recognition.lsvru import LsvruHead
 from workbench.tables.rows import OwnRow
 
@@ -108,36 +104,6 @@ loss = OwnRow("own loss", like="lsvru_ce_so", changes={"training": {"loss": {"na
 same = OwnRow("the same", like="lsvru_ce", changes={})
 unlike = OwnRow("like nothing", like="lsvru_cee", changes={"training": {"epochs": 2}})
 wrong = OwnRow("no such stage", like="lsvru_ce", changes={"diffusion": {}})
-
-
-plain = OwnRow("own denoiser", like="lsvru_ce_so",
-               changes={"diffusion": {"denoiser": "own_rows_of_tests:PLAIN", "network": {"depth": 2}}})
-mixed = OwnRow("own generator", like="lsvru_ce_smote", changes={"baseline": {"generator": "own_rows_of_tests:Mixed"}})
-
-
-@dataclass(frozen=True)
-class PlainConfig(NetworkConfig):
-    depth: int = 1
-
-
-class Plain(ConditionedNetwork):
-    def __init__(self, config, sizes):
-        super().__init__(config, sizes)
-        self.leave = torch.nn.Linear(sizes.features + config.token_width, sizes.features)
-
-    def forward(self, noisy, levels, memory):
-        return self.leave(torch.cat([noisy, memory[0].mean(dim=1)], dim=1))
-
-
-PLAIN = (PlainConfig, Plain)
-
-
-@dataclass(frozen=True)
-class Mixed:
-    share: float = 0.5
-
-    def fit(self, real, wanted, seed):
-        return lambda rows: self.share * real.union(rows % len(real))
 
 
 class Head(LsvruHead):
@@ -176,11 +142,6 @@ def test_own_rows_share_what_they_do_not_change(own_rows):
     assert changed(grid, "recogniser/lsvru_ce_so", f"recogniser/{more}") == {"input generated"}
     assert changed(grid, "recogniser/lsvru_ce_so", f"recogniser/{loss}") == {"input recogniser", "loss"}
     assert settings(grid, f"recogniser/{head}")["architecture"] == f"{own_rows}:Head"
-    own = [f"{own_rows}:{name}" for name in ("plain", "mixed")]
-    plain, mixed = (table_plan("demo", ROOT, own).grid.tasks[f"{key}"] for key in
-                    ("diffusion/hardness+plain", "generated/smote+mixed"))  # fmt: skip
-    assert plain.parameters["network"] == {"depth": 2} and plain.parameters["batch_size"] == 512
-    assert mixed.parameters["generator"] == f"{own_rows}:Mixed"
     row = grid.rows[loss]
     assert (row.compared_with, row.group, row.title) == ("lsvru_ce_so", "own", "LSVRU, own loss") and row.generated
     for name, message in (
