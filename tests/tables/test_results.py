@@ -259,17 +259,17 @@ def validated(record, numbers) -> TableResults:
 def test_the_best_without_generated_shares_the_recogniser_and_has_all_seeds():
     shift = {"lsvru_wce": 3.0, "lsvru_ce_so": 9.0, "reltransformer_ce": 9.0, "lsvru_ce": 5.0}
     record = made_record(shift=shift)
-    record["rows"]["lsvru_wce"]["title"] = "lsvru, WCE"
+    record["rows"]["lsvru_wce"]["title"] = "LSVRU, WCE"
     del record["rows"]["lsvru_ce"]["values"]["1"]  # fewer seeds than the others
     results = validated(record, shift)
     assert best_without_generated(results, "LSVRU") == ("lsvru_wce", "WCE")
     found = {row["key"]: row for row in page.extended_rows(results, "exact")}
     title, change = found["lsvru_ce_so"]["changes"][1]
-    assert title == "lsvru, WCE" and change["mean"] == pytest.approx(6.0, abs=0.1)
+    assert title == "LSVRU, WCE" and change["mean"] == pytest.approx(6.0, abs=0.1)
     assert found["lsvru_wce"]["changes"][1] == ("", None) and len(found) == len(results.rows)
     html = page.extended(results, "exact")
     assert html.count('scope="row"') == 2 * len(found) and is_balanced(html)
-    assert ">LSVRU: paper<" in html and ">WCE<" in html and ">lsvru, WCE" not in html
+    assert ">LSVRU: paper<" in html and ">WCE<" in html and ">LSVRU, WCE" not in html
 
 
 @pytest.mark.parametrize("best", ["lsvru_ce", "lsvru_wce", "lsvru_ce_vilhub_relmix"])

@@ -1,7 +1,7 @@
 """The text half of an open_clip model: from a checkpoint or a folder, from captions to unit vectors."""
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ ROWS_PER_PASS = {"cpu": 64, "cuda": 1024}
 ROWS_PER_STEP = 64
 TOKENS_PER_STEP = 8
 CAPTIONS_PER_CHUNK = 16384
-PASSES_WITHOUT_PROGRESS = 64
 
 
 class CaptionEncoder:
@@ -167,10 +166,7 @@ class CaptionEncoder:
 
     def _passes(self, captions: list[str], rows_per_pass: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (m,) and token ids (m, context) of each pass, short captions first within a chunk."""
-        starts: Iterable[int] = range(0, len(captions), CAPTIONS_PER_CHUNK)
-        if len(captions) > PASSES_WITHOUT_PROGRESS * rows_per_pass:
-            starts = track(starts, "Embedding captions")
-        for start in starts:
+        for start in track(range(0, len(captions), CAPTIONS_PER_CHUNK), "Embedding captions"):
             tokens = self.tokens(list(captions[start : start + CAPTIONS_PER_CHUNK]))  # (m, context)
             lengths = np.full(len(tokens), tokens.shape[1])  # what the tower must see of each
             if self._causal_mask is not None:

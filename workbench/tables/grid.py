@@ -85,9 +85,8 @@ class Row:
 
     @property
     def short_title(self) -> str:
-        """The title without the recogniser's name; case does not matter."""
-        prefix = f"{self.architecture}, "
-        return self.title[len(prefix) :] if self.title.casefold().startswith(prefix.casefold()) else self.title
+        """The title without the recogniser's name."""
+        return self.title.removeprefix(f"{self.architecture}, ")
 
 
 @dataclass

@@ -14,25 +14,11 @@ def all_rows(settings: Mapping[str, Any]) -> Grid:
     """A grid with all rows for the ``architectures`` of the settings: the paper's, then the extended ones."""
     grid = Grid(settings)
     architectures = settings.get("architectures") or list(ROWS["paper"])
-    for architecture in architectures:
-        _add_paper_rows(grid, architecture)
-    for architecture in architectures:
-        for row in ROWS["extended"].get(architecture, ()):
-            _add_row(grid, architecture, **row)
+    for rows in (ROWS["paper"], ROWS["extended"]):
+        for architecture in architectures:
+            for row in rows.get(architecture, ()):
+                _add_row(grid, architecture, **row)
     return grid
-
-
-def _add_paper_rows(grid: Grid, architecture: str) -> None:
-    for training, features in ROWS["paper"][architecture].items():
-        base = grid.trained(architecture, training, "paper")
-        for generated in features:
-            name, _, curriculum = generated.partition(" ")
-            title = f"{grid.rows[base].short_title} + {ROWS['features'][name]}"
-            if curriculum:
-                order = {"suffix": curriculum, "curriculum": "easy_then_hard"}
-                grid.finetuned(base, name, f"{title}, easy then hard", "paper", **order)
-            else:
-                grid.finetuned(base, name, title, "paper")
 
 
 def _add_row(grid: Grid, architecture: str, group: str, title: str = "", **row: Any) -> None:
