@@ -14,8 +14,9 @@ from torch import nn
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
 from workbench.stopping import Stopped
-from workbench.training import Evaluation, TrainingConfig, TrainingEdge, forget_state, read_log, train
-from workbench.training_state import STATE
+from workbench.training import Evaluation, read_log, train
+from workbench.training_config import TrainingConfig, TrainingEdge
+from workbench.training_state import STATE, forget_state
 
 CONFIG = TrainingConfig(steps=40, learning_rate=1e-2, gradient_clip=1.0, ema_decay=0.9, precision="float32")
 TRUTH = torch.arange(4.0)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.paths import project_root
-from workbench.registry import NotYetRegistered
+from workbench.registry import NotYetRegistered, Registry
 
 T = TypeVar("T")
 CHOSEN_BY = "chosen_by"
@@ -24,10 +24,10 @@ SET_IN_CODE = {"set_in_code": True}  # metadata of a field that no notebook, pro
 def configured(config_class: type[T], values: Any = None, place: str = "", **defaults: Any) -> T:
     """``config_class`` with ``values`` in place of its defaults; a config that is one already is returned.
 
-    Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of these, callables,
-    classes, and dataclasses, given as dicts of the fields that shall differ from their default. An int is taken for a
-    float, a list for a tuple, a text for a path (a relative one starts at the project's folder); nothing else is
-    converted. ``defaults`` count where ``values`` does not give the field: ``configured(Config, given, seed=seed)``.
+    Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of these, names in a
+    `Registry`, callables, classes, and dataclasses, given as dicts of the fields that shall differ from their default.
+    An int is taken for a float, a list for a tuple, a text for a path (a relative one starts at the project's folder);
+    nothing else is converted. ``defaults`` count where ``values`` does not give the field.
 
     WorkbenchError names the ``place`` (what is configured), the field and the remedy: an unknown name with the nearest
     known one, a value of another type, and what the dataclass itself refuses.
@@ -173,6 +173,9 @@ def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any
         return _built(nested if base is None else type(base), _mapping(nested, value, place), place, base)
     if len(arms) > 1:
         return _one_of(value, arms, kind, place)
+    if isinstance(kind, Registry):
+        kind[checked_value(value, str, place)]
+        return value
     if kind in (Any, object) or (origin is Callable and isinstance(value, str)):
         return value
     if origin is typing.Literal:

@@ -1,12 +1,9 @@
 """Where things are: the project's root and its folders, the same for every working directory."""
 
-import importlib
 import os
 import re
-import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 from workbench.errors import WorkbenchError
 
@@ -46,19 +43,6 @@ runs_folder = partial(project_folder, "data/runs")  # one folder of artefacts a 
 imported_folder = partial(project_folder, "data/imported")  # one feature folder an import
 lists_folder = partial(project_folder, "data/lists")  # lists of triplets that people saved: `scenes.vocabulary`
 reports_folder = partial(project_folder, "reports")  # one folder of executed notebooks and pages a run
-
-
-def checkout_module(name: str) -> ModuleType:
-    """The module ``tests.<name>``: what only developers need lies beside the package and is not installed with it."""
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / "tests" / "__init__.py").is_file():
-        raise WorkbenchError(
-            f"{checkout / 'tests'}: there is no such folder. This command is for developers: run it from a checkout of "
-            "the project, installed with `make env`."
-        )
-    if str(checkout) not in sys.path:
-        sys.path.insert(0, str(checkout))
-    return importlib.import_module(f"tests.{name}")
 
 
 def checked_name(kind: str, name: str) -> str:

@@ -38,6 +38,9 @@ class Registry(dict[str, Entry]):
         super().__init__(entries or {})
         self.kind = kind
 
+    def __repr__(self) -> str:
+        return self.kind
+
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """A decorator that puts its object under ``name``; a later one takes the place of an earlier one.
 

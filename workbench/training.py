@@ -23,9 +23,7 @@ from workbench.progress import track, tracked
 from workbench.randomness import derived_seed
 from workbench.stopping import Stopped, stop_on_sigterm
 from workbench.training_config import TrainingConfig, TrainingEdge
-from workbench.training_state import TrainingState, forget_state
-
-__all__ = ["Evaluation", "Trained", "TrainingConfig", "TrainingEdge", "forget_state", "read_log", "train"]
+from workbench.training_state import TrainingState
 
 LOG = "log.jsonl"
 STEPS_BETWEEN_CHECKS = 50

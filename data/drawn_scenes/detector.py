@@ -18,7 +18,9 @@ from workbench.randomness import derived_seed, generator
 from workbench.regions.vgg import VGGNetwork, pooled_regions, save_detector
 from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.bands import count_classes
-from workbench.training import TrainingEdge, forget_state, train
+from workbench.training import train
+from workbench.training_config import TrainingEdge
+from workbench.training_state import forget_state
 
 DETECTOR_FILE = "detector.safetensors"
 # conv2_1: at full resolution the normalisations of conv1 cost as much as all others and help little.

@@ -24,8 +24,9 @@ from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.randomness import derived_seed, generator
 from workbench.scenes.vocabulary import Vocabulary
-from workbench.training import TrainingEdge, forget_state, train
-from workbench.training_config import TrainingConfig
+from workbench.training import train
+from workbench.training_config import TrainingConfig, TrainingEdge
+from workbench.training_state import forget_state
 
 if TYPE_CHECKING:
     from open_clip import CustomTextCLIP

@@ -25,7 +25,8 @@ from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions.features import FeaturesFolder
-from workbench.training import TrainingEdge, read_log
+from workbench.training import read_log
+from workbench.training_config import TrainingEdge
 from workbench.training_state import STATE
 
 NETWORKS = {

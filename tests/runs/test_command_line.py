@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import workbench
 from tests.benchmarks import running as bench
-from workbench import paths
 from workbench.__main__ import build_parser, main
-from workbench.runs import run_records
+from workbench.runs import commands, run_records
 
-COMMANDS = tomllib.loads((Path(paths.__file__).parent / "commands.toml").read_text())["commands"]
+COMMANDS = tomllib.loads((Path(workbench.__file__).parent / "commands.toml").read_text())["commands"]
 
 
 def test_errors_are_messages_with_status_2(toy_project, tmp_path, capsys):
@@ -76,6 +76,6 @@ def test_benchmarks_are_found_run_and_written(toy_project, monkeypatch, capsys):
 
 
 def test_what_only_developers_need_asks_for_a_checkout(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(paths, "__file__", str(tmp_path / "workbench" / "paths.py"))
-    assert main(["bench"]) == main(["data", "simulate"]) == 2
+    monkeypatch.setattr(commands, "__file__", str(tmp_path / "workbench" / "runs" / "commands.py"))
+    assert main(["bench"]) == 2
     assert "from a checkout" in capsys.readouterr().err

@@ -129,15 +129,22 @@ def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
     assert found.values["diffusion"]["network"]["width"] == 32
 
 
-def test_a_denoiser_that_a_cell_registers_is_checked_there_and_its_fellow_fields_here(tmp_path):
+def test_what_cells_register_is_checked_there_and_its_fellow_fields_here(tmp_path):
     shutil.copytree(notebooks_folder(), tmp_path / "notebooks")
-    path = tmp_path / "notebooks" / "03_train_diffusion.ipynb"
-    notebook = json.loads(path.read_text())
-    cell = {"cell_type": "code", "metadata": {}, "source": 'DENOISERS.register("plain")((PlainConfig, PlainDenoiser))'}
-    notebook["cells"].append(cell)
-    path.write_text(json.dumps(notebook))
+    for stem, source in (
+        ("00_prepare_features", 'ENCODERS.register("lite0")(Lite0())'),
+        ("03_train_diffusion", 'DENOISERS.register("plain")((PlainConfig, PlainDenoiser))'),
+        ("05_finetune_and_evaluate", '@LOSSES.register("own")\ndef own(classes, config): ...'),
+    ):
+        path = tmp_path / "notebooks" / f"{stem}.ipynb"
+        notebook = json.loads(path.read_text())
+        notebook["cells"].append({"cell_type": "code", "metadata": {}, "source": source})
+        path.write_text(json.dumps(notebook))
     chosen = {"diffusion.denoiser": "plain", "diffusion.network.size": "32", "diffusion.epochs": "1"}
-    (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks
+    own = {"extraction.encoder": "lite0", "losses": "[own, wce]"}
+    first, found, last = make_plan("smoke", only=["00", "03", "05"], parameters=chosen | own, root=tmp_path).notebooks
+    assert first.values["extraction"] == {"encoder": "lite0"} and last.values["losses"] == ["own", "wce"]
+    assert "* extraction.encoder = 'lite0'" in first.lines() and "* losses = ['own', 'wce']" in last.lines()
     values = found.values["diffusion"]
     assert (values["denoiser"], values["network"], values["epochs"]) == ("plain", {"size": 32}, 1.0)
     assert "* diffusion.denoiser = 'plain'" in found.lines()
@@ -156,6 +163,9 @@ def test_a_denoiser_that_a_cell_registers_is_checked_there_and_its_fellow_fields
         ("sampling.steps", "0", "steps is 0"),
         ("sampling.precision", "half", "expected 'auto' or"),
         ("extraction.precision", "half", "expected 'auto' or"),
+        ("extraction.encoder", "vgg", "encoder 'vgg' is not known. Did you mean 'vgg16'"),
+        ("losses", "[cee]", "loss 'cee' is not known. Did you mean 'ce'"),
+        ("losses", "ce", r"expected list\[loss\], got 'ce'"),
     ],
 )
 def test_a_choice_that_there_is_not_is_refused_before_anything_runs(name, value, message):

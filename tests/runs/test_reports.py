@@ -82,13 +82,18 @@ def page(tmp_path):
     return write_page(executed_notebook(tmp_path / "trial" / "01_a.ipynb")).read_text()
 
 
-def test_every_figure_is_there_with_its_numbers(page):
+def test_a_page_has_its_figures_its_code_folded_and_twins_of_what_is_live(page):
     assert page.count('class="figure"') == 2
     found = re.findall(r'<script type="application/json" id="figure-\d-data">(.*?)</script>', page)
     figures = [json.loads(text) for text in found]
     assert [figure["layout"]["title"]["text"] for figure in figures] == ["Figure 0", "Figure 1"]
     assert figures[0]["data"][0]["name"] == HOSTILE and figures[0]["data"][0]["x"]
     assert '"showSendToCloud":false' in page and '"displaylogo":false' in page
+    before, _, after = page.partition("secret source")
+    assert after and before.rpartition("<details")[2].startswith(' class="code"')
+    assert before.count("<details") > before.count("</details")
+    assert "a slider" in page and "widget-view" not in page and "example.org" not in page
+    assert "<td>7</td>" in page and "An Exception was encountered" not in page and "ZeroDivisionError" in page
 
 
 def test_nothing_is_loaded_from_outside(page, report):
@@ -98,17 +103,6 @@ def test_nothing_is_loaded_from_outside(page, report):
         assert "http://" not in text and "https://" not in text and "@import" not in text
     assert "iframe" not in Addresses(page).tags
     assert any(address.startswith("data:image/png") for address in Addresses(page).loaded)
-
-
-def test_code_is_there_but_folded(page):
-    before, _, after = page.partition("secret source")
-    assert after and before.rpartition("<details")[2].startswith(' class="code"')
-    assert before.count("<details") > before.count("</details")
-
-
-def test_live_outputs_give_way_to_their_twins(page):
-    assert "a slider" in page and "widget-view" not in page and "example.org" not in page
-    assert "<td>7</td>" in page and "An Exception was encountered" not in page and "ZeroDivisionError" in page
 
 
 def test_plotly_lies_once_beside_the_pages_or_in_them(report, tmp_path):

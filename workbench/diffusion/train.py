@@ -28,7 +28,9 @@ from workbench.regions.feature_rows import FeatureRows, StepFeatures
 from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.relations import distinct_keys
 from workbench.scenes.vocabulary import ROLES
-from workbench.training import Evaluation, TrainingEdge, forget_state, read_log, train
+from workbench.training import Evaluation, read_log, train
+from workbench.training_config import TrainingEdge
+from workbench.training_state import forget_state
 
 ROWS_PER_LEVEL = 4
 # With so many rows the mean of a dimension is known to 0.0014 standard deviations.

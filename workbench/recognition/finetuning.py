@@ -35,7 +35,7 @@ from workbench.regions.feature_rows import BlockOrder
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
-from workbench.training import TrainingEdge
+from workbench.training_config import TrainingEdge
 
 
 def finetune_recogniser(

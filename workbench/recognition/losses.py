@@ -240,3 +240,4 @@ LOSSES: Registry[Callable[[RoleClasses, LossConfig], Loss]] = Registry(
         "equalization_upstream": equalization_loss_upstream,
     },
 )
+LossNames: Any = list[LOSSES]  # type: ignore[valid-type]  # of a notebook's parameter

@@ -29,7 +29,7 @@ from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.relations import rows_by_class
 from workbench.scenes.vocabulary import ROLES
-from workbench.training import TrainingEdge
+from workbench.training_config import TrainingEdge
 
 # The parts of a head that a strength is chosen for, with a function that gives it to them.
 Tunable = dict[str, Callable[[float], Any]]

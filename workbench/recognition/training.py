@@ -26,7 +26,9 @@ from workbench.recognition.recogniser import FROM_DATA, RECOGNISER_FILE, Recogni
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
 from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.bands import Counts
-from workbench.training import Evaluation, Trained, TrainingEdge, forget_state, train
+from workbench.training import Evaluation, Trained, train
+from workbench.training_config import TrainingEdge
+from workbench.training_state import forget_state
 
 LOG_FILE = "log.jsonl"
 SGD_BIAS_RATE = 2.0  # biases learn twice as fast (LTVRR reference, 6.1)

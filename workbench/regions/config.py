@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workbench.configuration import require
+from workbench.regions.encoders import ENCODERS
 from workbench.scenes.vocabulary import SPLITS
 
 
@@ -27,4 +28,5 @@ class ExtractionConfig:
     threads: int = field(default=0, metadata={"influence": False})
 
     def __post_init__(self) -> None:
+        ENCODERS.resolve(self.encoder)
         require(self, batch_images=1)

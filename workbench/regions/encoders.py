@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.regions.config import ExtractionConfig
 from workbench.regions.images import batches_of_equal_shape
 from workbench.regions.vgg import STRIDE, VGGNetwork, open_detector, prepare, scaled_boxes, weights_digest
 from workbench.registry import Registry
+
+if TYPE_CHECKING:
+    from workbench.regions.config import ExtractionConfig
 
 # Keeps conv1_2 of a batch near 1 GB at width 1; smaller widths have room for more.
 PIXELS_PER_BATCH = 4_000_000
@@ -54,12 +56,12 @@ class RegionEncoder:
         return ""
 
 
-Maker = Callable[[Path | None, ExtractionConfig, torch.device], RegionEncoder]
+Maker = Callable[[Path | None, "ExtractionConfig", torch.device], RegionEncoder]
 # Name to an encoder, its class, or a function that makes one for (detector's checkpoint or None, config, device).
 ENCODERS: Registry[RegionEncoder | type[RegionEncoder] | Maker] = Registry("encoder")
 
 
-def chosen_encoder(config: ExtractionConfig, detector: Path | None = None) -> RegionEncoder:
+def chosen_encoder(config: "ExtractionConfig", detector: Path | None = None) -> RegionEncoder:
     """The encoder that ``config.encoder`` names or is; WorkbenchError where it is none."""
     found = ENCODERS.resolve(config.encoder)
     if isinstance(found, type):
@@ -99,7 +101,7 @@ def _identity(encoder: Any) -> str:
 class VGGEncoder(RegionEncoder):
     """VGG-16 Fast R-CNN: fc7 before its ReLU of each box, one product over all boxes of images of one shape."""
 
-    def __init__(self, network: VGGNetwork, config: ExtractionConfig, device: torch.device):
+    def __init__(self, network: VGGNetwork, config: "ExtractionConfig", device: torch.device):
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.name, self.dimension = "vgg16", network.dimension
         self._device, self._batch_images, self._precision = device, config.batch_images, config.precision
@@ -144,7 +146,7 @@ class VGGEncoder(RegionEncoder):
 
 
 @ENCODERS.register("vgg16")
-def vgg16(detector: Path | None, config: ExtractionConfig, device: torch.device) -> VGGEncoder:
+def vgg16(detector: Path | None, config: "ExtractionConfig", device: torch.device) -> VGGEncoder:
     """The region encoder of a detector's checkpoint; sides that are given replace the checkpoint's."""
     if detector is None:
         raise WorkbenchError("the encoder 'vgg16' needs a detector: pre-train one, or give the path of a checkpoint.")

@@ -1,5 +1,6 @@
 """What the command line's commands do: each takes its options (``commands.toml``), and may return an exit status."""
 
+import importlib
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.launching import PROCESSES_VARIABLE
-from workbench.paths import checkout_module, notebooks_folder, project_root
+from workbench.paths import notebooks_folder, project_root
 from workbench.runs.execution import live_environment
 from workbench.runs.notebooks import renew_report, repeat_profile, repeats_text, run_profile
 from workbench.stages import Run
@@ -101,8 +102,13 @@ def runs() -> None:
 
 
 def bench(only: list[str]) -> None:
-    """``workbench bench``."""
-    print(checkout_module("benchmarks.running").run_benchmarks(only))
+    """``workbench bench``: of what lies beside the package and is not installed with it."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "tests" / "benchmarks").is_dir():
+        told = "This command is for developers: run it from a checkout of the project, installed with `make env`."
+        raise WorkbenchError(f"{checkout / 'tests'}: there is no such folder. {told}")
+    sys.path.insert(0, str(checkout))
+    print(importlib.import_module("tests.benchmarks.running").run_benchmarks(only))
 
 
 def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> None:

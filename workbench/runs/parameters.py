@@ -63,7 +63,7 @@ class Parameter:
     def laid_over(self, before: Any, change: Any, place: str) -> Any:
         """``change`` in place of ``before``, of a config field by field; checked as the notebook will check it."""
         if self.config_class is None:
-            return checked_value(change, self.kind, place)
+            return self.checked(change, place)
         with names_to_come(self.own):
             values = merged(self.config_class, before, change, place)
         self.checked(values, place)
@@ -158,10 +158,10 @@ def parse_parameters(
 
 def _kind(annotation: str, imports: Mapping[str, str], where: str) -> Any:
     found = imported(imports[annotation], f"{where}: type") if annotation in imports else KINDS.get(annotation)
-    if annotation not in KINDS and not dataclasses.is_dataclass(found):
+    if annotation not in KINDS and not (dataclasses.is_dataclass(found) or typing.get_args(found)):
         raise WorkbenchError(
             f"{where}: type {annotation}; use bool, int, float, str, list, list[one of these], dict, or a dataclass "
-            "that a cell above imports."
+            "that a cell above imports (or a list type like recognition.losses.LossNames)."
         )
     return found
 
@@ -190,6 +190,8 @@ def value_from_text(text: str, kind: Any, place: str) -> Any:
         if float in arms and isinstance(value, str):  # 1e-4, which is a text in YAML
             value = float(text)
         return value if config_class_in(kind) else checked_value(value, kind, place)
+    except NotYetRegistered:
+        return value
     except (yaml.YAMLError, ValueError) as error:
         if str in arms:
             return text

@@ -12,16 +12,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from drawn_scenes import text_tower
 from drawn_scenes.detector_config import DetectorConfig
 from workbench.configuration import configured
+from workbench.diffusion.conditioned_network import DataSizes
+from workbench.diffusion.conditions import ConditionBatch
 from workbench.diffusion.config import DiffusionConfig
+from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.config import AugmentationConfig, TextConfig
-from workbench.paths import imported_folder, project_root, runs_folder
+from workbench.language.text_embedding import MANIFEST
+from workbench.paths import imported_folder, runs_folder
 from workbench.recognition.config import RecogniserConfig
+from workbench.recognition.lsvru import Scenes
+from workbench.recognition.recogniser import FROM_DATA, head_class
 from workbench.regions.config import ExtractionConfig
+from workbench.regions.encoders import chosen_encoder
+from workbench.regions.vgg import VGGNetwork
 from workbench.runs.profiles import SIZE, Plan, profile_section
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
@@ -79,7 +89,6 @@ class ResourcePlan:
 
 def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     """The bytes, parameters and operations of the notebooks of ``plan``; the data need not be here."""
-    root = project_root(root)
     configs: dict[type, Any] = {
         parameter.config_class: configured(parameter.config_class, notebook.values[name])
         for notebook in reversed(plan.notebooks)
@@ -89,7 +98,7 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
     folders = [imported_folder(root) / plan.data] if plan.data else []
     folders += [runs_folder(root) / plan.run / "features" / "default", imported_folder(root) / plan.profile]
     data = data_size(plan.profile, folders, profile_section(plan.profile, SIZE, root))
-    text = _text_dimension(configs.get(TextConfig), [folder / "text" for folder in folders])
+    text = _text_dimension(configs.get(TextConfig), folders)
     dimension = data.dimension
     networks: dict[str, NetworkSize] = {}
     if ExtractionConfig in configs:
@@ -104,7 +113,9 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
         f"triplets ({captions:,} captions)": captions * (SINGLE * text + CAPTION),
     }
     if diffusion := configs.get(DiffusionConfig):
-        networks["denoiser, a row"] = _denoiser(diffusion, data, (dimension, text, augmentation.centroids))
+        centroids = augmentation.centroids if diffusion.hardness else 0
+        sizes = DataSizes(dimension, text, data.object_classes, data.relation_classes, centroids)
+        networks["denoiser, a row"] = _denoiser(diffusion, sizes)
         files["denoiser, with its average"] = 2 * SINGLE * networks["denoiser, a row"].parameters
         rows = samples * (3 if diffusion.entity_features == "generated" else 1)
         files[f"generated features ({rows:,} rows)"] = rows * (HALF * dimension + TABLE_ROW)
@@ -118,20 +129,19 @@ def plan_resources(plan: Plan, root: Path | None = None) -> ResourcePlan:
 def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any]) -> DataSize:
     """Rows and classes: counted in the first of ``folders`` that has tables, else ``stated``."""
     counted = next((folder for folder in folders if (folder / OBJECTS_FILE).is_file()), None)
-    if counted is None and stated:
-        return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
     if counted is None:
+        if stated:
+            return configured(DataSize, stated, f"profile {profile!r}, size", source="stated in the profile")
         raise WorkbenchError(
             f"profile {profile!r}: its data are not here and it does not say how large they are. Add them (workbench "
             "data add, workbench features import), or give the profile a section 'size:' with "
             f"{', '.join((*TABLES, 'object_classes', 'relation_classes', 'distinct_triplets'))}."
         )
     tables, vocabulary = RelationTables.open_all(counted), Vocabulary.read(counted)
-    rows = {table: {split: len(getattr(found, table)) for split, found in tables.items()} for table in TABLES}
     features = counted / "train" / "features.json"
     manifest = read_json(features) if features.is_file() else {}
     return DataSize(
-        **rows,
+        **{table: {split: len(getattr(found, table)) for split, found in tables.items()} for table in TABLES},
         object_classes=len(vocabulary.objects),
         relation_classes=len(vocabulary.relations),
         distinct_triplets=len(tables["train"].relations[list(ROLES)].drop_duplicates()),
@@ -142,10 +152,7 @@ def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any]) -> D
 
 
 def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
-    from drawn_scenes import text_tower
-    from workbench.language.text_embedding import MANIFEST
-
-    found = next((folder / MANIFEST for folder in folders if (folder / MANIFEST).is_file()), None)
+    found = next((path for folder in folders if (path := folder / "text" / MANIFEST).is_file()), None)
     if found:
         return int(read_json(found)["dimension"])
     if clip is None or not clip.model:
@@ -160,9 +167,6 @@ def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
 
 def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[int, dict[str, NetworkSize]]:
     """The length of a feature, and VGG-16's sizes on a 3 : 4 image and on one of its regions."""
-    from workbench.regions.encoders import chosen_encoder
-    from workbench.regions.vgg import VGGConfig, VGGNetwork
-
     if extraction.encoder != "vgg16":
         return chosen_encoder(extraction).dimension, {}
     short_side = extraction.short_side or detector.short_side
@@ -170,61 +174,40 @@ def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[in
         encoder = VGGNetwork(detector.width)
         image = torch.empty(1, 3, short_side, round(short_side * 4 / 3))
         region = torch.empty(1, next(encoder.heads.parameters()).shape[1])
-    return VGGConfig(width=detector.width).dimension, {
+    return encoder.dimension, {
         "region encoder, an image": network_size(encoder.convs, lambda: encoder.convs(image), 1),
         "region encoder, a region": network_size(encoder.heads, lambda: encoder.heads(region), 1),
     }
 
 
-def _denoiser(config: DiffusionConfig, data: DataSize, of_data: tuple[int, int, int]) -> NetworkSize:
-    from workbench.diffusion.conditioned_network import DataSizes
-    from workbench.diffusion.conditions import ConditionBatch
-    from workbench.diffusion.denoiser import denoiser_classes
-
-    dimension, text, centroids = of_data
-    sizes = DataSizes(dimension, text, data.object_classes, data.relation_classes, centroids if config.hardness else 0)
+def _denoiser(config: DiffusionConfig, sizes: DataSizes) -> NetworkSize:
     with torch.device("meta"):
         network = denoiser_classes(config.denoiser)[1](config.network, sizes)
         numbers = torch.zeros(ROWS, 5, dtype=torch.long)
         classes = (numbers[:, 0], numbers[:, 1], numbers[:, 2])
-        conditions = ConditionBatch(classes, torch.empty(ROWS, text), numbers, numbers[:, 0])
-        noisy, level = torch.empty(ROWS, dimension), torch.empty(ROWS)
+        conditions = ConditionBatch(classes, torch.empty(ROWS, sizes.text), numbers, numbers[:, 0])
+        noisy, level = torch.empty(ROWS, sizes.features), torch.empty(ROWS)
     return network_size(network, lambda: network(noisy, network.modulation(level), network.encode(conditions)), ROWS)
 
 
 def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_dimension: int) -> NetworkSize:
     """Of a relation in a batch, whose relations share the embedding of the class names."""
-    from workbench.recognition.lsvru import Scenes
-    from workbench.recognition.recogniser import FROM_DATA, RECOGNISERS
-
     words = WORD_DIMENSION if config.word_vectors else text_dimension
     of_data = (dimension, words, data.object_classes, data.relation_classes, not data.box_features)
-    given = dict(zip(FROM_DATA, of_data, strict=True))
-    kind = RECOGNISERS.resolve(config.architecture)
+    kind = head_class(config.architecture)
+    sizes = {**dict(zip(FROM_DATA, of_data, strict=True)), "hidden": config.hidden, **config.sizes}
     with torch.device("meta"):
-        head = kind.empty(kind.config_class(**given | {"hidden": config.hidden} | config.sizes))
+        head = kind.empty(kind.config_class(**sizes))
     # Heads cast by device and lay scenes out by their lengths, for which the meta device will not do.
-    head = head.to_empty(device="cpu")
-
-    def of(rows: int) -> NetworkSize:
-        lengths = torch.full((rows // ROWS,), ROWS)
-        scenes = Scenes(torch.zeros(rows, 3 * dimension), lengths, torch.arange(rows) // ROWS)
-        features = [torch.zeros(rows, dimension) for _ in range(3)]
-        given = scenes if head.reads_scenes else None
-        return network_size(head, lambda: sum(part.square().mean() for part in head(*features, given)), 1)
-
-    def of_a_row(once: float, twice: float) -> float:
-        # The second batch has as many rows more, and the same class names.
-        return (twice - once) / ROWS + (2 * once - twice) / config.batch_size
-
-    one, two = of(ROWS), of(2 * ROWS)
-    return NetworkSize(one.parameters, of_a_row(one.forward, two.forward), of_a_row(one.training, two.training))
+    head, rows = head.to_empty(device="cpu"), config.batch_size
+    features = [torch.zeros(rows, dimension) for _ in ROLES]
+    scene = torch.arange(rows) // ROWS
+    scenes = Scenes(torch.cat(features, dim=1), scene.bincount(), scene) if head.reads_scenes else None
+    return network_size(head, lambda: sum(part.square().mean() for part in head(*features, scenes)), rows)
 
 
 def network_size(network: nn.Module, forward: Callable[[], Tensor], rows: int) -> NetworkSize:
     """Parameters, and the operations of ``forward`` on ``rows`` rows by the row: alone, and with its backward pass."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     with FlopCounterMode(display=False) as counter:
         loss = forward().square().mean()
         alone = counter.get_total_flops()

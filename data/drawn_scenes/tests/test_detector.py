@@ -21,7 +21,8 @@ from workbench.errors import WorkbenchError
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector
 from workbench.scenes.annotations import read_annotations
-from workbench.training import TrainingConfig, TrainingEdge, read_log
+from workbench.training import read_log
+from workbench.training_config import TrainingConfig, TrainingEdge
 
 TRAINING = replace(DETECTOR_TRAINING, learning_rate=5e-3)
 SMALL = DetectorConfig(width=1 / 32, classes=3, short_side=64, batch_images=4, epochs=6, seed=3, training=TRAINING)

@@ -8,7 +8,8 @@ from drawn_scenes.text_tower import TowerConfig, train_text_tower
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings, embed_class_names
 from workbench.scenes.vocabulary import Vocabulary
-from workbench.training import TrainingEdge, read_log
+from workbench.training import read_log
+from workbench.training_config import TrainingEdge
 
 MODEL = {
     "embed_dim": 32,
