@@ -105,10 +105,9 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
             code = waited_for(subprocess.Popen(command, env=os.environ | threads, stderr=stderr), stop)
         answers = [read_json(path) for path in sorted(Path(place).glob("answer-*.json"))]
         last = "\n".join(messages.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-    for answer in answers:
-        if answer["error"] is not None:
-            kinds = {"Stopped": Stopped, "WorkbenchError": WorkbenchError}
-            raise kinds.get(answer["error"]["type"], RuntimeError)(answer["error"]["text"])
+    for error in filter(None, (answer["error"] for answer in answers)):
+        kinds = {"Stopped": Stopped, "WorkbenchError": WorkbenchError}
+        raise kinds.get(error["type"], RuntimeError)(error["text"])
     if code or not answers:
         raise WorkbenchError(
             f"{folder}: one of the {count} processes that share this stage ended with status {code}. What was finished "

@@ -149,20 +149,9 @@ def test_a_broken_notebook_is_named(tmp_path):
         write_page(tmp_path / "01_a.ipynb")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (float("nan"), "–"),
-        (True, "yes"),
-        (1234567, "1,234,567"),
-        (0.12345, "0.1235"),
-        (54321.9, "54,322"),
-        ("a", "a"),
-    ],
-)
-def test_numbers_are_told_as_people_read_them(value, text):
-    assert formatted(value) == text
+def test_numbers_are_told_as_people_read_them():
+    values = [None, float("nan"), True, 1234567, 0.12345, 54321.9, "a"]
+    assert list(map(formatted, values)) == ["–", "–", "yes", "1,234,567", "0.1235", "54,322", "a"]
 
 
 def test_a_browser_draws_every_figure(tmp_path):

@@ -30,17 +30,11 @@ def repeat(profile: str, seeds: list[int], **options: Any) -> None:
     print(f"{repeats_text(path)}\n\nwritten to {path}")
 
 
-def _running(
-    processes: int | None, parameters: list[str], replace: bool, strict: bool, **options: Any
-) -> dict[str, Any]:
+def _running(processes: int | None, parameters: list[str], replace: str, **options: Any) -> dict[str, Any]:
     """What `run_profile` takes; the number of processes reaches the notebooks by their environment."""
     if processes is not None:
         os.environ[PROCESSES_VARIABLE] = str(processes)
-    return options | {"parameters": _parameter_texts(parameters), "replace": _asked_replace(replace, strict)}
-
-
-def _asked_replace(replace: bool, strict: bool) -> Replace:
-    return Replace.CHANGED if replace else Replace.CODE if strict else Replace.NEVER
+    return options | {"parameters": _parameter_texts(parameters), "replace": Replace(replace)}
 
 
 def _parameter_texts(given: list[str]) -> dict[str, str]:
@@ -58,8 +52,8 @@ def tables(
     from workbench.runs.tables import compare_tables, gather_tables, make_tables, table_plan
 
     rows = only or ()
-    if replace := _asked_replace(options["replace"], options["strict"]):
-        os.environ[REPLACE_VARIABLE] = replace.value  # the workers inherit it
+    if options["replace"]:
+        os.environ[REPLACE_VARIABLE] = options["replace"]  # the workers inherit it
     if list_rows:
         for key, row in table_plan(profile).grid.rows.items():
             print(f"{key:<44} {row.title}")

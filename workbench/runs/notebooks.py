@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
@@ -18,6 +18,9 @@ from workbench.runs.profiles import PlannedNotebook, make_plan
 from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecord
 from workbench.stages import Run
 from workbench.stopping import Stopped
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VARIANTS, BASELINE = "variants", "baseline"
 _EXIT_CODES = {DEAD_KERNEL: 138, STOPPED: Stopped.exit_code}
@@ -128,7 +131,7 @@ def repeat_profile(profile: str, seeds: list[int], run: str | None = None, **opt
     found = [read_json(folder / METRICS) for folder in folders]
     record = {"run": name, "profile": profile, "seeds": seeds, "runs": [folder.name for folder in folders]}
     path = reports_folder(options.get("root")) / f"{name}-seeds.json"
-    metrics = intervals([_numbers(each) for each in found])
+    metrics = _intervals(_numbers(found))
     write_json(path, record | {"metrics": metrics, "differences": variant_differences(found)})
     return path
 
@@ -146,27 +149,25 @@ def variant_differences(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[
             continue
         if baseline is not None and baseline not in variants:
             raise WorkbenchError(f"metrics of {notebook}: {unknown('baseline', baseline, variants)}")
+        found = [run.get(notebook, {}).get(VARIANTS, {}) for run in runs]
+        numbers = {name: _numbers([each.get(name, {}) for each in found]) for name in variants}
         pairs = [(later, earlier) for earlier, later in combinations(variants, 2)]
         for one, other in pairs if baseline is None else [(name, baseline) for name in variants if name != baseline]:
-            found = [run.get(notebook, {}).get(VARIANTS, {}) for run in runs]
-            sides = [[_numbers(each.get(name, {})) for name in (one, other)] for each in found]
-            differences = [{name: a[name] - b[name] for name in a if name in b} for a, b in sides]
-            compared[f"{notebook}: {one} - {other}"] = intervals(differences)
+            compared[f"{notebook}: {one} - {other}"] = _intervals((numbers[one] - numbers[other]).dropna(axis=1))
     return compared
 
 
-def intervals(runs: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Mean and 95 % t-interval of each number that all ``runs`` have."""
+def _numbers(runs: list[dict[str, Any]]) -> "pd.DataFrame":
+    """A row a run, a column a number that all have by dotted name; lists, texts, truth values, nulls are left out."""
+    import pandas as pd
+
+    return pd.DataFrame(map(flat, runs)).select_dtypes("number").dropna(axis=1).astype(float)
+
+
+def _intervals(numbers: "pd.DataFrame") -> dict[str, dict[str, Any]]:
     from workbench.tables.results import interval
 
-    shared = [name for name in runs[0] if all(name in other for other in runs)]
-    return {name: interval([other[name] for other in runs]) for name in shared}
-
-
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    """All numbers of nested dicts by dotted name; lists, texts, truth values and nulls are left out."""
-    found = flat(values).items()
-    return {name: float(n) for name, n in found if isinstance(n, int | float) and not isinstance(n, bool)}
+    return {str(name): interval(values.tolist()) for name, values in numbers.items()}
 
 
 def repeats_text(path: Path) -> str:

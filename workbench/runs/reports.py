@@ -69,7 +69,17 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     tables = [_Table("Headline", [list(item) for item in headline.items()])] if headline else []
     for notebook, numbers in metrics.items():
         tables += _nested_tables(notebook, {name: value for name, value in numbers.items() if name != HEADLINE}, 2)
-    tables.append(_notebooks_table(record, executed))
+    rows = [
+        [
+            {"text": name, "link": page_link(f"{name}.html")} if name in executed else name,
+            {"text": entry.status, "state": entry.status},
+            None if entry.seconds is None else _seconds_text(entry.seconds),
+            entry.peak_memory_mb,
+            (entry.error or "").split("\n")[0],
+        ]
+        for name, entry in record.notebooks.items()
+    ]
+    tables.append(_Table("Notebooks", rows, ["notebook", "state", "time", "peak memory, MB", "error"]))
     return _write_index(folder / "index.html", f"Run {record.run}", tables, facts=facts, up=True)
 
 
@@ -169,21 +179,6 @@ def _short(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(map(formatted, value)) if len(value) <= _LONGEST_LIST else f"{len(value):,} values"
     return value
-
-
-def _notebooks_table(record: RunRecord, executed: list[str]) -> _Table:
-    """The notebooks of a run with state, time and memory, linked where a page exists."""
-    rows = [
-        [
-            {"text": name, "link": page_link(f"{name}.html")} if name in executed else name,
-            {"text": entry.status, "state": entry.status},
-            None if entry.seconds is None else _seconds_text(entry.seconds),
-            entry.peak_memory_mb,
-            (entry.error or "").split("\n")[0],
-        ]
-        for name, entry in record.notebooks.items()
-    ]
-    return _Table("Notebooks", rows, ["notebook", "state", "time", "peak memory, MB", "error"])
 
 
 def _seconds_text(seconds: float) -> str:

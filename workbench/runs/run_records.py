@@ -12,7 +12,8 @@ from workbench.paths import reports_folder, runs_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD, METRICS, HEADLINE, NO_RECORD = "run.json", "metrics.json", "headline", "no record"
+RECORD, METRICS, PER_CLASS = "run.json", "metrics.json", "per_class.parquet"
+HEADLINE, NO_RECORD = "headline", "no record"
 # Of the table of all runs; what comes after these are headline numbers.
 COLUMNS = ("run", "profile", "state", "seed", "started", "seconds", "notebooks done", "peak memory, MB", "problem")
 
@@ -113,11 +114,6 @@ def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
 
 
-def _per_class(run: Path) -> dict[str, Path]:
-    """The tables of a run's evaluations by variant."""
-    return {path.parent.name: path for path in sorted((run / "evaluation").glob("[!.]*/per_class.parquet"))}
-
-
 def compare_runs(
     before: str, after: str, *, variant: str = "", metric: str = "exact", root: Path | None = None
 ) -> "pd.DataFrame":
@@ -130,16 +126,16 @@ def compare_runs(
 
     from workbench.figures.results import class_changes
 
-    paths = {name: _per_class(runs_folder(root) / name) for name in (before, after)}
-    shared = [name for name in paths[before] if name in paths[after]]
-    chosen = variant or next(iter(shared), "of equal name")
+    folders = [runs_folder(root) / name / "evaluation" for name in (before, after)]
+    one, other = ([path.parent.name for path in sorted(each.glob(f"[!.]*/{PER_CLASS}"))] for each in folders)
+    chosen = variant or next((name for name in one if name in other), "of equal name")
     remedy = "evaluate again: workbench run --run RUN --only 05 (with the run's --profile)"
-    if chosen not in shared:
-        found = "; ".join(f"{run}: {', '.join(known) or 'none'}" for run, known in paths.items())
+    if not (chosen in one and chosen in other):
+        found = f"{before}: {', '.join(one) or 'none'}; {after}: {', '.join(other) or 'none'}"
         told = f"no evaluation {chosen} in both runs ({found}). Choose a variant that both have, or {remedy}"
         raise WorkbenchError(told)
     tables = []
-    for path in (paths[before][chosen], paths[after][chosen]):
+    for path in (each / chosen / PER_CLASS for each in folders):
         try:
             tables.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:
