@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from workbench.browsers.triplet_page import TripletSources
 
 ADDRESS = "127.0.0.1"
-_LAST_PORT = 65_535
 _PAGE = Path(__file__).parent / "standalone_page"
 
 
@@ -215,15 +214,13 @@ def _announce(address: str, no_browser: bool) -> None:
 
 def _free_port(port: int) -> int:
     """The port, or any that is free for 0, before anything slow begins."""
-    remedy = "Choose another one: workbench browse --port 8867, or --port 0 for any that is free."
-    if not 0 <= port <= _LAST_PORT:
-        raise WorkbenchError(f"port {port}: expected a number from 0 to {_LAST_PORT}. {remedy}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ADDRESS, port))
-        except OSError as error:
-            raise WorkbenchError(f"port {port} cannot be used ({error.strerror}). {remedy}") from error
+        except (OSError, OverflowError) as error:
+            remedy = "Choose another one: workbench browse --port 8867, or --port 0 for any that is free."
+            raise WorkbenchError(f"port {port} cannot be used ({error}). {remedy}") from error
         return probe.getsockname()[1]
 
 

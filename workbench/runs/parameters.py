@@ -195,6 +195,7 @@ def value_from_text(text: str, kind: Any, place: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         if str in arms:
             return text
+        if isinstance(error, WorkbenchError):
+            raise
         example = ", for example [1, 2]" if isinstance(error, yaml.YAMLError) else ""
-        told = str(error) if isinstance(error, WorkbenchError) else ""
-        raise WorkbenchError(told or f"{place}: expected {kind_text(kind)}{example}, got {text!r}.") from error
+        raise WorkbenchError(f"{place}: expected {kind_text(kind)}{example}, got {text!r}.") from error
