@@ -12,26 +12,6 @@ from workbench import __version__
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
 
-_EXAMPLES = """examples:
-  workbench run                                  the main job: drawn scenes, all notebooks, a report
-  workbench run --profile smoke --run trial      the same in miniature, under another name
-  workbench run --only 03 05 -p seed=1           two notebooks with another value
-  workbench run -p diffusion.network.width=384   a field of a notebook's config
-  workbench run --profile vg-clip --dry-run      show every parameter and stop
-  workbench repeat --seeds 0 1 2 3 4             five seeds, intervals, paired differences
-  workbench tables --jobs 2                      the paper's Tables 1 to 6 beside ours, five seeds
-  workbench features import FOLDER --name NAME   bring features of your own
-  workbench data check FOLDER                    all problems of an annotation folder
-  workbench data add gqa-lt --root data/raw      a downloaded data set, its data card
-  workbench plan --profile gqa-lt                bytes, parameters, operations, before anything runs
-  workbench browse map --theme dark              the browsers by themselves, in the browser of this machine
-"""
-_GROUPS = {
-    "data": "data sets: check, add, simulate, draw",
-    "features": "feature stores: import, check, list",
-    "recogniser": "recognisers trained elsewhere: import",
-}
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command: 0 done, 1 failed, 2 refused, 130 interrupted, 138 a kernel died, 141 the reader left."""
@@ -58,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="workbench",
         description="DiffAugment for long-tailed visual relationship recognition, from images to a report.",
-        epilog=_EXAMPLES,
+        epilog=declared["examples"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"workbench {__version__}")
@@ -66,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, command in declared["commands"].items():
         group, _, last = name.rpartition(" ")
         if group not in groups:
-            within = groups[""].add_parser(group, help=_GROUPS[group])
+            within = groups[""].add_parser(group, help=declared["groups"][group])
             groups[group] = within.add_subparsers(metavar="COMMAND", required=True)
         summary = command["help"]
         made = groups[group].add_parser(last, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
