@@ -23,7 +23,7 @@ from workbench.progress import track, tracked
 from workbench.randomness import derived_seed
 from workbench.stopping import Stopped, stop_on_sigterm
 from workbench.training_config import TrainingConfig, TrainingEdge
-from workbench.training_state import TrainingState
+from workbench.training_state import STATE, TrainingState
 
 LOG = "log.jsonl"
 STEPS_BETWEEN_CHECKS = 50
@@ -130,7 +130,7 @@ class _Training:
         self.objective.to(self.accelerator.device).train()
         average = copy.deepcopy(objective.network).requires_grad_(False) if config.ema_decay else None
         optimiser = new_optimiser(config, objective)
-        self.state = TrainingState(folder, objective.network, average, optimiser, config)
+        self.state = TrainingState(folder / STATE, objective.network, average, optimiser, config)
         # The average is not prepared: accelerate refuses a module without trainable weights in several processes.
         self.model, self.optimiser = self.accelerator.prepare(objective, optimiser)
 
@@ -148,8 +148,7 @@ class _Training:
         finally:
             # Else the network would go on multiplying in this training's precision (accelerate 1.15).
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        network = state.finished_network()
-        return Trained(network.eval(), state.log, state.best)
+        return Trained(state.finished_network().eval(), state.log, state.best)
 
     def _steps(self, stop, track_curves) -> None:
         state, last = self.state, self.config.steps
@@ -167,7 +166,7 @@ class _Training:
                 self._log(track_curves)
             elif state.step % STEPS_BETWEEN_CHECKS == 0:
                 self._require_finite()
-            if main and state.age_seconds() >= self.edge.checkpoint_seconds:
+            if main and time.monotonic() - state.saved_at >= self.edge.checkpoint_seconds:
                 self._save()
             # After the state is saved: whatever a notebook's figure raises, this work is kept.
             if main and is_logged and self.edge.on_log is not None:
@@ -210,7 +209,8 @@ class _Training:
         state = self.state
         losses = state.taken_means(self.accelerator)
         losses.pop(GRADIENT_NORM, None)
-        line = {"step": state.step, "seconds": round(self._seconds(), 3), "loss": sum(losses.values())}
+        seconds = round(time.monotonic() - self.began, 3)
+        line = {"step": state.step, "seconds": seconds, "loss": sum(losses.values())}
         line |= {f"loss_{name}": value for name, value in losses.items()} if len(losses) > 1 else {}
         line["learning_rate"] = self.rate
         if self._evaluation_is_due():
@@ -237,9 +237,9 @@ class _Training:
 
     def _require_finite(self) -> None:
         not_finite = [name for name, value in self.state.sums.items() if not torch.isfinite(value)]
-        bad = [name if name == GRADIENT_NORM else f"{name} loss" for name in not_finite]
-        if not bad:
+        if not not_finite:
             return
+        bad = [name if name == GRADIENT_NORM else f"{name} loss" for name in not_finite]
         kept = f"The last good state is kept in {self.state.path}. " if self.state.path.exists() else ""
         raise WorkbenchError(
             f"{self.folder}: {' and '.join(bad)} of {self.edge.name} became not finite by step {self.state.step} "
@@ -265,11 +265,8 @@ class _Training:
 
     def _save(self) -> None:
         self._require_finite()  # a state that is not finite must not replace a good one
-        self.state.seconds = self._seconds()
+        self.state.seconds = time.monotonic() - self.began
         self.state.save()
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """The state of a training, in one safetensors file, from which a killed training resumes to the same result."""
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +19,23 @@ _FACTS = ("step", "seconds", "log", "best", "summed_from")
 _REMEDY = "Delete the folder and train again."
 
 
+@dataclass(eq=False)
 class TrainingState:
     """Network, average of its weights, best weights, optimiser, log, and the sums of losses since its last line."""
 
-    def __init__(
-        self,
-        folder: Path,
-        network: nn.Module,
-        average: nn.Module | None,
-        optimiser: torch.optim.Optimizer,
-        config: TrainingConfig,
-    ):
-        self.path, self.network, self.average = Path(folder) / STATE, network, average
-        self.optimiser, self.config = optimiser, config
-        self.step, self.seconds = 0, 0.0
-        self.log: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {}
-        self.best_weights: dict[str, Tensor] = {}
-        self.sums: dict[str, Tensor] = {}
-        self.summed_from = 0
-        self._saved_at = time.monotonic()
-
-    def age_seconds(self) -> float:
-        """How much work a kill would lose."""
-        return time.monotonic() - self._saved_at
+    path: Path
+    network: nn.Module
+    average: nn.Module | None
+    optimiser: torch.optim.Optimizer
+    config: TrainingConfig
+    step: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    summed_from: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
 
     def add(self, losses: dict[str, Tensor], share: float = 1.0) -> None:
         """Add a step's losses, without waiting for the device to have computed them."""
@@ -96,7 +90,7 @@ class TrainingState:
         tensors = {name: value for name, value in named.items() if value is not None}
         facts = {name: getattr(self, name) for name in _FACTS}
         save_tensors(self.path, tensors, facts | {"config": described(self.config)})
-        self._saved_at = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def restore(self, device: torch.device) -> None:
         """Take up the saved state, if there is one; WorkbenchError where it belongs to another training."""
