@@ -14,6 +14,8 @@ from published_scenes.known_data_sets import look_for
 from published_scenes.vrd import convert_vrd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
+from workbench.language.config import TextConfig
+from workbench.language.text_embedding import embed_class_names, write_class_vectors
 from workbench.scenes.annotations import (
     copy_synset_tables,
     detections_path,
@@ -33,13 +35,7 @@ LARGEST_SHOWN = 5
 
 
 def add_data_set(
-    folder: Path,
-    *,
-    name: str,
-    root: Path,
-    image_folder: Path | None = None,
-    validation_images: int = 0,
-    seed: int = 0,
+    folder: Path, *, name: str, root: Path, image_folder: Path | None = None, validation_images: int = 0, seed: int = 0
 ) -> dict[str, Any]:
     """Add the known data set ``name``, unpacked below ``root``, to ``folder``; returns its numbers.
 
@@ -94,6 +90,48 @@ def add_data_set(
     }
 
 
+def add_with_text(
+    folder: Path,
+    *,
+    data_set: str,
+    source: Path,
+    image_folder: Path | None = None,
+    validation_images: int = 0,
+    clip_checkpoint: Path | None = None,
+    clip_download: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Stage builder: add the known ``data_set`` found under ``source``, and write ``folder/text`` where it can.
+
+    The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
+    that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
+    """
+    metrics = add_data_set(
+        folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
+    )
+    vectors = read_json(folder / "source.json")["text"]
+    if clip_checkpoint is not None or clip_download:
+        config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
+        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
+    elif vectors and all(vectors.values()):
+        vocabulary = Vocabulary.read(folder)
+        read: dict[str, Any] = {
+            kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()
+        }
+        encoder = ", ".join(Path(path).stem for path in vectors.values())
+        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **read)
+    return metrics
+
+
+def _vectors_of(path: Path, classes: int) -> np.ndarray:
+    """One list of numbers a class, in the order of the class names."""
+    vectors = read_json(path)
+    if not isinstance(vectors, list) or len(vectors) != classes:
+        found = f"{len(vectors)} entries" if isinstance(vectors, list) else type(vectors).__name__
+        raise WorkbenchError(f"{path}: expected a list of {classes} vectors, one for each class name, found {found}.")
+    return np.array(vectors, dtype=np.float32)
+
+
 def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:
     """Check the annotations once: what was found in a check of the same bytes is taken from its record."""
     files = [annotations / OBJECTS_FILE, annotations / RELATIONS_FILE]
@@ -132,12 +170,7 @@ def _absolute(path: Path | None) -> str | None:
 # How the frequency files of a release were counted (per box, per relation end, with duplicates) is not known, and
 # rel_annotations_train.csv is missing from the released zips (LTVRR reference, 1.1 and 12).
 def write_upstream_files(
-    folder: Path,
-    relations: pd.DataFrame,
-    vocabulary: Vocabulary,
-    *,
-    names: tuple[str, str],
-    given: Mapping[str, Path],
+    folder: Path, relations: pd.DataFrame, vocabulary: Vocabulary, *, names: tuple[str, str], given: Mapping[str, Path]
 ) -> dict[str, Any]:
     """Write the train ``relations`` as CSV and the two class frequency files, but for those that are ``given``.
 

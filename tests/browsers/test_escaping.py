@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from published_scenes.data_card import data_card
+from published_scenes.data_card_page import write_data_card
 from tests.synthetic import long_tailed, split_writer
 from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
-from workbench.figures.long_tail import write_data_card
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
 from workbench.runs.reports import PLOTLY_MIME, page_link, write_overview, write_report
 from workbench.scenes.annotations import Annotations

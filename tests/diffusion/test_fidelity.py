@@ -214,17 +214,16 @@ def test_copies_are_memorised_and_fresh_rows_are_not():
     assert np.isnan(memorisation(new, fresh, distance, unseen + 10)["memorisation"])  # no class in common
 
 
-def memorisation_of_classes(distance, classes, held_out_distance, held_out_classes):
-    own, unseen = (pd.DataFrame(dict.fromkeys(COLUMNS, ids)) for ids in (classes, held_out_classes))
-    return memorisation(np.array(distance), own, np.array(held_out_distance), unseen)
-
-
 def test_each_class_is_compared_with_its_own_held_out_rows():
-    found = memorisation_of_classes([1.0, 1.0, 5.0, 5.0], [0, 1, 1, 2], [2.0, 3.0, 1.0, 4.0], [0, 0, 1, 1])
+    def found_of(distance, classes, held_out_distance, held_out_classes):
+        own, unseen = (pd.DataFrame(dict.fromkeys(COLUMNS, ids)) for ids in (classes, held_out_classes))
+        return memorisation(np.array(distance), own, np.array(held_out_distance), unseen)
+
+    found = found_of([1.0, 1.0, 5.0, 5.0], [0, 1, 1, 2], [2.0, 3.0, 1.0, 4.0], [0, 0, 1, 1])
     # A tie counts half; class 2 has no held-out rows.
     assert found["memorisation"] == found["memorisation_subject"] == pytest.approx((1.0 + 0.75 + 0.0) / 3)
     assert np.isnan(found["memorised_share"])  # which needs twenty held-out rows
-    found = memorisation_of_classes([0.5, 1.0, 7.0], [0, 0, 0], np.arange(1.0, 21.0), [0] * 20)
+    found = found_of([0.5, 1.0, 7.0], [0, 0, 0], np.arange(1.0, 21.0), [0] * 20)
     assert found["memorised_share"] == pytest.approx(1 / 3)
 
 

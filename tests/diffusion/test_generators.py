@@ -8,7 +8,6 @@ import pytest
 
 from tests.diffusion.cases import COLUMNS
 from tests.synthetic import write_features
-from workbench.configuration import configured
 from workbench.diffusion import generators
 from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote
 from workbench.diffusion.conditions import triplet_conditions
@@ -33,7 +32,7 @@ class Constant:
 
 
 def table(*triplets):
-    return pd.DataFrame(list(triplets), columns=COLUMNS)
+    return pd.DataFrame(triplets, columns=COLUMNS)
 
 
 def made(generator, features, training, wanted, seed=0):
@@ -157,9 +156,8 @@ def inputs(request, small_features, union_features):
     return {"box": small_features, "union": union_features}[request.param]
 
 
-def generate(inputs, folder, generator, options=None, **values):
-    values = {"generator": generator, "options": options, "seed": 3} | values
-    config = configured(BaselineConfig, {name: value for name, value in values.items() if value is not None})
+def generate(inputs, folder, generator, options=None, samples=0, seed=3):
+    config = BaselineConfig(generator, options, samples, seed)
     return generate_baseline(folder, features=inputs["features"], triplets=inputs["triplets"], config=config)
 
 
@@ -243,7 +241,7 @@ def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_fe
 )
 def test_bad_choices_are_named(generator, options, named):
     with pytest.raises(WorkbenchError, match=named):
-        configured(BaselineConfig, {"generator": generator} | ({} if options is None else {"options": options}))
+        BaselineConfig(generator, options)
 
 
 def test_triplets_that_are_missing_or_of_an_unknown_class_are_named(small_features, tmp_path):

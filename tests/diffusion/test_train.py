@@ -2,7 +2,6 @@ import json
 from unittest.mock import Mock
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -12,19 +11,13 @@ from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
 from workbench.diffusion.sample import sample_features
-from workbench.diffusion.train import (
-    denoising_batches,
-    dropped_slots,
-    inverse_frequency_weights,
-    region_rows,
-    train_denoiser,
-    train_diffusion,
-)
+from workbench.diffusion.train import denoising_batches, dropped_slots, region_rows, train_denoiser, train_diffusion
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions.features import FeaturesFolder
+from workbench.scenes.vocabulary import ROLES
 from workbench.training import read_log
 from workbench.training_config import TrainingEdge
 from workbench.training_state import STATE
@@ -116,12 +109,8 @@ def test_a_single_row_is_refused_before_anything_is_trained(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_rare_classes_are_drawn_by_the_power_of_their_count():
-    relations = pd.DataFrame({"subject": [0] * 100, "relation": [0] * 96 + [1] * 4, "object": [0] * 99 + [1]})
-    drawn_by = inverse_frequency_weights(relations, 0.5)
-    np.testing.assert_allclose(drawn_by / drawn_by[-1], [(96**-0.5)] * 96 + [0.5] * 3 + [1.0])
-    assert (inverse_frequency_weights(relations, 0.0) == 1).all()
-    rows, _ = clusters(n=100)
+def test_rows_are_drawn_by_their_weights():
+    rows, drawn_by = clusters(n=100)[0], np.array([96**-0.5] * 96 + [0.5] * 3 + [1.0])
     rows = training_rows(np.arange(100.0)[:, None].astype(np.float32), rows.index, rows.conditions, drawn_by)
     with denoising_batches(rows, config(2, batch_size=1000), 1000) as batches:
         drawn = np.concatenate([batches(step, 0, 1).features[:, 0].numpy() for step in range(50)]).astype(int)
@@ -157,13 +146,16 @@ def test_parts_of_a_batch_are_the_batch(parts):
 def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, data):
     inputs = request.getfixturevalue(data)
     store, names = FeaturesFolder(inputs["features"]).train, TextEmbeddings.open(inputs["text"])
-    rows = region_rows(store, names, read_triplets(inputs["triplets"]), boxes=True)
+    rows = region_rows(store, names, read_triplets(inputs["triplets"]), boxes=True, power=0.5)
     n, relations = len(store), store.relations
     pairs = [relations[[f"{role}_box", role]].to_numpy() for role in ("subject", "object")]
     boxes, classes = np.unique(np.concatenate(pairs), axis=0).T
     np.testing.assert_array_equal(rows.conditions.region[rows.index], [0] * n + [1] * len(boxes))
     expected = np.concatenate([store.union(np.arange(n)), store.box(boxes)])
     np.testing.assert_array_equal(rows.features(np.arange(len(expected)))[0], expected.astype(np.float16))
+    rarest = np.min([relations.groupby(role)[role].transform("size") for role in ROLES], axis=0)
+    often = np.concatenate([rows.weights[:n] * rarest**0.5, rows.weights[n:] * np.bincount(classes)[classes] ** 0.5])
+    np.testing.assert_allclose(often, np.repeat(often[[0, n]], [n, len(boxes)]))
     captions = rows.conditions.embeddings(rows.conditions.caption[rows.index[n:]])
     np.testing.assert_array_equal(captions, names.objects[classes])
 

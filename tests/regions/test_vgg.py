@@ -12,14 +12,7 @@ from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import VGGEncoder
-from workbench.regions.vgg import (
-    CHANNEL_MEANS_BGR,
-    VGGConfig,
-    VGGNetwork,
-    open_detector,
-    prepare,
-    save_detector,
-)
+from workbench.regions.vgg import CHANNEL_MEANS_BGR, VGGConfig, VGGNetwork, open_detector, prepare, save_detector
 
 WIDTH = 1 / 64
 

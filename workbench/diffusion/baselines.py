@@ -17,7 +17,7 @@ from workbench.diffusion.exemplars import (
     BackOffGroups,
     Sampler,
     back_off_groups,
-    class_numbers,
+    by_classes,
     initial_features,
     moments,
 )
@@ -191,7 +191,7 @@ def _within_class(values: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarra
     """Residuals (N, D) about class means, and their degrees of freedom, at the finest level that has enough."""
     wanted_freedom = min(len(training) // 4, 4 * values.shape[1])
     for roles in (BACK_OFF[0], ("subject", "object"), ("relation",), ()):
-        classes = class_numbers(training, roles)
+        classes = by_classes(training, roles).ngroup().to_numpy()
         freedom = len(training) - int(classes.max()) - 1
         if freedom >= wanted_freedom or not roles:
             break

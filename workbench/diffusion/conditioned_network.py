@@ -71,7 +71,7 @@ class NoiseLevels:
         return self.half_log_snr.repeat_interleave(rows // len(self.half_log_snr))
 
     def clean_from_noise(self, noisy: Tensor, noise: Tensor) -> Tensor:
-        """x_0 = (x_t - sigma noise) / alpha, (B, D) float32.
+        """x_0 = (x_t - sigma noise) / alpha, (B, D) float32, for rows as in ``of_rows``.
 
         alpha and sigma come from the log-SNR as sigmoids, which keep their relative precision where alpha is next to
         nothing (1e-5 for the cosine schedule), and the difference is taken before it is divided.

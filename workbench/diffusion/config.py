@@ -9,8 +9,6 @@ from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
 from workbench.training_config import TrainingConfig
 
-# Where sampling begins: at noise, at the paper's mean of two boxes, or at that of a union of the relation as well.
-Init = Literal["random", "subject-object", "subject-relation-object"]
 InitMap = Literal["none", "affine"]
 Schedule = Literal["squaredcos_cap_v2", "scaled_linear", "linear"]
 DEFAULT_TRAINING = TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_decay=0.999)
@@ -72,13 +70,12 @@ class SamplingConfig:
     ``init`` "random" begins at noise. "subject-object" begins at the noised mean of a training box of the subject's and
     one of the object's class (DiffAugment, section 3.3), "subject-relation-object" at that of the boxes and a training
     union of the relation, at ``strength`` of the schedule (1 is all noise), from where ``steps`` are taken.
-    ``init_map`` "affine" carries the boxes' mean over to the union space. ``guidance`` 1 is none.
-    ``entity_features`` "auto" generates boxes where the denoiser has learnt them.
-    ``samples`` 0 is one for each augmented triplet, more go round; ``share`` below 1 takes that part of the triplets,
-    and of one seed a smaller part lies within a larger one.
+    ``init_map`` "affine" carries the boxes' mean over to the union space. ``guidance`` 1 is none. ``entity_features``
+    "auto" generates boxes where the denoiser has learnt them. ``samples`` 0 is one for each augmented triplet, more go
+    round; ``share`` below 1 takes that part of the triplets, and of one seed a smaller part lies within a larger one.
     """
 
-    init: Init = "subject-object"
+    init: Literal["random", "subject-object", "subject-relation-object"] = "subject-object"
     strength: float = 0.5
     init_map: InitMap = "none"
     steps: int = 20

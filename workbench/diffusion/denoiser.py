@@ -155,16 +155,15 @@ def denoiser_name(choice: Any) -> str:
     """
     if isinstance(choice, str):
         return choice
-    registered = [name for name, classes in DENOISERS.items() if classes == choice]
-    if registered:
-        return registered[0]
     module = choice[1].__module__
-    found = [name for name, value in vars(importlib.import_module(module)).items() if value == choice]
-    if found:
-        return f"{module}:{found[0]}"
-    raise WorkbenchError(
-        f"denoiser {choice!r}: a checkpoint must name it. Register it: DENOISERS.register('mine')((Config, Network))."
-    )
+    found = [name for name, classes in DENOISERS.items() if classes == choice]
+    found += [f"{module}:{name}" for name, value in vars(importlib.import_module(module)).items() if value == choice]
+    if not found:
+        raise WorkbenchError(
+            f"denoiser {choice!r}: a checkpoint must name it. "
+            "Register it: DENOISERS.register('mine')((Config, Network))."
+        )
+    return found[0]
 
 
 def _time_features(half_log_snr: Tensor) -> Tensor:

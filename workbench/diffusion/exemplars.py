@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator, some_rows
@@ -64,7 +65,7 @@ def back_off_groups(
     group, level = np.full(len(wanted), -1), np.full(len(wanted), -1)
     for number, roles in enumerate(levels):
         left = np.flatnonzero(group < 0)
-        members, asked = (_by_classes(table, roles).indices for table in (training, wanted.iloc[left]))
+        members, asked = (by_classes(table, roles).indices for table in (training, wanted.iloc[left]))
         for key, places in sorted(asked.items(), key=lambda item: item[1][0]):  # in the order of the wanted rows
             if len(members.get(key, ())) >= least_rows:
                 group[left[places]], level[left[places]] = len(rows), number
@@ -72,9 +73,9 @@ def back_off_groups(
     return BackOffGroups(rows, group, level)
 
 
-def class_numbers(table: pd.DataFrame, roles: tuple[str, ...]) -> np.ndarray:
-    """A number from 0 on (N,) for each row's classes in ``roles``, in ascending order of the classes."""
-    return _by_classes(table, roles).ngroup().to_numpy()
+def by_classes(table: pd.DataFrame, roles: tuple[str, ...]) -> DataFrameGroupBy:
+    """The rows of the same classes in ``roles`` together; of no roles, all rows."""
+    return table.groupby(list(roles) or np.zeros(len(table)))
 
 
 def draw_boxes(store: FeatureStore, triplets: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -157,10 +158,6 @@ def moments(read: Sampler, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         squares += np.einsum("nd,nd->d", difference, difference)
     shift = total / len(rows)
     return origin + shift, np.sqrt((squares / len(rows) - np.square(shift)).clip(min=0))
-
-
-def _by_classes(table: pd.DataFrame, roles: tuple[str, ...]):
-    return table.groupby(list(roles) or np.zeros(len(table)))
 
 
 def _boxes_of_role(store: FeatureStore, role: str) -> dict[int, np.ndarray]:

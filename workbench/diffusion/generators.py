@@ -133,11 +133,10 @@ def write_generated(
 ) -> dict[str, Any]:
     """Write features of all rows of ``wanted``, the table and the manifest, to be read as ``GeneratedFeatures``.
 
-    ``regions`` names "union", and "subject" and "object" where they are made too, and says what makes each.
-    ``work`` (JSON) says what the features are made of: an unfinished folder of
-    other work is refused. The processes of a launcher share the ranges of rows, call this together and return
-    together. SIGTERM ends it after the range at hand (``workbench.stopping.Stopped``). Returns counts. WorkbenchError
-    for features that are too large for float16.
+    ``regions`` names "union", and "subject" and "object" where they are made too, and says what makes each. ``work``
+    (JSON) says what the features are made of: an unfinished folder of other work is refused. The processes of a
+    launcher share the ranges of rows, call this together and return together. SIGTERM ends it after the range at hand
+    (``workbench.stopping.Stopped``). Returns counts. WorkbenchError for features that are too large for float16.
     """
     folder, processes = Path(folder), Processes.current()
     arrays = {f"{region}_features": (len(wanted), store.dimension) for region in regions}

@@ -106,12 +106,12 @@ class DenoisingObjective(nn.Module):
         return (self.level_weight[timesteps] * _per_level(error, timesteps)).mean()
 
 
-def balancing_terms(predicted: Tensor, balanced: Tensor, commitment: float = COMMITMENT) -> Tensor:
+def balancing_terms(predicted: Tensor, balanced: Tensor) -> Tensor:
     """Both squared differences of the outputs for y and y', elementwise (B, D), before tau, time share and weight.
 
-    The first has a gradient in ``predicted`` alone, the second, ``commitment`` times it, in ``balanced`` alone.
+    The first has a gradient in ``predicted`` alone, the second, `COMMITMENT` times it, in ``balanced`` alone.
     """
-    return (predicted - balanced.detach()).square() + commitment * (predicted.detach() - balanced).square()
+    return (predicted - balanced.detach()).square() + COMMITMENT * (predicted.detach() - balanced).square()
 
 
 class BalancedConditions:

@@ -12,13 +12,7 @@ import torch
 from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditioned_network import ConditionedNetwork, NoiseLevels
-from workbench.diffusion.conditions import (
-    ABSENT,
-    ConditionBatch,
-    ConditionTokens,
-    box_conditions,
-    triplet_conditions,
-)
+from workbench.diffusion.conditions import ABSENT, ConditionBatch, ConditionTokens, box_conditions, triplet_conditions
 from workbench.diffusion.config import SamplingConfig
 from workbench.diffusion.exemplars import Sampler, draw_boxes, initial_features
 from workbench.diffusion.generators import wanted_triplets, write_generated

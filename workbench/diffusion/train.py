@@ -131,10 +131,12 @@ def region_rows(
 ) -> TrainingRows:
     """The unions of a store as training targets, and with ``boxes`` every box under each of its classes after them.
 
-    Rows are drawn by the number of rows of their class (of a union, its rarest role's) to the power ``-power``.
+    Rows are drawn by the number of rows of their class (of a union, its rarest role's, subject and object counted by
+    role) to the power ``-power``: 0.5 is square-root sampling; 0 draws all rows alike.
     """
     conditions, index = triplet_conditions(text, store.relations, captions)
-    box_rows, weights = np.empty(0, dtype=np.int64), inverse_frequency_weights(store.relations, power)
+    counts = [np.bincount(classes)[classes] for classes in store.relations[list(ROLES)].to_numpy().T]
+    box_rows, weights = np.empty(0, dtype=np.int64), _by_rarity(np.min(counts, axis=0), power)
     if boxes:
         box_rows, classes = _boxes_by_class(store.relations)
         of_boxes, box_index = box_conditions(text, classes)
@@ -142,15 +144,6 @@ def region_rows(
         conditions = conditions.joined(of_boxes)
         weights = np.concatenate([weights, _by_rarity(np.bincount(classes)[classes], power)])
     return TrainingRows(FeatureRows.of_unions_and_boxes(store, box_rows), index, conditions, weights)
-
-
-def inverse_frequency_weights(relations: pd.DataFrame, power: float) -> np.ndarray:
-    """How often to draw each row of ``relations``: (its rarest role's class count) ** -power, (N,) float64, mean 1.
-
-    0.5 is square-root sampling; 0 draws all rows alike. Subject and object are counted by role.
-    """
-    counts = [np.bincount(classes)[classes] for classes in (relations[role].to_numpy() for role in ROLES)]
-    return _by_rarity(np.min(counts, axis=0), power)
 
 
 @contextmanager

@@ -35,12 +35,7 @@ Validate = Callable[[Any], dict[str, float]]  # of a head
 
 
 def evaluate_recogniser(
-    folder: Path,
-    *,
-    recogniser: Path,
-    features: Path,
-    config: EvaluationConfig,
-    edge: TrainingEdge | None = None,
+    folder: Path, *, recogniser: Path, features: Path, config: EvaluationConfig, edge: TrainingEdge | None = None
 ) -> dict[str, Any]:
     """Measure a recogniser on a split by exact and synset-matched average per-class accuracy, in percent.
 

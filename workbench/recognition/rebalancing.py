@@ -37,12 +37,7 @@ CLASSIFIER_PARTS = ("so_sem_embeddings.", "prd_sem_embeddings.", "so_classifier.
 
 
 def rebalance_recogniser(
-    folder: Path,
-    *,
-    recogniser: Path,
-    features: Path,
-    config: RebalancingConfig,
-    edge: TrainingEdge | None = None,
+    folder: Path, *, recogniser: Path, features: Path, config: RebalancingConfig, edge: TrainingEdge | None = None
 ) -> dict[str, Any]:
     """Re-balance a recogniser whose features stay as they are; choices are made on validation (exact-match).
 

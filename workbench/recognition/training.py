@@ -35,12 +35,7 @@ SGD_BIAS_RATE = 2.0  # biases learn twice as fast (LTVRR reference, 6.1)
 
 
 def train_recogniser(
-    folder: Path,
-    *,
-    features: Path,
-    text: Path,
-    config: RecogniserConfig,
-    edge: TrainingEdge | None = None,
+    folder: Path, *, features: Path, text: Path, config: RecogniserConfig, edge: TrainingEdge | None = None
 ) -> dict[str, Any]:
     """Train a recogniser and keep the epoch that is best on validation (exact-match Combined).
 

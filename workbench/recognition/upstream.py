@@ -46,12 +46,7 @@ LAYERS = {"blocks": "multi_head_attention.h.", "scene_layers": "image_encoder.la
 
 
 def import_upstream(
-    path: Path,
-    *,
-    architecture: str,
-    vocabulary: Vocabulary,
-    word_vectors: Path | ClassVectors,
-    encoder: str,
+    path: Path, *, architecture: str, vocabulary: Vocabulary, word_vectors: Path | ClassVectors, encoder: str
 ) -> Recogniser:
     """A trained head of upstream as a recogniser, on the CPU, in evaluation mode.
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped, escaped_lines
 from workbench.files import read_json
@@ -25,8 +23,9 @@ def check_data(folder: Path, images: Path | None) -> int:
 
 def add_data(data_set: str, source: Path, image_folder: Path | None, name: str | None, **options: Any) -> int:
     """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
+    from published_scenes.data_card_page import write_data_card
     from published_scenes.known_data_sets import look_for
-    from workbench.figures.long_tail import write_data_card
+    from published_scenes.prepare import add_with_text
 
     found = look_for(data_set, source, image_folder=image_folder)
     print(escaped_lines(found.report()))
@@ -119,50 +118,3 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     if (folder / "text").is_dir():
         metrics["text"] = complete_text_folder(folder / "text", FeaturesFolder(folder).train)
     return metrics
-
-
-def add_with_text(
-    folder: Path,
-    *,
-    data_set: str,
-    source: Path,
-    image_folder: Path | None = None,
-    validation_images: int = 0,
-    clip_checkpoint: Path | None = None,
-    clip_download: bool = False,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Stage builder: add the known ``data_set`` found under ``source``, and write ``folder/text`` where it can.
-
-    The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
-    that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
-    """
-    from published_scenes.prepare import add_data_set
-    from workbench.language.config import TextConfig
-    from workbench.language.text_embedding import embed_class_names, write_class_vectors
-    from workbench.scenes.vocabulary import Vocabulary
-
-    metrics = add_data_set(
-        folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
-    )
-    vectors = read_json(folder / "source.json")["text"]
-    if clip_checkpoint is not None or clip_download:
-        config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
-        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
-    elif vectors and all(vectors.values()):
-        vocabulary = Vocabulary.read(folder)
-        read: dict[str, Any] = {
-            kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()
-        }
-        encoder = ", ".join(Path(path).stem for path in vectors.values())
-        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **read)
-    return metrics
-
-
-def _vectors_of(path: Path, classes: int) -> np.ndarray:
-    """One list of numbers a class, in the order of the class names."""
-    vectors = read_json(path)
-    if not isinstance(vectors, list) or len(vectors) != classes:
-        found = f"{len(vectors)} entries" if isinstance(vectors, list) else type(vectors).__name__
-        raise WorkbenchError(f"{path}: expected a list of {classes} vectors, one for each class name, found {found}.")
-    return np.array(vectors, dtype=np.float32)

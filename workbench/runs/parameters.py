@@ -11,15 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.configuration import (
-    arms_of,
-    as_values,
-    checked_value,
-    config_class_in,
-    kind_text,
-    kinds_of,
-    merged,
-)
+from workbench.configuration import arms_of, as_values, checked_value, config_class_in, kind_text, kinds_of, merged
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json
 from workbench.registry import NotYetRegistered, imported, names_to_come

@@ -7,14 +7,7 @@ import torch
 
 from drawn_scenes import detector, detector_batches
 from drawn_scenes.detector import DetectorInTraining, frequent_classes, pretrain_detector
-from drawn_scenes.detector_batches import (
-    Examples,
-    background_boxes,
-    colour_changed,
-    flipped,
-    jittered,
-    training_boxes,
-)
+from drawn_scenes.detector_batches import Examples, background_boxes, colour_changed, flipped, jittered, training_boxes
 from drawn_scenes.detector_config import DETECTOR_TRAINING, BoxConfig, DetectorConfig
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
