@@ -222,7 +222,7 @@ def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_fe
         generate(small_features, tmp_path / "options", "constant", {"value": 5.0})
         assert (unions(tmp_path / "options") == 5.0).all()
     finally:
-        GENERATORS._entries.pop("constant")
+        GENERATORS.pop("constant")
     with pytest.raises(WorkbenchError, match=r"made features of shape \(100, 7\)"):
         generate(small_features, tmp_path / "narrow", Constant(columns=7))
 
