@@ -72,11 +72,11 @@ def kernel(monkeypatch):
 def registries():
     """What a page registers is forgotten after it."""
     found = [thing for thing in gc.get_objects() if type(thing) is Registry]
-    before = [dict(registry._entries) for registry in found]
+    before = [dict(registry) for registry in found]
     yield
     for registry, entries in zip(found, before, strict=True):
-        registry._entries.clear()
-        registry._entries.update(entries)
+        registry.clear()
+        registry.update(entries)
 
 
 SLOW = {"own-encoder"}

@@ -121,4 +121,4 @@ def test_a_denoiser_is_named_so_that_its_checkpoint_finds_it_again(monkeypatch):
         denoiser_name(other)
     DENOISERS.register("other denoiser")(other)
     assert denoiser_name(other) == "other denoiser"
-    DENOISERS._entries.pop("other denoiser")
+    DENOISERS.pop("other denoiser")

@@ -91,7 +91,7 @@ class Weights(nn.Module):
 def test_an_encoder_is_chosen_by_name_object_maker_or_path(monkeypatch):
     means = Means()
     assert chosen_encoder(ExtractionConfig(encoder=means)) is means and means.identity == "mean colours"
-    monkeypatch.setitem(ENCODERS._entries, "means", lambda detector, config, device: Means())
+    monkeypatch.setitem(ENCODERS, "means", lambda detector, config, device: Means())
     assert chosen_encoder(ExtractionConfig(encoder="means")).support == "rectified"
     monkeypatch.setattr(sys.modules[__name__], "MEANS", means, raising=False)
     assert chosen_encoder(ExtractionConfig(encoder=f"{__name__}:MEANS")) is means
