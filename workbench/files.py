@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,43 +22,21 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed to it when the block ends without an error.
 
-    A full disk becomes a WorkbenchError that names the file; the old content stays.
+    What the system refuses (a full disk, a read-only folder, a name too long) becomes a WorkbenchError that names the
+    file; the old content stays.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: numpy.save and Pillow choose or add a suffix by the name.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with disk_full_reported(path):
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def disk_full_reported(what: object, where: str = "") -> Iterator[None]:
-    """Within the block a full disk becomes a WorkbenchError that names ``what``, and ``where`` finished work is."""
-    try:
-        yield
-    except Exception as error:
-        if not _disk_is_full(error):
-            raise
-        raise WorkbenchError(
-            f"{what}: the disk is full. What was finished is kept{where}; free space and run the same command again."
-        ) from error
-
-
-def _disk_is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind ``error``; torch and safetensors tell it only in their text."""
-    while error is not None:
-        number = error.errno if isinstance(error, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,12 +47,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is a WorkbenchError with the place of the fault."""
-    try:
+    with reading(path, "valid JSON"):
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise WorkbenchError(f"{path}: the file is missing. Name the right folder, or make the file again.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"{path}: not valid JSON ({error}). Write the file again from its source.") from error
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

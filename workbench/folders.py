@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.files import disk_full_reported, read_json, write_json
+from workbench.file_errors import writing
+from workbench.files import read_json, write_json
 from workbench.fingerprint import changed_code
 from workbench.identity import differences, versions, without_nan
 from workbench.loaded_code import check_loaded
@@ -151,7 +152,7 @@ class BuiltFolder:
             return read_json(self.partial / MANIFEST)
         print(f"{self.label}: building", flush=True)
         started = time.monotonic()
-        with disk_full_reported(self.label, f" in {self.partial}"):
+        with writing(self.label, f" in {self.partial}"):
             metrics = build(self.partial)
             release_memory()
             manifest = self.request | {

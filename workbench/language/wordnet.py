@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import disk_full_reported, read_json, sha256_of_file
+from workbench.file_errors import writing
+from workbench.files import read_json, sha256_of_file
 from workbench.paths import HOME_VARIABLE, project_root
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -95,7 +96,7 @@ def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
     root = _cache_folder(cache) / f"nouns-{sha256_of_file(archive)[:12]}"
     if root.is_dir():
         return root
-    with disk_full_reported(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=".nouns-") as temporary:
+    with writing(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=".nouns-") as temporary:
         partial = Path(temporary) / "nouns"
         _extract(archive, partial / "corpora" / "wordnet")
         try:

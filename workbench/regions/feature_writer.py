@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.files import disk_full_reported, read_json, sha256_of_file, write_json
+from workbench.file_errors import writing
+from workbench.files import read_json, sha256_of_file, write_json
 from workbench.launching import Processes
 from workbench.regions.feature_file import FeatureFile, rows_not_finite
 from workbench.regions.features import MANIFEST, SUPPORTS
@@ -66,7 +67,7 @@ class RangeWriter:
                 f"{file.path}: row {start + int(bad[0])} is not finite in float16 (largest size 65504). Nothing of "
                 "this piece was written; look at what computes that row, and compute in bfloat16 or float32."
             )
-        with disk_full_reported(file.path), open(file.path, "r+b") as into:
+        with writing(file.path), open(file.path, "r+b") as into:
             into.seek(file.offset + start * file.bytes_per_row)
             into.write(half.data)
         pending = self._pending[name]
@@ -80,12 +81,12 @@ class RangeWriter:
         if not note and not rows:
             return
         for name in rows:
-            with disk_full_reported(self.path(name)), open(self.path(name), "rb") as file:
+            with writing(self.path(name)), open(self.path(name), "rb") as file:
                 os.fsync(file.fileno())
         line = {**note, "rows": rows}
         path = self.folder / NOTES.format(self.processes.rank)
         # A kill may have cut the last line short: each one begins on a line of its own.
-        with disk_full_reported(path), open(path, "a", encoding="utf-8") as file:
+        with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -226,7 +227,7 @@ def without_images(tables: dict[str, pd.DataFrame], left_out: Collection[int]) -
 
 def _create(path: Path, shape: Range, sparse: bool) -> None:
     """A file of zeros, with its place on the disk at once, so that a full disk shows before the work."""
-    with disk_full_reported(path):
+    with writing(path):
         try:
             np.lib.format.open_memmap(path, mode="w+", dtype="<f2", shape=shape)
             if not sparse and hasattr(os, "posix_fallocate"):  # absent on macOS

@@ -1,0 +1,107 @@
+"""What the system and the libraries raise on reading or writing a file, as errors that name the file and a remedy."""
+
+import contextlib
+import errno
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from pickle import UnpicklingError  # which NumPy and torch raise; nothing here unpickles
+
+from safetensors import SafetensorError
+
+from workbench.errors import WorkbenchError
+from workbench.escaping import escaped_lines
+from workbench.file_kinds import REMEDIES, file_kind, refuse_kind
+
+# What NumPy, pandas, pyarrow, json, torch, safetensors, zipfile and gzip raise for content that they cannot use.
+CONTENT_FAULTS = (
+    ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tarfile.TarError, UnpicklingError, SafetensorError,
+)  # fmt: skip
+LONGEST_REASON = 200
+_SYSTEM_FAULTS = {
+    errno.ENOENT: "the file is missing. Correct the path, or make the file again.",
+    errno.ENOTDIR: "a part of this path is a file and no folder. Correct the path.",
+    errno.EISDIR: "this is a folder, expected a file. Give the path of the file in it.",
+    errno.ENAMETOOLONG: "the name is longer than the file system allows, 255 bytes a part. Choose a shorter one.",
+    errno.ELOOP: "the links of this path lead in a circle. Give the path of the file itself.",
+    errno.EROFS: "the file system is mounted read-only. Work in a copy of the project where you may write.",
+    errno.EMFILE: "too many files are open at once. Raise the limit: ulimit -n 4096",
+    errno.EIO: "the disk or the network failed. Copy the file to another place, and give that path.",
+}
+_DENIED = (errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def reading(path: Path, expected: str, remedy: str = "Write the file again from its source.") -> Iterator[None]:
+    """Within the block what reading ``path`` raises becomes a WorkbenchError.
+
+    Its text says what the file is where that is plain (a web page, a pointer, a folder), else that it is not what was
+    ``expected``, why, and the ``remedy``.
+    """
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except OSError as error:
+        if error.errno is None:  # a library's word about the content
+            raise _unusable(path, expected, remedy, error) from error
+        raise system_error(error, path, "read") from error
+    except CONTENT_FAULTS as error:
+        raise _unusable(path, expected, remedy, error) from error
+
+
+@contextlib.contextmanager
+def writing(what: object, where: str = "") -> Iterator[None]:
+    """Within the block what writing ``what`` raises becomes a WorkbenchError; ``where`` says where finished work is."""
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except Exception as error:
+        if _disk_is_full(error):
+            text = f"the disk is full. What was finished is kept{where}; free space and run the same command again."
+            raise WorkbenchError(f"{what}: {text}") from error
+        if not isinstance(error, OSError) or error.errno is None:
+            raise
+        raise system_error(error, what, "written") from error
+
+
+def system_error(error: OSError, what: object, done: str = "read") -> WorkbenchError:
+    """The error of an operating system's refusal; it names the file of the refusal, or ``what`` where that is none."""
+    name = error.filename if isinstance(error.filename, str | Path) else what
+    known = _SYSTEM_FAULTS.get(error.errno or 0)
+    if error.errno in _DENIED:
+        known = f"this may not be {done} by you. Change its owner or its permissions: chmod u+rwX {name}"
+    other = f"the system says: {error.strerror or error}. Once that is mended, run the same command again."
+    return WorkbenchError(f"{name}: {known or other}")
+
+
+def _unusable(path: Path, expected: str, remedy: str, error: BaseException) -> WorkbenchError:
+    kind = file_kind(path) if Path(path).exists() else None
+    if kind in REMEDIES:
+        return refuse_kind(path, kind, expected)
+    return WorkbenchError(f"{path}: not {expected} ({_reason(error)}). {remedy}")
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what a library says; of torch the cause, never its advice to load what may run code."""
+    lines = escaped_lines(str(error)).strip().splitlines() or [type(error).__name__]
+    cause = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
+    cause = cause.split(" Please use ")[0]
+    return "pickled objects" if "weights_only" in cause else cause[:LONGEST_REASON]
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind ``error``; torch and safetensors tell it only in their text."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
