@@ -112,5 +112,7 @@ def test_names_in_files_give_the_terminal_no_commands(pictures, tmp_path, capsys
 @pytest.mark.parametrize("place", ["nowhere/names.json", "file/names.json"])
 def test_a_json_file_that_is_missing_is_named_with_what_to_do(tmp_path, place):
     (tmp_path / "file").touch()
-    with pytest.raises(WorkbenchError, match=r"names\.json: (the file is missing|a part of this path).* Correct the path"):
+    with pytest.raises(
+        WorkbenchError, match=r"names\.json: (the file is missing|a part of this path).* Correct the path"
+    ):
         read_json(tmp_path / place)
