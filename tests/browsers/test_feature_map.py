@@ -344,6 +344,17 @@ def test_a_map_of_other_features_is_refused(open_map, stage, tmp_path):
             open_map(store)
 
 
+@pytest.mark.parametrize("offset", [0, 100, 10_000])
+def test_components_do_not_depend_on_where_the_rows_lie(offset):
+    directions = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0][:60]
+    spread = np.random.default_rng(0).standard_normal((2000, 60)) * np.geomspace(1, 0.02, 60)
+    rows = (spread @ directions + offset * np.linspace(1, 2, 64)).astype(np.float32)
+    found = real_components(rows, seed=0)
+    assert (np.abs(np.sum(found.components_[:3] * directions[:3], axis=1)) > 0.95).all()
+    kept = found.transform(rows.astype(np.float64))[:, :3]
+    assert (np.abs(np.diag(np.corrcoef(kept.T, spread[:, :3].T)[:3, 3:])) > 0.95).all()
+
+
 @pytest.mark.slow
 def test_joint_map_keeps_clusters_together():
     rng = np.random.default_rng(4)

@@ -101,18 +101,27 @@ def _reduced(chosen: list[Chosen], seed: int) -> tuple[np.ndarray, float]:
     components = real_components(real.union(some), seed=seed)
     blocks = [(source, rows[start : start + ROWS_PER_BLOCK])
               for _, source, rows in chosen for start in range(0, len(rows), ROWS_PER_BLOCK)]  # fmt: skip
-    reduced = [components.transform(source.union(block)) for source, block in track(blocks, "Principal components")]
+    reduced = [
+        components.transform(source.union(block).astype(np.float64))
+        for source, block in track(blocks, "Principal components")
+    ]
     return np.concatenate(reduced).astype(np.float32), float(components.explained_variance_ratio_.sum())
 
 
 def real_components(real: np.ndarray, *, seed: int) -> "PCA":
     """The first 50 principal components of ``real`` (N, D), or as many as there are.
 
-    Fitted on real rows alone, so that odd generated rows cannot claim the axes for themselves.
+    Fitted on real rows alone, so that odd generated rows cannot claim the axes for themselves. The mean is subtracted
+    first: scikit-learn takes it from sums of squares, which in float32 leaves arbitrary axes where the mean is ten
+    times the spread. Give rows to be transformed as float64, for the same reason.
     """
     from sklearn.decomposition import PCA
 
-    return PCA(min(PCA_DIMENSIONS, real.shape[1], len(real) - 1), random_state=seed).fit(real)
+    mean = real.mean(axis=0, dtype=np.float64)
+    found = PCA(min(PCA_DIMENSIONS, real.shape[1], len(real) - 1), random_state=seed)
+    found.fit((real - mean).astype(np.float32))
+    found.mean_ = found.mean_ + mean
+    return found
 
 
 def joint_layout(reduced: np.ndarray, *, seed: int, neighbours: int = 15, show: bool = False) -> np.ndarray:
