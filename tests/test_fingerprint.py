@@ -163,10 +163,14 @@ def test_what_was_found_in_a_source_is_kept_for_the_next_process_until_either_ch
     kept = tmp_path / "data" / "cache" / "code" / "own_method.layers.json"
     found = json.loads(kept.read_text())
     found["definitions"]["helper"]["digest"] = "as kept"
-    for text, expected in ((json.dumps(found), "as kept"), ("{", first["own_method.layers:helper"])):
+    for text in (json.dumps(found), "{", "[]", "{}", json.dumps(found | {"definitions": {"helper": {"none": 1}}})):
         kept.write_text(text)
         parsed_code._parsed.cache_clear()
-        assert reached("plain")["own_method.layers:helper"] == expected
+        digest = "as kept" if text == json.dumps(found) else first["own_method.layers:helper"]
+        assert reached("plain")["own_method.layers:helper"] == digest
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "none"))  # no project: nothing is kept, and all goes on
+    parsed_code._parsed.cache_clear()
+    assert reached("plain") == first
     method("layers", "x + 1", "x + 2")
     assert changed_code(first, reached("plain")) == ["own_method.layers: helper"]
 

@@ -111,18 +111,19 @@ def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
     """What an earlier process found in the same source and kept, since parsing takes most of a fingerprint's time."""
     source = path.read_text(encoding="utf-8")
     parsed_from = sha256_of_text("\0".join((_PARSER, path.name, source)))
-    try:
-        kept = project_root() / "data" / "cache" / "code" / f"{name}.json"
-        found = json.loads(kept.read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or a broken one
+        found = json.loads(_kept(name).read_text(encoding="utf-8"))
         if found.pop("parsed_from") == parsed_from:
             found["definitions"] = {key: Definition(**values) for key, values in found["definitions"].items()}
             return Module(**found)
-    except (OSError, ValueError):
-        pass
     module = Module.of(name, source, name if path.name == "__init__.py" else name.rpartition(".")[0])
     with contextlib.suppress(OSError, ValueError):  # no project, or one that cannot be written
-        write_json(kept, {**asdict(module), "parsed_from": parsed_from})
+        write_json(_kept(name), {**asdict(module), "parsed_from": parsed_from})
     return module
+
+
+def _kept(name: str) -> Path:
+    return project_root() / "data" / "cache" / "code" / f"{name}.json"
 
 
 @functools.lru_cache(maxsize=8192)
