@@ -1,7 +1,6 @@
 """The data set on disk: images drawn by several processes, annotations in the LTVRR layout, written last."""
 
 import csv
-import errno
 import io
 import json
 import os
@@ -21,7 +20,7 @@ from drawn_scenes.long_tail import evaluation_targets, training_targets
 from drawn_scenes.plan import ImagePlan, plan_images
 from drawn_scenes.processes import mapped
 from drawn_scenes.rules import RELATION_NAMES
-from workbench.errors import WorkbenchError
+from workbench.file_errors import writing
 from workbench.files import atomic_path, write_json
 from workbench.progress import track
 from workbench.randomness import generator
@@ -138,15 +137,11 @@ def _write_bytes(path: Path, content: bytes) -> None:
     """Atomic, but without waiting for the disk: the chunk's checksums tell a torn image."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
+        with writing(path):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    finally:
         temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkbenchError(
-                f"{path}: the disk is full. Finished images are kept; free space and run the same command again."
-            ) from error
-        raise
 
 
 def _vocabulary(plans: list[ImagePlan], classes: tuple[str, ...]):
