@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import shlex
 import struct
 import zipfile
 from enum import StrEnum
@@ -85,12 +86,16 @@ def file_kind(path: Path) -> FileKind:
         return FileKind.FOLDER
     with open(path, "rb") as file:
         start = file.read(FIRST_BYTES)
+    kind = kind_of_start(start, path.stat().st_size)
+    return _kind_of_zip(path) if kind is FileKind.ZIP else kind
+
+
+def kind_of_start(start: bytes, size: int) -> FileKind:
+    """The kind of a file of ``size`` bytes by the first of them, FIRST_BYTES where it has so many."""
     if not start:
         return FileKind.EMPTY
     kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-    if kind is FileKind.ZIP:
-        return _kind_of_zip(path)
-    return kind or _kind_of_plain(start, path.stat().st_size)
+    return kind or _kind_of_plain(start[:FIRST_BYTES], size)
 
 
 def _kind_of_zip(path: Path) -> FileKind:
@@ -134,5 +139,5 @@ def unpacked_start(path: Path) -> bytes:
 
 def refuse_kind(path: Path, kind: FileKind, expected: str, remedy: str = "") -> WorkbenchError:
     """The error of a file that is something else than was ``expected``, with what makes a usable file of it."""
-    remedy = remedy or REMEDIES.get(kind, f"Give the path of {expected}.").replace("FILE", str(path))
+    remedy = remedy or REMEDIES.get(kind, f"Give the path of {expected}.").replace("FILE", shlex.quote(str(path)))
     return WorkbenchError(f"{path}: this is {kind}, expected {expected}. {remedy}")

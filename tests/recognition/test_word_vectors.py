@@ -1,14 +1,21 @@
 """Word vectors: formats, upstream's lower-casing, missing words."""
 
+import contextlib
+import gzip
+import io
 import json
+import re
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from workbench.errors import WorkbenchError
-from workbench.recognition import word_vectors
-from workbench.recognition.word_vectors import iterate_word_vectors, read_class_vectors, text_word_vectors
+from workbench.recognition import word_files
+from workbench.recognition.word_files import iterate_word_vectors
+from workbench.recognition.word_vectors import read_class_vectors, spelled_class_vectors, text_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("cake", "fire hydrant"), ("next to",))
@@ -79,10 +86,10 @@ def test_upstream_spelling_rules_against_the_two_passes_over_everything(tmp_path
 @pytest.mark.parametrize("line_breaks", [True, False])
 @pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 22])
 def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatch, chunk_bytes, line_breaks):
-    monkeypatch.setattr(word_vectors, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(word_files, "CHUNK_BYTES", chunk_bytes)
     vectors = random_vectors([f"word{i}" for i in range(60)], dimension=11)
     path = write(tmp_path / "vectors.bin", vectors, line_breaks)
-    found = dict(iterate_word_vectors(path, lambda word: word.endswith("7")))
+    found = {row.word: row.vector for row in iterate_word_vectors(path, lambda word: word.endswith("7"))}
     assert list(found) == [word for word, _ in vectors if word.endswith("7")]
     assert all(np.array_equal(found[word], vector) for word, vector in vectors if word in found)
     assert all(vector.base is None for vector in found.values())
@@ -95,12 +102,12 @@ def test_glove_words_may_hold_blanks_and_line_separators(tmp_path, ending):
     lines = [f"{word} {' '.join(repr(float(v)) for v in vector)}{ending}" for word, vector in vectors]
     (tmp_path / "glove.txt").write_bytes("".join(lines).encode())
     found = list(iterate_word_vectors(tmp_path / "glove.txt"))
-    assert [word for word, _ in found] == words
-    for (_, vector), (_, wanted) in zip(found, vectors, strict=True):
+    assert [row.word for row in found] == words
+    for (_, vector, _), (_, wanted) in zip(found, vectors, strict=True):
         np.testing.assert_array_equal(vector, wanted)
-    assert [word for word, _ in iterate_word_vectors(tmp_path / "glove.txt", {"on"}.__contains__)] == ["on"]
+    assert [row.word for row in iterate_word_vectors(tmp_path / "glove.txt", {"on"}.__contains__)] == ["on"]
     (tmp_path / "header.vec").write_bytes(f"{len(words)} 6\n{''.join(lines)}".encode())
-    assert [word for word, _ in iterate_word_vectors(tmp_path / "header.vec")] == words
+    assert [row.word for row in iterate_word_vectors(tmp_path / "header.vec")] == words
 
 
 def test_missing_words_are_named(tmp_path):
@@ -129,5 +136,92 @@ def test_text_vectors_are_unit_rows_with_the_mean_as_background():
     np.testing.assert_allclose(np.linalg.norm(found.objects, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(found.relations[0], found.relations[1:].mean(axis=0), rtol=1e-4, atol=1e-6)
     text.objects[3] = 0
-    with pytest.raises(WorkbenchError, match="row 3 is zero"):
+    text.folder = "texts"
+    with pytest.raises(WorkbenchError, match="row 3 of the objects is zero"):
         text_word_vectors(text)
+
+
+PLAIN = random_vectors(dimension=4)
+LINES = [[word, *(repr(float(value)) for value in vector)] for word, vector in PLAIN]
+TEXT = "".join(" ".join(line) + "\n" for line in LINES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(TEXT.encode()),
+        TEXT.replace(" ", "\t").encode(),
+        TEXT.replace(" ", "\t", 1).replace(" ", "  ").encode(),
+        TEXT.replace(" ", ",").encode(),
+        b"word,0,1,2,3\r\n" + TEXT.replace(" ", ",").replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf7\t4\n" + TEXT.encode(),
+        b"\n. . 1 2 3 4\n 1 2 3 4\n  1 2 3 4\nragged 1 2\n[ 1 2 3 4\n" + TEXT.encode(),
+        b"[ 1 2 3 4\n" + TEXT.encode(),
+        json.dumps([[word, [str(value) for value in vector.tolist()]] for word, vector in PLAIN]).encode(),
+        gzip.compress(b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN)),
+        b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN),
+    ],
+)
+@pytest.mark.parametrize("name", ["words", "words.bin", "words.json"])
+def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    expected = read_class_vectors(write(tmp_path / "plain.txt", PLAIN), VOCABULARY)
+    for found, wanted in zip(read_class_vectors(tmp_path / name, VOCABULARY), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("cake 0 0 0 0", "line 8: the vector of 'cake', which the class 'cake' takes, is zero or not finite"),
+        ("cake 1 nan 0 0", "line 8: .*zero or not finite"),
+        ("cake 1 1e60 0 0", "line 8: .*zero or not finite"),
+        ("cake 1 2 3", r"line 8 \(3 numbers, expected 4\): .*'cake'.* another length"),
+        ("cake 1 2 3 4 5", r"line 8 \(5 numbers, expected 4\): .*'cake'.* another length"),
+        ("spoon 0 0 0 0", None),
+    ],
+)
+def test_a_vector_without_direction_is_refused_where_a_class_takes_it(tmp_path, bad, message):
+    path = tmp_path / "words.txt"
+    path.write_text(TEXT.replace("cake", "spoon" if message else "cake") + bad + "\n")
+    with pytest.raises(WorkbenchError, match=message) if message else contextlib.nullcontext():
+        read_class_vectors(path, VOCABULARY)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npz by name", "torch", "torch by name"])
+def test_archives_are_refused_with_the_command_that_converts_them(tmp_path, monkeypatch, kind):
+    path, words, rows = tmp_path / "it's words", list(WORDS), np.stack([vector for _, vector in PLAIN])
+    with open(path, "wb") as file:
+        if kind.startswith("npz"):
+            np.savez(file, **({"w": words, "v": rows} if kind == "npz" else dict(PLAIN)))
+        else:
+            by_name = {word: torch.from_numpy(vector) for word, vector in PLAIN}
+            torch.save((words, {}, torch.from_numpy(rows), 4) if kind == "torch" else by_name, file)
+    with pytest.raises(WorkbenchError, match=r"Convert it: python -c") as refusal:
+        read_class_vectors(path, VOCABULARY)
+    *_, code, _, written = shlex.split(re.search("python -c .*", str(refusal.value))[0])
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    (tmp_path / written).write_text(printed.getvalue())
+    read_class_vectors(tmp_path / written, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("entries", "taken"),
+    [
+        (["ice_cream", "ice", "cream", "t_shirt", "dry_erase", "board"], ["ice_cream", "t_shirt", "dry_erase board"]),
+        (["ice", "cream", "T-Shirt", "dryerase", "board"], [None, "T-Shirt", "dryerase board"]),
+        (["ice", "cream", "tshirt", "dry", "erase", "board"], [None, "tshirt", "dry erase board"]),
+        (["icecream", "t", "shirt", "dry-erase-board"], ["icecream", "t shirt", "dry-erase-board"]),
+        (["Ice_Cream", "ice", "cream", "t-shirt", "dry-erase", "board"], [None, None, None]),
+    ],
+)
+def test_spellings_are_tried_in_order_and_told(tmp_path, entries, taken):
+    names = ("ice cream", "t-shirt", "dry-erase board")
+    path = write(tmp_path / "words.txt", random_vectors((*entries, "on", "unknown"), dimension=4))
+    vectors, spelled = spelled_class_vectors(path, Vocabulary(names, ("on",)))
+    assert spelled == {name: entry for name, entry in zip(names, taken, strict=True) if entry}
+    by_name = {row.word: row.vector / np.linalg.norm(row.vector) for row in iterate_word_vectors(path)}
+    for name, entry, vector in zip(names, taken, vectors.objects, strict=True):
+        expected = np.mean([by_name[key] for key in (entry or name).split()], axis=0)
+        np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-6)

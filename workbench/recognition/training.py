@@ -13,6 +13,7 @@ import torch
 
 from workbench.configuration import as_values, configured
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped_lines
 from workbench.files import atomic_path
 from workbench.language.text_embedding import TextEmbeddings, vocabulary_of
 from workbench.launching import Processes
@@ -23,7 +24,7 @@ from workbench.recognition.losses import LossConfig
 from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.objective import RecogniserObjective
 from workbench.recognition.recogniser import FROM_DATA, RECOGNISER_FILE, Recogniser, head_class, save_recogniser
-from workbench.recognition.word_vectors import ClassVectors, read_class_vectors, text_word_vectors
+from workbench.recognition.word_vectors import ClassVectors, spelled_class_vectors, text_word_vectors
 from workbench.regions.features import FeaturesFolder, FeatureStore
 from workbench.scenes.bands import Counts
 from workbench.training import Evaluation, Trained, train
@@ -32,6 +33,7 @@ from workbench.training_state import forget_state
 
 LOG_FILE = "log.jsonl"
 SGD_BIAS_RATE = 2.0  # biases learn twice as fast (LTVRR reference, 6.1)
+SHOWN_SPELLINGS = 20
 
 
 def train_recogniser(
@@ -45,7 +47,7 @@ def train_recogniser(
     """
     folder, data = Path(folder), FeaturesFolder(features)
     store = data.train
-    vectors, word_source = _class_vectors(Path(text), data, config)
+    vectors, word_source, spelled = _class_vectors(Path(text), data, config)
     head = _new_head(store, vectors, config)
     recogniser = Recogniser(
         head, data.vocabulary, store.encoder, store.entity_region, as_values(config.loss.name), word_source,
@@ -60,7 +62,8 @@ def train_recogniser(
     best = {"best_epoch": training.best_epoch(trained), **kept}
     recogniser.history = {"stage": "training", "seed": config.seed, **best}
     store_recogniser(folder, recogniser)
-    facts = {"rows": len(rows), "epochs": config.epochs, "seconds": round(trained.seconds, 1)}
+    facts: dict[str, Any] = {"rows": len(rows), "epochs": config.epochs, "seconds": round(trained.seconds, 1)}
+    facts |= {"words_spelled_otherwise": spelled} if spelled else {}
     return {**facts, "train_loss": trained.log[-1]["loss"], **best}
 
 
@@ -157,14 +160,21 @@ def _new_head(store: FeatureStore, vectors: ClassVectors, config: RecogniserConf
     return kind(configured(kind.config_class, sizes), objects, relations).initialise(config.seed)
 
 
-def _class_vectors(text: Path, data: FeaturesFolder, config: RecogniserConfig) -> tuple[ClassVectors, str]:
-    """The head's word matrices and a line that says where they come from."""
+def _class_vectors(
+    text: Path, data: FeaturesFolder, config: RecogniserConfig
+) -> tuple[ClassVectors, str, dict[str, str]]:
+    """The head's word matrices, a line that says where they come from, and names that the file spells otherwise."""
     if config.word_vectors is not None:
-        vectors = read_class_vectors(config.word_vectors, data.vocabulary, config.word_mode)
-        return vectors, f"{config.word_vectors.name} ({config.word_mode})"
+        vectors, spelled = spelled_class_vectors(config.word_vectors, data.vocabulary, config.word_mode)
+        if spelled:
+            shown = ", ".join(f"{name} -> {keys}" for name, keys in list(spelled.items())[:SHOWN_SPELLINGS])
+            more = f" and {len(spelled) - SHOWN_SPELLINGS:,} more (in the manifest)"
+            more = more if len(spelled) > SHOWN_SPELLINGS else ""
+            print(escaped_lines(f"{config.word_vectors}: names that it spells otherwise: {shown}{more}"))
+        return vectors, f"{config.word_vectors.name} ({config.word_mode})", spelled
     embeddings = TextEmbeddings.open(text)
     if vocabulary_of(text) != data.vocabulary:
         raise WorkbenchError(
             f"{text}: its class names are not those of the features. Make the text embeddings from the same vocabulary."
         )
-    return text_word_vectors(embeddings), f"text tower {embeddings.encoder}"
+    return text_word_vectors(embeddings), f"text tower {embeddings.encoder}", {}

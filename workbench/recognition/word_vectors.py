@@ -1,24 +1,24 @@
-"""Class vectors from word vectors (word2vec, GloVe or JSON) or from text embeddings.
+"""Class vectors from word vectors (`recognition.word_files`) or from text embeddings.
 
-Source: reference `ltvrr.md` section 1.6. Nothing here needs gensim, and nothing is unpickled.
+Source: reference `ltvrr.md` section 1.6.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.files import read_json
 from workbench.language.text_embedding import TextEmbeddings
+from workbench.recognition.word_files import WordRow, iterate_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
-CHUNK_BYTES = 1 << 22
+SHOWN = 20
 
 WordMode = Literal["clean", "upstream"]
-Wanted = Callable[[str], bool]
+Spelled = dict[str, list[str]]
 
 
 class ClassVectors(NamedTuple):
@@ -29,24 +29,49 @@ class ClassVectors(NamedTuple):
 
 
 def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: WordMode = "clean") -> ClassVectors:
+    """Class vectors from a word vector file, as `spelled_class_vectors`."""
+    return spelled_class_vectors(path, vocabulary, mode)[0]
+
+
+def spelled_class_vectors(
+    path: Path, vocabulary: Vocabulary, mode: WordMode = "clean"
+) -> tuple[ClassVectors, dict[str, str]]:
     """Class vectors from a word vector file: mean over words of the L2-normalised vector of each word.
 
-    ``path``: word2vec ``.bin``, ``.json`` (name -> vector), otherwise GloVe text. ``mode`` "clean" takes the
-    word as it is written in lower case; "upstream" emulates its lower-casing, in which the last case variant
-    in the file wins (a head trained by upstream needs that). Raises WorkbenchError that names missing words.
+    Also which entries each class name took that is not spelled so in the file, "t-shirt": "t_shirt". ``mode`` "clean"
+    takes names in lower case and tries in turn: the whole name as written, with "_", with "-" between its words; each
+    word as written, then with "_", "-" or nothing between its parts, then these in another case, then its parts alone;
+    at last the whole name joined. "upstream" emulates its lower-casing, in which the last case variant in the file wins
+    (a head trained by upstream needs that). Raises WorkbenchError that names missing words, or words without direction.
     """
-    relations = (BACKGROUND_WORD, *vocabulary.relations)
-    names = (*vocabulary.objects, *relations)
-    words = {word for name in names for word in _words(name, mode)}
-    vectors = _vectors_of_words(Path(path), words, mode)
-    missing = sorted(words - set(vectors))
+    path, relations = Path(path), (BACKGROUND_WORD, *vocabulary.relations)
+    names = dict.fromkeys((*vocabulary.objects, *relations))
+    spelled: Spelled = {name: (name if mode == "upstream" else name.lower()).split(" ") for name in names}
+    words = {word for keys in spelled.values() for word in keys}
+    if mode == "upstream":
+        rows = _upstream_lookup(path, words)
+    else:
+        exact, other_case = _clean_lookup(path, names)
+        spelled, rows = {name: _spelling(name.lower(), exact, other_case) for name in names}, other_case | exact
+    missing = sorted({key for keys in spelled.values() for key in keys if key not in rows})
     if missing:
         raise WorkbenchError(
-            f"{path}: no vector for {len(missing)} of {len(words)} words: {', '.join(missing[:20])}"
-            f"{' ...' if len(missing) > 20 else ''}. Use a file that has them, or leave the word vector file out "
+            f"{path}: no vector for {len(missing)} of {len(words)} words: {', '.join(missing[:SHOWN])}"
+            f"{' ...' if len(missing) > SHOWN else ''}. Use a file that has them, or leave the word vector file out "
             "to take the text tower's vectors."
         )
-    return ClassVectors(_mean_vectors(vocabulary.objects, vectors, mode), _mean_vectors(relations, vectors, mode))
+    taken = {name: [_unit(path, rows[key], name) for key in keys] for name, keys in spelled.items()}
+    lengths = {len(vector): name for name, vectors in taken.items() for vector in vectors}
+    if len(lengths) > 1:
+        raise WorkbenchError(
+            f"{path}: vectors of {sorted(lengths)} numbers, for example of {', '.join(lengths.values())}."
+        )
+    vectors = (
+        np.stack([np.stack(taken[name]).mean(axis=0) for name in part]) for part in (vocabulary.objects, relations)
+    )
+    entries = {name: " ".join(rows[key].word for key in keys) for name, keys in spelled.items()}
+    other = {name: words for name, words in entries.items() if words not in (name, name.lower())}
+    return ClassVectors(*vectors), other
 
 
 def text_word_vectors(text: TextEmbeddings) -> ClassVectors:
@@ -54,42 +79,70 @@ def text_word_vectors(text: TextEmbeddings) -> ClassVectors:
 
     There is no text for "no relation", so the background is the mean vector of the relations.
     """
+    for kind, rows in (("objects", np.asarray(text.objects)), ("relations", np.asarray(text.relations))):
+        if not (usable := _has_direction(rows)).all():
+            raise WorkbenchError(
+                f"{text.folder}: the text vector of row {usable.argmin()} of the {kind} is zero or not finite, so it "
+                "has no direction. Write the text folder again from vectors of every name."
+            )
     objects, relations = _unit_rows(np.asarray(text.objects)), _unit_rows(np.asarray(text.relations))
     background = relations.mean(axis=0, keepdims=True)
     return ClassVectors(objects, np.concatenate([background, relations]).astype(np.float32))
 
 
-def iterate_word_vectors(path: Path, wanted: Wanted = lambda word: True) -> Iterator[tuple[str, np.ndarray]]:
-    """Words that are ``wanted`` and their float32 vectors, in the order of the file, which is read in pieces."""
-    path = Path(path)
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: there is no word vector file here. Correct the path or leave it empty.")
-    read = {".bin": _read_word2vec, ".json": _read_json}.get(path.suffix, _read_glove)
-    yield from read(path, wanted)
-
-
-def _vectors_of_words(path: Path, words: set[str], mode: str) -> dict[str, np.ndarray]:
-    if mode == "upstream":
-        return _upstream_lookup(path, words)
-    exact: dict[str, np.ndarray] = {}
-    other_case: dict[str, np.ndarray] = {}
-    for word, vector in iterate_word_vectors(path, lambda word: word in words or word.lower() in words):
-        if word in words:
-            exact.setdefault(word, vector)
+def _clean_lookup(path: Path, names: Iterable[str]) -> tuple[dict[str, WordRow], dict[str, WordRow]]:
+    """The first row of every spelling that ``names`` may take, and of the words' other cases by their lower case."""
+    wholes = {key for name in names for key in _wholes(name.lower())}
+    words = {key for name in names for word in name.lower().split() for key in (*_spellings(word), *_parts(word))}
+    exact: dict[str, WordRow] = {}
+    other_case: dict[str, WordRow] = {}
+    for row in iterate_word_vectors(path, lambda key: key in wholes or key in words or key.lower() in words):
+        if row.word in wholes or row.word in words:
+            exact.setdefault(row.word, row)
         else:
             # GoogleNews has "of" or "to" only in upper case; the first (most frequent) variant stands in.
-            other_case.setdefault(word.lower(), vector)
-    return other_case | exact
+            other_case.setdefault(row.word.lower(), row)
+    return exact, other_case
 
 
-def _upstream_lookup(path: Path, words: set[str]) -> dict[str, np.ndarray]:
+def _wholes(name: str) -> list[str]:
+    """A name of several words as one key, the joined form last."""
+    words = name.split()
+    return [by.join(words) for by in (" ", "_", "-", "")] if len(words) > 1 else []
+
+
+def _parts(word: str) -> list[str]:
+    return [part for part in word.replace("_", "-").split("-") if part]
+
+
+def _spellings(word: str) -> list[str]:
+    parts = _parts(word)
+    return list(dict.fromkeys([word, *(by.join(parts) for by in ("_", "-", " ", "") if len(parts) > 1)]))
+
+
+def _spelling(name: str, exact: dict[str, WordRow], other_case: dict[str, WordRow]) -> list[str]:
+    """The keys of a name in lower case; a word that has none stands for itself."""
+    wholes = _wholes(name)
+    if whole := [key for key in wholes[:-1] if key in exact]:
+        return whole[:1]
+    keys: list[str] = []
+    for word in name.split():
+        known = [key for rows in (exact, other_case) for key in _spellings(word) if key in rows]
+        parts = [part for part in _parts(word) if part in exact or part in other_case]
+        keys += known[:1] or (parts if parts == _parts(word) else [word])
+    whole_is_left = wholes and wholes[-1] in exact and not all(key in exact or key in other_case for key in keys)
+    return wholes[-1:] if whole_is_left else keys
+
+
+def _upstream_lookup(path: Path, words: set[str]) -> dict[str, WordRow]:
     """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``.
 
     Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
     The order of a dictionary is that of first insertion, so pass two meets the original keys first.
     """
     spellings = {word.replace("_", "-") for word in words}
-    originals = dict(iterate_word_vectors(path, lambda key: key.lower().replace("_", "-") in spellings))
+    rows = iterate_word_vectors(path, lambda key: key.lower().replace("_", "-") in spellings)
+    originals = {row.word: row for row in rows}
     table = dict(originals)
     for key in originals:
         table[key.lower()] = table[key]
@@ -98,72 +151,21 @@ def _upstream_lookup(path: Path, words: set[str]) -> dict[str, np.ndarray]:
     return {word: table[word] for word in words if word in table}
 
 
-def _read_word2vec(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
-    """word2vec binary: a header "count dimension", then per row the word, a blank and float32 little-endian."""
-    with open(path, "rb") as file:
-        header = file.readline(100).split()
-        if len(header) != 2 or not all(part.isdigit() for part in header):
-            raise WorkbenchError(f"{path}: not a word2vec binary file; the first line must hold count and dimension.")
-        count, dimension = int(header[0]), int(header[1])
-        buffer, start, row_bytes = b"", 0, 4 * dimension
-        for row in range(count):
-            while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + row_bytes:
-                chunk = file.read(CHUNK_BYTES)
-                if not chunk:
-                    raise WorkbenchError(f"{path}: ends in row {row:,} of {count:,}; the file is truncated.")
-                buffer, start = buffer[start:] + chunk, 0
-            # Some writers end a row with a line break, so a word may begin with one.
-            word = buffer[start:blank].lstrip(b"\n").decode("utf-8", errors="replace")
-            start = blank + 1 + row_bytes
-            if wanted(word):
-                yield word, np.frombuffer(buffer, "<f4", dimension, blank + 1).astype(np.float32)  # frees the buffer
+def _unit(path: Path, row: WordRow, name: str) -> np.ndarray:
+    if not _has_direction(row.vector[None]).all():
+        what = "is zero or not finite, so it has no direction" if len(row.vector) else "has another length"
+        raise WorkbenchError(
+            f"{path}, {row.place}: the vector of {row.word!r}, which the class {name!r} takes, {what}. Mend it there, "
+            "or give another file."
+        )
+    return _unit_rows(row.vector[None])[0]
 
 
-def _read_glove(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
-    """Text: a line per word, its vector last; words may hold blanks or line separators of Unicode."""
-    dimension = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            blanks = line.rstrip().count(b" ")
-            if number == 1 and blanks == 1:
-                continue  # the header of word2vec's text form
-            dimension = dimension or blanks
-            if blanks < dimension:
-                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.")
-            # A few words hold blanks, so the vector is counted from the end.
-            word = line[: line.find(b" ")] if blanks == dimension else line.rstrip().rsplit(b" ", dimension)[0]
-            name = word.decode("utf-8", errors="replace")
-            if not wanted(name):
-                continue
-            try:
-                vector = np.array(line[len(word) :].split(), dtype=np.float32)
-            except ValueError as error:
-                raise WorkbenchError(f"{path}, line {number}: expected a word and {dimension} numbers.") from error
-            yield name, vector
-
-
-def _read_json(path: Path, wanted: Wanted) -> Iterator[tuple[str, np.ndarray]]:
-    table = read_json(path)
-    if not isinstance(table, dict):
-        raise WorkbenchError(f"{path}: expected a JSON object name -> vector, found a {type(table).__name__}.")
-    dimensions = {np.shape(vector) for vector in table.values()}
-    if len(dimensions) > 1:
-        raise WorkbenchError(f"{path}: vectors of different lengths: {sorted(dimensions)[:5]}.")
-    yield from ((name, np.asarray(vector, dtype=np.float32)) for name, vector in table.items() if wanted(name))
-
-
-def _words(name: str, mode: str) -> list[str]:
-    return (name if mode == "upstream" else name.lower()).split(" ")
-
-
-def _mean_vectors(names: Iterable[str], vectors: dict[str, np.ndarray], mode: str) -> np.ndarray:
-    """Mean of the normalised word vectors of each name, not normalised again; (len(names), W) float32."""
-    return np.stack([_unit_rows(np.stack([vectors[w] for w in _words(name, mode)])).mean(axis=0) for name in names])
+def _has_direction(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(rows.astype(np.float32), axis=1)
+    return np.isfinite(norms) & (norms > 0)
 
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True)
-    usable = np.isfinite(norms) & (norms > 0)
-    if not usable.all():
-        raise WorkbenchError(f"class vectors: row {usable.argmin()} is zero or not finite, so it has no direction.")
-    return (rows / norms).astype(np.float32)
+    return (rows / np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True)).astype(np.float32)
