@@ -404,8 +404,12 @@ def test_an_edited_cell_is_noticed_in_a_kernel(tmp_path):
     import nbformat
     from nbclient import NotebookClient
 
+    from workbench.runs.kernels import OwnKernelManager
+
     cells = [nbformat.v4.new_code_cell(source) for source in [f"ROOT = {str(tmp_path)!r}", *CELLS]]
-    notebook = NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=120, kernel_name="python3").execute()
+    notebook = NotebookClient(
+        nbformat.v4.new_notebook(cells=cells), timeout=120, kernel_manager_class=OwnKernelManager
+    ).execute()
     printed = ["".join(output.text for output in cell.outputs) for cell in notebook.cells][5:]
     assert "{'n': 3}" in printed[0] and "loaded" in printed[2] and "!" not in printed[2]
     assert "the code has changed" in printed[4] and "__main__: Net" in printed[4]

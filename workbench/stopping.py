@@ -40,6 +40,7 @@ def ask_to_stop() -> None:
 @contextlib.contextmanager
 def stop_on_sigterm() -> Iterator[StopRequest]:
     """Within the block SIGTERM sets ``asked`` instead of ending the process; outside the main thread nothing changes.
+    Blocks within others are asked together.
 
     Schedulers send SIGTERM some time before they kill: a loop that looks at ``asked`` after each step, saves its state
     and raises ``Stopped`` loses nothing.
@@ -48,7 +49,7 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: setattr(request, "asked", True))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: ask_to_stop())
     try:
         yield request
     finally:

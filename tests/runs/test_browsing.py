@@ -19,6 +19,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import write_json
 from workbench.runs import browsing
 from workbench.runs.browsing import ADDRESS, browser_tabs, write_notebook
+from workbench.runs.kernels import OwnKernelManager
 from workbench.stages import Run
 
 KERNEL = "12345678-1234-1234-1234-123456789abc"
@@ -93,7 +94,7 @@ def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch,
 def test_the_notebook_of_a_visit_shows_the_browsers(toy_project, tmp_path, monkeypatch):
     notebook = nbformat.read(write_notebook(tmp_path, ["map"], Run.open("toy")), as_version=4)
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=60, kernel_manager_class=OwnKernelManager).execute()
     assert "application/vnd.jupyter.widget-view+json" in notebook.cells[0].outputs[0]["data"]
 
 

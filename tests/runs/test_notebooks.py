@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.folders import Replace, only_one
 from workbench.runs import notebooks
 from workbench.runs.execution import environment
+from workbench.runs.kernels import OwnKernels
 from workbench.runs.notebooks import NotebookFailed, run_profile
 from workbench.runs.run_records import RunRecord
 
@@ -69,6 +71,22 @@ def test_a_dead_kernel_is_told_and_another_error_shows_its_place(toy_project):
         run_profile("toy", parameters={"end": "other"})
     assert failed.value.exit_code == 1 and "toy_stages.py" in str(failed.value)
     assert len(str(failed.value).splitlines()) < 20
+
+
+def test_the_kernel_is_this_interpreter_whatever_stands_on_jupyters_path(toy_project, monkeypatch, tmp_path):
+    foreign = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text(json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "a", "language": "R"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    left = socket.socket(socket.AF_UNIX)
+    monkeypatch.chdir(toy_project / "notebooks")
+    left.bind("kernel-ipc-1")
+    before = {path.name for path in Path().iterdir()} - {"kernel-ipc-1"}
+    run_profile("toy", only=["01"])
+    assert states(toy_project) == {"01_count": "done"}
+    assert {path.name for path in Path().iterdir()} - {"__pycache__"} == before
+    assert OwnKernels().find_kernel_specs().keys() == {"python3"}
+    assert OwnKernels().get_kernel_spec("python3").argv[0] == sys.executable
 
 
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(toy_project, monkeypatch):

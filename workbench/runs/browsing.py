@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import WorkbenchError
 from workbench.folders import Replace
 from workbench.paths import lists_folder
-from workbench.runs.execution import environment_of, import_nbformat, kernel_transport, live_environment
+from workbench.runs.execution import environment_of, import_nbformat, live_environment
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:
@@ -190,10 +190,13 @@ def serve(browsers: list[str], run: Run, *, port: int, theme: str, no_browser: b
             from tornado.ioloop import IOLoop
             from traitlets.config import Config
 
+            from workbench.runs.kernels import OwnKernels, kernel_transport
+
             notebook = write_notebook(Path(folder), browsers, run)
             settings = Config(json.loads((_PAGE / "server.json").read_text(encoding="utf-8")))
             settings.merge(kernel_transport(f"{folder}/runtime"))
             settings.ServerApp.port = port
+            settings.ServerApp.kernel_spec_manager_class = OwnKernels
             settings.ServerApp.root_dir = folder
             settings.IdentityProvider.token = token
             settings.VoilaConfiguration.theme = theme

@@ -126,6 +126,7 @@ def lab(port: int, no_browser: bool) -> NoReturn:
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": port,
         "ServerApp.root_dir": notebooks_folder(),
+        "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",
         "ServerApp.open_browser": not no_browser,
         "ServerApp.allow_root": os.geteuid() == 0,  # containers have no other user, and only this machine is served
         "LabApp.news_url": None,

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
+import math
 import os
 import re
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,12 +23,15 @@ from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 DONE, FAILED, DEAD_KERNEL, STOPPED = "done", "failed", "dead kernel", "stopped"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _HEADLESS = {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30"}
+# The last one would start kernels elsewhere; they are children of the process that asks for them.
+_OURS_ALONE = {*_HEADLESS, REPLACE_VARIABLE, "JUPYTER_DEFAULT_PROVISIONER_NAME"}
 _TRACEBACK_LINES = 12
 _SECONDS_BETWEEN_LOOKS = 0.25
 # jsonschema compiles a grammar of internationalised addresses at import where this package is installed, as
 # JupyterLab has it; notebooks hold no such addresses. Without it jsonschema leaves out that one format check.
 _UNUSED_GRAMMAR = "rfc3987_syntax"
-_LONGEST_SOCKET_NAME = 100
+_SECONDS_BETWEEN_SIGNALS = 5.0
+_START_SECONDS = 600  # on a machine with more to do
 
 
 class Outcome(NamedTuple):
@@ -42,28 +46,37 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], variables: d
     """Execute one notebook with ``variables`` as its kernel's environment.
 
     ``output`` is written after every cell, also when the notebook fails. SIGTERM is passed on to the kernel: long work
-    in it saves its state, anything else ends. The peak of memory is the kernel's.
+    in it saves its state, anything else ends, and no further cell begins. The peak of memory is the kernel's.
     """
+    from workbench.runs.kernels import private_folder, remove_left_sockets
+
     output.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_sockets(source.parent)
     peaks: dict[int, int] = {}
-    # The runtime folder is private, so that a home folder that cannot be written is no obstacle, and its name short,
-    # because sockets lie in it.
+    # With a private runtime folder a home folder that cannot be written is no obstacle.
     with (
-        tempfile.TemporaryDirectory(prefix="wb-") as runtime,
+        private_folder() as runtime,
         stop_on_sigterm() as stop,
         _watched_kernels(stop, peaks),
         environment_of(variables | {"JUPYTER_RUNTIME_DIR": runtime}),
     ):
-        status, error = _executed(source, output, parameters, runtime)
+        status, error = _executed(source, output, parameters, runtime, stop)
     if stop.asked and status != DONE:
         status, error = STOPPED, "was asked to stop (SIGTERM)." if status == DEAD_KERNEL else error
     return Outcome(status, error, max(peaks.values(), default=0) // 2**20)
 
 
-def _executed(source: Path, output: Path, parameters: dict[str, Any], runtime: str) -> tuple[str, str | None]:
+def _executed(
+    source: Path, output: Path, parameters: dict[str, Any], runtime: str, stop: StopRequest
+) -> tuple[str, str | None]:
     import_nbformat()
     import papermill
-    from nbclient.exceptions import DeadKernelError
+
+    from workbench.runs.kernels import of_one_kernel
+
+    def begin_cell(**cell: Any) -> None:
+        if stop.asked:
+            raise RuntimeError("asked to stop")
 
     # Our own reading of the parameters cell is stricter than papermill's, which warns of what it cannot parse.
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -72,39 +85,46 @@ def _executed(source: Path, output: Path, parameters: dict[str, Any], runtime: s
             source,
             output,
             parameters=parameters,
-            kernel_name="python3",
             language="python",
             cwd=source.parent,  # as nbval and JupyterLab do
             progress_bar=False,
             stdout_file=_Indented(),
-            config=kernel_transport(runtime),
+            start_timeout=_START_SECONDS,
+            on_cell_start=begin_cell,
+            **of_one_kernel(runtime),
         )
     except papermill.PapermillExecutionError as error:
         if error.ename in (WorkbenchError.__name__, Stopped.__name__):
             return FAILED, error.evalue  # our own message alone
+        if not error.traceback:
+            remedy = f"Run {source} with `workbench lab` to see it."
+            return FAILED, f"cell {error.cell_index} failed, and its kernel sent no message. {remedy}"
         text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         lines = [f"  {line}" for line in text.splitlines() if line.strip()][-_TRACEBACK_LINES:]
         return FAILED, "\n".join([f"{error.ename} in cell {error.cell_index}: {error.evalue}", *lines])
-    except DeadKernelError:
+    except RuntimeError as error:  # nbclient's, also of a kernel that died while it started
         remedy = "out of memory? Smaller batches or a smaller profile help."
-        return DEAD_KERNEL, f"the kernel died without an error of its own: {remedy}"
+        return DEAD_KERNEL, f"the kernel died without an error of its own ({error}): {remedy}"
     return DONE, None
 
 
 @contextlib.contextmanager
 def _watched_kernels(stop: StopRequest, peaks: dict[int, int]) -> Iterator[None]:
-    """Within the block keep the kernels' most bytes of memory in ``peaks``, and pass a stop on to them, once."""
+    """Within the block keep the kernels' most bytes of memory in ``peaks``, and pass a stop on to them.
+
+    Again and again: a signal that comes before a kernel's interpreter runs, or after work looked at it last, is lost.
+    """
     import psutil
 
-    ended, told = threading.Event(), set()
+    ended, told = threading.Event(), dict[int, float]()
 
     def watch() -> None:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
             for kernel in psutil.Process().children():
                 with contextlib.suppress(psutil.Error, OSError):
                     peaks[kernel.pid] = max(peaks.get(kernel.pid, 0), _peak_bytes(kernel))
-                    if stop.asked and kernel.pid not in told:
-                        told.add(kernel.pid)
+                    if stop.asked and time.monotonic() > told.get(kernel.pid, -math.inf) + _SECONDS_BETWEEN_SIGNALS:
+                        told[kernel.pid] = time.monotonic()
                         kernel.terminate()
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -149,15 +169,6 @@ def import_nbformat() -> ModuleType:
             del sys.modules[_UNUSED_GRAMMAR]
 
 
-def kernel_transport(runtime: str) -> Any:
-    """Sockets in the file system: no port that another kernel may take, nothing that others can read."""
-    from traitlets.config import Config
-
-    if os.name != "posix" or len(runtime) + 60 > _LONGEST_SOCKET_NAME:
-        return Config()
-    return Config({"KernelManager": {"transport": "ipc"}})
-
-
 def environment(root: Path, replace: Replace = Replace.NEVER) -> dict[str, str]:
     """The environment of a notebook's kernel: headless, quiet bars, this project, all cores and no more."""
     variables = live_environment(root) | _HEADLESS
@@ -173,7 +184,7 @@ def live_environment(root: Path) -> dict[str, str]:
     # A kernel starts in another folder, and the package need not be installed.
     places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-    return {name: value for name, value in variables.items() if name not in (*_HEADLESS, REPLACE_VARIABLE)}
+    return {name: value for name, value in variables.items() if name not in _OURS_ALONE}
 
 
 @contextlib.contextmanager
