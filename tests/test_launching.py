@@ -3,11 +3,14 @@
 import dataclasses
 import importlib
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from workbench import launching
+from workbench import launching, stopping
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, SHARED_STAGES, as_json, from_json, shared_by_processes
 from workbench.recognition.config import RecogniserConfig
@@ -15,7 +18,7 @@ from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import RECOGNISERS
 from workbench.recognition.training import train_recogniser
 from workbench.stages import Run
-from workbench.stopping import Stopped
+from workbench.stopping import PARENT_VARIABLE, Stopped, StopRequest, waited_for
 from workbench.training_config import TrainingConfig, TrainingEdge
 
 BUILDER = """
@@ -30,6 +33,10 @@ def build(folder: Path, *, source: Path, config: TrainingConfig, edge: TrainingE
     if not source.exists():
         raise WorkbenchError(f"{source}: there is no such file.")
     (folder / f"part-{processes.rank}.txt").write_text(f"{processes.count} {config.betas}")
+    import psutil
+
+    sockets = [socket for socket in psutil.Process().net_connections() if socket.status == "LISTEN"]
+    (folder / f"heard-{processes.rank}.txt").write_text(" ".join(socket.laddr.ip for socket in sockets))
     processes.wait()
     return {"parts": len(list(folder.glob("part-*.txt"))), "nan": float("nan")}
 """
@@ -107,6 +114,27 @@ def test_two_processes_build_a_stage_together_and_their_error_arrives_as_it_is(s
     stage = Run.open("shared", root=tmp_path).stage("parts", shared_builder, **given(source))
     assert stage.metrics == {"parts": 2, "nan": None}
     assert (stage / "part-1.txt").read_text() == "2 (0.5, 0.9)"
+    assert {ip for rank in (0, 1) for ip in (stage / f"heard-{rank}.txt").read_text().split()} <= {"127.0.0.1"}
     with pytest.raises(WorkbenchError, match="nowhere: there is no such file") as error:
         shared_by_processes(shared_builder)(tmp_path, **given(tmp_path / "nowhere"))
     assert not isinstance(error.value, Stopped)
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path):
+    child = (
+        "import time; from workbench.stopping import end_with_parent as e; e(); print(1, flush=True); time.sleep(60)"
+    )
+    parent = f"import os, subprocess, sys; e = os.environ | {{{PARENT_VARIABLE!r}: str(os.getpid())}}\n"
+    parent += f"subprocess.run([sys.executable, '-c', {child!r}], env=e)"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.kill()
+    assert process.stdout.read() == b""  # returns once nobody holds the other end
+
+
+def test_where_one_process_fails_the_others_are_ended(monkeypatch):
+    monkeypatch.setattr(stopping, "SECONDS_AFTER_FAILURE", 0.1)
+    commands = ["import time; time.sleep(60)", "raise SystemExit(3)"]
+    starts = [lambda command=command: subprocess.Popen([sys.executable, "-c", command]) for command in commands]
+    started = time.monotonic()
+    assert waited_for(starts, StopRequest()) == 3 and time.monotonic() < started + 30

@@ -1,9 +1,10 @@
 """Building one stage in several processes, one a GPU, from within a notebook or a program.
 
 A notebook's kernel is one process. Where ``WORKBENCH_PROCESSES`` asks for more, the stages that can share their work
-are built by processes that ``torch.distributed.run`` starts, and the notebook waits for the folder. Each of them is
+are built by processes that it starts, and the notebook waits for the folder. They find each other by a file in a
+private folder, speak on the loopback interface alone, and end with the notebook's kernel however that ends. Each is
 ``python -m workbench.launching REQUEST.json``, which may as well be started by hand under ``torchrun`` or ``accelerate
-launch`` on several machines; the answer is written beside the request, one a process.
+launch`` on several machines, whose rendezvous is then theirs; the answer is written beside the request, one a process.
 """
 
 import dataclasses
@@ -26,9 +27,10 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.identity import available_cores, has_influence, without_nan
 from workbench.registry import imported
-from workbench.stopping import Stopped, stop_on_sigterm, waited_for
+from workbench.stopping import PARENT_VARIABLE, Stopped, end_with_parent, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
+_MEETING_VARIABLE = "WORKBENCH_MEETING_FILE"
 SHARED_STAGES = frozenset(
     {
         "workbench.regions.extraction:extract_features",
@@ -57,7 +59,12 @@ class Processes:
         import torch
         from accelerate import PartialState
 
-        state = PartialState(cpu=not torch.cuda.is_available())
+        gpu, meeting = torch.cuda.is_available(), os.environ.get(_MEETING_VARIABLE)
+        if meeting and not torch.distributed.is_initialized():
+            place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+            # A store in a file: one on a port would listen on all interfaces.
+            torch.distributed.init_process_group("nccl" if gpu else "gloo", init_method=f"file://{meeting}", **place)
+        state = PartialState(cpu=not gpu)
         return cls(state.process_index, state.num_processes)
 
     @property
@@ -97,12 +104,11 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
     with tempfile.TemporaryDirectory(prefix="wb-") as place:
         path, messages = Path(place) / "request.json", Path(place) / "messages.txt"
         path.write_text(request, encoding="utf-8")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-        command += ["-m", "workbench.launching", str(path)]
-        # The launcher gives each process one thread unless told otherwise; the cores are shared evenly here.
-        threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // count)), PROCESSES_VARIABLE: "1"}
-        with open(messages, "wb") as stderr, stop_on_sigterm() as stop:
-            code = waited_for(subprocess.Popen(command, env=os.environ | threads, stderr=stderr), stop)
+        command = [sys.executable, "-m", "workbench.launching", str(path)]
+        with open(messages, "ab") as stderr, stop_on_sigterm() as stop:
+            variables = [os.environ | _variables(rank, count, Path(place)) for rank in range(count)]
+            starts = (functools.partial(subprocess.Popen, command, env=each, stderr=stderr) for each in variables)
+            code = waited_for(starts, stop)
         answers = [read_json(path) for path in sorted(Path(place).glob("answer-*.json"))]
         last = "\n".join(messages.read_text(errors="replace").splitlines()[-_LAST_LINES:])
     for error in filter(None, (answer["error"] for answer in answers)):
@@ -114,6 +120,15 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
             f"is kept; run the same command again to continue.\n{last}"
         )
     return answers[0]["metrics"]
+
+
+def _variables(rank: int, count: int, place: Path) -> dict[str, str]:
+    """The environment of one of ``count`` processes on this machine, which share its cores evenly."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    numbers |= {"OMP_NUM_THREADS": max(1, available_cores() // count), PROCESSES_VARIABLE: 1}
+    names = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback, _MEETING_VARIABLE: str(place / "meeting")}
+    return {name: str(value) for name, value in (numbers | {PARENT_VARIABLE: os.getpid()}).items()} | names
 
 
 def as_json(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -143,12 +158,14 @@ def from_json(build: Callable[..., Any], values: dict[str, Any]) -> dict[str, An
 
 def main(request_path: str) -> int:
     """Build the stage of the request together with the other processes; returns the exit status."""
+    end_with_parent()
     request = read_json(Path(request_path))
     rank = int(os.environ.get("RANK", "0"))
     if rank:  # the first process speaks for all
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     answer: dict[str, Any] = {"metrics": None, "error": None}
     try:
+        Processes.current()  # before accelerate is asked who this process is
         build = imported(request["build"])
         answer["metrics"] = without_nan(build(Path(request["folder"]), **from_json(build, request["parameters"])))
     except Exception as error:

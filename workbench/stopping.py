@@ -1,17 +1,21 @@
 """A clean stop: SIGTERM asks long work to save its state at the next step and end."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from workbench.errors import WorkbenchError
 
 WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stopped
 
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_AFTER_FAILURE = 5.0
+PARENT_VARIABLE = "WORKBENCH_STARTED_BY"
 
 
 class Stopped(WorkbenchError):
@@ -56,18 +60,46 @@ def stop_on_sigterm() -> Iterator[StopRequest]:
         signal.signal(signal.SIGTERM, before)
 
 
-def waited_for(child: subprocess.Popen, request: StopRequest) -> int:
-    """The child's exit status; a stop that is asked for meanwhile is passed on to it, once, and any error ends it."""
-    passed_on = False
+def waited_for(starts: Iterable[Callable[[], subprocess.Popen]], request: StopRequest) -> int:
+    """Start processes that work together; the first exit status that is not 0, or 0 when all have ended.
+
+    A stop that is asked for meanwhile is passed on to them, once, and then they take the time they need. Where one
+    fails the others, which wait for it in vain, are ended after `SECONDS_AFTER_FAILURE`; with an error here at once.
+    """
+    children: list[subprocess.Popen] = []
+    failed_at, passed_on = 0.0, False
     try:
+        children += [start() for start in starts]
         while True:
-            try:
-                return child.wait(timeout=SECONDS_BETWEEN_LOOKS)
-            except subprocess.TimeoutExpired:
-                if request.asked and not passed_on:
+            codes = [child.poll() for child in children]
+            failed = next((code for code in codes if code), 0)
+            if None not in codes:
+                return failed
+            failed_at = failed_at or (time.monotonic() if failed else 0.0)
+            if failed and not request.asked and time.monotonic() > failed_at + SECONDS_AFTER_FAILURE:
+                return failed
+            if request.asked and not passed_on:
+                passed_on = True
+                for child in children:
                     child.terminate()
-                    passed_on = True
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
-        if child.poll() is None:
-            child.terminate()
+        for child in children:
+            child.kill()
             child.wait()
+
+
+def end_with_parent() -> None:
+    """End this process within a second of the one that started it, however that ends; started by hand it goes on.
+
+    What is orphaned would otherwise write into the folder that the next attempt resumes.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+
+    def watch() -> None:
+        while os.getppid() == int(parent or 0):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
