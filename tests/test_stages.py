@@ -272,6 +272,9 @@ def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
     assert not run.folder.exists()
     opened = Run.open("trial", data="vrd", images="data/raw/images", root=root)
     assert Run.open("trial", root=root) == opened and (opened.data, run.data) == ("vrd", "")
+    with pytest.raises(WorkbenchError, match="data 'vrd' has no text vectors"):
+        _ = opened.text
+    (imported / "text").mkdir()
     assert opened.features == imported and opened.text == imported / "text"
     assert "run 'trial' in data/runs/trial, data 'vrd'" in opened.opening_line()
     assert opened.images == root / "data/raw/images" and opened.path("/elsewhere") == Path("/elsewhere")

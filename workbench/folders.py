@@ -153,7 +153,12 @@ class BuiltFolder:
         print(f"{self.label}: building", flush=True)
         started = time.monotonic()
         with writing(self.label, f" in {self.partial}"):
-            metrics = build(self.partial)
+            try:
+                metrics = build(self.partial)
+            except WorkbenchError:
+                if [path.name for path in self.partial.iterdir()] == [REQUEST]:  # refused before any work
+                    shutil.rmtree(self.partial)
+                raise
             release_memory()
             manifest = self.request | {
                 "metrics": without_nan(metrics or {}),

@@ -119,8 +119,14 @@ class Run:
 
     @property
     def text(self) -> Stage | Path:
-        """The folder of text vectors of the classes of `features`."""
-        return self.imported(self.data) / "text" if self.data else self.find("text")
+        """The folder of text vectors of the classes of `features`; WorkbenchError where the data set has none."""
+        if not self.data:
+            return self.find("text")
+        stage = self.imported(self.data)
+        if not (stage / "text").is_dir():
+            remedy = stage.metrics.get("text") or "add the data set again with text vectors of its class names."
+            raise WorkbenchError(f"data {self.data!r} has no text vectors in {stage.folder}: {remedy}")
+        return stage / "text"
 
     @property
     def images(self) -> Path | None:

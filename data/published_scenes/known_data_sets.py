@@ -133,7 +133,7 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None) -> Foun
         purpose = "region features, and images in the notebooks"
         missing.append(MissingPart(looked, "no image folder", False, purpose, known.images_published))
         images = None
-    places = dict.fromkeys([root] if folder is None else [folder, folder.parent, root])
+    places = optional_places(known, root)
     for optional in known.optional:
         for file_name in optional.names:
             found = next((place / file_name for place in places if (place / file_name).is_file()), None)
@@ -142,6 +142,12 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None) -> Foun
             else:
                 missing.append(MissingPart(file_name, "missing", False, optional.purpose, optional.published))
     return FoundDataSet(known, root, folder, images, files, missing, warnings)
+
+
+def optional_places(known: KnownDataSet, root: Path) -> list[Path]:
+    """Where optional files are looked for: the annotation folder, which is first, the one above, and the root."""
+    folder = _annotation_folder(known, root)
+    return list(dict.fromkeys([root] if folder is None else [folder, folder.parent, root]))
 
 
 def _annotation_folder(known: KnownDataSet, root: Path) -> Path | None:

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from published_scenes.data_card import data_card
-from published_scenes.known_data_sets import look_for
+from published_scenes.known_data_sets import KNOWN, KnownDataSet, look_for, optional_places
 from published_scenes.vrd import convert_vrd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.language.config import TextConfig
 from workbench.language.text_embedding import embed_class_names, write_class_vectors
+from workbench.scenes.annotation_files import read_vocabulary
 from workbench.scenes.annotations import (
     copy_synset_tables,
     detections_path,
@@ -25,7 +26,8 @@ from workbench.scenes.annotations import (
 )
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.problems import count_problems, format_report
+from workbench.scenes.class_vectors import read_class_vectors
+from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 
@@ -106,30 +108,48 @@ def add_with_text(
     The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
     that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
     """
+    clip = clip_checkpoint is not None or clip_download
+    vectors = {} if clip else _given_vectors(data_set, Path(source))  # looked at first: a refusal adds nothing
     metrics = add_data_set(
         folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
     )
-    vectors = read_json(folder / "source.json")["text"]
-    if clip_checkpoint is not None or clip_download:
+    vocabulary, lists = Vocabulary.read(folder), metrics["text"]
+    if clip:
         config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
         metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
-    elif vectors and all(vectors.values()):
-        vocabulary = Vocabulary.read(folder)
-        read: dict[str, Any] = {
-            kind: _vectors_of(Path(path), len(getattr(vocabulary, kind))) for kind, path in vectors.items()
-        }
-        encoder = ", ".join(Path(path).stem for path in vectors.values())
-        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **read)
+    elif vectors:
+        encoder = ", ".join(Path(path).stem for path in lists.values())
+        metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **vectors)
+    else:
+        metrics["text"] = no_text(KNOWN[data_set])
     return metrics
 
 
-def _vectors_of(path: Path, classes: int) -> np.ndarray:
-    """One list of numbers a class, in the order of the class names."""
-    vectors = read_json(path)
-    if not isinstance(vectors, list) or len(vectors) != classes:
-        found = f"{len(vectors)} entries" if isinstance(vectors, list) else type(vectors).__name__
-        raise WorkbenchError(f"{path}: expected a list of {classes} vectors, one for each class name, found {found}.")
-    return np.array(vectors, dtype=np.float32)
+def _given_vectors(data_set: str, root: Path) -> dict[str, Any]:
+    """The vectors of the data set's own lists, by kind; none where a list is missing. WorkbenchError with a report."""
+    places, files = optional_places(KNOWN[data_set], root), KNOWN[data_set].class_vectors
+    paths = {
+        kind: next((place / name for place in places if (place / name).is_file()), None) for kind, name in files.items()
+    }
+    if not paths or None in paths.values() or not places[0].is_dir():
+        return {}
+    problems: list[Problem] = []
+    vocabulary = read_vocabulary(places[0], problems)
+    read: dict[str, Any] = {}
+    for kind, path in paths.items():
+        dimension = read["objects"].shape[1] if read.get("objects") is not None else None
+        file = FileProblems(path or root, problems)
+        read[kind] = read_class_vectors(file, getattr(vocabulary, kind), dimension=dimension)
+    if any(problem.blocks_reading for problem in problems):
+        raise WorkbenchError(f"{root}: nothing was added.\n{format_report(problems)}")
+    return read
+
+
+def no_text(known: KnownDataSet) -> str:
+    """What to add where a data set has no text vectors, which the notebooks from 02 on need."""
+    lists = " and ".join(known.class_vectors.values())
+    either = f", or put {lists} (JSON, a vector each class) beside the annotations" if lists else ""
+    return f"none: notebooks 02 to 06 need them. Give --clip-checkpoint FILE{either}, and add it again with --replace."
 
 
 def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.scenes.annotation_files import decoded, noting_unreadable, read_vocabulary
+from workbench.scenes.class_vectors import read_class_vectors
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
@@ -189,25 +190,10 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
                 remedy = "Add the objects' vectors; relations alone are not enough."
                 file.blocking("missing file", "whole file", "no file", "a file", remedy)
             continue
-        try:
-            vectors = np.asarray(np.load(file.path, allow_pickle=False), dtype=np.float32)
-        except FAULTS as error:
-            file.blocking("unreadable file", "whole file", str(error), "an npy array of numbers", EXPORT_AGAIN)
-            continue
-        classes = len(vocabulary.names(role)) or "names"
-        width = text["object"].shape[1] if "object" in text else "T"
-        fits = vectors.ndim == 2 and vectors.size > 0
-        if not fits or classes not in ("names", len(vectors)) or width not in ("T", vectors.shape[1]):
-            remedy = "Give one row for each name, in the order of the names, from one encoder for both lists."
-            file.blocking("wrong shape", "whole file", str(vectors.shape), f"({classes}, {width})", remedy)
-            continue
-        bad = ~np.isfinite(vectors).all(axis=1)
-        if role == "relation":
-            bad &= ~np.isnan(vectors).all(axis=1)
-        if bad.any():
-            remedy = "Embed this name again; a row of NaN marks a relation without a vector."
-            file.blocking("non-finite number", f"row {bad.argmax()}", "nan or inf", "finite numbers", remedy)
-        text[role] = vectors
+        dimension = text["object"].shape[1] if "object" in text else None
+        vectors = read_class_vectors(file, vocabulary.names(role), may_lack=role == "relation", dimension=dimension)
+        if vectors is not None:
+            text[role] = vectors
     return text
 
 

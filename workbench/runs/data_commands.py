@@ -100,7 +100,7 @@ def _imported(name: str, build: Any, replace: bool, **parameters: Any) -> Stage:
 def _print_numbers(numbers: dict[str, Any], place: Path) -> None:
     for name, value in numbers.items():
         text = f"{value:,}" if isinstance(value, int) else str(value)
-        print(f"{escaped(name)}: {escaped(text, 200)}")
+        print(f"{escaped(name)}: {escaped(text, 400)}")
     print(f"in {place}")
 
 
@@ -117,4 +117,9 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     metrics = import_features(folder, source=source)
     if (folder / "text").is_dir():
         metrics["text"] = complete_text_folder(folder / "text", FeaturesFolder(folder).train)
+    else:
+        metrics["text"] = (
+            "none: notebooks 02 to 06 need them. Put objects_clip_text.npy, one row a name, beside objects.json, and "
+            "import again with --replace."
+        )
     return metrics
