@@ -244,4 +244,7 @@ def only_one(lock: Path, text: str, wait: bool) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)

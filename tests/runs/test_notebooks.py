@@ -54,8 +54,10 @@ def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_fai
     assert entry.seconds > 0 and entry.peak_memory_mb > 10
     assert (toy_project / "built.log").read_text() == "counts\n"
 
+    before = {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()}
     with pytest.raises(NotebookFailed, match=r"01_count: counts/default is complete.*\n.*seed: 4 -> 5"):
         run_profile("toy", only=["01"], parameters={"seed": 5})
+    assert {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()} == before
     run_profile("toy", only=["01"], parameters={"seed": 5}, replace=Replace.CHANGED)
     assert (toy_project / "built.log").read_text() == "counts\ncounts\n"
     assert nbformat.read(folder / "01_count.ipynb", 4).metadata.papermill.parameters["seed"] == 5

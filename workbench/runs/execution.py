@@ -18,9 +18,9 @@ from workbench.escaping import escaped_lines
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.identity import available_cores
 from workbench.paths import HOME_VARIABLE
-from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
+from workbench.stopping import Stopped, StopRequest
 
-DONE, FAILED, DEAD_KERNEL, STOPPED = "done", "failed", "dead kernel", "stopped"
+DONE, FAILED, DEAD_KERNEL, STOPPED, REFUSED = "done", "failed", "dead kernel", "stopped", "refused"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _HEADLESS = {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30"}
 # The last one would start kernels elsewhere; they are children of the process that asks for them.
@@ -42,10 +42,12 @@ class Outcome(NamedTuple):
     peak_memory_mb: int
 
 
-def execute(source: Path, output: Path, parameters: dict[str, Any], variables: dict[str, str]) -> Outcome:
-    """Execute one notebook with ``variables`` as its kernel's environment.
+def execute(
+    source: Path, output: Path, parameters: dict[str, Any], variables: dict[str, str], stop: StopRequest
+) -> Outcome:
+    """Execute one notebook with ``variables`` as its kernel's environment, until ``stop`` is asked.
 
-    ``output`` is written after every cell, also when the notebook fails. SIGTERM is passed on to the kernel: long work
+    ``output`` is written after every cell, also when the notebook fails. A stop is passed on to the kernel: long work
     in it saves its state, anything else ends, and no further cell begins. The peak of memory is the kernel's.
     """
     from workbench.runs.kernels import private_folder, remove_left_sockets
@@ -56,7 +58,6 @@ def execute(source: Path, output: Path, parameters: dict[str, Any], variables: d
     # With a private runtime folder a home folder that cannot be written is no obstacle.
     with (
         private_folder() as runtime,
-        stop_on_sigterm() as stop,
         _watched_kernels(stop, peaks),
         environment_of(variables | {"JUPYTER_RUNTIME_DIR": runtime}),
     ):
@@ -95,7 +96,7 @@ def _executed(
         )
     except papermill.PapermillExecutionError as error:
         if error.ename in (WorkbenchError.__name__, Stopped.__name__):
-            return FAILED, error.evalue  # our own message alone
+            return REFUSED, error.evalue  # our own message alone
         if not error.traceback:
             remedy = f"Run {source} with `workbench lab` to see it."
             return FAILED, f"cell {error.cell_index} failed, and its kernel sent no message. {remedy}"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +14,11 @@ from workbench.files import read_json, write_json
 from workbench.folders import Replace, only_one
 from workbench.identity import versions
 from workbench.paths import project_root, reports_folder
-from workbench.runs.execution import DEAD_KERNEL, DONE, STOPPED, environment, environment_of, execute
+from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
 from workbench.runs.profiles import PlannedNotebook, make_plan
 from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecord
 from workbench.stages import Run
-from workbench.stopping import Stopped
+from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +48,10 @@ def run_profile(
     """Execute a profile's notebooks in order and write their report; returns the report's folder.
 
     Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call
-    resumes there because finished stages are loaded. ``only`` limits the notebooks, ``parameters`` and ``files`` are
-    laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` says which stored stages give way,
-    ``dry_run`` prints the resolved parameters, marks those that are not the notebook's default, and stops.
+    resumes there because finished stages are loaded. Where the first notebooks of the call were finished before and
+    one of them refuses what is asked, their report stays as it was. ``only`` limits the notebooks, ``parameters`` and
+    ``files`` are laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` says which stored stages
+    give way, ``dry_run`` prints the resolved parameters, marks those that are not the notebook's default, and stops.
     """
     root = project_root(root)
     plan = make_plan(profile, run, only, parameters, files, root)
@@ -59,38 +61,97 @@ def run_profile(
         for notebook in plan.notebooks:
             print("\n".join([notebook.name, *(f"  {line}" for line in notebook.lines())]))
         return folder
-    with only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False):
+    lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
+    with stop_on_sigterm() as stop, lock:
         variables = environment(root, replace)
         with environment_of(variables):  # the run keeps what it works on, whichever notebook is run first
             Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root)
         record = RunRecord(plan.run, plan.profile, versions=versions(), started=_now())
         if (folder / RECORD).is_file():  # what earlier calls of the same run left about other notebooks
             record.notebooks |= RunRecord.read(folder).notebooks
+        written = _Written(folder, record, [name for name, entry in record.notebooks.items() if entry.status == DONE])
         record.notebooks |= {notebook.name: NotebookRecord() for notebook in plan.notebooks}
         try:
             for number, notebook in enumerate(plan.notebooks, start=1):
+                _go_on(stop)
                 print(f"[{number}/{len(plan.notebooks)}] {notebook.name}", flush=True)
-                _run_one(notebook, folder, record, variables)
+                _run_one(notebook, written, variables, stop)
+            written.begin()
         finally:
-            entries = record.notebooks.values()
-            record.status = DONE if all(entry.status == DONE for entry in entries) else "unfinished"
-            record.seconds = round(sum(entry.seconds or 0.0 for entry in entries), 1)
-            record.finished = _now()
-            record.write(folder)
-            print(f"report: {renew_report(plan.run, root)}", flush=True)
+            written.drop_held()
+            if written.begun:
+                entries = record.notebooks.values()
+                record.status = DONE if all(entry.status == DONE for entry in entries) else "unfinished"
+                record.seconds = round(sum(entry.seconds or 0.0 for entry in entries), 1)
+                record.finished = _now()
+                record.write(folder)
+                print(f"report: {renew_report(plan.run, root)}", flush=True)
+        _go_on(stop)
     return folder
 
 
-def _run_one(notebook: PlannedNotebook, folder: Path, record: RunRecord, variables: dict[str, str]) -> None:
-    entry = record.notebooks[notebook.name] = NotebookRecord("running", notebook.values)
-    record.write(folder)
-    output, started = folder / f"{notebook.name}.ipynb", time.monotonic()
+def _go_on(stop: StopRequest) -> None:
+    if stop.asked:
+        told = "asked to stop (SIGTERM). What was finished is kept; run the same command again to continue."
+        raise NotebookFailed(told, Stopped.exit_code)
+
+
+@dataclass
+class _Written:
+    """What a call writes into a report: of notebooks that were ``finished`` before nothing until another one begins.
+
+    So a finished report stays as it was where what is asked now is refused, or stopped.
+    """
+
+    folder: Path
+    record: RunRecord
+    finished: list[str]
+    held: list[Path] = field(default_factory=list)
+    begun: bool = False
+
+    def place_of(self, notebook: str) -> Path:
+        """Where the executed notebook is written."""
+        output = self.folder / f"{notebook}.ipynb"
+        if self.begun or notebook not in self.finished or not output.is_file():
+            self.begin()
+            return output
+        self.held.append(output.with_name(f".{output.name}"))
+        return self.held[-1]
+
+    def begin(self) -> None:
+        """From now on the report is that of this call."""
+        self.begun = True
+        for path in self.held:
+            if path.is_file():
+                path.replace(path.with_name(path.name[1:]))
+        self.keep_record()
+
+    def keep_record(self) -> None:
+        """Write the record, once the report is that of this call."""
+        if self.begun:
+            self.record.write(self.folder)
+
+    def drop_held(self) -> None:
+        """Remove what did not come into the report."""
+        for path in self.held:
+            path.unlink(missing_ok=True)
+
+
+def _run_one(notebook: PlannedNotebook, written: _Written, variables: dict[str, str], stop: StopRequest) -> None:
+    entry = written.record.notebooks[notebook.name] = NotebookRecord("running", notebook.values)
+    output, started = written.place_of(notebook.name), time.monotonic()
     entry.status = STOPPED  # what stays if this process is interrupted
-    entry.status, entry.error, entry.peak_memory_mb = execute(notebook.source, output, notebook.overrides, variables)
+    outcome = execute(notebook.source, output, notebook.overrides, variables, stop)
+    entry.status = FAILED if outcome.status == REFUSED else outcome.status
+    entry.error, entry.peak_memory_mb = outcome.error, outcome.peak_memory_mb
     entry.seconds = round(time.monotonic() - started, 1)
-    record.write(folder)
+    if outcome.status in (FAILED, DEAD_KERNEL):
+        written.begin()
+    written.keep_record()
     if entry.status != DONE:
-        again = f"The executed notebook is {output}. What was finished is kept; run the same command again to continue."
+        place = f"The executed notebook is {written.folder / f'{notebook.name}.ipynb'}."
+        place = place if written.begun else "The report is as it was."
+        again = f"{place} What was finished is kept; run the same command again to continue."
         raise NotebookFailed(f"{notebook.name}: {entry.error}\n{again}", _EXIT_CODES.get(entry.status, 1))
     print(f"      {entry.seconds:.1f} s, at most {entry.peak_memory_mb:,} MB", flush=True)
 
