@@ -4,6 +4,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.runs.commands import check
 from workbench.stages import Run, Stage, import_stage
 
 
@@ -286,3 +288,54 @@ def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
     assert opened.images == Path("/data/images")
     scenes = run.stage("scenes", build)
     assert run.images == scenes / "images"
+
+
+def test_a_file_that_is_not_what_was_written_is_refused_and_made_again(run, build, capsys, monkeypatch):
+    stage, other = run.stage("counts", build, rows=3), run.stage("counts", build, variant="other", rows=4)
+    manifest = (stage / "manifest.json").read_text()
+
+    def gone():
+        (stage / "text.txt").unlink()
+
+    def exchanged():
+        (stage / "text.txt").write_bytes((other / "text.txt").read_bytes())
+
+    def longer():
+        (stage / "text.txt").write_text("longer than before, by a good deal")
+
+    def manifest_changed():
+        (stage / "manifest.json").write_text(manifest.replace('"calls": ', '"calls": 9'))
+
+    for change, told in ((gone, "gone"), (exchanged, "SHA-256"), (longer, "bytes instead"), (manifest_changed, "SHA")):
+        run.stage("counts", build, replace=True, rows=3)
+        manifest = (stage / "manifest.json").read_text()
+        change()
+        for load in (lambda: run.stage("counts", build, rows=3), lambda: run.find("counts"), lambda: Stage.at(stage)):
+            with pytest.raises(WorkbenchError, match=f"{told}.*Remove {stage.folder}"):
+                load()
+    monkeypatch.setenv("WORKBENCH_REPLACE", "1")
+    assert run.stage("counts", build, rows=3) == run.find("counts")
+    assert "building again" in capsys.readouterr().out
+    old = json.loads((stage / "manifest.json").read_text())
+    del old["files"], old["sha256"]
+    (stage / "manifest.json").write_text(json.dumps(old))
+    (stage / "text.txt").write_text("cannot be known")
+    assert run.stage("counts", build, rows=3).manifest == old
+
+
+def test_check_names_what_differs_and_what_makes_it_again(run, build, capsys, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(run.root))
+    stage = run.stage("counts", build, rows=3)
+    large = run.stage("large", lambda folder: (folder / "zeros").write_bytes(bytes(9 * 2**20)) and {})
+    assert check("trial") == 0 and "counts/default: 1 files are as they were written" in capsys.readouterr().out
+    (large / "zeros").write_bytes(bytes(9 * 2**20 - 1) + b"1")
+    assert run.find("large").manifest == large.manifest  # too large to be read at every load
+    assert check("trial") == 1
+    told = capsys.readouterr().out
+    assert f"{large / 'zeros'}: its bytes are not" in told and f"Remove {large.folder}, then" in told
+    shutil.rmtree(large.folder)
+    manifest = {key: value for key, value in stage.manifest.items() if key not in ("files", "sha256")}
+    (stage / "manifest.json").write_text(json.dumps(manifest))
+    assert check("trial") == 0 and "before checksums were kept" in capsys.readouterr().out
+    with pytest.raises(WorkbenchError, match=r"no run and no imported data.*trial"):
+        check("another")

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from workbench.checksums import damages, with_sums
 from workbench.errors import WorkbenchError
 from workbench.file_errors import writing
 from workbench.files import read_json, write_json
@@ -114,6 +115,10 @@ class BuiltFolder:
             self.folder.rename(self.partial)
             (self.partial / MANIFEST).rename(self.partial / REQUEST)
             return False
+        if self.replace is Replace.CHANGED and (damaged := next(damages(self.folder, stored), None)):
+            print(f"{self.label}: building again, {damaged}")
+            return False
+        check_files(self.folder, stored, "run the same command again, or run it with --replace.")
         print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
         if code:
             commit = (stored.get("versions") or {}).get("commit")
@@ -166,6 +171,7 @@ class BuiltFolder:
                 "seconds": round(time.monotonic() - started, 3),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
+            manifest = with_sums(self.partial, manifest)
             write_json(self.partial / MANIFEST, manifest)
         return manifest
 
@@ -211,6 +217,12 @@ def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] |
         f"{folder}: an older version of the workbench made this result. Build it again: with --replace, or under "
         "another run name."
     )
+
+
+def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:
+    """WorkbenchError where a file of a finished folder is not what its manifest says; ``remedy`` follows "Remove"."""
+    if damaged := next(damages(folder, manifest), None):
+        raise WorkbenchError(f"{damaged}. Remove {folder} and {remedy}")
 
 
 def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:

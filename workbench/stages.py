@@ -13,7 +13,15 @@ import workbench
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
-from workbench.folders import MANIFEST, REPLACE_VARIABLE, BuiltFolder, Replace, partial_folder, stored_manifest
+from workbench.folders import (
+    MANIFEST,
+    REPLACE_VARIABLE,
+    BuiltFolder,
+    Replace,
+    check_files,
+    partial_folder,
+    stored_manifest,
+)
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes
 from workbench.loaded_code import keep_sources
@@ -37,6 +45,7 @@ class Stage:
         manifest = stored_manifest(Path(folder))
         if manifest is None:
             raise WorkbenchError(f"{folder}: there is no such folder. Build the stage first.")
+        check_files(Path(folder), manifest, "make it again by the command that made it.")
         return cls(Path(folder), manifest)
 
     @property
@@ -168,11 +177,12 @@ class Run:
         folder = self._place(stage, variant)
         manifest = stored_manifest(folder)
         if manifest is not None:
+            check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
             return Stage(folder, manifest)
         begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
-        raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self._how_to_make(stage)}")
+        raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")
 
     def variants(self, stage: str) -> list[str]:
         """Names of the complete variants of ``stage``, sorted."""
@@ -207,7 +217,10 @@ class Run:
             raise WorkbenchError(f"a stage cannot be called {stage!r}: the name has another meaning.")
         return self.folder / checked_name("stage", stage) / checked_name("variant", variant)
 
-    def _how_to_make(self, stage: str) -> str:
+    def how_to_make(self, stage: str) -> str:
+        """What makes a stage, and the command."""
+        if of_tables := re.fullmatch(r"(.+)-tables-seed\d+", self.name):
+            return f"Run: workbench tables --profile {of_tables[1]}"
         call = re.compile(rf"""\.stage\(\s*["']{re.escape(stage)}["']""")
         for notebook in sorted(notebooks_folder(self.root).glob("[!.]*.ipynb")):
             if any(call.search("".join(cell["source"])) for cell in read_json(notebook)["cells"]):

@@ -9,14 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workbench.checksums import FILES, damages
 from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
-from workbench.folders import REPLACE_VARIABLE, Replace
+from workbench.folders import REPLACE_VARIABLE, Replace, stored_manifest
 from workbench.launching import PROCESSES_VARIABLE
-from workbench.paths import notebooks_folder, project_root
+from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root
 from workbench.runs.execution import live_environment
 from workbench.runs.notebooks import renew_report, repeat_profile, repeats_text, run_profile
-from workbench.stages import Run
+from workbench.stages import METRICS, Run
 
 
 def run(profile: str, **options: Any) -> None:
@@ -83,6 +84,39 @@ def plan(profile: str, run: str | None, parameters: list[str], files: list[Path]
 def report(run: str, inline: bool) -> None:
     """``workbench report``."""
     print(renew_report(run, inline_plotly=inline))
+
+
+def check(name: str) -> int:
+    """``workbench check``: status 1 where a file of a run, or of imported data, is not what was written."""
+    from workbench.runs.run_records import run_names
+
+    imports, run = imported_folder() / checked_name("run", name), Run(name, project_root())
+    if name in run_names():
+        folders = sorted(path for path in run.folder.glob("[!.]*/[!.]*/") if path.parent.name != METRICS)
+        data = Run.open(name).data
+        folders += [imported_folder() / data] if data else []
+    elif imports.is_dir():
+        folders = [imports]
+    else:
+        have = ", ".join(run_names()) or "none"
+        raise WorkbenchError(f"no run and no imported data has the name {name!r}. There are the runs: {have}.")
+    damaged = 0
+    for folder in folders:
+        imported = folder.parent == imported_folder()
+        remedy = "import or add it again" if imported else run.how_to_make(folder.parent.name)
+        try:
+            manifest = stored_manifest(folder) or {}
+            found = list(damages(folder, manifest, every_byte=True))
+        except WorkbenchError as error:
+            manifest, found = {FILES: {}}, [str(error)]
+        damaged += len(found)
+        told = "made before checksums were kept, so nothing can be compared; a result that is made again has them"
+        if found:
+            told = "\n".join(["damaged", *found, f"  Remove {folder}, then make it again: {remedy}"])
+        elif FILES in manifest:
+            told = f"{len(manifest[FILES])} files are as they were written"
+        print(escaped_lines(f"{folder.parent.name}/{folder.name}: {told}"))
+    return int(bool(damaged))
 
 
 def runs() -> None:
