@@ -99,24 +99,23 @@ def add_with_text(
     source: Path,
     image_folder: Path | None = None,
     validation_images: int = 0,
-    clip_checkpoint: Path | None = None,
-    clip_download: bool = False,
+    clip: TextConfig | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Stage builder: add the known ``data_set`` found under ``source``, and write ``folder/text`` where it can.
 
-    The text vectors come from CLIP ViT-L-14 where a checkpoint is given or may be downloaded, else from word vectors
+    The text vectors come from the published model of ``clip`` where it is given, else from word vectors
     that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
     """
-    clip = clip_checkpoint is not None or clip_download
-    vectors = {} if clip else _given_vectors(data_set, Path(source))  # looked at first: a refusal adds nothing
+    vectors = (
+        {} if clip is not None else _given_vectors(data_set, Path(source))
+    )  # looked at first: a refusal adds nothing
     metrics = add_data_set(
         folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
     )
     vocabulary, lists = Vocabulary.read(folder), metrics["text"]
-    if clip:
-        config = TextConfig(checkpoint=clip_checkpoint, download=clip_download)
-        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=config)
+    if clip is not None:
+        metrics["text"] = embed_class_names(folder / "text", vocabulary_folder=folder, config=clip)
     elif vectors:
         encoder = ", ".join(Path(path).stem for path in lists.values())
         metrics["text"] = write_class_vectors(folder / "text", vocabulary=vocabulary, encoder=encoder, **vectors)

@@ -10,6 +10,7 @@ from workbench.errors import WorkbenchError
 from workbench.language import caption_encoder
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.language.config import TextConfig
+from workbench.language.published_weights import description_of, refuse_other_training
 from workbench.language.text_embedding import TextEmbeddings, embed_class_names, write_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -167,3 +168,65 @@ def test_class_vectors_that_do_not_fit_are_refused(tmp_path, changed, message):
     with pytest.raises(WorkbenchError, match=message):
         write_class_vectors(tmp_path, vocabulary=NAMES, **given, encoder="x")
         TextEmbeddings.open(tmp_path)
+
+
+def lie(folder, place, *, metadata=None, name="weights"):
+    """Tiny weights at ``place`` below ``folder``, with what tells their training."""
+    path = folder / place / f"{name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"a": torch.zeros(1)}, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tag", "quick", "digest", "place", "told"),
+    [
+        (
+            "laion2b_s32b_b82k",
+            False,
+            "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+            {},
+            "checksum",
+        ),
+        ("openai", True, "0", {"metadata": {"pretrained": "datacomp_xl_s13b_b90k"}}, "metadata"),
+        ("openai", True, "0", {"metadata": {"quick_gelu": "false"}}, "metadata .* without QuickGELU"),
+        ("openai", True, "0", {"place": "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K/snapshots"}, "repository"),
+        ("openai", True, "0", {"name": "ViT-L-14-laion2b_s32b_b82k"}, "its name says"),
+        ("openai", True, "0", {"place": "config"}, "open_clip_config.* without QuickGELU"),
+        ("laion2b_s32b_b82k", False, "0", {"name": "ViT-L-14-laion2B-s32B-b82K"}, None),
+        ("openai", True, "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", {}, None),
+    ],
+)
+def test_weights_of_another_training_are_refused(tmp_path, tag, quick, digest, place, told):
+    path = lie(tmp_path, **{"place": "x", **place})
+    if place.get("place") == "config":
+        (path.parent / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 768}}')
+    assert description_of("ViT-L-14", tag).get("quick_gelu", False) == quick
+    if told is None:
+        assert refuse_other_training(path, "ViT-L-14", tag, quick, digest)
+        return
+    with pytest.raises(WorkbenchError, match=f"{told}.*pretrained"):
+        refuse_other_training(path, "ViT-L-14", tag, quick, digest)
+
+
+def test_what_is_assumed_of_weights_is_said(published, features, capsys):
+    metrics = embed_class_names(features / "text", vocabulary_folder=features, config=tiny(published[1]))
+    assert (
+        metrics["clip_weights"]
+        == "Tiny-Test none, without QuickGELU: assumed from `pretrained`, nothing in the file tells it"
+    )
+    assert metrics["clip_weights"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "message"),
+    [
+        ("ViT-L-14", "laion2b", "no weights 'laion2b' for ViT-L-14; it has openai"),
+        ("ViT-L-14-quickgelu", "laion2b_s32b_b82k", "trained without it. Give the model ViT-L-14"),
+        ("ViT-H-14-worldwide", "none", "tokens by facebook/xlm-v-base, which is not on this machine. Fetch it"),
+        ("roberta-ViT-B-32", "none", "transformers is not supported"),
+    ],
+)
+def test_tags_and_towers_that_cannot_be_right_are_refused_before_the_weights_are_read(tmp_path, model, tag, message):
+    with pytest.raises(WorkbenchError, match=message):
+        CaptionEncoder.from_open_clip(TextConfig(model, tag, tmp_path / "absent.safetensors"))

@@ -14,10 +14,12 @@ from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.files import sha256_of_file
 from workbench.language.config import TextConfig
+from workbench.language.published_weights import description_of, refuse_other_training
 from workbench.progress import track
 
 if TYPE_CHECKING:
     from open_clip import SimpleTokenizer
+    from open_clip.tokenizer import HFTokenizer
     from open_clip.transformer import TextTransformer
 
 WEIGHTS_FILE = "caption_encoder.safetensors"
@@ -67,11 +69,18 @@ class CaptionEncoder:
                 f"open_clip knows no model {published.model!r}; `open_clip.list_models()` has the names, ViT-L-14 is "
                 "the default."
             )
-        description = open_clip.get_pretrained_cfg(published.model, published.pretrained)
+        config["encoder"] = f"open_clip {published.model}"
+        refuse_other_towers(config)
+        description = description_of(published.model, published.pretrained)
         path = checkpoint_path(published, description)
         config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
-        weights = read_weights(path)
-        config["encoder"] = f"open_clip {published.model} {published.pretrained} {sha256_of_file(path)[:12]}"
+        weights, digest = read_weights(path), sha256_of_file(path)
+        told = refuse_other_training(path, published.model, published.pretrained, config["quick_gelu"], digest)
+        config["training"] = (
+            f"{published.model} {published.pretrained}, {'with' if config['quick_gelu'] else 'without'} QuickGELU: "
+            + (f"{told} agrees" if told else "assumed from `pretrained`, nothing in the file tells it")
+        )
+        config["encoder"] = f"open_clip {published.model} {published.pretrained} {digest[:12]}"
         config["token_ids"] = None
         return cls.from_clip_weights(config, weights, path)
 
@@ -84,6 +93,7 @@ class CaptionEncoder:
         text = {name.removeprefix("text."): value for name, value in weights.items()}
         text = {name: value for name, value in text.items() if name.startswith(TEXT_WEIGHTS)}
         kept = {name: config[name] for name in ("embed_dim", "text_cfg", "quick_gelu", "encoder", "token_ids")}
+        kept |= {"training": config["training"]} if "training" in config else {}
         encoder = cls(kept, text)
         try:
             _ = encoder.transformer
@@ -99,11 +109,6 @@ class CaptionEncoder:
         """The open_clip text transformer with the weights loaded, in float32, ready to run."""
         from open_clip.model import _build_text_tower  # which CLIP itself is made with
 
-        if self.config["text_cfg"].get("hf_model_name"):
-            raise WorkbenchError(
-                f"{self.encoder}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
-                "open_clip's own text transformer, for example ViT-L-14."
-            )
         text_config = {**self.config["text_cfg"], "output_tokens": False}
         transformer = _build_text_tower(self.dimension, text_config, self.config["quick_gelu"])
         transformer.load_state_dict({name: value.float() for name, value in self.weights.items()})
@@ -116,11 +121,9 @@ class CaptionEncoder:
         return transformer.attn_mask if transformer.pool_type == "argmax" and transformer.cls_emb is None else None
 
     @cached_property
-    def tokeniser(self) -> "SimpleTokenizer":
-        """open_clip's byte-pair tokeniser, whose vocabulary comes with the package."""
-        import open_clip
-
-        return open_clip.SimpleTokenizer(context_length=self.config["text_cfg"].get("context_length", 77))
+    def tokeniser(self) -> "SimpleTokenizer | HFTokenizer":
+        """The tower's tokeniser: open_clip's byte pairs, which come with the package, or a local one that it names."""
+        return tokeniser_of(self.config)
 
     def tokens(self, captions: list[str]) -> torch.Tensor:
         """Token ids (n, context) int64; WorkbenchError for a word that a small tower was never shown."""
@@ -176,6 +179,37 @@ class CaptionEncoder:
             for first in range(0, len(order), rows_per_pass):
                 rows = order[first : first + rows_per_pass]
                 yield start + rows, tokens[torch.from_numpy(rows), : lengths[rows[-1]]]
+
+
+def refuse_other_towers(config: dict) -> None:
+    """WorkbenchError for a text tower that is none of open_clip's own, or whose tokeniser is not at hand."""
+    if config["text_cfg"].get("hf_model_name"):
+        raise WorkbenchError(
+            f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
+            "open_clip's own text transformer, for example ViT-L-14."
+        )
+    tokeniser_of(config)
+
+
+def tokeniser_of(config: dict) -> "SimpleTokenizer | HFTokenizer":
+    """The tokeniser of open_clip's configuration ``config``; one of Hugging Face's only from the local cache."""
+    import open_clip
+
+    text = config["text_cfg"]
+    length, name = text.get("context_length", 77), text.get("hf_tokenizer_name")
+    if not name:
+        return open_clip.SimpleTokenizer(context_length=length, **text.get("tokenizer_kwargs", {}))
+    try:
+        return open_clip.tokenizer.HFTokenizer(
+            name, length, tokenizer_mode=text.get("tokenizer_mode"), local_files_only=True,
+            **text.get("tokenizer_kwargs", {}),
+        )  # fmt: skip
+    except (ImportError, OSError, ValueError) as error:
+        raise WorkbenchError(
+            f"{config['encoder']}: its captions are cut into tokens by {name}, which is not on this machine. Fetch it: "
+            'pip install transformers sentencepiece protobuf && python -c "from transformers import AutoTokenizer; '
+            f"AutoTokenizer.from_pretrained('{name}')\". Or choose a model with CLIP's tokens, for example ViT-L-14."
+        ) from error
 
 
 def checkpoint_path(published: TextConfig, description: dict) -> Path:

@@ -17,8 +17,10 @@ TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
 class TextConfig:
     """Which published open_clip model embeds names and captions.
 
-    ``pretrained`` is open_clip's name of the weights, which decides the activation (OpenAI's use QuickGELU),
-    ``checkpoint`` their file (safetensors or a torch state dict), which is fetched unnamed where ``download`` is true.
+    ``pretrained`` is open_clip's tag of the weights, which decides the activation (OpenAI's use QuickGELU, LAION's and
+    DataComp's do not; "none": weights of your own, as the model's name says); it is refused where the file tells
+    another. ``checkpoint`` is their file (safetensors or a torch state dict), which is fetched unnamed where
+    ``download`` is true.
     """
 
     model: str = "ViT-L-14"

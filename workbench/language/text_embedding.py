@@ -118,7 +118,11 @@ def embed_class_names(
     encoder = CaptionEncoder.from_open_clip(config or TextConfig()) if tower is None else CaptionEncoder.load(tower)
     encoder.save(folder)
     vectors = {kind: encoder.embed(list(getattr(vocabulary, kind))) for kind in ("objects", "relations")}
-    return write_class_vectors(folder, vocabulary=vocabulary, **vectors, encoder=encoder.encoder, kind="open_clip")
+    facts = write_class_vectors(folder, vocabulary=vocabulary, **vectors, encoder=encoder.encoder, kind="open_clip")
+    if training := encoder.config.get("training"):
+        print(f"CLIP weights: {training}", flush=True)
+        facts["clip_weights"] = training
+    return facts
 
 
 def write_class_vectors(

@@ -23,9 +23,11 @@ def check_data(folder: Path, images: Path | None) -> int:
 
 def add_data(data_set: str, source: Path, image_folder: Path | None, name: str | None, **options: Any) -> int:
     """``workbench data add``: tables, data card and text of a known data set; status 1 where files are missing."""
+    clip = {key.removeprefix("clip_"): options.pop(key) for key in list(options) if key.startswith("clip_")}
     from published_scenes.data_card_page import write_data_card
     from published_scenes.known_data_sets import look_for
     from published_scenes.prepare import add_with_text
+    from workbench.language.config import TextConfig
 
     found = look_for(data_set, source, image_folder=image_folder)
     print(escaped_lines(found.report()))
@@ -33,6 +35,7 @@ def add_data(data_set: str, source: Path, image_folder: Path | None, name: str |
         return 1
     name = name or data_set
     given: dict[str, Any] = {"data_set": data_set, "source": source, "image_folder": image_folder}
+    given |= {"clip": TextConfig(**clip)} if clip.get("checkpoint") or clip.get("download") else {}
     stage = _imported(name, add_with_text, **given, **options)
     card, problems = read_json(stage / "card.json"), (stage / "problems.txt").read_text(encoding="utf-8")
     page = write_data_card(reports_folder() / "data" / f"{name}.html", found.known.title, card, problems)
