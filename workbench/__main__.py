@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, Any]]) -> None:
-    kinds = {"int": int, "float": float, "path": _resolved, "folder": _folder}
+    kinds = {"int": int, "float": float, "path": _absolute, "folder": _folder}
     exclusive: dict[str, Any] = {}
     for name, how in options.items():
         given = {key: value for key, value in how.items() if key not in ("group", "flag", "type")}
@@ -71,14 +71,17 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, dict[str, A
 
 
 def _folder(text: str) -> Path:
-    folder = _resolved(text)
+    folder = _absolute(text)
     if not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{folder}: there is no such folder")
     return folder
 
 
-def _resolved(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+def _absolute(text: str) -> Path:
+    given = Path(text).expanduser()
+    if given.is_dir() or given.name in ("", ".."):
+        return given.resolve()
+    return given.parent.resolve() / given.name  # not what a link leads to: in a cache or a store that has another name
 
 
 if __name__ == "__main__":

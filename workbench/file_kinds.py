@@ -24,6 +24,7 @@ class FileKind(StrEnum):
     ZSTANDARD = "a Zstandard file"
     TAR = "a tar archive"
     ZIP = "a zip archive"
+    CUT_ZIP = "the beginning of a zip archive, cut short"
     NPY = "a NumPy array"
     NPZ = "a NumPy archive"
     TORCH = "a file of torch.save"
@@ -65,6 +66,7 @@ _MAGIC = {
 REMEDIES = {
     FileKind.EMPTY: "Copy or download it again.",
     FileKind.FOLDER: "Give the path of the file in it.",
+    FileKind.CUT_ZIP: "Copy or download it again.",
     FileKind.GZIP: "Unpack it: gunzip --keep FILE",
     FileKind.BZIP2: "Unpack it: bunzip2 --keep FILE",
     FileKind.XZ: "Unpack it: unxz --keep FILE",
@@ -100,7 +102,7 @@ def kind_of_start(start: bytes, size: int) -> FileKind:
 
 def _kind_of_zip(path: Path) -> FileKind:
     if not zipfile.is_zipfile(path):  # cut short: its directory is at the end
-        return FileKind.ZIP
+        return FileKind.CUT_ZIP
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("/data.pkl") for name in names):

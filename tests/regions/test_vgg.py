@@ -166,15 +166,13 @@ def test_truncated_files_are_named(tmp_path, share, kind):
 
 
 def test_files_that_are_no_detector_are_refused(tmp_path):
-    torch.save(ltvrr_state(), tmp_path / "bare.pth")
     torch.save({"model": {"a": 1}}, tmp_path / "numbers.pth")
     torch.save({"model": ltvrr_state(), "hook": np.random.default_rng}, tmp_path / "objects.pth")
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     for name, words in [
-        ("bare.pth", "whose 'model' maps"),
-        ("numbers.pth", "names to tensors"),
-        ("objects.pth", "holds other objects"),  # which are not run
-        ("foreign.safetensors", "metadata"),
+        ("numbers.pth", "names and tensors"),
+        ("objects.pth", "Python objects .numpy.random.*weights alone"),  # which are not run
+        ("foreign.safetensors", "only a, so it is no VGG-16 detector"),
         ("absent.pth", "no checkpoint"),
     ]:
         with pytest.raises(WorkbenchError, match=words):

@@ -1,6 +1,5 @@
 """The text half of an open_clip model: from a checkpoint or a folder, from captions to unit vectors."""
 
-import zipfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from workbench.checkpoints import read_foreign, read_tensors, save_tensors
+from workbench.checkpoints import load_weights, read_foreign, read_tensors, save_tensors
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped
 from workbench.files import sha256_of_file
 from workbench.language.config import TextConfig
 from workbench.language.published_weights import description_of, refuse_other_training
@@ -74,7 +74,7 @@ class CaptionEncoder:
         description = description_of(published.model, published.pretrained)
         path = checkpoint_path(published, description)
         config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
-        weights, digest = read_weights(path), sha256_of_file(path)
+        weights, digest = read_foreign(path).tensors, sha256_of_file(path)
         told = refuse_other_training(path, published.model, published.pretrained, config["quick_gelu"], digest)
         config["training"] = (
             f"{published.model} {published.pretrained}, {'with' if config['quick_gelu'] else 'without'} QuickGELU: "
@@ -94,14 +94,18 @@ class CaptionEncoder:
         text = {name: value for name, value in text.items() if name.startswith(TEXT_WEIGHTS)}
         kept = {name: config[name] for name in ("embed_dim", "text_cfg", "quick_gelu", "encoder", "token_ids")}
         kept |= {"training": config["training"]} if "training" in config else {}
+        if not text:
+            found = ", ".join(sorted({escaped(name.split(".")[0], 40) for name in weights})[:5])
+            kind = "transformers' names of a CLIP" if "text_model" in found else f"no text tower, only {found}"
+            raise WorkbenchError(
+                f"{source}: holds {kind}; expected open_clip's names. Give open_clip's file of these weights; OpenAI's "
+                "ViT-L-14: hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors"
+            )
         encoder = cls(kept, text)
         try:
             _ = encoder.transformer
-        except RuntimeError as error:
-            raise WorkbenchError(
-                f"{source}: not the weights of the configured text tower ({str(error)[:300]}). "
-                "Give the checkpoint that belongs to the model name."
-            ) from error
+        except WorkbenchError as error:
+            raise WorkbenchError(f"{source}: {error}") from error
         return encoder
 
     @cached_property
@@ -111,7 +115,7 @@ class CaptionEncoder:
 
         text_config = {**self.config["text_cfg"], "output_tokens": False}
         transformer = _build_text_tower(self.dimension, text_config, self.config["quick_gelu"])
-        transformer.load_state_dict({name: value.float() for name, value in self.weights.items()})
+        load_weights(transformer, self.weights, self.encoder, "Give the checkpoint that belongs to the model name.")
         return transformer.eval().requires_grad_(False)
 
     @cached_property
@@ -236,24 +240,3 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
         f"Either run `hf download {repository} open_clip_model.safetensors` and give that file as `checkpoint`, "
         "or pass `download=True` to fetch it now."
     )
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file or of a torch state dict.
-
-    WorkbenchError for a TorchScript archive too, such as OpenAI's own ViT-L-14.pt: loading one runs code from it.
-    """
-    if zipfile.is_zipfile(path) and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
-        written = path.with_name(f"{path.stem}_weights.pt")
-        raise WorkbenchError(
-            f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. The "
-            "same weights as plain tensors: `hf download timm/vit_large_patch14_clip_224.openai "
-            "open_clip_model.safetensors` is OpenAI's ViT-L-14. Or, if you trust this file, convert it once with "
-            f"`python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), "
-            f"'{written}')\"`. Then give the new file as `checkpoint`."
-        )
-    weights = read_foreign(path)
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise WorkbenchError(f"{path}: expected a state dict of named tensors. Save the model's `state_dict()`.")
-    return weights

@@ -5,7 +5,6 @@ Source: reference `ltvrr.md` sections 1.6, 2.9, 7.1 and 8.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,8 @@ def import_upstream(
     code, and on missing, extra, misshapen or non-finite tensors with the whole list of them.
     """
     path = Path(path)
-    model, step = _read_model(path)
-    tensors, ignored = _head_part(model, path)
+    read = read_foreign(path)
+    tensors, ignored = _head_part(read.tensors, path)
     try:
         config = _config_of(tensors, architecture, vocabulary)
     except WorkbenchError as error:
@@ -73,7 +72,9 @@ def import_upstream(
     words = (torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in word_vectors)
     remedy = f"Give the word vectors of its training, not {source}."
     load_weights(head, dict(zip(WORD_BUFFERS, words, strict=True)), path, remedy, without=tensors.keys())
-    history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored}
+    step = read.beside.get("step")
+    step = step if isinstance(step, int) else None
+    history = {"stage": "import", "file": path.name, "step": step, "ignored": ignored, "changes": list(read.changes)}
     return Recogniser(head, vocabulary, encoder, "box", "unknown", source, history)
 
 
@@ -108,24 +109,12 @@ def write_imported(
         "parameters": sum(parameter.numel() for parameter in recogniser.head.parameters()),
         "step": history["step"],
         "tensors of other networks, left out": history["ignored"],
+        "taken off": "; ".join(history["changes"]) or "nothing",
         "words": recogniser.word_source,
     }
 
 
-def _read_model(path: Path) -> tuple[dict[str, Any], int | None]:
-    """Names and tensors of the whole network, and the step of the training where the file knows it."""
-    content = read_foreign(path)
-    model = content.get("model", content) if isinstance(content, Mapping) else content
-    if not isinstance(model, Mapping) or not model or not all(isinstance(name, str) for name in model):
-        raise WorkbenchError(
-            f"{path}: expected names and tensors, or a dict with them under 'model'. Give upstream's "
-            "model_step<N>.pth or best.pth, or the state dict of a head."
-        )
-    step = None if model is content else content.get("step")
-    return dict(model), step if isinstance(step, int) else None
-
-
-def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, int]]:
+def _head_part(model: Tensors, path: Path) -> tuple[Tensors, dict[str, int]]:
     """The head's tensors without their prefix, and how many keys each other network has."""
     prefixed = any(name.startswith(PREFIX) for name in model)
     ours = {name for name in model if (name.startswith(PREFIX) if prefixed else name.split(".")[0] not in NETWORKS)}
@@ -135,10 +124,7 @@ def _head_part(model: dict[str, Any], path: Path) -> tuple[Tensors, dict[str, in
             f"{path}: no head of relations ({PREFIX}*), only {', '.join(sorted(ignored))}. Is it a detector? Give a "
             "checkpoint of LTVRR's or RelTransformer's training."
         )
-    foreign = sorted(name for name in ours if not isinstance(model[name], torch.Tensor))
-    if foreign:
-        raise WorkbenchError(f"{path}: {', '.join(foreign)}: not tensors. Give a checkpoint of upstream's training.")
-    return {name.removeprefix(PREFIX): model[name].float() for name in sorted(ours)}, dict(sorted(ignored.items()))
+    return {name.removeprefix(PREFIX): model[name] for name in sorted(ours)}, dict(sorted(ignored.items()))
 
 
 def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary) -> LsvruConfig:

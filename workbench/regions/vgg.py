@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.checkpoints import read_foreign, read_tensors, save_tensors, weight_faults
+from workbench.checkpoints import read_foreign, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
+from workbench.escaping import escaped
 
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
@@ -174,33 +175,31 @@ def save_detector(path: Path, network: VGGNetwork, extra: Mapping[str, Tensor] |
 def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
     """A network in evaluation mode with all its weights from a checkpoint; anything short of all is refused.
 
-    ``path`` is a file of our own (``.safetensors``), a folder that holds ``detector.safetensors``, or an LTVRR detector
-    (a dict with the key ``model``, reference 2.8). The width comes from the file, and so does the preparation of images
-    where the file knows it; ``preparation`` (short_side, longest_side, channel_means) replaces it. A WorkbenchError
-    lists all keys that are missing, extra or misshapen.
+    ``path`` is a file of our own, a folder that holds ``detector.safetensors``, or the weights of an LTVRR detector
+    (reference 2.8), alone or as its training wrote them. The width comes from the file, and so does the preparation of
+    images where the file knows it; ``preparation`` (short_side, longest_side, channel_means) replaces it. A
+    WorkbenchError lists all keys that are missing, extra or misshapen.
     """
-    path = Path(path) / "detector.safetensors" if Path(path).is_dir() else Path(path)
-    if path.suffix == ".safetensors":
-        state, facts = read_tensors(path, REMEDY)
+    path = Path(path)
+    path = path / "detector.safetensors" if (path / "detector.safetensors").is_file() else path
+    read = read_foreign(path)
+    state, facts = read.tensors, read.facts
+    if facts is not None:
         if facts.get("format") != FORMAT:
             raise WorkbenchError(f"{path}: its format is {facts.get('format')!r}, expected {FORMAT!r}. {REMEDY}")
         config = facts["config"]
     else:
-        loaded = read_foreign(path)
-        weights = loaded.get("model") if isinstance(loaded, dict) else None
-        if not isinstance(weights, Mapping) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        if state.get(WIDTH_KEY, torch.empty(())).ndim != 1:
+            names = ", ".join(sorted({escaped(name.split(".")[0], 40) for name in state})[:5])
             raise WorkbenchError(
-                f"{path}: expected a detector in the LTVRR layout, a dict whose 'model' maps names to tensors. {REMEDY}"
+                f"{path}: has no {WIDTH_KEY!r}, only {names}, so it is no VGG-16 detector in the LTVRR layout. {REMEDY}"
             )
-        state = dict(weights)
-        if WIDTH_KEY not in state:
-            raise WorkbenchError(f"{path}: has no {WIDTH_KEY!r}, so its width is unknown. Is it a VGG-16 detector?")
         config = {"width": len(state[WIDTH_KEY]) / DIMENSION_AT_FULL_WIDTH}
     with torch.device("meta"):  # random weights would take memory and time, and somebody else's random numbers
         network = VGGNetwork(**(config | preparation))
     given = {key: weight for key, weight in state.items() if not key.startswith(IGNORED)}
     expected = network.layout_state()
-    if faults := weight_faults({key: tuple(weight.shape) for key, weight in expected.items()}, given):
+    if faults := weight_faults(expected, given):
         listed = "\n  ".join(faults)
         raise WorkbenchError(
             f"{path}: the checkpoint does not cover the region encoder, so some weights would stay random:\n  {listed}"
