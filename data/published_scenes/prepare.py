@@ -53,13 +53,13 @@ def add_data_set(
     known, unpacked = found.known, found.annotation_folder
     if not found.usable or unpacked is None:
         raise WorkbenchError(f"{found.report()}\nNothing was added.")
-    annotations = unpacked
+    annotations, converting = unpacked, list[Problem]()
     if name == "vrd":
         annotations, drawn = folder / CONVERTED, {"validation_images": validation_images, "seed": seed}
-        convert_vrd(annotations, source=unpacked, images=found.image_folder, **drawn)
+        converting = convert_vrd(annotations, source=unpacked, images=found.image_folder, **drawn)
     elif validation_images:
         raise WorkbenchError(f"{known.title} has validation images of its own; leave validation_images at 0.")
-    problems = _checked(folder, annotations, found.image_folder)
+    problems = _checked(folder, annotations, found.image_folder, converting)
     vocabulary = Vocabulary.read(annotations)
     vocabulary.write(folder)
     splits = {}
@@ -151,7 +151,7 @@ def no_text(known: KnownDataSet) -> str:
     return f"none: notebooks 02 to 06 need them. Give --clip-checkpoint FILE{either}, and add it again with --replace."
 
 
-def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict[str, Any]:
+def _checked(folder: Path, annotations: Path, image_folder: Path | None, converting: list[Problem]) -> dict[str, Any]:
     """Check the annotations once: what was found in a check of the same bytes is taken from its record."""
     files = [annotations / OBJECTS_FILE, annotations / RELATIONS_FILE]
     files += [
@@ -163,10 +163,12 @@ def _checked(folder: Path, annotations: Path, image_folder: Path | None) -> dict
         if stored["files"] == record:
             return stored["problems"]
         raise WorkbenchError(f"{folder}: holds tables of other annotations. Delete the folder, or give another name.")
-    problems = check_annotations(annotations, image_folder, image_files=image_folder is not None)
+    problems = converting + check_annotations(annotations, image_folder, image_files=image_folder is not None)
     report = format_report(problems)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{annotations}: nothing was added.\n{report}")
+    if odd := [problem for problem in problems if "class" in problem.kind and problem.severity == "warning"]:
+        print(format_report(odd))
     with atomic_path(folder / PROBLEMS) as temporary:
         # Files of our own are named as they will be found once the folder has its final name.
         temporary.write_text(report.replace(f"{folder}{os.sep}", "") + "\n", encoding="utf-8")

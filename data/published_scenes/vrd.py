@@ -43,7 +43,7 @@ class _Image:
 
 def convert_vrd(
     folder: Path, *, source: Path, images: Path | None = None, validation_images: int = 0, seed: int = 0
-) -> None:
+) -> list[Problem]:
     """Write an annotation folder from VRD's own files in ``source``.
 
     Image ids count train, then test, in the files' order. An image's name is its path below ``images`` where the
@@ -52,7 +52,7 @@ def convert_vrd(
     image files' headers. A name whose suffix differs there (one .gif) is found by the rest of the name. The distinct
     annotated boxes become the detections. Images without relations stay. ``validation_images`` of the train images
     with relations, drawn by ``seed``, leave train and become val. Raises WorkbenchError with a report of all problems
-    where a file is missing or not in VRD's layout, or a size cannot be found.
+    where a file is missing or not in VRD's layout, or a size cannot be found; warnings are returned.
     """
     problems: list[Problem] = []
     vocabulary = read_vocabulary(source, problems)
@@ -62,7 +62,7 @@ def convert_vrd(
         sizes_file = FileProblems(Path(source) / f"{split}_image_metadata.json", problems)
         if read_relation_ends(file, None, vocabulary) is not None:
             found[split] = list(_images(file, sizes_file, split, images, sum(map(len, found.values())) + 1))
-    if problems:
+    if any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(format_report(problems))
     if validation_images:
         candidates = [image.entry["id"] for image in found["train"] if image.relations]
@@ -82,6 +82,7 @@ def convert_vrd(
         write_json(detections_path(folder, split), coco | {"categories": categories})
         by_name = {image.entry["file_name"]: image.relations for image in entries if image.relations is not None}
         write_json(relations_path(folder, split), by_name)
+    return problems
 
 
 def _images(
@@ -127,14 +128,13 @@ def _image_paths(folder: Path | None, split: str) -> dict[str, str]:
 
 
 def _size_in_file(file: FileProblems, record: str, folder: Path | None, path: str | None) -> _Size:
-    from PIL import Image
+    from workbench.regions.images import FAULTS, image_size
 
     try:
         if folder is not None and path is not None:
-            with Image.open(inside(folder, path)) as opened:
-                return _Size(*opened.size)
+            return _Size(*image_size(inside(folder, path)))
         found, remedy = "none", "Add its size or its file, or take the image out of the annotations."
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except FAULTS as error:
         found, remedy = f"not a readable image ({error})", "Get the image file again."
     file.blocking("unknown size", record, found, "a size in the image metadata, or an image file", remedy)
     return _Size(0, 0)

@@ -9,6 +9,7 @@ from workbench.scenes import problems as problems_module
 from workbench.scenes.annotations import read_annotations
 from workbench.scenes.check import check_annotations
 from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
+from workbench.scenes.vocabulary import Vocabulary
 
 RELATIONS = "rel_annotations_train.json"
 DETECTIONS = "detections_train.json"
@@ -238,3 +239,13 @@ def test_the_upstream_fixture_has_only_warnings(reference_fixtures):
     problems = check_annotations(reference_fixtures / "annotations/gvqa/seed0")
     assert {p.severity for p in problems} == {"warning"}
     assert {p.kind for p in problems} == {PARTLY, "empty box", "no image folder"}
+
+
+def test_names_of_no_class_and_blanks_around_names_are_said(annotation_folder):
+    folder = annotation_folder()
+    objects = folder / "objects.json"
+    _, second, *rest = json.loads(objects.read_text())
+    objects.write_text(json.dumps(["__background__", f"{second} ", *rest], indent=1))
+    found = {problem.kind: problem.record for problem in check_annotations(folder, image_files=False)}
+    assert found["blanks around a class name"] == "entry 1, line 3" and found["name of no class"] == "entry 0, line 2"
+    assert Vocabulary.read(folder).objects[1] == second

@@ -6,7 +6,7 @@ import pytest
 from workbench.errors import WorkbenchError
 from workbench.scenes.vocabulary import ROLES, Vocabulary, named_lists, read_triplet_list, write_triplet_list
 
-OBJECTS = ("man", "salt, pepper", 'a "b"', "<script>", "=1+1", "Café", "two\nlines", " space ", "日本", "#x")
+OBJECTS = ("man", "salt, pepper", 'a "b"', "<script>", "=1+1", "Café", "two\nlines", "sp ace", "日本", "#x")
 VOCABULARY = Vocabulary(OBJECTS, ("on", "-under", "next, to"))
 
 

@@ -26,7 +26,7 @@ def detection_boxes(folder: Path, split: str) -> pd.DataFrame:
     xyxy = np.stack([x, y, x + np.maximum(0, w - 1), y + np.maximum(0, h - 1)])
     x1, x2 = np.clip(xyxy[[0, 2]], 0, right)
     y1, y2 = np.clip(xyxy[[1, 3]], 0, bottom)
-    area = np.array([entry["area"] for entry in found])
+    area = np.array([entry.get("area", entry["bbox"][2] * entry["bbox"][3]) for entry in found])
     boxes = pd.DataFrame(np.stack([x1, y1, x2, y2], axis=1).astype(np.float32), columns=BOX_COLUMNS)
     boxes.insert(0, "image", image)
     boxes["detection_class"] = [category[entry["category_id"]] for entry in found]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 BATCHES_AHEAD = 3
 # Pillow's decoders raise all of these for broken files; what they have in common is that the file is at fault.
@@ -41,6 +41,19 @@ def read_image(path: Path) -> np.ndarray | UnreadableImage:
     except FAULTS as error:
         reason = "the file is missing" if isinstance(error, FileNotFoundError) else str(error)
         return UnreadableImage(Path(path).name, reason or type(error).__name__)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as `read_image` gives it, upright by its EXIF note, mostly from its header alone.
+
+    Raises one of FAULTS for a file that is no image.
+    """
+    with Image.open(path) as file:
+        if file.format == "PNG":  # its note may stand behind the pixels
+            file.load()
+        width, height = file.size
+        turned = file.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
 
 
 def decoded(batches: Iterable[Iterable[Path]], threads: int) -> Iterator[list[np.ndarray | UnreadableImage]]:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from workbench.files import escapes_folder
 from workbench.progress import track
-from workbench.scenes.problems import FileProblems, Problem, shown
+from workbench.scenes.problems import FileProblems, Problem, note_odd_names, shown
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
@@ -155,11 +155,13 @@ def read_vocabulary(folder: Path, problems: list[Problem]) -> Vocabulary:
     for file_name in found:
         file = FileProblems(Path(folder) / file_name, problems)
         with noting_unreadable(file, "a list of distinct class names"):
-            names = found[file_name] = decoded(file.path.read_bytes(), ClassNames)
+            written = decoded(file.path.read_bytes(), ClassNames)
+            names = found[file_name] = [name.strip() for name in written]
             for place in np.flatnonzero(pd.Series(names).duplicated()):
                 again = f"the name {names[place]!r} again (first at entry {names.index(names[place])})"
                 remedy = "Give each class one name of its own."
                 file.blocking("duplicate name", f"entry {place}", again, "distinct class names", remedy)
+            note_odd_names(file, written)
     return Vocabulary(tuple(found[OBJECTS_FILE]), tuple(found[RELATIONS_FILE]))
 
 

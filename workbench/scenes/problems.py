@@ -1,5 +1,7 @@
 """Problems of annotation files, and the report a person reads."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,6 +11,8 @@ from typing import Any
 
 from workbench.escaping import escaped
 
+# What toolkits write for the background, a filler or an unknown word.
+NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
 LINES_PER_KIND = 10
 LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
 SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
@@ -63,6 +67,20 @@ class FileProblems:
         else:
             alike.append(problem)
             self._problems.append(problem)
+
+
+def note_odd_names(file: FileProblems, names: Sequence[str]) -> None:
+    """Warn of class names that stand for no class, and of blanks at the ends of a name, which are taken off."""
+    text = file.path.read_text(encoding="utf-8")
+    for place, name in enumerate(names):
+        at = text.find(json.dumps(name, ensure_ascii=False))
+        record = f"entry {place}, line {text.count(chr(10), 0, max(at, 0)) + 1}"
+        if name != name.strip():
+            remedy = "The blanks are taken off; write the names without them."
+            file.warning("blanks around a class name", record, shown(name), shown(name.strip()), remedy)
+        if NO_CLASS.fullmatch(name.strip()):
+            remedy = "It becomes a class of every mean. If it names none, take it out and lower the ids after it."
+            file.warning("name of no class", record, shown(name), "the name of a class", remedy)
 
 
 def shown(value: Any, length: int = 60) -> str:

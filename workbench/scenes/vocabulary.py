@@ -55,6 +55,8 @@ class Vocabulary:
 
 def _read_names(path: Path) -> tuple[str, ...]:
     names = read_json(path)
+    if isinstance(names, list):  # as the check says
+        names = [name.strip() if isinstance(name, str) else name for name in names]
     if not isinstance(names, list) or not names or len({name for name in names if isinstance(name, str)}) != len(names):
         raise WorkbenchError(f"{path}: expected a JSON list of distinct class names. Write the file again.")
     return tuple(names)

@@ -126,3 +126,14 @@ def test_files_that_are_not_vrd(source, tmp_path, name, value, match):
 def test_more_validation_images_than_there_are(source, tmp_path, number):
     with pytest.raises(WorkbenchError, match=f"{number} validation images"):
         convert_vrd(tmp_path / "out", source=source(), validation_images=number)
+
+
+def test_sizes_are_those_of_upright_pictures(source, tmp_path):
+    folder, exif = source(sizes=False), Image.Exif()
+    exif[0x0112] = 6
+    for split, number in NUMBERS.items():
+        for n in range(number):
+            Image.new("RGB", (120, 90)).save(folder / f"{split}{n}.jpg", exif=exif if n else Image.Exif())
+    convert_vrd(tmp_path / "out", source=folder, images=folder)
+    sizes = read_annotations(tmp_path / "out", "train").images[["width", "height"]].to_numpy().tolist()
+    assert [120, 90] not in sizes[1:] and sizes[-1] == [90, 120]
