@@ -1,5 +1,6 @@
 """Stages: built once for equal parameters and inputs, refused for others, never half there."""
 
+import contextlib
 import errno
 import functools
 import json
@@ -20,10 +21,12 @@ class Builder:
     """Writes its parameters, and counts how often it is called."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.stop = [], False
 
     def __call__(self, folder, **parameters):
         self.calls.append((folder, parameters))
+        if self.stop:
+            raise KeyboardInterrupt
         (folder / "text.txt").write_text(json.dumps({name: str(value) for name, value in parameters.items()}))
         return {"calls": len(self.calls), "loss": float("nan"), "norms": np.array([1.0, np.inf])}
 
@@ -321,6 +324,30 @@ def test_a_file_that_is_not_what_was_written_is_refused_and_made_again(run, buil
     (stage / "manifest.json").write_text(json.dumps(old))
     (stage / "text.txt").write_text("cannot be known")
     assert run.stage("counts", build, rows=3).manifest == old
+
+
+def test_the_number_of_threads_is_part_of_the_identity_and_said(run, build, capsys, monkeypatch):
+    def threads(count):
+        monkeypatch.setattr("torch.get_num_threads", lambda: count)
+
+    threads(1)
+    first = run.stage("counts", build, rows=3)
+    threads(2)
+    assert run.stage("counts", build, rows=3) == first
+    assert "made with 1 CPU threads, this process has 2" in capsys.readouterr().out
+    assert run.stage("counts", build, variant="two", rows=3).identity != first.identity
+    identities = []
+    for variant, counts in (("mixed", (1, 2)), ("same", (2, 2))):
+        for count, stop in zip(counts, (True, False), strict=True):
+            threads(count)
+            build.stop = stop
+            with pytest.raises(KeyboardInterrupt) if stop else contextlib.nullcontext():
+                identities.append(run.stage("counts", build, variant=variant, rows=3).identity)
+    assert "begun with 1 CPU threads, goes on with 2" in capsys.readouterr().out
+    assert run.find("counts", "mixed").manifest["threads"] == "1, then 2"
+    assert identities[1] == run.find("counts", "two").identity != identities[0]
+    monkeypatch.setenv("WORKBENCH_REPLACE", "1")
+    assert run.stage("counts", build, rows=3).identity == identities[1]
 
 
 def test_check_names_what_differs_and_what_makes_it_again(run, build, capsys, monkeypatch):

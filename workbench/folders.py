@@ -17,7 +17,7 @@ from workbench.errors import WorkbenchError
 from workbench.file_errors import writing
 from workbench.files import read_json, write_json
 from workbench.fingerprint import changed_code
-from workbench.identity import differences, versions, without_nan
+from workbench.identity import differences, sha256_of_json, versions, without_nan
 from workbench.loaded_code import check_loaded
 from workbench.memory import release_memory
 
@@ -95,7 +95,9 @@ class BuiltFolder:
         if self.replace is Replace.ALWAYS:
             return False
         changed, code = _changes(stored, self.request)
-        if self.replace is Replace.CHANGED and (changed or code):
+        threads, now = stored.get("threads"), self.request.get("threads")
+        other_threads = threads not in (None, now)
+        if self.replace is Replace.CHANGED and (changed or code or other_threads):
             return False
         by_code = all(name == "builder" or name.endswith(".identity") for name in changed)
         if self.replace is Replace.CODE and by_code and (changed or code):
@@ -120,6 +122,11 @@ class BuiltFolder:
             return False
         check_files(self.folder, stored, "run the same command again, or run it with --replace.")
         print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
+        if other_threads:
+            print(
+                f"! {self.label}: made with {threads} CPU threads, this process has {now}; made here its last digits "
+                f"would differ, and what was trained with them. OMP_NUM_THREADS sets it, --replace makes it again."
+            )
         if code:
             commit = (stored.get("versions") or {}).get("commit")
             print(
@@ -139,6 +146,7 @@ class BuiltFolder:
             changed, code = _changes(before, self.request)
             if not changed and not code:
                 print(f"{self.label}: resuming where an earlier attempt stopped")
+                self._add_threads(before.get("threads"))
                 return
             if not changed and self.replace is Replace.NEVER:
                 raise WorkbenchError(
@@ -150,6 +158,17 @@ class BuiltFolder:
         if self.partial.exists():
             shutil.rmtree(self.partial)
         self.partial.mkdir(parents=True)
+        write_json(self.partial / REQUEST, self.request)
+
+    def _add_threads(self, before: str | None) -> None:
+        """Where an attempt goes on with another number of CPU threads, record both, also in the identity."""
+        now = self.request.get("threads")
+        if before is not None and now is not None and before.split(", then ")[-1] != now:
+            print(f"! {self.label}: begun with {before} CPU threads, goes on with {now}")
+            now = f"{before}, then {now}"
+            self.request.update(threads=now, identity=sha256_of_json([self.request["identity"], now]))
+        elif before is not None and before != now:
+            self.request.update(threads=before, identity=sha256_of_json([self.request["identity"], before]))
         write_json(self.partial / REQUEST, self.request)
 
     def _build(self, build: Callable[[Path], dict[str, Any] | None]) -> dict[str, Any]:

@@ -95,6 +95,16 @@ def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict
     return functools.partial(_build_in_processes, name, int(count))
 
 
+def threads_of(build: Callable[..., dict | None]) -> str:
+    """The CPU threads that share the work of ``build``: the last bits of sums depend on their number."""
+    import torch
+
+    if shared_by_processes(build) is build:
+        return str(torch.get_num_threads())
+    count = int(os.environ[PROCESSES_VARIABLE])
+    return f"{count} processes of {max(1, available_cores() // count)}"
+
+
 def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) -> dict | None:
     """Call the builder ``module:function`` in ``count`` processes; returns what the first of them returned.
 

@@ -23,7 +23,7 @@ from workbench.folders import (
     stored_manifest,
 )
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
-from workbench.launching import shared_by_processes
+from workbench.launching import shared_by_processes, threads_of
 from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
@@ -65,7 +65,7 @@ class Stage:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of builder, code, parameters and inputs' identities: the same on every machine and at all times."""
+        """SHA-256 of builder, code, parameters, inputs' identities and the number of CPU threads."""
         return self.manifest["identity"]
 
     def __truediv__(self, name: str) -> Path:
@@ -255,7 +255,8 @@ def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | Repla
     given = {key: _as_paths(value, inputs) for key, value in parameters.items()}
     request = place | {"parameters": recorded, "inputs": inputs}
     request |= {"builder": builder_name(build), "code": fingerprint(build, [given[key] for key in counting])}
-    parts = {"stage": place["stage"], "builder": request["builder"], "code": request["code"]}
+    request["threads"] = threads_of(build)
+    parts = {"stage": place["stage"]} | {key: request[key] for key in ("builder", "code", "threads")}
     request["identity"] = sha256_of_json(parts | {"parameters": without_places(recorded)})
     build_now = functools.partial(shared_by_processes(build), **given)
     return Stage(folder, BuiltFolder(folder, label, request, Replace.asked(replace)).manifest(build_now))
