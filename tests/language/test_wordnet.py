@@ -1,8 +1,10 @@
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +212,26 @@ def test_bad_tables_are_named(tmp_path, files, message):
         (tmp_path / name).write_text(text)
     with pytest.raises(WorkbenchError, match=message):
         read_synsets(tmp_path, VOCABULARY)
+
+
+@pytest.mark.parametrize("left", [None, ""])
+def test_a_wordnet_without_irregular_plurals_is_refused(tmp_path, unpacked, left):
+    shutil.copytree(unpacked, tmp_path / "corpora" / "wordnet")
+    plurals = tmp_path / "corpora" / "wordnet" / "noun.exc"
+    plurals.unlink() if left is None else plurals.write_text(left)
+    with pytest.raises(WorkbenchError, match=r"noun\.exc: missing or empty.*dict/"):
+        open_wordnet(tmp_path)
+
+
+def test_one_reader_answers_several_threads(unpacked):
+    open_wordnet.cache_clear()  # a reader that has read nothing yet
+    reader = open_wordnet(unpacked.parents[1])
+    words = [line.split()[0] for line in (unpacked / "index.noun").read_text().splitlines()[2000:3000]]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(2e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda word: noun_senses(word, reader), words))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(senses and None not in senses for senses in found)

@@ -15,6 +15,7 @@ import os
 import re
 import tarfile
 import tempfile
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +44,41 @@ WORDS_TABLE = "words_synsets.json"
 def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
     """NLTK's WordNet reader on the shipped nouns, or on the WordNet in ``folder``, an ``nltk_data`` folder.
 
-    The reader is shared by later calls. WorkbenchError where NLTK cannot read what is there.
+    The reader is shared by later calls, and by threads. WorkbenchError where NLTK cannot read what is there, or where
+    the irregular plurals are missing, without which "feet" and "geese" have no sense.
     """
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
+    class SharedReader(WordNetCorpusReader):
+        """NLTK goes to a synset by seek and readline in one open file, without a lock."""
+
+        _lock = threading.RLock()
+
+        def synset_from_pos_and_offset(self, pos: str, offset: int) -> "Synset":
+            with self._lock:
+                return super().synset_from_pos_and_offset(pos, offset)
+
     root = unpack_nouns() if folder is None else Path(folder)
+    plurals = root / "corpora" / "wordnet" / "noun.exc"
+    if (plurals.parent / "data.noun").is_file() and not (plurals.is_file() and plurals.stat().st_size):
+        remedy = (
+            f"Delete {root}, which is unpacked again."
+            if folder is None
+            else (
+                "Copy it from WordNet's folder dict/, or take the nouns that come with the project: leave the folder out."
+            )
+        )
+        raise WorkbenchError(
+            f"{plurals}: missing or empty, expected the irregular plurals; without them feet, children and geese have "
+            f"no sense. {remedy}"
+        )
     if str(root) not in nltk.data.path:
         nltk.data.path.insert(0, str(root))  # NLTK reads corpora only below these folders
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
         try:
-            return WordNetCorpusReader(str(root / "corpora" / "wordnet"), None)
+            return SharedReader(str(root / "corpora" / "wordnet"), None)
         except (OSError, LookupError, ValueError, AssertionError) as error:
             raise WorkbenchError(
                 f"{root / 'corpora' / 'wordnet'}: NLTK cannot read this WordNet ({error}). "
