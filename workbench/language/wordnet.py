@@ -65,9 +65,7 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
         remedy = (
             f"Delete {root}, which is unpacked again."
             if folder is None
-            else (
-                "Copy it from WordNet's folder dict/, or take the nouns that come with the project: leave the folder out."
-            )
+            else ("Copy it from WordNet's folder dict/, or leave the folder out to take the project's nouns.")
         )
         raise WorkbenchError(
             f"{plurals}: missing or empty, expected the irregular plurals; without them feet, children and geese have "
