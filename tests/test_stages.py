@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
+from workbench.folders import temporary_folder
 from workbench.runs.commands import check
 from workbench.stages import Run, Stage, import_stage
 
@@ -348,6 +350,19 @@ def test_the_number_of_threads_is_part_of_the_identity_and_said(run, build, caps
     assert identities[1] == run.find("counts", "two").identity != identities[0]
     monkeypatch.setenv("WORKBENCH_REPLACE", "1")
     assert run.stage("counts", build, rows=3).identity == identities[1]
+
+
+def test_what_killed_processes_leave_behind_is_removed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "wb-left").mkdir()
+    (tmp_path / "wb-left" / ".held").touch()
+    with temporary_folder() as held:
+        for folder in (tmp_path / "wb-left", Path(held)):
+            os.utime(folder / ".held", (0, 0))
+        with temporary_folder() as other:
+            assert sorted(map(str, tmp_path.glob("wb-*"))) == sorted([held, other])
+    stage = run.stage("counts", lambda folder: (folder / ".a.4711.npy").touch())
+    assert [path.name for path in stage.folder.iterdir()] == ["manifest.json"]
 
 
 def test_check_names_what_differs_and_what_makes_it_again(run, build, capsys, monkeypatch):

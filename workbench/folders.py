@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
 _KEYS = {"builder", "code", "parameters", "identity", "seconds", "finished"}
 _MODULES_SHOWN = 3
+_HELD, _SECONDS_TO_LOCK = ".held", 60.0
 
 
 class Replace(StrEnum):
@@ -253,6 +255,22 @@ def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str,
 def _shortened(code: list[str]) -> str:
     more = f"; and {len(code) - _MODULES_SHOWN} more" if len(code) > _MODULES_SHOWN else ""
     return "; ".join(code[:_MODULES_SHOWN]) + more
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str = "wb-", within: str | None = None) -> Iterator[str]:
+    """A private temporary folder; those that killed processes of this user left behind are removed first.
+
+    Its owner holds a lock file in it, which the system frees when the owner ends, in whatever container that runs.
+    """
+    for lock in Path(within or tempfile.gettempdir()).glob(f"{prefix}*/{_HELD}"):
+        with contextlib.suppress(OSError), open(lock) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.stat().st_uid == os.geteuid() and time.time() - lock.stat().st_mtime > _SECONDS_TO_LOCK:
+                shutil.rmtree(lock.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=within) as folder, open(Path(folder) / _HELD, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield folder
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import traceback
 import typing
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from typing import Any
 from workbench.configuration import as_values, checked_value
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
+from workbench.folders import temporary_folder
 from workbench.identity import available_cores, has_influence, without_nan
 from workbench.registry import imported
 from workbench.stopping import PARENT_VARIABLE, Stopped, end_with_parent, stop_on_sigterm, waited_for
@@ -111,7 +111,7 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
     SIGTERM is passed on, so that each saves its state. Raises the processes' own WorkbenchError or Stopped.
     """
     request = json.dumps({"build": name, "folder": str(folder), "parameters": as_json(parameters)})
-    with tempfile.TemporaryDirectory(prefix="wb-") as place:
+    with temporary_folder() as place:
         path, messages = Path(place) / "request.json", Path(place) / "messages.txt"
         path.write_text(request, encoding="utf-8")
         command = [sys.executable, "-m", "workbench.launching", str(path)]

@@ -13,6 +13,8 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 from traitlets.config import Config
 
+from workbench.folders import temporary_folder
+
 WITHOUT_INFLUENCE = True  # on any result: where it runs
 
 _LONGEST_SOCKET_NAME = 100
@@ -43,7 +45,7 @@ class OwnKernelManager(AsyncKernelManager):
 def private_folder() -> Iterator[str]:
     """A temporary folder that nobody else reads, its name short where that can be: sockets lie in it."""
     long = len(tempfile.gettempdir()) > _LONGEST_TEMPORARY_FOLDER and os.access("/tmp", os.W_OK)
-    with tempfile.TemporaryDirectory(prefix="wb-", dir="/tmp" if long else None) as folder:
+    with temporary_folder(within="/tmp" if long else None) as folder:
         yield folder
 
 
