@@ -277,3 +277,32 @@ def test_visual_genome_rows(tmp_path, real_data):
         np.testing.assert_array_equal(store.union(rows), arrays["feature"][rows])
         assert store.relations["relation"].tolist() == arrays["relation"].tolist()
     assert np.load(tmp_path / "text/object_embeddings.npy").shape == (150, 512)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("image_id", ["n162945"] * 20, "image_id, row 0: found 'n162945', expected digits"),
+        ("image_id", np.full(20, 2**63 + 1, dtype=np.uint64), "unusable image id"),
+        ("image_id", np.full(20, 2.0**60), "unusable image id"),
+        ("subject_box", np.full((20, 4), 1e30), "row 0"),
+        ("subject_features", np.ones((20, 6), dtype=np.float16), "misspelt key.*expected 'subject_feature'"),
+    ],
+)
+def test_what_would_be_misread_is_refused(tmp_path, import_source, key, value, said):
+    source, splits = import_source()
+    np.savez(source / "train.npz", **splits["train"] | {key: np.asarray(value)})
+    with pytest.raises(WorkbenchError, match=f"(?s){said}"):
+        import_features(tmp_path / "out", source=source)
+    assert not (tmp_path / "out").exists()
+
+
+def test_ids_of_digits_and_a_split_saved_twice(tmp_path, import_source):
+    source, splits = import_source()
+    np.savez(source / "train.npz", **splits["train"] | {"image_id": splits["train"]["image_id"].astype(str)})
+    import_features(tmp_path / "out", source=source)
+    assert FeatureStore(tmp_path / "out/train").images["image_id"].tolist() == sorted(set(splits["train"]["image_id"]))
+    np.savez(source / "val.npz", **splits["train"])
+    (source / "manifest.json").write_text('{"suport": "signed"}')
+    with pytest.raises(WorkbenchError, match=r"(?s)misspelt key.*rows of another split"):
+        import_features(tmp_path / "other", source=source)

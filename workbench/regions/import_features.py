@@ -3,6 +3,7 @@
 docs/own-features.md describes the source folder. A relation without a text vector is a row of NaN there.
 """
 
+import difflib
 import hashlib
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
-from workbench.scenes.annotation_files import decoded, noting_unreadable, read_vocabulary
+from workbench.scenes.annotation_files import LARGEST_COORDINATE, decoded, noting_unreadable, read_vocabulary
 from workbench.scenes.class_vectors import read_class_vectors
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
@@ -26,7 +27,6 @@ from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 TEXT_FILES = {"object": "objects_clip_text.npy", "relation": "predicates_clip_text.npy"}
 REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
 ENTITY_FEATURES = ("subject_feature", "object_feature")
-# What NumPy raises for a file that is missing, cut short, foreign, or holds pickled objects.
 FAULTS = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error)
 FLOAT16_LIMIT = float(np.finfo(np.float16).max)
 ROWS_PER_CHUNK = 8192
@@ -98,6 +98,9 @@ def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
     if file.path.exists():
         with noting_unreadable(file, "encoder and text_encoder (text), support (signed or rectified)"):
             identity = decoded(file.path.read_bytes(), _Identity)
+            _note_unknown(
+                file, [key for key in decoded(file.path.read_bytes(), dict)], ("encoder", "text_encoder", "support")
+            )
     name = f"imported:{source.resolve().name}"
     return _Identity(identity.encoder or name, identity.text_encoder or f"{name}/text", identity.support)
 
@@ -108,6 +111,7 @@ def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows
         with np.load(file.path, allow_pickle=False) as archive:
             keys = [key for key in (*REQUIRED, *ENTITY_FEATURES) if key in archive.files]
             arrays = {key: np.asarray(archive[key]) for key in keys}
+            _note_unknown(file, archive.files, (*REQUIRED, *ENTITY_FEATURES))
     except FAULTS as error:
         file.blocking("unreadable file", "whole file", str(error) or type(error).__name__, "an npz file", EXPORT_AGAIN)
         return {}
@@ -115,11 +119,44 @@ def _read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows
     missing = [key for key in expected if key not in arrays]
     for key in missing:
         file.blocking("missing key", key, f"only {', '.join(arrays)}", f"an array {key}", EXPORT_AGAIN)
+    if "image_id" in arrays:
+        arrays["image_id"] = _plain_ids(file, arrays["image_id"])
     sizes = {"4": 4}  # the union features, which come first, set the number of rows N and the dimension D
     fitting = [key for key, array in arrays.items() if _shape_fits(file, key, array, sizes)]
     for key in fitting:
         _check_values(file, key, arrays[key], vocabulary, support)
     return arrays if not missing and len(fitting) == len(arrays) else {}
+
+
+def _note_unknown(file: FileProblems, keys: list[str], known: tuple[str, ...]) -> None:
+    """Refuse keys that are nearly one that is read; say of others that they are not."""
+    for key in (key for key in keys if key not in known):
+        if near := difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.8):
+            file.blocking("misspelt key", key, repr(key), repr(near[0]), "Rename it; as it is, it would not be read.")
+        else:
+            file.warning("unknown key", key, repr(key), f"one of {', '.join(known)}", "It is not read.")
+
+
+def _plain_ids(file: FileProblems, ids: np.ndarray) -> np.ndarray:
+    """Image ids as int64 where nothing is lost: text of digits, whole floats, unsigned numbers."""
+    if ids.dtype.kind in "US":
+        text = np.char.strip(ids.astype(str))
+        plain = np.char.isdecimal(text) & (np.char.str_len(text) <= 18)
+        expected, remedy = (
+            "digits",
+            "Number these images in all splits, such as by their place in a list of file names.",
+        )
+    elif ids.dtype.kind in "uf":
+        most = 2**63 if ids.dtype.kind == "u" else 2 ** (np.finfo(ids.dtype).nmant + 1)
+        text, plain = ids, (ids >= 0) & (ids < most) & (ids == np.floor(ids))
+        expected, remedy = f"whole numbers below {most}", "Number the images anew, the same in all splits, as int64."
+    else:
+        return ids
+    if not plain.all():
+        row = int(plain.argmin())
+        file.blocking("unusable image id", f"image_id, row {row}", repr(ids[row].item()), expected, remedy)
+        return np.zeros(ids.shape, dtype=np.int64)
+    return text.astype(np.int64)
 
 
 def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str, int]) -> bool:
@@ -146,8 +183,8 @@ def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: V
         kind, expected = "feature out of range", f"finite numbers of {low:g} to {FLOAT16_LIMIT:g}"
         remedy = "Compute these rows again, or leave them out. Negative values belong to support signed."
     elif key.endswith("_box"):
-        good, shown = (array[:, 2:] >= array[:, :2]).all(axis=1) & np.isfinite(array).all(axis=1), array
-        kind, expected = "swapped or non-finite box", "x1 <= x2 and y1 <= y2"
+        good = (array[:, 2:] >= array[:, :2]).all(axis=1) & (np.abs(array) <= LARGEST_COORDINATE).all(axis=1)
+        shown, kind, expected = array, "swapped or non-finite box", f"x1 <= x2, y1 <= y2, up to {LARGEST_COORDINATE:,}"
         remedy = "The order is x1, y1, x2, y2, inclusive pixels."
     elif key in ROLES and (classes := len(vocabulary.names(key))):
         good, shown = (array >= 0) & (array < classes), array
@@ -178,6 +215,9 @@ def _check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> No
                 found = f"{len(shared):,} images of {other} too, such as {shared[0]}"
                 remedy = "Keep an image in one split: what is trained on must not be tested on."
                 file.warning("image in two splits", "image_id", found, "images of its own", remedy)
+            if np.array_equal(part["feature"], rows[other]["feature"]):
+                remedy = "Export this split again: it was saved from the other one's rows."
+                file.blocking("rows of another split", "feature", f"all rows of {other}", "rows of its own", remedy)
 
 
 def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Rows:
@@ -191,8 +231,8 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
                 file.blocking("missing file", "whole file", "no file", "a file", remedy)
             continue
         dimension = text["object"].shape[1] if "object" in text else None
-        vectors = read_class_vectors(file, vocabulary.names(role), may_lack=role == "relation", dimension=dimension)
-        if vectors is not None:
+        lacking: Any = {"may_lack": role == "relation", "dimension": dimension}
+        if (vectors := read_class_vectors(file, vocabulary.names(role), **lacking)) is not None:
             text[role] = vectors
     return text
 

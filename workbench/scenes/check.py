@@ -6,7 +6,7 @@ in two splits, and image files.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -28,19 +28,22 @@ from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.relations import outside_image
 from workbench.scenes.vocabulary import SPLITS
 
+# What fits int64: beyond it numbers would be compared as floats.
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
 
 class Detection(msgspec.Struct, gc=False):
     """A detection box [x, y, width, height]."""
 
-    image_id: int
-    category_id: int
+    image_id: Number
+    category_id: Number
     bbox: Box
 
 
 class Category(msgspec.Struct):
     """A class of the detections."""
 
-    id: int
+    id: Number
 
 
 def check_annotations(folder: Path, image_folder: Path | None = None, *, image_files: bool = True) -> list[Problem]:
