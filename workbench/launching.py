@@ -61,7 +61,7 @@ class Processes:
 
         gpu, meeting = torch.cuda.is_available(), os.environ.get(_MEETING_VARIABLE)
         if meeting and not torch.distributed.is_initialized():
-            place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+            place: dict[str, Any] = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
             # A store in a file: one on a port would listen on all interfaces.
             torch.distributed.init_process_group("nccl" if gpu else "gloo", init_method=f"file://{meeting}", **place)
         state = PartialState(cpu=not gpu)
