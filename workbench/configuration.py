@@ -6,6 +6,7 @@ dataclass of it, `as_values` goes the way back, `merged` lays one such dict over
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -98,17 +99,6 @@ def _settable(config: Any) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(config) if not field.metadata.get("set_in_code")]
 
 
-def require(config: Any, **least: float) -> None:
-    """Refuse a field that is none of its literals, not finite or below its ``least`` value: for ``__post_init__``."""
-    for name, kind in typing.get_type_hints(type(config)).items():
-        if typing.get_origin(kind) is typing.Literal:
-            checked_value(getattr(config, name), kind, name)
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if not bound <= value < math.inf:
-            raise WorkbenchError(f"{name} is {value}; expected a finite number of at least {bound}.")
-
-
 def flat(values: Mapping, prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one with dotted names; an empty dict stays a value."""
     found: dict[str, Any] = {}
@@ -119,7 +109,8 @@ def flat(values: Mapping, prefix: str = "") -> dict[str, Any]:
 
 
 def arms_of(kind: Any) -> tuple:
-    """The types that a union may be, of another type itself alone."""
+    """The types that a union may be, of another type itself alone, without the range of a number."""
+    kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
     return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 
@@ -166,6 +157,10 @@ def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:
 
 def checked_value(value: Any, kind: Any, place: str, default: Any = None) -> Any:
     """``value`` if it is of type ``kind``, converted as `configured` says; a nested dict changes ``default``."""
+    if hasattr(kind, "__metadata__"):  # a number with a range, see workbench.ranges
+        number = checked_value(value, kind.__origin__, place)
+        kind.__metadata__[0].check(number, kind.__origin__, place)
+        return number
     nested, arms, items = config_class_in(kind), arms_of(kind), typing.get_args(kind)
     origin = typing.get_origin(kind) or kind
     if nested and (isinstance(value, Mapping) or (len(arms) == 1 and not isinstance(value, nested))):
@@ -217,6 +212,8 @@ def _one_of(value: Any, arms: tuple, kind: Any, place: str) -> Any:
 
 def _plain(value: Any, kind: Any, place: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise WorkbenchError(f"{place}: expected a number of at most {sys.float_info.max:g}.")
         return float(value)
     if kind is Path and isinstance(value, str):
         path = Path(value).expanduser()
@@ -250,6 +247,7 @@ def _remedy(value: Any, kind: type) -> str:
 
 def kind_text(kind: Any) -> str:
     """A type as people write it: ``list[int]``."""
+    (kind,) = arms_of(kind) if len(arms_of(kind)) == 1 else (kind,)
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from workbench.configuration import SET_IN_CODE, require
+from workbench.configuration import SET_IN_CODE
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, NonNegative, Positive, Seed, Share, ShareBelowOne, Whole, require
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
 STEP_DECAYS = (5.33 / 12, 7.11 / 12)
@@ -22,27 +23,22 @@ class TrainingConfig:
     a value outside its range.
     """
 
-    steps: int = 0
-    learning_rate: float = 1e-3
+    steps: Whole = 0
+    learning_rate: Positive = 1e-3
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    warm_up_steps: int = 0
-    warm_up_from: float = 0.0
+    warm_up_steps: Whole = 0
+    warm_up_from: Share = 0.0
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.01
-    gradient_clip: float = 0.0
-    ema_decay: float = 0.0
-    accumulation: int = field(default=1, metadata={"influence": False})
+    betas: tuple[ShareBelowOne, ShareBelowOne] = (0.9, 0.999)
+    weight_decay: NonNegative = 0.01
+    gradient_clip: NonNegative = 0.0
+    ema_decay: ShareBelowOne = 0.0
+    accumulation: Count = field(default=1, metadata={"influence": False})
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         require(self)
-        if self.steps < 0:
-            raise WorkbenchError(f"steps is {self.steps}; expected a number above 0.")
-        for name in ("learning_rate", "accumulation"):
-            if not getattr(self, name) > 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
 
     def require_neither_steps_nor_seed(self) -> None:
         """Refuse what follows from the epochs and the seed of a stage's own config."""
@@ -78,6 +74,9 @@ class TrainingEdge:
 
     device: str = "auto"
     tracker: Literal["", "tensorboard", "mlflow"] = ""
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: NonNegative = 60.0
     on_log: Callable[[dict[str, Any]], None] | None = field(default=None, metadata=SET_IN_CODE)
     name: str = field(default="the model", metadata=SET_IN_CODE)
+
+    def __post_init__(self) -> None:
+        require(self)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from drawn_scenes.catalogue import OBJECT_NAMES
 from drawn_scenes.long_tail import FEWEST_CLASSES
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, Seed, Whole, require
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,18 @@ class DrawnScenesConfig:
     ``classes``: how many of the most frequent classes, 0 for all that the training images can hold.
     """
 
-    train_images: int = 3000
-    val_images: int = 400
-    test_images: int = 1300
-    val_per_class: int = 5
-    test_per_class: int = 20
+    train_images: Count = 3000
+    val_images: Count = 400
+    test_images: Count = 1300
+    val_per_class: Whole = 5
+    test_per_class: Whole = 20
     size: int = 160
-    classes: int = 0
-    seed: int = 0
+    classes: Whole = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        for split, count in self.images.items():
-            if count < 1:
-                raise WorkbenchError(f"draw_scenes: {split}_images is {count}; every split needs at least one image.")
+        require(self)
         if self.size < 64:
             raise WorkbenchError(f"draw_scenes: size is {self.size}; below 64 pixels nothing can be recognised.")
         total = len(OBJECT_NAMES)

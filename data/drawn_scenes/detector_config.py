@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from workbench.errors import WorkbenchError
+from workbench.ranges import Count, Positive, Seed, Share, ShareBelowOne, Whole, require
 from workbench.training_config import TrainingConfig
 
 DETECTOR_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.02, gradient_clip=5.0)
@@ -17,10 +17,13 @@ class BoxConfig:
     relative change of each channel's gain, and of 128 grey levels as an offset.
     """
 
-    copies: int = 2
-    jitter: float = 0.12
-    background: int = 2
-    colour: float = 0.15
+    copies: Whole = 2
+    jitter: ShareBelowOne = 0.12
+    background: Whole = 2
+    colour: Share = 0.15
+
+    def __post_init__(self) -> None:
+        require(self)
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,18 @@ class DetectorConfig:
     the image as the network sees it; ``warm_up`` is a share of the steps, which follow from ``epochs``.
     """
 
-    width: float = 0.125
-    classes: int = 40
-    epochs: int = 5
-    seed: int = 0
-    short_side: int = 160
-    longest_side: int = 1333
-    batch_images: int = 16
-    dropout: float = 0.2
-    warm_up: float = 0.1
+    width: Positive = 0.125
+    classes: Count = 40
+    epochs: Count = 5
+    seed: Seed = 0
+    short_side: Count = 160
+    longest_side: Count = 1333
+    batch_images: Count = 16
+    dropout: ShareBelowOne = 0.2
+    warm_up: ShareBelowOne = 0.1
     boxes: BoxConfig = BoxConfig()
     training: TrainingConfig = DETECTOR_TRAINING
 
     def __post_init__(self) -> None:
-        for name in ("width", "classes", "epochs", "batch_images"):
-            if not getattr(self, name) > 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        if not 0 <= self.dropout < 1 or not 0 <= self.warm_up < 1:
-            raise WorkbenchError(f"dropout {self.dropout} and warm_up {self.warm_up}: expected 0 or more and below 1.")
+        require(self)
         self.training.require_neither_steps_nor_seed()

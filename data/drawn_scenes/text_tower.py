@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from drawn_scenes.free_crops import draw_free_crops
-from workbench.configuration import require
 from workbench.devices import full_precision
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.randomness import derived_seed, generator
+from workbench.ranges import Count, Seed, require
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import train
 from workbench.training_config import TrainingConfig, TrainingEdge
@@ -49,14 +49,14 @@ class TowerConfig:
     both, and its seed is ``seed``.
     """
 
-    crops: int = 9000
-    epochs: int = 8
-    batch_size: int = 96
+    crops: Count = 9000
+    epochs: Count = 8
+    batch_size: Count = 96
     training: TrainingConfig = TRAINING
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self, crops=1, epochs=1, batch_size=1)
+        require(self)
         self.training.require_neither_steps_nor_seed()
 
     def training_of(self, steps: int) -> TrainingConfig:

@@ -13,6 +13,7 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
 from workbench.progress import track
 from workbench.randomness import generator
+from workbench.ranges import PositiveShare, Seed, Whole, require
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import Annotations, read_annotations
@@ -35,10 +36,13 @@ class SimulationConfig:
     """
 
     like: str = "gqa-lt"
-    scale: float = 1.0
-    dimension: int = 0
+    scale: PositiveShare = 1.0
+    dimension: Whole = 0
     sparse: bool = False
-    seed: int = 0
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require(self)
 
 
 def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None = None) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_i
         ({"network": UNetConfig()}, "MLPConfig"),
         ({"denoiser": "unet", "network": {"channels": [12, 16]}}, "multiple of heads"),
         ({"denoiser": "unet", "network": {"channels": []}}, "at least one level"),
-        ({"denoiser": "unet", "network": {"layers": 0}}, "at least 1 layer"),
+        ({"denoiser": "unet", "network": {"layers": 0}}, "layers is 0; expected a whole number of at least 1"),
         ({"schedule": "cosine"}, "schedule: expected 'squaredcos_cap_v2'"),
         ({"entity_features": "real"}, "entity_features: expected 'boxes' or 'generated', got 'real'"),
         ({"class_balancing": -1.0}, "class_balancing is -1.0"),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.configuration import require
 from workbench.diffusion.config import InitMap
 from workbench.diffusion.exemplars import (
     BACK_OFF,
@@ -23,6 +22,7 @@ from workbench.diffusion.exemplars import (
 )
 from workbench.progress import track
 from workbench.randomness import generator, row_normal, some_rows
+from workbench.ranges import Count, NonNegative, require
 from workbench.regions.features import Features, FeatureStore
 from workbench.scenes.relations import rows_by_class
 
@@ -39,10 +39,10 @@ class CopyNoise:
     The baseline that knows nothing new.
     """
 
-    noise: float = 0.1
+    noise: NonNegative = 0.1
 
     def __post_init__(self) -> None:
-        require(self, noise=0)
+        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source for each wanted triplet."""
@@ -66,11 +66,11 @@ class ClassGaussian:
     represented by 512 of its rows.
     """
 
-    components: int = 256
-    prior_rows: float = 8.0
+    components: Count = 256
+    prior_rows: NonNegative = 8.0
 
     def __post_init__(self) -> None:
-        require(self, components=1, prior_rows=0)
+        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Find each wanted triplet's group and fit the covariance that the groups share."""
@@ -120,10 +120,10 @@ class Smote:
     SMOTE has no such back-off, refuses classes of one row and wants everything in memory.
     """
 
-    neighbours: int = 5
+    neighbours: Count = 5
 
     def __post_init__(self) -> None:
-        require(self, neighbours=1)
+        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source and a neighbour for each wanted triplet."""

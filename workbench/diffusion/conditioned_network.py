@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workbench.configuration import require
 from workbench.diffusion.conditions import CAPTION, SLOTS, ConditionBatch
+from workbench.ranges import Count, ShareBelowOne, require
 
 # Standard deviations beyond which an x_0 that was computed from a predicted noise is cut.
 LARGEST_CLEAN = 10.0
@@ -37,9 +37,9 @@ class NetworkConfig:
 
     target: Literal["x0", "epsilon"] = "x0"
     layout: Literal["tokens", "pooled"] = "tokens"
-    heads: int = 8
-    token_width: int = 256
-    dropout: float = 0.1
+    heads: Count = 8
+    token_width: Count = 256
+    dropout: ShareBelowOne = 0.1
 
     def __post_init__(self) -> None:
         require(self)

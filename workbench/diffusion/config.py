@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.configuration import chosen_by, configured, require
+from workbench.configuration import chosen_by, configured
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share, Whole, require
 from workbench.training_config import TrainingConfig
 
 InitMap = Literal["none", "affine"]
@@ -18,9 +19,12 @@ DEFAULT_TRAINING = TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_deca
 class ConditionDropout:
     """Shares of rows that lose every token, only the hardness token, or each other token alone (reference, F)."""
 
-    everything: float = 0.10
-    hardness: float = 0.10
-    token: float = 0.05
+    everything: Share = 0.10
+    hardness: Share = 0.10
+    token: Share = 0.05
+
+    def __post_init__(self) -> None:
+        require(self)
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,17 @@ class DiffusionConfig:
     hardness: bool = True
     entity_features: Literal["boxes", "generated"] = "boxes"
     schedule: Schedule = "squaredcos_cap_v2"
-    epochs: float = 60.0
-    batch_size: int = 512
-    sampling_power: float = 0.5
+    epochs: Positive = 60.0
+    batch_size: Count = 512
+    sampling_power: NonNegative = 0.5
     condition_dropout: ConditionDropout = field(default_factory=ConditionDropout)
-    class_balancing: float = 0.0
-    warm_up: float = 0.05
+    class_balancing: NonNegative = 0.0
+    warm_up: Share = 0.05
     training: TrainingConfig = DEFAULT_TRAINING
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self, class_balancing=0, epochs=0, batch_size=1, warm_up=0)
+        require(self)
         network = configured(denoiser_classes(self.denoiser)[0], self.network, "network")
         object.__setattr__(self, "network", network)
 
@@ -76,20 +80,20 @@ class SamplingConfig:
     """
 
     init: Literal["random", "subject-object", "subject-relation-object"] = "subject-object"
-    strength: float = 0.5
+    strength: PositiveShare = 0.5
     init_map: InitMap = "none"
-    steps: int = 20
+    steps: Count = 20
     solver: Literal["dpm++", "dpm++sde", "ddim", "ddpm"] = "dpm++"
-    guidance: float = 1.0
+    guidance: NonNegative = 1.0
     entity_features: Literal["auto", "boxes", "generated"] = "auto"
-    samples: int = 0
-    share: float = 1.0
+    samples: Whole = 0
+    share: PositiveShare = 1.0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self, steps=1)
-        if not 0 < self.share <= 1 or self.samples < 0 or (self.samples and self.share < 1):
+        require(self)
+        if self.samples and self.share < 1:
             raise WorkbenchError(
                 f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "
                 "(0: one for each augmented triplet), and not both."
@@ -104,9 +108,12 @@ class FidelityConfig:
     ``neighbours`` are sought; ``copy_noise`` is the copies' noise in standard deviations.
     """
 
-    rows_at_most: int = 3000
-    neighbours: int = 5
-    neighbour_components: int = 64
-    components: int = 256
-    copy_noise: float = 0.1
-    seed: int = 0
+    rows_at_most: Count = 3000
+    neighbours: Count = 5
+    neighbour_components: Count = 64
+    components: Count = 256
+    copy_noise: NonNegative = 0.1
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        require(self)

@@ -20,6 +20,7 @@ from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSize
 from workbench.diffusion.conditions import REGIONS, ConditionBatch
 from workbench.diffusion.unet_denoiser import UNetConfig, UNetDenoiser
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, Positive
 from workbench.registry import Registry
 
 TIME_FREQUENCIES = 64
@@ -29,13 +30,13 @@ TIME_FREQUENCIES = 64
 class MLPConfig(NetworkConfig):
     """Sizes of the MLP denoiser; ``expansion`` is the hidden width of SwiGLU over ``width``."""
 
-    width: int = 512
-    blocks: int = 4
-    expansion: float = 2.0
+    width: Count = 512
+    blocks: Count = 4
+    expansion: Positive = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width % self.heads or min(self.width, self.blocks, self.heads, self.token_width) < 1:
+        if self.width % self.heads:
             raise WorkbenchError(
                 f"a denoiser {self.width} wide with {self.heads} heads and {self.blocks} blocks cannot be built; "
                 "width must be a multiple of heads, and blocks at least 1."

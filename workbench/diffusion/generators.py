@@ -22,6 +22,7 @@ from workbench.language.triplets import read_triplets
 from workbench.launching import Processes
 from workbench.progress import track
 from workbench.randomness import generator
+from workbench.ranges import Seed, Whole, require
 from workbench.regions.feature_writer import RangeWriter, remove_notes
 from workbench.regions.features import FeaturesFolder, FeatureStore, finish_generated, store_identity
 from workbench.registry import Registry
@@ -64,10 +65,11 @@ class BaselineConfig:
 
     generator: Any = "copy_noise"
     options: Any = field(default=None, metadata=chosen_by("generator", generator_class))
-    samples: int = 0
-    seed: int = 0
+    samples: Whole = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        require(self)
         kind, found = generator_class(self.generator), GENERATORS.resolve(self.generator)
         options = self.options if isinstance(found, type) else found  # a generator itself has its options already
         object.__setattr__(self, "options", configured(kind, options, "options"))

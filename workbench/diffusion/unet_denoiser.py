@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes, NetworkConfig, NoiseLevels
 from workbench.diffusion.conditions import REGIONS
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count
 
 # The U-Net's sinusoids are made for about a thousand timesteps; log(alpha / sigma) spans about ten.
 TIME_SCALE = 100.0
@@ -33,13 +34,12 @@ class UNetConfig(NetworkConfig):
     """
 
     target: Literal["x0", "epsilon"] = "epsilon"
-    channels: tuple[int, ...] = (32, 64, 64)
-    layers: int = 2
+    channels: tuple[Count, ...] = (32, 64, 64)
+    layers: Count = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (*self.channels, self.layers, self.heads, self.token_width)
-        if not self.channels or min(sizes) < 1 or any(channels % self.heads for channels in self.channels):
+        if not self.channels or any(channels % self.heads for channels in self.channels):
             raise WorkbenchError(
                 f"a U-Net with channels {self.channels}, {self.layers} layers and {self.heads} heads cannot be built; "
                 "name the channels of at least one level, each a multiple of heads, and at least 1 layer."

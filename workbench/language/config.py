@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.configuration import require
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import SIMILARITIES
+from workbench.ranges import Count, Seed, Whole, require
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
@@ -44,15 +44,15 @@ class AugmentationConfig:
     """
 
     bands: tuple[str, ...] = TAIL_BANDS
-    medium_quota: int = 48_000
-    few_quota: int = 48_000
+    medium_quota: Whole = 48_000
+    few_quota: Whole = 48_000
     similarity: str | Path | Callable[..., Any] = "lch"
     threshold: float = 2.26
-    max_senses: int = 4
+    max_senses: Count = 4
     balance: Literal["role", "class", "triplet"] = "role"
     allow_existing: bool = False
-    centroids: int = 1200
-    seed: int = 0
+    centroids: Count = 1200
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", tuple(self.bands))
@@ -62,7 +62,7 @@ class AugmentationConfig:
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
         SIMILARITIES.resolve(self.similarity)
-        require(self, medium_quota=0, few_quota=0, max_senses=1, centroids=1)
+        require(self)
 
     def quota(self, band: str) -> int:
         """How many augmented triplets a band gets."""

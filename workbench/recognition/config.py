@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.configuration import require
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share, require
 from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.recogniser import check_sizes
@@ -32,15 +32,15 @@ class HeadTrainingConfig:
     are shuffled in blocks of neighbours and read from disk ahead.
     """
 
-    epochs: int
-    batch_size: int = 256
+    epochs: Count
+    batch_size: Count = 256
     training: TrainingConfig = PLAIN_TRAINING
     only_trained: bool = False
-    memory_gigabytes: float = 2.0
-    seed: int = 0
+    memory_gigabytes: NonNegative = 2.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self, epochs=1, batch_size=1)
+        require(self)
         self.training.require_neither_steps_nor_seed()
 
 
@@ -56,17 +56,16 @@ class RecogniserConfig(HeadTrainingConfig):
     """
 
     architecture: str | type = "lsvru"
-    hidden: int = 1024
+    hidden: Count = 1024
     sizes: dict[str, Any] = field(default_factory=dict)
     word_vectors: Path | None = None
     word_mode: WordMode = "clean"
     loss: LossConfig = CROSS_ENTROPY
-    epochs: int = field(default=12, kw_only=True)
+    epochs: Count = field(default=12, kw_only=True)
     training: TrainingConfig = field(default=TRAINING, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, hidden=1)
         check_sizes(self.architecture, self.sizes)
 
     def with_losses(self, names: list[str]) -> dict[str, "RecogniserConfig"]:
@@ -80,12 +79,12 @@ class RecogniserConfig(HeadTrainingConfig):
 class SweepConfig(HeadTrainingConfig):
     """A training of a head with each of ``learning_rates``, of which validation chooses one."""
 
-    learning_rates: tuple[float, ...]
+    learning_rates: tuple[Positive, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.learning_rates or not all(rate > 0 for rate in self.learning_rates):
-            raise WorkbenchError(f"learning_rates is {list(self.learning_rates)}; give at least one number above 0.")
+        if not self.learning_rates:
+            raise WorkbenchError("learning_rates is []; give at least one number above 0.")
         if self.training.learning_rate != TrainingConfig.learning_rate:
             raise WorkbenchError("training.learning_rate is chosen among candidates: give learning_rates instead.")
 
@@ -104,27 +103,22 @@ class FineTuningConfig(SweepConfig):
     before. The recogniser before fine-tuning is no candidate, so the result may be worse.
     """
 
-    epochs: int = 10
-    learning_rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
+    epochs: Count = 10
+    learning_rates: tuple[Positive, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
     training: TrainingConfig = FINE_TUNING
     loss: LossConfig = CROSS_ENTROPY
-    real_replay: float = 0.0
-    synthetic_weight: float = 1.0
+    real_replay: Share = 0.0
+    synthetic_weight: NonNegative = 1.0
     prior: Literal["train", "batches"] = "train"
     curriculum: Literal["none", "easy_then_hard"] = "none"
     roles: Literal["all", "entities", "kept", "tail"] = "all"
     scenes: Literal["own", "image"] = "own"
-    weight_interpolation: tuple[float, ...] = (1.0,)
+    weight_interpolation: tuple[PositiveShare, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, synthetic_weight=0)
-        if not 0 <= self.real_replay <= 1:
-            raise WorkbenchError(f"real_replay is {self.real_replay}; expected a share between 0 and 1.")
-        if not self.weight_interpolation or not all(0 < share <= 1 for share in self.weight_interpolation):
-            raise WorkbenchError(
-                f"weight_interpolation is {list(self.weight_interpolation)}; expected numbers above 0 and up to 1."
-            )
+        if not self.weight_interpolation:
+            raise WorkbenchError("weight_interpolation is []; give at least one number above 0 and up to 1.")
         if self.loss.relmix != "none" and self.roles != "all":
             raise WorkbenchError(
                 f"relmix {self.loss.relmix!r} mixes all roles of a row, but roles is {self.roles!r}. Use roles='all'."
@@ -140,9 +134,9 @@ class RebalancingConfig(SweepConfig):
     """
 
     method: Literal["crt", "lws", "tau_norm", "logit_adjustment"] = "logit_adjustment"
-    strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-    epochs: int = field(default=5, kw_only=True)
-    learning_rates: tuple[float, ...] = field(default=(1e-3,), kw_only=True)
+    strengths: tuple[NonNegative, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+    epochs: Count = field(default=5, kw_only=True)
+    learning_rates: tuple[Positive, ...] = field(default=(1e-3,), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

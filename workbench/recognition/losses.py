@@ -17,8 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from workbench.configuration import require
 from workbench.randomness import derived_seed, torch_generator
+from workbench.ranges import NonNegative, require
 from workbench.registry import Registry
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
@@ -43,15 +43,15 @@ class LossConfig:
     """
 
     name: str | Callable = "ce"
-    tau: float = 1.0
-    gamma: float = 2.0
-    vilhub_scale: float = 0.0
+    tau: NonNegative = 1.0
+    gamma: NonNegative = 2.0
+    vilhub_scale: NonNegative = 0.0
     relmix: Literal["none", "clean", "upstream"] = "none"
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         LOSSES.resolve(self.name)
-        require(self, gamma=0, vilhub_scale=0)
+        require(self)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Source: Zhang et al. 2019 as the LTVRR code base implements it (reference `ltvrr
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
-from workbench.configuration import require
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
+from workbench.ranges import Count, require
 from workbench.scenes.vocabulary import ROLES
 
 LEAK = 0.1
@@ -36,17 +36,17 @@ class LsvruConfig:
     WorkbenchError for a size below 1 and for an unknown classifier.
     """
 
-    feature_dimension: int
-    word_dimension: int
-    n_objects: int
-    n_relations: int
-    hidden: int = 1024
+    feature_dimension: Count
+    word_dimension: Count
+    n_objects: Count
+    n_relations: Count
+    hidden: Count = 1024
     separate_roles: bool = False
     classifier: Literal["words", "linear"] = "words"
     adjusted: bool = False
 
     def __post_init__(self):
-        require(self, **{size.name: 1 for size in fields(self) if size.type is int})
+        require(self)
 
 
 class Logits(NamedTuple):

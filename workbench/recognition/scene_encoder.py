@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from workbench.errors import WorkbenchError
+from workbench.ranges import Count, ShareBelowOne
 from workbench.recognition.lsvru import MOST_TOKENS, LsvruConfig, Scenes
 
 PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
@@ -28,15 +29,15 @@ class RelTransformerConfig(LsvruConfig):
     mean the same as there: roles differ in the first visual embedding, classifiers read the encoded tokens.
     """
 
-    width: int = 768
-    heads: int = 12
-    blocks: int = 2
-    scene_layers: int = 2
-    memory: int = 100
-    scene_hidden: int = 2048
-    block_hidden: int = 3072
-    dropout: float = 0.1
-    attention_dropout: float = 0.2
+    width: Count = 768
+    heads: Count = 12
+    blocks: Count = 2
+    scene_layers: Count = 2
+    memory: Count = 100
+    scene_hidden: Count = 2048
+    block_hidden: Count = 3072
+    dropout: ShareBelowOne = 0.1
+    attention_dropout: ShareBelowOne = 0.2
     compat: Literal["clean", "upstream"] = "clean"
 
     def __post_init__(self):
@@ -45,9 +46,6 @@ class RelTransformerConfig(LsvruConfig):
             raise WorkbenchError(
                 f"width {self.width} is not a multiple of heads {self.heads}. Choose a width that the heads can share."
             )
-        for name in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}; expected a share from 0 up to, not with, 1.")
 
 
 class Packing(NamedTuple):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.configuration import require
+from workbench.ranges import Count, Whole, require
 from workbench.regions.encoders import ENCODERS
 from workbench.scenes.vocabulary import SPLITS
 
@@ -20,13 +20,13 @@ class ExtractionConfig:
 
     encoder: Any = "vgg16"
     splits: tuple[str, ...] = SPLITS
-    short_side: int | None = None
-    longest_side: int | None = None
-    batch_images: int = 32
+    short_side: Count | None = None
+    longest_side: Count | None = None
+    batch_images: Count = 32
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = field(default="auto", metadata={"influence": False})
-    threads: int = field(default=0, metadata={"influence": False})
+    threads: Whole = field(default=0, metadata={"influence": False})
 
     def __post_init__(self) -> None:
         ENCODERS.resolve(self.encoder)
-        require(self, batch_images=1)
+        require(self)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from workbench.checkpoints import read_foreign, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped
+from workbench.ranges import Count, Positive, require
 
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
@@ -38,12 +39,13 @@ class VGGConfig:
     and ``channel_means`` (blue, green, red, 0 to 255) say how images are prepared.
     """
 
-    width: float = 1.0
-    short_side: int = 800
-    longest_side: int = 1333
+    width: Positive = 1.0
+    short_side: Count = 800
+    longest_side: Count = 1333
     channel_means: tuple[float, float, float] = CHANNEL_MEANS_BGR
 
     def __post_init__(self) -> None:
+        require(self)
         object.__setattr__(self, "channel_means", tuple(float(mean) for mean in self.channel_means))
         if not (self.width > 0 and 0 < self.short_side <= self.longest_side and len(self.channel_means) == 3):
             raise WorkbenchError(

@@ -26,6 +26,7 @@ from workbench.files import read_json
 from workbench.language.config import AugmentationConfig, TextConfig
 from workbench.language.text_embedding import MANIFEST
 from workbench.paths import imported_folder, runs_folder
+from workbench.ranges import Count, Whole, require
 from workbench.recognition.config import RecogniserConfig
 from workbench.recognition.lsvru import Scenes
 from workbench.recognition.recogniser import FROM_DATA, head_class
@@ -50,22 +51,23 @@ class DataSize:
     ``dimension`` of features that are there, 0 where none are; ``box_features``: whether boxes have their own.
     """
 
-    images: dict[str, int]
-    boxes: dict[str, int]
-    relations: dict[str, int]
-    object_classes: int
-    relation_classes: int
-    distinct_triplets: int
+    images: dict[str, Count]
+    boxes: dict[str, Count]
+    relations: dict[str, Count]
+    object_classes: Count
+    relation_classes: Count
+    distinct_triplets: Count
     source: str
-    dimension: int = 0
+    dimension: Whole = 0
     box_features: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no data set can have."""
+        require(self)
         for table in TABLES:
             splits = getattr(self, table)
-            if not {"train"} <= set(splits) <= set(SPLITS) or min(splits.values()) < 1:
-                raise WorkbenchError(f"{table} is {splits}; expected whole numbers above 0 of train, val and test.")
+            if not {"train"} <= set(splits) <= set(SPLITS):
+                raise WorkbenchError(f"{table} is {splits}; expected rows of train, val and test.")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, trained, small_s
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs is 0"),
-        ({"dropout": 1.0}, "dropout 1.0"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
         ({"training": TrainingConfig(steps=5)}, "follow from epochs"),
     ],
 )

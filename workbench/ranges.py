@@ -1,0 +1,84 @@
+"""Numbers with a range: types that a config dataclass declares for its fields, and what refuses all others."""
+
+import functools
+import math
+import sys
+import typing
+from dataclasses import fields
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+
+from workbench.configuration import checked_value
+from workbench.errors import WorkbenchError
+
+LARGEST_WHOLE, LARGEST = 2**63 - 1, sys.float_info.max
+
+
+class Range(NamedTuple):
+    """Finite numbers from ``least`` to ``most``, without the ends that are ``open``."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    open: Literal["", "below", "above"] = ""
+
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not abs(value) <= LARGEST:
+            return False
+        above = value > self.least if self.open == "below" else value >= self.least
+        return above and (value < self.most if self.open == "above" else value <= self.most)
+
+    def check(self, value: Any, kind: type, place: str) -> None:
+        """Refuse a ``value`` that is no number of ``kind``, int or float, in this range."""
+        whole = kind is int
+        if value in self and (not whole or (isinstance(value, int | np.integer) and value <= LARGEST_WHOLE)):
+            return
+        words = ["a whole number" if whole else "a finite number"]
+        if self.least > -math.inf:
+            words.append(f"above {self.least}" if self.open == "below" else f"of at least {self.least}")
+        if self.most < math.inf:
+            words.append(f"and {'below' if self.open == 'above' else 'of at most'} {self.most}")
+        raise WorkbenchError(f"{place} is {value!r}; expected {' '.join(words)}.")
+
+
+Whole = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # what scikit-learn takes
+Count = Annotated[int, Range(1)]
+NonNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, open="below")]
+Share = Annotated[float, Range(0, 1)]
+PositiveShare = Annotated[float, Range(0, 1, open="below")]
+ShareBelowOne = Annotated[float, Range(0, 1, open="above")]
+
+
+def require(config: Any) -> None:
+    """Refuse a field that is none of its literals, or a number outside its range: a dataclass's ``__post_init__``."""
+    for name, kind in _kinds(type(config)).items():
+        _check(getattr(config, name), kind, name)
+
+
+@functools.lru_cache(maxsize=256)
+def _kinds(config_class: Any) -> dict[str, Any]:
+    kinds = typing.get_type_hints(config_class, include_extras=True)
+    return {field.name: kinds[field.name] for field in fields(config_class)}
+
+
+def _check(value: Any, kind: Any, place: str) -> None:
+    """Whether ``value`` is in the ranges that ``kind`` has, in tuples, lists, dicts and beside None too."""
+    arms = [arm for arm in typing.get_args(kind) if arm is not type(None)]
+    if type(None) in typing.get_args(kind) and len(arms) == 1:
+        if value is None:
+            return
+        kind = arms[0]
+    origin, items = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        checked_value(value, kind, place)
+    elif kind in (int, float) or origin is Annotated:
+        number, allowed = items if items else (kind, Range())
+        allowed.check(value, number, place)
+    elif origin in (tuple, list) and items:
+        for place_of, item in enumerate(value):
+            _check(item, items[0] if items[-1] is Ellipsis else items[place_of % len(items)], f"{place}[{place_of}]")
+    elif origin is dict and items:
+        for key, item in value.items():
+            _check(item, items[1], f"{place}.{key}")
