@@ -157,7 +157,7 @@ def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_csv_tables_come_first_also_from_the_folder_above(tmp_path, nested):
-    objects = "object_name,synset\nbike,b.n.01\nbicycle,b.n.01\nnone,nun.n.01\n"
+    objects = "object_name, synset\nbike ,b.n.01\nbicycle, b.n.01\nnone,nun.n.01\n"
     (tmp_path / "objects_synsets.csv").write_text(objects)
     (tmp_path / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
     (tmp_path / "words_synsets.json").write_text("{}")
@@ -201,7 +201,16 @@ def test_equal_ids_are_equal_synsets(seed):
             r"objects_synsets\.csv: 'bike' has 2 synsets",
         ),
         ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
-        ({"objects_synsets.csv": ""}, "not a readable CSV"),
+        ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
+        ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "more fields than the header's 2"),
+        (
+            {
+                "objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n",
+                "predicates_synsets.csv": "predicate_name,synset\n",
+            },
+            "none of its 1 names of objects is a class .* first is 'bike', the table's 'BIKE'",
+        ),
+        ({"words_synsets.json": '{"nouns": {"a bike": "b.n.01"}, "verbs": {}}'}, "none of its 1 names of objects"),
         ({"predicates_synsets.csv": "predicate_name,synset\n"}, r"objects_synsets\.csv: the file is missing"),
         ({"words_synsets.json": "[]"}, "no object 'nouns'"),
         ({"words_synsets.json": '{"nouns": {"bike": 3}, "verbs": {}}'}, "'bike': 3"),

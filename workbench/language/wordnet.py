@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.file_errors import writing
+from workbench.file_errors import reading, writing
 from workbench.files import read_json, sha256_of_file
 from workbench.paths import HOME_VARIABLE, project_root
 from workbench.scenes.vocabulary import Vocabulary
@@ -178,11 +178,15 @@ def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
     for place in (Path(folder), Path(folder).parent):
         objects, relations, words = (place / name for name in (OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE))
         if objects.is_file() or relations.is_file():
-            return SynsetTable(
+            table = SynsetTable(
                 _read_csv(objects, "object_name"), _read_csv(relations, "predicate_name"), f"{objects}, {relations}"
             )
+            _require_known(table, vocabulary)
+            return table
         if words.is_file():
-            return _read_words(words)
+            table = _read_words(words)
+            _require_known(table, vocabulary)
+            return table
     reader = open_wordnet()
     senses = {name: noun_senses(name, reader, max_senses=1) for name in vocabulary.objects}
     first = {name: found[0].name() for name, found in senses.items() if found}
@@ -216,18 +220,35 @@ def _read_csv(path: Path, name_column: str) -> dict[str, str]:
         raise WorkbenchError(
             f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
         )
-    try:
+    with reading(path, "a CSV table", "Write it again from its source."):
         # "none" and "null" are names, not gaps.
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"{path}: not a readable CSV file ({error}). Write it again from its source.") from error
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    rows.columns = rows.columns.str.strip()
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes the first field of longer lines for a row's name
+        raise WorkbenchError(
+            f"{path}: lines of more fields than the header's {len(rows.columns)}. Name every column, or remove those "
+            f"beside {name_column!r} and 'synset'."
+        )
     if not {name_column, "synset"} <= set(rows.columns):
         raise WorkbenchError(f"{path}: columns {list(rows.columns)}; expected {name_column!r} and 'synset'.")
-    rows = rows[rows["synset"].str.strip() != ""]
+    rows = rows.apply(lambda column: column.str.strip())
+    rows = rows[rows["synset"] != ""]
     several = rows.groupby(name_column)["synset"].nunique()
     if len(several := several[several > 1]):
         raise WorkbenchError(f"{path}: {several.index[0]!r} has {several.iloc[0]} synsets; expected one. Keep one row.")
     return dict(zip(rows[name_column], rows["synset"], strict=True))
+
+
+def _require_known(table: SynsetTable, vocabulary: Vocabulary) -> None:
+    """Refuse a table that has names, and none of a class: every class would stand for itself without a word."""
+    for kind in ("objects", "relations"):
+        named, classes = getattr(table, kind), getattr(vocabulary, kind)
+        if named and classes and not named.keys() & set(classes):
+            raise WorkbenchError(
+                f"{table.source}: none of its {len(named)} names of {kind} is a class of this data set, whose first is "
+                f"{classes[0]!r}, the table's {next(iter(named))!r}. Spell the names as the data set does, or remove "
+                "the tables to use WordNet."
+            )
 
 
 def _read_words(path: Path) -> SynsetTable:
