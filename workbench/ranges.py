@@ -23,10 +23,12 @@ class Range(NamedTuple):
     open: Literal["", "below", "above"] = ""
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not abs(value) <= LARGEST:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
             return False
-        above = value > self.least if self.open == "below" else value >= self.least
-        return above and (value < self.most if self.open == "above" else value <= self.most)
+        number: Any = value
+        above = number > self.least if self.open == "below" else number >= self.least
+        below = number < self.most if self.open == "above" else number <= self.most
+        return bool(abs(number) <= LARGEST and above and below)
 
     def check(self, value: Any, kind: type, place: str) -> None:
         """Refuse a ``value`` that is no number of ``kind``, int or float, in this range."""
@@ -53,7 +55,8 @@ ShareBelowOne = Annotated[float, Range(0, 1, open="above")]
 
 def require(config: Any) -> None:
     """Refuse a field that is none of its literals, or a number outside its range: a dataclass's ``__post_init__``."""
-    for name, kind in _kinds(type(config)).items():
+    config_class: Any = type(config)
+    for name, kind in _kinds(config_class).items():
         _check(getattr(config, name), kind, name)
 
 

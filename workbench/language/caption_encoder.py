@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from workbench.checkpoints import load_weights, read_foreign, read_tensors, save_tensors
+from workbench.checkpoints import load_weights, read_foreign, read_tensors, require_checkpoint, save_tensors
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped
@@ -240,3 +240,9 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
         f"Either run `hf download {repository} open_clip_model.safetensors` and give that file as `checkpoint`, "
         "or pass `download=True` to fetch it now."
     )
+
+
+def look(path: Path, config: TextConfig, vocabulary: object) -> None:
+    """Refuse a file that is no checkpoint, where the model that it belongs to is chosen."""
+    if config.model:
+        require_checkpoint(path)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import SIMILARITIES
+from workbench.looks import ClipWeights, PairTable
 from workbench.ranges import Count, Seed, Whole, require
 
 TAIL_BANDS = ("medium", "few")
@@ -25,7 +26,7 @@ class TextConfig:
 
     model: str = "ViT-L-14"
     pretrained: str = "openai"
-    checkpoint: Path | None = None
+    checkpoint: ClipWeights | None = None
     download: bool = False
 
 
@@ -46,7 +47,7 @@ class AugmentationConfig:
     bands: tuple[str, ...] = TAIL_BANDS
     medium_quota: Whole = 48_000
     few_quota: Whole = 48_000
-    similarity: str | Path | Callable[..., Any] = "lch"
+    similarity: str | PairTable | Callable[..., Any] = "lch"
     threshold: float = 2.26
     max_senses: Count = 4
     balance: Literal["role", "class", "triplet"] = "role"

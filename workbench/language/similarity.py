@@ -90,6 +90,14 @@ def class_similarity(
     return ClassSimilarity(names, values)
 
 
+def look(path: Path, config: Any, vocabulary: Any) -> None:
+    """Refuse a table of pairs that is none, or that names classes which ``vocabulary`` lacks."""
+    if vocabulary is not None:
+        read_similarity_table(path, vocabulary.objects)
+    elif not path.is_file():
+        raise WorkbenchError(f"{path}: there is no table of class pairs here. Correct the path.")
+
+
 def read_similarity_table(path: Path, names: tuple[str, ...]) -> ClassSimilarity:
     """A table of class pairs for the classes ``names``; pairs that it lacks are not alike.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
+from workbench.looks import WordVectorFile
 from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share, require
 from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
@@ -58,7 +59,7 @@ class RecogniserConfig(HeadTrainingConfig):
     architecture: str | type = "lsvru"
     hidden: Count = 1024
     sizes: dict[str, Any] = field(default_factory=dict)
-    word_vectors: Path | None = None
+    word_vectors: WordVectorFile | None = None
     word_mode: WordMode = "clean"
     loss: LossConfig = CROSS_ENTROPY
     epochs: Count = field(default=12, kw_only=True)

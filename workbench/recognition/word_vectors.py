@@ -5,13 +5,13 @@ Source: reference `ltvrr.md` section 1.6.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.recognition.word_files import WordRow, iterate_word_vectors
+from workbench.recognition.word_files import WordRow, iterate_word_vectors, look_at_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
@@ -26,6 +26,14 @@ class ClassVectors(NamedTuple):
 
     objects: np.ndarray
     relations: np.ndarray
+
+
+def look(path: Path, config: Any, vocabulary: Vocabulary | None) -> None:
+    """Refuse a file that lacks words of ``vocabulary``, or that holds no word vectors; reads the file once."""
+    if vocabulary is None:
+        look_at_word_vectors(path)
+    else:
+        spelled_class_vectors(path, vocabulary, config.word_mode)
 
 
 def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: WordMode = "clean") -> ClassVectors:

@@ -50,13 +50,15 @@ def tables(
     profile: str, seeds: list[int], only: Sequence[str] | None, list_rows: bool, compare: Path | None, **options: Any
 ) -> int:
     """``workbench tables``: status 1 where a row failed or, with ``--collect``, is missing."""
-    from workbench.runs.tables import compare_tables, gather_tables, make_tables, table_plan
+    from workbench.runs.tables import compare_tables, gather_tables, look_at_tables, make_tables, table_plan
 
     rows = only or ()
     if options["replace"]:
         os.environ[REPLACE_VARIABLE] = options["replace"]  # the workers inherit it
     if list_rows:
-        for key, row in table_plan(profile).grid.rows.items():
+        listed = table_plan(profile)
+        look_at_tables(listed, may_be_absent=True)
+        for key, row in listed.grid.rows.items():
             print(f"{key:<44} {row.title}")
         return 0
     if compare:
@@ -74,10 +76,13 @@ def tables(
 
 def plan(profile: str, run: str | None, parameters: list[str], files: list[Path], as_json: bool) -> None:
     """``workbench plan``."""
+    from workbench.runs.first_look import look_at_plan
     from workbench.runs.plan import plan_resources, plan_text
     from workbench.runs.profiles import make_plan
 
-    planned = plan_resources(make_plan(profile, run, None, _parameter_texts(parameters), files))
+    chosen = make_plan(profile, run, None, _parameter_texts(parameters), files)
+    look_at_plan(chosen, may_be_absent=True)
+    planned = plan_resources(chosen)
     print(json.dumps(asdict(planned), indent=1) if as_json else plan_text(planned))
 
 

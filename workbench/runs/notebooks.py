@@ -15,6 +15,7 @@ from workbench.folders import Replace, only_one
 from workbench.identity import versions
 from workbench.paths import project_root, reports_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
+from workbench.runs.first_look import look_at_plan
 from workbench.runs.profiles import PlannedNotebook, make_plan
 from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecord
 from workbench.stages import Run
@@ -55,6 +56,7 @@ def run_profile(
     """
     root = project_root(root)
     plan = make_plan(profile, run, only, parameters, files, root)
+    look_at_plan(plan, root)
     folder = reports_folder(root) / plan.run
     if dry_run:
         print(f"run {plan.run}, profile {plan.profile}, into {folder}")

@@ -8,10 +8,11 @@ from pathlib import Path
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.folders import Replace
-from workbench.paths import notebooks_folder, project_root, reports_folder
+from workbench.paths import imported_folder, notebooks_folder, project_root, reports_folder
 from workbench.recognition.accuracy import METRICS
+from workbench.runs.first_look import look_at_named, look_at_plan
 from workbench.runs.notebooks import renew_report, run_profile
-from workbench.runs.profiles import tables_section
+from workbench.runs.profiles import make_plan, tables_section
 from workbench.stages import Run
 from workbench.tables.engine import Outcome, work_through
 from workbench.tables.grid import Job
@@ -32,6 +33,19 @@ def table_plan(profile: str, root: Path | None = None, own: Sequence[str] = ()) 
     return TablePlan.of(profile, tables_section(profile, root), root, own)
 
 
+def look_at_tables(plan: TablePlan, may_be_absent: bool = False) -> None:
+    """Look at the files that the rows name, and at those of notebook 00 where it will run, see `first_look`."""
+    data, place = plan.grid.settings.get("data"), f"profile {plan.profile!r}, tables"
+    name = plan.grid.settings.get("features_run") or plan.profile
+    run = Run.open(name, root=plan.root)
+    if not data and not (run.variants("features") and run.variants("text")):
+        look_at_plan(make_plan(plan.profile, name, ["00"], root=plan.root), plan.root, may_be_absent)
+    folders = [imported_folder(plan.root) / data] if data else []
+    folders += [run.folder / "features" / "default"]
+    named = [(f"{place}, {task.key}", task.config_class, plan.config(task, 0)) for task in plan.grid.tasks.values()]
+    look_at_named(named, folders, plan.root, may_be_absent)
+
+
 def make_tables(
     profile: str,
     seeds: Sequence[int],
@@ -48,6 +62,7 @@ def make_tables(
     Returns the failures by (seed, task); rows that failed stand in the table with the reason.
     """
     plan, chosen = _asked(profile, seeds, rows, root)
+    look_at_tables(plan)
     _prepare_data(plan)
     tasks, folder = plan.grid.tasks, _folder(plan)
     # Each comes after its inputs, seed by seed.
