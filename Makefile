@@ -10,7 +10,7 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo tables test test-all test-browser lint format lab browse bench clean
+.PHONY: help env demo tables test test-all test-browser test-faults lint format lab browse bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-all: lint ## the same with the slow tests: kernels, several processes, layo
 
 test-browser: $(BROWSER_READY) ## test the widgets in JupyterLab and Chromium, minutes; ARGS=--screens renews reports/screens
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+test-faults: $(READY) ## break inputs of every reader, kill and stop runs, print the counts; up to an hour; ARGS="--seed 7"
+	OMP_NUM_THREADS=1 PYTHONPATH=.:data $(BIN)/python -m tests.faults.mutating $(ARGS)
+	PYTHONPATH=.:data $(BIN)/python -m tests.faults.killing $(ARGS)
 
 # An installed Chromium is used; else Playwright fetches its own.
 $(BROWSER_READY): pyproject.toml $(READY)

@@ -30,6 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader (head, less) has seen enough; without this the interpreter complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        from workbench.file_errors import system_error
+
+        print(f"error: {escaped_lines(str(system_error(error, error.filename, 'used')))}", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:

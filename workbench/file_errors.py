@@ -5,6 +5,7 @@ import errno
 import lzma
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from safetensors import SafetensorError
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
-from workbench.file_kinds import REMEDIES, file_kind, refuse_kind
+from workbench.file_kinds import REMEDIES, FileKind, file_kind, refuse_kind
 
 # What NumPy, pandas, pyarrow, json, torch, safetensors, zipfile and gzip raise for content that they cannot use.
 CONTENT_FAULTS = (
     ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError, RuntimeError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tarfile.TarError, UnpicklingError, SafetensorError,
+    SyntaxError, tokenize.TokenError,  # of NumPy, for headers that are no header
 )  # fmt: skip
 LONGEST_REASON = 200
 _SYSTEM_FAULTS = {
@@ -49,6 +51,8 @@ def reading(path: Path, expected: str, remedy: str = "Write the file again from 
     except WorkbenchError:
         raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError):  # of pandas without its number
+            error.errno = errno.ENOENT
         if error.errno is None:  # a library's word about the content
             raise _unusable(path, expected, remedy, error) from error
         raise system_error(error, path, "read") from error
@@ -85,7 +89,7 @@ def system_error(error: OSError, what: object, done: str = "read") -> WorkbenchE
 def _unusable(path: Path, expected: str, remedy: str, error: BaseException) -> WorkbenchError:
     kind = file_kind(path) if Path(path).exists() else None
     if kind in REMEDIES:
-        return refuse_kind(path, kind, expected)
+        return refuse_kind(path, kind, expected, remedy if kind is FileKind.CUT_ZIP else "")
     return WorkbenchError(f"{path}: not {expected} ({_reason(error)}). {remedy}")
 
 

@@ -101,10 +101,11 @@ def kind_of_start(start: bytes, size: int) -> FileKind:
 
 
 def _kind_of_zip(path: Path) -> FileKind:
-    if not zipfile.is_zipfile(path):  # cut short: its directory is at the end
+    try:  # its directory is at the end
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return FileKind.CUT_ZIP
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
     if any(name.endswith("/data.pkl") for name in names):
         return FileKind.TORCH
     return FileKind.NPZ if names and all(name.endswith(".npy") for name in names) else FileKind.ZIP

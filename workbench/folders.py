@@ -67,9 +67,8 @@ class BuiltFolder:
         Where the code alone has changed the stored result is shown, with a line that says so. WorkbenchError when the
         folder is complete for other parameters or by another builder, or the disk is full.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = self.folder.with_name(f".{self.folder.name}.lock")
-        with only_one(lock, f"{self.label}: another process is building it", wait=True):
+        with writing(self.folder), only_one(lock, f"{self.label}: another process is building it", wait=True):
             with contextlib.suppress(OSError):  # schedulers make empty folders for outputs before a job begins
                 self.folder.rmdir()
             self._finish_interrupted_swap()

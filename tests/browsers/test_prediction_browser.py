@@ -374,8 +374,8 @@ def test_unknown_events_are_refused(browser, event, value):
     (lambda table: table.assign(object=-1), "augmented: row 0 has the true object class -1"),
     (lambda table: table[table["row"] != 7], "plain and .*augmented predict different rows.*row 7 is in one alone"),
     (lambda table: table[:0], "augmented: no predictions"),
-    (lambda table: table.drop(columns="object_top1"), r"augmented.predictions\.parquet: no readable table"),
-    (None, r"augmented.predictions\.parquet: no readable table"),
+    (lambda table: table.drop(columns="object_top1"), r"augmented.predictions\.parquet: not a readable table"),
+    (None, r"augmented.predictions\.parquet: the file is missing"),
 ])  # fmt: skip
 def test_predictions_of_another_split_or_vocabulary_are_refused(made, change, message):
     data = made(rows=20)

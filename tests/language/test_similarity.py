@@ -142,8 +142,8 @@ def test_small_and_unknown_vocabularies(names, tmp_path):
     assert loaded.names == similarity.names
     np.testing.assert_array_equal(loaded.values, similarity.values)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
-    for name in ("cut.npz", "absent.npz"):
-        with pytest.raises(WorkbenchError, match=f"{name}: not a class similarity"):
+    for name, fault in (("cut.npz", "this is the beginning of a zip"), ("absent.npz", "the file is missing")):
+        with pytest.raises(WorkbenchError, match=f"{name}: {fault}"):
             ClassSimilarity.load(tmp_path / name)
 
 

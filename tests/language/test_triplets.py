@@ -73,7 +73,7 @@ def test_a_killed_embedding_of_captions_resumes_where_it_stopped(inputs, stored,
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         context.setattr(TextEmbeddings, "triplets", embed_some)
         write_triplets(tmp_path / "killed", **inputs, config=CONFIG)
-    with pytest.raises(WorkbenchError, match="not a whole folder of triplets"):
+    with pytest.raises(WorkbenchError, match="the file is missing"):
         read_triplets(tmp_path / "killed")
     # Of other captions nothing is kept.
     shutil.copytree(tmp_path / "killed", tmp_path / "others")
@@ -120,9 +120,9 @@ def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_
         read_triplets(tmp_path)
     augmented, captions = stored.augmented.drop(columns="path"), stored.captions.drop(columns="original")
     for damage, message in (
-        (lambda folder: cut_short(folder / "captions.parquet"), "not a whole folder of triplets"),
-        (lambda folder: cut_short(folder / "caption_embeddings.npy"), "not a whole folder of triplets"),
-        (lambda folder: cut_short(folder / "hardness.npz"), "not a whole folder of triplets"),
+        (lambda folder: cut_short(folder / "captions.parquet"), "captions.parquet: not a readable table"),
+        (lambda folder: cut_short(folder / "caption_embeddings.npy"), "embeddings.npy: not a whole array"),
+        (lambda folder: cut_short(folder / "hardness.npz"), "hardness.npz: this is the beginning of a zip"),
         (lambda folder: augmented.to_parquet(folder / "augmented.parquet"), "augmented.parquet: lacks path"),
         (lambda folder: captions.to_parquet(folder / "captions.parquet"), "captions.parquet: lacks original"),
         (lambda folder: np.save(folder / "caption_embeddings.npy", np.zeros((1, 6))), "embeddings.npy: 1 rows for"),

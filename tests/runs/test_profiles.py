@@ -69,7 +69,7 @@ def test_a_missing_profile_lists_those_there_are(toy_project, tmp_path):
     assert profile_names() == ["toy"]
     with pytest.raises(WorkbenchError, match=r"unknown profile 'tyo'. Did you mean 'toy'"):
         make_plan("tyo")
-    with pytest.raises(WorkbenchError, match="no such file"):
+    with pytest.raises(WorkbenchError, match="the file is missing"):
         make_plan("toy", files=[tmp_path / "absent.yml"])
 
 

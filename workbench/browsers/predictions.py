@@ -10,6 +10,7 @@ import pandas as pd
 
 from workbench.browsers.panel import class_id, in_order, require_changes
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.randomness import generator
 from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts
@@ -57,18 +58,15 @@ class Predictions:
         best = {role: [f"{role}_top{place}" for place in places] for role in ROLES}
         shares = {role: [f"{role}_probability{place}" for place in places] for role in ROLES}
         columns = [name for names in (*best.values(), *shares.values()) for name in names]
-        try:
+        with reading(path, "a readable table of predictions", "Evaluate the recogniser again with notebook 05."):
             table = pd.read_parquet(path, columns=["row", *ROLES, *columns]).sort_values("row")
-        except (OSError, ValueError) as error:
-            remedy = "Evaluate the recogniser again with notebook 05."
-            raise WorkbenchError(f"{path}: no readable table of predictions ({error}). {remedy}") from error
-        read = cls(
-            folder,
-            table["row"].to_numpy(dtype=np.int64),
-            {role: table[role].to_numpy(dtype=np.int32) for role in ROLES},
-            {role: table[best[role]].to_numpy(dtype=np.int32) for role in ROLES},
-            {role: table[shares[role]].to_numpy(dtype=np.float32) for role in ROLES},
-        )
+            read = cls(
+                folder,
+                table["row"].to_numpy(dtype=np.int64),
+                {role: table[role].to_numpy(dtype=np.int32) for role in ROLES},
+                {role: table[best[role]].to_numpy(dtype=np.int32) for role in ROLES},
+                {role: table[shares[role]].to_numpy(dtype=np.float32) for role in ROLES},
+            )
         read._require_fit(tables, vocabulary)
         return read
 

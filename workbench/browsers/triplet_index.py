@@ -5,7 +5,6 @@ A browser searches 450,000 distinct triplets where training has 3.4 million rela
 
 import re
 import unicodedata
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import atomic_path, save_table
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.randomness import generator
 from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
-from workbench.scenes.relations import RelationTables, distinct_keys, triplet_keys, triplets_of_keys
+from workbench.scenes.relations import RelationTables, distinct_keys, require_whole, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TABLE, ROWS = "triplets.parquet", "rows.npz"
@@ -138,14 +138,13 @@ class TripletIndex:
     def open(cls, folder: Path) -> "TripletIndex":
         """Read a finished folder; WorkbenchError where a file is missing or unreadable."""
         folder = Path(folder)
-        try:
+        again = "Delete the folder and build the stage triplet_index again."
+        with reading(folder / TABLE, "a table of triplets", again):
             table = pd.read_parquet(folder / TABLE, columns=list(COLUMNS))
-            with np.load(folder / ROWS, allow_pickle=False) as arrays:
-                examples, augmented = (RowsOfTriplets(arrays[f"{name}_rows"], arrays[f"{name}_first"])
-                                       for name in ("examples", "augmented"))  # fmt: skip
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            remedy = "Delete the folder and build the stage triplet_index again."
-            raise WorkbenchError(f"{folder}: {TABLE} or {ROWS} cannot be read ({error}). {remedy}") from error
+        require_whole(folder / TABLE, table, again)
+        with reading(folder / ROWS, "arrays of rows", again), np.load(folder / ROWS, allow_pickle=False) as arrays:
+            examples, augmented = (RowsOfTriplets(arrays[f"{name}_rows"], arrays[f"{name}_first"])
+                                   for name in ("examples", "augmented"))  # fmt: skip
         columns = {name: table[name].to_numpy() for name in COLUMNS}
         return cls(folder, Vocabulary.read(folder), columns, examples, augmented)
 

@@ -17,6 +17,7 @@ from workbench.diffusion.config import ConditionDropout
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.features import FeatureStore
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -72,16 +73,16 @@ class DenoiserCheckpoint:
         tensors, facts = read_tensors(path, _AGAIN)
         if facts.get("format") != FORMAT:
             raise WorkbenchError(f"{path}: the format is {facts.get('format')!r}, expected {FORMAT!r}. {_AGAIN}")
-        config_class, network_class = denoiser_classes(facts["denoiser"])
-        network = network_class(configured(config_class, facts["network"]), DataSizes(**facts["sizes"]))
-        load_weights(network, tensors, path, _AGAIN)
-        return cls(
-            network.to(chosen_device(device)).eval().requires_grad_(False),
-            facts["denoiser"],
-            NoiseSchedule(**facts["schedule"]),
-            ConditionDropout(**facts["dropout"]),
-            configured(DenoiserIdentity, facts["identity"]),
-        )
+        with reading(path, "a denoiser", _AGAIN):
+            config_class, network_class = denoiser_classes(facts["denoiser"])
+            config = configured(config_class, facts["network"], f"{path}: network")
+            network = network_class(config, configured(DataSizes, facts["sizes"], f"{path}: sizes"))
+            load_weights(network, tensors, path, _AGAIN)
+            schedule = configured(NoiseSchedule, facts["schedule"], f"{path}: schedule")
+            dropout = configured(ConditionDropout, facts["dropout"], f"{path}: dropout")
+            identity = configured(DenoiserIdentity, facts["identity"], f"{path}: identity")
+        network = network.to(chosen_device(device)).eval().requires_grad_(False)
+        return cls(network, facts["denoiser"], schedule, dropout, identity)
 
     def require_store(self, store: FeatureStore) -> None:
         """WorkbenchError unless the store's dimension, encoder and support are those of the training features."""

@@ -13,7 +13,6 @@ pairs, without a loop over pairs of senses.
 import difflib
 import functools
 import math
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import atomic_path
 from workbench.language.wordnet import noun_senses, open_wordnet
 from workbench.registry import Registry
@@ -61,11 +61,12 @@ class ClassSimilarity:
     @classmethod
     def load(cls, path: Path) -> "ClassSimilarity":
         """Read what ``save`` wrote; WorkbenchError where the file is something else or cut short."""
-        try:
+        with reading(path, "a class similarity", "Compute it again."):
             with np.load(path, allow_pickle=False) as file:
-                return cls(tuple(file["names"].tolist()), file["values"])
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise WorkbenchError(f"{path}: not a class similarity ({error}). Compute it again.") from error
+                names, values = tuple(file["names"].tolist()), file["values"].astype(np.float64, casting="safe")
+            if values.shape != (len(names), len(names)):
+                raise ValueError(f"values of shape {values.shape} for {len(names)} names")
+            return cls(names, values)
 
 
 def class_similarity(
@@ -110,14 +111,10 @@ def read_similarity_table(path: Path, names: tuple[str, ...]) -> ClassSimilarity
         place = _places(path, stored.names, names)
         values[np.ix_(place, place)] = stored.values
         return ClassSimilarity(names, values)
-    try:
+    expected = f"Expected CSV or Parquet with the columns {', '.join(PAIR_COLUMNS)}, the last of numbers."
+    with reading(path, "a table of class pairs", expected):
         table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
-        pairs = table[PAIR_COLUMNS].astype({"similarity": float})
-    except (OSError, ValueError, KeyError) as error:
-        raise WorkbenchError(
-            f"{path}: not a table of class pairs ({error}). Expected CSV or Parquet with the columns "
-            f"{', '.join(PAIR_COLUMNS)}, the last of numbers."
-        ) from error
+        pairs = table[PAIR_COLUMNS].astype({"first": str, "second": str, "similarity": float})
     first, second = (_places(path, pairs[column], names) for column in PAIR_COLUMNS[:2])
     values[second, first] = pairs["similarity"]
     values[first, second] = pairs["similarity"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import read_json, save_array, write_json
 from workbench.language.config import TextConfig
 from workbench.scenes.relations import distinct_triplets
@@ -156,6 +157,8 @@ def write_class_vectors(
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The fields of ``text.json``: encoder, kind, learned_relations, dimension."""
     manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise WorkbenchError(f"{folder / MANIFEST}: is no manifest of text vectors. Write the text folder again.")
     lacking = {"encoder", "kind", "learned_relations", "dimension"} - manifest.keys()
     if lacking or manifest["kind"] not in KINDS:
         raise WorkbenchError(
@@ -182,10 +185,8 @@ def read_class_vectors(folder: Path, dimension: int) -> tuple[np.ndarray, np.nda
 
 
 def _read_array(path: Path, dimension: int) -> np.ndarray:
-    try:
+    with reading(path, "a readable array", "Write the text folder again."):
         vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise WorkbenchError(f"{path}: not a readable array ({error}). Write the text folder again.") from error
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise WorkbenchError(
             f"{path}: vectors of shape {vectors.shape} where {MANIFEST} says (classes, {dimension}). Write the text "

@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import atomic_path, read_json, save_table, write_json
 from workbench.language.augmentation import COLUMNS, augment_triplets
 from workbench.language.candidates import keys_of
@@ -22,7 +22,14 @@ from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
 from workbench.scenes.bands import count_classes
-from workbench.scenes.relations import RelationTables, distinct_keys, in_sorted, triplet_keys, triplets_of_keys
+from workbench.scenes.relations import (
+    RelationTables,
+    distinct_keys,
+    in_sorted,
+    require_whole,
+    triplet_keys,
+    triplets_of_keys,
+)
 from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
@@ -116,19 +123,27 @@ class AugmentedTriplets:
 def read_triplets(folder: Path) -> AugmentedTriplets:
     """Read the folder of the stage ``triplets``; WorkbenchError where a file or a column is missing, or damaged."""
     folder, again = Path(folder), "Run notebook 02 again."
-    try:
-        augmented, captions = (pd.read_parquet(folder / f"{name}.parquet") for name in ("augmented", "captions"))
+    paths = [folder / f"{name}.parquet" for name in ("augmented", "captions")]
+    augmented, captions = (_table(path, again) for path in paths)
+    with reading(folder / EMBEDDINGS, "a whole array", again):
         embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-        with np.load(folder / HARDNESS, allow_pickle=False) as arrays:
-            hardness = HardnessCentroids(arrays["centroids"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise WorkbenchError(f"{folder}: not a whole folder of triplets ({error}). {again}") from error
+    with reading(folder / HARDNESS, "a whole array", again), np.load(folder / HARDNESS, allow_pickle=False) as arrays:
+        hardness = HardnessCentroids(arrays["centroids"])
     for name, table, needed in (("augmented", augmented, COLUMNS), ("captions", captions, CAPTION_COLUMNS)):
         if missing := [column for column in needed if column not in table]:
             raise WorkbenchError(f"{folder / name}.parquet: lacks {', '.join(missing)}. {again}")
     if len(embeddings) != len(captions):
         raise WorkbenchError(f"{folder / EMBEDDINGS}: {len(embeddings)} rows for {len(captions)} captions. {again}")
     return AugmentedTriplets(augmented, captions, embeddings, hardness, folder)
+
+
+def _table(path: Path, again: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise WorkbenchError(f"{path}: the file is missing. {again}")
+    with reading(path, "a readable table", again):
+        table = pd.read_parquet(path)
+    require_whole(path, table, again)
+    return table
 
 
 def _distinct_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 
 AGAIN = "Delete the folder of this split and run the stage again."
 
@@ -24,11 +25,9 @@ class FeatureFile:
     def __init__(self, path: Path, rows: int, dimension: int, remedy: str = AGAIN):
         self.path, self.rows, self.dimension, self._remedy = Path(path), rows, dimension, remedy
         self.bytes_per_row = 2 * dimension
-        try:
+        with reading(self.path, "a whole array", remedy):
             header = np.lib.format.open_memmap(self.path, mode="r")
             self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  closed in __del__
-        except (OSError, ValueError, EOFError) as error:
-            raise WorkbenchError(f"{self.path}: missing, cut short or not an array ({error}). {remedy}") from error
         self.offset, self._lock = header.offset, threading.Lock()
         if header.shape != (rows, dimension) or header.dtype != "<f2" or not header.flags.c_contiguous:
             raise WorkbenchError(

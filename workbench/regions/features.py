@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import read_json, save_table, sha256_of_file, write_json
 from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
-from workbench.scenes.relations import read_table, read_tables
+from workbench.scenes.relations import read_table, read_tables, require_rows
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 MANIFEST = "features.json"
@@ -88,12 +89,16 @@ class FeatureStore(Features):
                     f"{folder}: the features' {name} is {facts[name]!r}, expected {expected!r}. Features of two "
                     "encoders cannot be mixed: make them again with the expected one, or train the model on these."
                 )
+        with reading(folder / MANIFEST, "a manifest of features", AGAIN):
+            self._open(facts)
+
+    def _open(self, facts: dict[str, Any]) -> None:
         self.facts: dict[str, Any] = facts
         self.dimension: int = facts["dimension"]
         self.encoder: str = facts["encoder"]
         self.support: str = facts["support"]
         self.entity_region: str = facts["entity_region"]
-        self.images, self.boxes, self.relations = read_tables(folder, facts["rows"]).values()
+        self.images, self.boxes, self.relations = read_tables(self.folder, facts["rows"]).values()
         self._unions = self._reader("union_features")
         self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
 
@@ -186,6 +191,8 @@ class GeneratedFeatures(Features):
         own = ENDS if manifest.get("entity_features") == "generated" else ()
         boxes = set() if own else {f"{role}_box" for role in ENDS}
         self.relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
+        for name in boxes:
+            require_rows(folder / GENERATED_TABLE, self.relations[name], "boxes", len(store.boxes))
         self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
         self.entity_region, rows = store.entity_region, len(self.relations)
         self._files = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
+from workbench.file_errors import reading
 from workbench.paths import checked_name, notebooks_folder
 from workbench.runs.parameters import Parameter, modules_in, read_parameters
 
@@ -175,12 +176,11 @@ def _read_yaml(path: Path) -> Any:
                 raise WorkbenchError(f"{path}: given twice: {', '.join(sorted(twice))}.")
             return super().construct_mapping(node, deep)
 
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
-    except FileNotFoundError as error:
-        raise WorkbenchError(f"{path}: there is no such file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"{path}: not valid YAML ({error}).") from error
+    with reading(path, "valid YAML", "Correct the line."):
+        try:
+            return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(" ".join(str(error).split())) from error
 
 
 def _overlay(notebooks: Mapping[str, PlannedNotebook], layer: dict[str, Any], place: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import read_json, write_json
 from workbench.paths import reports_folder, runs_folder
 
@@ -46,7 +47,7 @@ class RunRecord(msgspec.Struct):
         path = folder / RECORD
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise WorkbenchError(
                 f"{path}: not the record of a run ({error}). Run the run again, or remove the file."
             ) from error
@@ -110,7 +111,8 @@ def _row(name: str, report: Path, artefacts: Path) -> dict[str, Any]:
 
 def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the notebooks of a run put under "headline": label to value, in their order."""
-    found = [numbers.get(HEADLINE) for numbers in metrics.values()]
+    entries = metrics.values() if isinstance(metrics, dict) else ()
+    found = [numbers.get(HEADLINE) for numbers in entries if isinstance(numbers, dict)]
     return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
 
 
@@ -136,9 +138,7 @@ def compare_runs(
         raise WorkbenchError(told)
     tables = []
     for path in (each / chosen / PER_CLASS for each in folders):
-        try:
+        with reading(path, "a table of classes", f"Remove {path.parent} and {remedy}"):
             tables.append(pd.read_parquet(path))
-        except (OSError, ValueError) as error:
-            raise WorkbenchError(f"{path}: cannot be read ({error}). Remove {path.parent} and {remedy}") from error
     changes = class_changes(tables[0], tables[1], metric)
     return changes.sort_values("difference", kind="stable", ignore_index=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench.errors import WorkbenchError, unknown
+from workbench.file_errors import writing
 from workbench.files import read_json, write_json
 from workbench.folders import Replace
 from workbench.paths import imported_folder, notebooks_folder, project_root, reports_folder
@@ -134,7 +135,8 @@ def _prepare_data(plan: TablePlan) -> None:
 
 def _folder(plan: TablePlan) -> Path:
     folder = reports_folder(plan.root) / f"{plan.profile}-tables"
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

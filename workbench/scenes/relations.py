@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import read_json, save_table, write_json
 from workbench.scenes.vocabulary import ROLES, SPLITS
 
@@ -22,12 +23,14 @@ COLUMNS = {
     "relations": {"image", "subject_box", "object_box", *ROLES},
 }
 TABLES = tuple(COLUMNS)
+WHOLE = ["image_id", "image", "object_class", *ROLES, *(f"{end}_box" for end in ROLES), "source_row", "replaced_class"]
 # Columns that hold rows of another table.
 POINTERS: dict[str, dict[str, str]] = {
     "boxes": {"image": "images"},
     "relations": {"image": "images", "subject_box": "boxes", "object_box": "boxes"},
 }
 MANIFESTS = ("features.json", "tables.json")
+AGAIN = "Delete the folder and make it again."
 BITS_PER_CLASS = 21  # of a triplet's key, which is an int64
 
 
@@ -50,7 +53,9 @@ class RelationTables:
             raise WorkbenchError(
                 f"{folder}: {found} (neither {' nor '.join(MANIFESTS)}). Run notebook 00, or `workbench data add`."
             )
-        return cls(folder, **read_tables(folder, read_json(manifest).get("rows", {})))
+        with reading(manifest, "a manifest of tables", AGAIN):
+            rows = {name: int(read_json(manifest)["rows"][name]) for name in TABLES}
+        return cls(folder, **read_tables(folder, rows))
 
     @classmethod
     def open_all(cls, folder: Path) -> "dict[str, RelationTables]":
@@ -80,27 +85,39 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
         path = Path(folder) / f"{name}.parquet"
         table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
         for column, target in POINTERS.get(name, {}).items():
-            values, size = table[column].to_numpy(), len(tables[target])
-            for row in np.flatnonzero((values < 0) | (values >= size))[:1]:
-                raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")
+            require_rows(path, table[column], target, len(tables[target]))
     return tables
+
+
+def require_rows(path: Path, column: pd.Series, target: str, size: int) -> None:
+    """WorkbenchError where a column of the table in ``path`` holds no row numbers of a ``target`` of so many rows."""
+    values = column.to_numpy()
+    for row in np.flatnonzero((values < 0) | (values >= size))[:1]:
+        raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")
 
 
 def read_table(path: Path, columns: set[str], rows: int | None) -> pd.DataFrame:
     """A parquet file of so many ``rows`` with at least these ``columns``; WorkbenchError where it is damaged."""
-    try:
+    with reading(path, "a readable table", AGAIN):
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, f"not a readable table ({error})") from error
     if missing := columns - {*table}:
         raise _damaged(path, f"the columns {', '.join(sorted(missing))} are missing")
     if len(table) != rows:
         raise _damaged(path, f"{len(table)} rows, but the manifest says {rows}")
+    require_whole(path, table)
     return table
 
 
+def require_whole(path: Path, table: pd.DataFrame, remedy: str = AGAIN) -> None:
+    """WorkbenchError where ids or row numbers of a table are no whole numbers: with text or gaps among them."""
+    for name in table.columns.intersection(WHOLE):
+        if table[name].dtype.kind not in "iu":
+            what = f"the column {name} is {table[name].dtype}, expected whole numbers"
+            raise WorkbenchError(f"{path}: {what}. {remedy}")
+
+
 def _damaged(path: Path, what: str) -> WorkbenchError:
-    return WorkbenchError(f"{path}: {what}. Delete the folder and make it again.")
+    return WorkbenchError(f"{path}: {what}. {AGAIN}")
 
 
 def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
