@@ -1,6 +1,7 @@
 """What the system and the libraries raise on reading or writing a file, as errors that name the file and a remedy."""
 
 import contextlib
+import csv
 import errno
 import lzma
 import struct
@@ -21,7 +22,8 @@ from workbench.file_kinds import REMEDIES, FileKind, file_kind, refuse_kind
 # What NumPy, pandas, pyarrow, json, torch, safetensors, zipfile and gzip raise for content that they cannot use.
 CONTENT_FAULTS = (
     ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tarfile.TarError, UnpicklingError, SafetensorError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tarfile.TarError, csv.Error,
+    UnpicklingError, SafetensorError,
     SyntaxError, tokenize.TokenError,  # of NumPy, for headers that are no header
 )  # fmt: skip
 LONGEST_REASON = 200

@@ -202,7 +202,8 @@ def test_equal_ids_are_equal_synsets(seed):
         ),
         ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
         ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
-        ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "more fields than the header's 2"),
+        ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "the line 'bike, b.n.01, 0.7' has 3 fields"),
+        ({"objects_synsets.csv": "object_name,synset\nbicycle,b.n.01\nbike\n"}, "the line 'bike' has 1 fields"),
         (
             {
                 "objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n",

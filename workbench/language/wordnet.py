@@ -9,6 +9,7 @@ Where they are missing, objects get their first noun synset in WordNet and a rel
 """
 
 import contextlib
+import csv
 import functools
 import lzma
 import os
@@ -220,18 +221,18 @@ def _read_csv(path: Path, name_column: str) -> dict[str, str]:
         raise WorkbenchError(
             f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
         )
-    with reading(path, "a CSV table", "Write it again from its source."):
-        # "none" and "null" are names, not gaps.
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    rows.columns = rows.columns.str.strip()
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes the first field of longer lines for a row's name
+    # "none" and "null" are names, not gaps, and pandas would fill or shift lines of another length.
+    remedy = "Write it again from its source."
+    with reading(path, "a CSV table", remedy), open(path, encoding="utf-8-sig", newline="") as file:
+        header, *lines = ([field.strip() for field in line] for line in csv.reader(file) if line)
+    if not {name_column, "synset"} <= set(header):
+        raise WorkbenchError(f"{path}: columns {header}; expected {name_column!r} and 'synset'.")
+    if odd := next((line for line in lines if len(line) != len(header)), None):
         raise WorkbenchError(
-            f"{path}: lines of more fields than the header's {len(rows.columns)}. Name every column, or remove those "
-            f"beside {name_column!r} and 'synset'."
+            f"{path}: the line {', '.join(odd)!r} has {len(odd)} fields, the header {len(header)}. Give every line as "
+            "many; a name that has no synset ends with a comma."
         )
-    if not {name_column, "synset"} <= set(rows.columns):
-        raise WorkbenchError(f"{path}: columns {list(rows.columns)}; expected {name_column!r} and 'synset'.")
-    rows = rows.apply(lambda column: column.str.strip())
+    rows = pd.DataFrame(lines, columns=header)
     rows = rows[rows["synset"] != ""]
     several = rows.groupby(name_column)["synset"].nunique()
     if len(several := several[several > 1]):
