@@ -145,8 +145,12 @@ class TripletIndex:
         with reading(folder / ROWS, "arrays of rows", again), np.load(folder / ROWS, allow_pickle=False) as arrays:
             examples, augmented = (RowsOfTriplets(arrays[f"{name}_rows"], arrays[f"{name}_first"])
                                    for name in ("examples", "augmented"))  # fmt: skip
-        columns = {name: table[name].to_numpy() for name in COLUMNS}
-        return cls(folder, Vocabulary.read(folder), columns, examples, augmented)
+        columns, vocabulary = {name: table[name].to_numpy() for name in COLUMNS}, Vocabulary.read(folder)
+        places = [array for rows in (examples, augmented) for array in (rows.rows, rows.first)]
+        classes = [table[role].between(0, len(vocabulary.names(role)) - 1).all() for role in ROLES]
+        if not all(classes) or not all(array.dtype.kind in "iu" for array in places):
+            raise WorkbenchError(f"{folder}: its triplets, rows and class names do not belong together. {again}")
+        return cls(folder, vocabulary, columns, examples, augmented)
 
     def __len__(self) -> int:
         return len(self.columns["subject"])

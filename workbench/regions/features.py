@@ -182,6 +182,8 @@ class GeneratedFeatures(Features):
         if not (folder / GENERATED).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {GENERATED}). Run notebook 03.")
         manifest = read_json(folder / GENERATED)
+        if not isinstance(manifest, dict):
+            raise WorkbenchError(f"{folder / GENERATED}: is no manifest of generated features. {GENERATE_AGAIN}")
         for name, found in store_identity(store).items():
             if manifest.get(name) != found:
                 raise WorkbenchError(
