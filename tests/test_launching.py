@@ -18,7 +18,7 @@ from workbench.recognition.lsvru import LsvruHead
 from workbench.recognition.recogniser import RECOGNISERS
 from workbench.recognition.training import train_recogniser
 from workbench.stages import Run
-from workbench.stopping import PARENT_VARIABLE, Stopped, StopRequest, waited_for
+from workbench.stopping import Stopped, StopRequest, waited_for
 from workbench.training_config import TrainingConfig, TrainingEdge
 
 BUILDER = """
@@ -121,11 +121,10 @@ def test_two_processes_build_a_stage_together_and_their_error_arrives_as_it_is(s
 
 
 def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path):
-    child = (
-        "import time; from workbench.stopping import end_with_parent as e; e(); print(1, flush=True); time.sleep(60)"
-    )
-    parent = f"import os, subprocess, sys; e = os.environ | {{{PARENT_VARIABLE!r}: str(os.getpid())}}\n"
-    parent += f"subprocess.run([sys.executable, '-c', {child!r}], env=e)"
+    child = "import sys, time; from workbench.stopping import end_with as e; e(int(sys.argv[1])); print(1, flush=True)"
+    child += "; time.sleep(60)"
+    parent = "import os, subprocess, sys\n"
+    parent += f"subprocess.run([sys.executable, '-c', {child!r}, str(os.getpid())])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
     process.stdout.readline()
     process.kill()

@@ -27,10 +27,10 @@ from workbench.files import read_json, write_json
 from workbench.folders import temporary_folder
 from workbench.identity import available_cores, has_influence, without_nan
 from workbench.registry import imported
-from workbench.stopping import PARENT_VARIABLE, Stopped, end_with_parent, stop_on_sigterm, waited_for
+from workbench.stopping import Stopped, end_with, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
-_MEETING_VARIABLE = "WORKBENCH_MEETING_FILE"
+_MEETING_VARIABLE, _PARENT_VARIABLE = "WORKBENCH_MEETING_FILE", "WORKBENCH_STARTED_BY"
 SHARED_STAGES = frozenset(
     {
         "workbench.regions.extraction:extract_features",
@@ -138,7 +138,7 @@ def _variables(rank: int, count: int, place: Path) -> dict[str, str]:
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     numbers |= {"OMP_NUM_THREADS": max(1, available_cores() // count), PROCESSES_VARIABLE: 1}
     names = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback, _MEETING_VARIABLE: str(place / "meeting")}
-    return {name: str(value) for name, value in (numbers | {PARENT_VARIABLE: os.getpid()}).items()} | names
+    return {name: str(value) for name, value in (numbers | {_PARENT_VARIABLE: os.getpid()}).items()} | names
 
 
 def as_json(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,8 @@ def from_json(build: Callable[..., Any], values: dict[str, Any]) -> dict[str, An
 
 def main(request_path: str) -> int:
     """Build the stage of the request together with the other processes; returns the exit status."""
-    end_with_parent()
+    if parent := os.environ.get(_PARENT_VARIABLE):  # none where it is started by hand
+        end_with(int(parent))
     request = read_json(Path(request_path))
     rank = int(os.environ.get("RANK", "0"))
     if rank:  # the first process speaks for all

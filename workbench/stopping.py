@@ -15,7 +15,6 @@ WITHOUT_INFLUENCE = True  # on any result: how it is reported, watched or stoppe
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_AFTER_FAILURE = 5.0
-PARENT_VARIABLE = "WORKBENCH_STARTED_BY"
 
 
 class Stopped(WorkbenchError):
@@ -89,17 +88,15 @@ def waited_for(starts: Iterable[Callable[[], subprocess.Popen]], request: StopRe
             child.wait()
 
 
-def end_with_parent() -> None:
-    """End this process within a second of the one that started it, however that ends; started by hand it goes on.
+def end_with(parent: int) -> None:
+    """End this process within a second of the one that started it, whose number is ``parent``, however that ends.
 
-    What is orphaned would otherwise write into the folder that the next attempt resumes.
+    What is orphaned would otherwise wait for ever, or write into the folder that the next attempt resumes.
     """
-    parent = os.environ.get(PARENT_VARIABLE)
 
     def watch() -> None:
-        while os.getppid() == int(parent or 0):
+        while os.getppid() == parent:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         os._exit(1)
 
-    if parent:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

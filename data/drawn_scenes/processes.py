@@ -1,15 +1,15 @@
 """Drawing in several processes, in order, whatever their number."""
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import TypeVar
 
 from workbench.errors import WorkbenchError
 from workbench.identity import available_cores
+from workbench.stopping import end_with
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -25,23 +25,12 @@ def mapped(function: Callable[[Chunk], Result], chunks: Sequence[Chunk], workers
         yield from map(function, chunks)
         return
     try:
-        # Spawned, not forked: a fork would copy the threads of torch in a half-finished state.
-        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as executor:
+        # Spawned, not forked: a fork would copy the threads of torch in a half-finished state. Where this process is
+        # killed, siblings hold the pipe open on which each waits for work, so they watch it themselves.
+        with ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),)) as executor:
             yield from executor.map(function, chunks)
     except BrokenProcessPool as error:
         raise WorkbenchError(
             "A drawing process ended before its work was done (killed, out of memory, or started by a script without "
             "an 'if __name__ == \"__main__\"' guard). What is finished is kept; run again, perhaps with workers=1."
         ) from error
-
-
-def _end_with_parent() -> None:
-    """Watch the parent: where it is killed, siblings hold the pipe open on which a process waits for work."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
