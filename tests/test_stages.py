@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.folders import temporary_folder
+from workbench.locks import temporary_folder
 from workbench.runs.commands import check
 from workbench.stages import Run, Stage, import_stage
 

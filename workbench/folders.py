@@ -1,12 +1,10 @@
 """A folder that is built once: begun under a partial name, resumed after a kill, renamed when whole."""
 
 import contextlib
-import fcntl
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,13 +18,13 @@ from workbench.files import read_json, write_json
 from workbench.fingerprint import changed_code
 from workbench.identity import differences, sha256_of_json, versions, without_nan
 from workbench.loaded_code import check_loaded
+from workbench.locks import only_one
 from workbench.memory import release_memory
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 REPLACE_VARIABLE = "WORKBENCH_REPLACE"
 _KEYS = {"builder", "code", "parameters", "identity", "seconds", "finished"}
 _MODULES_SHOWN = 3
-_HELD, _SECONDS_TO_LOCK = ".held", 60.0
 
 
 class Replace(StrEnum):
@@ -118,10 +116,11 @@ class BuiltFolder:
             self.folder.rename(self.partial)
             (self.partial / MANIFEST).rename(self.partial / REQUEST)
             return False
-        if self.replace is Replace.CHANGED and (damaged := next(damages(self.folder, stored), None)):
-            print(f"{self.label}: building again, {damaged}")
-            return False
-        check_files(self.folder, stored, "run the same command again, or run it with --replace.")
+        if damaged := next(damages(self.folder, stored), None):
+            if self.replace is Replace.CHANGED:
+                print(f"{self.label}: building again, {damaged}")
+                return False
+            raise _damage(self.folder, damaged, "run the same command again, or run it with --replace.")
         print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
         if other_threads:
             print(
@@ -242,7 +241,11 @@ def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] |
 def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:
     """WorkbenchError where a file of a finished folder is not what its manifest says; ``remedy`` follows "Remove"."""
     if damaged := next(damages(folder, manifest), None):
-        raise WorkbenchError(f"{damaged}. Remove {folder} and {remedy}")
+        raise _damage(folder, damaged, remedy)
+
+
+def _damage(folder: Path, damaged: str, remedy: str) -> WorkbenchError:
+    return WorkbenchError(f"{damaged}. Remove {folder} and {remedy}")
 
 
 def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -254,45 +257,3 @@ def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str,
 def _shortened(code: list[str]) -> str:
     more = f"; and {len(code) - _MODULES_SHOWN} more" if len(code) > _MODULES_SHOWN else ""
     return "; ".join(code[:_MODULES_SHOWN]) + more
-
-
-@contextlib.contextmanager
-def temporary_folder(prefix: str = "wb-", within: str | None = None) -> Iterator[str]:
-    """A private temporary folder; those that killed processes of this user left behind are removed first.
-
-    Its owner holds a lock file in it, which the system frees when the owner ends, in whatever container that runs.
-    """
-    for lock in Path(within or tempfile.gettempdir()).glob(f"{prefix}*/{_HELD}"):
-        with contextlib.suppress(OSError), open(lock) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.stat().st_uid == os.geteuid() and time.time() - lock.stat().st_mtime > _SECONDS_TO_LOCK:
-                shutil.rmtree(lock.parent, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=within) as folder, open(Path(folder) / _HELD, "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield folder
-
-
-@contextlib.contextmanager
-def only_one(lock: Path, text: str, wait: bool) -> Iterator[None]:
-    """Hold the lock file; another process waits, or is refused with ``text`` and the holder's process number.
-
-    The system frees the lock of a killed process, so a lock file that lies about is harmless.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            refusal = f"{text} (process {file.read().strip() or '?'})"
-            if not wait:
-                raise WorkbenchError(f"{refusal}. Wait for it, or end it first.") from None
-            print(f"{refusal}; waiting", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)

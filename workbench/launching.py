@@ -24,8 +24,8 @@ from typing import Any
 from workbench.configuration import as_values, checked_value
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.folders import temporary_folder
 from workbench.identity import available_cores, has_influence, without_nan
+from workbench.locks import temporary_folder
 from workbench.registry import imported
 from workbench.stopping import Stopped, end_with, stop_on_sigterm, waited_for
 

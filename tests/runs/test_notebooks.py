@@ -13,7 +13,8 @@ import pytest
 
 from tests.runs.conftest import wait_until
 from workbench.errors import WorkbenchError
-from workbench.folders import Replace, only_one
+from workbench.folders import Replace
+from workbench.locks import only_one
 from workbench.runs import notebooks
 from workbench.runs.execution import environment
 from workbench.runs.kernels import OwnKernels

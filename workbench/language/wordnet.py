@@ -15,7 +15,6 @@ import lzma
 import os
 import re
 import tarfile
-import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading, writing
 from workbench.files import read_json, sha256_of_file
+from workbench.locks import temporary_folder
 from workbench.paths import HOME_VARIABLE, project_root
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -119,7 +119,7 @@ def unpack_nouns(cache: Path | None = None, archive: Path = ARCHIVE) -> Path:
     root = _cache_folder(cache) / f"nouns-{sha256_of_file(archive)[:12]}"
     if root.is_dir():
         return root
-    with writing(root), tempfile.TemporaryDirectory(dir=root.parent, prefix=".nouns-") as temporary:
+    with writing(root), temporary_folder(".nouns-", str(root.parent)) as temporary:
         partial = Path(temporary) / "nouns"
         _extract(archive, partial / "corpora" / "wordnet")
         try:
@@ -179,15 +179,10 @@ def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
     for place in (Path(folder), Path(folder).parent):
         objects, relations, words = (place / name for name in (OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE))
         if objects.is_file() or relations.is_file():
-            table = SynsetTable(
-                _read_csv(objects, "object_name"), _read_csv(relations, "predicate_name"), f"{objects}, {relations}"
-            )
-            _require_known(table, vocabulary)
-            return table
+            named = _read_csv(objects, "object_name"), _read_csv(relations, "predicate_name")
+            return _known(SynsetTable(*named, f"{objects}, {relations}"), vocabulary)
         if words.is_file():
-            table = _read_words(words)
-            _require_known(table, vocabulary)
-            return table
+            return _known(_read_words(words), vocabulary)
     reader = open_wordnet()
     senses = {name: noun_senses(name, reader, max_senses=1) for name in vocabulary.objects}
     first = {name: found[0].name() for name, found in senses.items() if found}
@@ -240,8 +235,8 @@ def _read_csv(path: Path, name_column: str) -> dict[str, str]:
     return dict(zip(rows[name_column], rows["synset"], strict=True))
 
 
-def _require_known(table: SynsetTable, vocabulary: Vocabulary) -> None:
-    """Refuse a table that has names, and none of a class: every class would stand for itself without a word."""
+def _known(table: SynsetTable, vocabulary: Vocabulary) -> SynsetTable:
+    """The table, refused where it has names and none of a class: each would stand for itself without a word."""
     for kind in ("objects", "relations"):
         named, classes = getattr(table, kind), getattr(vocabulary, kind)
         if named and classes and not named.keys() & set(classes):
@@ -250,6 +245,7 @@ def _require_known(table: SynsetTable, vocabulary: Vocabulary) -> None:
                 f"{classes[0]!r}, the table's {next(iter(named))!r}. Spell the names as the data set does, or remove "
                 "the tables to use WordNet."
             )
+    return table
 
 
 def _read_words(path: Path) -> SynsetTable:

@@ -13,7 +13,6 @@ import os
 import secrets
 import socket
 import sys
-import tempfile
 import webbrowser
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.folders import Replace
+from workbench.locks import temporary_folder
 from workbench.paths import lists_folder
 from workbench.runs.execution import environment_of, import_nbformat, live_environment
 from workbench.stages import Run, Stage
@@ -180,7 +180,7 @@ def serve(browsers: list[str], run: Run, *, port: int, theme: str, no_browser: b
     own, with this interpreter, that ends with the page.
     """
     port, token = _free_port(port), secrets.token_urlsafe(24)
-    with tempfile.TemporaryDirectory(prefix="wb-browse-") as folder:
+    with temporary_folder("wb-browse-") as folder:
         # Voilà finds our page and nobody's settings. The runtime folder is private and short: sockets lie there, and a
         # home folder that cannot be written is no obstacle.
         places = os.pathsep.join(filter(None, [str(_PAGE), os.environ.get("JUPYTER_PATH")]))

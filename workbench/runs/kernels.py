@@ -13,7 +13,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 from traitlets.config import Config
 
-from workbench.folders import temporary_folder
+from workbench.locks import temporary_folder
 
 WITHOUT_INFLUENCE = True  # on any result: where it runs
 

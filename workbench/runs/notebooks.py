@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import read_json, write_json
-from workbench.folders import Replace, only_one
+from workbench.folders import Replace
 from workbench.identity import versions
+from workbench.locks import only_one
 from workbench.paths import project_root, reports_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
 from workbench.runs.first_look import look_at_plan
