@@ -26,9 +26,9 @@ from workbench.scenes.annotations import (
 )
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.class_vectors import read_class_vectors
-from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
+from workbench.scenes.problems import ODD_NAMES, FileProblems, Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
+from workbench.scenes.text_vectors import read_text_vectors
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
 
 TRAIN_TRIPLETS = "rel_annotations_train.csv"
@@ -107,9 +107,8 @@ def add_with_text(
     The text vectors come from the published model of ``clip`` where it is given, else from word vectors
     that the data set brings (VRD's GloVe vectors); without either there is no text folder. Returns the counts.
     """
-    vectors = (
-        {} if clip is not None else _given_vectors(data_set, Path(source))
-    )  # looked at first: a refusal adds nothing
+    # Looked at first: a refusal adds nothing.
+    vectors = {} if clip is not None else _given_vectors(data_set, Path(source))
     metrics = add_data_set(
         folder, name=data_set, root=source, image_folder=image_folder, validation_images=validation_images, seed=seed
     )
@@ -127,18 +126,16 @@ def add_with_text(
 def _given_vectors(data_set: str, root: Path) -> dict[str, Any]:
     """The vectors of the data set's own lists, by kind; none where a list is missing. WorkbenchError with a report."""
     places, files = optional_places(KNOWN[data_set], root), KNOWN[data_set].class_vectors
-    paths = {
-        kind: next((place / name for place in places if (place / name).is_file()), None) for kind, name in files.items()
-    }
-    if not paths or None in paths.values() or not places[0].is_dir():
+    found = {kind: [place / name for place in places if (place / name).is_file()] for kind, name in files.items()}
+    if not found or not all(found.values()) or not places[0].is_dir():
         return {}
     problems: list[Problem] = []
     vocabulary = read_vocabulary(places[0], problems)
     read: dict[str, Any] = {}
-    for kind, path in paths.items():
+    for kind, (path, *_) in found.items():
         dimension = read["objects"].shape[1] if read.get("objects") is not None else None
-        file = FileProblems(path or root, problems)
-        read[kind] = read_class_vectors(file, getattr(vocabulary, kind), dimension=dimension)
+        file = FileProblems(path, problems)
+        read[kind] = read_text_vectors(file, getattr(vocabulary, kind), dimension=dimension)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{root}: nothing was added.\n{format_report(problems)}")
     return read
@@ -167,7 +164,7 @@ def _checked(folder: Path, annotations: Path, image_folder: Path | None, convert
     report = format_report(problems)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{annotations}: nothing was added.\n{report}")
-    if odd := [problem for problem in problems if "class" in problem.kind and problem.severity == "warning"]:
+    if odd := [problem for problem in problems if problem.kind in ODD_NAMES]:
         print(format_report(odd))
     with atomic_path(folder / PROBLEMS) as temporary:
         # Files of our own are named as they will be found once the folder has its final name.

@@ -13,6 +13,7 @@ from workbench.escaping import escaped
 
 # What toolkits write for the background, a filler or an unknown word.
 NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
+ODD_NAMES = BLANKS, NO_CLASS_NAME = ("blanks around a class name", "name of no class")
 LINES_PER_KIND = 10
 LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
 SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
@@ -77,10 +78,10 @@ def note_odd_names(file: FileProblems, names: Sequence[str]) -> None:
         record = f"entry {place}, line {text.count(chr(10), 0, max(at, 0)) + 1}"
         if name != name.strip():
             remedy = "The blanks are taken off; write the names without them."
-            file.warning("blanks around a class name", record, shown(name), shown(name.strip()), remedy)
+            file.warning(BLANKS, record, shown(name), shown(name.strip()), remedy)
         if NO_CLASS.fullmatch(name.strip()):
             remedy = "It becomes a class of every mean. If it names none, take it out and lower the ids after it."
-            file.warning("name of no class", record, shown(name), "the name of a class", remedy)
+            file.warning(NO_CLASS_NAME, record, shown(name), "the name of a class", remedy)
 
 
 def shown(value: Any, length: int = 60) -> str:

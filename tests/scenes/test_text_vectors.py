@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from workbench.scenes.class_vectors import read_class_vectors
 from workbench.scenes.problems import FileProblems, format_report
+from workbench.scenes.text_vectors import read_text_vectors
 
 NAMES = ("man", "dog", "hat")
 GOOD = [[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]]
@@ -17,7 +17,7 @@ def read(path, value, **options):
     else:
         path.write_text(json.dumps(value))
     problems = []
-    vectors = read_class_vectors(FileProblems(path, problems), NAMES, **options)
+    vectors = read_text_vectors(FileProblems(path, problems), NAMES, **options)
     return vectors, format_report(problems)
 
 

@@ -14,7 +14,7 @@ LACKING = " A row of NaN marks a relation without a vector."
 IN_ORDER = "Give one vector for each name, in the order of the names, from one encoder for both lists."
 
 
-def read_class_vectors(
+def read_text_vectors(
     file: FileProblems, names: tuple[str, ...], *, may_lack: bool = False, dimension: int | None = None
 ) -> np.ndarray | None:
     """The vectors (classes, T) float32 of ``names``, of an npy array or of JSON; None where they cannot be used.
