@@ -41,7 +41,7 @@ def test_imported_features_have_a_text_vector_for_every_class(toy_project, sourc
 def test_imported_features_without_any_text_import_all_the_same(toy_project, source):
     (source / "objects_clip_text.npy").unlink()
     assert main(["features", "import", str(source), "--name", "bare"]) == 0
-    assert "text" not in Run.open("r").imported("bare").metrics
+    assert "Put objects_clip_text.npy" in Run.open("r").imported("bare").metrics["text"]
     with pytest.raises(WorkbenchError, match="workbench features import"):
         _ = Run.open("r", data="absent").features
 
@@ -60,6 +60,7 @@ def test_a_damaged_file_is_named(toy_project, source, capsys, damage):
     assert main(["features", "check", "mine"]) == 1
     told = capsys.readouterr().out
     assert str(file) in told and "box_features" not in told and "Delete the folder of this split" in told
+    assert main(["features", "list"]) == 0 and f"mine {' ' * 19}" in capsys.readouterr().out
 
 
 def test_vrd_is_added_with_its_card_and_text(toy_project, real_data, capsys):

@@ -71,15 +71,18 @@ def check_features(name: str) -> int:
     from workbench.regions.features import damaged_files
 
     run = Run.open(name)
-    stage = run.find("features") if run.variants("features") else run.imported(name)
-    damaged = list(damaged_files(stage.folder))
-    print("\n".join(damaged) or f"{stage.folder}: every file has its checksum")
+    # Not by a stage, which is refused where a file is damaged: all of them are to be named.
+    folder = run.folder / "features" / "default" if run.variants("features") else imported_folder() / name
+    if not (folder / MANIFEST).is_file():
+        folder = run.imported(name).folder  # says what makes it
+    damaged = list(damaged_files(folder))
+    print("\n".join(damaged) or f"{folder}: every file has its checksum")
     return int(bool(damaged))
 
 
 def list_features() -> None:
     """``workbench features list``."""
-    stages = [Stage.at(path.parent) for path in sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))]
+    stages = [Stage(path.parent, read_json(path)) for path in sorted(imported_folder().glob(f"[!.]*/{MANIFEST}"))]
     if not stages:
         print("no features are imported: workbench features import FOLDER --name NAME")
     for stage in stages:
