@@ -73,8 +73,10 @@ def test_every_word_of_the_system_becomes_the_error_of_the_file(number, around, 
 
 def test_paths_that_are_no_files(tmp_path):
     (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "none", tmp_path / "file" / "below", tmp_path / ("n" * 300)):
-        with pytest.raises(WorkbenchError, match=r"Give the path|Correct the path|shorter"), reading(path, "a table"):
+    told = {".": "Give the path of the file in it", "none": "Correct the path", "file/below": "Correct the path"}
+    for name, remedy in (told | {"n" * 300: "Choose a shorter one"}).items():
+        path = tmp_path / name
+        with pytest.raises(WorkbenchError, match=remedy), reading(path, "a table"):
             path.read_text()
 
 
@@ -85,3 +87,8 @@ def test_a_full_disk_is_told_whoever_says_it_and_faults_of_ours_are_not_hidden(t
         _ = 1 / 0
     with pytest.raises(AssertionError), reading(tmp_path, "a table"):
         raise AssertionError
+
+
+def test_a_missing_file_comes_with_the_remedy_of_who_reads_it(tmp_path):
+    told = _broken(tmp_path / "rows", lambda path: (path.unlink(), path.read_text()), b"")
+    assert told == f"{tmp_path / 'rows'}: the file is missing. Make it anew."

@@ -26,7 +26,7 @@ CONTENT_FAULTS = (
     UnpicklingError, SafetensorError,
     SyntaxError, tokenize.TokenError,  # of NumPy, for headers that are no header
 )  # fmt: skip
-LONGEST_REASON = 200
+LONGEST_REASON, REMEDY = 200, "Write the file again from its source."
 _SYSTEM_FAULTS = {
     errno.ENOENT: "the file is missing. Correct the path, or make the file again.",
     errno.ENOTDIR: "a part of this path is a file and no folder. Correct the path.",
@@ -42,11 +42,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def reading(path: Path, expected: str, remedy: str = "Write the file again from its source.") -> Iterator[None]:
+def reading(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
     """Within the block what reading ``path`` raises becomes a WorkbenchError.
 
-    Its text says what the file is where that is plain (a web page, a pointer, a folder), else that it is not what was
-    ``expected``, why, and the ``remedy``.
+    Its text says what the file is where that is plain (a web page, a pointer, a folder), else that it is missing or not
+    what was ``expected``, why, and the ``remedy``.
     """
     try:
         yield
@@ -54,7 +54,8 @@ def reading(path: Path, expected: str, remedy: str = "Write the file again from 
         raise
     except OSError as error:
         if isinstance(error, FileNotFoundError):  # of pandas without its number
-            error.errno = errno.ENOENT
+            missing = f"the file is missing. {remedy}" if remedy else _SYSTEM_FAULTS[errno.ENOENT]
+            raise WorkbenchError(f"{_name(error, path)}: {missing}") from error
         if error.errno is None:  # a library's word about the content
             raise _unusable(path, expected, remedy, error) from error
         raise system_error(error, path, "read") from error
@@ -80,7 +81,7 @@ def writing(what: object, where: str = "") -> Iterator[None]:
 
 def system_error(error: OSError, what: object, done: str = "read") -> WorkbenchError:
     """The error of an operating system's refusal; it names the file of the refusal, or ``what`` where that is none."""
-    name = error.filename if isinstance(error.filename, str | Path) else what
+    name = _name(error, what)
     known = _SYSTEM_FAULTS.get(error.errno or 0)
     if error.errno in _DENIED:
         known = f"this may not be {done} by you. Change its owner or its permissions: chmod u+rwX {name}"
@@ -88,11 +89,15 @@ def system_error(error: OSError, what: object, done: str = "read") -> WorkbenchE
     return WorkbenchError(f"{name}: {known or other}")
 
 
+def _name(error: OSError, what: object) -> object:
+    return error.filename if isinstance(error.filename, str | Path) else what
+
+
 def _unusable(path: Path, expected: str, remedy: str, error: BaseException) -> WorkbenchError:
     kind = file_kind(path) if Path(path).exists() else None
     if kind in REMEDIES:
         return refuse_kind(path, kind, expected, remedy if kind is FileKind.CUT_ZIP else "")
-    return WorkbenchError(f"{path}: not {expected} ({_reason(error)}). {remedy}")
+    return WorkbenchError(f"{path}: not {expected} ({_reason(error)}). {remedy or REMEDY}")
 
 
 def _reason(error: BaseException) -> str:

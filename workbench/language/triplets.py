@@ -138,8 +138,6 @@ def read_triplets(folder: Path) -> AugmentedTriplets:
 
 
 def _table(path: Path, again: str) -> pd.DataFrame:
-    if not path.is_file():
-        raise WorkbenchError(f"{path}: the file is missing. {again}")
     with reading(path, "a readable table", again):
         table = pd.read_parquet(path)
     require_whole(path, table, again)
