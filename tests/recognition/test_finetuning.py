@@ -80,7 +80,7 @@ def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_
     )
     share = metrics["weight_share"]
     torch.testing.assert_close(mixed, (1 - share) * before + share * after)
-    with pytest.raises(WorkbenchError, match=r"weight_interpolation(\[0\])? is"):
+    with pytest.raises(WorkbenchError, match=r"weight_interpolation\[0\] is 0\.0; expected a finite number above 0"):
         finetune(tmp_path / "wrong", small_data, trained, weight_interpolation=(0.0,))
 
 

@@ -133,7 +133,7 @@ def test_truncated_files_are_named(tmp_path, share, zip_format):
     torch.save(as_upstream(head_and_state("lsvru")[2]), path, _use_new_zipfile_serialization=zip_format)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(WorkbenchError, match=r"best\.pth: .*a whole checkpoint"):
+    with pytest.raises(WorkbenchError, match=r"best\.pth: (not|this is .*, expected) a whole checkpoint"):
         imported(path, "lsvru", vectors_of())
     with pytest.raises(WorkbenchError, match="no checkpoint here"):
         imported(tmp_path / "best2.pth", "lsvru", vectors_of())

@@ -71,7 +71,7 @@ def test_an_unfinished_folder_of_something_else_is_refused(tmp_path):
         with pytest.raises(WorkbenchError, match="begun with other inputs or settings"):
             split_writer(tmp_path, TABLE, **change)
     writer.path("union_features").unlink()
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: (the file is )?missing"):
+    with pytest.raises(WorkbenchError, match=r"union_features\.npy: the file is missing\. Delete .* and run again\."):
         split_writer(tmp_path, TABLE)
 
 

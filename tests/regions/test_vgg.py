@@ -45,8 +45,10 @@ def test_identity_names_the_weights_and_the_preparation():
 
 
 def test_impossible_configurations_are_refused():
-    for wrong in ({"width": 0}, {"short_side": 900, "longest_side": 800}, {"channel_means": (1, 2)}):
-        with pytest.raises(WorkbenchError, match=r"short_side <= longest_side|width is 0"):
+    ends = "short_side <= longest_side"
+    sizes = {"short_side": 900, "longest_side": 800}
+    for wrong, told in (({"width": 0}, "width is 0"), (sizes, ends), ({"channel_means": (1, 2)}, ends)):
+        with pytest.raises(WorkbenchError, match=told):
             VGGConfig(**wrong)
 
 
