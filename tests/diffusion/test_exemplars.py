@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import cdist
+import scipy
 
 from workbench.diffusion import exemplars
 from workbench.diffusion.exemplars import draw_boxes, fit_init_map, initial_features, moments
@@ -88,7 +88,8 @@ def test_the_initial_features_are_means_of_what_was_drawn(init_map):
         initial_features(store, table, f"subject-{init}object", init_map, 0)(rows) for init in ("", "relation-")
     )
     np.testing.assert_allclose(two, pair, rtol=1e-5, atol=1e-6)
-    assert cdist(3 * three - 2 * pair, store.union(np.arange(len(store)))).min(axis=1).max() < 1e-4
+    distances = scipy.spatial.distance.cdist(3 * three - 2 * pair, store.union(np.arange(len(store))))
+    assert distances.min(axis=1).max() < 1e-4
     assert initial_features(store, table, "random", init_map, 0) is None
 
 

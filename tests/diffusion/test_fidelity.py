@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 import torch
-from scipy import linalg
 
 from tests.diffusion.cases import COLUMNS
 from workbench.diffusion.config import FidelityConfig, SamplingConfig
@@ -60,7 +60,7 @@ def test_frechet_distance_after_pca_of_the_real_rows(components):
     sets = [(rows - real.mean(axis=0, dtype=np.float64)) @ axes for rows in (real, generated)]
     covariances = [np.atleast_2d(np.cov(rows, rowvar=False)) for rows in sets]
     offset = sets[0].mean(axis=0) - sets[1].mean(axis=0)
-    root = linalg.sqrtm(covariances[0] @ covariances[1]).real
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     expected = offset @ offset + np.trace(covariances[0] + covariances[1] - 2 * root)
     assert frechet_distance(Gaussian.fit(real), generated, components=components) == pytest.approx(expected, rel=1e-6)
 

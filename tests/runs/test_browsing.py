@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from workbench.__main__ import main
 from workbench.browsers.panel import Browser
@@ -92,6 +91,8 @@ def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch,
 
 @pytest.mark.slow
 def test_the_notebook_of_a_visit_shows_the_browsers(toy_project, tmp_path, monkeypatch):
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(write_notebook(tmp_path, ["map"], Run.open("toy")), as_version=4)
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     NotebookClient(notebook, timeout=60, kernel_manager_class=OwnKernelManager).execute()

@@ -11,7 +11,6 @@ from functools import partial
 import pytest
 
 from workbench.stopping import Stopped
-from workbench.tables.engine import work_through
 
 PRETENDED = """
 import os
@@ -41,6 +40,8 @@ def pretend(folder, seed, key):
 @pytest.fixture
 def worked(tmp_path, monkeypatch):
     """Works through jobs by key in worker processes, which import a module that pretends; failures and outcomes."""
+    from workbench.tables.engine import work_through  # Dask takes a second that collecting the tests need not wait for
+
     (tmp_path / "pretended_work.py").write_text(PRETENDED)
     monkeypatch.syspath_prepend(tmp_path)
     pretend = importlib.import_module("pretended_work").pretend

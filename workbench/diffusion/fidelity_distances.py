@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
+import scipy  # whose parts load when they are first used
 
 from workbench.diffusion.exemplars import moments
 from workbench.randomness import some_rows
@@ -35,13 +35,13 @@ class Gaussian:
         """A matrix F (r, D), r at most min(n, D), with F^T F the covariance."""
         if len(self.features) <= len(self.mean):
             return (np.asarray(self.features, dtype=np.float64) - self.mean) / np.sqrt(len(self.features) - 1)
-        values, vectors = linalg.eigh(self.covariance)
+        values, vectors = scipy.linalg.eigh(self.covariance)
         return np.sqrt(values.clip(min=0))[:, None] * vectors.T
 
     def principal_axes(self, components: int) -> np.ndarray:
         """The ``components``, at most D, directions of largest variance (D, components), largest first."""
         last = len(self.mean) - 1
-        return linalg.eigh(self.covariance, subset_by_index=[max(0, last + 1 - components), last])[1][:, ::-1]
+        return scipy.linalg.eigh(self.covariance, subset_by_index=[max(0, last + 1 - components), last])[1][:, ::-1]
 
     @property
     def effective_rank(self) -> float:
@@ -68,7 +68,7 @@ def frechet_distance(real: Gaussian, generated: np.ndarray, *, components: int |
         real, generated = Gaussian.fit((real.features - mean) @ axes), (generated - mean) @ axes
     other = Gaussian.fit(generated)
     few, many = (other, real) if len(generated) < min(len(real.features), len(real.mean)) else (real, other)
-    roots = linalg.eigvalsh(few.factor @ many.covariance @ few.factor.T).clip(min=0)
+    roots = scipy.linalg.eigvalsh(few.factor @ many.covariance @ few.factor.T).clip(min=0)
     offset = real.mean - other.mean
     return float(offset @ offset + np.trace(real.covariance) + np.trace(other.covariance) - 2 * np.sqrt(roots).sum())
 

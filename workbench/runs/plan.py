@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from drawn_scenes import text_tower
 from drawn_scenes.detector_config import DetectorConfig
@@ -210,6 +209,8 @@ def _recogniser(config: RecogniserConfig, data: DataSize, dimension: int, text_d
 
 def network_size(network: nn.Module, forward: Callable[[], Tensor], rows: int) -> NetworkSize:
     """Parameters, and the operations of ``forward`` on ``rows`` rows by the row: alone, and with its backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton
+
     with FlopCounterMode(display=False) as counter:
         loss = forward().square().mean()
         alone = counter.get_total_flops()
