@@ -15,8 +15,7 @@ from workbench.runs.first_look import look_at_named, look_at_plan
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.profiles import make_plan, tables_section
 from workbench.stages import Run
-from workbench.tables.engine import Outcome, work_through
-from workbench.tables.grid import Job
+from workbench.tables.grid import Job, Outcome
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan, collect_tables
 from workbench.tables.results import outside_reference, read_tables
@@ -62,6 +61,8 @@ def make_tables(
     are built, see `engine.work_through`. Finished tasks are loaded, so a killed grid resumes where it stopped.
     Returns the failures by (seed, task); rows that failed stand in the table with the reason.
     """
+    from workbench.tables.engine import work_through  # brings Dask
+
     plan, chosen = _asked(profile, seeds, rows, root)
     look_at_tables(plan)
     _prepare_data(plan)

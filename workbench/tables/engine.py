@@ -10,7 +10,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError, WorkerPlugin, wait
@@ -18,7 +18,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError
 from workbench.errors import WorkbenchError
 from workbench.identity import available_cores
 from workbench.stopping import Stopped, ask_to_stop, stop_on_sigterm
-from workbench.tables.grid import Job
+from workbench.tables.grid import Job, Outcome
 
 DIED = "its process died without an error of its own: out of memory? Fewer --jobs or a smaller profile help."
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -39,14 +39,6 @@ SCHEDULER_SETTINGS = {
     "distributed.admin.tick.limit": "1 hour",
     "distributed.admin.system-monitor.gil.enabled": False,
 }
-
-
-class Outcome(NamedTuple):
-    """What became of a job: seconds, the reason of a failure or "", and everything that it printed."""
-
-    seconds: float
-    failure: str
-    printed: str
 
 
 def work_through(

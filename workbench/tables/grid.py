@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 from workbench.configuration import config_class_in
 from workbench.registry import imported
@@ -33,6 +33,14 @@ DIFFUSION: Source = "diffusion"
 ROWS = tomllib.loads(Path(__file__).with_name("rows.toml").read_text(encoding="utf-8"))
 TITLES: dict[str, str] = ROWS["recognisers"]
 _DATA = {"features": "features", "text": "text"}
+
+
+class Outcome(NamedTuple):
+    """What became of a job: seconds, the reason of a failure or "", and everything that it printed."""
+
+    seconds: float
+    failure: str
+    printed: str
 
 
 @dataclass(frozen=True)
