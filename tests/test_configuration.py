@@ -75,67 +75,38 @@ def test_a_relative_path_starts_at_the_projects_folder(tmp_path, monkeypatch):
     assert configured(Config, {"vectors": "data/glove.txt"}).vectors == tmp_path / "data/glove.txt"
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"sead": 1}, r"demo: unknown field 'sead'. Did you mean 'seed'"),
-        ({"training": {"stesp": 1}}, r"demo.training: unknown field 'stesp'. Did you mean 'steps'"),
-        ({"training": {"betas": [1]}}, r"demo.training.betas: expected tuple\[float, float\]"),
-        ({"training": 3}, r"pairs for Training"),
-        ({"bands": "few"}, r"demo.bands: expected tuple"),
-        ({"bands": [1]}, r"demo.bands\[0\]: expected str"),
-        ({"weights": {"few": "x"}}, r"demo.weights.few: expected float"),
-        ({"schedule": "linear"}, "expected 'cosine' or 'step'"),
-        ({"denoiser": 3}, r"demo.denoiser: expected str \| type"),
-        ({"second": {"learning_rate": 1.0}}, r"demo.second: the field 'steps' is missing"),
-    ],
-)
+@pytest.mark.parametrize(("values", "message"), [
+    ({"sead": 1}, r"demo: unknown field 'sead'. Did you mean 'seed'"),
+    ({"training": {"stesp": 1}}, r"demo.training: unknown field 'stesp'. Did you mean 'steps'"),
+    ({"training": {"betas": [1]}}, r"demo.training.betas: expected tuple\[float, float\]"),
+    ({"training": 3}, r"pairs for Training"), ({"bands": "few"}, r"demo.bands: expected tuple"),
+    ({"bands": [1]}, r"demo.bands\[0\]: expected str"),
+    ({"weights": {"few": "x"}}, r"demo.weights.few: expected float"),
+    ({"schedule": "linear"}, "expected 'cosine' or 'step'"), ({"denoiser": 3}, r"demo.denoiser: expected str \| type"),
+    ({"second": {"learning_rate": 1.0}}, r"demo.second: the field 'steps' is missing"),
+])  # fmt: skip
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(WorkbenchError, match=message):
         configured(Config, values, "demo")
 
 
-@pytest.mark.parametrize(
-    ("value", "kind", "remedy"),
-    [
-        ("1e-4", float, "write 1.0e-4"),
-        ("0.5", float, "without quotes"),
-        ("false", bool, "true or false"),
-        (1, bool, "true or false"),
-        (True, int, "expected int"),
-        (True, float, "expected float"),
-        (3.0, int, "Write 3."),
-        (7, str, 'in quotes: "7"'),
-        (None, str, "expected str"),
-        (float("nan"), float, "nan"),
-        ([1, "a"], list[int], r"[1]: expected int"),
-        (3, list[int], "expected list[int]"),
-        ([1], dict, "expected dict"),
-    ],
-)
+@pytest.mark.parametrize(("value", "kind", "remedy"), [
+    ("1e-4", float, "write 1.0e-4"), ("0.5", float, "without quotes"), ("false", bool, "true or false"),
+    (1, bool, "true or false"), (True, int, "expected int"), (True, float, "expected float"), (3.0, int, "Write 3."),
+    (7, str, 'in quotes: "7"'), (None, str, "expected str"), (float("nan"), float, "nan"),
+    ([1, "a"], list[int], r"[1]: expected int"), (3, list[int], "expected list[int]"), ([1], dict, "expected dict"),
+])  # fmt: skip
 def test_a_value_of_the_wrong_type_is_refused_with_the_remedy(value, kind, remedy):
     with pytest.raises(WorkbenchError) as refused:
         checked_value(value, kind, "demo.yml: lr")
     assert remedy in str(refused.value) and str(refused.value).startswith("demo.yml: lr")
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "value"),
-    [
-        ("1e-4", float, 1e-4),
-        ("3", int, 3),
-        ("False", bool, False),
-        ("true", bool, True),
-        ("7", str, "7"),
-        ("[1, 2]", list[int], [1, 2]),
-        ("{few: 3}", dict, {"few": 3}),
-        ("none", int | None, None),
-        ("3", int | None, 3),
-        ("ce", int | str, "ce"),
-        ("[1", int | str, "[1"),
-        ("3", str | int, 3),
-    ],
-)
+@pytest.mark.parametrize(("text", "kind", "value"), [
+    ("1e-4", float, 1e-4), ("3", int, 3), ("False", bool, False), ("true", bool, True), ("7", str, "7"),
+    ("[1, 2]", list[int], [1, 2]), ("{few: 3}", dict, {"few": 3}), ("none", int | None, None), ("3", int | None, 3),
+    ("ce", int | str, "ce"), ("[1", int | str, "[1"), ("3", str | int, 3),
+])  # fmt: skip
 def test_command_line_texts_are_read_by_the_type_of_the_default(text, kind, value):
     assert value_from_text(text, kind, "-p x") == value
 

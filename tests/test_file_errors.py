@@ -23,16 +23,12 @@ def _broken(path, read, content):
 
 
 READERS = {
-    "json": lambda path: json.loads(path.read_text()),
-    "npy": lambda path: np.load(path, allow_pickle=False),
-    "parquet": pd.read_parquet,
-    "csv": lambda path: pd.read_csv(path)["name"],
-    "torch": lambda path: torch.load(path, weights_only=True),
-    "safetensors": load_file,
-    "gzip": lambda path: gzip.decompress(path.read_bytes()),
-    "zip": lambda path: zipfile.ZipFile(path).namelist(),
+    "json": lambda path: json.loads(path.read_text()), "npy": lambda path: np.load(path, allow_pickle=False),
+    "parquet": pd.read_parquet, "csv": lambda path: pd.read_csv(path)["name"],
+    "torch": lambda path: torch.load(path, weights_only=True), "safetensors": load_file,
+    "gzip": lambda path: gzip.decompress(path.read_bytes()), "zip": lambda path: zipfile.ZipFile(path).namelist(),
     "floats": lambda path: np.array(path.read_text().split(), dtype=np.float32),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 50, b"[" * 5000, b"\xff\x1b[31m" * 9, b"<html><body>wait"])

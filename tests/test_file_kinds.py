@@ -42,15 +42,11 @@ def _arrays(path: Path) -> None:
 WEIGHTS = {"weight": torch.ones(2, 3)}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 WRITERS = {
-    FileKind.EMPTY: lambda path: path.write_bytes(b""),
-    FileKind.FOLDER: lambda path: path.mkdir(),
+    FileKind.EMPTY: lambda path: path.write_bytes(b""), FileKind.FOLDER: lambda path: path.mkdir(),
     FileKind.GZIP: lambda path: path.write_bytes(gzip.compress(b"cat 1 2")),
     FileKind.BZIP2: lambda path: path.write_bytes(bz2.compress(b"cat 1 2")),
-    FileKind.XZ: lambda path: path.write_bytes(lzma.compress(b"cat 1 2")),
-    FileKind.TAR: _tar,
-    FileKind.ZIP: lambda path: _archive(path, "glove.txt"),
-    FileKind.NPY: _array,
-    FileKind.NPZ: _arrays,
+    FileKind.XZ: lambda path: path.write_bytes(lzma.compress(b"cat 1 2")), FileKind.TAR: _tar,
+    FileKind.ZIP: lambda path: _archive(path, "glove.txt"), FileKind.NPY: _array, FileKind.NPZ: _arrays,
     FileKind.TORCH: lambda path: torch.save(WEIGHTS, path),
     FileKind.PICKLE: lambda path: path.write_bytes(pickle.dumps({"cat": [1.0, 2.0]})),
     FileKind.SAFETENSORS: lambda path: save_file(WEIGHTS, path),
@@ -63,7 +59,7 @@ WRITERS = {
     FileKind.JSON: lambda path: path.write_text('\ufeff {"cat": [1, 2]}'),
     FileKind.TEXT: lambda path: path.write_text("Äpfel 1 2\n" * 2000),
     FileKind.BINARY: lambda path: path.write_bytes(b"2 3\ncat " + np.arange(2, 5, dtype="<f4").tobytes()),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", WRITERS)

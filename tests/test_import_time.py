@@ -15,14 +15,11 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(
-    ("code", "may_be_loaded"),
-    [
-        ("; ".join(f"import workbench.{room}" for room in ROOMS), ()),
-        ("from workbench.__main__ import build_parser; build_parser().format_help()", ()),
-        ("import workbench.runs.commands", ("numpy",)),
-        ("import workbench.diffusion.sample, workbench.diffusion.train", set(HEAVY) - {"diffusers"}),
-    ],
-)
+@pytest.mark.parametrize(("code", "may_be_loaded"), [
+    ("; ".join(f"import workbench.{room}" for room in ROOMS), ()),
+    ("from workbench.__main__ import build_parser; build_parser().format_help()", ()),
+    ("import workbench.runs.commands", ("numpy",)),
+    ("import workbench.diffusion.sample, workbench.diffusion.train", set(HEAVY) - {"diffusers"}),
+])  # fmt: skip
 def test_nothing_heavy_is_loaded_before_it_is_needed(code, may_be_loaded):
     assert loaded_after(code) <= set(may_be_loaded)

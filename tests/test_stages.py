@@ -53,15 +53,10 @@ def test_a_stage_is_built_once_and_then_loaded(run, build, capsys):
     assert manifest["versions"]["python"] and manifest["seconds"] >= 0 and manifest["finished"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "line"),
-    [
-        ({"rows": 4, "lr": 0.5}, "rows: 3 -> 4"),
-        ({"rows": 3}, "lr: 0.5 -> (absent)"),
-        ({"rows": 3, "lr": 0.5, "seed": 1}, "seed: (absent) -> 1"),
-        ({"rows": True, "lr": 0.5}, "rows: 3 -> True"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "line"), [
+    ({"rows": 4, "lr": 0.5}, "rows: 3 -> 4"), ({"rows": 3}, "lr: 0.5 -> (absent)"),
+    ({"rows": 3, "lr": 0.5, "seed": 1}, "seed: (absent) -> 1"), ({"rows": True, "lr": 0.5}, "rows: 3 -> True"),
+])  # fmt: skip
 def test_other_parameters_are_refused_with_the_difference(run, build, changed, line):
     run.stage("counts", build, rows=3, lr=0.5)
     with pytest.raises(WorkbenchError, match="--replace") as refused:

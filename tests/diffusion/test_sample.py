@@ -29,16 +29,10 @@ def sampling(**options):
     return SamplingConfig(**{"steps": 5, "precision": "float32"} | options)
 
 
-@pytest.mark.parametrize(
-    ("kind", "solver", "guidance", "begun"),
-    [
-        ("mlp", "dpm++", 1.0, False),
-        ("mlp", "dpm++", 2.0, True),
-        ("mlp", "ddpm", 1.0, True),
-        ("mlp", "ddpm", 2.0, False),
-        ("unet", "dpm++", 1.5, True),
-    ],
-)
+@pytest.mark.parametrize(("kind", "solver", "guidance", "begun"), [
+    ("mlp", "dpm++", 1.0, False), ("mlp", "dpm++", 2.0, True), ("mlp", "ddpm", 1.0, True), ("mlp", "ddpm", 2.0, False),
+    ("unet", "dpm++", 1.5, True),
+])  # fmt: skip
 def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, solver, guidance, begun):
     index, ours = np.arange(23) % 6, checkpoint(kind, std=0.2 if kind == "mlp" else 0.1)
     init = np.random.default_rng(0).standard_normal((23, 10)).astype(np.float32) if begun else None

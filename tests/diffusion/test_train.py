@@ -38,16 +38,11 @@ def train(folder, rows, config, **options):
     return train_denoiser(folder, rows, text(), hardness_centroids(), IDENTITY, config=config, **options)
 
 
-@pytest.mark.parametrize(
-    ("denoiser", "network", "hardness", "learned", "found"),
-    [
-        ("mlp", {}, True, 0.25, 0.9),
-        ("mlp", {"layout": "pooled"}, False, 0.25, 0.9),
-        ("mlp", {"target": "epsilon"}, True, 0.6, 0.5),
-        ("unet", {"channels": [8]}, True, 0.6, 0.25),
-        ("unet", {"target": "x0", "layout": "pooled", "channels": [8]}, True, 0.4, 0.6),
-    ],
-)
+@pytest.mark.parametrize(("denoiser", "network", "hardness", "learned", "found"), [
+    ("mlp", {}, True, 0.25, 0.9), ("mlp", {"layout": "pooled"}, False, 0.25, 0.9),
+    ("mlp", {"target": "epsilon"}, True, 0.6, 0.5), ("unet", {"channels": [8]}, True, 0.6, 0.25),
+    ("unet", {"target": "x0", "layout": "pooled", "channels": [8]}, True, 0.4, 0.6),
+])  # fmt: skip
 def test_training_lowers_the_loss_and_samples_find_their_class(tmp_path, denoiser, network, hardness, learned, found):
     rows, means = clusters()
     chosen = config(

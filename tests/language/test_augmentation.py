@@ -164,16 +164,10 @@ def test_an_empty_augmentation_says_why():
         augmented_triplets(few, unknown, count_classes(few, unknown), class_similarity(unknown.objects))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"bands": ["rare"]}, "bands are"),
-        ({"bands": []}, "bands are"),
-        ({"few_quota": -1}, "few_quota is -1"),
-        ({"max_senses": 0}, "max_senses is 0"),
-        ({"balance": "row"}, "balance: expected .* got 'row'"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ({"bands": ["rare"]}, "bands are"), ({"bands": []}, "bands are"), ({"few_quota": -1}, "few_quota is -1"),
+    ({"max_senses": 0}, "max_senses is 0"), ({"balance": "row"}, "balance: expected .* got 'row'"),
+])  # fmt: skip
 def test_bad_arguments_are_named(change, message):
     with pytest.raises(WorkbenchError, match=message):
         augmented_triplets(*drawn(1), **change)

@@ -173,16 +173,13 @@ def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
     assert again.values[1, 3] == 0.9 and again.values[0, 3] == 0.1 and again.unknown == ["bird"]
 
 
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("first,second,similarity\ndog,dgo,1\n", "row 0: 'dgo' is not an object class.*'dog'"),
-        ("a,b\n1,2\n", "first, second, similarity"),
-        ("first,second,similarity\ndog,cat,much\n", "not a table of class pairs"),
-        ("lhc", r"similarity 'lhc' is not known\. Did you mean 'lch'"),
-        (lambda names: np.eye(2), r"\(2, 2\); expected \(3, 3\)"),
-    ],
-)
+@pytest.mark.parametrize(("choice", "message"), [
+    ("first,second,similarity\ndog,dgo,1\n", "row 0: 'dgo' is not an object class.*'dog'"),
+    ("a,b\n1,2\n", "first, second, similarity"),
+    ("first,second,similarity\ndog,cat,much\n", "not a table of class pairs"),
+    ("lhc", r"similarity 'lhc' is not known\. Did you mean 'lch'"),
+    (lambda names: np.eye(2), r"\(2, 2\); expected \(3, 3\)"),
+])  # fmt: skip
 def test_a_choice_that_does_not_fit_is_named(tmp_path, choice, message):
     if "\n" in str(choice):
         (tmp_path / "pairs.csv").write_text(choice)

@@ -129,18 +129,14 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
         text.triplets([0], [2], [0])
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (TextConfig(), r"hf download .*download=True"),
-        (TextConfig("ViT-X"), "no model 'ViT-X'"),
-        (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"),
-        (("Tiny-Test", "absent.safetensors"), r"absent\.safetensors"),
-        (("ViT-B-32", "tiny.safetensors"), "belongs to the model name"),
-        (("Tiny-Test", "cut.safetensors"), r"cut\.safetensors: not a whole checkpoint"),
-        (("Tiny-Test", "cut.pt"), r"cut\.pt: .*cut short, expected a whole checkpoint.*download it again"),
-    ],
-)
+@pytest.mark.parametrize(("config", "message"), [
+    (TextConfig(), r"hf download .*download=True"), (TextConfig("ViT-X"), "no model 'ViT-X'"),
+    (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"),
+    (("Tiny-Test", "absent.safetensors"), r"absent\.safetensors"),
+    (("ViT-B-32", "tiny.safetensors"), "belongs to the model name"),
+    (("Tiny-Test", "cut.safetensors"), r"cut\.safetensors: not a whole checkpoint"),
+    (("Tiny-Test", "cut.pt"), r"cut\.pt: .*cut short, expected a whole checkpoint.*download it again"),
+])  # fmt: skip
 def test_what_is_missing_or_cut_short_is_named_with_its_remedy(published, config, message):
     folder = published[1]
     for kind in (".safetensors", ".pt"):
@@ -152,15 +148,12 @@ def test_what_is_missing_or_cut_short_is_named_with_its_remedy(published, config
         CaptionEncoder.from_open_clip(config)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"relations": np.full((2, 4), np.nan)}, "2 of 2 relations lack .*complete_text_folder"),
-        ({"relations": np.ones((2, 5))}, r"shape \(2, 5\) where text\.json says \(classes, 4\)"),
-        ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "row [01] is not finite"),
-        ({"objects": np.ones((2, 4))}, "objects have text vectors"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"relations": np.full((2, 4), np.nan)}, "2 of 2 relations lack .*complete_text_folder"),
+    ({"relations": np.ones((2, 5))}, r"shape \(2, 5\) where text\.json says \(classes, 4\)"),
+    ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "row [01] is not finite"),
+    ({"objects": np.ones((2, 4))}, "objects have text vectors"),
+])  # fmt: skip
 def test_class_vectors_that_do_not_fit_are_refused(tmp_path, changed, message):
     with pytest.raises(WorkbenchError, match=r"text\.json"):
         TextEmbeddings.open(tmp_path)
@@ -178,25 +171,16 @@ def lie(folder, place, *, metadata=None, name="weights"):
     return path
 
 
-@pytest.mark.parametrize(
-    ("tag", "quick", "digest", "place", "told"),
-    [
-        (
-            "laion2b_s32b_b82k",
-            False,
-            "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
-            {},
-            "checksum",
-        ),
-        ("openai", True, "0", {"metadata": {"pretrained": "datacomp_xl_s13b_b90k"}}, "metadata"),
-        ("openai", True, "0", {"metadata": {"quick_gelu": "false"}}, "metadata .* without QuickGELU"),
-        ("openai", True, "0", {"place": "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K/snapshots"}, "repository"),
-        ("openai", True, "0", {"name": "ViT-L-14-laion2b_s32b_b82k"}, "its name says"),
-        ("openai", True, "0", {"place": "config"}, "open_clip_config.* without QuickGELU"),
-        ("laion2b_s32b_b82k", False, "0", {"name": "ViT-L-14-laion2B-s32B-b82K"}, None),
-        ("openai", True, "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", {}, None),
-    ],
-)
+@pytest.mark.parametrize(("tag", "quick", "digest", "place", "told"), [
+    ("laion2b_s32b_b82k", False, "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", {}, "checksum"),
+    ("openai", True, "0", {"metadata": {"pretrained": "datacomp_xl_s13b_b90k"}}, "metadata"),
+    ("openai", True, "0", {"metadata": {"quick_gelu": "false"}}, "metadata .* without QuickGELU"),
+    ("openai", True, "0", {"place": "models--laion--CLIP-ViT-L-14-laion2B-s32B-b82K/snapshots"}, "repository"),
+    ("openai", True, "0", {"name": "ViT-L-14-laion2b_s32b_b82k"}, "its name says"),
+    ("openai", True, "0", {"place": "config"}, "open_clip_config.* without QuickGELU"),
+    ("laion2b_s32b_b82k", False, "0", {"name": "ViT-L-14-laion2B-s32B-b82K"}, None),
+    ("openai", True, "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", {}, None),
+])  # fmt: skip
 def test_weights_of_another_training_are_refused(tmp_path, tag, quick, digest, place, told):
     path = lie(tmp_path, **{"place": "x", **place})
     if place.get("place") == "config":
@@ -218,15 +202,12 @@ def test_what_is_assumed_of_weights_is_said(published, features, capsys):
     assert metrics["clip_weights"] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("model", "tag", "message"),
-    [
-        ("ViT-L-14", "laion2b", "no weights 'laion2b' for ViT-L-14; it has openai"),
-        ("ViT-L-14-quickgelu", "laion2b_s32b_b82k", "trained without it. Give the model ViT-L-14"),
-        ("ViT-H-14-worldwide", "none", "tokens by facebook/xlm-v-base, which is not on this machine. Fetch it"),
-        ("roberta-ViT-B-32", "none", "transformers is not supported"),
-    ],
-)
+@pytest.mark.parametrize(("model", "tag", "message"), [
+    ("ViT-L-14", "laion2b", "no weights 'laion2b' for ViT-L-14; it has openai"),
+    ("ViT-L-14-quickgelu", "laion2b_s32b_b82k", "trained without it. Give the model ViT-L-14"),
+    ("ViT-H-14-worldwide", "none", "tokens by facebook/xlm-v-base, which is not on this machine. Fetch it"),
+    ("roberta-ViT-B-32", "none", "transformers is not supported"),
+])  # fmt: skip
 def test_tags_and_towers_that_cannot_be_right_are_refused_before_the_weights_are_read(tmp_path, model, tag, message):
     with pytest.raises(WorkbenchError, match=message):
         CaptionEncoder.from_open_clip(TextConfig(model, tag, tmp_path / "absent.safetensors"))

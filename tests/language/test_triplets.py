@@ -47,14 +47,10 @@ def test_captions_are_the_distinct_triplets_and_align_with_their_embeddings(inpu
         assert row.similarity == similarity >= 2.26 and row.path.count(", ") in (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"centroids": 5000}, "5000 hardness centroids"),
-        ({"threshold": 9.0}, "the threshold is 9"),
-        ({"medium_quota": 0, "few_quota": 0}, "have a quota of 0"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ({"centroids": 5000}, "5000 hardness centroids"), ({"threshold": 9.0}, "the threshold is 9"),
+    ({"medium_quota": 0, "few_quota": 0}, "have a quota of 0"),
+])  # fmt: skip
 def test_what_cannot_be_done_is_named(inputs, tmp_path, change, message):
     with pytest.raises(WorkbenchError, match=message):
         write_triplets(tmp_path, **inputs, config=replace(CONFIG, **change))

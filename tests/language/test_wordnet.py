@@ -121,20 +121,11 @@ def test_the_cache_lies_under_the_chosen_home_or_falls_back_to_the_users(tmp_pat
     assert tmp_path / "user" / "workbench" in unpack_nouns().parents
 
 
-@pytest.mark.parametrize(
-    ("name", "first"),
-    [
-        ("trees", "tree.n.01"),
-        ("women", "woman.n.01"),
-        ("Hot Dog", "hotdog.n.01"),
-        ("tennis rackets", "tennis_racket.n.01"),
-        ("t shirt", "jersey.n.03"),
-        ("ice-cream cone", "ice-cream_cone.n.01"),
-        ("dry-erase board", "board.n.01"),
-        ("stuffed animals", "animal.n.01"),
-        ("slice of blue cheese", "slice.n.01"),
-    ],
-)
+@pytest.mark.parametrize(("name", "first"), [
+    ("trees", "tree.n.01"), ("women", "woman.n.01"), ("Hot Dog", "hotdog.n.01"),
+    ("tennis rackets", "tennis_racket.n.01"), ("t shirt", "jersey.n.03"), ("ice-cream cone", "ice-cream_cone.n.01"),
+    ("dry-erase board", "board.n.01"), ("stuffed animals", "animal.n.01"), ("slice of blue cheese", "slice.n.01"),
+])  # fmt: skip
 def test_names_find_their_senses(name, first):
     senses = noun_senses(name, open_wordnet(), 4)
     assert senses[0].name() == first
@@ -193,30 +184,27 @@ def test_equal_ids_are_equal_synsets(seed):
     np.testing.assert_array_equal(ids[:, None] == ids[None, :], same)
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            {"objects_synsets.csv": "object_name,synset\nbike,b.n.01\nbike,c.n.01\n"},
-            r"objects_synsets\.csv: 'bike' has 2 synsets",
-        ),
-        ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
-        ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
-        ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "the line 'bike, b.n.01, 0.7' has 3 fields"),
-        ({"objects_synsets.csv": "object_name,synset\nbicycle,b.n.01\nbike\n"}, "the line 'bike' has 1 fields"),
-        (
-            {
-                "objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n",
-                "predicates_synsets.csv": "predicate_name,synset\n",
-            },
-            "none of its 1 names of objects is a class .* first is 'bike', the table's 'BIKE'",
-        ),
-        ({"words_synsets.json": '{"nouns": {"a bike": "b.n.01"}, "verbs": {}}'}, "none of its 1 names of objects"),
-        ({"predicates_synsets.csv": "predicate_name,synset\n"}, r"objects_synsets\.csv: the file is missing"),
-        ({"words_synsets.json": "[]"}, "no object 'nouns'"),
-        ({"words_synsets.json": '{"nouns": {"bike": 3}, "verbs": {}}'}, "'bike': 3"),
-    ],
-)
+@pytest.mark.parametrize(("files", "message"), [
+    (
+        {"objects_synsets.csv": "object_name,synset\nbike,b.n.01\nbike,c.n.01\n"},
+        r"objects_synsets\.csv: 'bike' has 2 synsets",
+    ),
+    ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
+    ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
+    ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "the line 'bike, b.n.01, 0.7' has 3 fields"),
+    ({"objects_synsets.csv": "object_name,synset\nbicycle,b.n.01\nbike\n"}, "the line 'bike' has 1 fields"),
+    (
+        {
+            "objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n",
+            "predicates_synsets.csv": "predicate_name,synset\n",
+        },
+        "none of its 1 names of objects is a class .* first is 'bike', the table's 'BIKE'",
+    ),
+    ({"words_synsets.json": '{"nouns": {"a bike": "b.n.01"}, "verbs": {}}'}, "none of its 1 names of objects"),
+    ({"predicates_synsets.csv": "predicate_name,synset\n"}, r"objects_synsets\.csv: the file is missing"),
+    ({"words_synsets.json": "[]"}, "no object 'nouns'"),
+    ({"words_synsets.json": '{"nouns": {"bike": 3}, "verbs": {}}'}, "'bike': 3"),
+])  # fmt: skip
 def test_bad_tables_are_named(tmp_path, files, message):
     for name, text in files.items():
         (tmp_path / name).write_text(text)

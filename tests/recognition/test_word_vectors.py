@@ -146,22 +146,15 @@ LINES = [[word, *(repr(float(value)) for value in vector)] for word, vector in P
 TEXT = "".join(" ".join(line) + "\n" for line in LINES)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        gzip.compress(TEXT.encode()),
-        TEXT.replace(" ", "\t").encode(),
-        TEXT.replace(" ", "\t", 1).replace(" ", "  ").encode(),
-        TEXT.replace(" ", ",").encode(),
-        b"word,0,1,2,3\r\n" + TEXT.replace(" ", ",").replace("\n", "\r\n").encode(),
-        b"\xef\xbb\xbf7\t4\n" + TEXT.encode(),
-        b"\n. . 1 2 3 4\n 1 2 3 4\n  1 2 3 4\nragged 1 2\n[ 1 2 3 4\n" + TEXT.encode(),
-        b"[ 1 2 3 4\n" + TEXT.encode(),
-        json.dumps([[word, [str(value) for value in vector.tolist()]] for word, vector in PLAIN]).encode(),
-        gzip.compress(b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN)),
-        b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN),
-    ],
-)
+@pytest.mark.parametrize("content", [
+    gzip.compress(TEXT.encode()), TEXT.replace(" ", "\t").encode(),
+    TEXT.replace(" ", "\t", 1).replace(" ", "  ").encode(), TEXT.replace(" ", ",").encode(),
+    b"word,0,1,2,3\r\n" + TEXT.replace(" ", ",").replace("\n", "\r\n").encode(), b"\xef\xbb\xbf7\t4\n" + TEXT.encode(),
+    b"\n. . 1 2 3 4\n 1 2 3 4\n  1 2 3 4\nragged 1 2\n[ 1 2 3 4\n" + TEXT.encode(), b"[ 1 2 3 4\n" + TEXT.encode(),
+    json.dumps([[word, [str(value) for value in vector.tolist()]] for word, vector in PLAIN]).encode(),
+    gzip.compress(b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN)),
+    b"7 4\n" + b"".join(word.encode() + b" " + vector.tobytes() for word, vector in PLAIN),
+])  # fmt: skip
 @pytest.mark.parametrize("name", ["words", "words.bin", "words.json"])
 def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
@@ -170,17 +163,12 @@ def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ("cake 0 0 0 0", "line 8: the vector of 'cake', which the class 'cake' takes, is zero or not finite"),
-        ("cake 1 nan 0 0", "line 8: .*zero or not finite"),
-        ("cake 1 1e60 0 0", "line 8: .*zero or not finite"),
-        ("cake 1 2 3", r"line 8 \(3 numbers, expected 4\): .*'cake'.* another length"),
-        ("cake 1 2 3 4 5", r"line 8 \(5 numbers, expected 4\): .*'cake'.* another length"),
-        ("spoon 0 0 0 0", None),
-    ],
-)
+@pytest.mark.parametrize(("bad", "message"), [
+    ("cake 0 0 0 0", "line 8: the vector of 'cake', which the class 'cake' takes, is zero or not finite"),
+    ("cake 1 nan 0 0", "line 8: .*zero or not finite"), ("cake 1 1e60 0 0", "line 8: .*zero or not finite"),
+    ("cake 1 2 3", r"line 8 \(3 numbers, expected 4\): .*'cake'.* another length"),
+    ("cake 1 2 3 4 5", r"line 8 \(5 numbers, expected 4\): .*'cake'.* another length"), ("spoon 0 0 0 0", None),
+])  # fmt: skip
 def test_a_vector_without_direction_is_refused_where_a_class_takes_it(tmp_path, bad, message):
     path = tmp_path / "words.txt"
     path.write_text(TEXT.replace("cake", "spoon" if message else "cake") + bad + "\n")
@@ -206,16 +194,13 @@ def test_archives_are_refused_with_the_command_that_converts_them(tmp_path, monk
     read_class_vectors(tmp_path / written, VOCABULARY)
 
 
-@pytest.mark.parametrize(
-    ("entries", "taken"),
-    [
-        (["ice_cream", "ice", "cream", "t_shirt", "dry_erase", "board"], ["ice_cream", "t_shirt", "dry_erase board"]),
-        (["ice", "cream", "T-Shirt", "dryerase", "board"], [None, "T-Shirt", "dryerase board"]),
-        (["ice", "cream", "tshirt", "dry", "erase", "board"], [None, "tshirt", "dry erase board"]),
-        (["icecream", "t", "shirt", "dry-erase-board"], ["icecream", "t shirt", "dry-erase-board"]),
-        (["Ice_Cream", "ice", "cream", "t-shirt", "dry-erase", "board"], [None, None, None]),
-    ],
-)
+@pytest.mark.parametrize(("entries", "taken"), [
+    (["ice_cream", "ice", "cream", "t_shirt", "dry_erase", "board"], ["ice_cream", "t_shirt", "dry_erase board"]),
+    (["ice", "cream", "T-Shirt", "dryerase", "board"], [None, "T-Shirt", "dryerase board"]),
+    (["ice", "cream", "tshirt", "dry", "erase", "board"], [None, "tshirt", "dry erase board"]),
+    (["icecream", "t", "shirt", "dry-erase-board"], ["icecream", "t shirt", "dry-erase-board"]),
+    (["Ice_Cream", "ice", "cream", "t-shirt", "dry-erase", "board"], [None, None, None]),
+])  # fmt: skip
 def test_spellings_are_tried_in_order_and_told(tmp_path, entries, taken):
     names = ("ice cream", "t-shirt", "dry-erase board")
     path = write(tmp_path / "words.txt", random_vectors((*entries, "on", "unknown"), dimension=4))

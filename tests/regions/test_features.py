@@ -62,24 +62,20 @@ def replace_table(name, change):
     return lambda folder: change(pd.read_parquet(folder / name)).to_parquet(folder / name)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "found"),
-    [
-        (lambda folder: (folder / "features.json").unlink(), "unfinished"),
-        (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
-        (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: the file is missing"),
-        (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
-        (truncate(UNIONS), "not a whole array"),
-        (truncate(UNIONS, 0), "an empty file, expected a whole array"),
-        (truncate("boxes.parquet"), "not a readable table"),
-        (replace_array(UNIONS, lambda a: a[:-1]), r"float16 \(13, 8\), expected"),
-        (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
-        (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
-        (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
-        (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "found"), [
+    (lambda folder: (folder / "features.json").unlink(), "unfinished"),
+    (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
+    (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
+    (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: the file is missing"),
+    (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
+    (truncate(UNIONS), "not a whole array"), (truncate(UNIONS, 0), "an empty file, expected a whole array"),
+    (truncate("boxes.parquet"), "not a readable table"),
+    (replace_array(UNIONS, lambda a: a[:-1]), r"float16 \(13, 8\), expected"),
+    (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
+    (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
+    (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
+    (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
+])  # fmt: skip
 def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     write_split(tmp_path, long_tailed(14))
     spoil(tmp_path)
@@ -147,15 +143,12 @@ def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, chan
         GeneratedFeatures(tmp_path / "generated", other)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "found"),
-    [
-        (lambda folder: (folder / "generated.json").unlink(), "no finished generated features"),
-        (truncate(UNIONS, 0.9), r"union_features.npy: not a whole array"),
-        (replace_array(UNIONS, lambda a: a[:-1]), "expected float16"),
-        (truncate("generated.parquet"), "not a readable table"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "found"), [
+    (lambda folder: (folder / "generated.json").unlink(), "no finished generated features"),
+    (truncate(UNIONS, 0.9), r"union_features.npy: not a whole array"),
+    (replace_array(UNIONS, lambda a: a[:-1]), "expected float16"),
+    (truncate("generated.parquet"), "not a readable table"),
+])  # fmt: skip
 def test_damaged_generated_rows_are_named(tmp_path, store, spoil, found):
     write_generated(tmp_path, store, long_tailed(10))
     spoil(tmp_path)

@@ -279,16 +279,12 @@ def test_visual_genome_rows(tmp_path, real_data):
     assert np.load(tmp_path / "text/object_embeddings.npy").shape == (150, 512)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("image_id", ["n162945"] * 20, "image_id, row 0: found 'n162945', expected digits"),
-        ("image_id", np.full(20, 2**63 + 1, dtype=np.uint64), "unusable image id"),
-        ("image_id", np.full(20, 2.0**60), "unusable image id"),
-        ("subject_box", np.full((20, 4), 1e30), "row 0"),
-        ("subject_features", np.ones((20, 6), dtype=np.float16), "misspelt key.*expected 'subject_feature'"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("image_id", ["n162945"] * 20, "image_id, row 0: found 'n162945', expected digits"),
+    ("image_id", np.full(20, 2**63 + 1, dtype=np.uint64), "unusable image id"),
+    ("image_id", np.full(20, 2.0**60), "unusable image id"), ("subject_box", np.full((20, 4), 1e30), "row 0"),
+    ("subject_features", np.ones((20, 6), dtype=np.float16), "misspelt key.*expected 'subject_feature'"),
+])  # fmt: skip
 def test_what_would_be_misread_is_refused(tmp_path, import_source, key, value, said):
     source, splits = import_source()
     np.savez(source / "train.npz", **splits["train"] | {key: np.asarray(value)})

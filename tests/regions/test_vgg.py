@@ -66,20 +66,12 @@ def test_preparing_equals_an_independent_bilinear_resize(shape, short_side):
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "scale", "shape"),
-    [
-        (600, 800, 800 / 600, (800, 1067)),
-        (375, 500, 800 / 375, (800, 1067)),
-        (500, 375, 800 / 375, (1067, 800)),
-        (300, 900, 1333 / 900, (444, 1333)),
-        (800, 800, 1, (800, 800)),
-        # The longest side limits only what would round above it.
-        (100, 166, 8, (800, 1328)),
-        (1000, 1666, 0.8, (800, 1333)),
-        (1000, 1667, 1333 / 1667, (800, 1333)),
-    ],
-)
+@pytest.mark.parametrize(("height", "width", "scale", "shape"), [
+    (600, 800, 800 / 600, (800, 1067)), (375, 500, 800 / 375, (800, 1067)), (500, 375, 800 / 375, (1067, 800)),
+    (300, 900, 1333 / 900, (444, 1333)), (800, 800, 1, (800, 800)),
+    # The longest side limits only what would round above it.
+    (100, 166, 8, (800, 1328)), (1000, 1666, 0.8, (800, 1333)), (1000, 1667, 1333 / 1667, (800, 1333)),
+])  # fmt: skip
 def test_scaling_rule_of_the_reference(height, width, scale, shape):
     assert VGGConfig().resizing(height, width) == (scale, shape)
 
@@ -145,11 +137,9 @@ def test_all_gaps_are_listed_at_once(tmp_path):
     with pytest.raises(WorkbenchError, match=re.escape(str(path))) as caught:
         open_detector(path)
     for line in (
-        "missing Conv_Body.convs.5.bias",
-        "missing Box_Head.heads.0.weight",
-        "extra module.Conv_Body.convs.7.weight",
+        "missing Conv_Body.convs.5.bias", "missing Box_Head.heads.0.weight", "extra module.Conv_Body.convs.7.weight",
         "Conv_Body.convs.0.weight has shape (2, 3, 3, 3), expected (1, 3, 3, 3)",
-    ):
+    ):  # fmt: skip
         assert line in str(caught.value)
 
 

@@ -16,20 +16,12 @@ def test_a_cell_is_read_with_its_types():
     assert declared["n"].kind == list[int] and isinstance(declared["lr"].default, float)
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("epochs = 3", "name: type = value"),
-        ("import os", "name: type = value"),
-        ("epochs: int", "name: type = value"),
-        ("epochs: int = 2 * 3", "literal"),
-        ("epochs: int = rows", "literal"),
-        ("epochs: int = 2.5", "expected int"),
-        ("name: str | None = None", "type str | None"),
-        ("epochs: int = 1\nepochs: int = 2", "declared twice"),
-        ("epochs: int = (", "not valid Python"),
-    ],
-)
+@pytest.mark.parametrize(("source", "message"), [
+    ("epochs = 3", "name: type = value"), ("import os", "name: type = value"), ("epochs: int", "name: type = value"),
+    ("epochs: int = 2 * 3", "literal"), ("epochs: int = rows", "literal"), ("epochs: int = 2.5", "expected int"),
+    ("name: str | None = None", "type str | None"), ("epochs: int = 1\nepochs: int = 2", "declared twice"),
+    ("epochs: int = (", "not valid Python"),
+])  # fmt: skip
 def test_a_cell_with_anything_else_is_refused(source, message):
     with pytest.raises(WorkbenchError) as refused:
         parse_parameters(source, "03_train.ipynb")
@@ -49,15 +41,11 @@ def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_note
     assert kept == {"many": 2.0, "few": 1e-4}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"network": {"widht": 3}}, r"demo.network: unknown field 'widht'. Did you mean 'width'"),
-        ({"network": 3}, r"expected 'name: value' pairs for Network"),
-        ({"epochs": -1.0}, r"demo: epochs -1.0: expected more than 0"),
-        (3, r"expected 'name: value' pairs for Training"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ({"network": {"widht": 3}}, r"demo.network: unknown field 'widht'. Did you mean 'width'"),
+    ({"network": 3}, r"expected 'name: value' pairs for Network"),
+    ({"epochs": -1.0}, r"demo: epochs -1.0: expected more than 0"), (3, r"expected 'name: value' pairs for Training"),
+])  # fmt: skip
 def test_a_wrong_field_of_a_config_is_refused(config_notebook, change, message):
     training = read_parameters(config_notebook)["training"]
     with pytest.raises(WorkbenchError, match=message):

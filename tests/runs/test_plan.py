@@ -14,13 +14,10 @@ from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 STATED = {
-    "images": dict.fromkeys(SPLITS, 100),
-    "boxes": dict.fromkeys(SPLITS, 900),
-    "relations": {"train": 2000, "val": 200, "test": 300},
-    "object_classes": 40,
-    "relation_classes": 10,
+    "images": dict.fromkeys(SPLITS, 100), "boxes": dict.fromkeys(SPLITS, 900),
+    "relations": {"train": 2000, "val": 200, "test": 300}, "object_classes": 40, "relation_classes": 10,
     "distinct_triplets": 700,
-}
+}  # fmt: skip
 
 
 def test_operations_of_a_linear_layer_are_those_by_hand():
@@ -68,11 +65,9 @@ def test_sizes_that_a_profile_states_are_checked():
     found = data_size("mine", [], STATED)
     assert sum(found.relations.values()) == 2500 and found.object_classes == 40
     for change, words in (
-        ({"boxes": 5}, "size.boxes: expected"),
-        ({"boxes": {"val": 5}}, "boxes is"),
-        ({"object_classes": {"train": 1}}, "size.object_classes: expected"),
-        ({"image": 1}, "Did you mean 'images'"),
-    ):
+        ({"boxes": 5}, "size.boxes: expected"), ({"boxes": {"val": 5}}, "boxes is"),
+        ({"object_classes": {"train": 1}}, "size.object_classes: expected"), ({"image": 1}, "Did you mean 'images'"),
+    ):  # fmt: skip
         with pytest.raises(WorkbenchError, match=words):
             data_size("mine", [], STATED | change)
     with pytest.raises(WorkbenchError, match="section 'size:'"):

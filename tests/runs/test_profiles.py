@@ -38,25 +38,15 @@ def test_only_takes_beginnings_and_keeps_the_order(toy_project):
         make_plan("toy", only=["0"])
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("shared: {sead: 1}", "Did you mean 'seed'"),
-        ("shared: {run_name: a}", "run's name is given by"),
-        ("01_count: {end: a}", "unknown parameter 'end'"),
-        ("01_cuont: {seed: 1}", "Did you mean '01_count'"),
-        ("share: {seed: 1}", "Did you mean 'shared'"),
-        ("notebooks: [03_none]", "unknown notebook '03_none'"),
-        ("notebooks: 01_count", "must be a list"),
-        ("shared: [seed]", "name: value"),
-        ("shared: {lr: 1e-4}", "write 1.0e-4"),
-        ("shared: {seed: true}", "expected int, got True"),
-        ("01_count: {seed: 1, seed: 2}", "given twice: seed"),
-        ("run: a/b", "run name"),
-        ("[1]", "keys and values"),
-        ("a: [", "not valid YAML"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    ("shared: {sead: 1}", "Did you mean 'seed'"), ("shared: {run_name: a}", "run's name is given by"),
+    ("01_count: {end: a}", "unknown parameter 'end'"), ("01_cuont: {seed: 1}", "Did you mean '01_count'"),
+    ("share: {seed: 1}", "Did you mean 'shared'"), ("notebooks: [03_none]", "unknown notebook '03_none'"),
+    ("notebooks: 01_count", "must be a list"), ("shared: [seed]", "name: value"),
+    ("shared: {lr: 1e-4}", "write 1.0e-4"), ("shared: {seed: true}", "expected int, got True"),
+    ("01_count: {seed: 1, seed: 2}", "given twice: seed"), ("run: a/b", "run name"), ("[1]", "keys and values"),
+    ("a: [", "not valid YAML"),
+])  # fmt: skip
 def test_what_a_profile_has_wrong_is_told_with_its_place(toy_project, text, message):
     path = toy_project / "notebooks" / "params" / "wrong.yml"
     path.write_text(text)
@@ -87,18 +77,14 @@ def test_fields_of_a_config_are_set_one_by_one(tmp_path):
     assert plan.notebooks[2].lines()[1:] == ["  training.epochs = 2.0", "* training.network.width = 32", channels]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("training.epohcs", "unknown field 'epohcs'. Did you mean 'epochs'"),
-        ("training.network.widht", "training.network: unknown field 'widht'. Did you mean 'width'"),
-        ("training.network.width", "training.network.width: expected int"),
-        ("trianing.epochs", "unknown parameter or notebook 'trianing'. Did you mean 'training'"),
-        ("epochs", "As a field of a config it is training.epochs"),
-        ("seed.more", "has no fields"),
-        *((name, "unknown") for name in ("sead", "01.end", "04.seed", "run_name")),
-    ],
-)
+@pytest.mark.parametrize(("name", "message"), [
+    ("training.epohcs", "unknown field 'epohcs'. Did you mean 'epochs'"),
+    ("training.network.widht", "training.network: unknown field 'widht'. Did you mean 'width'"),
+    ("training.network.width", "training.network.width: expected int"),
+    ("trianing.epochs", "unknown parameter or notebook 'trianing'. Did you mean 'training'"),
+    ("epochs", "As a field of a config it is training.epochs"), ("seed.more", "has no fields"),
+    *((name, "unknown") for name in ("sead", "01.end", "04.seed", "run_name")),
+])  # fmt: skip
 @pytest.mark.usefixtures("config_notebook")
 def test_what_is_no_parameter_is_refused_on_the_command_line(name, message):
     with pytest.raises(WorkbenchError, match=message):
@@ -153,21 +139,16 @@ def test_what_cells_register_is_checked_there_and_its_fellow_fields_here(tmp_pat
             make_plan("smoke", only=["03"], parameters=chosen | {name: "plane"}, root=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("augmentation.similarity", "lhc", "Did you mean 'lch'"),
-        ("diffusion.schedule", "cosine", "expected 'squaredcos_cap_v2' or"),
-        ("edge.tracker", "wandb", "expected '' or 'tensorboard' or"),
-        ("sampling.solver", "ddmi", "or 'ddim' or"),
-        ("sampling.steps", "0", "steps is 0"),
-        ("sampling.precision", "half", "expected 'auto' or"),
-        ("extraction.precision", "half", "expected 'auto' or"),
-        ("extraction.encoder", "vgg", "encoder 'vgg' is not known. Did you mean 'vgg16'"),
-        ("losses", "[cee]", "loss 'cee' is not known. Did you mean 'ce'"),
-        ("losses", "ce", r"expected list\[loss\], got 'ce'"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("augmentation.similarity", "lhc", "Did you mean 'lch'"),
+    ("diffusion.schedule", "cosine", "expected 'squaredcos_cap_v2' or"),
+    ("edge.tracker", "wandb", "expected '' or 'tensorboard' or"), ("sampling.solver", "ddmi", "or 'ddim' or"),
+    ("sampling.steps", "0", "steps is 0"), ("sampling.precision", "half", "expected 'auto' or"),
+    ("extraction.precision", "half", "expected 'auto' or"),
+    ("extraction.encoder", "vgg", "encoder 'vgg' is not known. Did you mean 'vgg16'"),
+    ("losses", "[cee]", "loss 'cee' is not known. Did you mean 'ce'"),
+    ("losses", "ce", r"expected list\[loss\], got 'ce'"),
+])  # fmt: skip
 def test_a_choice_that_there_is_not_is_refused_before_anything_runs(name, value, message):
     with pytest.raises(WorkbenchError, match=message):
         make_plan("smoke", parameters={name: value})

@@ -60,47 +60,40 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
 
 
 # What makes reading impossible: the check names it, and the reader raises the same report.
-@pytest.mark.parametrize(
-    ("kind", "file", "edit"),
-    [
-        ("unknown class id", RELATIONS, set_end("subject", category=5)),
-        ("unknown class id", RELATIONS, set_end("object", category=-1)),
-        ("unknown class id", RELATIONS, set_predicate(3)),
-        *(("wrong type", RELATIONS, set_predicate(wrong)) for wrong in (True, "on", None)),
-        ("wrong type", RELATIONS, set_end("subject", category=1.5)),
-        *(
-            ("wrong type", RELATIONS, set_end("object", bbox=wrong))
-            for wrong in ([1, 2, 3], ["1", 2, 3, 4], None, [0, True, 0, 1], [0, 10**400, 0, 5])
-        ),
-        ("wrong type", RELATIONS, lambda value: first_relation(value).pop("subject") and None),
-        ("wrong type", RELATIONS, lambda value: {**value, next(iter(value)): [5]}),
-        ("wrong type", RELATIONS, lambda value: {**value, next(iter(value)): "none"}),
-        ("wrong type", RELATIONS, lambda value: [value]),
-        ("swapped box", RELATIONS, set_end("subject", bbox=[9, 3, 0, 5])),
-        ("swapped box", RELATIONS, set_end("object", bbox=[0, 5, 9, 3])),
-        ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("nan"), 0, 5])),
-        ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("inf"), 0, 5])),
-        ("non-finite number", RELATIONS, set_end("object", bbox=[0, 2**25, 0, 5])),
-        (EMPTY, RELATIONS, lambda value: {name: [] for name in value}),
-        (EMPTY, RELATIONS, lambda value: {"": []}),
-        ("wrong type", DETECTIONS, lambda value: value["images"]),
-        ("wrong type", DETECTIONS, lambda value: {"annotations": []}),
-        *(
-            ("wrong type", DETECTIONS, set_image(**wrong))
-            for wrong in ({"width": 0}, {"height": "100"}, {"id": None}, {"id": 10**30}, {"file_name": 7})
-        ),
-        ("duplicate name", DETECTIONS, add_image(id=7)),
-        ("duplicate name", DETECTIONS, add_image(file_name="b.jpg")),
-        (LEAVING, DETECTIONS, set_image(file_name="../../secret.jpg")),
-        (LEAVING, DETECTIONS, set_image(file_name="/etc/passwd")),
-        ("duplicate name", "objects.json", lambda value: [*value[:-1], value[0]]),
-        *(
-            ("wrong type", "predicates.json", lambda _, wrong=wrong: wrong)
-            for wrong in ({"on": 0}, ["on", 3], ["on", " "])
-        ),
-        ("broken JSON", "predicates.json", lambda value: ["on", "half \ud800 of a pair"]),
-    ],
-)
+@pytest.mark.parametrize(("kind", "file", "edit"), [
+    ("unknown class id", RELATIONS, set_end("subject", category=5)),
+    ("unknown class id", RELATIONS, set_end("object", category=-1)), ("unknown class id", RELATIONS, set_predicate(3)),
+    *(("wrong type", RELATIONS, set_predicate(wrong)) for wrong in (True, "on", None)),
+    ("wrong type", RELATIONS, set_end("subject", category=1.5)),
+    *(
+        ("wrong type", RELATIONS, set_end("object", bbox=wrong))
+        for wrong in ([1, 2, 3], ["1", 2, 3, 4], None, [0, True, 0, 1], [0, 10**400, 0, 5])
+    ),
+    ("wrong type", RELATIONS, lambda value: first_relation(value).pop("subject") and None),
+    ("wrong type", RELATIONS, lambda value: {**value, next(iter(value)): [5]}),
+    ("wrong type", RELATIONS, lambda value: {**value, next(iter(value)): "none"}),
+    ("wrong type", RELATIONS, lambda value: [value]), ("swapped box", RELATIONS, set_end("subject", bbox=[9, 3, 0, 5])),
+    ("swapped box", RELATIONS, set_end("object", bbox=[0, 5, 9, 3])),
+    ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("nan"), 0, 5])),
+    ("broken JSON", RELATIONS, set_end("object", bbox=[0, float("inf"), 0, 5])),
+    ("non-finite number", RELATIONS, set_end("object", bbox=[0, 2**25, 0, 5])),
+    (EMPTY, RELATIONS, lambda value: {name: [] for name in value}), (EMPTY, RELATIONS, lambda value: {"": []}),
+    ("wrong type", DETECTIONS, lambda value: value["images"]),
+    ("wrong type", DETECTIONS, lambda value: {"annotations": []}),
+    *(
+        ("wrong type", DETECTIONS, set_image(**wrong))
+        for wrong in ({"width": 0}, {"height": "100"}, {"id": None}, {"id": 10**30}, {"file_name": 7})
+    ),
+    ("duplicate name", DETECTIONS, add_image(id=7)), ("duplicate name", DETECTIONS, add_image(file_name="b.jpg")),
+    (LEAVING, DETECTIONS, set_image(file_name="../../secret.jpg")),
+    (LEAVING, DETECTIONS, set_image(file_name="/etc/passwd")),
+    ("duplicate name", "objects.json", lambda value: [*value[:-1], value[0]]),
+    *(
+        ("wrong type", "predicates.json", lambda _, wrong=wrong: wrong)
+        for wrong in ({"on": 0}, ["on", 3], ["on", " "])
+    ),
+    ("broken JSON", "predicates.json", lambda value: ["on", "half \ud800 of a pair"]),
+])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:1 image")
 def test_what_blocks_reading(annotation_folder, kind, file, edit):
     folder = annotation_folder()
@@ -112,23 +105,20 @@ def test_what_blocks_reading(annotation_folder, kind, file, edit):
     assert file.endswith("s.json") or kind in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "severity", "file", "edit"),
-    [
-        (OUTSIDE, "error", RELATIONS, set_end("subject", bbox=[5000, 5010, 0, 5])),
-        (OUTSIDE, "error", RELATIONS, set_end("subject", bbox=[0, 5, -20, -10])),
-        (PARTLY, "warning", RELATIONS, set_end("subject", bbox=[-1, 5, 0, 5])),
-        ("empty box", "warning", RELATIONS, set_end("subject", bbox=[3, 3, 0, 5])),
-        (LOST, "error", RELATIONS, lambda value: {**value, "lost.jpg": next(iter(value.values()))}),
-        ("unknown class id", "error", DETECTIONS, set_detection(category_id=99)),
-        ("unknown image", "error", DETECTIONS, set_detection(image_id=99)),
-        ("wrong type", "error", DETECTIONS, set_detection(bbox=[1, 2, 3])),
-        ("empty box", "warning", DETECTIONS, set_detection(bbox=[1, 2, 0, 3])),
-        (PARTLY, "warning", DETECTIONS, set_detection(bbox=[-1, 0, 5, 3])),
-        (OUTSIDE, "error", DETECTIONS, set_detection(bbox=[9999, 0, 5, 3])),
-        ("wrong type", "error", DETECTIONS, lambda value: value.pop("categories") and None),
-    ],
-)
+@pytest.mark.parametrize(("kind", "severity", "file", "edit"), [
+    (OUTSIDE, "error", RELATIONS, set_end("subject", bbox=[5000, 5010, 0, 5])),
+    (OUTSIDE, "error", RELATIONS, set_end("subject", bbox=[0, 5, -20, -10])),
+    (PARTLY, "warning", RELATIONS, set_end("subject", bbox=[-1, 5, 0, 5])),
+    ("empty box", "warning", RELATIONS, set_end("subject", bbox=[3, 3, 0, 5])),
+    (LOST, "error", RELATIONS, lambda value: {**value, "lost.jpg": next(iter(value.values()))}),
+    ("unknown class id", "error", DETECTIONS, set_detection(category_id=99)),
+    ("unknown image", "error", DETECTIONS, set_detection(image_id=99)),
+    ("wrong type", "error", DETECTIONS, set_detection(bbox=[1, 2, 3])),
+    ("empty box", "warning", DETECTIONS, set_detection(bbox=[1, 2, 0, 3])),
+    (PARTLY, "warning", DETECTIONS, set_detection(bbox=[-1, 0, 5, 3])),
+    (OUTSIDE, "error", DETECTIONS, set_detection(bbox=[9999, 0, 5, 3])),
+    ("wrong type", "error", DETECTIONS, lambda value: value.pop("categories") and None),
+])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:1 image")
 def test_what_reading_survives(annotation_folder, kind, severity, file, edit):
     folder = annotation_folder()
@@ -138,21 +128,18 @@ def test_what_reading_survives(annotation_folder, kind, severity, file, edit):
     assert len(read_annotations(folder, "train").relations)
 
 
-@pytest.mark.parametrize(
-    ("file", "spoil", "kind", "record"),
-    [
-        (RELATIONS, lambda text: json.dumps(json.loads(text), indent=1)[: len(text) // 2], "broken JSON", "line "),
-        (RELATIONS, lambda text: f'{text[:-1]}, "{next(iter(json.loads(text)))}": []}}', "duplicate name", ".jpg"),
-        (RELATIONS, lambda text: text.replace('"pred', '"predicate": 0, "pred', 1), "duplicate name", "pred"),
-        (DETECTIONS, lambda text: f'{{"images": [{{"id": 1}}],\n{text[1:]}', "duplicate name", "key 'images'"),
-        (DETECTIONS, lambda text: f"\n\n{text} x", "broken JSON", "line "),
-        (DETECTIONS, lambda text: '{"images": [1, ' + "[" * 100_000, "broken JSON", "whole file"),
-        (DETECTIONS, lambda text: "\udcff\udcfe\0", "broken JSON", "line 1"),
-        (DETECTIONS, lambda text: "[" * 100_000, "wrong type", "whole file"),
-        (DETECTIONS, lambda text: "", "broken JSON", "line 1"),
-        (DETECTIONS, lambda text: "null", "wrong type", "whole file"),
-    ],
-)
+@pytest.mark.parametrize(("file", "spoil", "kind", "record"), [
+    (RELATIONS, lambda text: json.dumps(json.loads(text), indent=1)[: len(text) // 2], "broken JSON", "line "),
+    (RELATIONS, lambda text: f'{text[:-1]}, "{next(iter(json.loads(text)))}": []}}', "duplicate name", ".jpg"),
+    (RELATIONS, lambda text: text.replace('"pred', '"predicate": 0, "pred', 1), "duplicate name", "pred"),
+    (DETECTIONS, lambda text: f'{{"images": [{{"id": 1}}],\n{text[1:]}', "duplicate name", "key 'images'"),
+    (DETECTIONS, lambda text: f"\n\n{text} x", "broken JSON", "line "),
+    (DETECTIONS, lambda text: '{"images": [1, ' + "[" * 100_000, "broken JSON", "whole file"),
+    (DETECTIONS, lambda text: "\udcff\udcfe\0", "broken JSON", "line 1"),
+    (DETECTIONS, lambda text: "[" * 100_000, "wrong type", "whole file"),
+    (DETECTIONS, lambda text: "", "broken JSON", "line 1"),
+    (DETECTIONS, lambda text: "null", "wrong type", "whole file"),
+])  # fmt: skip
 def test_files_that_are_spoiled_as_text(annotation_folder, file, spoil, kind, record):
     folder = annotation_folder()
     text = spoil((folder / file).read_text())

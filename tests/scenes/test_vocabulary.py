@@ -45,24 +45,19 @@ def test_columns_in_any_order_a_mark_and_empty_lines(tmp_path):
     assert read_triplet_list(path, VOCABULARY).to_numpy().tolist() == [[4, 0, 0, "x"], [0, 1, 5, ""]]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("man,on,man\n", r"line 1: the header is 'man,on,man'; expected 'subject,relation,object'"),
-        ("", "line 1: the header is ''"),
-        ("subject;relation;object\n", "with commas"),
-        (
-            "subject,relation,object\nman,on,man\nmen,on,man\n",
-            "line 3: found subject 'men', expected an object class .*'man'",
-        ),
-        ("subject,relation,object\nman,in,man\n", "line 2: found relation 'in', expected a relation class .*'on'"),
-        ("subject,relation,object\nman,on\n", "line 2: found 2 values, expected 3"),
-        ("subject,relation,object\n" + "x,on,man\n" * 14, "14 errors.*Correct these lines.*and 4 more"),
-        ('subject,relation,object\n"man"x,on,man\n', "line 2: .*Correct the line"),
-        ("subject,relation,object\n\udce9,on,man\n", "not UTF-8"),
-        (None, "cannot be read"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), [
+    ("man,on,man\n", r"line 1: the header is 'man,on,man'; expected 'subject,relation,object'"),
+    ("", "line 1: the header is ''"), ("subject;relation;object\n", "with commas"),
+    (
+        "subject,relation,object\nman,on,man\nmen,on,man\n",
+        "line 3: found subject 'men', expected an object class .*'man'",
+    ),
+    ("subject,relation,object\nman,in,man\n", "line 2: found relation 'in', expected a relation class .*'on'"),
+    ("subject,relation,object\nman,on\n", "line 2: found 2 values, expected 3"),
+    ("subject,relation,object\n" + "x,on,man\n" * 14, "14 errors.*Correct these lines.*and 4 more"),
+    ('subject,relation,object\n"man"x,on,man\n', "line 2: .*Correct the line"),
+    ("subject,relation,object\n\udce9,on,man\n", "not UTF-8"), (None, "cannot be read"),
+])  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path, text, said):
     if text is not None:
         (tmp_path / "list.csv").write_bytes(text.encode(errors="surrogateescape"))

@@ -61,15 +61,12 @@ def is_balanced(html: str) -> bool:
 def test_numbers_of_the_paper():
     # Typed from the text a second time, apart from the tables.
     for number, key, column, value in (
-        (1, "lsvru_ce", "subject/object many", 68.24),
-        (1, "lsvru_ce_vilhub_relmix_so", "relation medium", 19.20),
-        (1, "reltransformer_wce", "relation all", 20.70),
-        (2, "reltransformer_wce_random", "subject/object few", 22.92),
+        (1, "lsvru_ce", "subject/object many", 68.24), (1, "lsvru_ce_vilhub_relmix_so", "relation medium", 19.20),
+        (1, "reltransformer_wce", "relation all", 20.70), (2, "reltransformer_wce_random", "subject/object few", 22.92),
         (3, "reltransformer_ce_random_plain", "combined all", 17.35),
         (4, "reltransformer_ce_so_curriculum", "relation many", 55.38),
-        (5, "lsvru_ce_random_curriculum", "combined all", 13.99),
-        (6, "lsvru_ce_so_60k", "relation all", 11.02),
-    ):
+        (5, "lsvru_ce_random_curriculum", "combined all", 13.99), (6, "lsvru_ce_so_60k", "relation all", 11.02),
+    ):  # fmt: skip
         assert TABLES[number].rows.at[key, column] == value
     for number, later, earlier, points in (
         (1, "lsvru_ce_vilhub_relmix_so", "lsvru_ce_vilhub_relmix", 1.42),
@@ -111,22 +108,16 @@ def test_an_interval_is_student_s(count):
     assert found["mean"] - found["low"] == pytest.approx(found["half_width"])
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ("seeds", [0, 0], "seeds"),
-        ("rows", {}, "rows is empty"),
-        ("rows.lsvru_ce", [], "rows.lsvru_ce: expected"),
-        ("rows.lsvru_ce.title", None, "rows.lsvru_ce.title"),
-        ("rows.lsvru_ce.group", "papers", "rows.lsvru_ce: group"),
-        ("rows.lsvru_ce.source", "GAN", "rows.lsvru_ce.source: expected"),
-        ("rows.lsvru_ce.values.7", {"exact combined all": 1.0}, "seed '7'"),
-        ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "lsvru_ce: values.0.exact combined: 1.0"),
-        ("rows.lsvru_ce.values.0", {"exact combined all": 101}, "lsvru_ce: values.0.exact combined all"),
-        ("rows.lsvru_ce.values.0", {"exact combined all": True}, "lsvru_ce.values.0.exact combined all"),
-        ("rows.lsvru_ce.validation", {"7": {"combined": 1.0}}, "seed '7'"),
-    ],
-)
+@pytest.mark.parametrize(("path", "value", "message"), [
+    ("seeds", [0, 0], "seeds"), ("rows", {}, "rows is empty"), ("rows.lsvru_ce", [], "rows.lsvru_ce: expected"),
+    ("rows.lsvru_ce.title", None, "rows.lsvru_ce.title"), ("rows.lsvru_ce.group", "papers", "rows.lsvru_ce: group"),
+    ("rows.lsvru_ce.source", "GAN", "rows.lsvru_ce.source: expected"),
+    ("rows.lsvru_ce.values.7", {"exact combined all": 1.0}, "seed '7'"),
+    ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "lsvru_ce: values.0.exact combined: 1.0"),
+    ("rows.lsvru_ce.values.0", {"exact combined all": 101}, "lsvru_ce: values.0.exact combined all"),
+    ("rows.lsvru_ce.values.0", {"exact combined all": True}, "lsvru_ce.values.0.exact combined all"),
+    ("rows.lsvru_ce.validation", {"7": {"combined": 1.0}}, "seed '7'"),
+])  # fmt: skip
 def test_damage_is_named_with_file_and_key(tmp_path, path, value, message):
     record, (*parents, last) = made_record(), path.split(".")
     functools.reduce(dict.__getitem__, parents, record)[last] = value
@@ -191,21 +182,12 @@ def test_one_seed_has_no_interval():
     assert table["sentence"].str.startswith("One seed, no interval").all()
 
 
-@pytest.mark.parametrize(
-    ("mean", "half_width", "expected", "word"),
-    [
-        (1.0, 0.5, ABOVE, "holds"),
-        (-1.0, 0.5, ABOVE, "does not hold"),
-        (1.0, 1.0, ABOVE, "undecided"),
-        (-1.0, 0.5, BELOW, "holds"),
-        (1.0, 0.5, BELOW, "does not hold"),
-        (0.1, 0.3, EQUAL, "holds"),
-        (-0.4, 0.3, EQUAL, "undecided"),
-        (-0.9, 0.3, EQUAL, "does not hold"),
-        (0.0, 9.0, EQUAL, "undecided"),
-        (1.0, None, ABOVE, "one seed, no interval"),
-    ],
-)
+@pytest.mark.parametrize(("mean", "half_width", "expected", "word"), [
+    (1.0, 0.5, ABOVE, "holds"), (-1.0, 0.5, ABOVE, "does not hold"), (1.0, 1.0, ABOVE, "undecided"),
+    (-1.0, 0.5, BELOW, "holds"), (1.0, 0.5, BELOW, "does not hold"), (0.1, 0.3, EQUAL, "holds"),
+    (-0.4, 0.3, EQUAL, "undecided"), (-0.9, 0.3, EQUAL, "does not hold"), (0.0, 9.0, EQUAL, "undecided"),
+    (1.0, None, ABOVE, "one seed, no interval"),
+])  # fmt: skip
 def test_verdicts_follow_the_interval(mean, half_width, expected, word):
     ends = {"low": None, "high": None} if half_width is None else {"low": mean - half_width, "high": mean + half_width}
     assert paper.verdict({"mean": mean, "half_width": half_width, **ends}, expected) == word
@@ -311,16 +293,11 @@ def made_aim(combined, many, seeds=(0, 1, 2), **more) -> TableResults:
     return validated(record, numbers)
 
 
-@pytest.mark.parametrize(
-    ("combined", "many", "verdict"),
-    [
-        ((1.0, 1.1, 0.9), (-2.9, -3.0, -2.8), "reached"),
-        ((1.0, 1.1, 0.9), (-3.1, -3.3, -2.9), "not reached"),
-        ((-1.0, -1.1, -0.9), (0.0, 0.0, 0.0), "not reached"),
-        ((1.0, -1.1, 0.9), (0.0, 0.0, 0.0), "undecided"),
-        ((1.0, -1.1, 0.9), (-9.0, 0.0, -1.0), "not reached"),
-    ],
-)
+@pytest.mark.parametrize(("combined", "many", "verdict"), [
+    ((1.0, 1.1, 0.9), (-2.9, -3.0, -2.8), "reached"), ((1.0, 1.1, 0.9), (-3.1, -3.3, -2.9), "not reached"),
+    ((-1.0, -1.1, -0.9), (0.0, 0.0, 0.0), "not reached"), ((1.0, -1.1, 0.9), (0.0, 0.0, 0.0), "undecided"),
+    ((1.0, -1.1, 0.9), (-9.0, 0.0, -1.0), "not reached"),
+])  # fmt: skip
 def test_the_aim_follows_the_interval_and_the_price(combined, many, verdict):
     from scipy import stats
 
@@ -359,15 +336,11 @@ def test_the_trade_off_draws_every_compared_row(seeds):
     assert alone.empty and "No row" in str(page.trade_off(alone, "exact").layout.annotations)
 
 
-@pytest.mark.parametrize(
-    ("init", "baseline", "hardness", "curriculum", "keys"),
-    [
-        ("subject-object", "CE", True, "none", ["ce", "ce_so"]),
-        ("random", "CE", False, "none", ["ce", "ce_random_plain"]),
-        ("subject-object", "CE", False, "easy_then_hard", ["ce", "ce_so_plain_curriculum"]),
-        ("random", "CE + VilHub + RelMix", True, "none", ["ce_vilhub_relmix", "ce_vilhub_relmix_random"]),
-    ],
-)
+@pytest.mark.parametrize(("init", "baseline", "hardness", "curriculum", "keys"), [
+    ("subject-object", "CE", True, "none", ["ce", "ce_so"]), ("random", "CE", False, "none", ["ce", "ce_random_plain"]),
+    ("subject-object", "CE", False, "easy_then_hard", ["ce", "ce_so_plain_curriculum"]),
+    ("random", "CE + VilHub + RelMix", True, "none", ["ce_vilhub_relmix", "ce_vilhub_relmix_random"]),
+])  # fmt: skip
 @pytest.mark.parametrize(("architecture", "title"), [("reltransformer", "RelTransformer"), ("mine:Head", "mine:Head")])
 def test_a_run_s_own_results_take_the_paper_s_keys(architecture, title, init, baseline, hardness, curriculum, keys):
     titles = (baseline, f"{baseline} + DiffAugment", f"{baseline} + DiffAugment, real replay", "logit adjustment")

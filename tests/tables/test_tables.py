@@ -145,11 +145,9 @@ def test_own_rows_share_what_they_do_not_change(own_rows):
     row = grid.rows[loss]
     assert (row.compared_with, row.group, row.title) == ("lsvru_ce_so", "own", "LSVRU, own loss") and row.generated
     for name, message in (
-        ("same", "change nothing"),
-        ("wrong", "unknown kind of stage 'diffusion'"),
-        ("unlike", "unknown row 'lsvru_cee'"),
-        ("nothing", "cannot be imported"),
-    ):
+        ("same", "change nothing"), ("wrong", "unknown kind of stage 'diffusion'"),
+        ("unlike", "unknown row 'lsvru_cee'"), ("nothing", "cannot be imported"),
+    ):  # fmt: skip
         with pytest.raises(WorkbenchError, match=message):
             table_plan("smoke", ROOT, [f"{own_rows}:{name}"])
 

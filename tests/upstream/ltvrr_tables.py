@@ -17,11 +17,9 @@ from workbench.scenes.vocabulary import ROLES, Vocabulary
 # Upstream prints a mean rank as a share of the 250 best classes.
 RANK_SCALE = 100 / 250
 TRIPLET_GROUPS = {
-    "so": ("subject", "object"),
-    "sr": ("subject", "relation"),
-    "or": ("object", "relation"),
+    "so": ("subject", "object"), "sr": ("subject", "relation"), "or": ("object", "relation"),
     "sro": ("subject", "object", "relation"),
-}
+}  # fmt: skip
 
 
 def triplet_accuracy_by_class(truth: pd.DataFrame, hits: pd.DataFrame) -> dict[str, float]:
