@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.regions.images import UnreadableImage, batches_of_equal_shape, decoded, read_image
+from workbench.regions.images import UnreadableImage, batches_of_equal_shape, decoded, image_size, read_image
 
 RANDOM = np.random.default_rng(4).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 # What turns the stored pixels upright, by the number of the EXIF note.
@@ -22,6 +22,7 @@ def test_images_are_turned_upright(tmp_path, orientation, kind):
     Image.fromarray(RANDOM).save(path, exif=note, **({"lossless": True} if kind == "webp" else {}))
     expected = UPRIGHT[orientation](RANDOM)
     assert np.array_equal(read_image(path), expected)
+    assert image_size(path) == expected.shape[1::-1]
 
 
 @pytest.mark.parametrize("name", ["image.png", "image.tiff"])

@@ -280,9 +280,13 @@ def test_visual_genome_rows(tmp_path, real_data):
 
 
 @pytest.mark.parametrize(("key", "value", "said"), [
-    ("image_id", ["n162945"] * 20, "image_id, row 0: found 'n162945', expected digits"),
+    ("image_id", ["../a"] * 20, r"image_id, row 0: found '\.\./a', expected digits, or the name of a file"),
+    ("image_id", [b"n1"] * 19 + [b""], "image_id, row 19: found b'', expected digits"),
+    ("image_id", np.full(20, -1), "image_id, row 0: found -1, expected whole numbers of 0"),
     ("image_id", np.full(20, 2**63 + 1, dtype=np.uint64), "unusable image id"),
     ("image_id", np.full(20, 2.0**60), "unusable image id"), ("subject_box", np.full((20, 4), 1e30), "row 0"),
+    ("object_box", np.full((20, 4), -(2**63)), r"object_box, row 0: found \[-9223372036854775808"),
+    ("obj_feat", np.ones((20, 6), dtype=np.float16), "misspelt key.*expected 'object_feature'"),
     ("subject_features", np.ones((20, 6), dtype=np.float16), "misspelt key.*expected 'subject_feature'"),
 ])  # fmt: skip
 def test_what_would_be_misread_is_refused(tmp_path, import_source, key, value, said):
@@ -298,7 +302,24 @@ def test_ids_of_digits_and_a_split_saved_twice(tmp_path, import_source):
     np.savez(source / "train.npz", **splits["train"] | {"image_id": splits["train"]["image_id"].astype(str)})
     import_features(tmp_path / "out", source=source)
     assert FeatureStore(tmp_path / "out/train").images["image_id"].tolist() == sorted(set(splits["train"]["image_id"]))
-    np.savez(source / "val.npz", **splits["train"])
-    (source / "manifest.json").write_text('{"suport": "signed"}')
-    with pytest.raises(WorkbenchError, match=r"(?s)misspelt key.*rows of another split"):
+    copied = {key: array[::-1] for key, array in splits["train"].items()}
+    np.savez(source / "val.npz", **copied | {"feature": copied["feature"].astype(np.float32)})
+    (source / "manifest.json").write_text('{"suport": "signed", "encoder": "a", "encoder": "b"}')
+    np.save(source / "object_clip_text.npy", np.ones((4, 5)))
+    misspelt = r"duplicate name.*'encoder'.*misspelt key.*'suport'.*expected 'objects_clip_text\.npy'"
+    with pytest.raises(WorkbenchError, match=rf"(?s){misspelt}.*all rows in train"):
         import_features(tmp_path / "other", source=source)
+
+
+def test_names_of_images_are_kept_and_some_rows_of_another_split_are_said(tmp_path, import_source):
+    source, splits = import_source()
+    named = {split: [f"n{number}" for number in part["image_id"]] for split, part in splits.items()}
+    splits["val"]["feature"][[4, 7]] = splits["train"]["feature"][9]
+    for split, part in splits.items():
+        np.savez(source / f"{split}.npz", **part | {"image_id": named[split]})
+    said = "\n".join(import_features(tmp_path / "out", source=source)["warnings"])
+    assert "feature, row 4: found row 9 of train (2 such rows of 20)" in said and said.count("image ids of text") == 3
+    stores = {split: FeatureStore(tmp_path / "out" / split) for split in SPLITS}
+    for split, store in stores.items():
+        assert store.images["file_name"][store.relations["image"]].tolist() == named[split]
+    assert len({number for store in stores.values() for number in store.images["image_id"]}) == 15

@@ -49,7 +49,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises one of FAULTS for a file that is no image.
     """
     with Image.open(path) as file:
-        if file.format == "PNG":  # its note may stand behind the pixels
+        if file.format in ("PNG", "TIFF"):  # its note may stand behind the pixels; Pillow turns it by itself
             file.load()
         width, height = file.size
         turned = file.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)

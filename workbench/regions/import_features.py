@@ -16,7 +16,7 @@ from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.regions.imported_rows import ENTITY_FEATURES, Rows, check_together, note_unknown, read_rows
-from workbench.scenes.annotation_files import decoded, noting_unreadable, read_vocabulary
+from workbench.scenes.annotation_files import decoded, note_repeated, noting_unreadable, read_vocabulary
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.text_vectors import read_text_vectors
@@ -39,8 +39,8 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
 
     Store rows are the source's rows, in its order. Without subject and object features of their own the union feature
     stands in (``entity_region`` "union"), and the relations table keeps both boxes as subject_x1 ... object_y2. Image
-    files are unknown: file_name is "", width and height are the largest box corner plus one. Raises WorkbenchError
-    with all problems in one report. A killed import resumes to the same bytes.
+    files are unknown: file_name is "", or the id where that is a name; width and height are the largest box corner
+    plus one. Raises WorkbenchError with all problems in one report. A killed import resumes to the same bytes.
     """
     folder, source = Path(folder), Path(source)
     if not source.is_dir():
@@ -52,12 +52,15 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
     read = {split: read_rows(file, vocabulary, identity.support) for split, file in files.items()}
     rows = {split: part for split, part in read.items() if part}
     text = _read_text(source, vocabulary, problems)
-    check_together(files, rows)
+    names = check_together(files, rows)
+    report = format_report(problems)
     if any(problem.severity == "error" for problem in problems):
-        raise WorkbenchError(f"{source}: nothing was imported.\n{format_report(problems)}")
+        raise WorkbenchError(f"{source}: nothing was imported.\n{report}")
+    if problems:
+        print(report, flush=True)
     vocabulary.write(folder)
     for split in SPLITS:
-        _write_store(folder / split, rows[split], identity)
+        _write_store(folder / split, rows[split], identity, names)
     if text:
         for role, vectors in text.items():
             save_array(folder / "text" / f"{role}_embeddings.npy", vectors)
@@ -80,7 +83,7 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
         "relation_classes_in_train": len(np.unique(train["relation"])),
         "absent_from_train": absent,
         "text_dimension": text["object"].shape[1] if text else None,
-        "warnings": format_report(problems).splitlines() if problems else [],
+        "warnings": report.splitlines() if problems else [],
     }
 
 
@@ -90,6 +93,7 @@ def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
         with noting_unreadable(file, "encoder and text_encoder (text), support (signed or rectified)"):
             content = file.path.read_bytes()
             identity = decoded(content, _Identity)
+            note_repeated(content, "", file)
             note_unknown(file, decoded(content, dict), _Identity.__struct_fields__)
     name = f"imported:{source.resolve().name}"
     return _Identity(identity.encoder or name, identity.text_encoder or f"{name}/text", identity.support)
@@ -98,6 +102,8 @@ def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
 def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) -> Rows:
     """Checked text vectors (classes, T) float32 by role; none where there are none of objects."""
     text: Rows = {}
+    arrays = sorted(path.name for path in source.glob("*.npy"))
+    note_unknown(FileProblems(source, problems), arrays, tuple(TEXT_FILES.values()))
     for role, name in TEXT_FILES.items():
         file = FileProblems(source / name, problems)
         if not file.path.exists():
@@ -112,12 +118,12 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
     return text
 
 
-def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
+def _write_store(folder: Path, rows: Rows, identity: _Identity, names: np.ndarray | None) -> None:
     dimension = rows["feature"].shape[1]
     if (folder / MANIFEST).exists():
         FeatureStore(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
         return
-    tables, features = _tables(rows)
+    tables, features = _tables(rows, names)
     writer = FeatureStoreWriter(
         folder,
         tables=tables,
@@ -133,7 +139,7 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity) -> None:
     writer.finish()
 
 
-def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], Rows]:
+def _tables(rows: Rows, names: np.ndarray | None) -> tuple[dict[str, pd.DataFrame], Rows]:
     """The images, boxes and relations of a split, and the features of relations and of boxes.
 
     A box stands there once for each image, coordinates, class and feature. Without features of their own there are no
@@ -145,7 +151,8 @@ def _tables(rows: Rows) -> tuple[dict[str, pd.DataFrame], Rows]:
     corner = np.zeros((len(image_ids), 2))
     np.maximum.at(corner, image, unions[:, 2:])
     width, height = np.ceil(corner).astype(np.int64).T + 1
-    images = pd.DataFrame({"image_id": image_ids, "file_name": "", "width": width, "height": height})
+    named = "" if names is None else names[image_ids]
+    images = pd.DataFrame({"image_id": image_ids, "file_name": named, "width": width, "height": height})
     roles = {role: rows[role].astype(np.int64) for role in ROLES}
     features, corners = {"union_features": rows["feature"]}, {}
     if ENTITY_FEATURES[0] in rows:

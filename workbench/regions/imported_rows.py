@@ -6,20 +6,26 @@ from collections.abc import Iterable
 import numpy as np
 
 from workbench.file_errors import CONTENT_FAULTS
+from workbench.files import escapes_folder
 from workbench.scenes.annotation_files import LARGEST_COORDINATE
 from workbench.scenes.problems import FileProblems
+from workbench.scenes.relations import in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
 ENTITY_FEATURES = ("subject_feature", "object_feature")
 FLOAT16_LIMIT = float(np.finfo(np.float16).max)
 EXPORT_AGAIN = "Export the file again, as plain numbers."
+ROWS_PER_CHUNK = 8192
 
 Rows = dict[str, np.ndarray]
 
 
 def read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows:
-    """The arrays of one split, none where they cannot be used; what is wrong goes to ``file``."""
+    """The arrays of one split, none where they cannot be used; what is wrong goes to ``file``.
+
+    ``image_id`` is int64, or text where images have names.
+    """
     try:
         with np.load(file.path, allow_pickle=False) as archive:
             keys = [key for key in (*REQUIRED, *ENTITY_FEATURES) if key in archive.files]
@@ -33,7 +39,9 @@ def read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows:
     for key in missing:
         file.blocking("missing key", key, f"only {', '.join(arrays)}", f"an array {key}", EXPORT_AGAIN)
     if "image_id" in arrays:
-        arrays["image_id"] = _plain_ids(file, arrays["image_id"])
+        ids = _plain_ids(file, arrays.pop("image_id"))
+        arrays |= {} if ids is None else {"image_id": ids}
+        missing += ["image_id"] if ids is None else []
     sizes = {"4": 4}  # the union features, which come first, set the number of rows N and the dimension D
     fitting = [key for key, array in arrays.items() if _shape_fits(file, key, array, sizes)]
     for key in fitting:
@@ -44,30 +52,39 @@ def read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows:
 def note_unknown(file: FileProblems, keys: Iterable[str], known: tuple[str, ...]) -> None:
     """Refuse keys that are nearly one that is read; say of others that they are not."""
     for key in (key for key in keys if key not in known):
-        if near := difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.8):
-            file.blocking("misspelt key", key, repr(key), repr(near[0]), "Rename it; as it is, it would not be read.")
+        cutoff = 0.65 if "feat" in key.lower() else 0.8  # obj_feat
+        if near := difflib.get_close_matches(key.lower(), known, n=1, cutoff=cutoff):
+            remedy = "Rename it, or take it out; as it is, it would not be read."
+            file.blocking("misspelt key", key, repr(key), repr(near[0]), remedy)
         else:
             file.warning("unknown key", key, repr(key), f"one of {', '.join(known)}", "It is not read.")
 
 
-def _plain_ids(file: FileProblems, ids: np.ndarray) -> np.ndarray:
-    """Image ids as int64 where nothing is lost: text of digits, whole floats, unsigned numbers."""
+def _plain_ids(file: FileProblems, ids: np.ndarray) -> np.ndarray | None:
+    """Image ids as int64 where all are numbers and nothing is lost, as text where they are names; None if refused."""
+    expected, remedy = "digits, or the name of a file", "Number the images anew, the same in all splits, as int64."
     if ids.dtype.kind in "US":
-        text = np.char.strip(ids.astype(str))
-        plain = np.char.isdecimal(text) & (np.char.str_len(text) <= 18)
-        expected = "digits"
-        remedy = "Number these images in all splits, such as by their place in a list of file names."
-    elif ids.dtype.kind in "uf":
-        most = 2**63 if ids.dtype.kind == "u" else 2 ** (np.finfo(ids.dtype).nmant + 1)
-        text, plain = ids, (ids >= 0) & (ids < most) & (ids == np.floor(ids))
-        expected, remedy = f"whole numbers below {most}", "Number the images anew, the same in all splits, as int64."
+        plain = np.char.strip(ids if ids.dtype.kind == "U" else np.char.decode(ids, "utf-8", "backslashreplace"))
+        names, place = np.unique(plain, return_inverse=True)
+        if all(name.isdecimal() and len(name) <= 18 for name in names):
+            return plain.astype(np.int64)
+        good = np.array([not escapes_folder(name) for name in names])[place].reshape(ids.shape)
+    elif ids.dtype.kind in "iuf":
+        most = 2 ** (np.finfo(ids.dtype).nmant + 1) if ids.dtype.kind == "f" else 2**63
+        with np.errstate(invalid="ignore"):
+            good = (ids >= 0) & (ids < most) & (ids % 1 == 0)
+            plain = ids.astype(np.int64)
+        expected = f"whole numbers of 0 to {most - 1}"
     else:
         return ids
-    if not plain.all():
-        row = int(plain.argmin())
-        file.blocking("unusable image id", f"image_id, row {row}", repr(ids[row].item()), expected, remedy)
-        return np.zeros(ids.shape, dtype=np.int64)
-    return text.astype(np.int64)
+    if not good.all():
+        row = int(good.argmin())
+        file.blocking("unusable image id", f"image_id, row {row}", repr(ids.flat[row].item()), expected, remedy)
+        return None
+    if plain.dtype.kind == "U":
+        kept = "They are kept as the names of the images, numbered in their order over all splits."
+        file.warning("image ids of text", "image_id, row 0", repr(str(ids.flat[0])), "whole numbers", kept)
+    return plain
 
 
 def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str, int]) -> bool:
@@ -76,7 +93,7 @@ def _shape_fits(file: FileProblems, key: str, array: np.ndarray, sizes: dict[str
     elif key.endswith("_box"):
         axes, kinds, numbers = "N4", "iuf", "numbers"
     else:
-        axes, kinds, numbers = "N", "iu", "whole numbers"
+        axes, kinds, numbers = "N", "iuU" if key == "image_id" else "iu", "whole numbers"
     fits = array.ndim == len(axes) and array.size > 0
     fits = fits and all(sizes.setdefault(axis, size) == size for axis, size in zip(axes, array.shape, strict=True))
     if not fits or array.dtype.kind not in kinds:
@@ -94,7 +111,8 @@ def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: V
         kind, expected = "feature out of range", f"finite numbers of {low:g} to {FLOAT16_LIMIT:g}"
         remedy = "Compute these rows again, or leave them out. Negative values belong to support signed."
     elif key.endswith("_box"):
-        good = (array[:, 2:] >= array[:, :2]).all(axis=1) & (np.abs(array) <= LARGEST_COORDINATE).all(axis=1)
+        near = (array >= -LARGEST_COORDINATE) & (array <= LARGEST_COORDINATE)
+        good = (array[:, 2:] >= array[:, :2]).all(axis=1) & near.all(axis=1)
         shown, kind, expected = array, "swapped or non-finite box", f"x1 <= x2, y1 <= y2, up to {LARGEST_COORDINATE:,}"
         remedy = "The order is x1, y1, x2, y2, inclusive pixels."
     elif key in ROLES and (classes := len(vocabulary.names(key))):
@@ -109,8 +127,12 @@ def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: V
         file.blocking(kind, f"{key}, row {row}", found, expected, remedy)
 
 
-def check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> None:
-    """What only shows between splits: one dimension, the same keys, no shared images."""
+def check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> np.ndarray | None:
+    """What only shows between splits: one dimension, the same keys, no shared images or rows.
+
+    Where images have names they are returned, and ``image_id`` becomes the place among them.
+    """
+    digests = {split: _row_digests(part["feature"]) for split, part in rows.items()}
     for place, (split, part) in enumerate(rows.items()):
         first, file = next(iter(rows)), files[split]
         if part["feature"].shape[1] != rows[first]["feature"].shape[1]:
@@ -126,6 +148,28 @@ def check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> Non
                 found = f"{len(shared):,} images of {other} too, such as {shared[0]}"
                 remedy = "Keep an image in one split: what is trained on must not be tested on."
                 file.warning("image in two splits", "image_id", found, "images of its own", remedy)
-            if np.array_equal(part["feature"], rows[other]["feature"]):
+            equal = in_sorted(digests[split], np.sort(digests[other]))
+            if equal.all():
                 remedy = "Export this split again: it was saved from the other one's rows."
-                file.blocking("rows of another split", "feature", f"all rows of {other}", "rows of its own", remedy)
+                file.blocking("rows of another split", "feature", f"all rows in {other}", "rows of its own", remedy)
+            elif equal.any():
+                row = equal.argmax()
+                twin = (digests[other] == digests[split][row]).argmax()
+                found = f"row {twin} of {other} ({equal.sum():,} such rows of {len(equal):,})"
+                remedy = "Take them out of one split: what is trained on must not be tested on."
+                file.warning("rows of another split", f"feature, row {row}", found, "rows of its own", remedy)
+    ids = [part["image_id"] for part in rows.values()]
+    if all(some.dtype.kind != "U" for some in ids):
+        return None
+    names, number = np.unique(np.concatenate([some.astype(str) for some in ids]), return_inverse=True)
+    for part in rows.values():
+        part["image_id"], number = np.split(number, [len(part["image_id"])])
+    return names
+
+
+def _row_digests(features: np.ndarray) -> np.ndarray:
+    """A number (N,) int64 for each row as it is kept, in float16: equal rows have equal ones."""
+    parts = (features[start : start + ROWS_PER_CHUNK] for start in range(0, len(features), ROWS_PER_CHUNK))
+    rows = (hash(row.tobytes()) for part in parts for row in part.astype(np.float16, copy=False))
+    with np.errstate(over="ignore"):  # such features are refused
+        return np.fromiter(rows, np.int64, len(features))

@@ -111,7 +111,7 @@ class JsonFile:
             self._data.madvise(mmap.MADV_DONTNEED)
 
 
-def _note_repeated(text: bytes, place: str, file: FileProblems) -> None:
+def note_repeated(text: bytes, place: str, file: FileProblems) -> None:
     """Note the keys that occur twice in one object, at any depth, of bytes that are JSON."""
     remedy = "Merge the entries under one key: a reader would see only the last."
 
@@ -209,7 +209,7 @@ def noting_unreadable(file: FileProblems, expected: str, record: str = "", block
 
 def _opened(file: FileProblems) -> JsonFile:
     json_file = JsonFile(file.path)
-    _note_repeated(json_file.without_values, "", file)
+    note_repeated(json_file.without_values, "", file)
     return json_file
 
 
@@ -242,7 +242,7 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
             text = bytes(json_file.members[name])
             # Counted first, since only few records need a slow look.
             if any(text.count(key) != times * len(relations) for key, times in KEYS_OF_RELATION.items()):
-                _note_repeated(text, f"image {name!r}, ", file)
+                note_repeated(text, f"image {name!r}, ", file)
             packed.append(_packed(row_of_name[name], relations))
         if len(packed) % IMAGES_PER_PIECE == 0:
             json_file.let_go()
