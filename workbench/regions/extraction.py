@@ -107,13 +107,8 @@ class _SplitExtraction:
 
     def __init__(self, folder: Path, annotations: Annotations, encoder: RegionEncoder):
         self.annotations, self.encoder = annotations, encoder
-        self.writer = FeatureStoreWriter(
-            folder,
-            tables=annotations.tables,
-            dimension=encoder.dimension,
-            encoder=encoder.identity,
-            support=encoder.support,
-        )
+        made: Any = {"dimension": encoder.dimension, "encoder": encoder.identity, "support": encoder.support}
+        self.writer = FeatureStoreWriter(folder, tables=annotations.tables, **made)
         images = np.arange(len(annotations.images) + 1)
         # Both tables are in image order, so an image's rows are one run.
         self._first_box = np.searchsorted(annotations.boxes["image"].to_numpy(), images)

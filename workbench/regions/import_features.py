@@ -124,14 +124,9 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity, names: np.ndarra
         FeatureStore(folder, expect_encoder=identity.encoder, expect_dimension=dimension)
         return
     tables, features = _tables(rows, names)
-    writer = FeatureStoreWriter(
-        folder,
-        tables=tables,
-        dimension=dimension,
-        encoder=identity.encoder,
-        support=identity.support,
-        entity_region="box" if "box_features" in features else "union",
-    )
+    made: Any = {"dimension": dimension, "encoder": identity.encoder, "support": identity.support}
+    region = "box" if "box_features" in features else "union"
+    writer = FeatureStoreWriter(folder, tables=tables, entity_region=region, **made)
     for name, values in features.items():
         for start, stop in writer.missing(name, ROWS_PER_CHUNK):
             writer.write(name, start, values[start:stop])
