@@ -32,15 +32,18 @@ class Range(NamedTuple):
 
     def check(self, value: Any, kind: type, place: str) -> None:
         """Refuse a ``value`` that is no number of ``kind``, int or float, in this range."""
-        whole = kind is int
-        if value in self and (not whole or (isinstance(value, int | np.integer) and value <= LARGEST_WHOLE)):
+        if value in self and (kind is float or (isinstance(value, int | np.integer) and value <= LARGEST_WHOLE)):
             return
-        words = ["a whole number" if whole else "a finite number"]
+        raise WorkbenchError(f"{place} is {value!r}; expected {self.words(kind)}.")
+
+    def words(self, kind: type) -> str:
+        """What is expected of a number of ``kind``, int or float."""
+        words = ["a whole number" if kind is int else "a finite number"]
         if self.least > -math.inf:
             words.append(f"above {self.least}" if self.open == "below" else f"of at least {self.least}")
         if self.most < math.inf:
             words.append(f"and {'below' if self.open == 'above' else 'of at most'} {self.most}")
-        raise WorkbenchError(f"{place} is {value!r}; expected {' '.join(words)}.")
+        return " ".join(words)
 
 
 Whole = Annotated[int, Range(0)]
@@ -53,11 +56,13 @@ PositiveShare = Annotated[float, Range(0, 1, open="below")]
 ShareBelowOne = Annotated[float, Range(0, 1, open="above")]
 
 
-def require(config: Any) -> None:
-    """Refuse a field that is none of its literals, or a number outside its range: a dataclass's ``__post_init__``."""
-    config_class: Any = type(config)
-    for name, kind in _kinds(config_class).items():
-        _check(getattr(config, name), kind, name)
+class Ranged:
+    """A config dataclass that refuses a field that is none of its literals, or a number outside its range."""
+
+    def __post_init__(self) -> None:
+        config_class: Any = type(self)
+        for name, kind in _kinds(config_class).items():
+            _check(getattr(self, name), kind, name)
 
 
 @functools.lru_cache(maxsize=256)
@@ -80,6 +85,9 @@ def _check(value: Any, kind: Any, place: str) -> None:
         number, allowed = items if items else (kind, Range())
         allowed.check(value, number, place)
     elif origin in (tuple, list) and items:
+        if not value and items[-1] is Ellipsis and typing.get_origin(items[0]) is Annotated:
+            number, allowed = typing.get_args(items[0])
+            raise WorkbenchError(f"{place} is []; give at least one: {allowed.words(number)}.")
         for place_of, item in enumerate(value):
             _check(item, items[0] if items[-1] is Ellipsis else items[place_of % len(items)], f"{place}[{place_of}]")
     elif origin is dict and items:

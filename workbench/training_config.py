@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from workbench.configuration import SET_IN_CODE
 from workbench.errors import WorkbenchError
-from workbench.ranges import Count, NonNegative, Positive, Seed, Share, ShareBelowOne, Whole, require
+from workbench.ranges import Count, NonNegative, Positive, Ranged, Seed, Share, ShareBelowOne, Whole
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
 STEP_DECAYS = (5.33 / 12, 7.11 / 12)
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Ranged):
     """Everything about a training but its data and its model.
 
     ``steps`` 0 leaves their number to a stage that counts passes over its rows. ``warm_up_steps`` raise the learning
@@ -36,9 +36,6 @@ class TrainingConfig:
     accumulation: Count = field(default=1, metadata={"influence": False})
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        require(self)
 
     def require_neither_steps_nor_seed(self) -> None:
         """Refuse what follows from the epochs and the seed of a stage's own config."""
@@ -62,7 +59,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class TrainingEdge:
+class TrainingEdge(Ranged):
     """Where a training runs and how it is watched: nothing here changes its result.
 
     ``name`` says in messages what is trained; ``on_log`` gets each line of the log; ``tracker`` ("tensorboard" or
@@ -77,6 +74,3 @@ class TrainingEdge:
     checkpoint_seconds: NonNegative = 60.0
     on_log: Callable[[dict[str, Any]], None] | None = field(default=None, metadata=SET_IN_CODE)
     name: str = field(default="the model", metadata=SET_IN_CODE)
-
-    def __post_init__(self) -> None:
-        require(self)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from drawn_scenes.catalogue import OBJECT_NAMES
 from drawn_scenes.long_tail import FEWEST_CLASSES
 from workbench.errors import WorkbenchError
-from workbench.ranges import Count, Seed, Whole, require
+from workbench.ranges import Count, Ranged, Seed, Whole
 
 
 @dataclass(frozen=True)
-class DrawnScenesConfig:
+class DrawnScenesConfig(Ranged):
     """Sizes and seed of a drawn data set, on which every byte of it depends.
 
     ``val_per_class`` and ``test_per_class``: the least examples of every class in each role; relaxed evenly where
@@ -28,7 +28,7 @@ class DrawnScenesConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        require(self)
+        super().__post_init__()
         if self.size < 64:
             raise WorkbenchError(f"draw_scenes: size is {self.size}; below 64 pixels nothing can be recognised.")
         total = len(OBJECT_NAMES)

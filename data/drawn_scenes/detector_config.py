@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from workbench.ranges import Count, Positive, Seed, Share, ShareBelowOne, Whole, require
+from workbench.ranges import Count, Positive, Ranged, Seed, Share, ShareBelowOne, Whole
 from workbench.training_config import TrainingConfig
 
 DETECTOR_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.02, gradient_clip=5.0)
 
 
 @dataclass(frozen=True)
-class BoxConfig:
+class BoxConfig(Ranged):
     """How the training boxes of a detector vary.
 
     ``copies`` jittered copies of each annotated box, each side moved by up to ``jitter`` of the box's size;
@@ -22,12 +22,9 @@ class BoxConfig:
     background: Whole = 2
     colour: Share = 0.15
 
-    def __post_init__(self) -> None:
-        require(self)
-
 
 @dataclass(frozen=True)
-class DetectorConfig:
+class DetectorConfig(Ranged):
     """Pre-training of the VGG-16 region encoder on the ``classes`` most frequent object classes.
 
     ``width`` scales VGG-16's channels (1.0 gives 4096 dimensions); ``short_side`` and ``longest_side`` are pixels of
@@ -47,5 +44,5 @@ class DetectorConfig:
     training: TrainingConfig = DETECTOR_TRAINING
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         self.training.require_neither_steps_nor_seed()

@@ -22,7 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import read_json
 from workbench.language.caption_encoder import CaptionEncoder
 from workbench.randomness import derived_seed, generator
-from workbench.ranges import Count, Seed, require
+from workbench.ranges import Count, Ranged, Seed
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training import train
 from workbench.training_config import TrainingConfig, TrainingEdge
@@ -42,7 +42,7 @@ TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.
 
 
 @dataclass(frozen=True)
-class TowerConfig:
+class TowerConfig(Ranged):
     """How the small tower is trained against crops.
 
     ``crops`` is about how many crops are drawn, ``epochs`` the passes over them; the steps of ``training`` follow from
@@ -56,7 +56,7 @@ class TowerConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         self.training.require_neither_steps_nor_seed()
 
     def training_of(self, steps: int) -> TrainingConfig:

@@ -13,7 +13,7 @@ from workbench.language.text_embedding import write_class_vectors
 from workbench.language.wordnet import open_wordnet
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.ranges import PositiveShare, Seed, Whole, require
+from workbench.ranges import PositiveShare, Ranged, Seed, Whole
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
 from workbench.scenes.annotations import Annotations, read_annotations
@@ -29,7 +29,7 @@ ROWS_PER_FLUSH = 1 << 17
 
 
 @dataclass(frozen=True)
-class SimulationConfig:
+class SimulationConfig(Ranged):
     """``like`` which data set, at which ``scale``; length of features, 0 for annotations alone.
 
     ``sparse`` leaves the features as holes.
@@ -40,9 +40,6 @@ class SimulationConfig:
     dimension: Whole = 0
     sparse: bool = False
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        require(self)
 
 
 def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None = None) -> dict[str, Any]:

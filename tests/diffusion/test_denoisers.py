@@ -124,7 +124,7 @@ def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_i
     ({"network": {"layout": "other"}}, "layout"), ({"network": {"width": 30, "heads": 4}}, "multiple of heads"),
     ({"network": {"widht": 30}}, "Did you mean 'width'"), ({"network": UNetConfig()}, "MLPConfig"),
     ({"denoiser": "unet", "network": {"channels": [12, 16]}}, "multiple of heads"),
-    ({"denoiser": "unet", "network": {"channels": []}}, "at least one level"),
+    ({"denoiser": "unet", "network": {"channels": []}}, r"channels is \[\]; give at least one: .*at least 1"),
     ({"denoiser": "unet", "network": {"layers": 0}}, "layers is 0; expected a whole number of at least 1"),
     ({"schedule": "cosine"}, "schedule: expected 'squaredcos_cap_v2'"),
     ({"entity_features": "real"}, "entity_features: expected 'boxes' or 'generated', got 'real'"),

@@ -89,7 +89,8 @@ def test_an_adjustable_head_starts_with_the_same_logits(trained):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"method": "crtt"}, r"method: expected 'crt' or .*got 'crtt'"), ({"strengths": ()}, "strengths is empty"),
+    ({"method": "crtt"}, r"method: expected 'crt' or .*got 'crtt'"),
+    ({"strengths": ()}, r"strengths is \[\]; give at least one: .*of at least 0"),
 ])  # fmt: skip
 def test_what_is_not_known_is_refused(changes, message):
     with pytest.raises(WorkbenchError, match=message):

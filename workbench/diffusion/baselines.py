@@ -22,7 +22,7 @@ from workbench.diffusion.exemplars import (
 )
 from workbench.progress import track
 from workbench.randomness import generator, row_normal, some_rows
-from workbench.ranges import Count, NonNegative, require
+from workbench.ranges import Count, NonNegative, Ranged
 from workbench.regions.features import Features, FeatureStore
 from workbench.scenes.relations import rows_by_class
 
@@ -33,16 +33,13 @@ NUMBERS_FOR_POOLING = 1 << 26
 
 
 @dataclass(frozen=True)
-class CopyNoise:
+class CopyNoise(Ranged):
     """A training row of each wanted triplet plus Gaussian ``noise``, in standard deviations of each dimension.
 
     The baseline that knows nothing new.
     """
 
     noise: NonNegative = 0.1
-
-    def __post_init__(self) -> None:
-        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source for each wanted triplet."""
@@ -57,7 +54,7 @@ class CopyNoise:
 
 
 @dataclass(frozen=True)
-class ClassGaussian:
+class ClassGaussian(Ranged):
     """A draw from a Gaussian of each wanted triplet's training rows.
 
     The class is a back-off group of g rows. Its mean counts the mean of all rows as one row more; its covariance is
@@ -68,9 +65,6 @@ class ClassGaussian:
 
     components: Count = 256
     prior_rows: NonNegative = 8.0
-
-    def __post_init__(self) -> None:
-        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Find each wanted triplet's group and fit the covariance that the groups share."""
@@ -111,7 +105,7 @@ class ClassGaussian:
 
 
 @dataclass(frozen=True)
-class Smote:
+class Smote(Ranged):
     """A point between a training row and a near row of the same classes (Chawla et al. 2002), down to one example.
 
     The near row is one of the ``neighbours`` nearest of the same back-off group, on standardised features. The only row
@@ -121,9 +115,6 @@ class Smote:
     """
 
     neighbours: Count = 5
-
-    def __post_init__(self) -> None:
-        require(self)
 
     def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
         """Choose a source and a neighbour for each wanted triplet."""
@@ -158,15 +149,12 @@ class Smote:
 
 
 @dataclass(frozen=True)
-class SubjectObjectMean:
+class SubjectObjectMean(Ranged):
     """The mean of the two drawn boxes: the initialisation of section 3.3 without its diffusion."""
 
     init_map: InitMap = "none"
 
     init = "subject-object"
-
-    def __post_init__(self) -> None:
-        require(self)
 
     def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> Sampler:
         """``wanted`` has the rows of the drawn boxes, subject_box and object_box."""

@@ -20,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.diffusion.conditions import CAPTION, SLOTS, ConditionBatch
-from workbench.ranges import Count, ShareBelowOne, require
+from workbench.ranges import Count, Ranged, ShareBelowOne
 
 # Standard deviations beyond which an x_0 that was computed from a predicted noise is cut.
 LARGEST_CLEAN = 10.0
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(Ranged):
     """What may be chosen about every denoiser.
 
     ``target`` is what the network predicts. ``layout`` "tokens" gives each part of the condition a token of
@@ -40,9 +40,6 @@ class NetworkConfig:
     heads: Count = 8
     token_width: Count = 256
     dropout: ShareBelowOne = 0.1
-
-    def __post_init__(self) -> None:
-        require(self)
 
 
 @dataclass(frozen=True)

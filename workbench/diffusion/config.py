@@ -7,7 +7,7 @@ from typing import Any, Literal
 from workbench.configuration import chosen_by, configured
 from workbench.diffusion.denoiser import denoiser_classes
 from workbench.errors import WorkbenchError
-from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share, Whole, require
+from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Ranged, Seed, Share, Whole
 from workbench.training_config import TrainingConfig
 
 InitMap = Literal["none", "affine"]
@@ -16,19 +16,16 @@ DEFAULT_TRAINING = TrainingConfig(betas=(0.9, 0.95), gradient_clip=1.0, ema_deca
 
 
 @dataclass(frozen=True)
-class ConditionDropout:
+class ConditionDropout(Ranged):
     """Shares of rows that lose every token, only the hardness token, or each other token alone (reference, F)."""
 
     everything: Share = 0.10
     hardness: Share = 0.10
     token: Share = 0.05
 
-    def __post_init__(self) -> None:
-        require(self)
-
 
 @dataclass(frozen=True)
-class DiffusionConfig:
+class DiffusionConfig(Ranged):
     """How to build and train a denoiser; the defaults suit two CPU cores and some ten thousand rows.
 
     ``denoiser`` is a name of ``workbench.diffusion.denoiser.DENOISERS``, an import path or a pair of classes, and
@@ -58,7 +55,7 @@ class DiffusionConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         network = configured(denoiser_classes(self.denoiser)[0], self.network, "network")
         object.__setattr__(self, "network", network)
 
@@ -68,7 +65,7 @@ class DiffusionConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Ranged):
     """How to sample.
 
     ``init`` "random" begins at noise. "subject-object" begins at the noised mean of a training box of the subject's and
@@ -92,7 +89,7 @@ class SamplingConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         if self.samples and self.share < 1:
             raise WorkbenchError(
                 f"share is {self.share} and samples {self.samples}; give a share above 0 and up to 1, or samples "
@@ -101,7 +98,7 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
-class FidelityConfig:
+class FidelityConfig(Ranged):
     """What the measures depend on; ``rows_at_most`` bounds every compared set, the time grows with its square.
 
     ``components`` of the Frechet distance and of the discriminant, ``neighbour_components`` those in which nearest
@@ -114,6 +111,3 @@ class FidelityConfig:
     components: Count = 256
     copy_noise: NonNegative = 0.1
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        require(self)

@@ -38,8 +38,7 @@ class MLPConfig(NetworkConfig):
         super().__post_init__()
         if self.width % self.heads:
             raise WorkbenchError(
-                f"a denoiser {self.width} wide with {self.heads} heads and {self.blocks} blocks cannot be built; "
-                "width must be a multiple of heads, and blocks at least 1."
+                f"width {self.width} is not a multiple of heads {self.heads}. Choose a width that the heads can share."
             )
 
 

@@ -22,7 +22,7 @@ from workbench.language.triplets import read_triplets
 from workbench.launching import Processes
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.ranges import Seed, Whole, require
+from workbench.ranges import Ranged, Seed, Whole
 from workbench.regions.feature_writer import RangeWriter, remove_notes
 from workbench.regions.features import FeaturesFolder, FeatureStore, finish_generated, store_identity
 from workbench.registry import Registry
@@ -56,7 +56,7 @@ def generator_class(choice: Any) -> type:
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig(Ranged):
     """Which generator makes tail features without diffusion, and for how many triplets.
 
     ``generator`` is a name of `GENERATORS`, an import path, or a generator itself or its class; ``options`` are its
@@ -69,7 +69,7 @@ class BaselineConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         kind, found = generator_class(self.generator), GENERATORS.resolve(self.generator)
         options = self.options if isinstance(found, type) else found  # a generator itself has its options already
         object.__setattr__(self, "options", configured(kind, options, "options"))

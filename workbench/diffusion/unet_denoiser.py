@@ -39,10 +39,10 @@ class UNetConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.channels or any(channels % self.heads for channels in self.channels):
+        if any(channels % self.heads for channels in self.channels):
             raise WorkbenchError(
-                f"a U-Net with channels {self.channels}, {self.layers} layers and {self.heads} heads cannot be built; "
-                "name the channels of at least one level, each a multiple of heads, and at least 1 layer."
+                f"a U-Net with channels {self.channels} and {self.heads} heads cannot be built; "
+                "name the channels of each level, a multiple of heads."
             )
 
     @property

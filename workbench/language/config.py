@@ -8,7 +8,7 @@ from typing import Any, Literal
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import SIMILARITIES
 from workbench.looks import ClipWeights, PairTable
-from workbench.ranges import Count, Seed, Whole, require
+from workbench.ranges import Count, Ranged, Seed, Whole
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
@@ -31,7 +31,7 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
-class AugmentationConfig:
+class AugmentationConfig(Ranged):
     """Which triplets are augmented, how many are drawn, and how their hardness is measured.
 
     Classes of ``bands`` count as tail; each band gets its quota of augmented triplets, 48,000 in the paper (section
@@ -63,7 +63,7 @@ class AugmentationConfig:
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
         SIMILARITIES.resolve(self.similarity)
-        require(self)
+        super().__post_init__()
 
     def quota(self, band: str) -> int:
         """How many augmented triplets a band gets."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
 from workbench.looks import WordVectorFile
-from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share, require
+from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Ranged, Seed, Share
 from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.recogniser import check_sizes
@@ -26,7 +26,7 @@ FINE_TUNING = TrainingConfig(schedule="constant", warm_up_from=WARM_UP_FROM)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadTrainingConfig:
+class HeadTrainingConfig(Ranged):
     """What all trainings of a head share: ``epochs`` passes over the rows in batches of ``batch_size``.
 
     ``only_trained`` leaves classes without a train row out of the validation mean. Features beyond ``memory_gigabytes``
@@ -41,7 +41,7 @@ class HeadTrainingConfig:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         self.training.require_neither_steps_nor_seed()
 
 
@@ -84,8 +84,6 @@ class SweepConfig(HeadTrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.learning_rates:
-            raise WorkbenchError("learning_rates is []; give at least one number above 0.")
         if self.training.learning_rate != TrainingConfig.learning_rate:
             raise WorkbenchError("training.learning_rate is chosen among candidates: give learning_rates instead.")
 
@@ -118,8 +116,6 @@ class FineTuningConfig(SweepConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.weight_interpolation:
-            raise WorkbenchError("weight_interpolation is []; give at least one number above 0 and up to 1.")
         if self.loss.relmix != "none" and self.roles != "all":
             raise WorkbenchError(
                 f"relmix {self.loss.relmix!r} mixes all roles of a row, but roles is {self.roles!r}. Use roles='all'."
@@ -131,7 +127,7 @@ class RebalancingConfig(SweepConfig):
     """Re-balancing a trained recogniser on the features that it has, by a ``method`` as in `rebalance_recogniser`.
 
     "crt" and "lws" train with the best of ``learning_rates``; "tau_norm" and "logit_adjustment" train nothing and
-    choose among ``strengths``. All choices are made on validation.
+    choose among ``strengths``, of which 0 leaves the recogniser as it is. All choices are made on validation.
     """
 
     method: Literal["crt", "lws", "tau_norm", "logit_adjustment"] = "logit_adjustment"
@@ -139,14 +135,9 @@ class RebalancingConfig(SweepConfig):
     epochs: Count = field(default=5, kw_only=True)
     learning_rates: tuple[Positive, ...] = field(default=(1e-3,), kw_only=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.strengths:
-            raise WorkbenchError("strengths is empty; give at least one number, 0 leaves the recogniser as it is.")
-
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Ranged):
     """How a recogniser is measured, on which ``split``.
 
     ``band_rule`` and ``only_trained`` as in `accuracy.per_class_table` and `accuracy.summary_table`. Tables of synsets
@@ -157,6 +148,3 @@ class EvaluationConfig:
     band_rule: BandRule = "all classes"
     only_trained: bool = False
     synset_folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        require(self)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as functional
 
 from workbench.randomness import derived_seed, torch_generator
-from workbench.ranges import NonNegative, require
+from workbench.ranges import NonNegative, Ranged
 from workbench.registry import Registry
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
@@ -33,7 +33,7 @@ TAIL_SHARE, EQUALIZATION_GAMMA = 4.3e-4, 0.9
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Ranged):
     """What is minimised: a classification loss and the terms that are added to it.
 
     ``name`` is one of `LOSSES`, "module:name" or a builder itself; ``tau`` is the strength of "logit_adjusted",
@@ -51,7 +51,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         LOSSES.resolve(self.name)
-        require(self)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
-from workbench.ranges import Count, require
+from workbench.ranges import Count, Ranged
 from workbench.scenes.vocabulary import ROLES
 
 LEAK = 0.1
@@ -25,7 +25,7 @@ Array = Any  # np.ndarray, or a tensor to compute with
 
 
 @dataclass(frozen=True)
-class LsvruConfig:
+class LsvruConfig(Ranged):
     """Sizes of the head: D, W word dimension, C objects, R relations (no background), hidden width (upstream 1024).
 
     ``separate_roles`` gives objects a visual embedding of their own. Upstream shares one between subject and object;
@@ -44,9 +44,6 @@ class LsvruConfig:
     separate_roles: bool = False
     classifier: Literal["words", "linear"] = "words"
     adjusted: bool = False
-
-    def __post_init__(self):
-        require(self)
 
 
 class Logits(NamedTuple):

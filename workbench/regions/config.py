@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.ranges import Count, Whole, require
+from workbench.ranges import Count, Ranged, Whole
 from workbench.regions.encoders import ENCODERS
 from workbench.scenes.vocabulary import SPLITS
 
 
 @dataclass(frozen=True)
-class ExtractionConfig:
+class ExtractionConfig(Ranged):
     """What encodes the regions, and how.
 
     ``encoder`` is a name of ``ENCODERS``, an encoder itself, or "module:name" of one. ``short_side`` and
@@ -29,4 +29,4 @@ class ExtractionConfig:
 
     def __post_init__(self) -> None:
         ENCODERS.resolve(self.encoder)
-        require(self)
+        super().__post_init__()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from workbench.checkpoints import read_foreign, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped
-from workbench.ranges import Count, Positive, require
+from workbench.ranges import Count, Positive, Ranged
 
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
@@ -32,7 +32,7 @@ REMEDY = "Pre-train a detector again, or give an LTVRR checkpoint (.pth)."
 
 
 @dataclass(frozen=True)
-class VGGConfig:
+class VGGConfig(Ranged):
     """What a region encoder needs besides its weights.
 
     ``width`` scales all channels and the feature dimension; ``short_side`` and ``longest_side`` (pixels)
@@ -45,7 +45,7 @@ class VGGConfig:
     channel_means: tuple[float, float, float] = CHANNEL_MEANS_BGR
 
     def __post_init__(self) -> None:
-        require(self)
+        super().__post_init__()
         object.__setattr__(self, "channel_means", tuple(float(mean) for mean in self.channel_means))
         if not (self.width > 0 and 0 < self.short_side <= self.longest_side and len(self.channel_means) == 3):
             raise WorkbenchError(

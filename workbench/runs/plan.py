@@ -25,7 +25,7 @@ from workbench.files import read_json
 from workbench.language.config import AugmentationConfig, TextConfig
 from workbench.language.text_embedding import MANIFEST
 from workbench.paths import imported_folder, runs_folder
-from workbench.ranges import Count, Whole, require
+from workbench.ranges import Count, Ranged, Whole
 from workbench.recognition.config import RecogniserConfig
 from workbench.recognition.lsvru import Scenes
 from workbench.recognition.recogniser import FROM_DATA, head_class
@@ -44,7 +44,7 @@ ROWS = 8
 
 
 @dataclass(frozen=True)
-class DataSize:
+class DataSize(Ranged):
     """Rows of each table by split, numbers of classes, distinct triplets of train, and where the numbers come from.
 
     ``dimension`` of features that are there, 0 where none are; ``box_features``: whether boxes have their own.
@@ -62,7 +62,7 @@ class DataSize:
 
     def __post_init__(self) -> None:
         """Refuse what no data set can have."""
-        require(self)
+        super().__post_init__()
         for table in TABLES:
             splits = getattr(self, table)
             if not {"train"} <= set(splits) <= set(SPLITS):
