@@ -48,7 +48,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is a WorkbenchError with the place of the fault."""
     with reading(path, "valid JSON"):
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_distinct)
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_distinct)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

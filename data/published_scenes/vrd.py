@@ -19,7 +19,9 @@ from workbench.scenes.annotation_files import (
     Pixels,
     Relation,
     decoded,
+    note_repeated,
     noting_unreadable,
+    opened,
     read_relation_ends,
     read_vocabulary,
 )
@@ -92,9 +94,10 @@ def _images(
     sizes: dict[str, _Size] = {}
     if sizes_file.path.is_file():
         with noting_unreadable(sizes_file, "an object: image file name to width and height"):
-            for name, size in JsonFile(sizes_file.path).members.items():
+            for name, size in opened(sizes_file).members.items():
                 with noting_unreadable(sizes_file, "its size: width and height in whole pixels", f"image {name!r}"):
                     sizes[name] = decoded(size, _Size)
+                    note_repeated(bytes(size), f"image {name!r}, ", sizes_file)
     elif folder is None:
         remedy = "Without it the sizes of the images come from the image files: give their folder (images=...)."
         sizes_file.blocking("missing file", "whole file", "no file", "the sizes of the images", remedy)

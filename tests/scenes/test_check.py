@@ -82,7 +82,7 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
     ("wrong type", DETECTIONS, lambda value: {"annotations": []}),
     *(
         ("wrong type", DETECTIONS, set_image(**wrong))
-        for wrong in ({"width": 0}, {"height": "100"}, {"id": None}, {"id": 10**30}, {"file_name": 7})
+        for wrong in ({"width": 0}, {"height": "100"}, *({"id": n} for n in (None, 10**30, 2.0, " ")), {"file_name": 7})
     ),
     ("duplicate name", DETECTIONS, add_image(id=7)), ("duplicate name", DETECTIONS, add_image(file_name="b.jpg")),
     (LEAVING, DETECTIONS, set_image(file_name="../../secret.jpg")),
@@ -133,6 +133,7 @@ def test_what_reading_survives(annotation_folder, kind, severity, file, edit):
     (RELATIONS, lambda text: f'{text[:-1]}, "{next(iter(json.loads(text)))}": []}}', "duplicate name", ".jpg"),
     (RELATIONS, lambda text: text.replace('"pred', '"predicate": 0, "pred', 1), "duplicate name", "pred"),
     (DETECTIONS, lambda text: f'{{"images": [{{"id": 1}}],\n{text[1:]}', "duplicate name", "key 'images'"),
+    (DETECTIONS, lambda text: text.replace('"width"', '"width": 9, "width"', 1), "duplicate name", "images, key 'wi"),
     (DETECTIONS, lambda text: f"\n\n{text} x", "broken JSON", "line "),
     (DETECTIONS, lambda text: '{"images": [1, ' + "[" * 100_000, "broken JSON", "whole file"),
     (DETECTIONS, lambda text: "\udcff\udcfe\0", "broken JSON", "line 1"),
@@ -236,3 +237,28 @@ def test_names_of_no_class_and_blanks_around_names_are_said(annotation_folder):
     found = {problem.kind: problem.record for problem in check_annotations(folder, image_files=False)}
     assert found["blanks around a class name"] == "entry 1, line 3" and found["name of no class"] == "entry 0, line 2"
     assert Vocabulary.read(folder).objects[1] == second
+
+
+@pytest.mark.parametrize("written", [lambda n: f"{n:05}", lambda n: f" n{n}", lambda n: f"n{n}" if n % 2 else n])
+def test_ids_of_text_are_numbers_or_names_in_their_order(annotation_folder, written):
+    folder = annotation_folder()
+    before = read_annotations(folder, "train")
+
+    def edit(value):
+        for entry in value["images"]:
+            entry["id"] = written(entry["id"])
+        for entry in value["annotations"]:
+            entry |= {"image_id": written(entry["image_id"]), "category_id": str(entry["category_id"])}
+        value["categories"] = [kind | {"id": f" {kind['id']}"} for kind in value["categories"]]
+
+    change(folder / DETECTIONS, edit)
+    (folder / DETECTIONS).write_bytes(b"\xef\xbb\xbf" + (folder / DETECTIONS).read_bytes())  # as some editors do
+    digits, after = written(1) == "00001", read_annotations(folder, "train")
+    problems = check_annotations(folder, image_files=False)
+    assert [problem.kind for problem in problems] == ([] if digits else ["image ids of text"])
+    ids = before.images["image_id"].tolist()
+    assert after.images["image_id"].tolist() == (ids if digits else list(range(len(ids))))
+    of_name = dict(zip(before.images["file_name"], ids, strict=True))
+    order = after.images["file_name"].map(of_name).tolist()
+    assert order == (ids if digits else sorted(ids, key=lambda n: str(written(n)).strip()))
+    assert len(after.relations) == len(before.relations) and len(after.boxes) == len(before.boxes)

@@ -31,14 +31,17 @@ LONG_FILE_IMAGES = 10_000
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_COORDINATE)]
 ClassId = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 ClassNames = Annotated[list[Annotated[str, msgspec.Meta(pattern=r"\S")]], msgspec.Meta(min_length=1)]
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | Annotated[str, msgspec.Meta(pattern=r"\S")]
+KEYS_OF_IMAGE = (b'"id"', b'"file_name"', b'"width"', b'"height"')
 KEYS_OF_RELATION = {b'"predicate"': 1, b'"subject"': 1, b'"object"': 1, b'"bbox"': 2, b'"category"': 2}
 Box = tuple[float, float, float, float]
+UTF8_MARK = b"\xef\xbb\xbf"  # which some editors put before the text
 
 
 class Image(msgspec.Struct):
     """An image of a detections file."""
 
-    id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    id: Id
     file_name: Annotated[str, msgspec.Meta(min_length=1)]
     width: Pixels
     height: Pixels
@@ -67,8 +70,16 @@ class UnusableJson(ValueError):
         self.kind, self.record, self.found = kind, record, found
 
 
+def plain_id(value: int | str) -> int | str:
+    """An id as the number that its text says, else as it is, without blanks around."""
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if text.isdecimal() and len(text) <= 18 else text or value
+
+
 def decoded(data: Any, kind: Any) -> Any:
     """JSON bytes as ``kind``; UnusableJson with line and column of what is no JSON, or the record of another type."""
+    data = memoryview(data)
+    data = data[len(UTF8_MARK) * (bytes(data[: len(UTF8_MARK)]) == UTF8_MARK) :]
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
@@ -78,7 +89,7 @@ def decoded(data: Any, kind: Any) -> Any:
         raise UnusableJson("wrong type", ", ".join(steps), message[0].lower() + message[1:]) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message, _, byte = str(error).partition(" (byte ")
-        before = bytes(memoryview(data)[: int(byte.rstrip(")")) if byte else None])  # the end where none is named
+        before = bytes(data[: int(byte.rstrip(")")) if byte else None])  # the end where none is named
         line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
         raise UnusableJson("broken JSON", f"line {line}, column {column}", message) from error
     except RecursionError as error:
@@ -111,8 +122,10 @@ class JsonFile:
             self._data.madvise(mmap.MADV_DONTNEED)
 
 
-def note_repeated(text: bytes, place: str, file: FileProblems) -> None:
-    """Note the keys that occur twice in one object, at any depth, of bytes that are JSON."""
+def note_repeated(text: bytes, place: str, file: FileProblems, times: dict[bytes, int] | None = None) -> None:
+    """Note keys that stand twice in one object of JSON; looked at only where keys are not there so many ``times``."""
+    if times and all(text.count(key) == expected for key, expected in times.items()):
+        return
     remedy = "Merge the entries under one key: a reader would see only the last."
 
     def seen(pairs: list[tuple[str, Any]]) -> None:
@@ -120,7 +133,7 @@ def note_repeated(text: bytes, place: str, file: FileProblems) -> None:
             if count > 1:
                 file.blocking("duplicate name", f"{place}key {key!r}", "the key twice", "each key once", remedy)
 
-    json.loads(text, object_pairs_hook=seen, strict=False)
+    json.loads(text, object_pairs_hook=seen, strict=False, parse_int=str)
 
 
 @dataclass(frozen=True)
@@ -166,22 +179,21 @@ def read_vocabulary(folder: Path, problems: list[Problem]) -> Vocabulary:
 
 
 def read_images(file: FileProblems) -> tuple[pd.DataFrame | None, dict[str, msgspec.Raw]]:
-    """The images of a detections file and its other members, not decoded.
-
-    Images have image_id, file_name, width and height; None where they cannot be read.
-    """
+    """The images of a detections file (image_id, file_name, width, height; None if unreadable), and all its members."""
     members: dict[str, msgspec.Raw] = {}
     with noting_unreadable(file, "an object with the lists images, annotations, categories"):
-        members = _opened(file).members
+        members = opened(file).members
         with noting_unreadable(file, "a list of images, each with id, file_name, width, height", "images"):
-            return _image_table(decoded(members.get("images", b"null"), list[Image]), file), members
+            images = decoded(members.get("images", b"null"), list[Image])
+            note_repeated(bytes(members["images"]), "images, ", file, dict.fromkeys(KEYS_OF_IMAGE, len(images)))
+            return _image_table(images, file), members
     return None, members
 
 
 def read_relation_ends(file: FileProblems, images: pd.DataFrame | None, vocabulary: Vocabulary) -> RelationEnds | None:
     """The relations of a file, those of images that ``images`` lacks left out; None where the file cannot be read."""
     with noting_unreadable(file, "an object: image file name to list of relations"):
-        ends = _ends(_opened(file), images, file)
+        ends = _ends(opened(file), images, file)
         if not len(ends.image):
             remedy = "A split needs relations of images that the detections file lists; is the right file here?"
             file.blocking("split without relations", "whole file", "no relations", "at least one", remedy)
@@ -207,7 +219,8 @@ def noting_unreadable(file: FileProblems, expected: str, record: str = "", block
         note(error.kind, where, error.found, "JSON" if broken else expected, remedy)
 
 
-def _opened(file: FileProblems) -> JsonFile:
+def opened(file: FileProblems) -> JsonFile:
+    """The file, its repeated names noted; raises what `JsonFile` raises."""
     json_file = JsonFile(file.path)
     note_repeated(json_file.without_values, "", file)
     return json_file
@@ -215,7 +228,11 @@ def _opened(file: FileProblems) -> JsonFile:
 
 def _image_table(entries: list[Image], file: FileProblems) -> pd.DataFrame:
     table = pd.DataFrame(map(msgspec.structs.astuple, entries), columns=["image_id", "file_name", "width", "height"])
-    table = table.astype({"image_id": np.int64, "width": np.int64, "height": np.int64})
+    table["image_id"] = [plain_id(entry.id) for entry in entries]
+    if named := next((name for name in table["image_id"] if isinstance(name, str)), ""):
+        remedy = "They are kept in the order of their text and numbered from 0 in each split."
+        file.warning("image ids of text", "images", shown(named), "whole numbers", remedy)
+    table = table.astype({"image_id": str if named else np.int64, "width": np.int64, "height": np.int64})
     for column, expected in (("image_id", "an id of its own"), ("file_name", "a file name used once")):
         for row in np.flatnonzero(table[column].duplicated()):
             found = shown(table[column].iloc[row])
@@ -239,10 +256,8 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
             continue
         with noting_unreadable(file, "relations with predicate, subject and object", f"image {name!r}"):
             relations = decoded(json_file.members[name], list[Relation])
-            text = bytes(json_file.members[name])
-            # Counted first, since only few records need a slow look.
-            if any(text.count(key) != times * len(relations) for key, times in KEYS_OF_RELATION.items()):
-                note_repeated(text, f"image {name!r}, ", file)
+            times = {key: times * len(relations) for key, times in KEYS_OF_RELATION.items()}
+            note_repeated(bytes(json_file.members[name]), f"image {name!r}, ", file, times)
             packed.append(_packed(row_of_name[name], relations))
         if len(packed) % IMAGES_PER_PIECE == 0:
             json_file.let_go()

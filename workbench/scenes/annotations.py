@@ -114,6 +114,8 @@ def read_annotations(folder: Path, split: str, image_folder: Path | None = None)
     del ends, image, order  # a third of what is in memory
     boxes, relations = _tables(*ordered)
     images = loaded.reset_index(drop=True)
+    if images["image_id"].dtype.kind != "i":  # names, which are kept by their order
+        images["image_id"] = np.arange(len(images))
     return Annotations(split, vocabulary, images, boxes, relations, image_folder_of(folder, image_folder))
 
 

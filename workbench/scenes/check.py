@@ -19,6 +19,7 @@ from workbench.scenes.annotation_files import (
     RelationEnds,
     decoded,
     noting_unreadable,
+    plain_id,
     read_images,
     read_relation_ends,
     read_vocabulary,
@@ -29,7 +30,7 @@ from workbench.scenes.relations import outside_image
 from workbench.scenes.vocabulary import SPLITS
 
 # What fits int64: beyond it numbers would be compared as floats.
-Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 
 
 class Detection(msgspec.Struct, gc=False):
@@ -85,10 +86,12 @@ def _check_detections(file: FileProblems, images: pd.DataFrame, members: dict[st
     if len(lists) < 2 or not lists["annotations"]:
         return
     found = pd.DataFrame(map(msgspec.structs.astuple, lists["annotations"]), columns=["image", "category", "bbox"])
-    for number in np.flatnonzero(~found["category"].isin([category.id for category in lists["categories"]])):
+    for column in ("image", "category"):
+        found[column] = [str(plain_id(value)) for value in found[column]]
+    for number in np.flatnonzero(~found["category"].isin([str(plain_id(known.id)) for known in lists["categories"]])):
         wrong = shown(found["category"][number])
         file.error("unknown class id", f"detection {number}", wrong, "an id of categories", FIX_RECORD)
-    row = pd.Index(images["image_id"]).get_indexer(found["image"])
+    row = pd.Index(images["image_id"].astype(str)).get_indexer(found["image"])
     for number in np.flatnonzero(row < 0):
         file.error("unknown image", f"detection {number}", shown(found["image"][number]), "an id of images", FIX_RECORD)
     bbox = np.array(found["bbox"].tolist())

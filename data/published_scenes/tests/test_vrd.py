@@ -128,6 +128,17 @@ def test_more_validation_images_than_there_are(source, tmp_path, number):
         convert_vrd(tmp_path / "out", source=source(), validation_images=number)
 
 
+def test_keys_that_stand_twice_in_the_sizes_are_refused(source, tmp_path):
+    folder = source()
+    path = folder / "train_image_metadata.json"
+    text = path.read_text()
+    for spoilt in (text.replace('"train1.jpg"', '"train0.jpg"'), text.replace('"height"', '"height": 9, "height"', 1)):
+        path.write_text(spoilt)
+        with pytest.raises(WorkbenchError, match=r"(?s)train_image_metadata\.json.*duplicate name.*(train0|height)"):
+            convert_vrd(tmp_path / "out", source=folder)
+        assert not (tmp_path / "out").exists()
+
+
 def test_sizes_are_those_of_upright_pictures(source, tmp_path):
     folder, exif = source(sizes=False), Image.Exif()
     exif[0x0112] = 6
