@@ -215,6 +215,14 @@ def test_functions_classes_and_constants_of_cells_count(cells):
     assert changed_code(before, fingerprint(using, net)) == ["__main__: Sizes"]
 
 
+def test_a_functions_own_variables_are_not_what_cells_call_the_same(cells):
+    source = "def build(folder):\n    for _ in [1]:\n        film = _\n    return [(lambda y: y)(x) for x in other]\n"
+    nested = "def build(folder):\n    total = 0\n    def add():\n        nonlocal total\n        total += film\n"
+    first = fingerprint(cell(source, "build", 1, _=1, film=2, y=3, x=5, other=[4]))
+    assert set(first) == {"__main__:build", "__main__:other"}
+    assert set(fingerprint(cell(nested, "build", 2))) == {"__main__:build", "__main__:film"}
+
+
 HEADER = "from dataclasses import dataclass, field\nimport numpy as np\nimport pandas as pd\nimport torch\n"
 BODIES = [
     "x: list = field(default_factory=lambda: [1])",

@@ -151,7 +151,7 @@ class BuiltFolder:
             if not changed and self.replace is Replace.NEVER:
                 raise WorkbenchError(
                     f"{self.label}: an unfinished attempt was made by other code ({_shortened(code)}). Undo the change "
-                    f"to resume it, or run with --replace or --strict to begin again. It is kept in {self.partial}."
+                    f"to resume it, or begin again with replace=True, --replace or --strict. It is in {self.partial}."
                 )
             why = [f"{name}: {change}" for name, change in changed.items()] or code
             print(f"{self.label}: an unfinished attempt with other parameters or code is removed ({'; '.join(why)})")

@@ -7,10 +7,11 @@ import hashlib
 import importlib.util
 import json
 import sys
+import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from workbench.files import write_json
 from workbench.paths import project_root
@@ -45,10 +46,15 @@ class Definition:
         found = [child for node in nodes for child in ast.walk(node)]
         calls = [node.value for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)]
         marks = [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
+        imports, body = _imports(found, ""), cast(Any, list(nodes))
+        names = {name for node in nodes for name in _used(node)}
+        with contextlib.suppress(SyntaxError):  # a nested function alone, with a nonlocal name
+            outer = imports.keys() | _outer_names(compile(ast.Module(body, []), "", "exec"))
+            names = {name for name in names if name.partition(".")[0] in outer}
         return cls(
             digest=sha256_of_text("\n".join(code_text(node) for node in nodes)),
-            names=sorted({name for node in nodes for name in _used(node)}),
-            imports=_imports(found, ""),
+            names=sorted(names),
+            imports=imports,
             texts=sorted({c.value for c in found if isinstance(c, ast.Constant) and isinstance(c.value, str)}),
             makes_registry=any(isinstance(c, ast.Call) and "Registry" in ast.unparse(c.func) for c in calls),
             without_influence=any(map(_is_mark, marks)),
@@ -183,6 +189,12 @@ def _imports(nodes: Iterable[ast.AST], package: str) -> dict[str, str]:
             module = ".".join([*above, *([node.module] if node.module else [])])
             bound |= {alias.asname or alias.name: f"{module}:{alias.name}" for alias in node.names}
     return bound
+
+
+def _outer_names(code: types.CodeType) -> set[str]:
+    """What compiled code looks up by name, attributes among them; a function's own variables are not."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_outer_names, inner))
 
 
 def _used(node: ast.AST) -> Iterator[str]:

@@ -8,7 +8,7 @@ from tests.diffusion.cases import checkpoint, text
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import ConditionDropout, SamplingConfig
-from workbench.diffusion.denoiser import DENOISERS, MLPConfig, MLPDenoiser, denoiser_name
+from workbench.diffusion.denoiser import DENOISERS, MLPConfig, MLPDenoiser, denoiser_classes, denoiser_name
 from workbench.diffusion.sample import sample_triplets
 from workbench.errors import WorkbenchError
 
@@ -105,14 +105,15 @@ def test_another_text_encoder_and_guidance_without_dropout_are_refused():
         sample_triplets(never, [(0, 0, 0)], SamplingConfig(guidance=1.5), text=text())
 
 
-MINE = (MLPConfig, type("Mine", (MLPDenoiser,), {"__module__": __name__}))
+class Mine(MLPDenoiser):
+    pass
 
 
 def test_a_denoiser_is_named_so_that_its_checkpoint_finds_it_again(monkeypatch):
     assert denoiser_name("mlp") == denoiser_name(DENOISERS["mlp"]) == "mlp"
-    assert denoiser_name(MINE) == f"{__name__}:MINE"
+    assert denoiser_classes(denoiser_name((MLPConfig, Mine))) == (MLPConfig, Mine)
     other = (MLPConfig, type("Other", (MLPDenoiser,), {"__module__": __name__}))
-    with pytest.raises(WorkbenchError, match="Register it"):
+    with pytest.raises(WorkbenchError, match=r"a checkpoint must name it, .*:Other' cannot be .* or register them"):
         denoiser_name(other)
     DENOISERS.register("other denoiser")(other)
     assert denoiser_name(other) == "other denoiser"

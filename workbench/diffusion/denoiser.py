@@ -8,7 +8,6 @@ values depend on the condition alone and are computed once for all steps, and re
 registered from a notebook cell by ``DENOISERS.register("mine")((MyConfig, MyDenoiser))`` (docs/own-denoiser.md).
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +137,9 @@ DENOISERS: Registry[DenoiserClasses] = Registry(
 
 
 def denoiser_classes(choice: Any) -> DenoiserClasses:
-    """The classes behind a name, an import path "module:name", or a pair of classes itself."""
-    found = DENOISERS.resolve(choice)
+    """The classes behind a name, an import path "module:name", a pair of such paths, or a pair of classes itself."""
+    paths = choice.split() if isinstance(choice, str) and ":" in choice else []
+    found = tuple(DENOISERS[path] for path in paths) if len(paths) == 2 else DENOISERS.resolve(choice)
     if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, type) for part in found)):
         raise WorkbenchError(
             f"denoiser {choice!r}: expected a pair (configuration class, network class), found {found!r}. "
@@ -149,21 +149,20 @@ def denoiser_classes(choice: Any) -> DenoiserClasses:
 
 
 def denoiser_name(choice: Any) -> str:
-    """The name by which a stored denoiser finds its classes again: a registered name, or the path of its network.
+    """The name by which a stored denoiser finds its classes again: as registered, else "module:Config module:Network".
 
-    WorkbenchError for a pair of classes that neither stands under a name nor as a pair in its module.
+    WorkbenchError for a pair of classes that can be found under neither.
     """
     if isinstance(choice, str):
         return choice
-    module = choice[1].__module__
-    found = [name for name, classes in DENOISERS.items() if classes == choice]
-    found += [f"{module}:{name}" for name, value in vars(importlib.import_module(module)).items() if value == choice]
-    if not found:
-        raise WorkbenchError(
-            f"denoiser {choice!r}: a checkpoint must name it. "
-            "Register it: DENOISERS.register('mine')((Config, Network))."
-        )
-    return found[0]
+    paths = " ".join(f"{part.__module__}:{part.__qualname__}" for part in choice)
+    name = next((name for name, classes in DENOISERS.items() if classes == choice), paths)
+    try:
+        denoiser_classes(name)
+    except WorkbenchError as error:
+        remedy = "Define both at the top of a module or cell, or register them: DENOISERS.register('mine')(PAIR)."
+        raise WorkbenchError(f"denoiser {choice!r}: a checkpoint must name it, but {error} {remedy}") from error
+    return name
 
 
 def _time_features(half_log_snr: Tensor) -> Tensor:

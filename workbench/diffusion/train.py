@@ -104,6 +104,7 @@ def train_denoiser(
     warm_up = max(1, round(config.warm_up * steps))
     training = replace(config.training, steps=steps, warm_up_steps=warm_up, seed=config.seed)
     if not (folder / CHECKPOINT).exists():
+        name = denoiser_name(config.denoiser)  # refused before the training, not after it
         schedule, network = NoiseSchedule(config.schedule), _initial_network(rows, text, centroids, config)
         objective = DenoisingObjective(network, schedule, config.class_balancing)
         sets = {"train": rows, "held_out": held_out}
@@ -117,7 +118,6 @@ def train_denoiser(
         with denoising_batches(rows, config, schedule.timesteps) as batches:
             # Leaves the averaged weights in the network.
             train(objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES, evaluation=evaluation, edge=edge)
-        name = denoiser_name(config.denoiser)
         result = DenoiserCheckpoint(network, name, schedule, config.condition_dropout, identity)
         if (processes := Processes.current()).main:
             result.save(folder / CHECKPOINT)
