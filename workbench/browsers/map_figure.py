@@ -19,7 +19,7 @@ from workbench.browsers.map_points import (
     MapPoints,
     frequent_classes,
 )
-from workbench.browsers.panel import class_id, in_order, places, require_changes
+from workbench.browsers.panel import in_order, places, require_changes
 from workbench.errors import WorkbenchError
 from workbench.figures.style import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
 
@@ -93,7 +93,7 @@ class MapState:
         if new.role is None:
             raise WorkbenchError(f"the map is coloured by {new.colour_by}; choose one of {', '.join(BY_CLASS)} first.")
         given = [wanted] if isinstance(wanted, str) else wanted
-        classes = tuple(dict.fromkeys(class_id(points.vocabulary, new.role, own) for own in given))
+        classes = tuple(dict.fromkeys(points.vocabulary.class_id(new.role, own) for own in given))
         if len(classes) > MOST_CLASSES:
             raise WorkbenchError(f"{len(classes)} classes cannot be told apart; choose at most {MOST_CLASSES}.")
         return replace(new, classes=self.classes | {new.role: classes})

@@ -10,12 +10,11 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.figures.fidelity import equal_rows
 from workbench.files import save_table
-from workbench.language.triplets import AugmentedTriplets, read_triplets
+from workbench.language.triplets import read_triplets
 from workbench.progress import track
 from workbench.randomness import generator
 from workbench.regions.features import Features, FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import band_of_class
-from workbench.scenes.relations import distinct_triplets
 from workbench.scenes.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def write_feature_map(
     )
     for role in ROLES:
         points[f"{role}_band"] = band_of_class(data.counts.of_role(role))[points[role]]
-    points["entropy"] = _entropy(points, read_triplets(triplets))
+    points["entropy"] = read_triplets(triplets).entropy(points)
     reduced, share = _reduced(chosen, seed)
     # Of a small map the lines would be longer than the wait.
     xy = joint_layout(reduced, seed=seed, neighbours=neighbours, show=len(reduced) > ROWS_WORTH_TELLING)
@@ -79,19 +78,6 @@ def write_feature_map(
         "dimension": data.train.dimension, "encoder": data.train.encoder,
         "train_rows": len(data.train), "generated_rows": len(samples),
     }  # fmt: skip
-
-
-def _entropy(points: pd.DataFrame, stage: AugmentedTriplets) -> np.ndarray:
-    """Entropy (N,) float64 of the hardness vector of each point's caption, in nats."""
-    distinct, of_point = distinct_triplets(*(points[role].to_numpy() for role in ROLES))
-    stored = stage.caption_rows(distinct)
-    if (stored < 0).any():
-        unknown = distinct[stored < 0][0].tolist()
-        raise WorkbenchError(
-            f"{stage.folder / 'captions.parquet'}: no caption for the triplet of classes {unknown}, which the map "
-            "shows. Give the triplets that the features were generated for, or run notebook 02 and generate again."
-        )
-    return stage.hardness.entropy(stage.caption_embeddings[stored])[of_point]
 
 
 def _reduced(chosen: list[Chosen], seed: int) -> tuple[np.ndarray, float]:

@@ -21,7 +21,6 @@ from workbench.browsers.drawing import Thumbnails
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import environment
 from workbench.progress import headless
-from workbench.scenes.vocabulary import Vocabulary
 
 FOLDER = Path(__file__).parent
 _REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
@@ -260,13 +259,3 @@ def places(kind: str, wanted: Iterable[Any], size: int) -> np.ndarray:
     for wrong in found[(found < 0) | (found >= size)]:
         raise WorkbenchError(f"there is no {kind} {wrong:,}; expected 0 to {size - 1:,}.")
     return found
-
-
-def class_id(vocabulary: Vocabulary, role: str, value: int | str) -> int:
-    """The id of a class of ``role`` that is given by id or by name; WorkbenchError where there is none."""
-    names = vocabulary.names(role)
-    if not isinstance(value, str):
-        return int(places(f"{role} class", [value], len(names))[0])
-    if value not in names:
-        raise WorkbenchError(f"there is no {role} class {value!r}. Choose one of the {len(names):,} classes.")
-    return names.index(value)

@@ -16,8 +16,7 @@ from workbench.browsers.predictions import (
     ANY,
     OUTCOMES,
     PLACES,
-    RIGHT_AFTER,
-    RIGHT_BEFORE,
+    RIGHT,
     ROLE_CHOICES,
     SORT_CHOICES,
     UNFILTERED,
@@ -25,11 +24,6 @@ from workbench.browsers.predictions import (
     PredictionPair,
     Predictions,
     PredictionState,
-    changed_rows,
-    confusions,
-    filter_counts,
-    matching,
-    row_order,
 )
 from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_places
@@ -102,8 +96,7 @@ class PredictionBrowser(Browser):
             ids = {"": pair.truth[role], "_before": pair.before.best[role][:, 0], "_after": pair.after.best[role][:, 0]}
             for suffix, own in ids.items():
                 columns[f"{role}{suffix}"] = pd.Categorical.from_codes(own[positions], categories=names)
-            columns[f"{role}_correct_before"] = pair.among(role, RIGHT_BEFORE)[positions]
-            columns[f"{role}_correct_after"] = pair.among(role, RIGHT_AFTER)[positions]
+            columns |= {f"{role}_correct_{when}": pair.among(role, right)[positions] for when, right in RIGHT.items()}
         return pd.DataFrame(columns)
 
     def change(self, **changes: Any) -> None:
@@ -130,7 +123,7 @@ class PredictionBrowser(Browser):
     def regions(self) -> dict[str, str]:
         """The HTML of every region; what the last change did not touch is taken from before."""
         filters, confused = self._filters, replace(self.state, what=ALL, sort="random", page=1, compact=False)
-        left = self.keep("left", filters, lambda: filter_counts(self.pair, self.state, len(self.names)))
+        left = self.keep("left", filters, lambda: self.pair.filter_counts(self.state))
         return {
             "controls": self._part(
                 "controls", counts=left, titles=[(title, title) for title in self.titles], roles=ROLE_CHOICES,
@@ -151,7 +144,7 @@ class PredictionBrowser(Browser):
         if self.state.filtered:
             positions, heading = self._positions(), f"Test rows with {self._filters_text()}."
         else:
-            positions = changed_rows(self.pair, TILES_A_PAGE, self.seed)
+            positions = self.pair.changed_rows(TILES_A_PAGE, self.seed)
             heading = "Drawn at random: first rows fixed in at least one role, then rows broken in at least one."
         parts = (self._counts(), self._grid(positions, live=False, heading=heading), self._confusion(live=False))
         return sheet_html("".join(parts), self.thumbnails)
@@ -165,9 +158,9 @@ class PredictionBrowser(Browser):
         order = self.keep(
             "order",
             (state.before, state.after, state.sort, role),
-            lambda: row_order(self.pair, state.sort, role, self.counts, self.seed),
+            lambda: self.pair.order(state.sort, role, self.counts, self.seed),
         )
-        return self.keep("positions", self._filters, lambda: order[matching(self.pair, state)[order]])
+        return self.keep("positions", self._filters, lambda: order[self.pair.matching(state)[order]])
 
     @property
     def _filters(self) -> PredictionState:
@@ -200,8 +193,8 @@ class PredictionBrowser(Browser):
 
     def _counts(self) -> str:
         """The table of what happened in each role, over all rows."""
-        kinds = [WHAT_CHOICES[what] for what in ("fixed", "broken", "changed", "wrong in both", "unchanged")]
-        kinds = [("right before", RIGHT_BEFORE), ("right after", RIGHT_AFTER), *kinds]
+        kinds = [(f"right {when}", right) for when, right in RIGHT.items()]
+        kinds += [WHAT_CHOICES[what] for what in ("fixed", "broken", "changed", "wrong in both", "unchanged")]
         rows = [[role, *(f"{self.pair.among(role, wanted).sum():,}" for _, wanted in kinds)] for role in ROLES]
         columns = ["role", *(text for text, _ in kinds)]
         return self._part("counts", columns=columns, rows=rows, total=len(self.pair))
@@ -248,7 +241,7 @@ class PredictionBrowser(Browser):
             return self._part("confusion", live=live, lines=None)
         paging = Paging(len(classes), CLASSES_A_PAGE, state.confusion_page)
         here, lines = paging.of(classes), []
-        counts = confusions(self.pair, role, here, len(self.names))
+        counts = self.pair.confusions(role, here)
         columns = largest_columns(counts)
         for at, true in enumerate(here.tolist()):
             rows, shown = int(counts[0, at].sum()), counts[:, at, columns]
@@ -267,7 +260,7 @@ class PredictionBrowser(Browser):
         focus = self.state.true_class if self.state.cell is None else self.state.cell[0]
         if focus is None or focus not in classes:
             return None
-        counts = confusions(self.pair, self.state.class_role, np.array([focus]), len(self.names))
+        counts = self.pair.confusions(self.state.class_role, np.array([focus]))
         bars = [(self.names[given], given == focus, *counts[:, 0, given].tolist()) for given in largest_columns(counts)]
         return {"name": self.names[focus], "rows": int(counts[0].sum()), "bars": bars}
 

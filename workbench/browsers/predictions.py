@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.panel import class_id, in_order, require_changes
+from workbench.browsers.panel import in_order, require_changes
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.randomness import generator
@@ -22,9 +22,9 @@ ANY, ALL = "any", "all"
 ROLE_CHOICES = (ANY, *ROLES)
 # What happened to one prediction; "changed" is from one wrong class to another.
 OUTCOMES = ("right in both", "fixed", "broken", "changed", "still wrong")
-RIGHT_BEFORE, RIGHT_AFTER = ("right in both", "broken"), ("right in both", "fixed")
+RIGHT: dict[str, tuple[str, ...]] = {"before": ("right in both", "broken"), "after": ("right in both", "fixed")}
 # What may be asked for: as people read it, and the outcomes that it stands for.
-WHAT_CHOICES = {
+WHAT_CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
     ALL: ("all", OUTCOMES),
     "wrong": ("wrong after", ("broken", "changed", "still wrong")),
     "fixed": ("fixed", ("fixed",)),
@@ -91,37 +91,6 @@ class Predictions:
                 )
 
 
-class PredictionPair:
-    """Two recognisers' predictions of equal rows, and what happened from the one to the other.
-
-    By role ``outcome`` (n,) int8 places in OUTCOMES and ``band`` (n,) int8 places in BANDS of the true classes, by
-    ``bands`` (C,) of all classes. WorkbenchError where the two do not have the same rows.
-    """
-
-    def __init__(self, before: Predictions, after: Predictions, bands: Mapping[str, np.ndarray]):
-        if not np.array_equal(before.rows, after.rows):
-            alone = np.setxor1d(before.rows, after.rows)[0]
-            raise WorkbenchError(
-                f"{before.folder} and {after.folder} predict different rows ({len(before.rows):,} and "
-                f"{len(after.rows):,}; row {alone} is in one alone). Compare evaluations of one split, or evaluate "
-                "both again with notebook 05."
-            )
-        self.before, self.after, self.rows, self.truth = before, after, before.rows, before.truth
-        self.outcome, self.band = {}, {role: bands[role][truth] for role, truth in self.truth.items()}
-        for role, truth in self.truth.items():
-            first, second = before.best[role][:, 0], after.best[role][:, 0]
-            was, now = first == truth, second == truth
-            self.outcome[role] = np.select([was & now, now, was, first != second], range(4), 4).astype(np.int8)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def among(self, role: str, wanted: Iterable[str]) -> np.ndarray:
-        """(n,) bool: whether one of the ``wanted`` OUTCOMES happened in a role, or for the role "any" in some role."""
-        fits = np.isin(OUTCOMES, list(wanted))
-        return np.logical_or.reduce([fits[self.outcome[own]] for own in (ROLES if role == ANY else (role,))])
-
-
 @dataclass(frozen=True)
 class PredictionState:
     """Two recognisers by title, the filters, the order, the pages (from 1), and whether only top-1 is shown.
@@ -176,9 +145,9 @@ class PredictionState:
         if "bands" in changes:
             changes["bands"] = in_order("band", changes["bands"], BANDS)
         if changes.get("true_class") is not None:
-            changes["true_class"] = class_id(vocabulary, new.class_role, changes["true_class"])
+            changes["true_class"] = vocabulary.class_id(new.class_role, changes["true_class"])
         if changes.get("cell") is not None:
-            changes["cell"] = tuple(class_id(vocabulary, new.class_role, value) for value in changes["cell"])
+            changes["cell"] = tuple(vocabulary.class_id(new.class_role, value) for value in changes["cell"])
             if len(changes["cell"]) != 2:
                 raise WorkbenchError(f"cell {changes['cell']}: expected a true class and what it was taken for.")
         new = replace(new, **changes)
@@ -186,67 +155,91 @@ class PredictionState:
         return replace(new, cell=None) if of_third and "cell" not in changes else new
 
 
-def matching(pair: PredictionPair, state: PredictionState, *, without: tuple[str, ...] = ()) -> np.ndarray:
-    """Which rows match, (n,) bool; filters named in ``without`` ("what", "bands", "true_class", "cell") are ignored."""
-    role, mask = state.class_role, np.ones(len(pair), dtype=bool)
-    if state.what != ALL and "what" not in without:
-        mask &= pair.among(state.role, WHAT_CHOICES[state.what][1])
-    if state.bands and "bands" not in without:
-        mask &= np.isin(BANDS, state.bands)[pair.band[role]]
-    if state.true_class is not None and "true_class" not in without:
-        mask &= pair.truth[role] == state.true_class
-    if state.cell is not None and "cell" not in without:
-        true, given = state.cell
-        taken = [one.best[role][:, 0] == given for one in (pair.before, pair.after)]
-        mask &= (pair.truth[role] == true) & (taken[0] | taken[1])
-    return mask
+class PredictionPair:
+    """Two recognisers' predictions of equal rows, and what happened from the one to the other.
 
-
-def filter_counts(pair: PredictionPair, state: PredictionState, classes: int) -> dict[str, Any]:
-    """Rows that each choice would leave with the other filters as they are: {"roles", "what", "bands"}, by choice.
-
-    "classes" (C,) int64 counts the true classes of the state's role, of which there are ``classes``, whatever the cell.
+    By role ``outcome`` (n,) int8 places in OUTCOMES and ``band`` (n,) int8 places in BANDS of the true classes, by
+    ``bands`` (C,) of all classes. WorkbenchError where the two do not have the same rows.
     """
-    rest, role = matching(pair, state, without=("what",)), state.class_role
-    of_band = pair.band[role][matching(pair, state, without=("bands",))]
-    of_class = pair.truth[role][matching(pair, state, without=("true_class", "cell"))]
-    return {
-        "roles": {choice: int(matching(pair, state.in_role(choice)).sum()) for choice in ROLE_CHOICES},
-        "what": {
-            choice: int((rest & pair.among(state.role, wanted)).sum()) for choice, (_, wanted) in WHAT_CHOICES.items()
-        },
-        "bands": dict(zip(BANDS, np.bincount(of_band, minlength=len(BANDS)).tolist(), strict=True)),
-        "classes": np.bincount(of_class, minlength=classes),
-    }
 
+    def __init__(self, before: Predictions, after: Predictions, bands: Mapping[str, np.ndarray]):
+        if not np.array_equal(before.rows, after.rows):
+            alone = np.setxor1d(before.rows, after.rows)[0]
+            raise WorkbenchError(
+                f"{before.folder} and {after.folder} predict different rows ({len(before.rows):,} and "
+                f"{len(after.rows):,}; row {alone} is in one alone). Compare evaluations of one split, or evaluate "
+                "both again with notebook 05."
+            )
+        self.before, self.after, self.bands = before, after, bands
+        self.rows, self.truth = before.rows, before.truth
+        self.outcome, self.band = {}, {role: bands[role][truth] for role, truth in self.truth.items()}
+        for role, truth in self.truth.items():
+            first, second = before.best[role][:, 0], after.best[role][:, 0]
+            was, now = first == truth, second == truth
+            self.outcome[role] = np.select([was & now, now, was, first != second], range(4), 4).astype(np.int8)
 
-def row_order(pair: PredictionPair, sort: str, role: str, counts: Counts, seed: int) -> np.ndarray:
-    """All positions (n,) in one of SORT_CHOICES for a role; ties, and the order "random", are drawn by ``seed``."""
-    drawn = generator(seed, "order of predictions").permutation(len(pair))
-    if sort == "random":
-        return drawn
-    keys = counts.of_role(role)[pair.truth[role]] if sort == "rarest" else -pair.after.probability[role][:, 0]
-    return drawn[np.argsort(keys[drawn], kind="stable")]
+    def __len__(self) -> int:
+        return len(self.rows)
 
+    def among(self, role: str, wanted: Iterable[str]) -> np.ndarray:
+        """(n,) bool: whether one of the ``wanted`` OUTCOMES happened in a role, or for the role "any" in some role."""
+        fits = np.isin(OUTCOMES, list(wanted))
+        return np.logical_or.reduce([fits[self.outcome[own]] for own in (ROLES if role == ANY else (role,))])
 
-def changed_rows(pair: PredictionPair, most: int, seed: int) -> np.ndarray:
-    """At most ``most`` positions drawn by ``seed``, half fixed and half broken in at least one role (the fixed first).
+    def matching(self, state: PredictionState) -> np.ndarray:
+        """Which rows match, (n,) bool."""
+        role, mask = state.class_role, np.ones(len(self), dtype=bool)
+        if state.what != ALL:
+            mask &= self.among(state.role, WHAT_CHOICES[state.what][1])
+        if state.bands:
+            mask &= np.isin(BANDS, state.bands)[self.band[role]]
+        if state.true_class is not None:
+            mask &= self.truth[role] == state.true_class
+        if state.cell is not None:
+            true, given = state.cell
+            taken = [one.best[role][:, 0] == given for one in (self.before, self.after)]
+            mask &= (self.truth[role] == true) & (taken[0] | taken[1])
+        return mask
 
-    A row that is both is neither.
-    """
-    better, worse = pair.among(ANY, ["fixed"]), pair.among(ANY, ["broken"])
-    draw, half = generator(seed, "changed predictions"), most // 2
-    fixed, broken = (draw.permutation(np.flatnonzero(rows)) for rows in (better & ~worse, worse & ~better))
-    return np.concatenate([fixed[: most - half], broken[:half]])
+    def filter_counts(self, state: PredictionState) -> dict[str, Any]:
+        """Rows that each choice would leave with the other filters as they are: {"roles", "what", "bands"}, by choice.
 
+        "classes" (C,) int64 counts the true classes of the state's role, whatever the cell.
+        """
+        rest, role = self.matching(replace(state, what=ALL)), state.class_role
+        of_band = self.band[role][self.matching(replace(state, bands=()))]
+        of_class = self.truth[role][self.matching(replace(state, true_class=None, cell=None))]
+        return {
+            "roles": {choice: int(self.matching(state.in_role(choice)).sum()) for choice in ROLE_CHOICES},
+            "what": {
+                what: int((rest & self.among(state.role, wanted)).sum()) for what, (_, wanted) in WHAT_CHOICES.items()
+            },
+            "bands": dict(zip(BANDS, np.bincount(of_band, minlength=len(BANDS)).tolist(), strict=True)),
+            "classes": np.bincount(of_class, minlength=len(self.bands[role])),
+        }
 
-def confusions(pair: PredictionPair, role: str, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """How many rows of each of the true ``classes`` (r,) go to each class: (2, r, C) int64, before and after."""
-    kept = np.isin(pair.truth[role], classes)
-    place = np.full(n_classes, -1)
-    place[classes] = np.arange(len(classes))
-    cells = place[pair.truth[role][kept]] * n_classes
-    sides = (one.best[role][kept, 0] for one in (pair.before, pair.after))
-    return np.stack(
-        [np.bincount(cells + best, minlength=len(classes) * n_classes).reshape(-1, n_classes) for best in sides]
-    )
+    def order(self, sort: str, role: str, counts: Counts, seed: int) -> np.ndarray:
+        """All positions (n,) in one of SORT_CHOICES for a role; ties, and the order "random", are drawn by ``seed``."""
+        drawn = generator(seed, "order of predictions").permutation(len(self))
+        if sort == "random":
+            return drawn
+        keys = counts.of_role(role)[self.truth[role]] if sort == "rarest" else -self.after.probability[role][:, 0]
+        return drawn[np.argsort(keys[drawn], kind="stable")]
+
+    def changed_rows(self, most: int, seed: int) -> np.ndarray:
+        """At most ``most`` positions drawn by ``seed``, half fixed and then half broken in some role, none both."""
+        better, worse = self.among(ANY, ["fixed"]), self.among(ANY, ["broken"])
+        draw, half = generator(seed, "changed predictions"), most // 2
+        fixed, broken = (draw.permutation(np.flatnonzero(rows)) for rows in (better & ~worse, worse & ~better))
+        return np.concatenate([fixed[: most - half], broken[:half]])
+
+    def confusions(self, role: str, classes: np.ndarray) -> np.ndarray:
+        """How many rows of each of the true ``classes`` (r,) go to each class: (2, r, C) int64, before and after."""
+        kept, n_classes = np.isin(self.truth[role], classes), len(self.bands[role])
+        place = np.full(n_classes, -1)
+        place[classes] = np.arange(len(classes))
+        cells = place[self.truth[role][kept]] * n_classes
+        sides = (one.best[role][kept, 0] for one in (self.before, self.after))
+        return np.stack(
+            [np.bincount(cells + best, minlength=len(classes) * n_classes).reshape(-1, n_classes) for best in sides]
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.panel import class_id, in_order, places, require_changes, require_one_of
+from workbench.browsers.panel import in_order, places, require_changes, require_one_of
 from workbench.browsers.triplet_index import SORTS, TripletIndex, folded
 from workbench.errors import WorkbenchError
 from workbench.scenes.bands import BANDS
@@ -61,7 +61,7 @@ class TripletState:
             changes["bands"] = {role: bands for role, bands in given.items() if bands}
         if "classes" in changes:
             wanted = {role: value for role, value in changes["classes"].items() if value is not None}
-            changes["classes"] = {role: class_id(index.vocabulary, role, value) for role, value in wanted.items()}
+            changes["classes"] = {role: index.vocabulary.class_id(role, value) for role, value in wanted.items()}
         if not changes.keys() <= {"page", "opened", "examples_page", "crop"}:
             changes.setdefault("page", 1)
         if changes.get("chart", self.chart) != self.chart:

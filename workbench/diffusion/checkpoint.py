@@ -124,8 +124,8 @@ class DenoiserCheckpoint:
         WorkbenchError for a class that the denoiser does not know, with the nearest name.
         """
         parts = [self._parts(triplet) for triplet in triplets]
-        columns = {role: [self._class_id(part[place], role) for part in parts] for place, role in enumerate(ROLES)}
-        return pd.DataFrame(columns, dtype=np.int64)
+        rows = [[self.identity.class_id(role, one) for role, one in zip(ROLES, part, strict=True)] for part in parts]
+        return pd.DataFrame(rows, columns=list(ROLES), dtype=np.int64)
 
     def captions(self, triplets: Sequence[str | Sequence[str | int]]) -> list[str]:
         """The triplets in words: "dog riding skateboard"."""
@@ -147,19 +147,6 @@ class DenoiserCheckpoint:
     def _likeness(self, name: str, role: str) -> float:
         near = difflib.get_close_matches(name, self.identity.names(role), n=1)
         return difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
-
-    def _class_id(self, value: str | int, role: str) -> int:
-        names = self.identity.names(role)
-        if isinstance(value, str) and value not in names:
-            near = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
-            raise WorkbenchError(
-                f"{value!r} is no {role} class of this denoiser, which knows {len(names)}. "
-                f"The nearest name is {near[0] if near else None!r}."
-            )
-        number = names.index(value) if isinstance(value, str) else int(value)
-        if not 0 <= number < len(names):
-            raise WorkbenchError(f"{role} class {value} is not known; this denoiser has classes 0 to {len(names) - 1}.")
-        return number
 
 
 def _require_fitting(what: str, found: object, expected: dict[str, object]) -> None:

@@ -115,6 +115,22 @@ class AugmentedTriplets:
         """The row (n,) int64 of ``captions`` that holds each of the triplets (n, 3), -1 where none does."""
         return self._index.get_indexer(triplet_keys(*np.asarray(triplets).reshape(-1, 3).T))
 
+    def entropy(self, relations: pd.DataFrame) -> np.ndarray:
+        """Entropy in nats (N,) float64 of the hardness vector of each relation's caption (DiffAugment, section 3.4).
+
+        WorkbenchError for a relation whose triplet has no caption here.
+        """
+        rows = self.caption_rows(relations[list(ROLES)].to_numpy())
+        if (rows < 0).any():
+            number = int(np.argmax(rows < 0))
+            raise WorkbenchError(
+                f"{self.folder / 'captions.parquet'}: no caption for the triplet of classes "
+                f"{relations[list(ROLES)].iloc[number].tolist()} (row {number}). Give the triplets that the features "
+                "were generated for, or run notebook 02 and generate again."
+            )
+        distinct, of_row = np.unique(rows, return_inverse=True)
+        return self.hardness.entropy(self.caption_embeddings[distinct])[of_row]
+
     @cached_property
     def _index(self) -> pd.Index:
         return pd.Index(keys_of(self.captions))

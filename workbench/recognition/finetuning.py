@@ -217,26 +217,9 @@ def _batches(
     if config.curriculum != "none":
         if triplets is None:
             raise WorkbenchError("a curriculum needs the folder of augmented triplets with their hardness: triplets.")
-        easy = easy_rows(made.relations, Path(triplets))
+        entropy = read_triplets(triplets).entropy(made.relations)
+        easy = entropy <= np.median(entropy)  # section 4.3
     return MixedBatches(made, real, active, config, easy, (own, scenes_of(head, real)))
-
-
-def easy_rows(relations: pd.DataFrame, triplets: Path) -> np.ndarray:
-    """Which generated relations are easy, (N,) bool: entropy of their hardness vector at most the median's (4.3).
-
-    ``triplets`` is the folder of the stage triplets. WorkbenchError for a triplet without a caption there.
-    """
-    stored = read_triplets(triplets)
-    place = stored.caption_rows(relations[list(ROLES)].to_numpy())
-    if (place < 0).any():
-        row = int(np.flatnonzero(place < 0)[0])
-        raise WorkbenchError(
-            f"{triplets}: no caption for generated row {row} "
-            f"({', '.join(str(relations.iloc[row][role]) for role in ROLES)}). Generate features from these triplets."
-        )
-    distinct, index = np.unique(place, return_inverse=True)
-    entropy = stored.hardness.entropy(stored.caption_embeddings[distinct])[index]
-    return entropy <= np.median(entropy)
 
 
 def _copy(head: nn.Module) -> dict[str, torch.Tensor]:

@@ -52,6 +52,18 @@ class Vocabulary:
         """The class names of a role: "subject", "relation" or "object"."""
         return self.relations if role == "relation" else self.objects
 
+    def class_id(self, role: str, value: int | str) -> int:
+        """The id of a class of ``role`` given by id or by name; WorkbenchError without one, with the nearest name."""
+        names = self.names(role)
+        if isinstance(value, str) and value not in names:
+            (near,) = difflib.get_close_matches(value, names, n=1, cutoff=0.0)
+            told = f"there is no {role} class {value!r} among {len(names):,}"
+            raise WorkbenchError(f"{told}. The nearest name is {near!r}.")
+        number = names.index(value) if isinstance(value, str) else value
+        if number not in range(len(names)):
+            raise WorkbenchError(f"there is no {role} class {number!r}; expected 0 to {len(names) - 1:,}.")
+        return int(number)
+
 
 def _read_names(path: Path) -> tuple[str, ...]:
     names = read_json(path)
