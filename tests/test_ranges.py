@@ -1,4 +1,4 @@
-"""Every number of every config: what it may not be is refused by name, wherever the config is made."""
+"""Every number of every config, and its choices: what they may not be is refused by name, wherever it is made."""
 
 import dataclasses
 import math
@@ -17,7 +17,13 @@ from workbench.diffusion.denoiser import MLPConfig, UNetConfig
 from workbench.diffusion.generators import BaselineConfig
 from workbench.errors import WorkbenchError
 from workbench.language.config import AugmentationConfig
-from workbench.recognition.config import EvaluationConfig, FineTuningConfig, RebalancingConfig, RecogniserConfig
+from workbench.recognition.config import (
+    TRAINING,
+    EvaluationConfig,
+    FineTuningConfig,
+    RebalancingConfig,
+    RecogniserConfig,
+)
 from workbench.recognition.losses import LossConfig
 from workbench.recognition.scene_encoder import RelTransformerConfig
 from workbench.regions.config import ExtractionConfig
@@ -76,3 +82,55 @@ def test_the_ends_of_ranges(config, name, refused, accepted):
         with pytest.raises(WorkbenchError, match=name):
             config(**{name: value})
     assert [getattr(config(**{name: value}), name) for value in accepted] == accepted
+
+
+REFUSED = {
+    LossConfig: [
+        ({"name": "focale"}, r"'focale' is not known.*ce, wce, logit_adjusted, focal"), ({"gamma": -1}, "gamma is -1"),
+        ({"relmix": "dirty"}, "relmix: expected 'none' or 'clean' or 'upstream', got 'dirty'"),
+        ({"vilhub_scale": -1.0}, "vilhub_scale is -1")],
+    FineTuningConfig: [
+        ({"learning_rates": ()}, r"learning_rates is \[\]"), ({"real_replay": 1.5}, "real_replay is 1.5"),
+        ({"training": TrainingConfig(learning_rate=1.0)}, "chosen among candidates"),
+        ({"roles": "some"}, "roles: expected 'all' or .*'tail', got"),
+        ({"synthetic_weight": -0.1}, "synthetic_weight is -0.1"),
+        ({"loss": LossConfig(relmix="clean"), "roles": "tail"}, "relmix 'clean' mixes all roles")],
+    RecogniserConfig: [
+        ({"epochs": 0}, "epochs is 0"), ({"word_mode": "loud"}, "word_mode: expected 'clean' or 'upstream'"),
+        ({"training": dataclasses.replace(TRAINING, steps=9)}, r"training\.steps and training\.seed follow"),
+        ({"sizes": {"depth": 3}}, "lsvru: unknown size 'depth'.*classifier"),
+        ({"sizes": {"n_objects": 3}}, "lsvru: unknown size 'n_objects'"),
+        ({"architecture": "lsvrus"}, "'lsvrus' is not known. Did you mean 'lsvru'"),
+        ({"architecture": "os:getcwd"}, "expected a class derived from LsvruHead")],
+    RebalancingConfig: [
+        ({"method": "crtt"}, r"method: expected 'crt' or .*got 'crtt'"),
+        ({"strengths": ()}, r"strengths is \[\]; give at least one: .*of at least 0")],
+    AugmentationConfig: [
+        ({"bands": ["rare"]}, "bands are"), ({"bands": []}, "bands are"), ({"few_quota": -1}, "few_quota is -1"),
+        ({"max_senses": 0}, "max_senses is 0"), ({"balance": "row"}, "balance: expected .* got 'row'")],
+    BaselineConfig: [
+        ({"generator": "smot"}, r"'smot' is not known. Did you mean 'smote'"),
+        ({"generator": dict}, r"expected a dataclass with fit\(real, wanted, seed\)"),
+        *(({"generator": name, "options": options}, message) for name, options, message in (
+            ("smote", {"noise": 1.0}, "unknown field 'noise'"), ("pair_mean", {"init_map": "linear"}, "init_map"),
+            ("copy_noise", {"noise": -1.0}, "noise is -1"), ("smote", {"neighbours": 0}, "neighbours is 0"),
+            ("class_gaussian", {"prior_rows": math.inf}, "prior_rows is inf")))],
+    VGGConfig: [
+        ({"width": 0}, "width is 0"), ({"channel_means": (1, 2)}, "short_side <= longest_side"),
+        ({"short_side": 900, "longest_side": 800}, "short_side <= longest_side")],
+    RelTransformerConfig: [
+        (SIZES | {"width": 24, "heads": 5}, "24 is not a multiple of heads 5"),
+        (SIZES | {"dropout": 1.0}, "dropout is 1.0"), (SIZES | {"memory": 0}, "memory is 0"),
+        (SIZES | {"compat": "old"}, "got 'old'"), (SIZES | {"classifier": "tree"}, "got 'tree'")],
+    SamplingConfig: [({name: value}, name) for name, value in {
+        "init": "noise", "init_map": "linear", "solver": "euler", "share": 0.0, "samples": -1}.items()],
+    ExtractionConfig: [({"precision": "half"}, "expected 'auto' or 'float32' or 'bfloat16' or 'float16'")],
+    TrainingConfig: [({"steps": 1, "schedule": "cosin"}, r"schedule: expected 'cosine' or .*, got 'cosin'")],
+}  # fmt: skip
+REFUSALS = [(config, *case) for config, cases in REFUSED.items() for case in cases]
+
+
+@pytest.mark.parametrize(("config", "values", "message"), REFUSALS)
+def test_what_no_config_can_be_is_refused_with_the_reason(config, values, message):
+    with pytest.raises(WorkbenchError, match=message):
+        config(**values)

@@ -163,9 +163,7 @@ def test_the_learning_rate_rises_then_falls(schedule, at_end):
     assert (np.diff(rates[100:]) <= 0).all() and abs(rates[-1] - at_end) < 0.005
 
 
-def test_a_wrong_value_is_refused_with_the_allowed_ones(tmp_path):
-    with pytest.raises(WorkbenchError, match=r"schedule: expected 'cosine' or .*, got 'cosin'"):
-        TrainingConfig(steps=1, schedule="cosin")
+def test_a_training_without_steps_is_refused(tmp_path):
     with pytest.raises(WorkbenchError, match="steps is 0; expected a number above 0"):
         train(Regression(), batch, tmp_path, TrainingConfig(), log_every=1)
 

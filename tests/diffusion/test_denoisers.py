@@ -7,7 +7,7 @@ import torch
 from tests.diffusion.cases import condition_tokens, network
 from workbench.configuration import configured
 from workbench.diffusion.conditioned_network import NoiseLevels
-from workbench.diffusion.config import DiffusionConfig, SamplingConfig, Schedule
+from workbench.diffusion.config import DiffusionConfig, Schedule
 from workbench.diffusion.denoiser import DENOISERS, MLPConfig
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.unet_denoiser import UNetConfig, side_of_square
@@ -136,9 +136,6 @@ def test_names_and_sizes_that_are_not_known_are_refused(values, message):
             make()
 
 
-def test_each_denoiser_has_its_own_configuration_and_a_misspelt_choice_of_sampling_is_refused():
-    for name, value in {"init": "noise", "init_map": "linear", "solver": "euler", "share": 0.0, "samples": -1}.items():
-        with pytest.raises(WorkbenchError, match=name):
-            SamplingConfig(**{name: value})
+def test_each_denoiser_has_its_own_configuration():
     assert DiffusionConfig().network == MLPConfig() and DiffusionConfig(denoiser="unet").network.target == "epsilon"
     assert DiffusionConfig(denoiser=DENOISERS["unet"], network={"layers": 1}).network == UNetConfig(layers=1)

@@ -7,24 +7,11 @@ import scipy
 import torch
 
 from tests.diffusion.cases import COLUMNS
+from workbench.diffusion import fidelity_classes, fidelity_distances
 from workbench.diffusion.config import FidelityConfig, SamplingConfig
 from workbench.diffusion.fidelity import SAMPLE_SETS, fidelity_report, generated_with, known_rows, study_fidelity
-from workbench.diffusion.fidelity_classes import (
-    ClassDiscriminant,
-    LabelledFeatures,
-    agreement,
-    memorisation,
-    train_on_generated_test_on_real,
-)
-from workbench.diffusion.fidelity_distances import (
-    Gaussian,
-    dimension_errors,
-    frechet_distance,
-    kernel_distance,
-    nearest_distances,
-    neighbour_manifolds,
-    norm_errors,
-)
+from workbench.diffusion.fidelity_classes import ClassDiscriminant, LabelledFeatures, agreement, memorisation
+from workbench.diffusion.fidelity_distances import Gaussian, dimension_errors, frechet_distance, nearest_distances
 from workbench.diffusion.generators import BaselineConfig
 from workbench.errors import WorkbenchError
 
@@ -74,16 +61,16 @@ def test_kernel_distance_is_the_unbiased_cubic_mmd(dimension):
 
     n = len(real)
     within = sum((kernel(x, x).sum() - np.trace(kernel(x, x))) / (n * (n - 1)) for x in (real, generated))
-    mean, spread = kernel_distance(real, generated, seed=0)
+    mean, spread = fidelity_distances.kernel_distance(real, generated, seed=0)
     assert mean == pytest.approx(within - 2 * kernel(real, generated).mean(), rel=1e-9)
     assert spread == pytest.approx(0, abs=1e-9)  # each subset is the whole set
-    assert kernel_distance(real, generated, seed=1, rows_per_subset=50)[1] > 0
+    assert fidelity_distances.kernel_distance(real, generated, seed=1, rows_per_subset=50)[1] > 0
 
 
 @pytest.mark.parametrize(("rows", "other_rows", "neighbours"), [(50, 80, 1), (200, 150, 5), (120, 300, 10)])
 def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(rows, other_rows, neighbours):
     real, generated = two_sets(rows, other_rows, 6)
-    found = neighbour_manifolds(real, generated, neighbours=neighbours)
+    found = fidelity_distances.neighbour_manifolds(real, generated, neighbours=neighbours)
     from torch_fidelity.metric_prc import calculate_precision_recall_full
 
     precision, recall = calculate_precision_recall_full(
@@ -98,7 +85,7 @@ def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(ro
     from sklearn import config_context  # a second of importing that collecting the tests need not wait for
 
     with config_context(working_memory=3e-3):  # in chunks of a row or a few
-        assert neighbour_manifolds(real, generated, neighbours=neighbours) == found
+        assert fidelity_distances.neighbour_manifolds(real, generated, neighbours=neighbours) == found
 
 
 def test_dimension_and_norm_errors_by_hand():
@@ -110,9 +97,9 @@ def test_dimension_and_norm_errors_by_hand():
     assert moved["mean_error"] == pytest.approx(2, abs=0.05)
     assert dimension_errors(real, np.maximum(real, 0))["zero_rate_error"] == 0
     assert dimension_errors(np.maximum(real, 0), np.abs(real))["zero_rate_error"] == pytest.approx(0.5, abs=0.02)
-    norms = norm_errors(real, 3 * real)
+    norms = fidelity_distances.norm_errors(real, 3 * real)
     assert norms["norm_mean_ratio"] == pytest.approx(3, rel=1e-5)
-    assert norms["norm_distance"] > 0.7 and norm_errors(real, real)["norm_distance"] == 0
+    assert norms["norm_distance"] > 0.7 and fidelity_distances.norm_errors(real, real)["norm_distance"] == 0
     dead = np.zeros((5, 3), np.float32)
     assert dimension_errors(dead, dead + 1) == {"mean_error": 0, "spread_error": 0, "zero_rate_error": 1}
 
@@ -153,7 +140,9 @@ def test_agreement_and_training_on_generated():
     assert found["agreement"] == pytest.approx((0.5 + 1 + 0) / 3) and found["agreement_subject"] == 0.5
     train, test = labelled(2000), labelled(500, seed=1)
     shuffled = LabelledFeatures(train.features, train.relations.sample(frac=1, random_state=0).reset_index(drop=True))
-    good, bad = (train_on_generated_test_on_real(rows, test)["test_on_real"] for rows in (train, shuffled))
+    good, bad = (
+        fidelity_classes.train_on_generated_test_on_real(rows, test)["test_on_real"] for rows in (train, shuffled)
+    )
     assert good > 0.6 and bad == pytest.approx(0.2, abs=0.1)
 
 

@@ -227,18 +227,6 @@ def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_fe
         generate(small_features, tmp_path / "narrow", Constant(columns=7))
 
 
-@pytest.mark.parametrize(("generator", "options", "named"), [
-    ("smot", None, r"'smot' is not known. Did you mean 'smote'"),
-    (dict, None, r"expected a dataclass with fit\(real, wanted, seed\)"),
-    ("smote", {"noise": 1.0}, "unknown field 'noise'"), ("pair_mean", {"init_map": "linear"}, "init_map"),
-    ("copy_noise", {"noise": -1.0}, "noise is -1"), ("smote", {"neighbours": 0}, "neighbours is 0"),
-    ("class_gaussian", {"prior_rows": float("inf")}, "prior_rows is inf"),
-])  # fmt: skip
-def test_bad_choices_are_named(generator, options, named):
-    with pytest.raises(WorkbenchError, match=named):
-        BaselineConfig(generator, options)
-
-
 def test_triplets_that_are_missing_or_of_an_unknown_class_are_named(small_features, tmp_path):
     inputs = small_features | {"triplets": tmp_path / "triplets"}
     with pytest.raises(WorkbenchError, match="notebook 02"):

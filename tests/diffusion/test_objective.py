@@ -3,14 +3,8 @@ import pytest
 import torch
 
 from tests.diffusion.cases import clusters, condition_tokens, network
-from workbench.diffusion.objective import (
-    COMMITMENT,
-    BalancedConditions,
-    DenoisingObjective,
-    EvalRows,
-    TrainingBatch,
-    balancing_terms,
-)
+from workbench.diffusion import objective as objectives
+from workbench.diffusion.objective import BalancedConditions, DenoisingObjective, EvalRows, TrainingBatch
 from workbench.diffusion.schedule import NoiseSchedule
 
 TOKENS = condition_tokens(6, relations=[0, 0, 0, 0, 1, 2])
@@ -31,14 +25,14 @@ def losses(objective, batch, seed=0):
 def test_terms_and_their_gradients_are_those_of_the_formula(shape):
     predicted, balanced = torch.randn(2, *shape).unbind()
     predicted.requires_grad_(), balanced.requires_grad_()
-    terms = balancing_terms(predicted, balanced)
+    terms = objectives.balancing_terms(predicted, balanced)
     difference = (predicted - balanced).detach()
     torch.testing.assert_close(terms, 1.25 * difference.square())
     terms.sum().backward()
     # Descent draws the prediction for y to that for y', and that for y' a quarter as hard to the one for y.
     torch.testing.assert_close(predicted.grad, 2 * difference)
-    torch.testing.assert_close(balanced.grad, -2 * COMMITMENT * difference)
-    assert not balancing_terms(predicted, predicted).any()
+    torch.testing.assert_close(balanced.grad, -2 * objectives.COMMITMENT * difference)
+    assert not objectives.balancing_terms(predicted, predicted).any()
 
 
 @pytest.mark.parametrize("kind", ["mlp", "unet"])

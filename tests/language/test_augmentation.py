@@ -162,12 +162,3 @@ def test_an_empty_augmentation_says_why():
     few = pd.DataFrame({"subject": [0, 1], "relation": [0, 0], "object": [2, 0]})
     with pytest.raises(WorkbenchError, match=r"can be compared.*qqq, zzzz, xyzzy"):
         augmented_triplets(few, unknown, count_classes(few, unknown), class_similarity(unknown.objects))
-
-
-@pytest.mark.parametrize(("change", "message"), [
-    ({"bands": ["rare"]}, "bands are"), ({"bands": []}, "bands are"), ({"few_quota": -1}, "few_quota is -1"),
-    ({"max_senses": 0}, "max_senses is 0"), ({"balance": "row"}, "balance: expected .* got 'row'"),
-])  # fmt: skip
-def test_bad_arguments_are_named(change, message):
-    with pytest.raises(WorkbenchError, match=message):
-        augmented_triplets(*drawn(1), **change)

@@ -8,14 +8,8 @@ import pytest
 
 from tests.language.pack_nouns import pack_nouns
 from workbench.errors import WorkbenchError
-from workbench.language.similarity import (
-    ClassSimilarity,
-    class_similarity,
-    fewest_edges,
-    lch_similarity,
-    noun_hierarchy,
-    similarity_paths,
-)
+from workbench.language import similarity as similarities
+from workbench.language.similarity import class_similarity, lch_similarity, noun_hierarchy, similarity_paths
 from workbench.language.wordnet import noun_senses, open_wordnet, unpack_nouns
 
 # A noun to its hypernyms ("@") and instance hypernyms ("@i"). "mule" has two parents of different depth, "bank" is in
@@ -93,7 +87,7 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
     pairs += [(i, int(j)) for i in range(300, 310) for j in random.integers(290, 310, size=10)]
     np.testing.assert_array_equal([lch[i, j] for i, j in pairs], [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
     np.testing.assert_array_equal(lch, lch.T)
-    edges = fewest_edges(senses, noun_hierarchy(wordnet))
+    edges = similarities.fewest_edges(senses, noun_hierarchy(wordnet))
     asked = [(i, j) for i, j in pairs[:100] if not np.isnan(lch[i, j])]
     assert [path.count(", ") for path in similarity_paths(names, asked)] == [edges[i, j] for i, j in asked]
 
@@ -113,7 +107,7 @@ def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
     for word in {word for row in nouns for word in row[:2]}:
         lemma, _, sense = word.split("#")
         synset[word] = wordnet.synset(f"{lemma.lower()}.n.{int(sense):02d}")
-    edges = fewest_edges([[found] for found in synset.values()], noun_hierarchy(wordnet))
+    edges = similarities.fewest_edges([[found] for found in synset.values()], noun_hierarchy(wordnet))
     place = {name: i for i, name in enumerate(synset)}
     for first, second, lch, path, _ in nouns:
         steps = edges[place[first], place[second]] + 1.0
@@ -123,7 +117,7 @@ def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
 
 def test_the_papers_threshold_admits_two_edges(wordnet):
     names = ["cake", "baked goods", "cookie", "spoon", "fork", "cutlery", "dog", "cat"]
-    edges = fewest_edges([noun_senses(name, wordnet, 4) for name in names], noun_hierarchy(wordnet))
+    edges = similarities.fewest_edges([noun_senses(name, wordnet, 4) for name in names], noun_hierarchy(wordnet))
     np.testing.assert_array_equal(lch_similarity(names) >= 2.26, edges <= 2)
     paths = similarity_paths(names, [(3, 4), (6, 7)])
     assert paths == ["spoon, cutlery, fork", "dog, canine, carnivore, feline, cat"]
@@ -138,13 +132,13 @@ def test_small_and_unknown_vocabularies(names, tmp_path):
     assert similarity.unknown == [name for name in names if name != "dog"]
     assert np.isnan(similarity.values).sum() == len(names) ** 2 - names.count("dog")
     similarity.save(tmp_path / "whole.npz")
-    loaded = ClassSimilarity.load(tmp_path / "whole.npz")
+    loaded = similarities.ClassSimilarity.load(tmp_path / "whole.npz")
     assert loaded.names == similarity.names
     np.testing.assert_array_equal(loaded.values, similarity.values)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
     for name, fault in (("cut.npz", "this is the beginning of a zip"), ("absent.npz", "the file is missing")):
         with pytest.raises(WorkbenchError, match=f"{name}: {fault}"):
-            ClassSimilarity.load(tmp_path / name)
+            similarities.ClassSimilarity.load(tmp_path / name)
 
 
 def test_a_cycle_is_refused(tmp_path):

@@ -14,17 +14,7 @@ import pytest
 from tests.language.pack_nouns import noun_database
 from workbench.errors import WorkbenchError
 from workbench.language import wordnet
-from workbench.language.wordnet import (
-    ARCHIVE,
-    SynsetTable,
-    name_forms,
-    noun_senses,
-    open_wordnet,
-    read_synsets,
-    synset_hits,
-    synset_ids,
-    unpack_nouns,
-)
+from workbench.language.wordnet import ARCHIVE, noun_senses, open_wordnet, read_synsets, synset_ids, unpack_nouns
 from workbench.scenes.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("bike", "bicycle", "none", "pikachu", "men"), ("on", "on top of"))
@@ -135,8 +125,8 @@ def test_names_find_their_senses(name, first):
 def test_a_name_that_wordnet_lacks_has_no_sense():
     for name in ("pikachu", "<unk>", "zzz qqq", "-"):
         assert noun_senses(name, open_wordnet(), 4) == []
-    assert name_forms("a of b")[-1] == "a"
-    assert name_forms("of") == ["of"]
+    assert wordnet.name_forms("a of b")[-1] == "a"
+    assert wordnet.name_forms("of") == ["of"]
 
 
 def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_for_themselves(tmp_path):
@@ -168,9 +158,9 @@ def test_vg8k_words_and_the_rule_that_missing_never_hits(tmp_path):
     ids = synset_ids(VOCABULARY, table)["objects"]
     assert ids.tolist() == [0, 0, -1, -1, -1]
     true, predicted = np.array([0, 0, 3, 4, 1]), np.array([1, 3, 3, 3, 1])
-    assert synset_hits(true, predicted, ids).tolist() == [True, False, False, False, True]
+    assert wordnet.synset_hits(true, predicted, ids).tolist() == [True, False, False, False, True]
     own = synset_ids(VOCABULARY, replace(table, missing_never_hits=False))["objects"]
-    assert synset_hits(true, predicted, own).tolist() == [True, False, True, False, True]
+    assert wordnet.synset_hits(true, predicted, own).tolist() == [True, False, True, False, True]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -179,7 +169,7 @@ def test_equal_ids_are_equal_synsets(seed):
     names = [f"n{i}" for i in range(60)]
     table = {name: f"s{random.integers(12)}" for name in names if random.random() < 0.7}
     table["s1"] = "n1"  # a name that looks like a synset must not meet one
-    ids = synset_ids(Vocabulary(tuple(names), ()), SynsetTable(table, {}, "drawn"))["objects"]
+    ids = synset_ids(Vocabulary(tuple(names), ()), wordnet.SynsetTable(table, {}, "drawn"))["objects"]
     same = np.array([[a == b or (a in table and table.get(a) == table.get(b)) for b in names] for a in names])
     np.testing.assert_array_equal(ids[:, None] == ids[None, :], same)
 

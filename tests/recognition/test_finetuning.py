@@ -15,14 +15,12 @@ from workbench.errors import WorkbenchError
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.config import FineTuningConfig, RecogniserConfig
 from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser, shown_counts
-from workbench.recognition.losses import LossConfig
 from workbench.recognition.recogniser import load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
-from workbench.training_config import TrainingConfig
 
 
 def finetune(folder, data, trained, edge=None, **changes):
@@ -90,18 +88,6 @@ def test_generated_rows_that_no_training_can_use_are_named(small_data, trained, 
     table.assign(relation=table["relation"].where(table.index != 3, 99)).to_parquet(broken / "generated.parquet")
     with pytest.raises(WorkbenchError, match=r"broken: .*'relation': class id 99 is unknown"):
         finetune(tmp_path / "run", replace(small_data, generated=broken), trained)
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"learning_rates": ()}, r"learning_rates is \[\]"), ({"real_replay": 1.5}, "real_replay is 1.5"),
-    ({"training": TrainingConfig(learning_rate=1.0)}, "chosen among candidates"),
-    ({"roles": "some"}, "roles: expected 'all' or .*'tail', got"),
-    ({"synthetic_weight": -0.1}, "synthetic_weight is -0.1"),
-    ({"loss": LossConfig(relmix="clean"), "roles": "tail"}, "relmix 'clean' mixes all roles"),
-])  # fmt: skip
-def test_wrong_numbers_are_named(changes, message):
-    with pytest.raises(WorkbenchError, match=message):
-        FineTuningConfig(**changes)
 
 
 def test_shown_counts_are_those_of_the_batches(small_data, tmp_path):

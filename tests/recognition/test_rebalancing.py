@@ -86,12 +86,3 @@ def test_an_adjustable_head_starts_with_the_same_logits(trained):
         for one, other in zip(head(*features), wider(*features), strict=True):
             assert torch.equal(one, other)
     assert adjustable(wider) is wider
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"method": "crtt"}, r"method: expected 'crt' or .*got 'crtt'"),
-    ({"strengths": ()}, r"strengths is \[\]; give at least one: .*of at least 0"),
-])  # fmt: skip
-def test_what_is_not_known_is_refused(changes, message):
-    with pytest.raises(WorkbenchError, match=message):
-        RebalancingConfig(**changes)

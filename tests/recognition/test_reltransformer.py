@@ -267,14 +267,6 @@ def test_one_visual_feature_for_all_roles_still_tells_subject_from_object():
     assert not torch.allclose(logits.subject, logits.object)
 
 
-def test_a_config_refuses_what_does_not_fit():
-    for changes, message in [({"heads": 5}, "24 is not a multiple of heads 5"), ({"compat": "old"}, "got 'old'"),
-                             ({"dropout": 1.0}, "dropout is 1.0"), ({"memory": 0}, "memory is 0"),
-                             ({"classifier": "tree"}, "got 'tree'")]:  # fmt: skip
-        with pytest.raises(WorkbenchError, match=message):
-            config_of(**changes)
-
-
 def test_missing_or_foreign_scenes_are_refused():
     head, (features, scenes) = small(), batch([3], [0, 0])
     assert head.reads_scenes

@@ -11,7 +11,7 @@ import torch
 from tests.recognition.conftest import SMALL, stopped_at
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.recognition.config import TRAINING, FineTuningConfig, RebalancingConfig, RecogniserConfig
+from workbench.recognition.config import FineTuningConfig, RebalancingConfig, RecogniserConfig
 from workbench.recognition.finetuning import finetune_recogniser
 from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.rebalancing import rebalance_recogniser
@@ -91,19 +91,6 @@ def test_text_of_another_vocabulary_is_refused(small_data, tmp_path):
     (text / "objects.json").write_text(json.dumps(names[::-1]))
     with pytest.raises(WorkbenchError, match="same vocabulary"):
         train(tmp_path / "run", replace(small_data, text=text))
-
-
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"epochs": 0}, "epochs is 0"), ({"word_mode": "loud"}, "word_mode: expected 'clean' or 'upstream'"),
-    ({"training": replace(TRAINING, steps=9)}, r"training\.steps and training\.seed follow"),
-    ({"sizes": {"depth": 3}}, "lsvru: unknown size 'depth'.*classifier"),
-    ({"sizes": {"n_objects": 3}}, "lsvru: unknown size 'n_objects'"),
-    ({"architecture": "lsvrus"}, "'lsvrus' is not known. Did you mean 'lsvru'"),
-    ({"architecture": "os:getcwd"}, "expected a class derived from LsvruHead"),
-])  # fmt: skip
-def test_wrong_numbers_are_named(changes, message):
-    with pytest.raises(WorkbenchError, match=message):
-        RecogniserConfig(**changes)
 
 
 def test_losses_are_trained_by_name_and_at_least_one():

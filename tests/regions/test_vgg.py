@@ -44,14 +44,6 @@ def test_identity_names_the_weights_and_the_preparation():
     assert encoder.identity not in (same.identity, other.identity)
 
 
-def test_impossible_configurations_are_refused():
-    ends = "short_side <= longest_side"
-    sizes = {"short_side": 900, "longest_side": 800}
-    for wrong, told in (({"width": 0}, "width is 0"), (sizes, ends), ({"channel_means": (1, 2)}, ends)):
-        with pytest.raises(WorkbenchError, match=told):
-            VGGConfig(**wrong)
-
-
 @pytest.mark.parametrize("shape", [(11, 17), (37, 23), (50, 50), (13, 200)])
 @pytest.mark.parametrize("short_side", [16, 29, 64])
 def test_preparing_equals_an_independent_bilinear_resize(shape, short_side):

@@ -12,19 +12,10 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.tables import page, paper
+from workbench.tables import results as stored
 from workbench.tables.paper import ABOVE, BELOW, CLASSES, EQUAL, TABLES
 from workbench.tables.plan import of_run
-from workbench.tables.results import (
-    NOT_VALIDATED,
-    ONE_SEED,
-    VALUE_NAMES,
-    TableResults,
-    aim,
-    best_without_generated,
-    checked_results,
-    interval,
-    read_tables,
-)
+from workbench.tables.results import TableResults, aim, best_without_generated, checked_results, interval, read_tables
 
 COMPARED = {key: other for table in TABLES.values() for key, other in table.rows["compared_with"].dropna().items()}
 REFERENCE = Path(__file__).resolve().parents[2] / "reports" / "reference"
@@ -38,7 +29,7 @@ def made_record(seeds=(0, 1, 2), shift=None) -> dict:
     for key in dict.fromkeys(key for table in TABLES.values() for key in table.rows.index):
         points = (shift or {}).get(key, 0.0)
         values = {
-            str(seed): {name: noise[seed] + rng.uniform(-0.01, 0.01) + points for name in sorted(VALUE_NAMES)}
+            str(seed): {name: noise[seed] + rng.uniform(-0.01, 0.01) + points for name in sorted(stored.VALUE_NAMES)}
             for seed in seeds
         }
         generated = "_so" in key or "_random" in key
@@ -178,7 +169,7 @@ def test_one_seed_has_no_interval():
     html = page.paper_table(1, results, "exact")
     assert "one seed</span>" in html and "±" not in html
     table = paper.claims_table(paper.comparisons_table(results, "exact"))
-    assert set(table["verdict"]) == {ONE_SEED}
+    assert set(table["verdict"]) == {stored.ONE_SEED}
     assert table["sentence"].str.startswith("One seed, no interval").all()
 
 
@@ -266,8 +257,8 @@ def test_validation_chooses_the_best_and_test_does_not(best):
 
 def test_without_validation_numbers_the_best_is_not_known():
     results = made_results(shift={"lsvru_wce": 3.0})
-    assert best_without_generated(results, "LSVRU") == (None, NOT_VALIDATED)
-    assert {row["changes"][1] for row in page.extended_rows(results, "exact")} == {(NOT_VALIDATED, None)}
+    assert best_without_generated(results, "LSVRU") == (None, stored.NOT_VALIDATED)
+    assert {row["changes"][1] for row in page.extended_rows(results, "exact")} == {(stored.NOT_VALIDATED, None)}
     assert page.extended(results, "exact").count(">not known<") == 2 * len(results.rows)
     assert {record["verdict"] for record in aim(results, "exact")} == {"not known"}
 
@@ -314,7 +305,7 @@ def test_the_aim_follows_the_interval_and_the_price(combined, many, verdict):
 
 
 def test_an_aim_without_a_verdict_says_why():
-    assert aim(made_aim([1.0], [0.0], seeds=(4,)), "exact")[0]["verdict"] == ONE_SEED
+    assert aim(made_aim([1.0], [0.0], seeds=(4,)), "exact")[0]["verdict"] == stored.ONE_SEED
     failed = {"values": {}, "failed": {"0": "no memory"}}
     rows = dict.fromkeys(("lsvru_wce_so_mixed", "lsvru_wce_so_other"), failed)
     found = aim(made_aim((1.0, 1.1, 0.9), (0.0,) * 3, **rows), "exact")[0]

@@ -7,16 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.upstream.ltvrr_tables import (
-    TRIPLET_GROUPS,
-    mean_ranks,
-    read_result_csv,
-    read_train_triplets,
-    triplet_accuracy_by_class,
-    triplet_group_accuracy,
-    with_frequency_slip,
-    word_similarity,
-)
+from tests.upstream import ltvrr_tables as ltvrr
 from workbench.language.wordnet import read_synsets, synset_hits, synset_ids
 from workbench.recognition.accuracy import accuracy_per_example, per_class_table, summary_table
 from workbench.recognition.lsvru import ROLES
@@ -40,7 +31,7 @@ class Upstream:
         ends, relations = (np.array([n.get(name, 0) for name in of]) for n, of in zip(seen, names, strict=True))
         self.counts = Counts(ends, relations, 0 * ends)
         csv = folder / "rel_detections_gt_boxes_prdcls.csv"
-        self.truth, self.predicted, self.ranks = read_result_csv(csv, self.vocabulary)
+        self.truth, self.predicted, self.ranks = ltvrr.read_result_csv(csv, self.vocabulary)
 
     def synsets(self, mode):
         folder = self.data.parent if mode == "synset_gvqa" else self.folder / "data" / "vg8k"
@@ -95,10 +86,10 @@ def test_per_example_numbers_are_upstreams(upstream, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("group", TRIPLET_GROUPS)
+@pytest.mark.parametrize("group", ltvrr.TRIPLET_GROUPS)
 def test_triplet_groups_are_upstreams_with_a_stable_sort(upstream, mode, group):
-    train = read_train_triplets(upstream.data / "rel_annotations_train.csv", upstream.vocabulary)
-    found = triplet_group_accuracy(upstream.truth, upstream.hits(mode), train, group, upstream.vocabulary)
+    train = ltvrr.read_train_triplets(upstream.data / "rel_annotations_train.csv", upstream.vocabulary)
+    found = ltvrr.triplet_group_accuracy(upstream.truth, upstream.hits(mode), train, group, upstream.vocabulary)
     expected = upstream.expected[mode]["triplet_stable_sort"][group]
     for band, value in expected.items():
         assert found[BAND_OF[band]] == pytest.approx(value, abs=PERCENT_POINTS), band
@@ -108,11 +99,11 @@ def test_triplet_groups_are_upstreams_with_a_stable_sort(upstream, mode, group):
 def test_overall_numbers_and_mean_ranks_are_upstreams(upstream):
     expected = upstream.expected["get_metrics_from_csv"]
     hits, short = upstream.hits("exact"), {role: SHORT[role] for role in ROLES}
-    simple, ranks = accuracy_per_example(hits), mean_ranks(upstream.truth, upstream.ranks)
+    simple, ranks = accuracy_per_example(hits), ltvrr.mean_ranks(upstream.truth, upstream.ranks)
     for role in ROLES:
         assert simple[role] == pytest.approx(expected["simple_average"][short[role]], abs=PERCENT_POINTS)
     printed = dict(re.findall(r"^(\S+ \S+) (\d+\.\d\d)$", expected["printed"], re.MULTILINE))
-    by_class = triplet_accuracy_by_class(upstream.truth, hits)
+    by_class = ltvrr.triplet_accuracy_by_class(upstream.truth, hits)
     assert f"{simple['triplet']:.2f}" == printed["simple-average triplet"]
     for role in ROLES:
         assert f"{ranks['overall'][role]:.2f}" == printed[f"overall-mr {short[role]}"]
@@ -131,7 +122,7 @@ def test_word_similarities_are_upstreams(upstream):
     matrices = {f"{role} {measure}": matrix(f"obj_sim_{file}", upstream.vocabulary.objects)
                 for role in ("subject", "object") for measure, file in files.items()}  # fmt: skip
     matrices["relation w2v_gn"] = matrix("prd_sim_w2v_gn_norm", upstream.vocabulary.relations)
-    found = word_similarity(upstream.truth, upstream.predicted, matrices)
+    found = ltvrr.word_similarity(upstream.truth, upstream.predicted, matrices)
     for scope in ("overall", "per_class"):
         for key, value in upstream.expected["wordsim"][scope].items():
             short, measure = key.split("_", 1)
@@ -153,6 +144,6 @@ def detections(upstream):
 
 @pytest.mark.parametrize("variant", ["", "_boxes"])
 def test_csv_is_upstreams_byte_by_byte(upstream, detections, tmp_path, variant):
-    write_result_csv(tmp_path / "ours.csv", with_frequency_slip(detections[variant]))
+    write_result_csv(tmp_path / "ours.csv", ltvrr.with_frequency_slip(detections[variant]))
     theirs = upstream.folder / f"rel_detections_gt_boxes_prdcls{variant}.csv"
     assert (tmp_path / "ours.csv").read_bytes() == theirs.read_bytes()
