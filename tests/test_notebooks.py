@@ -95,21 +95,17 @@ def smoke_root(tmp_path_factory):
     return root
 
 
-def smoke_run(root: Path) -> dict:
-    (record,) = (root / "reports").glob("*/run.json")
-    return json.loads(record.read_text())
-
-
 def manifests(root: Path) -> dict[str, float]:
     return {str(path): path.stat().st_mtime for path in (root / "data" / "runs").glob("*/*/*/manifest.json")}
 
 
 @pytest.mark.slow
 def test_smoke_run_leaves_a_whole_report(smoke_root):
-    record = smoke_run(smoke_root)
+    (written,) = (smoke_root / "reports").glob("*/run.json")
+    record, folder = json.loads(written.read_text()), written.parent
     names = list(record["notebooks"])
     assert record["status"] == "done" and names == [path.stem for path in NOTEBOOKS]
-    folder = smoke_root / "reports" / record["run"]
+    assert folder.name == record["run"]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert sorted(metrics) == names and all(metrics.values())
     for name in names:

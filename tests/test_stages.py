@@ -292,23 +292,14 @@ def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
 
 def test_a_file_that_is_not_what_was_written_is_refused_and_made_again(run, build, capsys, monkeypatch):
     stage, other = run.stage("counts", build, rows=3), run.stage("counts", build, variant="other", rows=4)
-    manifest = (stage / "manifest.json").read_text()
-
-    def gone():
-        (stage / "text.txt").unlink()
-
-    def exchanged():
-        (stage / "text.txt").write_bytes((other / "text.txt").read_bytes())
-
-    def longer():
-        (stage / "text.txt").write_text("longer than before, by a good deal")
-
-    def manifest_changed():
-        (stage / "manifest.json").write_text(manifest.replace('"calls": ', '"calls": 9'))
-
-    for change, told in ((gone, "gone"), (exchanged, "SHA-256"), (longer, "bytes instead"), (manifest_changed, "SHA")):
+    made = stage / "manifest.json"
+    for change, told in (
+        (lambda: (stage / "text.txt").unlink(), "gone"),
+        (lambda: (stage / "text.txt").write_bytes((other / "text.txt").read_bytes()), "SHA-256"),
+        (lambda: (stage / "text.txt").write_text("longer than before, by a good deal"), "bytes instead"),
+        (lambda: made.write_text(made.read_text().replace('"calls": ', '"calls": 9')), "SHA"),
+    ):
         run.stage("counts", build, replace=True, rows=3)
-        manifest = (stage / "manifest.json").read_text()
         change()
         for load in (lambda: run.stage("counts", build, rows=3), lambda: run.find("counts"), lambda: Stage.at(stage)):
             with pytest.raises(WorkbenchError, match=f"{told}.*Remove {stage.folder}"):

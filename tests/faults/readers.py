@@ -16,11 +16,10 @@ import torch
 
 from published_scenes.vrd import convert_vrd
 from tests.diffusion.cases import checkpoint
-from tests.recognition.conftest import NAMES
-from tests.regions.test_import_features import OBJECTS, RELATIONS, random_rows
-from tests.scenes.conftest import OBJECTS as SCENE_OBJECTS
-from tests.scenes.conftest import RELATIONS as SCENE_RELATIONS
-from tests.scenes.conftest import random_split
+from tests.recognition.conftest import NAMES, WORDS, random_words, write_words
+from tests.regions.conftest import text_vectors, write_source
+from tests.scenes.conftest import VOCABULARY as SCENE_NAMES
+from tests.scenes.conftest import random_split, write_annotations
 from tests.synthetic import VOCABULARY, write_features, write_generated, write_text
 from workbench.browsers.predictions import PLACES, Predictions
 from workbench.browsers.triplet_index import COLUMNS, TripletIndex, write_triplet_index
@@ -35,7 +34,7 @@ from workbench.language.wordnet import read_synsets
 from workbench.paths import project_root
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.recogniser import Recogniser, load_recogniser, save_recogniser
-from workbench.recognition.word_vectors import BACKGROUND_WORD, read_class_vectors
+from workbench.recognition.word_vectors import read_class_vectors
 from workbench.regions.feature_rows import FeatureRows
 from workbench.regions.features import Features, FeatureStore, GeneratedFeatures
 from workbench.regions.import_features import import_features
@@ -48,8 +47,6 @@ from workbench.scenes.problems import format_report
 from workbench.scenes.vocabulary import ROLES, SPLITS, read_triplet_list, write_triplet_list
 from workbench.stages import Run
 from workbench.tables.results import read_tables
-
-WORDS = sorted({word for name in (*NAMES.objects, *NAMES.relations, BACKGROUND_WORD) for word in name.split()})
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class Reader:
     summed: bool = False
 
 
-def _annotations(folder: Path) -> None:
-    draw = np.random.default_rng(0)
-    _names(folder, SCENE_OBJECTS, SCENE_RELATIONS)
-    for place, split in enumerate(SPLITS):
-        detections, relations = random_split(draw, 3, 1000 * (place + 1))
-        (folder / f"detections_{split}.json").write_text(json.dumps(detections))
-        (folder / f"rel_annotations_{split}.json").write_text(json.dumps(relations))
-
-
 def _read_annotations(folder: Path) -> Any:
     problems = check_annotations(folder, image_files=False)
     if any(problem.severity == "error" for problem in problems):
@@ -89,7 +77,7 @@ def _read_annotations(folder: Path) -> Any:
 
 def _vrd(folder: Path) -> None:
     draw = np.random.default_rng(0)
-    _names(folder, SCENE_OBJECTS, SCENE_RELATIONS)
+    SCENE_NAMES.write(folder)
     for place, split in enumerate(("train", "test")):
         detections, relations = random_split(draw, 3, 1000 * (place + 1))
         sizes = {image["file_name"]: {name: image[name] for name in ("width", "height")}
@@ -104,13 +92,9 @@ def _read_vrd(folder: Path) -> Any:
 
 
 def _import(folder: Path) -> None:
-    draw = np.random.default_rng(0)
-    _names(folder, OBJECTS, RELATIONS)
+    write_source(folder, 0, 8, 4, own=True)
+    text_vectors(folder, np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32))
     (folder / "manifest.json").write_text(json.dumps({"encoder": "vgg", "text_encoder": "clip", "support": "signed"}))
-    for place, split in enumerate(SPLITS):
-        np.savez(folder / f"{split}.npz", **random_rows(draw, 8, 4, 100 * place, own=True))
-    for names, file in ((OBJECTS, "objects"), (RELATIONS, "predicates")):
-        np.save(folder / f"{file}_clip_text.npy", draw.standard_normal((len(names), 3)).astype(np.float32))
 
 
 def _read_import(folder: Path) -> Any:
@@ -154,15 +138,9 @@ def _read_index(folder: Path) -> Any:
     ]  # fmt: skip
 
 
-def _words(folder: Path, form: str = "txt") -> None:
-    draw = np.random.default_rng(0)
-    vectors = {word: draw.standard_normal(5).astype(np.float32) for word in WORDS}
-    if form == "bin":
-        rows = [word.encode() + b" " + vector.tobytes() + b"\n" for word, vector in vectors.items()]
-        (folder / "words.bin").write_bytes(f"{len(rows)} 5\n".encode() + b"".join(rows))
-        return
-    lines = [" ".join([word, *(f"{value:.5f}" for value in vector)]) for word, vector in vectors.items()]
-    (folder / "words.txt").write_text("\n".join(lines) + "\n")
+def _words(suffix: str) -> Reader:
+    make = lambda folder: write_words(folder / f"words.{suffix}", random_words(WORDS, 5))  # noqa: E731
+    return Reader(f"words {suffix}", make, lambda folder: read_class_vectors(folder / f"words.{suffix}", NAMES))
 
 
 def _recogniser(folder: Path) -> None:
@@ -257,11 +235,6 @@ def _read_stage(folder: Path) -> Any:
     return stage.identity, stage.metrics, [path.read_bytes() for path in sorted(stage.folder.glob("rows.*"))]
 
 
-def _names(folder: Path, objects: list[str], relations: list[str]) -> None:
-    (folder / "objects.json").write_text(json.dumps(objects))
-    (folder / "predicates.json").write_text(json.dumps(relations))
-
-
 def _one(read: Callable, *path: str) -> Callable[[Path], Any]:
     return lambda folder: read(folder.joinpath(*path))
 
@@ -272,7 +245,7 @@ def _table(suffix: str) -> Reader:
 
 
 READERS = [
-    Reader("annotations", _annotations, _read_annotations),
+    Reader("annotations", lambda f: write_annotations(f, images=3), _read_annotations),
     Reader("VRD", _vrd, _read_vrd),
     Reader("import", _import, _read_import),
     Reader("features", _features, lambda f: _read_features(FeatureStore(f / "features/train")),
@@ -284,8 +257,7 @@ READERS = [
         GeneratedFeatures(f / "generated", FeatureStore(f / "features/train"))), "generated/*", free=True),
     Reader("predictions", _features, lambda f: Predictions.read(
         f / "predictions", FeatureStore(f / "features/test"), VOCABULARY), "predictions/*", free=True),
-    Reader("words text", _words, lambda f: read_class_vectors(f / "words.txt", NAMES)),
-    Reader("words binary", lambda f: _words(f, "bin"), lambda f: read_class_vectors(f / "words.bin", NAMES)),
+    *map(_words, ("txt", "bin")),
     Reader("recogniser", _recogniser, _read_recogniser),
     Reader("denoiser", lambda f: checkpoint().save(f / "denoiser.safetensors"), _read_denoiser),
     Reader("checkpoint", _foreign, _read_foreign),

@@ -1,6 +1,7 @@
 """Upstream's heads, drawn by name, and a small made-up data set: class centres, a long tail, text, generated rows."""
 
 import itertools
+import json
 import os
 import signal
 import zlib
@@ -14,10 +15,12 @@ import torch
 from tests.synthetic import long_tailed, write_features, write_generated, write_text
 from workbench.recognition.config import TRAINING, RecogniserConfig
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead, probabilities
+from workbench.recognition.word_vectors import BACKGROUND_WORD
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.training_config import TrainingEdge
 
 NAMES = Vocabulary(("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of"))
+WORDS = sorted({word for name in (*NAMES.objects, *NAMES.relations, BACKGROUND_WORD) for word in name.split()})
 SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
@@ -65,6 +68,23 @@ def upstream_lsvru(expected):
             factor = 0.01 if parameter.ndim == 1 else 1 / np.sqrt(parameter.shape[-1])
             parameter.copy_(derived(expected, key, tuple(parameter.shape), factor))
     return head
+
+
+def write_words(path, vectors, line_breaks=True):
+    """A file of word vectors, in the form that its suffix names."""
+    if path.suffix == ".bin":
+        rows = [f"{word} ".encode() + vector.tobytes() + b"\n" * line_breaks for word, vector in vectors]
+        path.write_bytes(f"{len(vectors)} {len(vectors[0][1])}\n".encode() + b"".join(rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps({word: vector.tolist() for word, vector in vectors}))
+    else:
+        path.write_text("".join(f"{word} {' '.join(repr(float(v)) for v in vector)}\n" for word, vector in vectors))
+    return path
+
+
+def random_words(words, dimension=300, seed=0):
+    random = np.random.default_rng(seed)
+    return [(word, random.standard_normal(dimension).astype(np.float32)) for word in words]
 
 
 def stopped_at(number):

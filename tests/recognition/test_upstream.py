@@ -1,6 +1,5 @@
 """Upstream's checkpoints become recognisers: both file formats, strict coverage, sizes from shapes, the command."""
 
-import json
 import shutil
 import zipfile
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.recognition.conftest import NAMES
+from tests.recognition.conftest import WORDS, random_words, write_words
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import WORD_BUFFERS
@@ -17,7 +16,6 @@ from workbench.recognition.upstream import import_upstream
 from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
-TOKENS = sorted({word for name in (*NAMES.objects, *NAMES.relations, "unknown") for word in name.split()})
 VOCABULARY = Vocabulary(("Dog", "t-shirt", "cup"), ("on", "near"))
 SIZES = {"feature_dimension": 6, "word_dimension": 5, "n_objects": 3, "n_relations": 2, "hidden": 4}
 TRANSFORMER = {"width": 24, "memory": 3, "blocks": 3, "scene_layers": 1, "scene_hidden": 10, "block_hidden": 14,
@@ -86,19 +84,14 @@ def test_every_fault_is_listed(tmp_path, architecture):
         assert part in str(caught.value)
 
 
-def without_a_block(state):
-    return {name: tensor for name, tensor in state.items() if not name.startswith("multi_head_attention.h.1.")}
-
-
-def too_wide(state):
-    return state | {"multi_head_attention.visual_fc.weight": torch.zeros(25, 4)}
-
-
 @pytest.mark.parametrize(("held", "asked", "change", "message"), [
     ("lsvru", "reltransformer", dict, "names are those of lsvru"),
     ("reltransformer", "lsvru", dict, "names are those of reltransformer"),
-    ("reltransformer", "reltransformer", without_a_block, r"missing .*\.h\.1\..*extra multi_head_attention\.h\.2"),
-    ("reltransformer", "reltransformer", too_wide, "width 25 is not a multiple of heads 12"),
+    ("reltransformer", "reltransformer", lambda state: {name: state[name] for name in state if ".h.1." not in name},
+     r"missing .*\.h\.1\..*extra multi_head_attention\.h\.2"),
+    ("reltransformer", "reltransformer",
+     lambda state: state | {"multi_head_attention.visual_fc.weight": torch.zeros(25, 4)},
+     "width 25 is not a multiple of heads 12"),
 ])  # fmt: skip
 def test_another_head_is_no_head_of_this_architecture(tmp_path, held, asked, change, message):
     _, vectors, state = head_and_state(held)
@@ -149,10 +142,7 @@ def test_the_command_writes_a_recogniser_that_is_usable(small_data, tmp_path, ca
     sizes = {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations), "feature_dimension": 12}
     head, _, state = head_and_state("reltransformer", **sizes)
     torch.save(as_upstream(state), checkpoint)
-    random = np.random.default_rng(0)
-    # In upstream's lower-casing the last case variant wins.
-    table = {word: random.standard_normal(5).tolist() for word in [*TOKENS, "DOG"]}
-    words.write_text(json.dumps(table))
+    write_words(words, random_words([*WORDS, "DOG"], 5))  # in upstream's lower-casing the last case variant wins
     assert command(small_data.features, checkpoint, words, tmp_path / "out") == 0
     assert "'Prd_RCNN': 2" in capsys.readouterr().out
     found = load_recogniser(tmp_path / "out")
@@ -170,7 +160,7 @@ def test_the_command_refuses_features_that_the_head_cannot_read(small_data, tmp_
     checkpoint, words = tmp_path / "best.pth", tmp_path / "words.json"
     sizes = {"n_objects": len(small_data.vocabulary.objects), "n_relations": len(small_data.vocabulary.relations)}
     torch.save(as_upstream(head_and_state("lsvru", **sizes)[2]), checkpoint)
-    words.write_text(json.dumps({word: [1.0, 2.0, 3.0, 4.0, 5.0] for word in TOKENS}))
+    write_words(words, random_words(WORDS, 5))
     assert command(small_data.features, checkpoint, words, tmp_path / "out", "lsvru") == 2
     assert "dimension 12, but the recogniser was trained on those of dimension 6" in capsys.readouterr().err
     rectified = shutil.copytree(small_data.features, tmp_path / "rectified")

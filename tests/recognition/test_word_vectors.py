@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.recognition.conftest import random_words, write_words
 from workbench.errors import WorkbenchError
 from workbench.recognition import word_files
 from workbench.recognition.word_files import iterate_word_vectors
@@ -22,27 +23,11 @@ VOCABULARY = Vocabulary(("cake", "fire hydrant"), ("next to",))
 WORDS = ("cake", "fire", "hydrant", "next", "to", "unknown", "spare")
 
 
-def write(path, vectors, line_breaks=True):
-    if path.suffix == ".bin":
-        rows = [f"{word} ".encode() + vector.tobytes() + b"\n" * line_breaks for word, vector in vectors]
-        path.write_bytes(f"{len(vectors)} {len(vectors[0][1])}\n".encode() + b"".join(rows))
-    elif path.suffix == ".json":
-        path.write_text(json.dumps({word: vector.tolist() for word, vector in vectors}))
-    else:
-        path.write_text("".join(f"{word} {' '.join(repr(float(v)) for v in vector)}\n" for word, vector in vectors))
-    return path
-
-
-def random_vectors(words=WORDS, dimension=300, seed=0):
-    random = np.random.default_rng(seed)
-    return [(word, random.standard_normal(dimension).astype(np.float32)) for word in words]
-
-
 @pytest.mark.parametrize("suffix", [".bin", ".txt", ".json"])
 @pytest.mark.parametrize("dimension", [3, 300])
 def test_every_format_gives_the_mean_of_unit_vectors(tmp_path, suffix, dimension):
-    vectors = random_vectors(dimension=dimension)
-    found = read_class_vectors(write(tmp_path / f"vectors{suffix}", vectors), VOCABULARY)
+    vectors = random_words(WORDS, dimension=dimension)
+    found = read_class_vectors(write_words(tmp_path / f"vectors{suffix}", vectors), VOCABULARY)
     unit = {word: vector / np.linalg.norm(vector) for word, vector in vectors}
     np.testing.assert_allclose(found.objects, [unit["cake"], (unit["fire"] + unit["hydrant"]) / 2], rtol=1e-5)
     np.testing.assert_allclose(found.relations, [unit["unknown"], (unit["next"] + unit["to"]) / 2], rtol=1e-5)
@@ -51,8 +36,8 @@ def test_every_format_gives_the_mean_of_unit_vectors(tmp_path, suffix, dimension
 
 def test_upstream_takes_the_last_case_variant_and_clean_the_lower_case_one(tmp_path):
     words = ("Cake", "cake", "CAKE", "fire", "hydrant", "next", "To", "unknown")
-    vectors = dict(random_vectors(words))
-    path = write(tmp_path / "vectors.txt", list(vectors.items()))
+    vectors = dict(random_words(words))
+    path = write_words(tmp_path / "vectors.txt", list(vectors.items()))
     unit = {word: vector / np.linalg.norm(vector) for word, vector in vectors.items()}
     clean, upstream = (read_class_vectors(path, VOCABULARY, mode) for mode in ("clean", "upstream"))
     np.testing.assert_allclose(clean.objects[0], unit["cake"], rtol=1e-5)
@@ -75,8 +60,8 @@ def test_upstream_spelling_rules_against_the_two_passes_over_everything(tmp_path
     random = np.random.default_rng(seed)
     words = random.permutation(["t_shirt", "t-shirt", "T_Shirt", "T-SHIRT", "on", "ON", "a_b", "unknown"])[:7].tolist()
     words += [word for word in ("on", "unknown", "t_shirt") if word not in words]
-    vectors = random_vectors(words, dimension=4, seed=seed)
-    path = write(tmp_path / "vectors.txt", vectors)
+    vectors = random_words(words, dimension=4, seed=seed)
+    path = write_words(tmp_path / "vectors.txt", vectors)
     found = read_class_vectors(path, Vocabulary(("t-shirt",), ("on",)), "upstream")
     for row, word in ((found.objects[0], "t-shirt"), (found.relations[1], "on")):
         wanted = naive_upstream_lookup(vectors, word)
@@ -87,8 +72,8 @@ def test_upstream_spelling_rules_against_the_two_passes_over_everything(tmp_path
 @pytest.mark.parametrize("chunk_bytes", [1, 50, 1 << 22])
 def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatch, chunk_bytes, line_breaks):
     monkeypatch.setattr(word_files, "CHUNK_BYTES", chunk_bytes)
-    vectors = random_vectors([f"word{i}" for i in range(60)], dimension=11)
-    path = write(tmp_path / "vectors.bin", vectors, line_breaks)
+    vectors = random_words([f"word{i}" for i in range(60)], dimension=11)
+    path = write_words(tmp_path / "vectors.bin", vectors, line_breaks)
     found = {row.word: row.vector for row in iterate_word_vectors(path, lambda word: word.endswith("7"))}
     assert list(found) == [word for word, _ in vectors if word.endswith("7")]
     assert all(np.array_equal(found[word], vector) for word, vector in vectors if word in found)
@@ -98,7 +83,7 @@ def test_pieces_do_not_matter_and_no_vector_keeps_its_piece(tmp_path, monkeypatc
 @pytest.mark.parametrize("ending", ["\n", " \n"])
 def test_glove_words_may_hold_blanks_and_line_separators(tmp_path, ending):
     words = ["the", "on", ". . .", "at name@domain.com", "a\u0085b", "c\u2028d", "e\rf", "\u00a0", "on on", "last"]
-    vectors = random_vectors(words, dimension=6)
+    vectors = random_words(words, dimension=6)
     lines = [f"{word} {' '.join(repr(float(v)) for v in vector)}{ending}" for word, vector in vectors]
     (tmp_path / "glove.txt").write_bytes("".join(lines).encode())
     found = list(iterate_word_vectors(tmp_path / "glove.txt"))
@@ -111,13 +96,13 @@ def test_glove_words_may_hold_blanks_and_line_separators(tmp_path, ending):
 
 
 def test_missing_words_are_named(tmp_path):
-    path = write(tmp_path / "vectors.txt", random_vectors(("cake", "next", "to", "unknown")))
+    path = write_words(tmp_path / "vectors.txt", random_words(("cake", "next", "to", "unknown")))
     with pytest.raises(WorkbenchError, match=r"2 of 6 words: fire, hydrant"):
         read_class_vectors(path, VOCABULARY)
 
 
 def test_damaged_files_are_named(tmp_path):
-    path = write(tmp_path / "vectors.bin", random_vectors())
+    path = write_words(tmp_path / "vectors.bin", random_words(WORDS))
     path.write_bytes(path.read_bytes()[:-700])
     with pytest.raises(WorkbenchError, match=r"vectors\.bin: ends in row 6 of 7"):
         read_class_vectors(path, VOCABULARY)
@@ -141,7 +126,7 @@ def test_text_vectors_are_unit_rows_with_the_mean_as_background():
         text_word_vectors(text)
 
 
-PLAIN = random_vectors(dimension=4)
+PLAIN = random_words(WORDS, dimension=4)
 LINES = [[word, *(repr(float(value)) for value in vector)] for word, vector in PLAIN]
 TEXT = "".join(" ".join(line) + "\n" for line in LINES)
 
@@ -158,7 +143,7 @@ TEXT = "".join(" ".join(line) + "\n" for line in LINES)
 @pytest.mark.parametrize("name", ["words", "words.bin", "words.json"])
 def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
-    expected = read_class_vectors(write(tmp_path / "plain.txt", PLAIN), VOCABULARY)
+    expected = read_class_vectors(write_words(tmp_path / "plain.txt", PLAIN), VOCABULARY)
     for found, wanted in zip(read_class_vectors(tmp_path / name, VOCABULARY), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
@@ -203,7 +188,7 @@ def test_archives_are_refused_with_the_command_that_converts_them(tmp_path, monk
 ])  # fmt: skip
 def test_spellings_are_tried_in_order_and_told(tmp_path, entries, taken):
     names = ("ice cream", "t-shirt", "dry-erase board")
-    path = write(tmp_path / "words.txt", random_vectors((*entries, "on", "unknown"), dimension=4))
+    path = write_words(tmp_path / "words.txt", random_words((*entries, "on", "unknown"), dimension=4))
     vectors, spelled = spelled_class_vectors(path, Vocabulary(names, ("on",)))
     assert spelled == {name: entry for name, entry in zip(names, taken, strict=True) if entry}
     by_name = {row.word: row.vector / np.linalg.norm(row.vector) for row in iterate_word_vectors(path)}

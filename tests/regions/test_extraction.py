@@ -44,10 +44,6 @@ def features(tmp_path_factory, small_scenes, detector):
     return folder, extracted(folder, small_scenes, detector)
 
 
-def bgr_of(path):
-    return read_image(path)[None, ..., ::-1].copy()
-
-
 def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, detector):
     folder, summary = features
     encoder = open_detector(detector)
@@ -60,7 +56,8 @@ def test_stores_hold_the_feature_of_every_box_and_union(features, small_scenes, 
         pd.testing.assert_frame_equal(store.boxes, annotations.boxes)
         for row in range(0, len(store), 3):
             ends = annotations.relations.iloc[row]
-            images, scale = prepare(bgr_of(annotations.image_path(ends["image"])), encoder.config)
+            bgr = read_image(annotations.image_path(ends["image"]))[None, ..., ::-1].copy()
+            images, scale = prepare(bgr, encoder.config)
             pair = annotations.boxes_xyxy()[[ends["subject_box"], ends["object_box"]]]
             union = np.concatenate([pair[:, :2].min(axis=0), pair[:, 2:].max(axis=0)])
             with torch.no_grad():

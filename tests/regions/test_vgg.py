@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from safetensors.torch import save_file
 
@@ -19,10 +20,8 @@ WIDTH = 1 / 64
 
 def bilinear(feature_map, y, x):
     """(C, h, w) at all pairs of rows y and columns x, clamped at the border: (C, len(y), len(x))."""
-    from scipy.ndimage import map_coordinates
-
     places = np.meshgrid(y, x, indexing="ij")
-    return np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in feature_map])
+    return np.stack([scipy.ndimage.map_coordinates(part, places, order=1, mode="nearest") for part in feature_map])
 
 
 @pytest.mark.parametrize("width", [1 / 64, 0.05, 1 / 8, 0.3, 1])

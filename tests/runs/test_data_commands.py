@@ -1,10 +1,8 @@
 """Commands for data sets and features, through the command line."""
 
-import json
-
-import numpy as np
 import pytest
 
+from tests.regions.conftest import text_vectors, write_source
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
@@ -13,17 +11,9 @@ from workbench.stages import Run
 
 @pytest.fixture
 def source(tmp_path):
-    """Eight relations a split of three object and two relation classes; text vectors of the objects alone."""
-    random, folder = np.random.default_rng(0), tmp_path / "source"
-    folder.mkdir()
-    (folder / "objects.json").write_text(json.dumps(["cat", "dog", "mat"]))
-    (folder / "predicates.json").write_text(json.dumps(["on", "near"]))
-    np.save(folder / "objects_clip_text.npy", random.standard_normal((3, 6)).astype(np.float32))
-    boxes = {"subject_box": np.tile([0, 0, 5, 5], (8, 1)), "object_box": np.tile([2, 2, 9, 9], (8, 1))}
-    for number, split in enumerate(("train", "val", "test")):
-        features = random.standard_normal((8, 6)).astype(np.float16)
-        classes = {role: random.integers(0, n, 8) for role, n in (("subject", 3), ("relation", 2), ("object", 3))}
-        np.savez(folder / f"{split}.npz", feature=features, image_id=np.arange(8) + 10 * number, **boxes, **classes)
+    """Eight relations a split of four object and three relation classes; text vectors of the objects alone."""
+    folder, _ = write_source(tmp_path / "source", rows=8)
+    text_vectors(folder)
     return folder
 
 
@@ -31,7 +21,7 @@ def test_imported_features_have_a_text_vector_for_every_class(toy_project, sourc
     assert main(["features", "import", str(source), "--name", "mine"]) == 0
     run = Run.open("r", data="mine")
     text = TextEmbeddings.open(run.text)
-    assert text.objects.shape == (3, 6) and text.relations.shape == (2, 6) and text.learned_relations
+    assert text.objects.shape == (4, 5) and text.relations.shape == (3, 5) and text.learned_relations
     assert run.features.metrics["relations"] == {"train": 8, "val": 8, "test": 8}
     assert run.images is None
     capsys.readouterr()

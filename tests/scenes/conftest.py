@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-OBJECTS = ["man", "dog", "hat", "tree", "street"]
-RELATIONS = ["on", "to the left of", "wearing"]
+from workbench.scenes.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("man", "dog", "hat", "tree", "street"), ("on", "to the left of", "wearing"))
+OBJECTS, RELATIONS = VOCABULARY.objects, VOCABULARY.relations
 
 
 def write(path: Path, value) -> None:
@@ -41,23 +43,21 @@ def random_split(random: np.random.Generator, images: int, first_id: int) -> tup
     return coco, by_name
 
 
+def write_annotations(folder: Path, seed: int = 0, images: int = 5) -> Path:
+    """A folder of three random splits."""
+    random = np.random.default_rng(seed)
+    VOCABULARY.write(folder)
+    for place, split in enumerate(("train", "val", "test")):
+        coco, by_name = random_split(random, images, 1000 * (place + 1))
+        write(folder / f"detections_{split}.json", coco)
+        write(folder / f"rel_annotations_{split}.json", by_name)
+    return folder
+
+
 @pytest.fixture
 def annotation_folder(tmp_path):
-    """Make a folder of three random splits: ``annotation_folder(seed, images)``."""
-
-    def make(seed: int = 0, images: int = 5) -> Path:
-        random = np.random.default_rng(seed)
-        folder = tmp_path / f"annotations{seed}"
-        folder.mkdir()
-        write(folder / "objects.json", OBJECTS)
-        write(folder / "predicates.json", RELATIONS)
-        for place, split in enumerate(("train", "val", "test")):
-            coco, by_name = random_split(random, images, 1000 * (place + 1))
-            write(folder / f"detections_{split}.json", coco)
-            write(folder / f"rel_annotations_{split}.json", by_name)
-        return folder
-
-    return make
+    """Make such a folder: ``annotation_folder(seed, images)``."""
+    return lambda seed=0, images=5: write_annotations(tmp_path / f"annotations{seed}", seed, images)
 
 
 def change(path: Path, function) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 
 from workbench.errors import WorkbenchError
 from workbench.tables import page, paper
@@ -91,10 +92,9 @@ def test_rows_of_the_paper_agree_with_themselves_and_with_each_other():
 
 @pytest.mark.parametrize("count", [2, 9])
 def test_an_interval_is_student_s(count):
-    from scipy import stats
 
     values = np.random.default_rng(count).normal(size=count).tolist()
-    found, expected = interval(values), stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found, expected = interval(values), scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
     assert found["mean"] - found["low"] == pytest.approx(found["half_width"])
 
@@ -290,11 +290,10 @@ def made_aim(combined, many, seeds=(0, 1, 2), **more) -> TableResults:
     ((1.0, -1.1, 0.9), (-9.0, 0.0, -1.0), "not reached"),
 ])  # fmt: skip
 def test_the_aim_follows_the_interval_and_the_price(combined, many, verdict):
-    from scipy import stats
 
     results = made_aim(combined, many)
     lsvru, other = aim(results, "exact")
-    expected = stats.ttest_1samp(combined, 0).confidence_interval(0.95)
+    expected = scipy.stats.ttest_1samp(combined, 0).confidence_interval(0.95)
     assert (lsvru["without"], lsvru["with"], lsvru["verdict"]) == ("lsvru_wce", "lsvru_wce_so_mixed", verdict)
     assert lsvru["combined"]["mean"] == pytest.approx(np.mean(combined))
     assert lsvru["many"]["mean"] == pytest.approx(np.mean(many)) and len(lsvru["combined"]["values"]) == 3
