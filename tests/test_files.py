@@ -109,9 +109,8 @@ def test_names_in_files_give_the_terminal_no_commands(pictures, tmp_path, capsys
         assert not set(told) & set("\x1b\x07\u202e\r\u2028")
 
 
-@pytest.mark.parametrize(
-    ("place", "told"), [("nowhere", "the file is missing"), ("file", "a part of this path is a file and no folder")]
-)
+@pytest.mark.parametrize(("place", "told"), [("nowhere", "the file is missing"),
+                                             ("file", "a part of this path is a file and no folder")])  # fmt: skip
 def test_a_json_file_that_is_missing_is_named_with_what_to_do(tmp_path, place, told):
     (tmp_path / "file").touch()
     with pytest.raises(WorkbenchError, match=rf"names\.json: {told}\. Correct the path"):

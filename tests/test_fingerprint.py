@@ -236,11 +236,10 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "source",
-    [f"@dataclass\nclass Thing:\n    {body}\n" for body in BODIES]
-    + [f"VALUE = {value}\ndef Thing(folder):\n    return VALUE\n" for value in VALUES],
-)
+@pytest.mark.parametrize("source", [
+    *(f"@dataclass\nclass Thing:\n    {body}\n" for body in BODIES),
+    *(f"VALUE = {value}\ndef Thing(folder):\n    return VALUE\n" for value in VALUES),
+])  # fmt: skip
 def test_whatever_stands_in_a_cells_class_or_is_named_by_its_function_counts(cells, source):
     first = fingerprint(cell(HEADER + source, "Thing", 1))
     assert fingerprint(cell("# why\n" + HEADER + source, "Thing", 2)) == first
@@ -409,9 +408,8 @@ def test_an_edited_cell_is_noticed_in_a_kernel(tmp_path):
     from workbench.runs.kernels import OwnKernelManager
 
     cells = [nbformat.v4.new_code_cell(source) for source in [f"ROOT = {str(tmp_path)!r}", *CELLS]]
-    notebook = NotebookClient(
-        nbformat.v4.new_notebook(cells=cells), timeout=120, kernel_manager_class=OwnKernelManager
-    ).execute()
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, kernel_manager_class=OwnKernelManager).execute()
     printed = ["".join(output.text for output in cell.outputs) for cell in notebook.cells][5:]
     assert "{'n': 3}" in printed[0] and "loaded" in printed[2] and "!" not in printed[2]
     assert "the code has changed" in printed[4] and "__main__: Net" in printed[4]

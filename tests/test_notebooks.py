@@ -133,9 +133,8 @@ def test_a_loss_may_be_given_by_its_import_path():
     def stage(name, build, *, variant, **given):
         return checked_name("variant", variant), given["config"].loss.name
 
-    (cell,) = [
-        cell.source for cell in code_cells(FOLDER / "05_finetune_and_evaluate.ipynb") if "titles = " in cell.source
-    ]
+    sources = [cell.source for cell in code_cells(FOLDER / "05_finetune_and_evaluate.ipynb")]
+    (cell,) = [source for source in sources if "titles = " in source]
     run = SimpleNamespace(stage=stage, features=None, text=None)
     losses, recogniser = ["ce", "statistics:mean"], RecogniserConfig()
     names = {"losses": losses, "trainings": recogniser.with_losses(losses), "recogniser": recogniser, "run": run}

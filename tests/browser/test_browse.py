@@ -16,10 +16,9 @@ pytestmark = pytest.mark.browser
 def browse(request, chromium, project):
     """The page that a person sees who opens the address that the command printed."""
     command = [sys.executable, "-m", "workbench", "browse", "--run", "smoke", "--port", "0", "--no-browser"]
+    command += ["--theme", request.param]
     variables = os.environ | {"WORKBENCH_HOME": str(project)}
-    with subprocess.Popen(
-        [*command, "--theme", request.param], env=variables, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
         context = chromium.new_context(viewport=WINDOW)
         watched = WatchedPage(context.new_page())
         watched.page.goto(process.stdout.readline().strip(), timeout=60_000)

@@ -81,9 +81,8 @@ def test_it_is_legible_in_both_themes(notebook, figure, screenshot):
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
         paper = GROUNDS[theme.lower()][0]
-        notebook.page.wait_for_function(
-            "paper => document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor === paper", arg=paper
-        )
+        ground = "document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor"
+        notebook.page.wait_for_function(f"{ground} === '{paper}'")
         notebook.assert_legible()
         screenshot(f"feature_map_{theme.lower()}", notebook.output(0))
     notebook.assert_quiet()

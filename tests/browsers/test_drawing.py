@@ -89,8 +89,7 @@ def test_neighbours_of_a_relation_are_from_other_images(browsed):
     data = FeaturesFolder(browsed / "features")
     tiles = neighbour_tiles(data.train, data.vocabulary, queries=3, neighbours=4, seed=1)
     titles = [lines[0] for _, lines in tiles]
-    assert titles == [
-        text for n in (1, 2, 3) for text in (f"<b>query {n}</b>", *(f"neighbour {k + 1}" for k in range(4)))
-    ]
+    neighbours = [f"neighbour {place}" for place in (1, 2, 3, 4)]
+    assert titles == [text for number in (1, 2, 3) for text in (f"<b>query {number}</b>", *neighbours)]
     for start in (0, 5, 10):
         assert len({scene.file_name for scene, _ in tiles[start : start + 5]}) == 5

@@ -47,9 +47,7 @@ def made(tmp_path):
         vocabulary = Vocabulary(tuple(objects), tuple(relations))
         made = write_features(tmp_path / "features", vocabulary, {"train": 500, "test": rows}, dimension=1)
         tables = made.test
-        folders = {
-            title: write_predictions(tmp_path / title, tables, vocabulary, seed) for seed, title in enumerate(TITLES)
-        }
+        folders = {title: write_predictions(tmp_path / title, tables, vocabulary, n) for n, title in enumerate(TITLES)}
         return SimpleNamespace(tables=tables, vocabulary=vocabulary, counts=made.counts, predictions=folders)
 
     return make
@@ -242,9 +240,8 @@ def test_confusions_are_scikit_learns(made, classes):
     browser = browser_of(data)
     browser.set(role="object")
     tables = [read_predictions(data.predictions[title]) for title in TITLES[:2]]
-    before, after = (
-        confusion_matrix(table["object"], table["object_predicted"], labels=range(classes)) for table in tables
-    )
+    ends = [(table["object"], table["object_predicted"]) for table in tables]
+    before, after = (confusion_matrix(*pair, labels=range(classes)) for pair in ends)
     band, rows = band_of_class(data.counts.objects), before.sum(axis=1)
     tail_first = sorted(np.flatnonzero(rows), key=lambda own: (-BANDS.index(band[own]), -rows[own], own))
     for page in range(2):
@@ -257,9 +254,8 @@ def test_confusions_are_scikit_learns(made, classes):
         for true, line in zip(shown, text.split("</tbody>")[0].split("<tr>")[2:], strict=True):
             assert int(re.search(r'wb-number">(\d+)</td>', line)[1]) == before[true].sum()
             cells = re.findall(r'data-value="\d+,(\d+)".*?>(?:✓ )?(\d+) → (\d+)<', line)
-            assert cells and all(
-                (before[true, int(given)], after[true, int(given)]) == (int(was), int(now)) for given, was, now in cells
-            )
+            counted = [(given, str(before[true, int(given)]), str(after[true, int(given)])) for given, _, _ in cells]
+            assert cells and cells == counted
             others = [int(number) for number in re.search(r"(\d+) → (\d+)</td></tr>", line).groups()]
             known = [sum(int(cell[side]) for cell in cells) for side in (1, 2)]
             assert [a + b for a, b in zip(known, others, strict=True)] == [before[true].sum(), after[true].sum()]
@@ -358,9 +354,8 @@ def test_unknown_choices_change_nothing(browser, changed, message):
     assert browser.state is state
 
 
-@pytest.mark.parametrize(("event", "value"), [
-    ("explode", ""), ("cell", "1"), ("true_class", "x"), ("role", None), ("page", "sideways"),
-])  # fmt: skip
+@pytest.mark.parametrize(("event", "value"), [("explode", ""), ("cell", "1"), ("true_class", "x"), ("role", None),
+                                              ("page", "sideways")])  # fmt: skip
 def test_unknown_events_are_refused(browser, event, value):
     with pytest.raises(WorkbenchError, match="is not known"):
         browser.handle(event, value)

@@ -22,10 +22,8 @@ def browser(browsed, tmp_path):
     seeds = pd.DataFrame({"augmented_row": range(augmented), "subject_box": 3, "object_box": 10})
     return TripletBrowser(
         TripletIndex.open(browsed / "index"),
-        TripletSources(
-            RelationTables.open(browsed / "features" / "train"), triplets.augmented, triplets.caption_embeddings,
-            seeds=seeds,
-        ),
+        TripletSources(RelationTables.open(browsed / "features" / "train"), triplets.augmented,
+                       triplets.caption_embeddings, seeds=seeds),
         images=browsed / "images", lists_folder=tmp_path / "lists",
     )  # fmt: skip
 

@@ -33,11 +33,8 @@ def test_rows_do_not_see_each_other_and_every_input_counts(kind, layout, centroi
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
     one_region = TOKENS.batch(index)
     other_region = made.encode(type(one_region)(*list(vars(one_region).values())[:3], 1 - one_region.region))
-    for changed in (
-        run(made, np.roll(index, 1), x),
-        run(made, index, x, (1.0,)),
-        made(x, made.modulation(torch.zeros(1)), other_region),
-    ):
+    elsewhere = made(x, made.modulation(torch.zeros(1)), other_region)
+    for changed in (run(made, np.roll(index, 1), x), run(made, index, x, (1.0,)), elsewhere):
         assert (changed - together).abs().amax(1).min() > 1e-4
     levels, pairs = (-1.0, 0.5, 2.0), ([0, 1], [2, 3], [4, 5])
     by_level = [run(made, index[rows], x[rows], (level,)) for rows, level in zip(pairs, levels, strict=True)]
@@ -87,10 +84,8 @@ def test_x0_from_noise_is_that_of_the_schedulers_of_diffusers(name):
     from diffusers import DDIMScheduler, DDPMScheduler
 
     ours, betas = NoiseSchedule(name), {"beta_schedule": name, "beta_start": 0.0015, "beta_end": 0.0195}
-    theirs = [
-        kind(**betas, prediction_type="epsilon", clip_sample=True, clip_sample_range=10.0)
-        for kind in (DDPMScheduler, DDIMScheduler)
-    ]
+    options = betas | {"prediction_type": "epsilon", "clip_sample": True, "clip_sample_range": 10.0}
+    theirs = [DDPMScheduler(**options), DDIMScheduler(**options)]
     theirs[1].set_timesteps(1000)
     made, draw = network(target="epsilon"), torch.Generator().manual_seed(0)
     for timestep in (0, 17, 400, 930, 999):

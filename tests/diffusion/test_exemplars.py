@@ -84,9 +84,8 @@ def test_the_initial_features_are_means_of_what_was_drawn(init_map):
     pair = 0.5 * (store.box(table["subject_box"][rows]) + store.box(table["object_box"][rows]))
     if init_map == "affine":
         pair = fit_init_map(store, 0)(pair)
-    two, three = (
-        initial_features(store, table, f"subject-{init}object", init_map, 0)(rows) for init in ("", "relation-")
-    )
+    kinds = ("subject-object", "subject-relation-object")
+    two, three = (initial_features(store, table, init, init_map, 0)(rows) for init in kinds)
     np.testing.assert_allclose(two, pair, rtol=1e-5, atol=1e-6)
     distances = scipy.spatial.distance.cdist(3 * three - 2 * pair, store.union(np.arange(len(store))))
     assert distances.min(axis=1).max() < 1e-4

@@ -73,9 +73,8 @@ def test_neighbour_manifolds_are_torch_fidelitys_and_those_of_the_definitions(ro
     found = fidelity_distances.neighbour_manifolds(real, generated, neighbours=neighbours)
     from torch_fidelity.metric_prc import calculate_precision_recall_full
 
-    precision, recall = calculate_precision_recall_full(
-        *(torch.from_numpy(features.astype(np.float64)) for features in (generated, real)), neighborhood=neighbours
-    )
+    both = (torch.from_numpy(features.astype(np.float64)) for features in (generated, real))
+    precision, recall = calculate_precision_recall_full(*both, neighborhood=neighbours)
     assert (found["precision"], found["recall"]) == pytest.approx((precision, recall))
     # Density and coverage by their definitions (Naeem et al. 2020).
     reach = np.sort(distances(real, real), axis=1)[:, neighbours, None]  # the first is the row itself
@@ -140,9 +139,8 @@ def test_agreement_and_training_on_generated():
     assert found["agreement"] == pytest.approx((0.5 + 1 + 0) / 3) and found["agreement_subject"] == 0.5
     train, test = labelled(2000), labelled(500, seed=1)
     shuffled = LabelledFeatures(train.features, train.relations.sample(frac=1, random_state=0).reset_index(drop=True))
-    good, bad = (
-        fidelity_classes.train_on_generated_test_on_real(rows, test)["test_on_real"] for rows in (train, shuffled)
-    )
+    tried = fidelity_classes.train_on_generated_test_on_real
+    good, bad = (tried(rows, test)["test_on_real"] for rows in (train, shuffled))
     assert good > 0.6 and bad == pytest.approx(0.2, abs=0.1)
 
 
@@ -216,9 +214,8 @@ def test_each_class_is_compared_with_its_own_held_out_rows():
     assert found["memorised_share"] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(
-    "sampling", [SamplingConfig(init="random", steps=2), SamplingConfig(steps=2), BaselineConfig("pair_mean")]
-)
+@pytest.mark.parametrize("sampling", [SamplingConfig(init="random", steps=2), SamplingConfig(steps=2),
+                                      BaselineConfig("pair_mean")])  # fmt: skip
 def test_the_stage_measures_every_sample_set_against_the_validation_split(stages, tmp_path, sampling):
     config = FidelityConfig(rows_at_most=30, neighbours=3, seed=1)
     inputs = stages.inputs | {"diffusion": stages.folder / "boxes"}

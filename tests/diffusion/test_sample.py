@@ -82,10 +82,8 @@ def test_a_weak_start_stays_near_its_initial_features():
 
 
 def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
-    signed, rectified = (
-        sample_features(checkpoint(std=0.2, identity={"support": support}), TOKENS, np.arange(6), sampling())
-        for support in ("signed", "rectified")
-    )
+    made = [checkpoint(std=0.2, identity={"support": support}) for support in ("signed", "rectified")]
+    signed, rectified = (sample_features(one, TOKENS, np.arange(6), sampling()) for one in made)
     assert (signed < 0).any()
     np.testing.assert_array_equal(rectified, np.maximum(signed, 0))
 
@@ -135,10 +133,8 @@ def test_the_stage_leaves_a_readable_folder(stages, tmp_path, init, kind):
 
 def test_typed_triplets_may_begin_at_real_features(stages):
     checkpoint = DenoiserCheckpoint.load(stages.folder / "boxes" / "denoiser.safetensors")
-    begun, at_noise = (
-        sample_triplets(checkpoint, ["dog on car", "cup near mug"], SamplingConfig(strength=0.05, steps=3), store=store)
-        for store in (stages.store, None)
-    )
+    typed, config = ["dog on car", "cup near mug"], SamplingConfig(strength=0.05, steps=3)
+    begun, at_noise = (sample_triplets(checkpoint, typed, config, store=store) for store in (stages.store, None))
     assert begun.shape == (2, 8) and not np.allclose(begun, at_noise)
 
 

@@ -31,9 +31,8 @@ def sample_gaussian(schedule, solver, steps, n=8000, strength=1.0, start=None):
     clean = torch.zeros(n, 6) if start is None else start
     noisy = schedule.alpha[first] * clean + schedule.sigma[first] * noise
     step_noise = lambda step: torch.from_numpy(row_normal(3, str(step), np.arange(n), 6))  # noqa: E731
-    return solve(
-        schedule, noisy, timesteps, gaussian_denoiser(schedule, timesteps), solver=solver, step_noise=step_noise
-    )
+    predict = gaussian_denoiser(schedule, timesteps)
+    return solve(schedule, noisy, timesteps, predict, solver=solver, step_noise=step_noise)
 
 
 @pytest.mark.parametrize("name", get_args(Schedule))

@@ -89,9 +89,8 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     resumed = []
     metrics = run("killed", on_log=resumed.append)
     assert [line["step"] for line in resumed] == [chosen.training.steps]
-    alone, again = (
-        DenoiserCheckpoint.load(tmp_path / name / CHECKPOINT, "cpu").network for name in ("alone", "killed")
-    )
+    paths = [tmp_path / name / CHECKPOINT for name in ("alone", "killed")]
+    alone, again = (DenoiserCheckpoint.load(path, "cpu").network for path in paths)
     torch.testing.assert_close(again.state_dict(), alone.state_dict(), rtol=1e-4, atol=1e-6)
     assert not (tmp_path / "killed" / STATE).exists()
     assert run("killed", on_log=kill) == metrics  # it is finished
@@ -158,9 +157,8 @@ def test_a_store_gives_unions_then_every_box_under_each_of_its_classes(request, 
 @pytest.mark.parametrize(("denoiser", "entities"), [("mlp", "boxes"), ("mlp", "generated"), ("unet", "generated")])
 def test_the_stage_trains_on_a_features_folder(small_features, tmp_path, denoiser, entities):
     chosen = config(3, denoiser, class_balancing=0.5, entity_features=entities, hardness=entities == "boxes")
-    metrics = train_diffusion(
-        tmp_path, **small_features, config=chosen, edge=TrainingEdge(tracker="tensorboard", device="cpu")
-    )
+    edge = TrainingEdge(tracker="tensorboard", device="cpu")
+    metrics = train_diffusion(tmp_path, **small_features, config=chosen, edge=edge)
     assert json.loads(json.dumps(metrics)) == metrics and np.isfinite(metrics["held_out_loss"])
     checkpoint = DenoiserCheckpoint.load(tmp_path / CHECKPOINT)
     store = FeaturesFolder(small_features["features"]).train

@@ -4,13 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import numbered_names
 from workbench.figures import fidelity, language, long_tail, results, training
 from workbench.scenes.bands import BANDS, Counts, count_classes
-from workbench.scenes.vocabulary import Vocabulary
-
-
-def made_vocabulary(objects: int, relations: int) -> Vocabulary:
-    return Vocabulary(tuple(f"object {i}" for i in range(objects)), tuple(f"relation {i}" for i in range(relations)))
 
 
 def made_relations(rng, rows: int, objects: int, relations: int) -> pd.DataFrame:
@@ -20,7 +16,7 @@ def made_relations(rng, rows: int, objects: int, relations: int) -> pd.DataFrame
 
 @pytest.mark.parametrize(("objects", "relations", "rows"), [(3, 2, 1), (40, 12, 300), (150, 60, 4000)])
 def test_rank_frequency_draws_every_class_that_occurs(objects, relations, rows):
-    vocabulary = made_vocabulary(objects, relations)
+    vocabulary = numbered_names(objects, relations)
     counts = count_classes(made_relations(np.random.default_rng(rows), rows, objects, relations), vocabulary)
     classes = long_tail.class_table(counts, vocabulary)
     figure = long_tail.rank_frequency(classes)
@@ -30,14 +26,14 @@ def test_rank_frequency_draws_every_class_that_occurs(objects, relations, rows):
 
 
 def test_class_table_ranks_by_falling_frequency():
-    table = long_tail.class_table(Counts(np.array([1, 9, 4]), np.array([2, 7]), 0), made_vocabulary(3, 2))
+    table = long_tail.class_table(Counts(np.array([1, 9, 4]), np.array([2, 7]), 0), numbered_names(3, 2))
     assert table.loc[table["kind"] == "object", "name"].tolist() == ["object 1", "object 2", "object 0"]
     assert table["rank"].tolist() == [1, 2, 3, 1, 2]
 
 
 @pytest.mark.parametrize("rows", [1, 500])
 def test_triplet_matrix_counts_every_shown_relation(rows):
-    vocabulary = made_vocabulary(8, 5)
+    vocabulary = numbered_names(8, 5)
     relations = made_relations(np.random.default_rng(0), rows, 8, 5)
     figure = long_tail.triplet_matrix(relations, vocabulary, most=40)
     assert int(np.sum(figure.data[0].customdata)) == rows
@@ -54,7 +50,7 @@ def test_hardness_spectrum_with_and_without_augmented_captions(augmented):
 
 def test_augmented_by_class_adds_up():
     table = made_relations(np.random.default_rng(2), 90, 6, 4).assign(band=["few"] * 50 + ["medium"] * 40)
-    figure = language.augmented_by_class(table, made_vocabulary(6, 4).relations, "relation")
+    figure = language.augmented_by_class(table, numbered_names(6, 4).relations, "relation")
     assert sum(sum(trace.y) for trace in figure.data) == 90
 
 

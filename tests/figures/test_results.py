@@ -25,9 +25,8 @@ def made_results(values: dict[str, float]) -> pd.DataFrame:
 
 def test_every_loss_has_a_title_of_its_own():
     assert set(results.LOSS_TITLES) == set(LOSSES)
-    choices = [
-        {"vilhub_scale": scale, "relmix": rule} for scale in (0.0, 1.0) for rule in ("none", "clean", "upstream")
-    ]
+    rules = ("none", "clean", "upstream")
+    choices = [{"vilhub_scale": scale, "relmix": rule} for scale in (0.0, 1.0) for rule in rules]
     titles = {results.training_title(loss, **choice) for loss in LOSSES for choice in choices}
     assert len(titles) == len(LOSSES) * len(choices)
     assert results.training_title("ce", vilhub_scale=9.0, relmix="clean") == "CE + VilHub + RelMix"

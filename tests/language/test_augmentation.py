@@ -59,9 +59,8 @@ def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
     augmented = augmented_triplets(table, vocabulary, counts, similarity, seed=seed, balance=balance)
     legal = legal_by_the_paper(table, counts, similarity, ("medium", "few"), 2.26)
     entity, kind = band_of_class(counts.objects), band_of_class(counts.relation)
-    whole = augmented_triplets(
-        table, vocabulary, counts, similarity, medium_quota=9999, few_quota=9999, balance=balance
-    )
+    most = {"medium_quota": 9999, "few_quota": 9999}
+    whole = augmented_triplets(table, vocabulary, counts, similarity, **most, balance=balance)
     for band, quota in (("medium", 50), ("few", 70)):
         new = {triplet for triplet, its in legal.items() if its == band} - triplets(table)
         assert triplets(whole[whole["band"] == band]) == new

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import numbered_names
 from workbench.diffusion.fidelity_classes import LabelledFeatures
 from workbench.errors import WorkbenchError
 from workbench.language.learned_relations import complete_text_folder, learned_embeddings, random_codes
 from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_class_vectors
-from workbench.scenes.vocabulary import Vocabulary
 
 
 def store_of(counts, objects, effects, seed, noise=0.02):
@@ -27,7 +27,7 @@ def unit(rows, dimension, seed):
 
 
 def write_text(folder, objects, relations):
-    names = Vocabulary(tuple(f"o{i}" for i in range(len(objects))), tuple(f"r{i}" for i in range(len(relations))))
+    names = numbered_names(len(objects), len(relations))
     write_class_vectors(folder, vocabulary=names, objects=objects, relations=relations, encoder="given")
 
 

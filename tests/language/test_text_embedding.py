@@ -200,8 +200,5 @@ def test_weights_of_another_training_are_refused(tmp_path, tag, quick, digest, p
 
 def test_what_is_assumed_of_weights_is_said(published, features, capsys):
     metrics = embed_class_names(features / "text", vocabulary_folder=features, config=tiny(published[1]))
-    assert (
-        metrics["clip_weights"]
-        == "Tiny-Test none, without QuickGELU: assumed from `pretrained`, nothing in the file tells it"
-    )
-    assert metrics["clip_weights"] in capsys.readouterr().out
+    told = "Tiny-Test none, without QuickGELU: assumed from `pretrained`, nothing in the file tells it"
+    assert metrics["clip_weights"] == told and told in capsys.readouterr().out

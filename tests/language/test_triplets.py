@@ -38,9 +38,8 @@ def test_captions_are_the_distinct_triplets_and_align_with_their_embeddings(inpu
     np.testing.assert_allclose(stored.caption_embeddings, expected, rtol=1e-6)
     assert stored.hardness.centroids.shape == (5, 6) and stored.augmented["band"].isin(["medium", "few"]).all()
     rows = stored.caption_rows(stored.augmented[list(ROLES)].to_numpy())
-    np.testing.assert_array_equal(
-        stored.captions[list(ROLES)].to_numpy()[rows], stored.augmented[list(ROLES)].to_numpy()
-    )
+    captions, augmented = (table[list(ROLES)].to_numpy() for table in (stored.captions, stored.augmented))
+    np.testing.assert_array_equal(captions[rows], augmented)
     assert stored.caption_rows(np.array([[11, 3, 11]])).tolist() == [-1]
     for row in stored.augmented.itertuples():
         similarity = stored.similarity.values[row.replaced_class, getattr(row, row.replaced)]
@@ -146,10 +145,8 @@ def test_a_similarity_of_ones_own(inputs, tmp_path, choice, monkeypatch):
     pd.DataFrame(pairs, columns=["first", "second", "similarity"]).to_csv(tmp_path / "pairs.csv", index=False)
     (tmp_path / "mine.py").write_text(inspect.getsource(letters_in_common))
     monkeypatch.syspath_prepend(tmp_path)
-    given = {"function": letters_in_common, "table": str(tmp_path / "pairs.csv"), "import": "mine:letters_in_common"}[
-        choice
-    ]
-    config = AugmentationConfig(similarity=given, threshold=0.4, medium_quota=30, few_quota=30, centroids=5)
+    given = {"function": letters_in_common, "table": str(tmp_path / "pairs.csv"), "import": "mine:letters_in_common"}
+    config = AugmentationConfig(similarity=given[choice], threshold=0.4, medium_quota=30, few_quota=30, centroids=5)
     write_triplets(tmp_path / "triplets", **inputs, config=config)
     found = read_triplets(tmp_path / "triplets")
     for row in found.augmented.itertuples():

@@ -175,10 +175,8 @@ def test_equal_ids_are_equal_synsets(seed):
 
 
 @pytest.mark.parametrize(("files", "message"), [
-    (
-        {"objects_synsets.csv": "object_name,synset\nbike,b.n.01\nbike,c.n.01\n"},
-        r"objects_synsets\.csv: 'bike' has 2 synsets",
-    ),
+    ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01\nbike,c.n.01\n"},
+     r"objects_synsets\.csv: 'bike' has 2 synsets"),
     ({"objects_synsets.csv": "name,synset\n"}, "expected 'object_name' and 'synset'"),
     ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
     ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "the line 'bike, b.n.01, 0.7' has 3 fields"),

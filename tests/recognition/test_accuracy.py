@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.synthetic import numbered_names
 from workbench.recognition.accuracy import per_class_table, summary_table
 from workbench.scenes.bands import BANDS, Counts
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -17,9 +18,7 @@ def random_case(seed, n_objects, n_relations, rows):
     predicted = pd.DataFrame({
         role: np.where(right[:, k], truth[role], random.integers(0, sizes[role], rows)) for k, role in enumerate(ROLES)
     })  # fmt: skip
-    vocabulary = Vocabulary(
-        tuple(f"object {k}" for k in range(n_objects)), tuple(f"relation {k}" for k in range(n_relations))
-    )
+    vocabulary = numbered_names(n_objects, n_relations)
     counts = Counts(*(random.integers(0, 50, n) for n in (n_objects, n_relations, n_objects)))
     return truth, predicted, vocabulary, counts
 
@@ -85,9 +84,8 @@ def test_synsets_join_classes_and_a_class_without_one_never_hits():
     truth = pd.DataFrame({"subject": [0, 2], "relation": [0, 0], "object": [1, 1]})
     predicted = truth.assign(subject=[1, 2])
     synsets = {"objects": np.array([4, 4, -1]), "relations": np.array([0])}
-    per_class = per_class_table(
-        truth, predicted, vocabulary, Counts(np.ones(3, int), np.ones(1, int), 0), synsets=synsets
-    )
+    counts = Counts(np.ones(3, int), np.ones(1, int), 0)
+    per_class = per_class_table(truth, predicted, vocabulary, counts, synsets=synsets)
     subjects = per_class[per_class["role"] == "subject"].set_index("name")
     assert subjects["accuracy_synset"].loc[["sofa", "thing"]].tolist() == [100, 0]
     assert subjects["accuracy_exact"].loc[["sofa", "thing"]].tolist() == [0, 100]

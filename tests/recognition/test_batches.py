@@ -48,9 +48,8 @@ def numbered(rows, window=None, **options):
     features = Numbered(rows, **options)
     found = RelationRows(features, NAMES)
     if window is not None:
-        found.features = FeatureRows.of_relations(
-            features, "made-up", memory_gigabytes=0.0, bytes_per_window=6 * window
-        )
+        sizes = {"memory_gigabytes": 0.0, "bytes_per_window": 6 * window}
+        found.features = FeatureRows.of_relations(features, "made-up", **sizes)
         assert found.features.by_blocks
     return found
 

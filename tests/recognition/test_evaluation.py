@@ -47,9 +47,8 @@ def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, eva
     for role in ROLES:
         assert np.array_equal(table[role], test.relations[role])
         assert np.array_equal(table[f"{role}_predicted"], found[role])
-        assert metrics[f"exact {role} all"] == pytest.approx(
-            100 * balanced_accuracy_score(test.relations[role], found[role])
-        )
+        balanced = balanced_accuracy_score(test.relations[role], found[role])
+        assert metrics[f"exact {role} all"] == pytest.approx(100 * balanced)
     json.dumps(metrics, allow_nan=False)
     assert metrics["rows"] == 150 and metrics["exact combined all"] > 30
     summary = pd.read_parquet(folder / "summary.parquet")

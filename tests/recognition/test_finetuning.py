@@ -72,10 +72,8 @@ def test_interpolated_weights_are_chosen_on_validation(small_data, trained, tmp_
     plain = finetune(tmp_path / "plain", small_data, trained)
     assert metrics["weight_share"] in shares and plain["weight_share"] == 1.0
     assert metrics["validation_combined"] >= plain["validation_combined"]
-    before, after, mixed = (
-        load_recogniser(place).head.state_dict()["prd_feats.0.weight"]
-        for place in (trained, tmp_path / "plain", tmp_path / "mixed")
-    )
+    states = [load_recogniser(place).head.state_dict() for place in (trained, tmp_path / "plain", tmp_path / "mixed")]
+    before, after, mixed = (state["prd_feats.0.weight"] for state in states)
     share = metrics["weight_share"]
     torch.testing.assert_close(mixed, (1 - share) * before + share * after)
     with pytest.raises(WorkbenchError, match=r"weight_interpolation\[0\] is 0\.0; expected a finite number above 0"):

@@ -33,10 +33,8 @@ def parts_of(head, batch, step=0, *, synthetic_weight=1.0, **loss):
 
 def test_vilhub_and_relmix_are_added():
     head, logits, batch = made()
-    plain, hub, mixed = (
-        parts_of(head, batch, vilhub_scale=scale, relmix=rule)
-        for scale, rule in ((0.0, "none"), (50.0, "none"), (0.0, "clean"))
-    )
+    added = ({}, {"vilhub_scale": 50.0}, {"relmix": "clean"})
+    plain, hub, mixed = (parts_of(head, batch, **{"vilhub_scale": 0.0, "relmix": "none"} | one) for one in added)
     for role in ROLES:
         term = vilhub(getattr(logits, role), 50.0).item()
         assert hub[role].item() - plain[role].item() == pytest.approx(term, rel=1e-4)

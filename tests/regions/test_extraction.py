@@ -161,9 +161,8 @@ def test_a_stage_is_known_by_the_encoder_that_is_given(tmp_path, small_scenes, c
         features(other)
 
 
-@pytest.mark.parametrize(
-    ("shape", "value", "message"), [((1, 5), 0.0, r"shape \(1, 5\), expected"), ((None, 5), np.nan, "not finite")]
-)
+@pytest.mark.parametrize(("shape", "value", "message"), [((1, 5), 0.0, r"shape \(1, 5\), expected"),
+                                                         ((None, 5), np.nan, "not finite")])  # fmt: skip
 def test_features_of_another_shape_or_not_finite_are_refused(tmp_path, small_scenes, shape, value, message):
     class Wrong(Corners):
         def __call__(self, image, boxes_xyxy):

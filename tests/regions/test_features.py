@@ -130,11 +130,10 @@ def test_generated_rows_are_read_by_number(tmp_path, store, own):
         np.testing.assert_array_equal(getattr(generated, role)(rows), expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [("dimension", {"dimension": 6}), ("encoder", {"encoder": "clip"}), ("support", {"support": "rectified"}),
-     ("entity_region", {"entity_region": "union"}), ("boxes", {})],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "changes"), [
+    ("dimension", {"dimension": 6}), ("encoder", {"encoder": "clip"}), ("support", {"support": "rectified"}),
+    ("entity_region", {"entity_region": "union"}), ("boxes", {}),
+])  # fmt: skip
 def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, changes):
     write_generated(tmp_path / "generated", store, long_tailed(10))
     rows = ROWS["train"] - (name == "boxes")

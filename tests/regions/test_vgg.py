@@ -103,9 +103,8 @@ def independent_features(state, bgr, xyxy):
     import torchvision
 
     widths = iter([len(state[f"Conv_Body.convs.{n}.bias"]) for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)])
-    layers = torchvision.models.vgg.make_layers(
-        [n if n == "M" else next(widths) for n in torchvision.models.vgg.cfgs["D"]]
-    )
+    vgg = torchvision.models.vgg
+    layers = vgg.make_layers([n if n == "M" else next(widths) for n in vgg.cfgs["D"]])
     body = {key.removeprefix("Conv_Body.convs."): v for key, v in state.items() if key.startswith("Conv_Body.")}
     layers.load_state_dict(body)
     means = torch.tensor([102.9801, 115.9465, 122.7717])

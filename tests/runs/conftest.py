@@ -68,9 +68,8 @@ def toy_project(tmp_path, monkeypatch) -> Path:
     write_notebook(root / "notebooks" / "02_finish.ipynb", SECOND)
     (root / "notebooks" / "toy_stages.py").write_text(STAGES)
     (root / "notebooks" / "params").mkdir()
-    (root / "notebooks" / "params" / "toy.yml").write_text(
-        "run: toy\nshared:\n  seed: 4\n02_finish:\n  flags: [1, 2]\n"
-    )
+    profile = "run: toy\nshared:\n  seed: 4\n02_finish:\n  flags: [1, 2]\n"
+    (root / "notebooks" / "params" / "toy.yml").write_text(profile)
     monkeypatch.setenv("WORKBENCH_HOME", str(root))
     monkeypatch.delenv("WORKBENCH_REPLACE", raising=False)
     return root

@@ -22,10 +22,7 @@ from workbench.runs.kernels import OwnKernelManager
 from workbench.stages import Run
 
 KERNEL = "12345678-1234-1234-1234-123456789abc"
-GUARDED = (
-    *("voila/render/browsers.ipynb", "files/browsers.ipynb"),
-    *("api/kernels", f"api/kernels/{KERNEL}", "api/contents"),
-)
+CLOSED = ("voila/render/browsers.ipynb", "files/browsers.ipynb", "api/kernels", f"api/kernels/{KERNEL}", "api/contents")
 
 
 class Toy(Browser):
@@ -77,10 +74,8 @@ def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, m
         assert f"port {port}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("given", "run", "data"),
-    [("--data mine", "mine", "mine"), ("--data mine --run toy", "toy", "mine"), ("--run toy", "toy", "")],
-)
+@pytest.mark.parametrize(("given", "run", "data"), [("--data mine", "mine", "mine"), ("--run toy", "toy", ""),
+                                                    ("--data mine --run toy", "toy", "mine")])  # fmt: skip
 def test_data_alone_is_browsed_under_a_run_of_its_name(toy_project, monkeypatch, given, run, data):
     (toy_project / "data" / "runs" / "toy").mkdir(parents=True)
     asked = []
@@ -130,7 +125,7 @@ def test_nothing_is_shown_without_the_token_and_nothing_remains(served, tmp_path
     process, address = served
     pattern = rf"(http://{re.escape(ADDRESS)}:\d+)/voila/render/browsers.ipynb\?token=(\S{{32,}})"
     host, token = re.fullmatch(pattern, address).groups()
-    for place in GUARDED:
+    for place in CLOSED:
         for query in ("", "?token=", f"?token={token[:-1]}"):
             assert status(f"{host}/{place}{query}") in (302, 403), place
         assert status(f"{host}/{place}", Cookie="username-127-0-0-1=forged") in (302, 403), place

@@ -21,10 +21,8 @@ def test_later_layers_win(toy_project, tmp_path):
     assert values(make_plan("toy"))["01_count"] == {"run_name": "toy", "seed": 4, "lr": 0.001}
     assert values(make_plan("toy", files=[extra]))["01_count"] == {"run_name": "toy", "seed": 5, "lr": 2.0}
     plan = make_plan("toy", run="other", files=[extra], parameters={"seed": "6", "02.flags": "[]", "end": "ours"})
-    assert values(plan) == {
-        "01_count": {"run_name": "other", "seed": 6, "lr": 2.0},
-        "02_finish": {"run_name": "other", "end": "ours", "flags": []},
-    }
+    assert values(plan) == {"01_count": {"run_name": "other", "seed": 6, "lr": 2.0},
+                            "02_finish": {"run_name": "other", "end": "ours", "flags": []}}  # fmt: skip
     assert plan.run == "other" and plan.notebooks[1].overrides["flags"] == []
     extra.write_text("notebooks: [02_finish]\n")
     assert list(values(make_plan("toy", files=[extra]))) == ["02_finish"]
@@ -106,9 +104,8 @@ def test_every_notebook_must_take_the_runs_name(toy_project):
 
 def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
     shutil.copytree(notebooks_folder(), tmp_path / "notebooks")
-    (tmp_path / "notebooks" / "own_pair.py").write_text(
-        "from workbench.diffusion.denoiser import DENOISERS\n\nPAIR = DENOISERS['mlp']\n"
-    )
+    own = "from workbench.diffusion.denoiser import DENOISERS\n\nPAIR = DENOISERS['mlp']\n"
+    (tmp_path / "notebooks" / "own_pair.py").write_text(own)
     chosen = {"diffusion.denoiser": "own_pair:PAIR", "diffusion.network.width": "32"}
     (found,) = make_plan("smoke", only=["03"], parameters=chosen, root=tmp_path).notebooks
     assert found.values["diffusion"]["denoiser"] == "own_pair:PAIR"

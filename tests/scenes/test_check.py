@@ -88,10 +88,7 @@ def test_a_good_folder_has_no_problems(annotation_folder, seed):
     (LEAVING, DETECTIONS, set_image(file_name="../../secret.jpg")),
     (LEAVING, DETECTIONS, set_image(file_name="/etc/passwd")),
     ("duplicate name", "objects.json", lambda value: [*value[:-1], value[0]]),
-    *(
-        ("wrong type", "predicates.json", lambda _, wrong=wrong: wrong)
-        for wrong in ({"on": 0}, ["on", 3], ["on", " "])
-    ),
+    *(("wrong type", "predicates.json", lambda _, wrong=wrong: wrong) for wrong in ({"on": 0}, ["on", 3], ["on", " "])),
     ("broken JSON", "predicates.json", lambda value: ["on", "half \ud800 of a pair"]),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:1 image")
@@ -189,11 +186,8 @@ def test_image_files(annotation_folder, tmp_path):
     folder, image_files = annotation_folder(), tmp_path / "image_files"
     assert [p.kind for p in check_annotations(folder)] == ["no image folder"]
     image_files.mkdir()
-    entries = [
-        entry
-        for split in ("train", "val", "test")
-        for entry in json.loads((folder / f"detections_{split}.json").read_text())["images"]
-    ]
+    files = [folder / f"detections_{split}.json" for split in ("train", "val", "test")]
+    entries = [entry for file in files for entry in json.loads(file.read_text())["images"]]
     for entry in entries[1:]:
         (image_files / entry["file_name"]).touch()
     (problem,) = check_annotations(folder, image_files)

@@ -76,11 +76,10 @@ def test_two_tasks_of_one_name_are_refused():
         grid.add(Task("training", "a", {}, {"epochs": 2}))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"colour": 3}, "unknown setting 'colour'"), ({"training": {"epoch": 3}}, "unknown field 'epoch'"),
-     ({"finetuning": {"learning_rates": ["1e-4"]}}, "write 1.0e-4"), ({"start": None}, "'start' is missing")],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "message"), [
+    ({"colour": 3}, "unknown setting 'colour'"), ({"training": {"epoch": 3}}, "unknown field 'epoch'"),
+    ({"finetuning": {"learning_rates": ["1e-4"]}}, "write 1.0e-4"), ({"start": None}, "'start' is missing"),
+])  # fmt: skip
 def test_a_wrong_setting_is_named(change, message):
     section = tables_section("smoke", ROOT) | change
     section = {name: value for name, value in section.items() if value is not None}

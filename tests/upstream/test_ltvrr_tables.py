@@ -42,10 +42,9 @@ class Upstream:
         if mode == "exact":
             return pd.DataFrame(exact)
         ids = self.synsets(mode)
-        return pd.DataFrame({
-            role: synset_hits(self.truth[role].to_numpy(), self.predicted[role].to_numpy(),
-                              ids["relations" if role == "relation" else "objects"]) for role in ROLES
-        })  # fmt: skip
+        of_role = {role: ids["relations" if role == "relation" else "objects"] for role in ROLES}
+        ends = {role: (self.truth[role].to_numpy(), self.predicted[role].to_numpy()) for role in ROLES}
+        return pd.DataFrame({role: synset_hits(*ends[role], of_role[role]) for role in ROLES})
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +76,8 @@ def test_bands_of_each_role_are_upstreams(upstream, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_per_example_numbers_are_upstreams(upstream, mode):
     expected = upstream.expected[mode]
-    assert accuracy_per_example(upstream.hits(mode))["relation"] == pytest.approx(
-        expected["rel"]["per_example"], abs=PERCENT_POINTS
-    )
+    found = accuracy_per_example(upstream.hits(mode))["relation"]
+    assert found == pytest.approx(expected["rel"]["per_example"], abs=PERCENT_POINTS)
     exact = accuracy_per_example(upstream.hits("exact"))
     for short, role in {"sbj": "subject", "obj": "object"}.items():
         assert exact[role] == pytest.approx(expected[short]["per_example_exact"], abs=PERCENT_POINTS)
