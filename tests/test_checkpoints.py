@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.refusals import refused
 from workbench.checkpoints import load_weights, read_foreign, read_tensors
 from workbench.errors import WorkbenchError
 
@@ -72,8 +73,7 @@ def test_other_files_are_told_for_what_they_are(tmp_path, content, message):
 def test_a_folder_and_a_numpy_archive_come_with_what_to_give_instead(tmp_path):
     (tmp_path / "snapshot").mkdir()
     torch.save(STATE, tmp_path / "snapshot" / "best.pth")
-    with pytest.raises(WorkbenchError, match=r"a folder.*Give a file in it: .*best\.pth"):
-        read_foreign(tmp_path / "snapshot")
+    refused(r"a folder.*Give a file in it: .*best\.pth", read_foreign, tmp_path / "snapshot")
     np.savez(tmp_path / "old.npz", **{name: value.numpy() for name, value in STATE.items()})
     with pytest.raises(WorkbenchError, match=r"NumPy archive.*python -c") as caught:
         read_foreign(tmp_path / "old.npz")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.refusals import refused
 from workbench.configuration import as_values, checked_value, chosen_by, configured, merged
 from workbench.errors import WorkbenchError
 from workbench.runs.parameters import value_from_text
@@ -86,8 +87,7 @@ def test_a_relative_path_starts_at_the_projects_folder(tmp_path, monkeypatch):
     ({"second": {"learning_rate": 1.0}}, r"demo.second: the field 'steps' is missing"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(values, message):
-    with pytest.raises(WorkbenchError, match=message):
-        configured(Config, values, "demo")
+    refused(message, configured, Config, values, "demo")
 
 
 @pytest.mark.parametrize(("value", "kind", "remedy"), [
@@ -113,12 +113,10 @@ def test_command_line_texts_are_read_by_the_type_of_the_default(text, kind, valu
 
 @pytest.mark.parametrize(("text", "kind"), [("2.5", int), ("x", float), ("1", bool), ("[1", list), ("a", dict)])
 def test_command_line_texts_of_the_wrong_type_are_refused(text, kind):
-    with pytest.raises(WorkbenchError, match=r"-p x: expected"):
-        value_from_text(text, kind, "-p x")
+    refused(r"-p x: expected", value_from_text, text, kind, "-p x")
 
 
 def test_what_only_code_sets_is_no_parameter():
     assert set(as_values(TrainingEdge(on_log=print))) == {"device", "tracker", "checkpoint_seconds"}
     for given in ({"on_log": "print"}, {"name": "mine"}):
-        with pytest.raises(WorkbenchError, match="unknown field"):
-            configured(TrainingEdge, given)
+        refused("unknown field", configured, TrainingEdge, given)

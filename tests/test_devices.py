@@ -15,8 +15,7 @@ def test_each_process_of_a_launcher_takes_its_own_gpu(monkeypatch, local_rank, g
     assert chosen_device() == torch.device("cuda")
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", local_rank)
-    assert chosen_device() == torch.device("cuda", expected)
-    assert chosen_device("cpu") == torch.device("cpu")
+    assert chosen_device() == torch.device("cuda", expected) and chosen_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])

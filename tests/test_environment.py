@@ -25,8 +25,7 @@ def test_the_conda_environment_is_the_twin_of_the_project():
     *conda, pip = environment["dependencies"]
     assert pip == {"pip": ["--editable ."]}
     found = dict(map(split, conda))
-    assert found.pop("pip") == ""
-    assert found == wanted
+    assert found.pop("pip") == "" and found == wanted
     text = (ROOT / "environment.yml").read_text()
     assert all(f"- {requirement}" in text for requirement in project["optional-dependencies"]["encoders"])
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from published_scenes.vrd import convert_vrd
+from tests.refusals import refused
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.files import escapes_folder, file_inside, inside, read_json
@@ -75,8 +76,7 @@ def test_links_of_the_folders_owner_are_followed(pictures, tmp_path):
 @pytest.mark.parametrize("name", LEAVING)
 def test_annotations_with_such_a_name_are_not_read(tmp_path, name):
     folder = write_annotations(tmp_path / "annotations", name)
-    with pytest.raises(WorkbenchError, match="image"):
-        read_annotations(folder, "train")
+    refused("image", read_annotations, folder, "train")
     assert any(problem.blocks_reading for problem in check_annotations(folder))
 
 
@@ -113,5 +113,4 @@ def test_names_in_files_give_the_terminal_no_commands(pictures, tmp_path, capsys
                                              ("file", "a part of this path is a file and no folder")])  # fmt: skip
 def test_a_json_file_that_is_missing_is_named_with_what_to_do(tmp_path, place, told):
     (tmp_path / "file").touch()
-    with pytest.raises(WorkbenchError, match=rf"names\.json: {told}\. Correct the path"):
-        read_json(tmp_path / place / "names.json")
+    refused(rf"names\.json: {told}\. Correct the path", read_json, tmp_path / place / "names.json")

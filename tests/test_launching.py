@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusals import refused
 from workbench import launching, stopping
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, SHARED_STAGES, as_json, from_json, shared_by_processes
@@ -91,8 +92,7 @@ def test_every_shared_stage_is_there(name):
 
 
 def test_only_stages_that_can_share_their_work_are_launched(shared_builder, monkeypatch):
-    assert shared_by_processes(shared_builder) is not shared_builder
-    assert shared_by_processes(print) is print
+    assert shared_by_processes(shared_builder) is not shared_builder and shared_by_processes(print) is print
     monkeypatch.setenv("WORLD_SIZE", "2")  # one of several processes already
     assert shared_by_processes(shared_builder) is shared_builder
     monkeypatch.delenv("WORLD_SIZE")
@@ -103,8 +103,7 @@ def test_only_stages_that_can_share_their_work_are_launched(shared_builder, monk
 @pytest.mark.parametrize("text", ["0", "two", "-1"])
 def test_a_wrong_number_of_processes_is_refused(monkeypatch, text):
     monkeypatch.setenv(PROCESSES_VARIABLE, text)
-    with pytest.raises(WorkbenchError, match=PROCESSES_VARIABLE):
-        shared_by_processes(print)
+    refused(PROCESSES_VARIABLE, shared_by_processes, print)
 
 
 @pytest.mark.slow
@@ -112,8 +111,7 @@ def test_two_processes_build_a_stage_together_and_their_error_arrives_as_it_is(s
     source = tmp_path / "source.txt"
     source.write_text("rows")
     stage = Run.open("shared", root=tmp_path).stage("parts", shared_builder, **given(source))
-    assert stage.metrics == {"parts": 2, "nan": None}
-    assert (stage / "part-1.txt").read_text() == "2 (0.5, 0.9)"
+    assert stage.metrics == {"parts": 2, "nan": None} and (stage / "part-1.txt").read_text() == "2 (0.5, 0.9)"
     assert {ip for rank in (0, 1) for ip in (stage / f"heard-{rank}.txt").read_text().split()} <= {"127.0.0.1"}
     with pytest.raises(WorkbenchError, match="nowhere: there is no such file") as error:
         shared_by_processes(shared_builder)(tmp_path, **given(tmp_path / "nowhere"))

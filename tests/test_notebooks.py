@@ -104,8 +104,7 @@ def test_smoke_run_leaves_a_whole_report(smoke_root):
     (written,) = (smoke_root / "reports").glob("*/run.json")
     record, folder = json.loads(written.read_text()), written.parent
     names = list(record["notebooks"])
-    assert record["status"] == "done" and names == [path.stem for path in NOTEBOOKS]
-    assert folder.name == record["run"]
+    assert record["status"] == "done" and names == [path.stem for path in NOTEBOOKS] and folder.name == record["run"]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert sorted(metrics) == names and all(metrics.values())
     for name in names:

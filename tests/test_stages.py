@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.locks import temporary_folder
 from workbench.runs.commands import check
@@ -41,10 +42,8 @@ def build():
 def test_a_stage_is_built_once_and_then_loaded(run, build, capsys):
     first = run.stage("counts", build, rows=3, lr=0.5)
     again = run.stage("counts", build, rows=3, lr=0.5)
-    assert len(build.calls) == 1
-    assert first == again == run.find("counts") == Stage.at(first.folder)
-    assert "loaded" in capsys.readouterr().out
-    assert first.metrics == {"calls": 1, "loss": None, "norms": [1.0, None]}
+    assert len(build.calls) == 1 and first == again == run.find("counts") == Stage.at(first.folder)
+    assert "loaded" in capsys.readouterr().out and first.metrics == {"calls": 1, "loss": None, "norms": [1.0, None]}
     assert first.folder == run.root / "data/runs/trial/counts/default"
     assert sorted(path.name for path in first.folder.iterdir()) == ["manifest.json", "text.txt"]
     manifest = first.manifest
@@ -61,8 +60,7 @@ def test_other_parameters_are_refused_with_the_difference(run, build, changed, l
     run.stage("counts", build, rows=3, lr=0.5)
     with pytest.raises(WorkbenchError, match="--replace") as refused:
         run.stage("counts", build, **changed)
-    assert line in str(refused.value)
-    assert len(build.calls) == 1
+    assert line in str(refused.value) and len(build.calls) == 1
 
 
 def test_an_input_counts_by_what_made_it(run, build, tmp_path):
@@ -85,10 +83,8 @@ def test_a_file_counts_by_its_bytes_and_not_by_its_place(run, build, tmp_path):
     run.stage("counts", build, vectors=one)
     run.stage("counts", build, vectors=two)
     two.write_text("else")
-    with pytest.raises(WorkbenchError, match=r"vectors.identity"):
-        run.stage("counts", build, vectors=two)
-    with pytest.raises(WorkbenchError, match="does not exist"):
-        run.stage("other", build, vectors=tmp_path / "absent.txt")
+    refused(r"vectors.identity", run.stage, "counts", build, vectors=two)
+    refused("does not exist", run.stage, "other", build, vectors=tmp_path / "absent.txt")
 
 
 def test_a_dataclass_and_nested_values_are_compared_name_by_name(run, build):
@@ -131,8 +127,7 @@ def test_two_builders_never_share_a_result(run):
         return {"who": "second"}
 
     run.stage("counts", first, rows=3)
-    with pytest.raises(WorkbenchError, match=r"builder: '.*first' -> '.*second'"):
-        run.stage("counts", second, rows=3)
+    refused(r"builder: '.*first' -> '.*second'", run.stage, "counts", second, rows=3)
     assert run.stage("counts", second, replace=True, rows=3).metrics == {"who": "second"}
 
 
@@ -219,32 +214,26 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run, build):
     notebooks.mkdir()
     cells = [{"source": ["# text"]}, {"source": ["x = run.stage(\n", '    "features", build\n)']}]
     (notebooks / "00_prepare.ipynb").write_text(json.dumps({"cells": cells}))
-    with pytest.raises(WorkbenchError, match=r"00_prepare.ipynb makes it.*workbench run --run trial --only 00_prepare"):
-        run.find("features")
+    refused(r"00_prepare.ipynb makes it.*workbench run --run trial --only 00_prepare", run.find, "features")
     run.stage("features", build, variant="wide", rows=1)
-    with pytest.raises(WorkbenchError, match="Complete variants: wide"):
-        run.find("features")
+    refused("Complete variants: wide", run.find, "features")
     assert run.variants("features") == ["wide"]
-    with pytest.raises(WorkbenchError, match="No notebook makes"):
-        run.find("featurse")
+    refused("No notebook makes", run.find, "featurse")
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b"])
 def test_names_that_are_no_folders_are_refused(run, build, name):
     for call in (lambda: Run.open(name, root=run.root), lambda: run.stage(name, build), lambda: run.find("a", name)):
-        with pytest.raises(WorkbenchError, match="name"):
-            call()
+        refused("name", call)
 
 
 def test_a_folder_that_is_not_ours_is_not_taken_for_a_result(run, build):
     folder = run.folder / "counts" / "default"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("somebody's")
-    with pytest.raises(WorkbenchError, match=r"without manifest.json"):
-        run.stage("counts", build, rows=1)
+    refused(r"without manifest.json", run.stage, "counts", build, rows=1)
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(WorkbenchError, match="not valid JSON"):
-        run.find("counts")
+    refused("not valid JSON", run.find, "counts")
 
 
 def test_metrics_are_found_by_notebook(run):
@@ -259,13 +248,11 @@ def test_imported_features_are_a_stage_of_no_run(run, build, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     (source / "rows.npz").write_bytes(b"1")
-    with pytest.raises(WorkbenchError, match="workbench features import"):
-        run.imported("clip")
+    refused("workbench features import", run.imported, "clip")
     stage = import_stage("clip", build, root=run.root, source=source)
     assert run.imported("clip") == stage and isinstance(build.calls[0][1]["source"], Path)
     (source / "rows.npz").write_bytes(b"2")
-    with pytest.raises(WorkbenchError, match="--replace"):
-        import_stage("clip", build, root=run.root, source=source)
+    refused("--replace", import_stage, "clip", build, root=run.root, source=source)
 
 
 def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
@@ -280,8 +267,7 @@ def test_a_run_keeps_the_data_and_images_that_it_was_opened_with(run, build):
     assert opened.features == imported and opened.text == imported / "text"
     assert "run 'trial' in data/runs/trial, data 'vrd'" in opened.opening_line()
     assert opened.images == root / "data/raw/images" and opened.path("/elsewhere") == Path("/elsewhere")
-    with pytest.raises(WorkbenchError, match="works on the data 'vrd', not on 'gqa'"):
-        Run.open("trial", data="gqa", root=root)
+    refused("works on the data 'vrd', not on 'gqa'", Run.open, "trial", data="gqa", root=root)
     opened = Run.open("of-imported", data="vrd", root=root)
     assert opened.images is None  # until its source says where they are
     (imported / "source.json").write_text('{"images": "/data/images"}')
@@ -302,11 +288,9 @@ def test_a_file_that_is_not_what_was_written_is_refused_and_made_again(run, buil
         run.stage("counts", build, replace=True, rows=3)
         change()
         for load in (lambda: run.stage("counts", build, rows=3), lambda: run.find("counts"), lambda: Stage.at(stage)):
-            with pytest.raises(WorkbenchError, match=f"{told}.*Remove {stage.folder}"):
-                load()
+            refused(f"{told}.*Remove {stage.folder}", load)
     monkeypatch.setenv("WORKBENCH_REPLACE", "1")
-    assert run.stage("counts", build, rows=3) == run.find("counts")
-    assert "building again" in capsys.readouterr().out
+    assert run.stage("counts", build, rows=3) == run.find("counts") and "building again" in capsys.readouterr().out
     old = json.loads((stage / "manifest.json").read_text())
     del old["files"], old["sha256"]
     (stage / "manifest.json").write_text(json.dumps(old))
@@ -365,5 +349,4 @@ def test_check_names_what_differs_and_what_makes_it_again(run, build, capsys, mo
     manifest = {key: value for key, value in stage.manifest.items() if key not in ("files", "sha256")}
     (stage / "manifest.json").write_text(json.dumps(manifest))
     assert check("trial") == 0 and "before checksums were kept" in capsys.readouterr().out
-    with pytest.raises(WorkbenchError, match=r"no run and no imported data.*trial"):
-        check("another")
+    refused(r"no run and no imported data.*trial", check, "another")

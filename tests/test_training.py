@@ -112,8 +112,7 @@ def test_the_best_evaluation_is_kept_and_early_ones_may_be_left_out(tmp_path):
         return {"score": next(scores)}
 
     trained = train(Regression(), batch, tmp_path, CONFIG, evaluation=Evaluation(10, run, best="score", first=2))
-    assert trained.best["score"] == 5.0 and trained.best["step"] == 30
-    assert torch.equal(weights(trained), seen[2])
+    assert trained.best["score"] == 5.0 and trained.best["step"] == 30 and torch.equal(weights(trained), seen[2])
 
 
 def test_the_average_follows_its_formula_and_buffers_are_copied(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.refusals import refused
 from workbench.browsers.drawing import Scene, Thumbnails, scene_svg
 from workbench.browsers.panel import FOLDER, Browser, Paging
 from workbench.errors import WorkbenchError
@@ -73,8 +74,7 @@ def test_refresh_from_python_raises_what_goes_wrong(talk, tmp_path):
     page = Counter(tmp_path)
     _, _, panel = talk(page)
     page.name = "../outside.jpg"
-    with pytest.raises(WorkbenchError, match="leads outside"):
-        panel.refresh()
+    refused("leads outside", panel.refresh)
 
 
 def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
@@ -84,8 +84,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
     tell, said, _ = talk(page)
     good, bad = page.thumbnails.token("a.jpg"), page.thumbnails.token("b.jpg")
     message = tell("images", tokens=[bad, good])
-    assert message["tokens"] == [good] and list(message["failures"]) == [bad]
-    assert said[-1][1][0].startswith(b"\xff\xd8")
+    assert message["tokens"] == [good] and list(message["failures"]) == [bad] and said[-1][1][0].startswith(b"\xff\xd8")
 
 
 def test_twin_holds_the_picture_and_no_token(tmp_path):
@@ -115,8 +114,7 @@ def test_pages_hold_all_and_end_where_the_list_does(total):
         page = Paging(total, 5, page.turned("next"))
     assert seen == list(range(total)) and page.page == page.turned("last") == page.pages
     assert Paging(total, 5, page.turned("first")).turned("previous") == Paging(total, 5, -3).page == 1
-    with pytest.raises(WorkbenchError, match="'sideways' is not known"):
-        page.turned("sideways")
+    refused("'sideways' is not known", page.turned, "sideways")
 
 
 def test_union_box_is_the_smallest_around_both_and_inclusive():

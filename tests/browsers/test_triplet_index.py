@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import long_tailed, write_features
 from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars, folded, write_triplet_index
 from workbench.browsers.triplet_search import nearest_triplets
@@ -79,13 +80,11 @@ def test_other_features_and_damaged_files_are_named(browsed, tmp_path):
     with pytest.raises(WorkbenchError, match=r"captions\.parquet: expected the"):
         write_triplet_index(tmp_path / "a", features=other, triplets=browsed / "triplets")
     write_triplet_index(tmp_path / "b", features=other)
-    with pytest.raises(WorkbenchError, match=r"triplets\.parquet: the file is missing"):
-        TripletIndex.open(tmp_path)
+    refused(r"triplets\.parquet: the file is missing", TripletIndex.open, tmp_path)
     for name in ("rows.npz", "triplets.parquet"):
         whole = (tmp_path / "b" / name).read_bytes()
         (tmp_path / "b" / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(WorkbenchError, match="Delete the folder"):
-            TripletIndex.open(tmp_path / "b")
+        refused("Delete the folder", TripletIndex.open, tmp_path / "b")
         (tmp_path / "b" / name).write_bytes(whole)
 
 
@@ -103,8 +102,7 @@ def test_nearest_triplets_share_two_classes_and_are_ranked(browsed):
             assert fits[found.index].all() and found[ROLE_LIST].to_numpy().tolist() == triplets[found.index].tolist()
             assert found["count"].tolist() == index["count"][found.index].tolist()
             assert found["similarity"].isna().all() == (vectors is None or not len(found))
-    with pytest.raises(WorkbenchError, match="caption embeddings"):
-        nearest_triplets(index, 0, embeddings[:-1])
+    refused("caption embeddings", nearest_triplets, index, 0, embeddings[:-1])
 
 
 @pytest.mark.parametrize(("objects", "most"), [(1, 40), (12, 40), (40, 40), (41, 40), (300, 4), (1703, 40), (1703, 17)])

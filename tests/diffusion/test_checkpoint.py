@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.diffusion.cases import checkpoint, text
+from tests.refusals import refused
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import ConditionDropout, SamplingConfig
@@ -66,20 +67,17 @@ def test_an_unknown_class_is_refused_with_the_nearest_name(triplet, message):
 
 def test_a_file_of_another_kind_or_cut_short_is_named(tmp_path):
     save_tensors(tmp_path / "other.safetensors", {"x": torch.zeros(2)}, {})
-    with pytest.raises(WorkbenchError, match=r"format is None.*notebook 03"):
-        DenoiserCheckpoint.load(tmp_path / "other.safetensors")
+    refused(r"format is None.*notebook 03", DenoiserCheckpoint.load, tmp_path / "other.safetensors")
     checkpoint().save(tmp_path / FILE)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-100])
-    with pytest.raises(WorkbenchError, match="not a whole checkpoint"):
-        DenoiserCheckpoint.load(tmp_path / FILE)
+    refused("not a whole checkpoint", DenoiserCheckpoint.load, tmp_path / FILE)
 
 
 def test_weights_that_do_not_fit_are_listed_by_name_and_an_unknown_denoiser_is_named(tmp_path):
     checkpoint().save(tmp_path / FILE)
     tensors, facts = read_tensors(tmp_path / FILE)
     save_tensors(tmp_path / "kind.safetensors", tensors, facts | {"denoiser": "transformer"})
-    with pytest.raises(WorkbenchError, match="'transformer' is not known"):
-        DenoiserCheckpoint.load(tmp_path / "kind.safetensors")
+    refused("'transformer' is not known", DenoiserCheckpoint.load, tmp_path / "kind.safetensors")
     del tensors["leave.bias"]
     changed = {"more": torch.zeros(1), "null_tokens": torch.zeros(5, 9)}
     save_tensors(tmp_path / FILE, tensors | changed, facts)
@@ -113,8 +111,7 @@ def test_a_denoiser_is_named_so_that_its_checkpoint_finds_it_again(monkeypatch):
     assert denoiser_name("mlp") == denoiser_name(DENOISERS["mlp"]) == "mlp"
     assert denoiser_classes(denoiser_name((MLPConfig, Mine))) == (MLPConfig, Mine)
     other = (MLPConfig, type("Other", (MLPDenoiser,), {"__module__": __name__}))
-    with pytest.raises(WorkbenchError, match=r"a checkpoint must name it, .*:Other' cannot be .* or register them"):
-        denoiser_name(other)
+    refused(r"a checkpoint must name it, .*:Other' cannot be .* or register them", denoiser_name, other)
     DENOISERS.register("other denoiser")(other)
     assert denoiser_name(other) == "other denoiser"
     DENOISERS.pop("other denoiser")

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from tests.diffusion.cases import condition_tokens, network
+from tests.refusals import refused
 from workbench.configuration import configured
 from workbench.diffusion.conditioned_network import NoiseLevels
 from workbench.diffusion.config import DiffusionConfig, Schedule
 from workbench.diffusion.denoiser import DENOISERS, MLPConfig
 from workbench.diffusion.schedule import NoiseSchedule
 from workbench.diffusion.unet_denoiser import UNetConfig, side_of_square
-from workbench.errors import WorkbenchError
 
 TOKENS = condition_tokens(5)
 BOXES = condition_tokens(5, boxes=5)
@@ -127,8 +127,7 @@ def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_i
 ])  # fmt: skip
 def test_names_and_sizes_that_are_not_known_are_refused(values, message):
     for make in (lambda: DiffusionConfig(**values), lambda: configured(DiffusionConfig, values)):
-        with pytest.raises(WorkbenchError, match=message):
-            make()
+        refused(message, make)
 
 
 def test_each_denoiser_has_its_own_configuration():

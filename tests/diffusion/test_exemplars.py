@@ -88,8 +88,7 @@ def test_the_initial_features_are_means_of_what_was_drawn(init_map):
     two, three = (initial_features(store, table, init, init_map, 0)(rows) for init in kinds)
     np.testing.assert_allclose(two, pair, rtol=1e-5, atol=1e-6)
     distances = scipy.spatial.distance.cdist(3 * three - 2 * pair, store.union(np.arange(len(store))))
-    assert distances.min(axis=1).max() < 1e-4
-    assert initial_features(store, table, "random", init_map, 0) is None
+    assert distances.min(axis=1).max() < 1e-4 and initial_features(store, table, "random", init_map, 0) is None
 
 
 def test_the_init_map_recovers_an_affine_relation():

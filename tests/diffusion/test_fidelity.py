@@ -196,8 +196,7 @@ def test_copies_are_memorised_and_fresh_rows_are_not():
     copies = memorisation(copied, training, distance, unseen)
     assert set(copies.values()) == {1.0} and len(copies) == 5
     honest = memorisation(new, fresh, distance, unseen)
-    assert honest.pop("memorised_share") < 0.03
-    assert list(honest.values()) == pytest.approx([0.5] * 4, abs=0.06)
+    assert honest.pop("memorised_share") < 0.03 and list(honest.values()) == pytest.approx([0.5] * 4, abs=0.06)
     assert np.isnan(memorisation(new, fresh, distance, unseen + 10)["memorisation"])  # no class in common
 
 

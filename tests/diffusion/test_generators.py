@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.diffusion.cases import COLUMNS
+from tests.refusals import refused
 from tests.synthetic import write_features
 from workbench.diffusion import generators
 from workbench.diffusion.baselines import ClassGaussian, CopyNoise, Smote
@@ -195,8 +196,7 @@ def test_a_killed_run_resumes_and_parts_and_seed_tell_the_bytes(small_features, 
     monkeypatch.setattr(generators.RangeWriter, "write", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt):
         generate(small_features, tmp_path / "killed", generator)
-    with pytest.raises(WorkbenchError, match="other inputs or settings"):
-        generate(small_features, tmp_path / "killed", Constant)
+    refused("other inputs or settings", generate, small_features, tmp_path / "killed", Constant)
     generate(small_features, tmp_path / "killed", generator)
     assert calls == [0, 16, 32, 32, 48, 64, 80, 96]
     np.testing.assert_allclose(unions(tmp_path / "killed"), unions(tmp_path / "whole"), rtol=2e-3, atol=1e-3)
@@ -229,10 +229,8 @@ def test_a_generator_of_ones_own_is_taken_by_name_object_class_and_path(small_fe
 
 def test_triplets_that_are_missing_or_of_an_unknown_class_are_named(small_features, tmp_path):
     inputs = small_features | {"triplets": tmp_path / "triplets"}
-    with pytest.raises(WorkbenchError, match="notebook 02"):
-        generate(inputs, tmp_path / "none", "smote")
+    refused("notebook 02", generate, inputs, tmp_path / "none", "smote")
     shutil.copytree(small_features["triplets"], inputs["triplets"])
     path = inputs["triplets"] / "augmented.parquet"
     pd.read_parquet(path).assign(object=99).to_parquet(path)
-    with pytest.raises(WorkbenchError, match="object class 99"):
-        generate(inputs, tmp_path / "out", "smote")
+    refused("object class 99", generate, inputs, tmp_path / "out", "smote")

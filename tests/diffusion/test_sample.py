@@ -9,6 +9,7 @@ import torch
 
 from tests.diffusion.cases import checkpoint, condition_tokens
 from tests.diffusion.conftest import trained
+from tests.refusals import refused
 from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import SamplingConfig
@@ -107,8 +108,7 @@ def test_wanted_triplets_go_round_or_are_a_part(small_features):
     assert (part[list(ROLES)].to_numpy() == augmented.iloc[part["augmented_row"]].to_numpy()).all()
     assert set(part["augmented_row"]) < set(larger["augmented_row"])
     for table, samples in ((augmented[:0], 0), (augmented, -1)):
-        with pytest.raises(WorkbenchError, match="notebook 02"):
-            wanted_triplets(store, table, samples, 0)
+        refused("notebook 02", wanted_triplets, store, table, samples, 0)
 
 
 def generate(stages, folder, kind="boxes", **options):
@@ -141,8 +141,7 @@ def test_typed_triplets_may_begin_at_real_features(stages):
 def test_boxes_are_taken_from_the_store_where_that_is_asked_and_refused_where_never_learnt(stages, tmp_path):
     generate(stages, tmp_path / "boxes", "generated", entity_features="boxes", samples=5)
     assert not (tmp_path / "boxes" / "subject_features.npy").exists()
-    with pytest.raises(WorkbenchError, match="cannot generate boxes"):
-        generate(stages, tmp_path / "never", entity_features="generated")
+    refused("cannot generate boxes", generate, stages, tmp_path / "never", entity_features="generated")
 
 
 @pytest.mark.parametrize("init_map", ["none", "affine"])
@@ -154,10 +153,8 @@ def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeyp
     monkeypatch.setattr(sample, "sample_features", sampling)
     with pytest.raises(KeyboardInterrupt):
         generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
-    with pytest.raises(WorkbenchError, match="no finished generated features"):
-        GeneratedFeatures(tmp_path / "killed", stages.store)
-    with pytest.raises(WorkbenchError, match="other inputs or settings"):
-        generate(stages, tmp_path / "killed", samples=41, init_map=init_map)
+    refused("no finished generated features", GeneratedFeatures, tmp_path / "killed", stages.store)
+    refused("other inputs or settings", generate, stages, tmp_path / "killed", samples=41, init_map=init_map)
     generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     assert sampling.call_count == 4  # two parts before the kill, the kill, and the one part that was missing
     names = sorted(path.name for path in (tmp_path / "alone").iterdir())

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.refusals import refused
 from workbench.diffusion.config import Schedule
 from workbench.diffusion.schedule import SOLVERS, NoiseSchedule, solve
-from workbench.errors import WorkbenchError
 from workbench.randomness import row_normal
 
 VARIANCES = torch.tensor([0.01, 0.1, 0.5, 1.0, 3.0, 10.0])
@@ -107,7 +107,5 @@ def test_every_value_of_a_long_run_is_finite():
 def test_impossible_grids_are_refused():
     schedule = NoiseSchedule()
     for strength in (0.0, -0.1, 1.1):
-        with pytest.raises(WorkbenchError, match="strength"):
-            schedule.grid(10, strength)
-    with pytest.raises(WorkbenchError, match="there are 1 to 50"):
-        schedule.grid(51, 0.05)
+        refused("strength", schedule.grid, 10, strength)
+    refused("there are 1 to 50", schedule.grid, 51, 0.05)

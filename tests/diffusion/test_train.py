@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.diffusion.cases import IDENTITY, clusters, hardness_centroids, text, training_rows
+from tests.refusals import refused
 from workbench.configuration import configured
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
@@ -132,8 +133,7 @@ def test_parts_of_a_batch_are_the_batch(parts):
                 lost = torch.cat([getattr(share, name).place for share in shares]) == ABSENT
                 assert torch.equal(lost, getattr(whole, name).place == ABSENT)
         assert (whole.timesteps // 125).tolist() == list(range(8))  # one in each eighth
-        with pytest.raises(WorkbenchError, match=r"32 rows has 8 noise levels.*3 processes.*multiple of 12"):
-            batches(0, 0, 3)
+        refused(r"32 rows has 8 noise levels.*3 processes.*multiple of 12", batches, 0, 0, 3)
 
 
 @pytest.mark.parametrize("data", ["small_features", "union_features"])

@@ -47,23 +47,19 @@ def test_validation_table_shows_what_was_chosen_and_nothing_else():
 
 def test_results_table_keeps_order_and_columns():
     table = results.results_table(made_results({"WCE": 2.0, "CE": 1.0}), "exact")
-    assert table.index.tolist() == ["WCE", "CE"]
-    assert table.shape == (2, 9)
+    assert table.index.tolist() == ["WCE", "CE"] and table.shape == (2, 9)
 
 
 @pytest.mark.parametrize(("ours", "word"), [(9.0, "raises"), (1.0, "does not raise"), (5.0, "does not raise")])
 def test_verdict_says_what_happened(ours, word):
     summaries = made_results({"CE": 5.0, "WCE": 6.0, "CE + DiffAugment": ours})
     text = results.verdict(summaries, baseline="CE", method="CE + DiffAugment")
-    assert word in text
-    assert "WCE" in text
-    assert ("above" in text.replace("not above", "")) == (ours > 6.0)
+    assert word in text and "WCE" in text and ("above" in text.replace("not above", "")) == (ours > 6.0)
 
 
 def test_an_empty_band_survives():
     summaries = made_results({"CE": 5.0, "CE + DiffAugment": 7.0})
     summaries.loc[summaries["band"] == "few", "accuracy"] = np.nan
     metrics = results.headline_metrics(summaries, baseline="CE", architecture="reltransformer")
-    assert metrics["architecture"] == "reltransformer"
-    assert metrics["variants"]["CE"]["exact combined few"] is None
+    assert metrics["architecture"] == "reltransformer" and metrics["variants"]["CE"]["exact combined few"] is None
     assert results.results_table(summaries, "exact").shape == (2, 9)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import long_tailed
 from workbench.errors import WorkbenchError
 from workbench.language import candidates
@@ -75,8 +76,7 @@ def test_every_row_is_legal_and_quotas_are_kept(seed, balance):
         assert all(source[role] == getattr(row, role) for role in kept)
         assert source[row.replaced] == row.replaced_class != getattr(row, row.replaced)
         assert row.similarity == similarity.values[row.replaced_class, getattr(row, row.replaced)] >= 2.26
-        assert counts.objects[getattr(row, row.replaced)] > 0
-        assert row.because != row.replaced
+        assert counts.objects[getattr(row, row.replaced)] > 0 and row.because != row.replaced
         assert (kind if row.because == "relation" else entity)[getattr(row, row.because)] == row.band
 
 
@@ -149,14 +149,11 @@ def test_an_empty_augmentation_says_why():
         augmented_triplets(table, vocabulary, counts, similarity, threshold=9)
     suggested = float(str(error.value).split("Set it to ")[1].split(" ")[0])
     assert len(augmented_triplets(table, vocabulary, counts, similarity, threshold=suggested))
-    with pytest.raises(WorkbenchError, match="training relations are empty"):
-        augmented_triplets(table[:0], vocabulary, counts, similarity)
-    with pytest.raises(WorkbenchError, match="allow_existing"):
-        augmented_triplets(table, vocabulary, counts, similarity, include=table[:0])
+    refused("training relations are empty", augmented_triplets, table[:0], vocabulary, counts, similarity)
+    refused("allow_existing", augmented_triplets, table, vocabulary, counts, similarity, include=table[:0])
     most = int(np.argmax(counts.objects))
     frequent = pd.DataFrame({"subject": [most], "relation": [int(np.argmax(counts.relation))], "object": [most]})
-    with pytest.raises(WorkbenchError, match="Ask for more bands"):
-        augmented_triplets(frequent, vocabulary, counts, similarity)
+    refused("Ask for more bands", augmented_triplets, frequent, vocabulary, counts, similarity)
     unknown = Vocabulary(("qqq", "zzzz", "xyzzy"), vocabulary.relations)
     few = pd.DataFrame({"subject": [0, 1], "relation": [0, 0], "object": [2, 0]})
     with pytest.raises(WorkbenchError, match=r"can be compared.*qqq, zzzz, xyzzy"):

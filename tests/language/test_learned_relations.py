@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import numbered_names
 from workbench.diffusion.fidelity_classes import LabelledFeatures
-from workbench.errors import WorkbenchError
 from workbench.language.learned_relations import complete_text_folder, learned_embeddings, random_codes
 from workbench.language.text_embedding import TextEmbeddings, unit_rows, write_class_vectors
 
@@ -57,8 +57,7 @@ def test_a_single_row_is_enough_to_run_and_a_bad_one_is_named():
     store = store_of([1, 0], objects, unit(2, 8, 1), seed=0)
     assert np.isfinite(learned_embeddings(store, objects, 2)).all()
     store.features[0, 2] = np.inf
-    with pytest.raises(WorkbenchError, match="row 0 is not finite"):
-        learned_embeddings(store, objects, 2)
+    refused("row 0 is not finite", learned_embeddings, store, objects, 2)
 
 
 def test_a_text_folder_is_completed_and_says_so_and_relations_that_have_a_vector_keep_it(tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.language.pack_nouns import pack_nouns
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.language import similarity as similarities
 from workbench.language.similarity import class_similarity, lch_similarity, noun_hierarchy, similarity_paths
@@ -93,8 +94,7 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
 
 
 def test_the_noun_hierarchy_is_as_deep_as_nltk_finds_it(wordnet):
-    assert noun_hierarchy(wordnet).depth == 19
-    assert wordnet.synset("rock_hind.n.01").max_depth() == 19
+    assert noun_hierarchy(wordnet).depth == 19 and wordnet.synset("rock_hind.n.01").max_depth() == 19
     lemmas = sorted(wordnet.all_lemma_names("n"))[::400]
     assert max(synset.max_depth() for lemma in lemmas for synset in wordnet.synsets(lemma, "n")) <= 19
 
@@ -137,8 +137,7 @@ def test_small_and_unknown_vocabularies(names, tmp_path):
     np.testing.assert_array_equal(loaded.values, similarity.values)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
     for name, fault in (("cut.npz", "this is the beginning of a zip"), ("absent.npz", "the file is missing")):
-        with pytest.raises(WorkbenchError, match=f"{name}: {fault}"):
-            similarities.ClassSimilarity.load(tmp_path / name)
+        refused(f"{name}: {fault}", similarities.ClassSimilarity.load, tmp_path / name)
 
 
 def test_a_cycle_is_refused(tmp_path):
@@ -178,5 +177,4 @@ def test_a_choice_that_does_not_fit_is_named(tmp_path, choice, message):
     if "\n" in str(choice):
         (tmp_path / "pairs.csv").write_text(choice)
         choice = tmp_path / "pairs.csv"
-    with pytest.raises(WorkbenchError, match=message):
-        class_similarity(NAMES, choice)
+    refused(message, class_similarity, NAMES, choice)

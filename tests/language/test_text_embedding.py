@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.language import caption_encoder
 from workbench.language.caption_encoder import CaptionEncoder
@@ -123,10 +124,8 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
     unit = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (objects, relations)]
     expected = unit[0][2] + unit[1][1] + unit[0][0]
     np.testing.assert_allclose(text.triplets([2], [1], [0])[0], expected / np.linalg.norm(expected), rtol=1e-5)
-    with pytest.raises(WorkbenchError, match="no text tower"):
-        text.captions(["a cup"])
-    with pytest.raises(WorkbenchError, match=r"relation class 2 is outside 0\.\.1"):
-        text.triplets([0], [2], [0])
+    refused("no text tower", text.captions, ["a cup"])
+    refused(r"relation class 2 is outside 0\.\.1", text.triplets, [0], [2], [0])
 
 
 @pytest.mark.parametrize(("config", "message"), [
@@ -149,8 +148,7 @@ def test_what_is_missing_or_cut_short_or_cannot_be_is_named_with_its_remedy(publ
         (folder / f"cut{kind}").write_bytes(whole[: len(whole) // 2])
     if isinstance(config, tuple):
         config = TextConfig(*config[:2], folder / config[2])
-    with pytest.raises(WorkbenchError, match=message):
-        CaptionEncoder.from_open_clip(config)
+    refused(message, CaptionEncoder.from_open_clip, config)
 
 
 @pytest.mark.parametrize(("changed", "message"), [
@@ -160,8 +158,7 @@ def test_what_is_missing_or_cut_short_or_cannot_be_is_named_with_its_remedy(publ
     ({"objects": np.ones((2, 4))}, "objects have text vectors"),
 ])  # fmt: skip
 def test_class_vectors_that_do_not_fit_are_refused(tmp_path, changed, message):
-    with pytest.raises(WorkbenchError, match=r"text\.json"):
-        TextEmbeddings.open(tmp_path)
+    refused(r"text\.json", TextEmbeddings.open, tmp_path)
     given = {"objects": np.ones((3, 4)), "relations": np.ones((2, 4)), **changed}
     with pytest.raises(WorkbenchError, match=message):
         write_class_vectors(tmp_path, vocabulary=NAMES, **given, encoder="x")
@@ -194,8 +191,7 @@ def test_weights_of_another_training_are_refused(tmp_path, tag, quick, digest, p
     if told is None:
         assert refuse_other_training(path, "ViT-L-14", tag, quick, digest)
         return
-    with pytest.raises(WorkbenchError, match=f"{told}.*pretrained"):
-        refuse_other_training(path, "ViT-L-14", tag, quick, digest)
+    refused(f"{told}.*pretrained", refuse_other_training, path, "ViT-L-14", tag, quick, digest)
 
 
 def test_what_is_assumed_of_weights_is_said(published, features, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.language import triplets as stage
 from workbench.language.config import AugmentationConfig
@@ -68,8 +69,7 @@ def test_a_killed_embedding_of_captions_resumes_where_it_stopped(inputs, stored,
     with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
         context.setattr(TextEmbeddings, "triplets", embed_some)
         write_triplets(tmp_path / "killed", **inputs, config=CONFIG)
-    with pytest.raises(WorkbenchError, match="the file is missing"):
-        read_triplets(tmp_path / "killed")
+    refused("the file is missing", read_triplets, tmp_path / "killed")
     # Of other captions nothing is kept.
     shutil.copytree(tmp_path / "killed", tmp_path / "others")
     others = replace(CONFIG, seed=8)
@@ -111,8 +111,7 @@ def test_lists_say_what_alone_is_drawn_and_what_is_not(inputs, stored, tmp_path)
 
 
 def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_path):
-    with pytest.raises(WorkbenchError, match=r"augmented.parquet.*notebook 02"):
-        read_triplets(tmp_path)
+    refused(r"augmented.parquet.*notebook 02", read_triplets, tmp_path)
     augmented, captions = stored.augmented.drop(columns="path"), stored.captions.drop(columns="original")
     for damage, message in (
         (lambda folder: cut_short(folder / "captions.parquet"), "captions.parquet: not a readable table"),
@@ -124,8 +123,7 @@ def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_
     ):
         folder = shutil.copytree(stored.folder, tmp_path / "copy", dirs_exist_ok=True)
         damage(folder)
-        with pytest.raises(WorkbenchError, match=rf"{message}.* Run notebook 02 again\."):
-            read_triplets(folder)
+        refused(rf"{message}.* Run notebook 02 again\.", read_triplets, folder)
 
 
 def cut_short(path):

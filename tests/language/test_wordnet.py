@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.language.pack_nouns import noun_database
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.language import wordnet
 from workbench.language.wordnet import ARCHIVE, noun_senses, open_wordnet, read_synsets, synset_ids, unpack_nouns
 from workbench.scenes.vocabulary import Vocabulary
@@ -30,15 +30,13 @@ def test_nltk_reads_the_shipped_nouns():
     licence = ARCHIVE.with_name("LICENSE.wordnet").read_text()
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
     reader = open_wordnet()
-    assert reader is open_wordnet()
-    assert reader.get_version() == "3.0"
+    assert reader is open_wordnet() and reader.get_version() == "3.0"
     assert sum(1 for _ in reader.all_lemma_names("n")) == 117_798  # WordNet 3.0's own statistics, wnstats(7WN)
     assert [s.name() for s in reader.synsets("dogs", "n")[:2]] == ["dog.n.01", "frump.n.01"]
     above = {synset.name() for synset in reader.synset("dog.n.01").hypernyms()}
     assert above == {"canine.n.02", "domestic_animal.n.01"}
     assert reader.synset("einstein.n.01").instance_hypernyms() == [reader.synset("physicist.n.01")]
-    assert reader.synset("cookie.n.01").lexname() == "noun.food"
-    assert reader.synsets("quickly") == []
+    assert reader.synset("cookie.n.01").lexname() == "noun.food" and reader.synsets("quickly") == []
 
 
 @pytest.mark.slow
@@ -76,11 +74,9 @@ def test_no_member_of_an_archive_can_leave_the_folder(tmp_path):
 def test_a_truncated_or_missing_archive_is_named(tmp_path):
     cut = tmp_path / "cut.tar.xz"
     cut.write_bytes(ARCHIVE.read_bytes()[:100_000])
-    with pytest.raises(WorkbenchError, match=r"cut\.tar\.xz: not a whole WordNet archive"):
-        unpack_nouns(tmp_path / "cache", cut)
+    refused(r"cut\.tar\.xz: not a whole WordNet archive", unpack_nouns, tmp_path / "cache", cut)
     assert list((tmp_path / "cache").iterdir()) == []
-    with pytest.raises(WorkbenchError, match=r"absent.*Install the package again"):
-        unpack_nouns(tmp_path / "cache", tmp_path / "absent.tar.xz")
+    refused(r"absent.*Install the package again", unpack_nouns, tmp_path / "cache", tmp_path / "absent.tar.xz")
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
@@ -90,15 +86,13 @@ def test_a_full_disk_is_named_and_leaves_nothing_that_looks_whole(tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(wordnet, "_extract", full)
-    with pytest.raises(WorkbenchError, match="disk is full"):
-        unpack_nouns(tmp_path)
+    refused("disk is full", unpack_nouns, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_wordnet_replaces_the_shipped_one(tmp_path, unpacked):
     assert Path(str(open_wordnet(unpacked.parents[1]).root)) == unpacked
-    with pytest.raises(WorkbenchError, match="NLTK cannot read this WordNet"):
-        open_wordnet(tmp_path / "nothing")
+    refused("NLTK cannot read this WordNet", open_wordnet, tmp_path / "nothing")
 
 
 def test_the_cache_lies_under_the_chosen_home_or_falls_back_to_the_users(tmp_path, monkeypatch):
@@ -118,15 +112,13 @@ def test_the_cache_lies_under_the_chosen_home_or_falls_back_to_the_users(tmp_pat
 ])  # fmt: skip
 def test_names_find_their_senses(name, first):
     senses = noun_senses(name, open_wordnet(), 4)
-    assert senses[0].name() == first
-    assert len(senses) <= 4 and len(set(senses)) == len(senses)
+    assert senses[0].name() == first and len(senses) <= 4 and len(set(senses)) == len(senses)
 
 
 def test_a_name_that_wordnet_lacks_has_no_sense():
     for name in ("pikachu", "<unk>", "zzz qqq", "-"):
         assert noun_senses(name, open_wordnet(), 4) == []
-    assert wordnet.name_forms("a of b")[-1] == "a"
-    assert wordnet.name_forms("of") == ["of"]
+    assert wordnet.name_forms("a of b")[-1] == "a" and wordnet.name_forms("of") == ["of"]
 
 
 def test_without_tables_objects_get_their_first_noun_synset_and_relations_stand_for_themselves(tmp_path):
@@ -147,8 +139,7 @@ def test_csv_tables_come_first_also_from_the_folder_above(tmp_path, nested):
     table = read_synsets(folder, VOCABULARY)
     ids = synset_ids(VOCABULARY, table)["objects"]
     assert ids[0] == ids[1] and len(set(ids.tolist())) == 4
-    assert table.objects["none"] == "nun.n.01" and not table.missing_never_hits
-    assert table.relations == {"on": "on.r.01"}
+    assert table.objects["none"] == "nun.n.01" and not table.missing_never_hits and table.relations == {"on": "on.r.01"}
 
 
 def test_vg8k_words_and_the_rule_that_missing_never_hits(tmp_path):
@@ -196,8 +187,7 @@ def test_equal_ids_are_equal_synsets(seed):
 def test_bad_tables_are_named(tmp_path, files, message):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(WorkbenchError, match=message):
-        read_synsets(tmp_path, VOCABULARY)
+    refused(message, read_synsets, tmp_path, VOCABULARY)
 
 
 @pytest.mark.parametrize("left", [None, ""])
@@ -205,8 +195,7 @@ def test_a_wordnet_without_irregular_plurals_is_refused(tmp_path, unpacked, left
     shutil.copytree(unpacked, tmp_path / "corpora" / "wordnet")
     plurals = tmp_path / "corpora" / "wordnet" / "noun.exc"
     plurals.unlink() if left is None else plurals.write_text(left)
-    with pytest.raises(WorkbenchError, match=r"noun\.exc: missing or empty.*dict/"):
-        open_wordnet(tmp_path)
+    refused(r"noun\.exc: missing or empty.*dict/", open_wordnet, tmp_path)
 
 
 def test_one_reader_answers_several_threads(unpacked):

@@ -98,8 +98,7 @@ def test_with_scenes_each_row_comes_once_and_images_stay_together(window, batch_
         order += (batch.features[0][:, 0].astype(int) - 1).tolist()
     batches.close()
     images = rows.relations["image"].to_numpy()[order]
-    assert sorted(order) == list(range(300))
-    assert (images[1:] != images[:-1]).sum() + 1 == len(np.unique(images))
+    assert sorted(order) == list(range(300)) and (images[1:] != images[:-1]).sum() + 1 == len(np.unique(images))
 
 
 @pytest.mark.parametrize("parts", [2, 3])
@@ -231,8 +230,7 @@ def test_a_generated_relation_joins_the_image_of_its_kept_entity():
     image_of_box = np.array([4, 9, 4, 4, 9, 77])  # boxes kept: 3 (image 4), 1 (image 9), 5 (an image without relations)
     found = BoxImageScenes(generated, real, image_of_box)(np.array([0, 1, 2]))
     first = [[token[0] for token in scene] for scene in by_scene(found)]
-    assert first == [[1, 1, 2], [2, 3], [3]]
-    assert found.of_row.tolist() == [0, 1, 2]
+    assert first == [[1, 1, 2], [2, 3], [3]] and found.of_row.tolist() == [0, 1, 2]
     assert [len(part) for part in BoxImageScenes(generated, real, image_of_box)(np.array([], int))] == [0, 0, 0]
 
 

@@ -47,8 +47,7 @@ def test_the_best_epoch_on_validation_is_kept(small_data, trained, tmp_path, rol
     assert len({entry["step"] for entry in log}) == 6
     assert metrics["validation_combined"] == max(entry["validation_combined"] for entry in log)
     chosen = next(e for e in log if e["validation_combined"] == metrics["validation_combined"])
-    assert metrics["learning_rate"] == chosen["learning_rate"]
-    assert metrics["best_epoch"] == log.index(chosen) % 3 + 1
+    assert metrics["learning_rate"] == chosen["learning_rate"] and metrics["best_epoch"] == log.index(chosen) % 3 + 1
     assert metrics["validation_before_combined"] > 0
     before, after = (load_recogniser(place).head.state_dict() for place in (trained, tmp_path))
     assert not torch.equal(before["prd_feats.0.weight"], after["prd_feats.0.weight"])

@@ -95,8 +95,7 @@ def test_rare_classes_weigh_most_and_the_background_least_with_mean_one():
     counts = np.array([1000, 10, 0])
     classes = role_classes(ranked(counts, counts))
     weights, (background, *same) = (classes[role].weights() for role in ("object", "relation"))
-    assert weights.mean() == pytest.approx(1, abs=1e-6)
-    assert weights.argsort().tolist() == [0, 1, 2]
+    assert weights.mean() == pytest.approx(1, abs=1e-6) and weights.argsort().tolist() == [0, 1, 2]
     assert same == weights.tolist() and background == weights.min()
 
 

@@ -124,8 +124,7 @@ def test_embeddings_labels_logits_terms_and_totals_are_upstreams(upstream, varia
 def assert_partners_are(mixing, weights, thirds):
     """Rows of weights (n,): the first those of the first of ``thirds`` (3, m), the other of one of the other two."""
     other = weights[mixing.other]
-    assert np.array_equal(weights[mixing.first], thirds[0])
-    assert ((other == thirds[1]) | (other == thirds[2])).all()
+    assert np.array_equal(weights[mixing.first], thirds[0]) and ((other == thirds[1]) | (other == thirds[2])).all()
 
 
 def test_upstreams_rule_picks_rows_of_upstreams_weights(upstream):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.recognition.conftest import SMALL
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.recognition.config import RebalancingConfig, RecogniserConfig
 from workbench.recognition.losses import role_classes
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
@@ -51,8 +51,7 @@ def test_tau_normalisation_divides_rows_by_their_norm(small_data, linear, tmp_pa
 
 
 def test_a_word_classifier_has_no_norms_to_take_away(small_data, trained, tmp_path):
-    with pytest.raises(WorkbenchError, match="tau-normalisation needs a linear one"):
-        rebalance(tmp_path, small_data, trained, "tau_norm")
+    refused("tau-normalisation needs a linear one", rebalance, tmp_path, small_data, trained, "tau_norm")
 
 
 def test_logits_are_adjusted_by_the_train_prior(small_data, trained, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.refusals import refused
 from workbench.checkpoints import read_tensors, save_tensors
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
@@ -55,14 +56,11 @@ def test_every_fault_of_the_weights_is_listed(path):
 
 
 def test_missing_and_foreign_files_are_named(tmp_path):
-    with pytest.raises(WorkbenchError, match="no checkpoint here"):
-        load_recogniser(tmp_path)
+    refused("no checkpoint here", load_recogniser, tmp_path)
     save_file({"x": torch.zeros(1)}, tmp_path / "recogniser.safetensors")
-    with pytest.raises(WorkbenchError, match="without the workbench's metadata"):
-        load_recogniser(tmp_path)
+    refused("without the workbench's metadata", load_recogniser, tmp_path)
     save_tensors(tmp_path / "recogniser.safetensors", {"x": torch.zeros(1)}, {"config": {"width": 3}})
-    with pytest.raises(WorkbenchError, match="metadata is not that of a recogniser"):
-        load_recogniser(tmp_path)
+    refused("metadata is not that of a recogniser", load_recogniser, tmp_path)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -73,8 +71,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
 def test_foreign_metadata_name_the_file_and_the_remedy(path, changes, message):
     tensors, facts = read_tensors(path)
     save_tensors(path, tensors, facts | changes)
-    with pytest.raises(WorkbenchError, match=rf"recogniser\.safetensors: .*{message}.*Copy the file again.*import"):
-        load_recogniser(path)
+    refused(rf"recogniser\.safetensors: .*{message}.*Copy the file again.*import", load_recogniser, path)
 
 
 @pytest.mark.parametrize("changes", [{"hidden": -4}, {"n_objects": 0}, {"hidden": "4"}, {"feature_dimension": 6.0},
@@ -84,8 +81,7 @@ def test_foreign_metadata_name_the_file_and_the_remedy(path, changes, message):
 def test_impossible_sizes_name_the_file(path, changes):
     tensors, facts = read_tensors(path)
     save_tensors(path, tensors, facts | {"config": facts["config"] | changes})
-    with pytest.raises(WorkbenchError, match=r"recogniser\.safetensors: .*Copy the file again"):
-        load_recogniser(path)
+    refused(r"recogniser\.safetensors: .*Copy the file again", load_recogniser, path)
 
 
 FITTING = {"dimension": 6, "encoder": "encoder A", "support": "signed", "entity_region": "box", "folder": "train"}

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 
 from tests.recognition.conftest import LOGITS, assert_gradients_are, assert_logits_are, derived, derived_words
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import Scenes
 from workbench.recognition.reltransformer import RelTransformerHead
@@ -143,8 +144,7 @@ def test_clean_mode_sees_neither_padding_nor_batch_mates(changes, lengths, of_ro
     head = small(**changes)
     features, scenes = batch(lengths, of_row)
     whole = head(*features, scenes)
-    assert whole.subject.shape == whole.object.shape == (len(of_row), 6)
-    assert whole.relation.shape == (len(of_row), 5)
+    assert whole.subject.shape == whole.object.shape == (len(of_row), 6) and whole.relation.shape == (len(of_row), 5)
     assert_same(whole, head(*features, padded(scenes, 17)), rtol=1e-4, atol=1e-5)
     for row, scene in enumerate(of_row):
         alone = Scenes(by_scene(scenes)[scene], scenes.lengths[[scene]], torch.tensor([0]))
@@ -240,8 +240,7 @@ def test_bfloat16_autocast_is_close_to_float32(compat):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = head(*features, scenes)
     for part, expected in zip(rounded, exact, strict=True):
-        assert part.dtype == torch.float32
-        assert (part - expected).abs().max() < 0.05 * expected.abs().max()
+        assert part.dtype == torch.float32 and (part - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_initial_weights_follow_the_seed_and_upstreams_rule():
@@ -270,8 +269,7 @@ def test_one_visual_feature_for_all_roles_still_tells_subject_from_object():
 def test_missing_or_foreign_scenes_are_refused():
     head, (features, scenes) = small(), batch([3], [0, 0])
     assert head.reads_scenes
-    with pytest.raises(WorkbenchError, match="no scenes"):
-        head(*features)
+    refused("no scenes", head, *features)
     with pytest.raises(WorkbenchError, match="dimension 20 for 2 rows, expected 21"):
         head(*features, scenes._replace(tokens=scenes.tokens[:, 1:]))
     with pytest.raises(WorkbenchError, match="21 for 1 rows"):

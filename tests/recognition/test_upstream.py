@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.recognition.conftest import WORDS, random_words, write_words
+from tests.refusals import refused
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import WORD_BUFFERS
@@ -96,15 +97,13 @@ def test_every_fault_is_listed(tmp_path, architecture):
 def test_another_head_is_no_head_of_this_architecture(tmp_path, held, asked, change, message):
     _, vectors, state = head_and_state(held)
     torch.save(as_upstream(change(state)), tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=rf"best\.pth: .*{message}"):
-        imported(tmp_path / "best.pth", asked, vectors)
+    refused(rf"best\.pth: .*{message}", imported, tmp_path / "best.pth", asked, vectors)
 
 
 @pytest.mark.parametrize("vectors", [vectors_of(words=6), vectors_of(objects=4), vectors_of(relations=1)])
 def test_foreign_word_matrices_are_refused(tmp_path, vectors):
     torch.save(as_upstream(head_and_state("lsvru")[2]), tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=r"best\.pth: .*Give the word vectors of its training"):
-        imported(tmp_path / "best.pth", "lsvru", vectors)
+    refused(r"best\.pth: .*Give the word vectors of its training", imported, tmp_path / "best.pth", "lsvru", vectors)
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -167,5 +166,4 @@ def test_the_command_refuses_features_that_the_head_cannot_read(small_data, tmp_
     manifest = rectified / "train" / "features.json"
     manifest.write_text(manifest.read_text().replace('"signed"', '"rectified"'))
     assert command(rectified, checkpoint, words, tmp_path / "out", "lsvru") == 2
-    assert "fc7 before its last ReLU" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert "fc7 before its last ReLU" in capsys.readouterr().err and not (tmp_path / "out").exists()

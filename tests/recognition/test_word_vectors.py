@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.recognition.conftest import random_words, write_words
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.recognition import word_files
 from workbench.recognition.word_files import iterate_word_vectors
@@ -97,21 +98,17 @@ def test_glove_words_may_hold_blanks_and_line_separators(tmp_path, ending):
 
 def test_missing_words_are_named(tmp_path):
     path = write_words(tmp_path / "vectors.txt", random_words(("cake", "next", "to", "unknown")))
-    with pytest.raises(WorkbenchError, match=r"2 of 6 words: fire, hydrant"):
-        read_class_vectors(path, VOCABULARY)
+    refused(r"2 of 6 words: fire, hydrant", read_class_vectors, path, VOCABULARY)
 
 
 def test_damaged_files_are_named(tmp_path):
     path = write_words(tmp_path / "vectors.bin", random_words(WORDS))
     path.write_bytes(path.read_bytes()[:-700])
-    with pytest.raises(WorkbenchError, match=r"vectors\.bin: ends in row 6 of 7"):
-        read_class_vectors(path, VOCABULARY)
+    refused(r"vectors\.bin: ends in row 6 of 7", read_class_vectors, path, VOCABULARY)
     text = tmp_path / "vectors.txt"
     text.write_text("cake 1.0 2.0\nfire 1.0 x\n")
-    with pytest.raises(WorkbenchError, match="line 2"):
-        read_class_vectors(text, VOCABULARY)
-    with pytest.raises(WorkbenchError, match="no word vector file"):
-        read_class_vectors(tmp_path / "absent.bin", VOCABULARY)
+    refused("line 2", read_class_vectors, text, VOCABULARY)
+    refused("no word vector file", read_class_vectors, tmp_path / "absent.bin", VOCABULARY)
 
 
 def test_text_vectors_are_unit_rows_with_the_mean_as_background():
@@ -122,8 +119,7 @@ def test_text_vectors_are_unit_rows_with_the_mean_as_background():
     np.testing.assert_allclose(found.relations[0], found.relations[1:].mean(axis=0), rtol=1e-4, atol=1e-6)
     text.objects[3] = 0
     text.folder = "texts"
-    with pytest.raises(WorkbenchError, match="row 3 of the objects is zero"):
-        text_word_vectors(text)
+    refused("row 3 of the objects is zero", text_word_vectors, text)
 
 
 PLAIN = random_words(WORDS, dimension=4)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.refusals import refused
 from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
@@ -157,8 +158,7 @@ def test_a_stage_is_known_by_the_encoder_that_is_given(tmp_path, small_scenes, c
     first, other = features(Corners()), Corners()
     assert features(Corners()).folder == first.folder and "loaded" in capsys.readouterr().out
     other.name = "other corners"
-    with pytest.raises(WorkbenchError, match=r"Corners corners' -> .*Corners other corners'"):
-        features(other)
+    refused(r"Corners corners' -> .*Corners other corners'", features, other)
 
 
 @pytest.mark.parametrize(("shape", "value", "message"), [((1, 5), 0.0, r"shape \(1, 5\), expected"),
@@ -175,11 +175,9 @@ def test_features_of_another_shape_or_not_finite_are_refused(tmp_path, small_sce
 def test_splits_without_files_are_passed_over_and_train_is_required(tmp_path, new_small_scenes, detector):
     scenes = new_small_scenes({"train": 3, "test": 2})
     assert set(extracted(tmp_path / "a", scenes, detector)["splits"]) == {"train", "test"}
-    with pytest.raises(WorkbenchError, match="no image with relations of split 'train'"):
-        extracted(tmp_path / "b", scenes, detector, tmp_path / "empty")
+    refused("no image with relations of split 'train'", extracted, tmp_path / "b", scenes, detector, tmp_path / "empty")
     (scenes / "detections_train.json").unlink()
-    with pytest.raises(WorkbenchError, match="detections_train"):
-        extracted(tmp_path / "c", scenes, detector)
+    refused("detections_train", extracted, tmp_path / "c", scenes, detector)
 
 
 def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scenes, detector):

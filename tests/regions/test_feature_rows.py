@@ -9,6 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import long_tailed, write_split
 from workbench.errors import WorkbenchError
 from workbench.regions.feature_rows import BlockOrder, FeatureRows, HeldRows, StepFeatures
@@ -91,10 +92,8 @@ def test_windows_are_read_in_whole_blocks_and_used_in_random_order(weighted):
 
 def test_what_cannot_be_drawn_is_refused():
     for weights in (np.zeros(3), np.array([1.0, -1]), np.array([np.nan, 1])):
-        with pytest.raises(WorkbenchError, match="weights of rows"):
-            BlockOrder(0, len(weights), weights)
-    with pytest.raises(WorkbenchError, match="no rows"):
-        BlockOrder(0, rows=0)
+        refused("weights of rows", BlockOrder, 0, len(weights), weights)
+    refused("no rows", BlockOrder, 0, rows=0)
 
 
 def write_store(folder, entity_region="box", encoder="made-up"):
@@ -205,8 +204,7 @@ def test_an_error_of_the_reader_is_raised_where_its_rows_are_needed():
         for step in range(8):
             steps.at(step)
         for _ in range(2):
-            with pytest.raises(WorkbenchError, match="the disk is gone"):
-                steps.at(8)
+            refused("the disk is gone", steps.at, 8)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -222,5 +220,4 @@ def test_rows_that_are_not_finite_are_named(tmp_path, monkeypatch):
     store = write_store(tmp_path)
     honest = store.union
     monkeypatch.setattr(store, "union", lambda rows, dtype: np.where(rows[:, None] == 251, np.nan, honest(rows, dtype)))
-    with pytest.raises(WorkbenchError, match="train, row 251: the union feature"):
-        FeatureRows.of_relations(store, "train")
+    refused("train, row 251: the union feature", FeatureRows.of_relations, store, "train")

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import long_tailed, split_writer
-from workbench.errors import WorkbenchError
 from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore, damaged_files
@@ -42,14 +42,12 @@ def test_a_killed_writer_resumes_to_the_same_bytes(tmp_path, seed):
         with open(tmp_path / "killed" / "progress-0.jsonl", "a") as notes:  # killed in the midst of a note
             notes.write('{"rows": {"union_features": [[0, 60')
         writer = split_writer(tmp_path / "killed", TABLE)
-    with pytest.raises(WorkbenchError, match="unfinished"):
-        FeatureStore(tmp_path / "killed")
+    refused("unfinished", FeatureStore, tmp_path / "killed")
     writer.finish()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {p.name for p in whole.iterdir()}
     for path in whole.iterdir():
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
-    with pytest.raises(WorkbenchError, match="already finished"):
-        split_writer(whole, TABLE)
+    refused("already finished", split_writer, whole, TABLE)
 
 
 def test_what_is_not_flushed_counts_as_missing(tmp_path):
@@ -61,18 +59,15 @@ def test_what_is_not_flushed_counts_as_missing(tmp_path):
     writer.write("union_features", 0, unions[:3])
     writer.flush()
     assert writer.missing("union_features", 9) == [(9, 18), (18, 27), (27, 30)]
-    with pytest.raises(WorkbenchError, match="0 of 60 rows of box_features"):
-        writer.finish()
+    refused("0 of 60 rows of box_features", writer.finish)
 
 
 def test_an_unfinished_folder_of_something_else_is_refused(tmp_path):
     writer = split_writer(tmp_path, TABLE)
     for change in ({"encoder": "test/2"}, {"dimension": 7}, {"seed": 1}):
-        with pytest.raises(WorkbenchError, match="begun with other inputs or settings"):
-            split_writer(tmp_path, TABLE, **change)
+        refused("begun with other inputs or settings", split_writer, tmp_path, TABLE, **change)
     writer.path("union_features").unlink()
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: the file is missing\. Delete .* and run again\."):
-        split_writer(tmp_path, TABLE)
+    refused(r"union_features\.npy: the file is missing\. Delete .* and run again\.", split_writer, tmp_path, TABLE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
@@ -80,8 +75,7 @@ def test_what_float16_cannot_hold_is_not_written(tmp_path, value):
     writer = split_writer(tmp_path, TABLE)
     features = random_features(writer)["union_features"].astype(np.float32)
     features[4, 2] = value
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: row 4 is not finite"):
-        writer.write("union_features", 0, features)
+    refused(r"union_features\.npy: row 4 is not finite", writer.write, "union_features", 0, features)
     writer.flush()
     assert not writer.written("union_features").any()
 
@@ -127,8 +121,7 @@ def test_a_sparse_store_takes_place_for_what_is_written_alone(tmp_path, monkeypa
     writer.finish()
     store = FeatureStore(tmp_path / "train")
     assert (store.union(np.arange(50_000, 50_010)) == 1).all() and not store.union([0, 49_999, 99_999]).any()
-    assert list(damaged_files(tmp_path)) == []
-    assert writer.path("union_features").stat().st_blocks * 512 < 1_000_000
+    assert list(damaged_files(tmp_path)) == [] and writer.path("union_features").stat().st_blocks * 512 < 1_000_000
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path, monkeypatch):
@@ -137,7 +130,5 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full_disk)
-        with pytest.raises(WorkbenchError, match=r"box_features\.npy: the disk is full"):
-            split_writer(tmp_path, TABLE)
-    assert not list(tmp_path.glob("*.npy"))
-    assert len(FeatureStore(written(tmp_path))) == len(TABLE)
+        refused(r"box_features\.npy: the disk is full", split_writer, tmp_path, TABLE)
+    assert not list(tmp_path.glob("*.npy")) and len(FeatureStore(written(tmp_path))) == len(TABLE)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from tests.synthetic import ROWS, long_tailed, write_features, write_generated, write_split
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
@@ -42,8 +43,7 @@ def test_threads_read_at_once_and_a_file_that_is_cut_then_is_named(tmp_path):
         for rows, found in zip(asked, pool.map(store.union, asked), strict=True):
             np.testing.assert_array_equal(found, unions[rows])
     truncate(UNIONS)(tmp_path)
-    with pytest.raises(WorkbenchError, match=r"union_features\.npy: the file was cut short while it was in use"):
-        store.union([499])
+    refused(r"union_features\.npy: the file was cut short while it was in use", store.union, [499])
 
 
 def truncate(name, keep=0.5):
@@ -138,8 +138,7 @@ def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, chan
     write_generated(tmp_path / "generated", store, long_tailed(10))
     rows = ROWS["train"] - (name == "boxes")
     other = write_features(tmp_path / "other", rows={"train": rows}, **changes).train
-    with pytest.raises(WorkbenchError, match=f"with {name} "):
-        GeneratedFeatures(tmp_path / "generated", other)
+    refused(f"with {name} ", GeneratedFeatures, tmp_path / "generated", other)
 
 
 @pytest.mark.parametrize(("spoil", "found"), [
@@ -151,5 +150,4 @@ def test_generated_rows_of_another_store_are_refused(tmp_path, store, name, chan
 def test_damaged_generated_rows_are_named(tmp_path, store, spoil, found):
     write_generated(tmp_path, store, long_tailed(10))
     spoil(tmp_path)
-    with pytest.raises(WorkbenchError, match=found):
-        GeneratedFeatures(tmp_path, store)
+    refused(found, GeneratedFeatures, tmp_path, store)

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from tests.refusals import refused
 from tests.regions.conftest import text_vectors
 from tests.synthetic import folder_bytes
-from workbench.errors import WorkbenchError
 from workbench.regions import import_features as importing
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
@@ -32,8 +32,7 @@ def test_rows_and_ids_round_trip(tmp_path, import_source, seed, rows, dimension,
         for role in ROLES:
             assert relations[role].tolist() == arrays[role].tolist()
         image_ids = store.images["image_id"].to_numpy()
-        assert (np.diff(image_ids) > 0).all()
-        assert image_ids[relations["image"]].tolist() == arrays["image_id"].tolist()
+        assert (np.diff(image_ids) > 0).all() and image_ids[relations["image"]].tolist() == arrays["image_id"].tolist()
         for role in ("subject", "object"):
             features = arrays[f"{role}_feature" if own else "feature"]
             np.testing.assert_array_equal(getattr(store, role)(order), features[order])
@@ -180,8 +179,7 @@ BAD_FILES = [
 def test_bad_files_and_arrays_are_refused_before_anything_is_written(tmp_path, import_source, spoil, found):
     source, _ = import_source()
     spoil(source)
-    with pytest.raises(WorkbenchError, match=f"(?s){found}"):
-        import_features(tmp_path / "out", source=source)
+    refused(f"(?s){found}", import_features, tmp_path / "out", source=source)
     assert not (tmp_path / "out").exists()
 
 
@@ -190,10 +188,8 @@ def test_all_problems_in_one_report(tmp_path, import_source):
     for key, change in (("subject", put(3, 4)), ("feature", put((7, 2), np.nan)), ("image_id", lambda a: None)):
         change_array(source, key, change)
     (source / "val.npz").unlink()
-    with pytest.raises(WorkbenchError, match="4 errors in 2 files"):
-        import_features(tmp_path / "out", source=source)
-    with pytest.raises(WorkbenchError, match="no such folder"):
-        import_features(tmp_path / "out", source=tmp_path / "nowhere")
+    refused("4 errors in 2 files", import_features, tmp_path / "out", source=source)
+    refused("no such folder", import_features, tmp_path / "out", source=tmp_path / "nowhere")
 
 
 def test_shared_images_are_a_warning_and_unseen_relations_are_named(tmp_path, import_source):
@@ -253,8 +249,7 @@ def test_ids_of_digits_and_a_split_saved_twice(tmp_path, import_source):
     (source / "manifest.json").write_text('{"suport": "signed", "encoder": "a", "encoder": "b"}')
     np.save(source / "object_clip_text.npy", np.ones((4, 5)))
     misspelt = r"duplicate name.*'encoder'.*misspelt key.*'suport'.*expected 'objects_clip_text\.npy'"
-    with pytest.raises(WorkbenchError, match=rf"(?s){misspelt}.*all rows in train"):
-        import_features(tmp_path / "other", source=source)
+    refused(rf"(?s){misspelt}.*all rows in train", import_features, tmp_path / "other", source=source)
 
 
 def test_names_of_images_are_kept_and_some_rows_of_another_split_are_said(tmp_path, import_source):

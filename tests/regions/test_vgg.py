@@ -9,6 +9,7 @@ import scipy
 import torch
 from safetensors.torch import save_file
 
+from tests.refusals import refused
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
 from workbench.regions.config import ExtractionConfig
@@ -143,8 +144,7 @@ def test_truncated_files_are_named(tmp_path, share, kind):
         torch.save({"model": ltvrr_state()}, path, _use_new_zipfile_serialization=kind == "zip")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(WorkbenchError, match=re.escape(str(path))):
-        open_detector(path)
+    refused(re.escape(str(path)), open_detector, path)
 
 
 def test_files_that_are_no_detector_are_refused(tmp_path):
@@ -157,8 +157,7 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
         ("foreign.safetensors", "only a, so it is no VGG-16 detector"),
         ("absent.pth", "no checkpoint"),
     ]:
-        with pytest.raises(WorkbenchError, match=words):
-            open_detector(tmp_path / name)
+        refused(words, open_detector, tmp_path / name)
 
 
 def test_own_files_keep_configuration_classes_and_further_tensors(tmp_path):

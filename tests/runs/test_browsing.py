@@ -60,8 +60,7 @@ def test_browsers_open_with_their_tab_and_a_missing_one_says_what_is_missing():
 
 
 def test_unknown_browsers_and_runs_are_refused_with_what_there_is(toy_project, monkeypatch, capsys):
-    assert main(["browse", "maps"]) == 2
-    assert "Did you mean 'map'" in capsys.readouterr().err
+    assert main(["browse", "maps"]) == 2 and "Did you mean 'map'" in capsys.readouterr().err
     monkeypatch.setitem(browsing.BROWSERS, "toy", ("Toy", lambda run: Toy()))
     (toy_project / "data" / "runs" / "trial").mkdir(parents=True)
     write_json(toy_project / "reports" / "older" / "run.json", {})

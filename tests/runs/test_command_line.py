@@ -21,8 +21,7 @@ def test_errors_are_messages_with_status_2(toy_project, tmp_path, capsys):
         (["run", "--profile", "toy", "-p", "seed"], "-p name=value"),
         (["report", "none"], "unknown run 'none'"),
     ):
-        assert main(line) == 2
-        assert (error := capsys.readouterr().err).startswith("error: ") and told in error
+        assert main(line) == 2 and (error := capsys.readouterr().err).startswith("error: ") and told in error
     with pytest.raises(SystemExit):
         main(["data", "check", str(tmp_path / "absent")])
 
@@ -44,15 +43,13 @@ def test_an_interruption_says_how_to_go_on(toy_project, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_records, "runs_table", interrupt)
-    assert main(["runs"]) == 130
-    assert "run the same command again" in capsys.readouterr().err
+    assert main(["runs"]) == 130 and "run the same command again" in capsys.readouterr().err
 
 
 def test_lists_and_checks_say_what_they_found(toy_project, tmp_path, capsys):
     assert main(["runs"]) == 0 and main(["features", "list"]) == 0
     told = capsys.readouterr().out
-    assert "no runs yet" in told and "no features are imported" in told
-    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "no runs yet" in told and "no features are imported" in told and main(["data", "check", str(tmp_path)]) == 1
     assert "objects.json" in capsys.readouterr().out
 
 
@@ -68,14 +65,11 @@ def test_every_command_exists_and_explains_itself(name, capsys):
 def test_benchmarks_are_found_run_and_written(toy_project, monkeypatch, capsys):
     assert "startup" in bench.benchmarks()
     monkeypatch.setattr(bench, "benchmarks", lambda: {"a": lambda: {"our_seconds": 0.5, "ratio": 20.0}})
-    assert main(["bench"]) == 0
-    assert "ratio" in capsys.readouterr().out
+    assert main(["bench"]) == 0 and "ratio" in capsys.readouterr().out
     written = json.loads((toy_project / "reports" / "bench.json").read_text())
-    assert written["results"] == {"a": {"our_seconds": 0.5, "ratio": 20.0}}
-    assert main(["bench", "b"]) == 2
+    assert written["results"] == {"a": {"our_seconds": 0.5, "ratio": 20.0}} and main(["bench", "b"]) == 2
 
 
 def test_what_only_developers_need_asks_for_a_checkout(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(commands, "__file__", str(tmp_path / "workbench" / "runs" / "commands.py"))
-    assert main(["bench"]) == 2
-    assert "from a checkout" in capsys.readouterr().err
+    assert main(["bench"]) == 2 and "from a checkout" in capsys.readouterr().err

@@ -22,8 +22,7 @@ def test_imported_features_have_a_text_vector_for_every_class(toy_project, sourc
     run = Run.open("r", data="mine")
     text = TextEmbeddings.open(run.text)
     assert text.objects.shape == (4, 5) and text.relations.shape == (3, 5) and text.learned_relations
-    assert run.features.metrics["relations"] == {"train": 8, "val": 8, "test": 8}
-    assert run.images is None
+    assert run.features.metrics["relations"] == {"train": 8, "val": 8, "test": 8} and run.images is None
     capsys.readouterr()
     assert main(["features", "list"]) == 0 and f"mine {' ' * 19}" in capsys.readouterr().out
 
@@ -54,8 +53,7 @@ def test_a_damaged_file_is_named(toy_project, source, capsys, damage):
 
 
 def test_vrd_is_added_with_its_card_and_text(toy_project, real_data, capsys):
-    assert main(["data", "add", "vrd", "--root", str(real_data / "vrd")]) == 0
-    assert "30355" in capsys.readouterr().out
+    assert main(["data", "add", "vrd", "--root", str(real_data / "vrd")]) == 0 and "30355" in capsys.readouterr().out
     folder = toy_project / "data" / "imported" / "vrd"
     assert {"train", "test", "text", "annotations"} <= {path.name for path in folder.iterdir()}
     assert "1,029" in (toy_project / "reports" / "data" / "vrd.html").read_text()

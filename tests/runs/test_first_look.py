@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import PAIR_COLUMNS
 from workbench.paths import reports_folder, runs_folder
@@ -24,8 +25,7 @@ def test_a_file_that_is_something_else_is_refused_before_anything_is_written(tmp
     page = tmp_path / "weights"
     page.write_text("<!DOCTYPE html><html><body>Virus scan warning</body></html>\n")
     given = {parameter: str(page)} | ({"clip.model": "ViT-L-14"} if "clip" in parameter else {})
-    with pytest.raises(WorkbenchError, match=PLACES[parameter]):
-        run_profile("smoke", run="first-look", parameters=given, dry_run=dry_run)
+    refused(PLACES[parameter], run_profile, "smoke", run="first-look", parameters=given, dry_run=dry_run)
     assert not (reports_folder() / "first-look").exists() and not (runs_folder() / "first-look").exists()
 
 

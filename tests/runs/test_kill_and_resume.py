@@ -49,8 +49,7 @@ def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(t
     again = start(killed, 0).communicate()[0]
     assert "resuming where an earlier attempt stopped" in again and again.endswith("42015\n")
     one, two = (Run.open("trial", root=root).find("training") for root in (alone, killed))
-    assert contents(one.folder) == contents(two.folder)
-    assert one.identity == two.identity and one.metrics == two.metrics
+    assert contents(one.folder) == contents(two.folder) and one.identity == two.identity and one.metrics == two.metrics
 
 
 def test_a_second_process_waits_and_loads(tmp_path):

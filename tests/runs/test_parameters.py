@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.refusals import refused
 from tests.runs.conftest import write_notebook
 from workbench.errors import WorkbenchError
 from workbench.runs.parameters import Parameter, parse_parameters, read_parameters
@@ -48,13 +49,11 @@ def test_a_config_is_read_and_laid_over_without_running_the_notebook(config_note
 ])  # fmt: skip
 def test_a_wrong_field_of_a_config_is_refused(config_notebook, change, message):
     training = read_parameters(config_notebook)["training"]
-    with pytest.raises(WorkbenchError, match=message):
-        training.laid_over(training.default, change, "demo")
+    refused(message, training.laid_over, training.default, change, "demo")
 
 
 def test_a_config_class_that_no_cell_imports_is_refused():
-    with pytest.raises(WorkbenchError, match="a dataclass that a cell above imports"):
-        parse_parameters("a: Own = {}", "a notebook")
+    refused("a dataclass that a cell above imports", parse_parameters, "a: Own = {}", "a notebook")
     with pytest.raises(WorkbenchError, match="cannot be imported"):
         parse_parameters("a: Own = {}", "a notebook", ["from own_configs_of_nobody import Own"])
 
@@ -64,9 +63,7 @@ def test_notebooks_without_exactly_one_cell_are_refused(tmp_path):
     for cells in ([("code", "seed: int = 0", None)], [cell, cell]):
         with pytest.raises(WorkbenchError, match="exactly one"):
             read_parameters(write_notebook(tmp_path / "a.ipynb", cells))
-    with pytest.raises(WorkbenchError, match="the file is missing"):
-        read_parameters(tmp_path / "absent.ipynb")
+    refused("the file is missing", read_parameters, tmp_path / "absent.ipynb")
     for broken, told in (("{", "not valid JSON"), ("{}", "not a valid notebook"), ("[]", "not a valid notebook")):
         (tmp_path / "a.ipynb").write_text(broken)
-        with pytest.raises(WorkbenchError, match=rf"a\.ipynb: {told}"):
-            read_parameters(tmp_path / "a.ipynb")
+        refused(rf"a\.ipynb: {told}", read_parameters, tmp_path / "a.ipynb")

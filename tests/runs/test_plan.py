@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from simulated_scenes.annotations import simulate_annotations
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.runs.plan import data_size, network_size, plan_resources, plan_text
 from workbench.runs.profiles import make_plan
 from workbench.scenes.annotations import read_annotations
@@ -68,10 +68,8 @@ def test_sizes_that_a_profile_states_are_checked():
         ({"boxes": 5}, "size.boxes: expected"), ({"boxes": {"val": 5}}, "boxes is"),
         ({"object_classes": {"train": 1}}, "size.object_classes: expected"), ({"image": 1}, "Did you mean 'images'"),
     ):  # fmt: skip
-        with pytest.raises(WorkbenchError, match=words):
-            data_size("mine", [], STATED | change)
-    with pytest.raises(WorkbenchError, match="section 'size:'"):
-        data_size("mine", [], {})
+        refused(words, data_size, "mine", [], STATED | change)
+    refused("section 'size:'", data_size, "mine", [], {})
 
 
 def test_data_that_are_here_are_counted(tmp_path):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.refusals import refused
 from tests.runs.conftest import write_notebook
 from workbench.errors import WorkbenchError
 from workbench.paths import notebooks_folder
@@ -32,8 +33,7 @@ def test_only_takes_beginnings_and_keeps_the_order(toy_project):
     assert [n.name for n in make_plan("toy", only=["02", "01_count"]).notebooks] == ["01_count", "02_finish"]
     # A parameter of a notebook that is left out is still known.
     assert len(make_plan("toy", only=["02"], parameters={"seed": 3}).notebooks) == 1
-    with pytest.raises(WorkbenchError, match="unknown notebook '0'"):
-        make_plan("toy", only=["0"])
+    refused("unknown notebook '0'", make_plan, "toy", only=["0"])
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -55,10 +55,8 @@ def test_what_a_profile_has_wrong_is_told_with_its_place(toy_project, text, mess
 
 def test_a_missing_profile_lists_those_there_are(toy_project, tmp_path):
     assert profile_names() == ["toy"]
-    with pytest.raises(WorkbenchError, match=r"unknown profile 'tyo'. Did you mean 'toy'"):
-        make_plan("tyo")
-    with pytest.raises(WorkbenchError, match="the file is missing"):
-        make_plan("toy", files=[tmp_path / "absent.yml"])
+    refused(r"unknown profile 'tyo'. Did you mean 'toy'", make_plan, "tyo")
+    refused("the file is missing", make_plan, "toy", files=[tmp_path / "absent.yml"])
 
 
 @pytest.mark.usefixtures("config_notebook")
@@ -85,8 +83,7 @@ def test_fields_of_a_config_are_set_one_by_one(tmp_path):
 ])  # fmt: skip
 @pytest.mark.usefixtures("config_notebook")
 def test_what_is_no_parameter_is_refused_on_the_command_line(name, message):
-    with pytest.raises(WorkbenchError, match=message):
-        make_plan("toy", parameters={name: "2.5"})
+    refused(message, make_plan, "toy", parameters={name: "2.5"})
 
 
 def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project):
@@ -98,8 +95,7 @@ def test_the_data_of_a_profile_are_those_of_all_its_notebooks(toy_project):
 
 def test_every_notebook_must_take_the_runs_name(toy_project):
     write_notebook(toy_project / "notebooks" / "03_none.ipynb", [("code", "seed: int = 0", "parameters")])
-    with pytest.raises(WorkbenchError, match="run_name"):
-        make_plan("toy")
+    refused("run_name", make_plan, "toy")
 
 
 def test_an_own_denoiser_in_a_module_beside_the_notebooks_is_found(tmp_path):
@@ -132,8 +128,7 @@ def test_what_cells_register_is_checked_there_and_its_fellow_fields_here(tmp_pat
     assert (values["denoiser"], values["network"], values["epochs"]) == ("plain", {"size": 32}, 1.0)
     assert "* diffusion.denoiser = 'plain'" in found.lines()
     for name, message in (("diffusion.denoiser", "'plane' is not known"), ("diffusion.epoch", "mean 'epochs'")):
-        with pytest.raises(WorkbenchError, match=message):
-            make_plan("smoke", only=["03"], parameters=chosen | {name: "plane"}, root=tmp_path)
+        refused(message, make_plan, "smoke", only=["03"], parameters=chosen | {name: "plane"}, root=tmp_path)
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
@@ -147,5 +142,4 @@ def test_what_cells_register_is_checked_there_and_its_fellow_fields_here(tmp_pat
     ("losses", "ce", r"expected list\[loss\], got 'ce'"),
 ])  # fmt: skip
 def test_a_choice_that_there_is_not_is_refused_before_anything_runs(name, value, message):
-    with pytest.raises(WorkbenchError, match=message):
-        make_plan("smoke", parameters={name: value})
+    refused(message, make_plan, "smoke", parameters={name: value})

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.figures.pages import formatted
 from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
 from workbench.runs.run_records import NotebookRecord, RunRecord
@@ -145,8 +145,7 @@ def test_the_overview_lists_runs_newest_first_and_one_whose_record_is_broken(tmp
 
 def test_a_broken_notebook_is_named(tmp_path):
     (tmp_path / "01_a.ipynb").write_text("{")
-    with pytest.raises(WorkbenchError, match=r"01_a.ipynb"):
-        write_page(tmp_path / "01_a.ipynb")
+    refused(r"01_a.ipynb", write_page, tmp_path / "01_a.ipynb")
 
 
 def test_numbers_are_told_as_people_read_them():

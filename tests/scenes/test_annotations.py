@@ -69,8 +69,7 @@ def test_union_of_many_pairs():
     random = np.random.default_rng(0)
     a, b = (np.sort(random.integers(0, 50, (200, 2, 2)), axis=1).reshape(200, 4).astype(np.float32) for _ in range(2))
     union = union_boxes(a, b)
-    assert union.dtype == np.float32
-    assert (union == union_boxes(b, a)).all() and (union_boxes(union, a) == union).all()
+    assert union.dtype == np.float32 and (union == union_boxes(b, a)).all() and (union_boxes(union, a) == union).all()
     assert (union[:, :2] <= a[:, :2]).all() and (union[:, 2:] >= b[:, 2:]).all()
 
 

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.scenes.vocabulary import ROLES, Vocabulary, named_lists, read_triplet_list, write_triplet_list
 
 OBJECTS = ("man", "salt, pepper", 'a "b"', "<script>", "=1+1", "Café", "two\nlines", "sp ace", "日本", "#x")
@@ -12,8 +12,7 @@ VOCABULARY = Vocabulary(OBJECTS, ("on", "-under", "next, to"))
 
 def test_write_and_read_back(tmp_path):
     VOCABULARY.write(tmp_path)
-    assert Vocabulary.read(tmp_path) == VOCABULARY
-    assert VOCABULARY.caption(0, 1, 5) == "man -under Café"
+    assert Vocabulary.read(tmp_path) == VOCABULARY and VOCABULARY.caption(0, 1, 5) == "man -under Café"
     assert VOCABULARY.names("subject") == VOCABULARY.names("object") == OBJECTS
 
 
@@ -21,8 +20,7 @@ def test_write_and_read_back(tmp_path):
 def test_a_damaged_list_is_named(tmp_path, names):
     VOCABULARY.write(tmp_path)
     (tmp_path / "objects.json").write_text(names)
-    with pytest.raises(WorkbenchError, match=r"objects\.json"):
-        Vocabulary.read(tmp_path)
+    refused(r"objects\.json", Vocabulary.read, tmp_path)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 500])
@@ -58,13 +56,11 @@ def test_columns_in_any_order_a_mark_and_empty_lines(tmp_path):
 def test_what_is_wrong_is_named_with_its_line(tmp_path, text, said):
     if text is not None:
         (tmp_path / "list.csv").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(WorkbenchError, match=f"(?s)list.csv.*{said}"):
-        read_triplet_list(tmp_path / "list.csv", VOCABULARY)
+    refused(f"(?s)list.csv.*{said}", read_triplet_list, tmp_path / "list.csv", VOCABULARY)
 
 
 def test_unknown_ids_are_not_written(tmp_path):
-    with pytest.raises(WorkbenchError, match="relation class 7, expected 0 to 2"):
-        write_triplet_list(tmp_path / "new.csv", [[0, 7, 0]], VOCABULARY)
+    refused("relation class 7, expected 0 to 2", write_triplet_list, tmp_path / "new.csv", [[0, 7, 0]], VOCABULARY)
     assert not (tmp_path / "new.csv").exists()
 
 
@@ -75,5 +71,4 @@ def test_lists_are_found_by_name_or_path_and_only_where_named(tmp_path):
         path.write_text("subject,relation,object\n")
     assert named_lists(tmp_path) == {}
     assert named_lists(tmp_path, exclude="odd", include="mine.csv") == {"exclude": saved, "include": mine}
-    with pytest.raises(WorkbenchError, match=r"exclude='even'.*saved lists: odd"):
-        named_lists(tmp_path, exclude="even")
+    refused(r"exclude='even'.*saved lists: odd", named_lists, tmp_path, exclude="even")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.refusals import refused
 from tests.synthetic import write_features, write_text
-from workbench.errors import WorkbenchError
 from workbench.recognition.accuracy import METRICS
 from workbench.runs.profiles import profile_names, tables_section
 from workbench.runs.tables import table_plan
@@ -83,15 +83,13 @@ def test_two_tasks_of_one_name_are_refused():
 def test_a_wrong_setting_is_named(change, message):
     section = tables_section("smoke", ROOT) | change
     section = {name: value for name, value in section.items() if value is not None}
-    with pytest.raises(WorkbenchError, match=message):
-        TablePlan.of("trial", section, ROOT)
+    refused(message, TablePlan.of, "trial", section, ROOT)
 
 
 def test_a_profile_without_tables_says_so(tmp_path):
     (tmp_path / "notebooks" / "params").mkdir(parents=True)
     (tmp_path / "notebooks" / "params" / "trial.yml").write_text("run: trial\n")
-    with pytest.raises(WorkbenchError, match="has no section 'tables:'"):
-        table_plan("trial", tmp_path)
+    refused("has no section 'tables:'", table_plan, "trial", tmp_path)
 
 
 OWN_ROWS = """
@@ -147,8 +145,7 @@ def test_own_rows_share_what_they_do_not_change(own_rows):
         ("same", "change nothing"), ("wrong", "unknown kind of stage 'diffusion'"),
         ("unlike", "unknown row 'lsvru_cee'"), ("nothing", "cannot be imported"),
     ):  # fmt: skip
-        with pytest.raises(WorkbenchError, match=message):
-            table_plan("smoke", ROOT, [f"{own_rows}:{name}"])
+        refused(message, table_plan, "smoke", ROOT, [f"{own_rows}:{name}"])
 
 
 def of_seed(results: TableResults, seed: int, points: float = 0.0) -> TableResults:
