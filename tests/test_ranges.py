@@ -66,7 +66,7 @@ def test_a_number_that_cannot_be_meant_is_refused_by_its_name(config, name, kind
     assert configured(config, {**others, name: default}) == configured(config, others)
 
 
-@pytest.mark.parametrize(("config", "name", "refused", "accepted"), [
+@pytest.mark.parametrize(("config", "name", "outside", "accepted"), [
     (TrainingConfig, "learning_rate", [0], [1e-9, 2.0]), (TrainingConfig, "betas", [(0.9, 1.0)], [(0.0, 0.5)]),
     (TrainingConfig, "ema_decay", [1.0], [0.0, 0.9999]), (TrainingConfig, "seed", [2**32], [2**32 - 1]),
     (RecogniserConfig, "epochs", [0], [1]), (RecogniserConfig, "batch_size", [0, 2**63], [1]),
@@ -75,8 +75,8 @@ def test_a_number_that_cannot_be_meant_is_refused_by_its_name(config, name, kind
     (SamplingConfig, "strength", [0.0, 1.5], [1.0]), (DiffusionConfig, "epochs", [0], [0.01]),
     (ExtractionConfig, "short_side", [0], [None, 1]), (AugmentationConfig, "threshold", [], [-1.0, 0.0]),
 ])  # fmt: skip
-def test_the_ends_of_ranges(config, name, refused, accepted):
-    for value in refused:
+def test_the_ends_of_ranges(config, name, outside, accepted):
+    for value in outside:
         refused(name, config, **{name: value})
     assert [getattr(config(**{name: value}), name) for value in accepted] == accepted
 
