@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.refusals import refused
 from workbench.browsers.contact_sheet import Tile, neighbour_tiles, tiles_html
 from workbench.browsers.drawing import LONGEST_SIDE_PX, Scene, Thumbnails
-from workbench.errors import WorkbenchError
 from workbench.regions.features import FeaturesFolder
 
 
@@ -48,14 +48,12 @@ def test_a_box_outside_the_picture_still_gives_one(folder):
 
 
 def test_a_token_that_no_page_has_shown_is_refused(folder):
-    with pytest.raises(WorkbenchError, match="no image"):
-        Thumbnails(folder).jpeg("../../etc/passwd")
+    refused("no image", Thumbnails(folder).jpeg, "../../etc/passwd")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../b.jpg"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path, name):
-    with pytest.raises(WorkbenchError, match="leads outside"):
-        Thumbnails(tmp_path / "images").token(name)
+    refused("leads outside", Thumbnails(tmp_path / "images").token, name)
 
 
 def made_tile(name="", lines=("line",)) -> Tile:

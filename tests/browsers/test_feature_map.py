@@ -97,13 +97,11 @@ def test_smaller_blocks_change_nothing(browsed, stage, tmp_path, monkeypatch):
 
 
 def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_path, monkeypatch):
-    with pytest.raises(WorkbenchError, match="shows nothing"):
-        map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=2, seed=0)
+    refused("shows nothing", map_stage.write_feature_map, tmp_path, **inputs(browsed), rows=2, seed=0)
     known = map_stage.read_triplets(browsed / "triplets")
     few = replace(known, captions=known.captions[:1], caption_embeddings=known.caption_embeddings[:1])
     monkeypatch.setattr(map_stage, "read_triplets", lambda folder: few)
-    with pytest.raises(WorkbenchError, match=r"captions\.parquet"):
-        map_stage.write_feature_map(tmp_path, **inputs(browsed), rows=20, seed=0)
+    refused(r"captions\.parquet", map_stage.write_feature_map, tmp_path, **inputs(browsed), rows=20, seed=0)
 
 
 @pytest.mark.parametrize("rows", [6, 100, REAL])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.refusals import refused
 from workbench.browsers.map_points import right_or_wrong
-from workbench.errors import WorkbenchError
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.config import EvaluationConfig, RecogniserConfig
 from workbench.recognition.evaluation import evaluate_recogniser, probability_batches
@@ -46,5 +46,4 @@ def test_a_recogniser_of_other_features_is_refused(browsed, tmp_path):
     train_recogniser(tmp_path / "recogniser", features=features, text=browsed / "text", config=config)
     Vocabulary(("a",), ("b",)).write(features)
     points = pd.DataFrame({"source": ["real"], "row": [0]})
-    with pytest.raises(WorkbenchError, match="names"):
-        right_or_wrong(tmp_path / "recogniser", FeaturesFolder(features), None, points)
+    refused("names", right_or_wrong, tmp_path / "recogniser", FeaturesFolder(features), None, points)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.diffusion.cases import COLUMNS, condition_tokens, network, text, unit
+from tests.refusals import refused
 from workbench.diffusion.conditions import ABSENT, box_conditions, triplet_conditions
-from workbench.errors import WorkbenchError
 from workbench.language.hardness import HardnessCentroids
 from workbench.language.triplets import AugmentedTriplets
 
@@ -51,8 +51,7 @@ def test_stored_captions_are_read_and_not_embedded_again(tmp_path, dtype):
 
 def test_a_class_without_text_is_refused():
     for role in COLUMNS:
-        with pytest.raises(WorkbenchError, match=f"{role} class 9 is outside 0"):
-            triplet_conditions(TEXT, random_triplets(5).assign(**{role: 9}))
+        refused(f"{role} class 9 is outside 0", triplet_conditions, TEXT, random_triplets(5).assign(**{role: 9}))
 
 
 def test_a_batch_names_everything_once_and_drops_what_is_asked():

@@ -7,13 +7,13 @@ import scipy
 import torch
 
 from tests.diffusion.cases import COLUMNS
+from tests.refusals import refused
 from workbench.diffusion import fidelity_classes, fidelity_distances
 from workbench.diffusion.config import FidelityConfig, SamplingConfig
 from workbench.diffusion.fidelity import SAMPLE_SETS, fidelity_report, generated_with, known_rows, study_fidelity
 from workbench.diffusion.fidelity_classes import ClassDiscriminant, LabelledFeatures, agreement, memorisation
 from workbench.diffusion.fidelity_distances import Gaussian, dimension_errors, frechet_distance, nearest_distances
 from workbench.diffusion.generators import BaselineConfig
-from workbench.errors import WorkbenchError
 
 
 def two_sets(rows, other_rows, dimension, seed=0):
@@ -175,10 +175,8 @@ def test_too_few_rows_give_a_reason_and_no_error(train, held_out, generated):
 def test_bad_rows_are_named():
     train, held_out, fresh = labelled(50), labelled(40, seed=1), labelled(30, seed=2)
     fresh.features[17, 2] = np.nan
-    with pytest.raises(WorkbenchError, match="generated rows: row 17 is not finite"):
-        fidelity_report(train, held_out, fresh, FidelityConfig())
-    with pytest.raises(WorkbenchError, match="no held-out rows"):
-        fidelity_report(train, labelled(0), fresh, FidelityConfig())
+    refused("generated rows: row 17 is not finite", fidelity_report, train, held_out, fresh, FidelityConfig())
+    refused("no held-out rows", fidelity_report, train, labelled(0), fresh, FidelityConfig())
 
 
 @pytest.mark.parametrize(("rows", "among", "dimension"), [(1, 1, 3), (50, 200, 8), (300, 90, 40)])

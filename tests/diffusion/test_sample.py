@@ -78,8 +78,7 @@ def test_a_weak_start_stays_near_its_initial_features():
         return np.abs(sample_features(ours, TOKENS, np.arange(6), config, init=init) - init).mean()
 
     assert distance(0.02) < 0.3 * distance(0.9)
-    with pytest.raises(WorkbenchError, match="initial features are"):
-        sample_features(checkpoint(), TOKENS, np.arange(5), sampling(), init=init)
+    refused("initial features are", sample_features, checkpoint(), TOKENS, np.arange(5), sampling(), init=init)
 
 
 def test_rectified_features_are_cut_at_zero_and_signed_ones_are_not():
@@ -94,8 +93,7 @@ def test_conditions_and_samples_that_do_not_fit_are_refused():
         sample_features(checkpoint(), condition_tokens(6, boxes=2), np.arange(2), sampling())
     broken = checkpoint()
     torch.nn.init.constant_(broken.network.leave.bias, float("nan"))
-    with pytest.raises(WorkbenchError, match="6 of 6 sampled features are not finite"):
-        sample_features(broken, TOKENS, np.arange(6), sampling())
+    refused("6 of 6 sampled features are not finite", sample_features, broken, TOKENS, np.arange(6), sampling())
 
 
 def test_wanted_triplets_go_round_or_are_a_part(small_features):

@@ -13,7 +13,6 @@ from workbench.diffusion.conditions import ABSENT
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
 from workbench.diffusion.sample import sample_features
 from workbench.diffusion.train import denoising_batches, dropped_slots, region_rows, train_denoiser, train_diffusion
-from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
@@ -99,8 +98,7 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
 
 def test_a_single_row_is_refused_before_anything_is_trained(tmp_path):
     rows, _ = clusters(1)
-    with pytest.raises(WorkbenchError, match="at least 2"):
-        train(tmp_path, rows, config(2))
+    refused("at least 2", train, tmp_path, rows, config(2))
     assert not list(tmp_path.iterdir())
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.refusals import refused
-from workbench.errors import WorkbenchError
 from workbench.language import hardness
 from workbench.language.hardness import fit_hardness
 
@@ -80,7 +79,6 @@ def test_chunks_do_not_matter_and_bad_input_is_named(monkeypatch):
     monkeypatch.setattr(hardness, "ROWS_PER_CHUNK", 7)
     np.testing.assert_allclose(model.hardness(captions), whole[0], rtol=1e-6)
     np.testing.assert_allclose(model.entropy(captions), whole[1], rtol=1e-12)
-    with pytest.raises(WorkbenchError, match="are of 16 numbers"):
-        model.hardness(embeddings(3, 8))
+    refused("are of 16 numbers", model.hardness, embeddings(3, 8))
     captions[11, 3] = np.nan
     refused("Row 11", fit_hardness, captions, 4, seed=0)

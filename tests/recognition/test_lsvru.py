@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 
 from tests.recognition.conftest import LOGITS, assert_gradients_are, assert_logits_are, derived, upstream_lsvru
-from workbench.errors import WorkbenchError
+from tests.refusals import refused
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 
 
@@ -47,8 +47,7 @@ def test_gradients_are_upstreams(upstream):
 
 
 def test_words_of_another_vocabulary_are_refused():
-    with pytest.raises(WorkbenchError, match=r"relation_vectors.*\(4, 5\)"):
-        LsvruHead(LsvruConfig(8, 5, 4, 3, 6), torch.randn(4, 5), torch.randn(3, 5))
+    refused(r"relation_vectors.*\(4, 5\)", LsvruHead, LsvruConfig(8, 5, 4, 3, 6), torch.randn(4, 5), torch.randn(3, 5))
 
 
 def test_separate_roles_tell_subject_from_object_in_one_feature():

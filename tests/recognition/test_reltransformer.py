@@ -7,7 +7,6 @@ import torch.nn.functional as functional
 
 from tests.recognition.conftest import LOGITS, assert_gradients_are, assert_logits_are, derived, derived_words
 from tests.refusals import refused
-from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import Scenes
 from workbench.recognition.reltransformer import RelTransformerHead
 from workbench.recognition.scene_encoder import RelTransformerConfig
@@ -168,8 +167,7 @@ def test_upstream_mode_sees_padding_as_tokens_and_only_then():
         assert not found.visible[:, 4:].any()
     torch.testing.assert_close(levels["upstream"][0], levels["clean"][0])
     torch.testing.assert_close(levels["upstream"][1, :2], levels["clean"][1, :2])
-    with pytest.raises(WorkbenchError, match="101 tokens"):
-        upstream(*features, padded(scenes, 101))
+    refused("101 tokens", upstream, *features, padded(scenes, 101))
 
 
 @pytest.mark.parametrize("compat", ["clean", "upstream"])
@@ -270,7 +268,5 @@ def test_missing_or_foreign_scenes_are_refused():
     head, (features, scenes) = small(), batch([3], [0, 0])
     assert head.reads_scenes
     refused("no scenes", head, *features)
-    with pytest.raises(WorkbenchError, match="dimension 20 for 2 rows, expected 21"):
-        head(*features, scenes._replace(tokens=scenes.tokens[:, 1:]))
-    with pytest.raises(WorkbenchError, match="21 for 1 rows"):
-        head(*features, scenes._replace(of_row=scenes.of_row[:1]))
+    refused("dimension 20 for 2 rows, expected 21", head, *features, scenes._replace(tokens=scenes.tokens[:, 1:]))
+    refused("21 for 1 rows", head, *features, scenes._replace(of_row=scenes.of_row[:1]))

@@ -114,8 +114,7 @@ def test_foreign_word_matrices_are_refused(tmp_path, vectors):
 ])  # fmt: skip
 def test_files_of_something_else_are_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "best.pth")
-    with pytest.raises(WorkbenchError, match=rf"best\.pth: .*{message}"):
-        imported(tmp_path / "best.pth", "lsvru", vectors_of())
+    refused(rf"best\.pth: .*{message}", imported, tmp_path / "best.pth", "lsvru", vectors_of())
 
 
 @pytest.mark.parametrize("zip_format", [True, False])
@@ -125,10 +124,8 @@ def test_truncated_files_are_named(tmp_path, share, zip_format):
     torch.save(as_upstream(head_and_state("lsvru")[2]), path, _use_new_zipfile_serialization=zip_format)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(WorkbenchError, match=r"best\.pth: (not|this is .*, expected) a whole checkpoint"):
-        imported(path, "lsvru", vectors_of())
-    with pytest.raises(WorkbenchError, match="no checkpoint here"):
-        imported(tmp_path / "best2.pth", "lsvru", vectors_of())
+    refused(r"best\.pth: (not|this is .*, expected) a whole checkpoint", imported, path, "lsvru", vectors_of())
+    refused("no checkpoint here", imported, tmp_path / "best2.pth", "lsvru", vectors_of())
 
 
 def command(features, checkpoint, words, output, architecture="reltransformer"):

@@ -8,7 +8,6 @@ from PIL import Image
 
 from tests.refusals import refused
 from tests.synthetic import folder_bytes
-from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions import extraction
 from workbench.regions.config import ExtractionConfig
@@ -168,8 +167,7 @@ def test_features_of_another_shape_or_not_finite_are_refused(tmp_path, small_sce
         def __call__(self, image, boxes_xyxy):
             return np.full((shape[0] or len(boxes_xyxy), shape[1]), value)
 
-    with pytest.raises(WorkbenchError, match=rf"train_000\.jpg.*{message}"):
-        extracted(tmp_path, small_scenes, None, encoder=Wrong())
+    refused(rf"train_000\.jpg.*{message}", extracted, tmp_path, small_scenes, None, encoder=Wrong())
 
 
 def test_splits_without_files_are_passed_over_and_train_is_required(tmp_path, new_small_scenes, detector):
@@ -211,5 +209,4 @@ def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scene
 
 
 def test_finished_stores_of_another_encoder_are_refused(tmp_path, features, small_scenes):
-    with pytest.raises(WorkbenchError, match="encoder"):
-        extracted(features[0], small_scenes, saved_detector(tmp_path, seed=1))
+    refused("encoder", extracted, features[0], small_scenes, saved_detector(tmp_path, seed=1))

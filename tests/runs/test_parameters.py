@@ -61,8 +61,7 @@ def test_a_config_class_that_no_cell_imports_is_refused():
 def test_notebooks_without_exactly_one_cell_are_refused(tmp_path):
     cell = ("code", "seed: int = 0", "parameters")
     for cells in ([("code", "seed: int = 0", None)], [cell, cell]):
-        with pytest.raises(WorkbenchError, match="exactly one"):
-            read_parameters(write_notebook(tmp_path / "a.ipynb", cells))
+        refused("exactly one", read_parameters, write_notebook(tmp_path / "a.ipynb", cells))
     refused("the file is missing", read_parameters, tmp_path / "absent.ipynb")
     for broken, told in (("{", "not valid JSON"), ("{}", "not a valid notebook"), ("[]", "not a valid notebook")):
         (tmp_path / "a.ipynb").write_text(broken)
