@@ -95,7 +95,9 @@ def test_a_finished_training_is_not_run_again_until_its_state_is_forgotten(tmp_p
     assert not list(tmp_path.rglob(STATE))
 
 
-def test_a_state_of_another_configuration_is_refused(tmp_path):
+def test_a_state_of_another_configuration_is_refused_and_a_training_without_steps(tmp_path):
+    with pytest.raises(WorkbenchError, match="steps is 0; expected a number above 0"):
+        train(Regression(), batch, tmp_path, TrainingConfig(), log_every=1)
     train(Regression(), batch, tmp_path, CONFIG)
     other = TrainingConfig(steps=40, learning_rate=1e-3, precision="float32")
     with pytest.raises(WorkbenchError, match=r"training_state.safetensors: belongs to a training with another conf"):
@@ -160,11 +162,6 @@ def test_the_learning_rate_rises_then_falls(schedule, at_end):
     rates = np.array([config.learning_rate_at(step) for step in range(1000)])
     assert (np.diff(rates[:100]) > 0).all() and 1 / 3 < rates[0] < 0.35 and rates[100] == 1.0
     assert (np.diff(rates[100:]) <= 0).all() and abs(rates[-1] - at_end) < 0.005
-
-
-def test_a_training_without_steps_is_refused(tmp_path):
-    with pytest.raises(WorkbenchError, match="steps is 0; expected a number above 0"):
-        train(Regression(), batch, tmp_path, TrainingConfig(), log_every=1)
 
 
 def test_precisions_may_change_from_one_training_to_the_next(tmp_path):

@@ -158,7 +158,8 @@ def test_no_style_is_small(pattern, pytestconfig):
             assert int(size) >= SMALL_FONT_PX, path
 
 
-def test_a_name_is_escaped_once():
+def test_a_name_is_escaped_once_and_a_link_cannot_begin_a_scheme():
+    assert page_link("javascript:alert(1)//", "index.html") == "javascript%3Aalert%281%29%2F%2F/index.html"
     assert plain_text("a&b") == "a&amp;b" and shown(plain_text("&amp;")) == "&amp;"
     assert escaped("a\tb\u200fc\ud800") == "a\\tb\\u200fc\\ud800"
     assert all(escaped(text) == text for text in ("नेपाली\u200d", "👩\u200d🚀"))
@@ -218,7 +219,3 @@ def test_pages_have_the_elements_of_their_templates_alone(tmp_path, pages):
     text = " ".join(hostile.text.split())
     for name in map(escaped, HOSTILE):
         assert " ".join(name.split()) in text, name
-
-
-def test_a_link_cannot_begin_a_scheme():
-    assert page_link("javascript:alert(1)//", "index.html") == "javascript%3Aalert%281%29%2F%2F/index.html"

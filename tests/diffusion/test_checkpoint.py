@@ -85,14 +85,11 @@ def test_weights_that_do_not_fit_are_listed_by_name_and_an_unknown_denoiser_is_n
         assert part in str(raised.value)
 
 
-def test_a_store_that_does_not_fit_is_refused():
+def test_another_store_or_text_encoder_and_guidance_without_dropout_are_refused():
     fitting = {"dimension": 10, "encoder": "vgg", "support": "signed"}
     checkpoint().require_store(SimpleNamespace(**fitting))
     for name, value in {"dimension": 12, "encoder": "another vgg", "support": "rectified"}.items():
         refused(f"{name} is {value!r}", checkpoint().require_store, SimpleNamespace(**(fitting | {name: value})))
-
-
-def test_another_text_encoder_and_guidance_without_dropout_are_refused():
     refused("another tower", sample_triplets, checkpoint(), [(0, 0, 0)], QUICK, text=text("another tower"))
     never = checkpoint(dropout=ConditionDropout(everything=0.0))
     with pytest.raises(WorkbenchError, match=r"guidance 1.5 needs .* dropout of 0"):

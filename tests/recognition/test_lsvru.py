@@ -17,15 +17,10 @@ def upstream(reference_fixtures):
     return upstream_lsvru(expected), features, expected
 
 
-def test_logits_and_probabilities_are_upstreams(upstream):
+def test_activations_logits_and_probabilities_are_upstreams(upstream):
     head, features, expected = upstream
     with torch.no_grad():
         assert_logits_are(head(*features), expected)
-
-
-def test_activations_are_upstreams(upstream):
-    head, features, expected = upstream
-    with torch.no_grad():
         visual = head.visual_embeddings(*(feature[:4] for feature in features))
         joint = head.first_embeddings(*(feature[:4] for feature in features))[2]
         objects, relations = head.class_embeddings()

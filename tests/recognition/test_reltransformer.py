@@ -68,13 +68,9 @@ def case(request, upstream):
     return seen, {key.removeprefix(prefix): value for key, value in expected.items() if key.startswith(prefix)}
 
 
-def test_logits_and_probabilities_are_upstreams(case):
+def test_activations_logits_and_probabilities_are_upstreams(case):
     seen, expected = case
     assert_logits_are(seen["logits"], expected)
-
-
-def test_activations_are_upstreams(case):
-    seen, expected = case
     np.testing.assert_array_equal(~seen["scenes"].visible[0].numpy(), expected["mask"])
     levels = torch.stack(seen["scenes"].levels)[None]
     every = levels.shape[2] // expected["encoder"].shape[2]
