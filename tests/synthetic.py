@@ -116,6 +116,11 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def cut_short(path: Path, share: float = 0.5) -> None:
+    """Leave a file's beginning alone."""
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
 def centres(role: str, dimension: int) -> np.ndarray:
     """The centre of each class, (100, D): those of a relation, or those that subjects and objects share."""
     return np.random.default_rng([dimension, role == "relation"]).standard_normal((100, dimension)) * 1.5

@@ -10,6 +10,7 @@ import torch
 from tests.diffusion.cases import checkpoint, condition_tokens
 from tests.diffusion.conftest import trained
 from tests.refusals import refused
+from tests.synthetic import folder_bytes
 from workbench.diffusion import generators, sample
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.diffusion.config import SamplingConfig
@@ -155,10 +156,9 @@ def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeyp
     refused("other inputs or settings", generate, stages, tmp_path / "killed", samples=41, init_map=init_map)
     generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     assert sampling.call_count == 4  # two parts before the kill, the kill, and the one part that was missing
-    names = sorted(path.name for path in (tmp_path / "alone").iterdir())
-    assert names == ["generated.json", "generated.parquet", "union_features.npy"]
-    for name in names:
-        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
+    alone = folder_bytes(tmp_path / "alone")
+    assert list(alone) == ["generated.json", "generated.parquet", "union_features.npy"]
+    assert folder_bytes(tmp_path / "killed") == alone
 
 
 def test_sigterm_ends_a_generation_after_the_part_at_hand(stages, tmp_path, monkeypatch):

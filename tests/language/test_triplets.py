@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.refusals import refused
+from tests.synthetic import cut_short
 from workbench.errors import WorkbenchError
 from workbench.language import triplets as stage
 from workbench.language.config import AugmentationConfig
@@ -124,10 +125,6 @@ def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_
         folder = shutil.copytree(stored.folder, tmp_path / "copy", dirs_exist_ok=True)
         damage(folder)
         refused(rf"{message}.* Run notebook 02 again\.", read_triplets, folder)
-
-
-def cut_short(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def letters_in_common(names):

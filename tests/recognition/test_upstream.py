@@ -9,6 +9,7 @@ import torch
 
 from tests.recognition.conftest import WORDS, random_words, write_words
 from tests.refusals import refused
+from tests.synthetic import cut_short
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.recognition.lsvru import WORD_BUFFERS
@@ -122,8 +123,7 @@ def test_files_of_something_else_are_refused(tmp_path, content, message):
 def test_truncated_files_are_named(tmp_path, share, zip_format):
     path = tmp_path / "best.pth"
     torch.save(as_upstream(head_and_state("lsvru")[2]), path, _use_new_zipfile_serialization=zip_format)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    cut_short(path, share)
     refused(r"best\.pth: (not|this is .*, expected) a whole checkpoint", imported, path, "lsvru", vectors_of())
     refused("no checkpoint here", imported, tmp_path / "best2.pth", "lsvru", vectors_of())
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from tests.refusals import refused
-from tests.synthetic import folder_bytes
+from tests.synthetic import cut_short, folder_bytes
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.regions import extraction
 from workbench.regions.config import ExtractionConfig
@@ -183,8 +183,7 @@ def test_images_that_are_no_use_are_named_and_left_out(tmp_path, new_small_scene
     scenes = new_small_scenes({"train": 9, "val": 3, "test": 3}, one_shape=True)
     images, lost = scenes / "images", [0, 4, 5, 7]
     names = [f"train_{number:03d}.jpg" for number in lost]
-    data = (images / names[0]).read_bytes()
-    (images / names[0]).write_bytes(data[: len(data) // 2])
+    cut_short(images / names[0])
     (images / names[1]).write_text("no image")
     (images / names[2]).unlink()
     Image.fromarray(np.zeros((4, 500, 3), np.uint8)).save(images / names[3])

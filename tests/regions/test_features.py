@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.refusals import refused
-from tests.synthetic import ROWS, long_tailed, write_features, write_generated, write_split
+from tests.synthetic import ROWS, cut_short, long_tailed, write_features, write_generated, write_split
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures, damaged_files, finish_generated
@@ -47,11 +47,7 @@ def test_threads_read_at_once_and_a_file_that_is_cut_then_is_named(tmp_path):
 
 
 def truncate(name, keep=0.5):
-    def spoil(folder):
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: int(len(content) * keep)])
-
-    return spoil
+    return lambda folder: cut_short(folder / name, keep)
 
 
 def replace_array(name, change):

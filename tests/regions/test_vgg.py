@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.refusals import refused
+from tests.synthetic import cut_short
 from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
 from workbench.regions.config import ExtractionConfig
@@ -142,8 +143,7 @@ def test_truncated_files_are_named(tmp_path, share, kind):
         save_detector(path, VGGNetwork(WIDTH))
     else:
         torch.save({"model": ltvrr_state()}, path, _use_new_zipfile_serialization=kind == "zip")
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
+    cut_short(path, share)
     refused(re.escape(str(path)), open_detector, path)
 
 
