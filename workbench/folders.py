@@ -106,8 +106,8 @@ class BuiltFolder:
             lines = "\n".join(f"  {name}: {change}" for name, change in changed.items())
             raise WorkbenchError(
                 f"{self.label} is complete, but for other parameters (stored -> asked):\n{lines}\n"
-                f"Run with --replace{' or --strict' if by_code else ''} to build it again, or give another run or "
-                f"variant name. Stored in {self.folder}."
+                f"Build it again with replace=True or --replace{' or --strict' if by_code else ''}, or give another "
+                f"run or variant name. Stored in {self.folder}."
             )
         splits = (stored.get("metrics") or {}).get("splits", ())
         if missing := [split for split in splits if not (self.folder / split).exists()]:

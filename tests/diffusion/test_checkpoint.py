@@ -102,7 +102,8 @@ class Mine(MLPDenoiser):
 
 def test_a_denoiser_is_named_so_that_its_checkpoint_finds_it_again(monkeypatch):
     assert denoiser_name("mlp") == denoiser_name(DENOISERS["mlp"]) == "mlp"
-    assert denoiser_classes(denoiser_name((MLPConfig, Mine))) == (MLPConfig, Mine)
+    for pair in ((MLPConfig, Mine), [f"{MLPConfig.__module__}:MLPConfig", f"{__name__}:Mine"]):
+        assert denoiser_classes(denoiser_name(pair)) == (MLPConfig, Mine)
     other = (MLPConfig, type("Other", (MLPDenoiser,), {"__module__": __name__}))
     refused(r"a checkpoint must name it, .*:Other' cannot be .* or register them", denoiser_name, other)
     DENOISERS.register("other denoiser")(other)

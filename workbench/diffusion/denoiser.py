@@ -138,8 +138,9 @@ DENOISERS: Registry[DenoiserClasses] = Registry(
 
 def denoiser_classes(choice: Any) -> DenoiserClasses:
     """The classes behind a name, an import path "module:name", a pair of such paths, or a pair of classes itself."""
-    paths = choice.split() if isinstance(choice, str) and ":" in choice else []
-    found = tuple(DENOISERS[path] for path in paths) if len(paths) == 2 else DENOISERS.resolve(choice)
+    parts = choice.split() if isinstance(choice, str) and ":" in choice else choice
+    pair = isinstance(parts, list | tuple) and len(parts) == 2
+    found = tuple(map(DENOISERS.resolve, parts)) if pair else DENOISERS.resolve(choice)
     if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, type) for part in found)):
         raise WorkbenchError(
             f"denoiser {choice!r}: expected a pair (configuration class, network class), found {found!r}. "
@@ -155,8 +156,9 @@ def denoiser_name(choice: Any) -> str:
     """
     if isinstance(choice, str):
         return choice
-    paths = " ".join(f"{part.__module__}:{part.__qualname__}" for part in choice)
-    name = next((name for name, classes in DENOISERS.items() if classes == choice), paths)
+    pair = denoiser_classes(choice)
+    paths = " ".join(f"{part.__module__}:{part.__qualname__}" for part in pair)
+    name = next((name for name, classes in DENOISERS.items() if classes == pair), paths)
     try:
         denoiser_classes(name)
     except WorkbenchError as error:

@@ -6,6 +6,7 @@ The colours are Okabe and Ito's, which stay apart under the common colour vision
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
@@ -77,6 +78,7 @@ pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).u
     }
 )
 pio.templates.default = "workbench"
+pd.options.display.max_colwidth = None  # a sentence of a table is read to its end
 for _renderer in ("plotly_mimetype", "browser", "notebook"):
     pio.renderers[_renderer].config = dict(PLOTLY_CONFIG)
 

@@ -67,8 +67,6 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     ]
     headline = headline_numbers(metrics)
     tables = [_Table("Headline", [list(item) for item in headline.items()])] if headline else []
-    for notebook, numbers in metrics.items():
-        tables += _nested_tables(notebook, {name: value for name, value in numbers.items() if name != HEADLINE}, 2)
     rows = [
         [
             {"text": name, "link": page_link(f"{name}.html")} if name in executed else name,
@@ -80,6 +78,8 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
         for name, entry in record.notebooks.items()
     ]
     tables.append(_Table("Notebooks", rows, ["notebook", "state", "time", "peak memory, MB", "error"]))
+    for notebook, numbers in metrics.items():
+        tables += _nested_tables(notebook, {name: value for name, value in numbers.items() if name != HEADLINE}, 2)
     return _write_index(folder / "index.html", f"Run {record.run}", tables, facts=facts, up=True)
 
 
