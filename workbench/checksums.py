@@ -25,7 +25,7 @@ def with_sums(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """
     files: dict[str, list[Any]] = {}
     known: dict[Path, str | None] = {}
-    for store in folder.glob("*/manifest.json"):
+    for store in folder.glob("*/features.json"):
         facts = read_json(store)
         arrays = facts.get("arrays", {}) if isinstance(facts, dict) else {}
         known |= {store.with_name(f"{name}.npy"): array["sha256"] for name, array in arrays.items()}

@@ -26,10 +26,10 @@ from workbench.scenes.annotations import (
 )
 from workbench.scenes.bands import count_classes
 from workbench.scenes.check import check_annotations
-from workbench.scenes.problems import ODD_NAMES, FileProblems, Problem, count_problems, format_report
+from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.text_vectors import read_text_vectors
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, ODD_NAMES, RELATIONS_FILE, Vocabulary
 
 TRAIN_TRIPLETS = "rel_annotations_train.csv"
 CHECKED, CARD, SOURCE, PROBLEMS, CONVERTED = "checked.json", "card.json", "source.json", "problems.txt", "annotations"

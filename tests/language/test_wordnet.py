@@ -39,6 +39,16 @@ def test_nltk_reads_the_shipped_nouns():
     assert reader.synset("cookie.n.01").lexname() == "noun.food" and reader.synsets("quickly") == []
 
 
+@pytest.mark.parametrize(("name", "senses"), [
+    ("wall-brick", "wall.n.01"), ("door-stuff", "door.n.01"), ("floor-other-merged", "floor.n.01"),
+    ("mouse_(computer_equipment)", "mouse.n.04"), ("chicken_(animal)", "chicken.n.02"), ("bow_(weapon)", "bow.n.04"),
+    ("alarm_clock", "alarm_clock.n.01"), ("t-shirt", "jersey.n.03"), ("pew_(church_bench)", "pew.n.01"),
+    ("bow_(decorative_ribbons)", ""), ("cooler_(for_food)", ""),  # several senses, of which none is plainly meant
+])  # fmt: skip
+def test_names_of_coco_stuff_and_lvis_are_read_where_they_are_plain(name, senses):
+    assert "".join(synset.name() for synset in noun_senses(name, open_wordnet(), 1)) == senses
+
+
 @pytest.mark.slow
 def test_nltks_own_corpus_finds_the_shipped_nouns():
     # In a process of its own: NLTK's corpus stays bound to the first folder in which it finds a WordNet.

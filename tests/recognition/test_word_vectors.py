@@ -191,3 +191,11 @@ def test_spellings_are_tried_in_order_and_told(tmp_path, entries, taken):
     for name, entry, vector in zip(names, taken, vectors.objects, strict=True):
         expected = np.mean([by_name[key] for key in (entry or name).split()], axis=0)
         np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_names_of_coco_stuff_and_lvis_are_read_as_they_are_said(tmp_path):
+    names = {"mouse_(computer_equipment)": "mouse", "wall-brick": "brick wall", "floor-other-merged": "floor"}
+    path = write(
+        tmp_path / "words.txt", random_vectors(("mouse", "brick", "wall", "floor", "on", "unknown"), dimension=4)
+    )
+    assert spelled_class_vectors(path, Vocabulary(tuple(names), ("on",)))[1] == names

@@ -10,7 +10,7 @@ from tests.refusals import refused
 from tests.synthetic import ROWS, cut_short, long_tailed, write_features, write_generated, write_split
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
-from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures, damaged_files, finish_generated
+from workbench.regions.features import FeaturesFolder, FeatureStore, GeneratedFeatures, finish_generated
 
 BOXES, UNIONS = "box_features.npy", "union_features.npy"
 
@@ -78,19 +78,6 @@ def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     with pytest.raises(WorkbenchError, match=found) as raised:
         FeatureStore(tmp_path)
     assert str(tmp_path) in str(raised.value)
-
-
-def test_damaged_files_are_told_by_their_checksums(tmp_path):
-    write_features(tmp_path)
-    assert list(damaged_files(tmp_path)) == []
-    content = (tmp_path / "val" / UNIONS).read_bytes()
-    (tmp_path / "val" / UNIONS).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    truncate(BOXES)(tmp_path / "test")
-    first, second = damaged_files(tmp_path)
-    assert str(tmp_path / "val" / UNIONS) in first and str(tmp_path / "test" / BOXES) in second
-    assert all("Delete the folder of this split and run the stage again." in line for line in (first, second))
-    with pytest.raises(WorkbenchError, match="no finished features"):
-        list(damaged_files(tmp_path / "nowhere"))
 
 
 def test_a_folder_opens_each_split_once_and_none_of_another_encoder(tmp_path):

@@ -48,7 +48,7 @@ def test_a_damaged_file_is_named(toy_project, source, capsys, damage):
     capsys.readouterr()
     assert main(["features", "check", "mine"]) == 1
     told = capsys.readouterr().out
-    assert str(file) in told and "box_features" not in told and "Delete the folder of this split" in told
+    assert str(file) in told and "box_features" not in told and "import or add it again" in told
     assert main(["features", "list"]) == 0 and f"mine {' ' * 19}" in capsys.readouterr().out
 
 

@@ -232,6 +232,18 @@ def test_names_of_no_class_and_blanks_around_names_are_said(annotation_folder):
     assert Vocabulary.read(folder).objects[1] == second
 
 
+def test_names_that_are_read_otherwise_are_said(annotation_folder):
+    folder = annotation_folder()
+    names = ["mouse_(computer_equipment)", "wall-brick", "floor-other-merged", "alarm_clock"]
+    change(folder / "objects.json", lambda objects: names + objects[len(names) :])
+    problems = check_annotations(folder, image_files=False)
+    assert {problem.kind for problem in problems} == {"name read otherwise"}
+    said = ["mouse (computer equipment)", "brick wall", "floor", "alarm clock"]
+    assert [problem.expected for problem in problems] == [f"{name!r}, as it is read" for name in said[:3]]
+    spoken = Vocabulary.read(folder).spoken
+    assert list(spoken.objects[:4]) == said and spoken.caption(0, 0, 1).startswith("mouse (computer equipment) ")
+
+
 @pytest.mark.parametrize("written", [lambda n: f"{n:05}", lambda n: f" n{n}", lambda n: f"n{n}" if n % 2 else n])
 def test_ids_of_text_are_numbers_or_names_in_their_order(annotation_folder, written):
     folder = annotation_folder()

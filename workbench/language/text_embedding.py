@@ -68,7 +68,7 @@ class TextEmbeddings:
         self.require_classes(subject, relation, object)
         distinct, row = distinct_triplets(subject, relation, object)
         if self.kind == "open_clip":
-            vectors = self.captions(vocabulary_of(self.folder).captions(distinct))
+            vectors = self.captions(vocabulary_of(self.folder).spoken.captions(distinct))
         else:
             vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
             for start in range(0, len(distinct), ROWS_PER_CHUNK):
@@ -118,7 +118,7 @@ def embed_class_names(
     vocabulary = Vocabulary.read(vocabulary_folder)
     encoder = CaptionEncoder.from_open_clip(config or TextConfig()) if tower is None else CaptionEncoder.load(tower)
     encoder.save(folder)
-    vectors = {kind: encoder.embed(list(getattr(vocabulary, kind))) for kind in ("objects", "relations")}
+    vectors = {kind: encoder.embed(list(getattr(vocabulary.spoken, kind))) for kind in ("objects", "relations")}
     facts = write_class_vectors(folder, vocabulary=vocabulary, **vectors, encoder=encoder.encoder, kind="open_clip")
     if training := encoder.config.get("training"):
         print(f"CLIP weights: {training}", flush=True)

@@ -88,6 +88,7 @@ def write_triplets(
         "new_captions": len(captions) - len(original),
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
+        **({"names_read_otherwise": otherwise} if (otherwise := vocabulary.read_otherwise) else {}),
     }
 
 
@@ -165,7 +166,7 @@ def _distinct_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabula
     known = distinct_keys(keys_of(original))
     keys = distinct_keys(np.concatenate([known, keys_of(augmented)]))
     triplets = triplets_of_keys(keys)
-    captions = {"caption": vocabulary.captions(triplets), "original": in_sorted(keys, known)}
+    captions = {"caption": vocabulary.spoken.captions(triplets), "original": in_sorted(keys, known)}
     return pd.DataFrame(dict(zip(ROLES, triplets.T, strict=True)) | captions)
 
 

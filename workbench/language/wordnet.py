@@ -29,16 +29,15 @@ from workbench.file_errors import reading, writing
 from workbench.files import read_json, sha256_of_file
 from workbench.locks import temporary_folder
 from workbench.paths import HOME_VARIABLE, project_root
-from workbench.scenes.vocabulary import Vocabulary
+from workbench.scenes.annotations import SYNSET_TABLES
+from workbench.scenes.vocabulary import Vocabulary, plain_name
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
     from nltk.corpus.reader.wordnet import Synset
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
-OBJECTS_TABLE = "objects_synsets.csv"
-RELATIONS_TABLE = "predicates_synsets.csv"
-WORDS_TABLE = "words_synsets.json"
+OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE = SYNSET_TABLES
 
 
 @functools.cache
@@ -89,13 +88,27 @@ def noun_senses(name: str, reader: "WordNetCorpusReader", max_senses: int | None
     """The noun synsets of a class name, most frequent sense first.
 
     Tried in turn: the words joined by underscores, by hyphens, and the head noun alone (the last word; before "of",
-    the word there). NLTK's morphy takes plurals off each. No form with a noun sense: [], never a guess.
+    the word there). NLTK's morphy takes plurals off each. The name is read as `plain_name` says it; what stands in
+    brackets chooses the senses. No form with a noun sense, or several of which none is meant: [], never a guess.
     """
-    for form in name_forms(name):
-        if synsets := reader.synsets(form, "n"):
+    words, _, meaning = plain_name(name).partition("(")
+    for form in name_forms(words):
+        if synsets := _meant(reader.synsets(form, "n"), meaning):
             # A plural may have two base forms (cookie, cooky) of the same synsets. Cut first, as plain NLTK code does.
             return list(dict.fromkeys(synsets[:max_senses]))
     return []
+
+
+def _meant(synsets: list["Synset"], kind: str) -> list["Synset"]:
+    """The senses that share most words with the ``kind`` in brackets, by lemmas of their own and above them."""
+    if not kind or len(synsets) < 2:
+        return synsets
+    above = [(synset, *synset.closure(lambda s: s.hypernyms())) for synset in synsets]
+    texts = [kind, *(" ".join(name for s in senses for name in s.lemma_names()) for senses in above)]
+    words, *own = ({word.rstrip("s") for word in re.findall(r"[a-z]{3,}", text.lower())} for text in texts)
+    # What a thing is for, or on, is not what it is.
+    shared = [0 if re.match("(for|on|in|with) ", kind) else len(words & lemmas) for lemmas in own]
+    return [synset for synset, count in zip(synsets, shared, strict=True) if count == max(shared) > 0]
 
 
 def name_forms(name: str) -> list[str]:

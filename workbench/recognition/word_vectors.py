@@ -49,8 +49,9 @@ def spelled_class_vectors(
     Also which entries each class name took that is not spelled so in the file, "t-shirt": "t_shirt". ``mode`` "clean"
     takes names in lower case and tries in turn: the whole name as written, with "_", with "-" between its words; each
     word as written, then with "_", "-" or nothing between its parts, then these in another case, then its parts alone;
-    at last the whole name joined. "upstream" emulates its lower-casing, in which the last case variant in the file wins
-    (a head trained by upstream needs that). Raises WorkbenchError that names missing words, or words without direction.
+    at last the whole name joined; `wall-brick` and the like as `plain_name` says them. "upstream" emulates its
+    lower-casing, in which the last case variant in the file wins (a head trained by upstream needs that). Raises
+    WorkbenchError that names missing words, or words without direction.
     """
     path, relations = Path(path), (BACKGROUND_WORD, *vocabulary.relations)
     names = dict.fromkeys((*vocabulary.objects, *relations))
@@ -59,8 +60,10 @@ def spelled_class_vectors(
     if mode == "upstream":
         rows = _upstream_lookup(path, words)
     else:
-        exact, other_case = _clean_lookup(path, names)
-        spelled, rows = {name: _spelling(name.lower(), exact, other_case) for name in names}, other_case | exact
+        said = {name: name.lower() for name in names}  # of "mouse (computer equipment)" the mouse
+        said |= {name: plain.partition(" (")[0].lower() for name, plain in vocabulary.read_otherwise.items()}
+        exact, other_case = _clean_lookup(path, said.values())
+        spelled, rows = {name: _spelling(said[name], exact, other_case) for name in names}, other_case | exact
     missing = sorted({key for keys in spelled.values() for key in keys if key not in rows})
     if missing:
         raise WorkbenchError(

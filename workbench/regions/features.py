@@ -6,7 +6,7 @@ then stands in for its subject's and its object's. Rows of an array that belong 
 which no row of the tables points.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
-from workbench.files import read_json, save_table, sha256_of_file, write_json
+from workbench.files import read_json, save_table, write_json
 from workbench.regions.feature_file import AGAIN, FeatureFile
 from workbench.scenes.bands import Counts, count_classes
 from workbench.scenes.relations import read_table, read_tables, require_rows
-from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
+from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 MANIFEST = "features.json"
 SUPPORTS = ("signed", "rectified")
@@ -70,7 +70,7 @@ class FeatureStore(Features):
     """Features of one split, never read whole; ``facts`` is the manifest: how they were made.
 
     WorkbenchError where a file, a row count, the dimension or the encoder does not fit. The features' headers and sizes
-    are looked at; their content is not read, see `damaged_files`.
+    are looked at; their content is not read, which `workbench check` does.
     """
 
     def __init__(self, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None):
@@ -230,22 +230,3 @@ def store_identity(store: FeatureStore) -> dict[str, Any]:
     """What generated features and the store of their boxes must agree on."""
     names = ("dimension", "encoder", "support", "entity_region")
     return {name: getattr(store, name) for name in names} | {"boxes": len(store.boxes)}
-
-
-def damaged_files(folder: Path) -> Iterator[str]:
-    """What is wrong with each damaged file of a features folder, as the command ``features check`` reports it.
-
-    Reads every byte; a sparse file has no checksum and is not doubted. WorkbenchError where nothing is finished.
-    """
-    splits = [Path(folder) / split for split in SPLITS if (Path(folder) / split / MANIFEST).is_file()]
-    if not splits:
-        raise WorkbenchError(f"{folder}: holds no finished features. Run the stage features, or give its folder.")
-    for split in splits:
-        try:
-            arrays = FeatureStore(split).facts["arrays"]
-        except WorkbenchError as error:
-            yield str(error)
-            continue
-        for name, array in arrays.items():
-            if array["sha256"] not in (None, sha256_of_file(split / f"{name}.npy")):
-                yield f"{split / name}.npy: its bytes are not those that were written (SHA-256). {AGAIN}"

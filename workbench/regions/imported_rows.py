@@ -16,7 +16,6 @@ REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
 ENTITY_FEATURES = ("subject_feature", "object_feature")
 FLOAT16_LIMIT = float(np.finfo(np.float16).max)
 EXPORT_AGAIN = "Export the file again, as plain numbers."
-ROWS_PER_CHUNK = 8192
 
 Rows = dict[str, np.ndarray]
 
@@ -169,7 +168,6 @@ def check_together(files: dict[str, FileProblems], rows: dict[str, Rows]) -> np.
 
 def _row_digests(features: np.ndarray) -> np.ndarray:
     """A number (N,) int64 for each row as it is kept, in float16: equal rows have equal ones."""
-    parts = (features[start : start + ROWS_PER_CHUNK] for start in range(0, len(features), ROWS_PER_CHUNK))
-    rows = (hash(row.tobytes()) for part in parts for row in part.astype(np.float16, copy=False))
     with np.errstate(over="ignore"):  # such features are refused
-        return np.fromiter(rows, np.int64, len(features))
+        digests = (hash(row.astype(np.float16, copy=False).tobytes()) for row in features)
+        return np.fromiter(digests, np.int64, len(features))

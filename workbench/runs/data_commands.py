@@ -8,7 +8,7 @@ from workbench.escaping import escaped, escaped_lines
 from workbench.files import read_json
 from workbench.folders import MANIFEST, Replace
 from workbench.paths import imported_folder, reports_folder
-from workbench.stages import Run, Stage, import_stage
+from workbench.stages import Stage, import_stage
 
 
 def check_data(folder: Path, images: Path | None) -> int:
@@ -64,20 +64,6 @@ def draw_data(folder: Path, **options: Any) -> None:
 def import_features(source: Path, name: str, replace: bool) -> None:
     """``workbench features import``."""
     _imported(name, import_with_text, replace, source=source)
-
-
-def check_features(name: str) -> int:
-    """``workbench features check``: status 1 while a file is damaged."""
-    from workbench.regions.features import damaged_files
-
-    run = Run.open(name)
-    # Not by a stage, which is refused where a file is damaged: all of them are to be named.
-    folder = run.folder / "features" / "default" if run.variants("features") else imported_folder() / name
-    if not (folder / MANIFEST).is_file():
-        folder = run.imported(name).folder  # says what makes it
-    damaged = list(damaged_files(folder))
-    print("\n".join(damaged) or f"{folder}: every file has its checksum")
-    return int(bool(damaged))
 
 
 def list_features() -> None:

@@ -1,7 +1,5 @@
 """Problems of annotation files, and the report a person reads."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,9 +9,6 @@ from typing import Any
 
 from workbench.escaping import escaped
 
-# What toolkits write for the background, a filler or an unknown word.
-NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
-ODD_NAMES = BLANKS, NO_CLASS_NAME = ("blanks around a class name", "name of no class")
 LINES_PER_KIND = 10
 LONGEST_LINE = 400  # a name of a thousand characters is shown by its beginning
 SEPARATE_PER_KIND = 10_000  # of millions of alike records nobody reads more, and they would fill the memory
@@ -70,20 +65,6 @@ class FileProblems:
             self._problems.append(problem)
 
 
-def note_odd_names(file: FileProblems, names: Sequence[str]) -> None:
-    """Warn of class names that stand for no class, and of blanks at the ends of a name, which are taken off."""
-    text = file.path.read_text(encoding="utf-8")
-    for place, name in enumerate(names):
-        at = text.find(json.dumps(name, ensure_ascii=False))
-        record = f"entry {place}, line {text.count(chr(10), 0, max(at, 0)) + 1}"
-        if name != name.strip():
-            remedy = "The blanks are taken off; write the names without them."
-            file.warning(BLANKS, record, shown(name), shown(name.strip()), remedy)
-        if NO_CLASS.fullmatch(name.strip()):
-            remedy = "It becomes a class of every mean. If it names none, take it out and lower the ids after it."
-            file.warning(NO_CLASS_NAME, record, shown(name), "the name of a class", remedy)
-
-
 def shown(value: Any, length: int = 60) -> str:
     """A value of a file as short text."""
     text = repr(value)
@@ -109,11 +90,9 @@ def format_report(problems: Sequence[Problem], lines_per_kind: int = LINES_PER_K
             alike = list(group)
             number = sum(problem.times for problem in alike)
             lines.append(f"  {severity}: {kind} ({number:,}). {escaped(alike[0].remedy)}")
-            for problem in alike[:lines_per_kind]:
-                line = f"    {problem.record}: found {problem.found}, expected {problem.expected}"
-                lines.append(escaped(line, LONGEST_LINE))
-            if number > len(alike[:lines_per_kind]):
-                lines.append(f"    ... and {number - len(alike[:lines_per_kind]):,} more")
+            told = [f"    {one.record}: found {one.found}, expected {one.expected}" for one in alike[:lines_per_kind]]
+            lines += [escaped(line, LONGEST_LINE) for line in told]
+            lines += [f"    ... and {number - len(told):,} more"] if number > len(told) else []
     return "\n".join(lines)
 
 

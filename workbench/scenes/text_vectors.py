@@ -28,10 +28,11 @@ def read_text_vectors(
     except WorkbenchError as error:
         file.blocking("unreadable file", "whole file", str(error), "an array of numbers", EMBED_AGAIN)
         return None
-    if isinstance(values, dict) and (lacking := [name for name in names if name not in values]):
-        file.blocking("missing vector", f"name {lacking[0]!r}", f"none ({len(lacking)})", "a vector", EMBED_AGAIN)
-        return None
     if isinstance(values, dict):
+        values = {name.strip(): vector for name, vector in values.items()}  # as the names are read
+        if lacking := [name for name in names if name not in values]:
+            file.blocking("missing vector", f"name {lacking[0]!r}", f"none ({len(lacking)})", "a vector", EMBED_AGAIN)
+            return None
         values = [values[name] for name in names]
     if not isinstance(values, np.ndarray):
         values = _rows_of_lists(file, values, names)

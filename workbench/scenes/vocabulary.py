@@ -2,7 +2,9 @@
 
 import csv
 import difflib
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
 from workbench.paths import lists_folder
-from workbench.scenes.problems import FileProblems, Problem, format_report
+from workbench.scenes.problems import FileProblems, Problem, format_report, shown
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
@@ -20,6 +22,12 @@ RELATIONS_FILE = "predicates.json"
 ROLES = ("subject", "relation", "object")
 SPLITS = ("train", "val", "test")
 HEADER = ",".join(ROLES)
+# What toolkits write for the background, a filler or an unknown word.
+NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
+ODD_NAMES = BLANKS, NO_CLASS_NAME, OTHERWISE = ("blanks around a class name", "name of no class", "name read otherwise")
+# What COCO-stuff and its panoptic lists put behind a word, and materials behind what is made of them.
+MARKS = re.compile(r"(?<=.)(-(other|merged|stuff))+$")
+MADE_OF = re.compile(r"^(ceiling|floor|wall)-(brick|concrete|marble|panel|stone|tile|wood)$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,17 @@ class Vocabulary:
         """Write the two lists of names into ``folder``."""
         write_json(Path(folder) / OBJECTS_FILE, list(self.objects))
         write_json(Path(folder) / RELATIONS_FILE, list(self.relations))
+
+    @property
+    def read_otherwise(self) -> dict[str, str]:
+        """The names that captions and look-ups do not take as they are, see `plain_name`, with what they take."""
+        plain = {name: plain_name(name) for name in (*self.objects, *self.relations)}
+        return {name: said for name, said in plain.items() if "(" in name or said != name.replace("_", " ").strip()}
+
+    @property
+    def spoken(self) -> "Vocabulary":
+        """Each class by its `plain_name`, for text towers."""
+        return Vocabulary(tuple(map(plain_name, self.objects)), tuple(map(plain_name, self.relations)))
 
     def caption(self, subject: int, relation: int, object: int) -> str:
         """The caption of a triplet of class ids: "subject relation object" (DiffAugment, section 3.2)."""
@@ -65,13 +84,38 @@ class Vocabulary:
         return int(number)
 
 
+def plain_name(name: str) -> str:
+    """A name as it is said: "mouse (computer equipment)", "door", "brick wall".
+
+    Lists write `mouse_(computer_equipment)` (LVIS), `door-stuff`, `floor-other-merged`, `wall-brick` (COCO-stuff).
+    """
+    return MADE_OF.sub(r"\2 \1", MARKS.sub("", name)).replace("_", " ").strip() or name
+
+
+def note_odd_names(file: FileProblems, names: Sequence[str]) -> None:
+    """Warn of class names that stand for no class or are read otherwise, and of blanks around, which are taken off."""
+    text = file.path.read_text(encoding="utf-8-sig")
+    otherwise = Vocabulary(tuple(name.strip() for name in names), ()).read_otherwise
+    for place, name in enumerate(names):
+        at = text.find(json.dumps(name, ensure_ascii=False))
+        record = f"entry {place}, line {text.count(chr(10), 0, max(at, 0)) + 1}"
+        if name != name.strip():
+            remedy = "The blanks are taken off; write the names without them."
+            file.warning(BLANKS, record, shown(name), shown(name.strip()), remedy)
+        if NO_CLASS.fullmatch(name.strip()):
+            remedy = "It becomes a class of every mean. If it names none, take it out and lower the ids after it."
+            file.warning(NO_CLASS_NAME, record, shown(name), "the name of a class", remedy)
+        elif plain := otherwise.get(name.strip()):
+            remedy = "Captions and look-ups in WordNet and word vectors read it so; write the name that is meant."
+            file.warning(OTHERWISE, record, shown(name), f"{shown(plain)}, as it is read", remedy)
+
+
 def _read_names(path: Path) -> tuple[str, ...]:
     names = read_json(path)
-    if isinstance(names, list):  # as the check says
-        names = [name.strip() if isinstance(name, str) else name for name in names]
-    if not isinstance(names, list) or not names or len({name for name in names if isinstance(name, str)}) != len(names):
+    distinct = {name.strip(): name for name in names if isinstance(name, str)} if isinstance(names, list) else {}
+    if not distinct or len(distinct) != len(names):
         raise WorkbenchError(f"{path}: expected a JSON list of distinct class names. Write the file again.")
-    return tuple(names)
+    return tuple(distinct)
 
 
 def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary) -> None:
