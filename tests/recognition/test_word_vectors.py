@@ -195,7 +195,6 @@ def test_spellings_are_tried_in_order_and_told(tmp_path, entries, taken):
 
 def test_names_of_coco_stuff_and_lvis_are_read_as_they_are_said(tmp_path):
     names = {"mouse_(computer_equipment)": "mouse", "wall-brick": "brick wall", "floor-other-merged": "floor"}
-    path = write(
-        tmp_path / "words.txt", random_vectors(("mouse", "brick", "wall", "floor", "on", "unknown"), dimension=4)
-    )
+    entries = random_words(("mouse", "brick", "wall", "floor", "on", "unknown"), dimension=4)
+    path = write_words(tmp_path / "words.txt", entries)
     assert spelled_class_vectors(path, Vocabulary(tuple(names), ("on",)))[1] == names
