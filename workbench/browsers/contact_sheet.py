@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from workbench.browsers.drawing import Scene, Thumbnails, scene_of, scene_svg
-from workbench.browsers.panel import render, sheet_html
+from workbench.browsers.drawing import Scene, Thumbnails, scene_of, scene_svg, sheet_html
+from workbench.browsers.panel import render
 from workbench.randomness import generator
 from workbench.regions.features import FeatureStore
 from workbench.scenes.bands import BANDS, Counts, band_of_class

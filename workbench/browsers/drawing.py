@@ -1,6 +1,9 @@
 """Relations as drawings: the image, both boxes, their union dashed; images are cut when somebody looks at them."""
 
+import html
 import io
+import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +16,7 @@ from markupsafe import Markup
 from PIL import Image, ImageOps
 
 from workbench.errors import WorkbenchError
+from workbench.figures.pages import rendered
 from workbench.files import file_inside
 from workbench.regions.features import FeatureStore
 from workbench.regions.images import FAULTS
@@ -23,7 +27,6 @@ LONGEST_SIDE_PX = 400
 JPEG_QUALITY = 85
 MOST_KEPT = 1500  # images of some 40 kB
 MOST_HEIGHT_PX = 230
-_LETTERS = {"subject": "S", "object": "O"}
 # Left, top, right and bottom as shares of an image, so that a resized copy of it serves as well.
 Shares = tuple[float, float, float, float]
 
@@ -74,6 +77,23 @@ class Thumbnails:
         if self.absent is None:
             return ""
         return f"{self.image_folder} lacks {self.absent}, and perhaps others: boxes on a blank canvas for these."
+
+
+def sheet_html(body: str, thumbnails: Thumbnails) -> str:
+    """HTML in the browsers' style, with the images that its tokens name; those that cannot be read are named below."""
+    problems: dict[str, None] = {}
+
+    def embedded(found: re.Match) -> str:
+        try:
+            return f'href="data:image/jpeg;base64,{b64encode(thumbnails.jpeg(found[1])).decode()}"'
+        except WorkbenchError as error:
+            problems[str(error)] = None
+            return 'data-failed="true"'
+
+    body = re.sub(r'data-image="([0-9a-f]+)"', embedded, body.replace(' tabindex="0" role="button"', ""))
+    notes = "".join(f'<p class="wb-problem">{html.escape(problem)}</p>' for problem in problems)
+    style = Path(__file__).with_name("browsers.css").read_text(encoding="utf-8")
+    return f'<style>{style}</style><div class="wb wb-static">{body}{notes}</div>'
 
 
 def _jpeg(path: Path, shares: Shares | None) -> bytes:
@@ -137,32 +157,14 @@ def scene_svg(scene: Scene, thumbnails: Thumbnails, *, crop: bool = False, roles
     """
     union = union_boxes(scene.subject_xyxy[None], scene.object_xyxy[None])[0]
     whole = np.array([0, 0, scene.width - 1, scene.height - 1])
-    left, top, right, bottom = (float(value) for value in (union if crop else whole))
-    width, height = max(right - left + 1, 1.0), max(bottom - top + 1, 1.0)
     token = thumbnails.token(scene.file_name, union if crop else None, (scene.width, scene.height))
-    drawn = f'<rect {_place([left, top, right, bottom])} class="wb-canvas"/>'
-    if token is not None:
-        # A box may reach outside its image, and is then drawn there; of the image there is what lies inside.
-        cut = [*np.maximum(union[:2], 0), *np.minimum(union[2:], whole[2:])] if crop else whole
-        drawn += f'<image {_place(cut)} preserveAspectRatio="none" data-image="{token}"/>'
-    letters = ""
-    for role, box in (("relation", union), ("subject", scene.subject_xyxy), ("object", scene.object_xyxy)):
-        if role in roles:
-            # The pale line behind keeps the coloured one visible on every image.
-            drawn += f'<rect {_place(box)} class="wb-halo"/><rect {_place(box)} class="wb-box wb-{role}"/>'
-            # Letters, so that the roles differ by more than their colours; of one size in every drawing.
-            x, y = 100 * max(box[0] - left, 0.0) / width, 100 * max(box[1] - top, 0.0) / height
-            style = f"left:{min(x, 95):.1f}%;top:{min(y, 95):.1f}%"
-            if role in _LETTERS:
-                letters += f'<span class="wb-letter wb-{role}" style="{style}">{_LETTERS[role]}</span>'
-    # The frame has the drawing's shape, so that shares of it are shares of the drawing.
-    frame = f"width:min(100%,{MOST_HEIGHT_PX * width / height:.0f}px);aspect-ratio:{width:.1f}/{height:.1f}"
-    view = f"{left:.1f} {top:.1f} {width:.1f} {height:.1f}"
-    svg = f'<svg viewBox="{view}" preserveAspectRatio="none" role="img">{drawn}</svg>'
-    return Markup(f'<div class="wb-scene" style="{frame}">{svg}{letters}</div>')
-
-
-def _place(box_xyxy: Sequence[float] | np.ndarray) -> str:
-    """Where a box of inclusive corners lies: one from 3 to 5 is three pixels wide."""
-    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
-    return f'x="{x1:.1f}" y="{y1:.1f}" width="{max(x2 - x1 + 1, 1):.1f}" height="{max(y2 - y1 + 1, 1):.1f}"'
+    # A box may reach outside its image, and is then drawn there; of the image there is what lies inside.
+    cut = [*np.maximum(union[:2], 0), *np.minimum(union[2:], whole[2:])] if crop else whole
+    canvas = [float(corner) for corner in (union if crop else whole)]
+    boxes = (("relation", union), ("subject", scene.subject_xyxy), ("object", scene.object_xyxy))
+    drawing = rendered(
+        Path(__file__).with_name("scene.html.j2"), canvas=canvas, cut=[float(corner) for corner in cut], token=token,
+        width=max(canvas[2] - canvas[0] + 1, 1.0), height=max(canvas[3] - canvas[1] + 1, 1.0),
+        most_height=MOST_HEIGHT_PX, boxes=[(role, box.tolist()) for role, box in boxes if role in roles],
+    )  # fmt: skip
+    return Markup(drawing)

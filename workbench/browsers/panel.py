@@ -4,10 +4,8 @@ Why not a widget for each button: a page of twelve tiles would be a hundred mode
 its static twin would have to be written a second time. Here the twin is the same HTML without its controls.
 """
 
-import html
 import re
 import traceback
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,14 +15,13 @@ import anywidget
 import numpy as np
 import traitlets
 
-from workbench.browsers.drawing import Thumbnails
+from workbench.browsers.drawing import Thumbnails, sheet_html
 from workbench.errors import WorkbenchError
 from workbench.figures.pages import environment
 from workbench.progress import headless
 
 FOLDER = Path(__file__).parent
 _REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
-_IMAGE = re.compile(r'data-image="([0-9a-f]+)"')
 
 
 class Panel(anywidget.AnyWidget):
@@ -158,23 +155,6 @@ def error_html(error: Exception) -> str:
     trace = "" if ours else "".join(traceback.format_exception(error))
     text = str(error) if ours else f"{type(error).__name__}: {error}"
     return render("error.html.j2", text=text, trace=trace)
-
-
-def sheet_html(body: str, thumbnails: Thumbnails) -> str:
-    """HTML in the browsers' style, with the images that its tokens name; those that cannot be read are named below."""
-    problems: dict[str, None] = {}
-
-    def embedded(found: re.Match) -> str:
-        try:
-            return f'href="data:image/jpeg;base64,{b64encode(thumbnails.jpeg(found[1])).decode()}"'
-        except WorkbenchError as error:
-            problems[str(error)] = None
-            return 'data-failed="true"'
-
-    body = _IMAGE.sub(embedded, body.replace(' tabindex="0" role="button"', ""))
-    notes = "".join(f'<p class="wb-problem">{html.escape(problem)}</p>' for problem in problems)
-    style = (FOLDER / "browsers.css").read_text(encoding="utf-8")
-    return f'<style>{style}</style><div class="wb wb-static">{body}{notes}</div>'
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.drawing import scene_of, scene_svg
-from workbench.browsers.panel import Browser, Paging, numbers, render, sheet_html
+from workbench.browsers.drawing import scene_of, scene_svg, sheet_html
+from workbench.browsers.panel import Browser, Paging, numbers, render
 from workbench.browsers.predictions import (
     ALL,
     ANY,
