@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.figures.style import (
+    FIDELITY_TITLES,
     FLOOR_COLOUR,
     FONT_SIZE_PX,
     GUIDE_COLOUR,
@@ -20,16 +21,7 @@ from workbench.figures.style import (
 )
 from workbench.randomness import generator
 
-HEADLINE_METRICS = {
-    "frechet_pca": "Frechet distance, PCA-256 ↓",
-    "kernel_distance": "KID ↓",
-    "precision": "precision ↑",
-    "recall": "recall ↑",
-    "density": "density ↑",
-    "coverage": "coverage ↑",
-    "memorisation": "memorisation, 0.5 = fresh",
-    "test_on_real": "trained on it, tested on real ↑",
-}
+HEADLINE_METRICS = FIDELITY_TITLES  # columns of a report
 
 
 def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:

@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 from workbench.errors import WorkbenchError
 from workbench.figures.style import (
     BAND_COLOURS,
+    LOSS_TITLES,
     NUMBERS_ON_BARS,
     SERIES_COLOURS,
+    VALIDATION_TITLES,
     panels,
     plain_text,
     plain_texts,
@@ -21,32 +23,11 @@ from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 from workbench.stages import Stage
 
-LOSS_TITLES = {
-    "ce": "CE",
-    "wce": "WCE",
-    "logit_adjusted": "logit adjustment",
-    "focal": "focal loss",
-    "focal_upstream": "focal loss as upstream codes it",
-    "weighted_focal": "weighted focal loss",
-    "weighted_focal_upstream": "weighted focal loss as upstream codes it",
-    "equalization": "equalization loss",
-    "equalization_upstream": "equalization loss as upstream codes it",
-}
 COLUMN_ROLES = ("subject/object", "relation", "combined")
 COLUMNS = [(role, band) for role in COLUMN_ROLES[:2] for band in (*BANDS, "all")] + [("combined", "all")]
 HEADLINE_COLUMNS = [*((role, "all") for role in COLUMN_ROLES), ("combined", "many"), ("combined", "few")]
 POINTS_OF_A_TIE = 0.05
 MOST_LEVEL_NUMBERS = 3
-_CHOSEN_ON_VALIDATION = {
-    "learning_rate": "chosen learning rate",
-    "best_epoch": "chosen epoch",
-    "weight_share": "chosen share of the tuned weights",
-    "tau": "chosen tau, S R O",
-    "validation_subject_object": "validation S/O, %",
-    "validation_relation": "validation R, %",
-    "validation_combined": "validation Combined, %",
-    "seconds": "seconds",
-}
 
 
 def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
@@ -124,7 +105,7 @@ def per_class_change(evaluations: Mapping[str, Stage], *, before: str, after: st
 def validation_table(recognisers: Mapping[str, Stage]) -> pd.DataFrame:
     """What was chosen on validation and the accuracy there, one row per training; what one does not choose is ""."""
     table = pd.DataFrame({title: pd.Series(stage.metrics) for title, stage in recognisers.items()}).T
-    table = table.reindex(columns=list(_CHOSEN_ON_VALIDATION)).rename(columns=_CHOSEN_ON_VALIDATION)
+    table = table.reindex(columns=list(VALIDATION_TITLES)).rename(columns=VALIDATION_TITLES)
     chosen = [name for name in table if name.startswith("chosen")]
     table[chosen] = table[chosen].map(_choice)
     return table.astype({name: float for name in table if name not in chosen})

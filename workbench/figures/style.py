@@ -1,9 +1,8 @@
-"""Colours with a fixed meaning, the one look of every figure, and text of data as plotly shows it.
+"""The one look of every figure, with the colours and titles of ``style.toml``, and text of data as plotly shows it."""
 
-The colours are Okabe and Ito's, which stay apart under the common colour vision deficiencies.
-"""
-
+import tomllib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,26 +12,9 @@ from plotly.subplots import make_subplots
 
 from workbench.escaping import escaped
 
-BAND_COLOURS = {"many": "#0072B2", "medium": "#009E73", "few": "#D55E00"}
-SOURCE_COLOURS = {
-    "real": "#8C8C8C",
-    "generated": "#D55E00",
-    "copy plus noise": "#56B4E9",
-    "class Gaussian": "#009E73",
-    "original": "#8C8C8C",
-    "augmented": "#D55E00",
-}
-# Families of methods, in the order in which tables list them.
-GROUP_COLOURS = {
-    "paper": "#D55E00",
-    "loss": "#0072B2",
-    "decoupling": "#56B4E9",
-    "logit adjustment": "#009E73",
-    "generator": "#E69F00",
-    "kept head": "#CC79A7",
-    "combined": "#222222",
-    "own": "#6A3D9A",
-}
+_STYLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+BAND_COLOURS, SOURCE_COLOURS, GROUP_COLOURS = (_STYLE["colours"][of] for of in ("band", "source", "group"))
+LOSS_TITLES, VALIDATION_TITLES, FIDELITY_TITLES = (_STYLE["titles"][of] for of in ("loss", "validation", "fidelity"))
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
 # Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white, and black, which does on black.
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
