@@ -8,8 +8,9 @@ import pytest
 from workbench.errors import WorkbenchError
 
 
-def refused(told: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """The call raises a WorkbenchError whose text has what the pattern ``told`` describes."""
+def refused(told: str | None, call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
+    """The call raises a WorkbenchError whose text has what the pattern ``told`` describes; returns its text."""
     __tracebackhide__ = True
-    with pytest.raises(WorkbenchError, match=told):
+    with pytest.raises(WorkbenchError, match=told) as caught:
         call(*arguments, **options)
+    return str(caught.value)

@@ -97,9 +97,8 @@ def test_what_is_wrong_is_named(values, message):
     ([1, "a"], list[int], r"[1]: expected int"), (3, list[int], "expected list[int]"), ([1], dict, "expected dict"),
 ])  # fmt: skip
 def test_a_value_of_the_wrong_type_is_refused_with_the_remedy(value, kind, remedy):
-    with pytest.raises(WorkbenchError) as refused:
-        checked_value(value, kind, "demo.yml: lr")
-    assert remedy in str(refused.value) and str(refused.value).startswith("demo.yml: lr")
+    told = refused(None, checked_value, value, kind, "demo.yml: lr")
+    assert remedy in told and told.startswith("demo.yml: lr")
 
 
 @pytest.mark.parametrize(("text", "kind", "value"), [

@@ -79,10 +79,9 @@ def test_weights_that_do_not_fit_are_listed_by_name_and_an_unknown_denoiser_is_n
     del tensors["leave.bias"]
     changed = {"more": torch.zeros(1), "null_tokens": torch.zeros(5, 9)}
     save_tensors(tmp_path / FILE, tensors | changed, facts)
-    with pytest.raises(WorkbenchError) as raised:
-        DenoiserCheckpoint.load(tmp_path / FILE)
+    raised = refused(None, DenoiserCheckpoint.load, tmp_path / FILE)
     for part in ("missing leave.bias", "extra more", "null_tokens has shape (5, 9), expected (5, 8)"):
-        assert part in str(raised.value)
+        assert part in raised
 
 
 def test_another_store_or_text_encoder_and_guidance_without_dropout_are_refused():

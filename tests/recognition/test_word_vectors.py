@@ -166,9 +166,8 @@ def test_archives_are_refused_with_the_command_that_converts_them(tmp_path, monk
         else:
             by_name = {word: torch.from_numpy(vector) for word, vector in PLAIN}
             torch.save((words, {}, torch.from_numpy(rows), 4) if kind == "torch" else by_name, file)
-    with pytest.raises(WorkbenchError, match=r"Convert it: python -c") as refusal:
-        read_class_vectors(path, VOCABULARY)
-    *_, code, _, written = shlex.split(re.search("python -c .*", str(refusal.value))[0])
+    refusal = refused(r"Convert it: python -c", read_class_vectors, path, VOCABULARY)
+    *_, code, _, written = shlex.split(re.search("python -c .*", refusal)[0])
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, {})
     (tmp_path / written).write_text(printed.getvalue())
