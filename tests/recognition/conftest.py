@@ -22,6 +22,7 @@ from workbench.training_config import TrainingEdge
 NAMES = Vocabulary(("dog", "cat", "cup", "car", "bed", "hat", "sky"), ("on", "under", "near", "to the left of"))
 WORDS = sorted({word for name in (*NAMES.objects, *NAMES.relations, BACKGROUND_WORD) for word in name.split()})
 SMALL = {"hidden": 24, "batch_size": 64, "training": replace(TRAINING, learning_rate=3e-3)}
+NARROW = {"width": 16, "heads": 2, "memory": 4, "scene_hidden": 16, "block_hidden": 16}  # of a RelTransformer
 ROLE_OF = {"sbj": "subject", "prd": "relation", "obj": "object"}
 LOGITS = {"rtol": 1e-4, "atol": 3e-5}
 
@@ -113,12 +114,16 @@ def small_data(tmp_path_factory):
     return SmallData(root / "features", write_text(root / "text", NAMES), root / "generated", NAMES)
 
 
+def train_small(data: SmallData, folder: Path, *architecture: str, **settings) -> Path:
+    """The folder of a recogniser trained on the small data."""
+    from workbench.recognition.training import train_recogniser
+
+    config = RecogniserConfig(*architecture, **settings)
+    train_recogniser(folder, features=data.features, text=data.text, config=config)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def trained(small_data, tmp_path_factory):
     """A recogniser trained on the small data; do not write into its folder."""
-    from workbench.recognition.training import train_recogniser
-
-    folder = tmp_path_factory.mktemp("trained")
-    config = RecogniserConfig(epochs=4, **SMALL)
-    train_recogniser(folder, features=small_data.features, text=small_data.text, config=config)
-    return folder
+    return train_small(small_data, tmp_path_factory.mktemp("trained"), epochs=4, **SMALL)

@@ -9,14 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.recognition.conftest import stopped_at
+from tests.recognition.conftest import NARROW, stopped_at, train_small
 from tests.synthetic import write_generated
 from workbench.errors import WorkbenchError
 from workbench.recognition.batches import RelationRows
-from workbench.recognition.config import FineTuningConfig, RecogniserConfig
+from workbench.recognition.config import FineTuningConfig
 from workbench.recognition.finetuning import MixedBatches, active_roles, finetune_recogniser, shown_counts
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import train_recogniser
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES
@@ -120,7 +119,4 @@ def test_a_stopped_run_ends_with_the_same_weights(small_data, reltransformer, tm
 @pytest.fixture(scope="module")
 def reltransformer(small_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reltransformer")
-    sizes = {"width": 16, "heads": 2, "memory": 4, "scene_hidden": 16, "block_hidden": 16}
-    config = RecogniserConfig("reltransformer", 16, sizes, epochs=1)
-    train_recogniser(folder, features=small_data.features, text=small_data.text, config=config)
-    return folder
+    return train_small(small_data, folder, "reltransformer", hidden=16, sizes=NARROW, epochs=1)

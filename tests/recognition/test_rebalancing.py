@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from tests.recognition.conftest import SMALL
+from tests.recognition.conftest import SMALL, train_small
 from tests.refusals import refused
-from workbench.recognition.config import RebalancingConfig, RecogniserConfig
+from workbench.recognition.config import RebalancingConfig
 from workbench.recognition.losses import role_classes
 from workbench.recognition.rebalancing import CLASSIFIER_PARTS, adjustable, rebalance_recogniser
 from workbench.recognition.recogniser import load_recogniser
-from workbench.recognition.training import train_recogniser
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import count_classes
 
@@ -17,9 +16,7 @@ from workbench.scenes.bands import count_classes
 @pytest.fixture(scope="module")
 def linear(small_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("linear")
-    config = RecogniserConfig(epochs=4, sizes={"classifier": "linear"}, **SMALL)
-    train_recogniser(folder, features=small_data.features, text=small_data.text, config=config)
-    return folder
+    return train_small(small_data, folder, epochs=4, sizes={"classifier": "linear"}, **SMALL)
 
 
 def rebalance(folder, data, recogniser, method, **options):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.recognition.conftest import SMALL, stopped_at
+from tests.recognition.conftest import NARROW, SMALL, stopped_at
 from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
@@ -42,7 +42,7 @@ def test_every_loss_learns(small_data, tmp_path, loss):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["log.jsonl", "recogniser.safetensors"]
 
 
-@pytest.mark.parametrize("sizes", [{}, {"width": 16, "heads": 2, "memory": 4, "scene_hidden": 16, "block_hidden": 16}])
+@pytest.mark.parametrize("sizes", [{}, NARROW])
 def test_a_stopped_run_ends_with_the_same_weights(small_data, tmp_path, sizes):
     """With dropout too; epochs by SGD, which the loop's own tests do not take."""
     changes = {"epochs": 3, "sizes": sizes, "architecture": "reltransformer" if sizes else "lsvru",
