@@ -24,6 +24,7 @@ class LookedAt(NamedTuple):
 
 WordVectorFile = Annotated[Path, LookedAt("workbench.recognition.word_vectors:look")]
 PairTable = Annotated[Path, LookedAt("workbench.language.similarity:look")]
+SensesTable = Annotated[Path, LookedAt("workbench.language.senses:look")]
 ClipWeights = Annotated[Path, LookedAt("workbench.language.caption_encoder:look")]
 DetectorWeights = Annotated[str, LookedAt("workbench.regions.vgg:look")]
 Folder = Annotated[str, LookedAt("workbench.looks:look_at_folder")]

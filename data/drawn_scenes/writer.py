@@ -24,6 +24,7 @@ from workbench.file_errors import writing
 from workbench.files import atomic_path, write_json
 from workbench.progress import track
 from workbench.randomness import generator
+from workbench.scenes.annotations import SENSES_TABLE
 
 SPLITS = ("train", "val", "test")
 IMAGES_PER_CHUNK = 50
@@ -55,6 +56,7 @@ def draw_scenes(folder: Path, *, config: DrawnScenesConfig, workers: int = 0) ->
         write_json(folder / f"{name}.json", content)
     for name, counted in (("objects", frequencies[0]), ("predicates", frequencies[1])):
         write_json(folder / f"{name}_freqs.json", counted)
+    shutil.copyfile(Path(__file__).with_name(SENSES_TABLE), folder / SENSES_TABLE)
     first_id = 1
     for split in SPLITS:
         _write_split(folder, split, plans[split], boxes[split], objects, relations, config.size, first_id)

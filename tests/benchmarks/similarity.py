@@ -9,7 +9,9 @@ import numpy as np
 
 from tests.benchmarks.running import timed
 from workbench.errors import WorkbenchError
-from workbench.language.similarity import lch_similarity, noun_hierarchy
+from workbench.language.noun_paths import noun_hierarchy
+from workbench.language.senses import class_senses
+from workbench.language.similarity import lch_similarity
 from workbench.language.wordnet import noun_senses, open_wordnet
 from workbench.randomness import generator
 
@@ -27,7 +29,7 @@ def benchmark_similarity() -> dict[str, Any]:
     open_seconds, reader = timed(open_wordnet)
     names, source = _names(reader)
     noun_hierarchy.cache_clear()
-    seconds, lch = timed(lch_similarity, names, _MAX_SENSES, reader)
+    seconds, lch = timed(lambda: lch_similarity(class_senses(names, "all", max_senses=_MAX_SENSES, wordnet=reader)))
     senses = [noun_senses(name, reader, _MAX_SENSES) for name in names]
     reader.synset("entity.n.01").lch_similarity(reader.synset("entity.n.01"))  # NLTK computes its depth once
     pairs = generator(0, "sampled pairs").integers(len(names), size=(_SAMPLED_PAIRS, 2))

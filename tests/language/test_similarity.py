@@ -8,8 +8,9 @@ import pytest
 
 from tests.language.pack_nouns import pack_nouns
 from tests.refusals import refused
-from workbench.language import similarity as similarities
-from workbench.language.similarity import class_similarity, lch_similarity, noun_hierarchy, similarity_paths
+from workbench.language.noun_paths import fewest_edges, noun_hierarchy
+from workbench.language.senses import class_senses
+from workbench.language.similarity import ClassSimilarity, class_similarity, lch_similarity
 from workbench.language.wordnet import noun_senses, open_wordnet, unpack_nouns
 
 # A noun to its hypernyms ("@") and instance hypernyms ("@i"). "mule" has two parents of different depth, "bank" is in
@@ -65,13 +66,16 @@ def test_toy_values_are_nltks(toy, max_senses):
     names = [*dict(TOY), "horses", "zebra"]
     senses = [noun_senses(name, toy, max_senses) for name in names]
     expected = [[best_of_nltk(a, b) for b in senses] for a in senses]
-    np.testing.assert_array_equal(lch_similarity(names, max_senses, toy), expected)
+    np.testing.assert_array_equal(
+        lch_similarity(class_senses(names, "all", max_senses=max_senses, wordnet=toy)), expected
+    )
     assert noun_hierarchy(toy).depth == toy._max_depth["n", False] == 4
 
 
 def test_toy_paths(toy):
     names = ["mule", "rocinante", "bank", "donkey", "nowhere", "zebra", "horses"]
-    paths = similarity_paths(names, [(0, 1), (2, 3), (0, 0), (6, 1), (0, 4), (0, 5), (5, 5)], max_senses=2, wordnet=toy)
+    similarity = class_similarity(names, senses=class_senses(names, "all", max_senses=2, wordnet=toy))
+    paths = similarity.paths([(0, 1), (2, 3), (0, 0), (6, 1), (0, 4), (0, 5), (5, 5)])
     over_the_second_sense = "bank, animal, donkey"
     assert paths == ["mule, horse, rocinante", over_the_second_sense, "mule", "horse, rocinante", "", "", ""]
 
@@ -81,15 +85,16 @@ def test_random_pairs_equal_nltk_bit_for_bit(wordnet):
     lemmas = sorted(name for name in wordnet.all_lemma_names("n") if "." not in name)
     names = [lemmas[place].replace("_", " ") for place in random.integers(len(lemmas), size=300)]
     names += ["dog", "dogs", "animal", "entity", "Einstein", "bank", "glasses", "cookies", "t shirt", "no such noun"]
-    lch = lch_similarity(names, 4, wordnet)
+    similarity = class_similarity(names, senses=class_senses(names, "all", wordnet=wordnet))
+    lch = similarity.values
     senses = [noun_senses(name, wordnet, 4) for name in names]
     pairs = random.integers(len(names), size=(300, 2)).tolist()
     pairs += [(i, int(j)) for i in range(300, 310) for j in random.integers(290, 310, size=10)]
     np.testing.assert_array_equal([lch[i, j] for i, j in pairs], [best_of_nltk(senses[i], senses[j]) for i, j in pairs])
     np.testing.assert_array_equal(lch, lch.T)
-    edges = similarities.fewest_edges(senses, noun_hierarchy(wordnet))
+    edges = fewest_edges(senses, noun_hierarchy(wordnet))
     asked = [(i, j) for i, j in pairs[:100] if not np.isnan(lch[i, j])]
-    assert [path.count(", ") for path in similarity_paths(names, asked)] == [edges[i, j] for i, j in asked]
+    assert [path.count(", ") for path in similarity.paths(asked)] == [edges[i, j] for i, j in asked]
 
 
 def test_the_noun_hierarchy_is_as_deep_as_nltk_finds_it(wordnet):
@@ -106,7 +111,7 @@ def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
     for word in {word for row in nouns for word in row[:2]}:
         lemma, _, sense = word.split("#")
         synset[word] = wordnet.synset(f"{lemma.lower()}.n.{int(sense):02d}")
-    edges = similarities.fewest_edges([[found] for found in synset.values()], noun_hierarchy(wordnet))
+    edges = fewest_edges([[found] for found in synset.values()], noun_hierarchy(wordnet))
     place = {name: i for i, name in enumerate(synset)}
     for first, second, lch, path, _ in nouns:
         steps = edges[place[first], place[second]] + 1.0
@@ -116,12 +121,14 @@ def test_distances_agree_with_wordnet_similarity(wordnet, real_data):
 
 def test_the_papers_threshold_admits_two_edges(wordnet):
     names = ["cake", "baked goods", "cookie", "spoon", "fork", "cutlery", "dog", "cat"]
-    edges = similarities.fewest_edges([noun_senses(name, wordnet, 4) for name in names], noun_hierarchy(wordnet))
-    np.testing.assert_array_equal(lch_similarity(names) >= 2.26, edges <= 2)
-    paths = similarity_paths(names, [(3, 4), (6, 7)])
+    edges = fewest_edges([noun_senses(name, wordnet, 4) for name in names], noun_hierarchy(wordnet))
+    similarity = class_similarity(names, senses=class_senses(names, "all"))
+    np.testing.assert_array_equal(similarity.values >= 2.26, edges <= 2)
+    paths = similarity.paths([(3, 4), (6, 7)])
     assert paths == ["spoon, cutlery, fork", "dog, canine, carnivore, feline, cat"]
-    assert similarity_paths(["cake", "cookie"], [(0, 1)], max_senses=3) == ["cake, cookie"]
-    assert similarity_paths(names, [(3, 4)], np.corrcoef) == [""]
+    senses = class_senses(["cake", "cookie"], "all", max_senses=3)
+    assert class_similarity(["cake", "cookie"], senses=senses).paths([(0, 1)]) == ["cake, cookie"]
+    assert class_similarity(names, lambda names: np.eye(len(names))).paths([(3, 4)]) == [""]
 
 
 @pytest.mark.parametrize("names", [[], ["qqq"], ["dog"], ["qqq", "zzzz", "dog"]])
@@ -131,12 +138,12 @@ def test_small_and_unknown_vocabularies(names, tmp_path):
     assert similarity.unknown == [name for name in names if name != "dog"]
     assert np.isnan(similarity.values).sum() == len(names) ** 2 - names.count("dog")
     similarity.save(tmp_path / "whole.npz")
-    loaded = similarities.ClassSimilarity.load(tmp_path / "whole.npz")
+    loaded = ClassSimilarity.load(tmp_path / "whole.npz")
     assert loaded.names == similarity.names
     np.testing.assert_array_equal(loaded.values, similarity.values)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
     for name, fault in (("cut.npz", "this is the beginning of a zip"), ("absent.npz", "the file is missing")):
-        refused(f"{name}: {fault}", similarities.ClassSimilarity.load, tmp_path / name)
+        refused(f"{name}: {fault}", ClassSimilarity.load, tmp_path / name)
 
 
 def test_a_cycle_is_refused(tmp_path):

@@ -120,6 +120,20 @@ def augmented_examples(
     return pd.DataFrame(table)
 
 
+def senses_taken(senses: pd.DataFrame, *, names: int, seed: int) -> pd.DataFrame:
+    """What chose the WordNet senses of how many classes, each with some ``names`` and their senses.
+
+    ``senses``: name, synset ("" where there is none) and chosen_by, as the stage ``triplets`` leaves them.
+    """
+    meant = senses.groupby(["chosen_by", "name"], sort=False)["synset"].agg(" or ".join).reset_index()
+    rows = []
+    for chosen_by, here in meant.groupby("chosen_by", sort=False):
+        shown = here.iloc[some_rows(len(here), most=names, seed=seed)]
+        examples = [f"{row.name}: {row.synset}" if row.synset else row.name for row in shown.itertuples(index=False)]
+        rows.append({"chosen by": chosen_by, "classes": len(here), "for example": ", ".join(examples)})
+    return pd.DataFrame(rows, columns=["chosen by", "classes", "for example"])
+
+
 def augmentation_metrics(
     triplets: AugmentedTriplets, relation_band: np.ndarray, entropy: np.ndarray
 ) -> dict[str, float]:

@@ -22,7 +22,7 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.language.candidates import NOT_TAIL, Candidates, TrainTriplets, find_candidates, keys_of
 from workbench.language.config import AugmentationConfig
-from workbench.language.similarity import ClassSimilarity, similarity_paths
+from workbench.language.similarity import ClassSimilarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import distinct_keys, in_sorted
@@ -94,7 +94,7 @@ def augment_triplets(
     new_class = np.where(table["replaced"] == "subject", table["subject"], table["object"])
     table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
     pairs = list(zip(table["replaced_class"].tolist(), new_class.tolist(), strict=True))
-    table["path"] = similarity_paths(vocabulary.objects, pairs, config.similarity, config.max_senses)
+    table["path"] = similarity.paths(pairs)
     return table[list(COLUMNS)]
 
 

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import SIMILARITIES
-from workbench.looks import ClipWeights, PairTable
+from workbench.looks import ClipWeights, PairTable, SensesTable
 from workbench.ranges import Count, Ranged, Seed, Whole
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
+SENSES, TABLES_OF_SENSES = ("automatic", "all"), (".csv", ".json")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class AugmentationConfig(Ranged):
     Classes of ``bands`` count as tail; each band gets its quota of augmented triplets, 48,000 in the paper (section
     4.1). ``similarity`` says which classes are alike: a name of ``language.similarity.SIMILARITIES``, a table of class
     pairs (CSV, Parquet or npz), "module:function", or a function of the class names that returns a (classes, classes)
-    array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper). "lch" considers
-    ``max_senses`` WordNet senses of each name. ``balance`` says who takes turns in filling a quota: "class", "role"
+    array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper).
+
+    ``senses`` of the names that "lch" compares: "automatic" (the data set's own table, else the lexicon of everyday
+    things, else by rule, and classes that meet at a general ancestor alone are alike only within an everyday group; see
+    ``language.senses``), a table of your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as
+    upstream's script takes them. ``balance`` says who takes turns in filling a quota: "class", "role"
     (classes within each role, and the roles in turn), or "triplet" (nobody: distinct triplets are drawn uniformly).
     ``allow_existing``: whether triplets that training has already may be drawn. ``centroids``: K-means centroids of the
     original captions that hardness is measured by (section 3.4); the paper takes 1200.
@@ -49,6 +54,7 @@ class AugmentationConfig(Ranged):
     few_quota: Whole = 48_000
     similarity: str | PairTable | Callable[..., Any] = "lch"
     threshold: float = 2.26
+    senses: str | SensesTable = "automatic"
     max_senses: Count = 4
     balance: Literal["role", "class", "triplet"] = "role"
     allow_existing: bool = False
@@ -63,6 +69,12 @@ class AugmentationConfig(Ranged):
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
         SIMILARITIES.resolve(self.similarity)
+        if isinstance(self.senses, str) and self.senses.endswith(TABLES_OF_SENSES):
+            object.__setattr__(self, "senses", Path(self.senses))
+        if not isinstance(self.senses, Path) and self.senses not in SENSES:
+            raise WorkbenchError(
+                f"senses is {self.senses!r}; expected {' or '.join(map(repr, SENSES))}, or a table: senses.csv"
+            )
         super().__post_init__()
 
     def quota(self, band: str) -> int:

@@ -5,19 +5,15 @@ that returns a (classes, classes) array, can stand in its place; see ``docs/own-
 
 LCH is Leacock and Chodorow's similarity with exactly NLTK's values: -ln((d + 1) / (2 * depth)), d the fewest edges
 between two senses over a common ancestor (hypernyms and instance hypernyms), depth 19 for the nouns of WordNet 3.0. Two
-classes are as similar as their most similar senses. The shortest path between any senses of two classes runs over an
-ancestor that minimises the sum of the two classes' own distances to it, so one table (classes x ancestors) gives all
-pairs, without a loop over pairs of senses.
+classes are as similar as their most similar senses, which :mod:`workbench.language.senses` chooses.
 """
 
 import difflib
-import functools
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,33 +21,40 @@ import pandas as pd
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.files import atomic_path
-from workbench.language.wordnet import noun_senses, open_wordnet
+from workbench.language.noun_paths import LARGEST_DEPTH, fewest_edges, noun_hierarchy, shortest_path
+from workbench.language.senses import ClassSenses, class_senses
 from workbench.registry import Registry
 
-if TYPE_CHECKING:
-    from nltk.corpus.reader import WordNetCorpusReader
-    from nltk.corpus.reader.wordnet import Synset
-
 PAIR_COLUMNS = ["first", "second", "similarity"]
-UNREACHED = np.uint8(255)
-LARGEST_DEPTH = 100  # distances must fit into uint8; WordNet's chains are about 20 deep
-CELLS_PER_CHUNK = 16 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class ClassSimilarity:
     """Similarity of C classes: ``values`` (C, C) float64, of a class (row) and what may replace it (column).
 
-    It is nan where nothing is known.
+    It is nan where nothing is known. ``senses`` are those that were compared, None where the similarity is no LCH.
     """
 
     names: tuple[str, ...]
     values: np.ndarray
+    senses: ClassSenses | None = None
 
     @property
     def unknown(self) -> list[str]:
         """The names that can be compared with none."""
         return [self.names[place] for place in np.flatnonzero(np.isnan(self.values).all(axis=1))]
+
+    def paths(self, pairs: Sequence[tuple[int, int]]) -> list[str]:
+        """What makes classes alike, for people: the words along the shortest path, "cake, baked goods, cookie".
+
+        ``pairs`` (n, 2): class ids. Of equally short paths, that of the more frequent senses. "" where no ancestor is
+        common, and where the similarity is another than LCH: numbers do not explain themselves.
+        """
+        if self.senses is None:
+            return [""] * len(pairs)
+        nouns, groups, synsets = noun_hierarchy(self.senses.reader), self.senses.groups, self.senses.synsets
+        path = {(i, j): ", ".join(shortest_path(synsets[i], synsets[j], nouns, groups)) for i, j in set(pairs)}
+        return [path[pair] for pair in pairs]
 
     def save(self, path: Path) -> None:
         """Write names and values to an ``.npz`` file, without pickling."""
@@ -70,19 +73,21 @@ class ClassSimilarity:
 
 
 def class_similarity(
-    names: Sequence[str], choice: str | Path | Callable[..., Any] = "lch", *, max_senses: int = 4
+    names: Sequence[str], choice: str | Path | Callable[..., Any] = "lch", senses: ClassSenses | None = None
 ) -> ClassSimilarity:
     """The similarity of class names by ``choice`` (see ``AugmentationConfig.similarity``).
 
-    WorkbenchError for an unknown choice, a table that names other classes, or a function that returns something else
-    than one number for each pair.
+    ``senses``: what LCH compares, by default as `class_senses` says. WorkbenchError for an unknown choice, a table that
+    names other classes, or a function that returns something else than one number for each pair.
     """
     names = tuple(names)
     if isinstance(choice, Path):
         return read_similarity_table(choice, names)
     function = SIMILARITIES.resolve(choice)
-    given = (names, max_senses) if function is lch_similarity else (names,)
-    values = np.asarray(function(*given), dtype=np.float64)
+    if function is lch_similarity:
+        senses = senses or class_senses(names)
+        return ClassSimilarity(names, lch_similarity(senses), senses)
+    values = np.asarray(function(names), dtype=np.float64)
     if values.shape != (len(names), len(names)):
         raise WorkbenchError(
             f"similarity {getattr(function, '__name__', choice)!r} returned an array of shape {values.shape}; expected "
@@ -133,127 +138,12 @@ def _places(path: Path, asked: Iterable[str], names: tuple[str, ...]) -> np.ndar
     return np.array([place[name] for name in asked], dtype=np.int64)
 
 
-def lch_similarity(
-    names: Sequence[str], max_senses: int = 4, wordnet: "WordNetCorpusReader | None" = None
-) -> np.ndarray:
-    """LCH (C, C) float64 of class names over the first ``max_senses`` noun senses of each, bit for bit NLTK's.
-
-    It is nan for a name without a noun synset. ``wordnet``: NLTK's reader, by default the shipped nouns.
-    """
-    reader = open_wordnet() if wordnet is None else wordnet
-    nouns = noun_hierarchy(reader)
+def lch_similarity(senses: ClassSenses) -> np.ndarray:
+    """LCH (C, C) float64 of the most similar senses of each two classes, bit for bit NLTK's; nan where none meet."""
+    nouns = noun_hierarchy(senses.reader)
     lch = [-math.log((d + 1) / (2.0 * nouns.depth)) for d in range(2 * LARGEST_DEPTH)]
     table = np.array(lch + [math.nan] * (256 - len(lch)))
-    return table[fewest_edges([noun_senses(name, reader, max_senses) for name in names], nouns)]
+    return table[fewest_edges(senses.synsets, nouns, senses.groups)]
 
 
 SIMILARITIES: Registry[Callable[..., Any]] = Registry("similarity", {"lch": lch_similarity})
-
-
-@dataclass(frozen=True, eq=False)
-class NounHierarchy:
-    """All nouns of a WordNet: first lemma and hypernyms by byte offset, and the greatest depth."""
-
-    lemmas: dict[int, str]
-    hypernyms: dict[int, list[int]]
-    depth: int
-
-    def climb(self, senses: Iterable["Synset"]) -> dict[int, tuple[int, int]]:
-        """Breadth first upwards: each ancestor's distance from the nearest sense, and the node below it on the way."""
-        reached = {sense.offset(): (0, sense.offset()) for sense in senses}
-        queue = deque(reached)
-        while queue:
-            node = queue.popleft()
-            for above in self.hypernyms[node]:
-                if above not in reached:
-                    reached[above] = (reached[node][0] + 1, node)
-                    queue.append(above)
-        return reached
-
-
-@functools.lru_cache(maxsize=4)
-def noun_hierarchy(reader: "WordNetCorpusReader") -> NounHierarchy:
-    """Read the hypernyms of every noun from ``data.noun`` in one pass; making NLTK's objects takes 20 times as long."""
-    with reader.open("data.noun") as file:
-        lines = [line.split("|", 1)[0].split() for line in file.read().splitlines() if line[:1] not in ("", " ")]
-    hypernyms = {}
-    for fields in lines:
-        first = 5 + 2 * int(fields[3], 16)
-        found = [int(fields[at + 1]) for at in range(first, len(fields) - 3, 4) if fields[at] in ("@", "@i")]
-        hypernyms[int(fields[0])] = found
-    lemmas = {int(fields[0]): fields[4] for fields in lines}
-    return NounHierarchy(lemmas, hypernyms, _greatest_depth(hypernyms))
-
-
-def _greatest_depth(hypernyms: dict[int, list[int]]) -> int:
-    @functools.cache
-    def depth(node: int) -> int:
-        return max((depth(above) + 1 for above in hypernyms[node]), default=0)
-
-    try:
-        if (greatest := max(map(depth, hypernyms), default=0)) <= LARGEST_DEPTH:
-            return greatest
-    except RecursionError:
-        pass
-    raise WorkbenchError(f"WordNet's nouns are more than {LARGEST_DEPTH} deep: a cycle. Use an unchanged WordNet.")
-
-
-def fewest_edges(senses: Sequence[Sequence["Synset"]], nouns: NounHierarchy) -> np.ndarray:
-    """(C, C) uint8: the fewest edges between any senses of two classes over a common ancestor; 255 where none is."""
-    climbs = [nouns.climb(found) for found in senses]
-    owner = np.repeat(np.arange(len(climbs)), [len(climb) for climb in climbs])
-    ancestor = np.array([node for climb in climbs for node in climb], dtype=np.int64)
-    steps = np.array([distance for climb in climbs for distance, _ in climb.values()], dtype=np.uint8)
-    order = np.lexsort((owner, ancestor))
-    owner, ancestor, steps = owner[order], ancestor[order], steps[order]
-    distance = np.full((len(senses), len(senses)), UNREACHED, dtype=np.uint8)
-    bounds = np.flatnonzero(np.r_[True, ancestor[1:] != ancestor[:-1], True]) if len(owner) else np.array([0])
-    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        below, step = owner[first:last], steps[first:last]  # the classes under one ancestor
-        chunk = max(1, CELLS_PER_CHUNK // len(below))
-        for at in range(0, len(below), chunk):
-            cells = np.ix_(below[at : at + chunk], below)
-            distance[cells] = np.minimum(distance[cells], step[at : at + chunk, None] + step[None, :])
-    return distance
-
-
-def similarity_paths(
-    names: Sequence[str], pairs: Sequence[tuple[int, int]], choice: Any = "lch", max_senses: int = 4, wordnet=None
-) -> list[str]:
-    """What makes classes alike, for people: the words along the shortest path in WordNet, "cake, baked goods, cookie".
-
-    ``pairs`` (n, 2): numbers of ``names``. Of equally short paths, that of the more frequent senses. "" where no
-    ancestor is common, and where the similarity is another ``choice`` than LCH: numbers do not explain themselves.
-    """
-    if SIMILARITIES.resolve(choice) is not lch_similarity:
-        return [""] * len(pairs)
-    reader = open_wordnet() if wordnet is None else wordnet
-    nouns = noun_hierarchy(reader)
-    climbs = {
-        place: [nouns.climb([sense]) for sense in noun_senses(names[place], reader, max_senses)]
-        for place in {place for pair in pairs for place in pair}
-    }
-    path = {(i, j): ", ".join(_shortest_path(climbs[i], climbs[j], nouns.lemmas)) for i, j in set(pairs)}
-    return [path[pair] for pair in pairs]
-
-
-def _shortest_path(ups: list[dict], downs: list[dict], lemmas: dict[int, str]) -> list[str]:
-    found = (
-        ((up[top][0] + down[top][0], i + j, i, up[top][0], top), (i, j, top))
-        for i, up in enumerate(ups)
-        for j, down in enumerate(downs)
-        for top in up.keys() & down.keys()
-    )
-    order, (i, j, top) = min(found, default=(None, (0, 0, 0)))
-    if order is None:
-        return []
-    nodes = [*reversed(_walk(ups[i], top)), *_walk(downs[j], top)[1:]]
-    return [lemmas[node].replace("_", " ") for node in nodes]
-
-
-def _walk(climbed: dict[int, tuple[int, int]], node: int) -> list[int]:
-    """From ``node`` down to where the climb started, both included."""
-    nodes = [node]
-    while climbed[nodes[-1]][0]:
-        nodes.append(climbed[nodes[-1]][1])
-    return nodes

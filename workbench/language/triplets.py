@@ -18,9 +18,11 @@ from workbench.language.augmentation import COLUMNS, augment_triplets
 from workbench.language.candidates import keys_of
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
+from workbench.language.senses import class_senses
 from workbench.language.similarity import ClassSimilarity, class_similarity
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
+from workbench.scenes.annotations import SENSES_TABLE
 from workbench.scenes.bands import count_classes
 from workbench.scenes.relations import (
     RelationTables,
@@ -53,13 +55,15 @@ def write_triplets(
 
     Writes augmented.parquet, captions.parquet (distinct triplets with ``caption`` and ``original``),
     caption_embeddings.npy (n, T) in its order, float32 up to 256 MB and float16 beyond, similarity.npz (of all object
-    classes) and hardness.npz. Captions are embedded in parts, so that a killed run resumes. ``include`` and
-    ``exclude``: lists of triplets (see ``workbench.scenes.vocabulary``) that alone may be drawn, or may not. Returns
-    counts. WorkbenchError where no triplet can be augmented or there are fewer original captions than centroids.
+    classes), senses.csv (what LCH compared, in the form of a table of your own) and hardness.npz. Captions are embedded
+    in parts, so that a killed run resumes. ``include`` and ``exclude``: lists of triplets (see
+    ``workbench.scenes.vocabulary``) that alone may be drawn, or may not. Returns counts. WorkbenchError where no
+    triplet can be augmented or there are fewer original captions than centroids.
     """
     folder, features = Path(folder), Path(features)
     vocabulary, train = Vocabulary.read(features), RelationTables.open(features / "train").relations
-    similarity = class_similarity(vocabulary.objects, config.similarity, max_senses=config.max_senses)
+    senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
+    similarity = class_similarity(vocabulary.objects, config.similarity, senses)
     paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
     lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
     try:
@@ -77,6 +81,8 @@ def write_triplets(
     for name, table in (("augmented", augmented), ("captions", captions)):
         save_table(folder / f"{name}.parquet", table)
     similarity.save(folder / SIMILARITY)
+    if similarity.senses:
+        similarity.senses.save(folder / SENSES_TABLE)
     with atomic_path(folder / HARDNESS) as temporary:
         np.savez(temporary, centroids=hardness.centroids)
     (folder / BEGUN).replace(folder / EMBEDDINGS)
@@ -131,6 +137,15 @@ class AugmentedTriplets:
             )
         distinct, of_row = np.unique(rows, return_inverse=True)
         return self.hardness.entropy(self.caption_embeddings[distinct])[of_row]
+
+    @cached_property
+    def senses(self) -> pd.DataFrame:
+        """Which WordNet senses were compared: name, synset and chosen_by, no row where another similarity chose."""
+        path = self.folder / SENSES_TABLE
+        if not path.is_file():
+            return pd.DataFrame(columns=["name", "synset", "chosen_by"])
+        with reading(path, "a CSV table", "Run notebook 02 again."):
+            return pd.read_csv(path, keep_default_na=False)
 
     @cached_property
     def _index(self) -> pd.Index:

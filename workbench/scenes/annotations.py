@@ -20,7 +20,8 @@ from workbench.scenes.relations import BOX_COLUMNS, TABLES, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
-SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
+SENSES_TABLE = "senses.csv"  # which senses augmentation compares
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json", SENSES_TABLE)
 
 
 def detections_path(folder: Path, split: str) -> Path:

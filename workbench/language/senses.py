@@ -1,0 +1,211 @@
+"""What a class name means: the WordNet senses by which classes are compared.
+
+Of a data set's own table, of a lexicon of everyday things that comes with the project, or by rule. A mouse on a desk
+is no animal, a dish on a wall no meal: over all senses of a name half of the pairs that LCH finds alike are nonsense,
+and of those with the right senses a third meet at an ancestor that says little (a cup and a napkin dispenser are both
+containers). So classes that meet at a general ancestor alone are alike only where they are in one everyday group.
+
+The lexicon and the groups were written by hand; ``tests/language/gqa_pairs.csv`` holds the labelled pairs by which they
+are measured.
+"""
+
+import csv
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
+from workbench.files import atomic_path, read_json
+from workbench.language.noun_paths import EverydayGroups, everyday_groups
+from workbench.language.wordnet import OBJECTS_TABLE, WORDS_TABLE, noun_senses, open_wordnet
+from workbench.scenes.annotations import SENSES_TABLE
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader import WordNetCorpusReader
+    from nltk.corpus.reader.wordnet import Synset
+
+SENSES_BY_RULE, SENSES_LOOKED_AT = 2, 4
+_DATA = Path(__file__).parent / "data"
+# Lexicographer files of nouns that no picture shows.
+_UNSEEN = {
+    f"noun.{what}"
+    for what in (
+        "act", "attribute", "cognition", "communication", "event", "feeling", "motive", "possession", "process",
+        "quantity", "relation", "state", "time",
+    )
+}  # fmt: skip
+Chosen = Literal["table", "everyday", "rule", "all", "none"]
+
+
+class Sense(NamedTuple):
+    """The synsets of one class name, and what chose them."""
+
+    synsets: tuple["Synset", ...]
+    chosen_by: Chosen
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSenses:
+    """The ``senses`` of the classes ``names`` in one ``reader``'s WordNet.
+
+    ``groups``: where classes that meet at a general ancestor are alike; None: everywhere.
+    """
+
+    names: tuple[str, ...]
+    senses: tuple[Sense, ...]
+    reader: "WordNetCorpusReader"
+    groups: EverydayGroups | None = None
+
+    @property
+    def synsets(self) -> list[tuple["Synset", ...]]:
+        """Of each class in order."""
+        return [sense.synsets for sense in self.senses]
+
+    def save(self, path: Path) -> None:
+        """Write a table that :func:`read_senses` reads: a row for each sense, with what chose it."""
+        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["name", "synset", "chosen_by"])
+            for name, sense in zip(self.names, self.senses, strict=True):
+                synsets = [synset.name() for synset in sense.synsets] or [""]
+                writer.writerows([name, synset, sense.chosen_by] for synset in synsets)
+
+
+def class_senses(
+    names: Sequence[str],
+    choice: str | Path = "automatic",
+    folder: Path | None = None,
+    *,
+    max_senses: int = SENSES_LOOKED_AT,
+    wordnet: "WordNetCorpusReader | None" = None,
+) -> ClassSenses:
+    """The senses of class names by ``choice`` (see ``AugmentationConfig.senses``).
+
+    "automatic" takes the table of the data set in ``folder`` where there is one. ``wordnet``: NLTK's reader, by default
+    the shipped nouns. WorkbenchError for a table that is none, or that names no class.
+    """
+    reader = open_wordnet() if wordnet is None else wordnet
+    if choice == "all":
+        found = (tuple(noun_senses(name, reader, max_senses)) for name in names)
+        return ClassSenses(
+            tuple(names), tuple(Sense(synsets, "all" if synsets else "none") for synsets in found), reader
+        )
+    path = choice if isinstance(choice, Path) else own_table(folder)
+    table = {} if path is None else read_senses(path, names, reader)
+    senses = tuple(Sense(table[name], "table") if name in table else _looked_up(name, reader) for name in names)
+    return ClassSenses(tuple(names), senses, reader, everyday_groups(reader))
+
+
+def own_table(folder: Path | None) -> Path | None:
+    """The table of senses that a data set has: of its own, GQA-LT's or VG8K-LT's."""
+    places = [] if folder is None else [Path(folder) / name for name in (SENSES_TABLE, OBJECTS_TABLE, WORDS_TABLE)]
+    return next((path for path in places if path.is_file()), None)
+
+
+def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader") -> dict[str, tuple["Synset", ...]]:
+    """The senses of the names that a table has: CSV with the columns name (or object_name) and synset, or VG8K's JSON.
+
+    A name may have several rows; one without a synset is compared with no other. WorkbenchError for another file, an
+    unknown synset, or where none of ``names`` is in it.
+    """
+    rows = _rows(path)
+    known: dict[str, tuple[Synset, ...]] = {name: () for name, _ in rows}
+    for number, (name, synset) in enumerate(rows, start=1):
+        if synset and name in names:
+            known[name] = (*known[name], _synset(synset, reader, f"{path}, row {number} ({name!r})"))
+    if not known.keys() & set(names):
+        raise WorkbenchError(
+            f"{path}: none of its {len(known)} names is a class of this data set, whose first is {names[0]!r}. Spell "
+            "the names as the data set does."
+        )
+    return known
+
+
+def look(path: Path, config: Any, vocabulary: Any) -> None:
+    """Refuse a table of senses that is none, or that names no class of ``vocabulary``."""
+    read_senses(path, vocabulary.objects, open_wordnet()) if vocabulary is not None else _rows(path)
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    if path.suffix == ".json":
+        words = read_json(path)
+        nouns = words.get("nouns") if isinstance(words, dict) else None
+        if not isinstance(nouns, dict):
+            raise WorkbenchError(f"{path}: no object 'nouns'; expected 'nouns', from name to synset. {_REMEDY}")
+        return [(name, synset or "") for name, synset in nouns.items()]
+    with reading(path, "a CSV table", _REMEDY), open(path, encoding="utf-8-sig", newline="") as file:
+        lines = [[field.strip() for field in line] for line in csv.reader(file) if line]
+    header = lines[0] if lines else []
+    name = next((column for column in ("name", "object_name") if column in header), None)
+    if name is None or "synset" not in header:
+        raise WorkbenchError(f"{path}: columns {header}; expected name and synset. {_REMEDY}")
+    if odd := next((line for line in lines if len(line) != len(header)), None):
+        raise WorkbenchError(f"{path}: the line {','.join(odd)!r} has {len(odd)} fields; expected {len(header)}.")
+    return [(line[header.index(name)], line[header.index("synset")]) for line in lines[1:]]
+
+
+_REMEDY = "Write it with a line for each class: cup,cup.n.01"
+
+
+def _synset(name: str, reader: "WordNetCorpusReader", place: str) -> "Synset":
+    from nltk.corpus.reader.wordnet import WordNetError
+
+    try:
+        return reader.synset(name)
+    except (WordNetError, ValueError) as error:
+        raise WorkbenchError(
+            f"{place}: WordNet 3.0 has no noun sense {name!r}. Write one such as cup.n.01, or leave it empty."
+        ) from error
+
+
+def _looked_up(name: str, reader: "WordNetCorpusReader") -> Sense:
+    """By the lexicon or by rule: the whole name first, then ever fewer of its last words ("red wine bottle")."""
+    words = re.split(r"[\s_]+", name.strip().lower())
+    lexicon = everyday_senses()
+    of = words.index("of") if "of" in words[1:] else None
+    for part in [words, *(words[at:of] for at in range(int(of is None), of or len(words)))]:
+        for form in (" ".join(part), *_singulars(part, reader)):
+            if form in lexicon:
+                synsets = tuple(reader.synset(synset) for synset in lexicon[form])
+                return Sense(synsets, "everyday" if synsets else "none")
+        if len(part) > 1 or part is words:
+            for mark in "_-":
+                if found := reader.synsets(mark.join(part), "n"):
+                    return Sense(visible_senses(list(dict.fromkeys(found))), "rule")
+    rest = noun_senses(name, reader)
+    return Sense(visible_senses(rest), "rule" if rest else "none")
+
+
+def _singulars(words: list[str], reader: "WordNetCorpusReader") -> list[str]:
+    *first, last = words
+    bases = [base for base in reader._morphy(last, "n") if base != last]
+    # Also of nouns that WordNet lacks and the lexicon has: nightstands.
+    bases += [last.removesuffix(end) + new for end, new in (("ies", "y"), ("es", ""), ("s", "")) if last.endswith(end)]
+    return [" ".join([*first, base]) for base in dict.fromkeys(bases)]
+
+
+def visible_senses(synsets: Sequence["Synset"]) -> tuple["Synset", ...]:
+    """The rule: of the first four senses the first two that a picture can show.
+
+    A person counts only where the first sense and most of the four are persons ("shark" is an expert, too). Where
+    nothing is left, the first sense.
+    """
+    looked_at = list(synsets)[:SENSES_LOOKED_AT]
+    person = [synset.lexname() == "noun.person" for synset in looked_at]
+    persons = person[:1] == [True] and 2 * sum(person) > len(person)
+    seen = [synset for synset, is_person in zip(looked_at, person, strict=True)
+            if synset.lexname() not in _UNSEEN and (persons or not is_person)]  # fmt: skip
+    return tuple(seen[:SENSES_BY_RULE] or looked_at[:1])
+
+
+@functools.cache
+def everyday_senses() -> dict[str, list[str]]:
+    """The lexicon: names of synsets by singular noun, none where WordNet has no sense that fits."""
+    lexicon: dict[str, list[str]] = {}
+    for name, synset in _rows(_DATA / "everyday_senses.csv"):
+        lexicon.setdefault(name, []).extend([synset] if synset else [])
+    return lexicon
