@@ -21,7 +21,7 @@ from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
 SENSES_TABLE = "senses.csv"  # which senses augmentation compares
-SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json", SENSES_TABLE)
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 
 
 def detections_path(folder: Path, split: str) -> Path:
@@ -141,7 +141,7 @@ def _tables(image: np.ndarray, triplets: np.ndarray, ends_xyxy: np.ndarray) -> t
 
 def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
     """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
-    for name in SYNSET_TABLES:
+    for name in (*SYNSET_TABLES, SENSES_TABLE):
         source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
         if source is not None and not (Path(folder) / name).is_file():
             with atomic_path(Path(folder) / name) as temporary:
