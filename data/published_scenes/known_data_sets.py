@@ -144,6 +144,21 @@ def look_for(name: str, root: Path, *, image_folder: Path | None = None) -> Foun
     return FoundDataSet(known, root, folder, images, files, missing, warnings)
 
 
+def other_kind(folder: Path) -> str:
+    """What lies in a folder that has no annotations in the layout, with the command for it; empty where nothing known.
+
+    Looked for are the original release of VRD, features, and annotations up to three folders below.
+    """
+    if (folder / "annotations_train.json").is_file():
+        return f"{folder} is the original release of VRD. Bring it in with: workbench data add vrd --root {folder}"
+    if (folder / "train.npz").is_file():
+        return f"{folder} holds features. Bring them in with: workbench features import {folder} --name NAME"
+    below = (path for depth in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(f"{depth}/rel_annotations_*.json")))
+    for found in below:
+        return f"The annotations are in {found.parent}. Check them with: workbench data check {found.parent}"
+    return ""
+
+
 def optional_places(known: KnownDataSet, root: Path) -> list[Path]:
     """Where optional files are looked for: the annotation folder, which is first, the one above, and the root."""
     folder = _annotation_folder(known, root)

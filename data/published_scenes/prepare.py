@@ -16,8 +16,10 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.language.config import TextConfig
 from workbench.language.text_embedding import embed_class_names, write_class_vectors
+from workbench.language.wordnet import read_synsets
 from workbench.scenes.annotation_files import read_vocabulary
 from workbench.scenes.annotations import (
+    SYNSET_TABLES,
     copy_synset_tables,
     detections_path,
     read_annotations,
@@ -61,6 +63,9 @@ def add_data_set(
         raise WorkbenchError(f"{known.title} has validation images of its own; leave validation_images at 0.")
     problems = _checked(folder, annotations, found.image_folder, converting)
     vocabulary = Vocabulary.read(annotations)
+    places = (unpacked, unpacked.parent, found.root)
+    if tables := [place for place in places if any((place / name).is_file() for name in SYNSET_TABLES)]:
+        read_synsets(tables[0], vocabulary)  # refused before anything is added, not when a recogniser is measured
     vocabulary.write(folder)
     splits = {}
     for split in splits_of(annotations):
@@ -70,7 +75,7 @@ def add_data_set(
         splits[split] = RelationTables.open(folder / split)
     train = splits["train"].relations
     frequencies = write_upstream_files(folder, train, vocabulary, names=known.frequency_files, given=found.files)
-    copy_synset_tables(folder, (unpacked, unpacked.parent, found.root))
+    copy_synset_tables(folder, places)
     card = data_card(splits, vocabulary)
     write_json(folder / CARD, card)
     source = {
@@ -161,6 +166,8 @@ def _checked(folder: Path, annotations: Path, image_folder: Path | None, convert
             return stored["problems"]
         raise WorkbenchError(f"{folder}: holds tables of other annotations. Delete the folder, or give another name.")
     problems = converting + check_annotations(annotations, image_folder, image_files=image_folder is not None)
+    if annotations.parent == folder:  # converted: the names were looked at in their source
+        problems = [one for one in problems if one.kind not in ODD_NAMES or Path(one.file).parent != annotations]
     report = format_report(problems)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{annotations}: nothing was added.\n{report}")

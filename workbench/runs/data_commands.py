@@ -13,12 +13,21 @@ from workbench.stages import Stage, import_stage
 
 def check_data(folder: Path, images: Path | None) -> int:
     """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
+    from published_scenes.known_data_sets import other_kind
+    from workbench.language.wordnet import read_synsets
+    from workbench.scenes.annotations import SYNSET_TABLES, splits_of
     from workbench.scenes.check import check_annotations
     from workbench.scenes.problems import format_report
+    from workbench.scenes.vocabulary import Vocabulary
 
     problems = check_annotations(folder, images)
     print(format_report(problems))
-    return int(any(problem.severity == "error" for problem in problems))
+    if not splits_of(folder) and (other := other_kind(folder)):
+        print(escaped_lines(other))
+    bad = any(problem.severity == "error" for problem in problems)
+    if not bad and any((place / name).is_file() for place in (folder, folder.parent) for name in SYNSET_TABLES):
+        read_synsets(folder, Vocabulary.read(folder))  # raises what is wrong with them
+    return int(bad)
 
 
 def add_data(data_set: str, source: Path, image_folder: Path | None, name: str | None, **options: Any) -> int:

@@ -40,10 +40,10 @@ def splits_of(folder: Path) -> tuple[str, ...]:
 
 
 def image_folder_of(folder: Path, image_folder: Path | None = None) -> Path:
-    """The image folder: the one given, or ``images`` in the annotation folder, or beside it."""
+    """The image folder: the one given, or ``images`` or ``VG_100K`` in the annotation folder, or beside it."""
     if image_folder is not None:
         return Path(image_folder)
-    candidates = [Path(folder) / "images", Path(folder).parent / "images"]
+    candidates = [place / name for name in ("images", "VG_100K") for place in (Path(folder), Path(folder).parent)]
     return next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from published_scenes import prepare
-from published_scenes.known_data_sets import KNOWN, look_for
+from published_scenes.known_data_sets import KNOWN, look_for, other_kind
 from published_scenes.prepare import TRAIN_TRIPLETS, add_data_set, compare_frequencies, write_upstream_files
 from tests.scenes.conftest import change
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import read_annotations
+from workbench.scenes.annotations import image_folder_of, read_annotations
 from workbench.scenes.relations import TABLES, RelationTables
 from workbench.scenes.vocabulary import SPLITS
 
@@ -100,6 +100,7 @@ def test_unknown_names_and_folders(tmp_path):
 def test_what_is_added(root, tmp_path, seed):
     place, out = root(seed), tmp_path / "out"
     (place / "gvqa/objects_synsets.csv").write_bytes(b"object_name,synset\r\nman,man.n.01\r\n")
+    (place / "gvqa/predicates_synsets.csv").write_bytes(b"predicate_name,synset\r\non,on.r.01\r\n")
     (place / "gvqa/seed0/objects_freqs.json").write_text('{"man": 100000}')
     found = add_data_set(out, name="gqa-lt", root=place)
     for split in SPLITS:
@@ -109,7 +110,7 @@ def test_what_is_added(root, tmp_path, seed):
     assert (out / "objects_synsets.csv").read_bytes() == (place / "gvqa/objects_synsets.csv").read_bytes()
     assert {path.name for path in out.iterdir() if path.is_file()} == {
         *("objects.json", "predicates.json", "card.json", "source.json", "checked.json", "problems.txt"),
-        *("rel_annotations_train.csv", "predicates_freqs.json", "objects_synsets.csv"),
+        *("rel_annotations_train.csv", "predicates_freqs.json", "objects_synsets.csv", "predicates_synsets.csv"),
     }
     assert found["splits"] == json.loads((out / "card.json").read_text())["splits"]
     assert found["frequencies"]["objects_freqs.json"]["largest"][0]["file"] == 100000
@@ -222,3 +223,29 @@ def test_differences_are_counted(tmp_path):
         path.write_text(wrong)
         with pytest.raises(WorkbenchError, match=r"objects_freqs\.json"):
             compare_frequencies(path, {"a": 1})
+
+
+@pytest.mark.parametrize("place", ["data/vg/seed3", "data/vg", "data/vg8k/seed3"])
+def test_ltvrrs_folders_are_found_from_its_root_downwards(annotation_folder, tmp_path, place):
+    shutil.copytree(annotation_folder(), tmp_path / "ltvrr" / place)
+    images = tmp_path / "ltvrr" / "/".join(place.split("/")[:2]) / "VG_100K"
+    images.mkdir()
+    assert str(tmp_path / "ltvrr" / place) in other_kind(tmp_path / "ltvrr")
+    for root in (tmp_path / "ltvrr" / place, *(tmp_path / "ltvrr" / place).parents):
+        found = look_for("vg8k-lt", root)
+        assert found.usable and found.annotation_folder == tmp_path / "ltvrr" / place
+        assert found.image_folder is not None and found.image_folder.resolve() == images
+        if root == tmp_path / "ltvrr":
+            break
+    assert image_folder_of(tmp_path / "ltvrr" / place) == images
+
+
+def test_a_synset_table_of_other_names_is_refused_before_anything_is_added(root, tmp_path):
+    place = root()
+    names = json.loads((place / "gvqa/seed0/objects.json").read_text())
+    for table, column in (("objects_synsets.csv", "object_name"), ("predicates_synsets.csv", "predicate_name")):
+        lines = [f"{name.upper()},{name}.n.01" for name in names]
+        (place / "gvqa" / table).write_text("\n".join([f"{column},synset", *lines]))
+    with pytest.raises(WorkbenchError, match=r"none of its .* names of objects is a class"):
+        add_data_set(tmp_path / "out", name="gqa-lt", root=place)
+    assert not list((tmp_path / "out").glob("*/relations.parquet"))
