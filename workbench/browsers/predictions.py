@@ -57,9 +57,8 @@ class Predictions:
         path, places = folder / "predictions.parquet", range(1, PLACES + 1)
         best = {role: [f"{role}_top{place}" for place in places] for role in ROLES}
         shares = {role: [f"{role}_probability{place}" for place in places] for role in ROLES}
-        columns = [name for names in (*best.values(), *shares.values()) for name in names]
         with reading(path, "a readable table of predictions", "Evaluate the recogniser again with notebook 05."):
-            table = pd.read_parquet(path, columns=["row", *ROLES, *columns]).sort_values("row")
+            table = pd.read_parquet(path).sort_values("row")
             read = cls(
                 folder,
                 table["row"].to_numpy(dtype=np.int64),

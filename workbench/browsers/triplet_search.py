@@ -94,7 +94,7 @@ def without_toggles(
     wanted = [(role, (number,)) for role, number in state.classes.items()]
     # Where the menu has a class that is not in the bar no triplet fits.
     for role, classes in wanted if bar is None else [*wanted, (state.chart, bar)]:
-        fits &= index.kept(_fits_classes, role, classes)
+        fits &= np.isin(index[role], classes)
     if selected is not None:
         fits &= np.isin(np.arange(len(index)), selected)
     return fits
@@ -129,10 +129,6 @@ def _toggle_codes(index: TripletIndex) -> np.ndarray:
     """(n,) uint8: one number for the bands of the three roles and the origin, which is a cell of _SHAPE."""
     origin = (index["count"] > 0) + 2 * (index["augmented"] > 0)
     return np.ravel_multi_index([*(index[f"{role}_band"] for role in ROLES), origin], _SHAPE).astype(np.uint8)
-
-
-def _fits_classes(index: TripletIndex, role: str, classes: tuple[int, ...]) -> np.ndarray:
-    return np.isin(index[role], classes)
 
 
 def _fits_text(index: TripletIndex, text: str) -> np.ndarray:

@@ -116,10 +116,8 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
             elif key in run.variants("evaluation"):
                 row.values[place] = named_numbers(pd.read_parquet(run.find("evaluation", key) / "summary.parquet"))
                 metrics = run.find("recogniser", key).metrics
-                validation = {
-                    name: value for name, value in metrics.items() if re.match("validation_(?!before_)", name)
-                }
-                row.validation[place] = {name.removeprefix("validation_"): value for name, value in validation.items()}
+                validation = {name: re.fullmatch("validation_(?!before_)(.+)", name) for name in metrics}
+                row.validation[place] = {found[1]: metrics[name] for name, found in validation.items() if found}
                 row.seconds[place] = metrics.get("seconds")
             elif (seed, f"evaluation/{key}") in failures:
                 row.failed[place] = failures[seed, f"evaluation/{key}"]
