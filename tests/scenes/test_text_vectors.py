@@ -28,7 +28,8 @@ def read(path, value, **options):
     ([GOOD[0], None, GOOD[2]], "unusable vector.*row 1 \\('dog'\\)"),
     ([GOOD[0], [1.0, 2.0, 3.0], GOOD[2]], "row 1 \\('dog'\\): found 3 numbers, expected 2"),
     ([GOOD[0], [1.0, "2"], GOOD[2]], "row 1 \\('dog'\\): found '2'"), (GOOD[:2], "wrong shape.*expected \\(3, T\\)"),
-    ({"man": [1, 2], "dog": [1, 2]}, "missing vector.*name 'hat'"), ("text", "a list of vectors"),
+    ([GOOD[0], [1.0, 10**400], GOOD[2]], "row 1 \\('dog'\\): found 1000"),
+    ({"man": [1, 2], "dog": [1, 2], "Hat": [1, 2]}, "missing vector.*name 'hat': found none.*is 'Hat'"), ("text", "a list of vectors"),
 ])  # fmt: skip
 def test_an_unusable_vector_is_named_by_its_class(tmp_path, value, said):
     _, report = read(tmp_path / "vectors.json", value)
@@ -37,7 +38,7 @@ def test_an_unusable_vector_is_named_by_its_class(tmp_path, value, said):
 
 def test_vectors_by_name_or_in_order_and_a_relation_without_one(tmp_path):
     in_order, _ = read(tmp_path / "a.json", GOOD)
-    by_name, _ = read(tmp_path / "b.json", dict(zip(("x", *NAMES), [[9, 9], *GOOD], strict=True)))
+    by_name, _ = read(tmp_path / "b.json", dict(zip(("x", "man ", *NAMES[1:]), [[9, 9], *GOOD], strict=True)))
     np.testing.assert_array_equal(in_order, by_name)
     lacking, report = read(tmp_path / "c.npy", np.array([[1, 1], [np.nan, np.nan], [2, 1]]), may_lack=True)
     assert np.isnan(lacking[1]).all() and report == "No problems found."

@@ -1,5 +1,6 @@
 """Text vectors that come with a data set, one a class name: what cannot be used is named by file, entry and class."""
 
+import difflib
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,11 @@ def read_text_vectors(
     if isinstance(values, dict):
         values = {name.strip(): vector for name, vector in values.items()}  # as the names are read
         if lacking := [name for name in names if name not in values]:
-            file.blocking("missing vector", f"name {lacking[0]!r}", f"none ({len(lacking)})", "a vector", EMBED_AGAIN)
+            near = difflib.get_close_matches(lacking[0], values, n=1, cutoff=0.0)
+            found = f"none ({len(lacking)} such names); the nearest is {', '.join(map(repr, near)) or 'none'}"
+            file.blocking(
+                "missing vector", f"name {lacking[0]!r}", found, "a vector", "Spell it as the class, or add it."
+            )
             return None
         values = [values[name] for name in names]
     if not isinstance(values, np.ndarray):
@@ -63,13 +68,17 @@ def _rows_of_lists(file: FileProblems, lists: Any, names: tuple[str, ...]) -> np
     usual = max(lengths := [len(row) if isinstance(row, list) else 0 for row in lists], key=lengths.count)
     good = True
     for place, row in enumerate(lists):
-        numbers = [type(value) in (int, float) for value in row] if isinstance(row, list) else []
+        numbers = [_is_number(value) for value in row] if isinstance(row, list) else []
         if not numbers or not all(numbers) or len(numbers) != usual:
             found = shown(row[numbers.index(False)]) if False in numbers else f"{len(numbers)} numbers"
             expected = f"{usual} numbers, as the others"
             file.blocking("unusable vector", _record(place, names), found, expected, EMBED_AGAIN)
             good = False
     return np.array(lists, dtype=np.float64) if good else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**1000)  # beyond it is no float
 
 
 def _record(place: int | np.integer, names: tuple[str, ...]) -> str:
