@@ -62,7 +62,8 @@ def convert_vrd(
     for split in OFFICIAL_SPLITS:
         file = FileProblems(Path(source) / f"annotations_{split}.json", problems)
         sizes_file = FileProblems(Path(source) / f"{split}_image_metadata.json", problems)
-        if read_relation_ends(file, None, vocabulary) is not None:
+        ends = read_relation_ends(file, None, vocabulary)
+        if ends is not None and not any(one.blocks_reading and one.file == str(file.path) for one in problems):
             found[split] = list(_images(file, sizes_file, split, images, sum(map(len, found.values())) + 1))
     if any(problem.severity == "error" for problem in problems):
         raise WorkbenchError(format_report(problems))

@@ -29,7 +29,8 @@ def read(path, value, **options):
     ([GOOD[0], [1.0, 2.0, 3.0], GOOD[2]], "row 1 \\('dog'\\): found 3 numbers, expected 2"),
     ([GOOD[0], [1.0, "2"], GOOD[2]], "row 1 \\('dog'\\): found '2'"), (GOOD[:2], "wrong shape.*expected \\(3, T\\)"),
     ([GOOD[0], [1.0, 10**400], GOOD[2]], "row 1 \\('dog'\\): found 1000"),
-    ({"man": [1, 2], "dog": [1, 2], "Hat": [1, 2]}, "missing vector.*name 'hat': found none.*is 'Hat'"), ("text", "a list of vectors"),
+    ({"man": [1, 2], "dog": [1, 2], "Hat": [1, 2]}, "missing vector.*name 'hat': found none.*is 'Hat'"),
+    ("text", "a list of vectors"),
 ])  # fmt: skip
 def test_an_unusable_vector_is_named_by_its_class(tmp_path, value, said):
     _, report = read(tmp_path / "vectors.json", value)
