@@ -28,9 +28,9 @@ from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.errors import WorkbenchError
 from workbench.language.config import AugmentationConfig
 from workbench.language.similarity import ClassSimilarity, read_similarity_table
+from workbench.language.synset_tables import read_synsets
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets, write_triplets
-from workbench.language.wordnet import read_synsets
 from workbench.paths import project_root
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.recogniser import Recogniser, load_recogniser, save_recogniser

@@ -124,9 +124,10 @@ def test_tables_of_a_data_set(tmp_path):
 @pytest.mark.parametrize(("content", "told"), [
     ("name,synset\ncup,cup.n.99\n", r"row 1 \('cup'\): WordNet 3.0 has no noun sense 'cup.n.99'"),
     ("name,synset\ncup,mug\n", "no noun sense 'mug'"),
-    ("name,synset\nmug,mug.n.01\n", "none of its 1 names is a class"),
-    ("name;synset\ncup;cup.n.01\n", r"columns \['name;synset'\]; expected name and synset"), ("", "columns"),
-    ("name,synset\ncup\n", "1 fields; expected 2"),
+    ("name,synset\nmug,mug.n.01\n", "none of its 1 names of objects is a class"),
+    ("name;synset\ncup;cup.n.01\n", r"columns \['name;synset'\]; expected 'name' and 'synset'"),
+    ("", "an empty file, expected a CSV table"),
+    ("name,synset\ncup\n", "the line 'cup' has 1 fields, the header 2"),
 ])  # fmt: skip
 def test_a_table_that_is_none_is_refused(tmp_path, content, told):
     (tmp_path / "mine.csv").write_text(content)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.upstream import ltvrr_tables as ltvrr
-from workbench.language.wordnet import read_synsets, synset_hits, synset_ids
+from workbench.language.synset_tables import read_synsets, synset_hits, synset_ids
 from workbench.recognition.accuracy import accuracy_per_example, per_class_table, summary_table
 from workbench.recognition.lsvru import ROLES
 from workbench.recognition.upstream import SHORT, result_table, write_result_csv

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from workbench.errors import WorkbenchError
-from workbench.file_errors import reading
-from workbench.files import atomic_path, read_json
+from workbench.files import atomic_path
 from workbench.language.noun_paths import EverydayGroups, everyday_groups
-from workbench.language.wordnet import OBJECTS_TABLE, WORDS_TABLE, noun_senses, open_wordnet
+from workbench.language.synset_tables import OBJECTS_TABLE, WORDS_TABLE, read_rows, read_words, require_class
+from workbench.language.wordnet import noun_senses, open_wordnet
 from workbench.scenes.annotations import SENSES_TABLE
 
 if TYPE_CHECKING:
@@ -117,11 +117,7 @@ def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader")
     for number, (name, synset) in enumerate(rows, start=1):
         if synset and name in names:
             known[name] = (*known[name], _synset(synset, reader, f"{path}, row {number} ({name!r})"))
-    if not known.keys() & set(names):
-        raise WorkbenchError(
-            f"{path}: none of its {len(known)} names is a class of this data set, whose first is {names[0]!r}. Spell "
-            "the names as the data set does."
-        )
+    require_class(known, names, "objects", path)
     return known
 
 
@@ -131,24 +127,7 @@ def look(path: Path, config: Any, vocabulary: Any) -> None:
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
-    if path.suffix == ".json":
-        words = read_json(path)
-        nouns = words.get("nouns") if isinstance(words, dict) else None
-        if not isinstance(nouns, dict):
-            raise WorkbenchError(f"{path}: no object 'nouns'; expected 'nouns', from name to synset. {_REMEDY}")
-        return [(name, synset or "") for name, synset in nouns.items()]
-    with reading(path, "a CSV table", _REMEDY), open(path, encoding="utf-8-sig", newline="") as file:
-        lines = [[field.strip() for field in line] for line in csv.reader(file) if line]
-    header = lines[0] if lines else []
-    name = next((column for column in ("name", "object_name") if column in header), None)
-    if name is None or "synset" not in header:
-        raise WorkbenchError(f"{path}: columns {header}; expected name and synset. {_REMEDY}")
-    if odd := next((line for line in lines if len(line) != len(header)), None):
-        raise WorkbenchError(f"{path}: the line {','.join(odd)!r} has {len(odd)} fields; expected {len(header)}.")
-    return [(line[header.index(name)], line[header.index("synset")]) for line in lines[1:]]
-
-
-_REMEDY = "Write it with a line for each class: cup,cup.n.01"
+    return read_words(path)["nouns"] if path.suffix == ".json" else read_rows(path, "name", "object_name")
 
 
 def _synset(name: str, reader: "WordNetCorpusReader", place: str) -> "Synset":

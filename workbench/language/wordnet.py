@@ -1,15 +1,10 @@
-"""WordNet without a network: the nouns that come with the project, and the synsets of class names.
+"""WordNet without a network: the nouns that come with the project, and the senses of class names.
 
 The package carries WordNet 3.0 nouns without glosses (``data/wordnet_nouns.tar.xz``, under ``data/LICENSE.wordnet``).
 They are unpacked once into a cache folder and read by NLTK.
-
-Synset-matched accuracy compares one synset of each class. The upstream evaluation reads it from tables (LTVRR
-reference, 1.1 and 7.5): GQA-LT has one CSV for objects and one for relations, VG8K-LT one JSON with nouns and verbs.
-Where they are missing, objects get their first noun synset in WordNet and a relation stands for itself.
 """
 
 import contextlib
-import csv
 import functools
 import lzma
 import os
@@ -17,27 +12,21 @@ import re
 import tarfile
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from workbench.errors import WorkbenchError
-from workbench.file_errors import reading, writing
-from workbench.files import read_json, sha256_of_file
+from workbench.file_errors import writing
+from workbench.files import sha256_of_file
 from workbench.locks import temporary_folder
 from workbench.paths import HOME_VARIABLE, project_root
-from workbench.scenes.annotations import SYNSET_TABLES
-from workbench.scenes.vocabulary import Vocabulary, plain_name
+from workbench.scenes.vocabulary import plain_name
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
     from nltk.corpus.reader.wordnet import Synset
 
 ARCHIVE = Path(__file__).parent / "data" / "wordnet_nouns.tar.xz"
-OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE = SYNSET_TABLES
 
 
 @functools.cache
@@ -167,106 +156,3 @@ def _cache_folder(cache: Path | None) -> Path:
                 return folder
     tried = ", ".join(map(str, choices))
     raise WorkbenchError(f"No folder for the unpacked WordNet can be written ({tried}). Set {HOME_VARIABLE} to one.")
-
-
-@dataclass(frozen=True)
-class SynsetTable:
-    """The synset of each object and relation name, and where the tables came from.
-
-    ``missing_never_hits``: the VG8K rule, by which a class without a synset counts as wrong even for its own name
-    (LTVRR reference, 7.5). Otherwise such a class hits by its own name alone.
-    """
-
-    objects: dict[str, str]
-    relations: dict[str, str]
-    source: str
-    missing_never_hits: bool = False
-
-
-def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
-    """The synset table of a data set: its own files in ``folder`` or the folder above, else built from WordNet.
-
-    GQA-LT's pair of CSV files comes first, then VG8K-LT's JSON. WorkbenchError for a file without the expected columns
-    or with two synsets for one name, and where only one of the two CSV files is there.
-    """
-    for place in (Path(folder), Path(folder).parent):
-        objects, relations, words = (place / name for name in (OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE))
-        if objects.is_file() or relations.is_file():
-            named = _read_csv(objects, "object_name"), _read_csv(relations, "predicate_name")
-            return _known(SynsetTable(*named, f"{objects}, {relations}"), vocabulary)
-        if words.is_file():
-            return _known(_read_words(words), vocabulary)
-    reader = open_wordnet()
-    senses = {name: noun_senses(name, reader, max_senses=1) for name in vocabulary.objects}
-    first = {name: found[0].name() for name, found in senses.items() if found}
-    return SynsetTable(first, {name: name for name in vocabulary.relations}, "WordNet")
-
-
-def synset_ids(vocabulary: Vocabulary, table: SynsetTable) -> dict[str, np.ndarray]:
-    """Numbers of the "objects" (C,) and "relations" (R,), int64, that are equal where two names share a synset.
-
-    A name that the table lacks gets a number of its own, or -1 with ``missing_never_hits``; :func:`synset_hits`
-    counts -1 as wrong.
-    """
-    ids = {}
-    for kind in ("objects", "relations"):
-        synsets = getattr(table, kind)
-        # A name that looks like a synset must not meet one.
-        keys = [("synset", synsets[name]) if name in synsets else ("name", name) for name in getattr(vocabulary, kind)]
-        ids[kind] = pd.factorize(pd.Series(keys, dtype=object))[0].astype(np.int64)
-        if table.missing_never_hits:
-            ids[kind][[key[0] == "name" for key in keys]] = -1
-    return ids
-
-
-def synset_hits(true: np.ndarray, predicted: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """(n,) bool: whether the predicted class has the true class's synset; ``true``, ``predicted`` (n,) class ids."""
-    return (ids[true] == ids[predicted]) & (ids[true] >= 0)
-
-
-def _read_csv(path: Path, name_column: str) -> dict[str, str]:
-    if not path.is_file():
-        raise WorkbenchError(
-            f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
-        )
-    # "none" and "null" are names, not gaps, and pandas would fill or shift lines of another length.
-    remedy = "Write it again from its source."
-    with reading(path, "a CSV table", remedy), open(path, encoding="utf-8-sig", newline="") as file:
-        header, *lines = ([field.strip() for field in line] for line in csv.reader(file) if line)
-    if not {name_column, "synset"} <= set(header):
-        raise WorkbenchError(f"{path}: columns {header}; expected {name_column!r} and 'synset'.")
-    if odd := next((line for line in lines if len(line) != len(header)), None):
-        raise WorkbenchError(
-            f"{path}: the line {', '.join(odd)!r} has {len(odd)} fields, the header {len(header)}. Give every line as "
-            "many; a name that has no synset ends with a comma."
-        )
-    rows = pd.DataFrame(lines, columns=header)
-    rows = rows[rows["synset"] != ""]
-    several = rows.groupby(name_column)["synset"].nunique()
-    if len(several := several[several > 1]):
-        raise WorkbenchError(f"{path}: {several.index[0]!r} has {several.iloc[0]} synsets; expected one. Keep one row.")
-    return dict(zip(rows[name_column], rows["synset"], strict=True))
-
-
-def _known(table: SynsetTable, vocabulary: Vocabulary) -> SynsetTable:
-    """The table, refused where it has names and none of a class: each would stand for itself without a word."""
-    for kind in ("objects", "relations"):
-        named, classes = getattr(table, kind), getattr(vocabulary, kind)
-        if named and classes and not named.keys() & set(classes):
-            raise WorkbenchError(
-                f"{table.source}: none of its {len(named)} names of {kind} is a class of this data set, whose first is "
-                f"{classes[0]!r}, the table's {next(iter(named))!r}. Spell the names as the data set does, or remove "
-                "the tables to use WordNet."
-            )
-    return table
-
-
-def _read_words(path: Path) -> SynsetTable:
-    words = read_json(path)
-    for key in ("nouns", "verbs"):
-        if not isinstance(words, dict) or not isinstance(words.get(key), dict):
-            raise WorkbenchError(f"{path}: no object {key!r}; expected 'nouns' and 'verbs', each from name to synset.")
-        if wrong := [n for n, synset in words[key].items() if synset is not None and not isinstance(synset, str)]:
-            raise WorkbenchError(f"{path}, {key!r}, {wrong[0]!r}: {words[key][wrong[0]]!r} where a synset belongs.")
-    nouns, verbs = ({name: synset for name, synset in words[key].items() if synset} for key in ("nouns", "verbs"))
-    return SynsetTable(nouns, verbs, str(path), missing_never_hits=True)

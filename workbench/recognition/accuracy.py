@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from workbench.language.wordnet import synset_hits
+from workbench.language.synset_tables import synset_hits
 from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present_class
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 

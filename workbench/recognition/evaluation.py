@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 
 from workbench.devices import chosen_device
 from workbench.files import save_table
-from workbench.language.wordnet import read_synsets, synset_ids
+from workbench.language.synset_tables import read_synsets, synset_ids
 from workbench.recognition.accuracy import accuracy_per_example, named_numbers, per_class_table, summary_table
 from workbench.recognition.batches import RelationRows, scenes_of
 from workbench.recognition.config import EvaluationConfig, HeadTrainingConfig
