@@ -14,7 +14,7 @@ from workbench.stages import Stage, import_stage
 def check_data(folder: Path, images: Path | None) -> int:
     """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
     from published_scenes.known_data_sets import other_kind
-    from workbench.language.wordnet import read_synsets
+    from workbench.language.synset_tables import read_synsets
     from workbench.scenes.annotations import SYNSET_TABLES, splits_of
     from workbench.scenes.check import check_annotations
     from workbench.scenes.problems import format_report
