@@ -15,8 +15,8 @@ from published_scenes.vrd import convert_vrd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.language.config import TextConfig
+from workbench.language.synset_tables import read_synsets
 from workbench.language.text_embedding import embed_class_names, write_class_vectors
-from workbench.language.wordnet import read_synsets
 from workbench.scenes.annotation_files import read_vocabulary
 from workbench.scenes.annotations import (
     SYNSET_TABLES,
