@@ -12,7 +12,6 @@ import pytest
 import scipy
 
 from tests.refusals import refused
-from workbench.errors import WorkbenchError
 from workbench.tables import page, paper
 from workbench.tables import results as stored
 from workbench.tables.paper import ABOVE, BELOW, CLASSES, EQUAL, TABLES
@@ -347,8 +346,7 @@ def test_a_run_s_own_results_take_the_paper_s_keys(architecture, title, init, ba
     assert [row.generated for row in results.rows.values()] == [False, True, True, False]
     assert results.architectures == [title] and results.gap("lsvru_ce_60k") == "not run"
     for damaged in ({}, {"05_finetune_and_evaluate": metrics | {"baseline": "none"}}):
-        with pytest.raises(WorkbenchError, match="no variant"):
-            of_run(run_of(damaged), 0)
+        refused("no variant", of_run, run_of(damaged), 0)
 
 
 def test_the_stored_reference_is_read():
