@@ -13,24 +13,13 @@ from workbench.configuration import config_class_in
 from workbench.registry import imported
 
 Job = tuple[int, str]  # seed, key of the task
-# By kind: the stage that it is, and the function that builds it.
-BUILDERS = {
-    "triplets": ("triplets", "workbench.language.triplets:write_triplets"),
-    "diffusion": ("diffusion", "workbench.diffusion.train:train_diffusion"),
-    "generated": ("generated", "workbench.diffusion.sample:generate_features"),
-    "baseline": ("generated", "workbench.diffusion.generators:generate_baseline"),
-    "training": ("recogniser", "workbench.recognition.training:train_recogniser"),
-    "finetuning": ("recogniser", "workbench.recognition.finetuning:finetune_recogniser"),
-    "rebalancing": ("recogniser", "workbench.recognition.rebalancing:rebalance_recogniser"),
-    "evaluation": ("evaluation", "workbench.recognition.evaluation:evaluate_recogniser"),
-}
 # What the paper's 20K and 60K of 96K samples are here: shares of the quota.
 SAMPLE_SHARES = {"20k": 20 / 96, "60k": 60 / 96}
-# Names of generated features by where sampling starts; "_plain" after them is without hardness.
-STARTS = {"random": "random", "so": "subject-object", "sro": "subject-relation-object"}
 Source = Literal["diffusion", "baseline"]
 DIFFUSION: Source = "diffusion"
 ROWS = tomllib.loads(Path(__file__).with_name("rows.toml").read_text(encoding="utf-8"))
+BUILDERS: dict[str, tuple[str, str]] = ROWS["builders"]
+STARTS: dict[str, str] = ROWS["starts"]
 TITLES: dict[str, str] = ROWS["recognisers"]
 _DATA = {"features": "features", "text": "text"}
 

@@ -23,13 +23,6 @@ from workbench.tables.paper import TABLES
 from workbench.tables.results import MeasuredRow, TableResults, checked_results
 from workbench.tables.rows import add_own_row, all_rows
 
-SETTINGS = (
-    *("architectures", "data", "features_run", "only_trained", "start", "vilhub_scale", "combined"),
-    *("triplets", "diffusion", "sampling", *(f"sampling_{start}" for start in STARTS), "baselines"),
-    *("training", "lsvru", "reltransformer", "finetuning", "lsvru_finetuning", "reltransformer_finetuning"),
-    *("rebalancing", "rebalancing_lws"),
-)
-
 
 @dataclass(frozen=True)
 class TablePlan:
@@ -85,8 +78,8 @@ class TablePlan:
 
 def _check_settings(settings: Mapping[str, Any], place: str) -> None:
     for name in settings:
-        if name not in SETTINGS:
-            raise WorkbenchError(f"{place}: {unknown('setting', name, SETTINGS)}")
+        if name not in ROWS["settings"]:
+            raise WorkbenchError(f"{place}: {unknown('setting', name, ROWS['settings'])}")
     for name in ("start", "triplets", "vilhub_scale"):
         if name not in settings:
             raise WorkbenchError(f"{place}: {name!r} is missing. Give it beside the others.")
