@@ -3,7 +3,9 @@
 import errno
 import gzip
 import json
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workbench.errors import WorkbenchError
-from workbench.file_errors import reading, writing
+from workbench.file_errors import reading, system_error, writing
 
 
 def _broken(path, read, content):
@@ -65,6 +67,14 @@ def test_every_word_of_the_system_becomes_the_error_of_the_file(number, around, 
     path = tmp_path / "a.json"
     with pytest.raises(WorkbenchError, match=rf"{path}.*\."), around(path, "a table"):
         raise OSError(number, "words of the system", str(path))
+
+
+def test_the_remedy_of_a_refusal_names_what_is_closed_and_exists(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, how: how == os.F_OK and Path(path).exists() and path != tmp_path)
+    (tmp_path / "reports").mkdir()
+    for number, remedy in {errno.EACCES: "", errno.EPERM: f", or unlock it: chattr -i {tmp_path / 'reports'}"}.items():
+        error = system_error(OSError(number, "no", str(tmp_path / "reports" / "run" / "run.json")), "a")
+        assert str(error).endswith(f"permissions: chmod u+rwX {tmp_path / 'reports'}{remedy}")
 
 
 def test_paths_that_are_no_files(tmp_path):

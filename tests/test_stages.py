@@ -205,6 +205,14 @@ def test_a_full_disk_is_told_and_the_partial_work_kept(run):
         assert (run.folder / f"counts-{how}" / ".default.partial" / "checkpoint").exists(), told.value
 
 
+def test_an_error_that_names_no_file_names_its_stage(run):
+    def build(folder, said):
+        raise WorkbenchError(said)
+
+    for said, stage in (("row 0 is zero", "counts/default: "), ("/a.npy: not whole", "")):
+        refused(rf"^{stage}{said}$", run.stage, "counts", build, said=said)
+
+
 def test_what_is_missing_is_named_with_the_command_that_makes_it(run, build):
     notebooks = run.root / "notebooks"
     notebooks.mkdir()
@@ -319,11 +327,12 @@ def test_the_number_of_threads_is_part_of_the_identity_and_said(run, build, caps
 
 def test_what_killed_processes_leave_behind_is_removed(run, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "wb-left").mkdir()
-    (tmp_path / "wb-left" / ".held").touch()
+    for name in ("wb-browse-left", "wb-begun"):  # the second killed before it could lock
+        (tmp_path / name).mkdir()
+    (tmp_path / "wb-browse-left" / ".held").touch()
     with temporary_folder() as held:
-        for folder in (tmp_path / "wb-left", Path(held)):
-            os.utime(folder / ".held", (0, 0))
+        for folder in (*tmp_path.glob("wb-*"), Path(held)):
+            os.utime(folder, (0, 0))
         with temporary_folder() as other:
             assert sorted(map(str, tmp_path.glob("wb-*"))) == sorted([held, other])
     stage = run.stage("counts", lambda folder: (folder / ".a.4711.npy").touch())

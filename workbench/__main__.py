@@ -15,27 +15,31 @@ from workbench.escaping import escaped_lines
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command: 0 done, 1 failed, 2 refused, 130 interrupted, 138 a kernel died, 141 the reader left."""
-    given = vars(build_parser().parse_args(arguments))
-    module, _, name = given.pop("function").partition(":")
     try:
+        given = vars(build_parser().parse_args(arguments))
+        module, _, name = given.pop("function").partition(":")
         # Everything heavy is imported by the command that needs it, so that help is instant.
-        return getattr(importlib.import_module(f"workbench.runs.{module}"), name)(**given) or 0
+        status = getattr(importlib.import_module(f"workbench.runs.{module}"), name)(**given) or 0
+        print(end="", flush=True)
+        return status
     except WorkbenchError as error:
         print(f"error: {escaped_lines(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to continue", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; without this the interpreter complains once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:
             raise
+        if error.filename is None and sys.stdout is not None:
+            # It is the output that cannot be written; without this the interpreter complains once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 141  # the reader (head, less) has seen enough
         from workbench.file_errors import system_error
 
-        print(f"error: {escaped_lines(str(system_error(error, error.filename, 'used')))}", file=sys.stderr)
+        told = system_error(error, "the output of this command, or a temporary file", "used")
+        print(f"error: {escaped_lines(str(told))}", file=sys.stderr)
         return 2
 
 

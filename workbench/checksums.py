@@ -1,18 +1,16 @@
 """Sizes and checksums of a result's files: kept when it is finished, compared when it is loaded or checked."""
 
 import functools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from workbench.file_errors import reading
-from workbench.files import read_json, sha256_of_file
+from workbench.files import read_json, remove_temporary, sha256_of_file
 from workbench.identity import sha256_of_json
 
 # No result depends on how it is looked after.
 WITHOUT_INFLUENCE = True
-_TEMPORARY = re.compile(r"\..+\.\d+(\.\w+)?")  # as `files.atomic_path` calls them
 FILES, OWN_SUM = "files", "sha256"
 # A load compares sums of files up to this size, and of no more than so many bytes; `workbench check` of all.
 SMALL_BYTES, LOADED_BYTES = 8 * 2**20, 64 * 2**20
@@ -29,11 +27,9 @@ def with_sums(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         facts = read_json(store)
         arrays = facts.get("arrays", {}) if isinstance(facts, dict) else {}
         known |= {store.with_name(f"{name}.npy"): array["sha256"] for name, array in arrays.items()}
+    remove_temporary(folder)  # of an attempt that was killed: the builder has ended
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink()  # of an attempt that was killed: the builder has ended
-            continue
         if name not in ("manifest.json", "request.json"):
             files[name] = [path.stat().st_size, known[path] if path in known else sha256_of_file(path)]
     manifest = {**manifest, FILES: files}

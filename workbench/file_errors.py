@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import lzma
+import os
 import struct
 import tarfile
 import tokenize
@@ -35,6 +36,8 @@ _SYSTEM_FAULTS = {
     errno.ELOOP: "the links of this path lead in a circle. Give the path of the file itself.",
     errno.EROFS: "the file system is mounted read-only. Work in a copy of the project where you may write.",
     errno.EMFILE: "too many files are open at once. Raise the limit: ulimit -n 4096",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full. Free space and run the same command again."),
+    errno.EFBIG: "larger than the file system or the limit of this shell (ulimit -f) allows. Write it elsewhere.",
     errno.EIO: "the disk or the network failed. Copy the file to another place, and give that path.",
 }
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -84,9 +87,21 @@ def system_error(error: OSError, what: object, done: str = "read") -> WorkbenchE
     name = _name(error, what)
     known = _SYSTEM_FAULTS.get(error.errno or 0)
     if error.errno in _DENIED:
-        known = f"this may not be {done} by you. Change its owner or its permissions: chmod u+rwX {name}"
+        place = _closed(Path(str(name)))
+        immutable = f", or unlock it: chattr -i {place}" if error.errno == errno.EPERM else ""
+        known = f"this may not be {done} by you. Change the owner or permissions: chmod u+rwX {place}{immutable}"
     other = f"the system says: {error.strerror or error}. Once that is mended, run the same command again."
     return WorkbenchError(f"{name}: {known or other}")
+
+
+def _closed(path: Path) -> Path:
+    """What of ``path`` or the folders above it exists and is closed to this user; ``path`` where nothing is."""
+    for place in (path, *path.parents):
+        if os.access(place, os.F_OK):
+            wanted = os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)
+            if not os.access(place, wanted):
+                return place
+    return path
 
 
 def _name(error: OSError, what: object) -> object:

@@ -5,6 +5,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from workbench.file_errors import reading, writing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_TEMPORARY = re.compile(r"\..+\.\d+(\.\w+)?")  # as `atomic_path` calls them
 
 
 @contextlib.contextmanager
@@ -37,6 +41,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path, pattern: str = "**/.*", seconds: float = 0.0) -> None:
+    """Remove what killed writers left below ``folder``, where it is so many ``seconds`` old."""
+    for path in filter(lambda path: _TEMPORARY.fullmatch(path.name) and path.is_file(), folder.glob(pattern)):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

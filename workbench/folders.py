@@ -179,7 +179,9 @@ class BuiltFolder:
         with writing(self.label, f" in {self.partial}"):
             try:
                 metrics = build(self.partial)
-            except WorkbenchError:
+            except WorkbenchError as error:
+                if os.sep not in str(error):  # no file is named
+                    error.args = (f"{self.label}: {error}",)
                 if [path.name for path in self.partial.iterdir()] == [REQUEST]:  # refused before any work
                     shutil.rmtree(self.partial)
                 raise

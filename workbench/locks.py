@@ -11,7 +11,7 @@ from pathlib import Path
 
 from workbench.errors import WorkbenchError
 
-_HELD, _SECONDS_TO_LOCK = ".held", 60.0
+_HELD, SECONDS_TO_BEGIN = ".held", 60.0
 
 
 @contextlib.contextmanager
@@ -20,11 +20,14 @@ def temporary_folder(prefix: str = "wb-", within: str | None = None) -> Iterator
 
     Its owner holds a lock file in it, which the system frees when the owner ends, in whatever container that runs.
     """
-    for lock in Path(within or tempfile.gettempdir()).glob(f"{prefix}*/{_HELD}"):
-        with contextlib.suppress(OSError), open(lock) as file:
+    for left in Path(within or tempfile.gettempdir()).glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_uid != os.geteuid() or time.time() - left.stat().st_mtime < SECONDS_TO_BEGIN:
+                continue
+            left.rmdir()  # its owner was killed before it could lock
+        with contextlib.suppress(OSError), open(left / _HELD) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.stat().st_uid == os.geteuid() and time.time() - lock.stat().st_mtime > _SECONDS_TO_LOCK:
-                shutil.rmtree(lock.parent, ignore_errors=True)
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=within) as folder, open(Path(folder) / _HELD, "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield folder

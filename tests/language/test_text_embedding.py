@@ -154,7 +154,7 @@ def test_what_is_missing_or_cut_short_or_cannot_be_is_named_with_its_remedy(publ
 @pytest.mark.parametrize(("changed", "message"), [
     ({"relations": np.full((2, 4), np.nan)}, "2 of 2 relations lack .*complete_text_folder"),
     ({"relations": np.ones((2, 5))}, r"shape \(2, 5\) where text\.json says \(classes, 4\)"),
-    ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "row [01] is not finite"),
+    ({"objects": np.diag([1, np.nan, 1]) @ np.ones((3, 4))}, "'fire hydrant': row 1 is not finite"),
     ({"objects": np.ones((2, 4))}, "objects have text vectors"),
 ])  # fmt: skip
 def test_class_vectors_that_do_not_fit_are_refused(tmp_path, changed, message):

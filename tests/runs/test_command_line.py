@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -24,6 +27,18 @@ def test_errors_are_messages_with_status_2(toy_project, tmp_path, capsys):
         assert main(line) == 2 and (error := capsys.readouterr().err).startswith("error: ") and told in error
     with pytest.raises(SystemExit):
         main(["data", "check", str(tmp_path / "absent")])
+
+
+def test_what_the_system_refuses_is_one_message_with_a_name(toy_project, tmp_path, capsys):
+    long = ["recogniser", "import", "a.pth", "--architecture", "lsvru", "--features", str(tmp_path)]
+    assert main([*long, "--word-vectors", "w.bin", "--output", "n" * 300]) == 2
+    assert "nnn: the name is longer" in capsys.readouterr().err
+    (toy_project / "reports").touch()
+    assert main(["run", "--profile", "toy"]) == 2 and f"{toy_project / 'reports'}" in capsys.readouterr().err
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "workbench", "runs"]
+        told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert told.returncode == 2 and re.fullmatch("error: the output of .*: the disk is full.*again.\n", told.stderr)
 
 
 def test_a_dry_run_takes_every_option_and_starts_nothing(toy_project, tmp_path, capsys):

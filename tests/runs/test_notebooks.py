@@ -53,6 +53,12 @@ def test_a_run_leaves_notebooks_pages_metrics_and_a_record_and_goes_on_after_fai
     assert entry.parameters == {"run_name": "toy", "seed": 4, "lr": 0.001}
     assert entry.seconds > 0 and entry.peak_memory_mb > 10 and (toy_project / "built.log").read_text() == "counts\n"
 
+    left = [folder / ".01_count.ipynb", folder / ".run.4711.json", toy_project / "data/runs/toy/metrics/.02.4711.json"]
+    for path in left:
+        path.touch()
+        os.utime(path, (0, 0))
+    assert run_profile("toy", only=["02"]) == folder and not any(path.exists() for path in left)
+
     before = {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()}
     with pytest.raises(NotebookFailed, match=r"01_count: counts/default is complete.*\n.*seed: 4 -> 5"):
         run_profile("toy", only=["01"], parameters={"seed": 5})

@@ -68,6 +68,7 @@ def run_folder(root, name="trial"):
     numbers = {"headline": {f"few, {HOSTILE}": 12.3456}, "rows": 12345, "none": None, "list": list(range(20))}
     numbers["variants"] = {"ce": {"few": 1.0}, "da": {"few": 2.0, "many": 3.0}}
     numbers["deep"] = {"a": {"b": {"c": 1}}, "d": 2}
+    numbers["headline"] |= {"of images": {"train": 80}, "of nothing": {}}
     (folder / "metrics.json").write_text(json.dumps({"01_a": numbers}))
     return folder
 

@@ -46,9 +46,10 @@ class TextEmbeddings:
         manifest = read_manifest(folder)
         objects, relations = read_class_vectors(folder, manifest["dimension"])
         if len(lacking := np.flatnonzero(~np.isfinite(relations).all(axis=1))):
+            first = vocabulary_of(folder).relations[lacking[0]]
             raise WorkbenchError(
-                f"{folder}: {len(lacking)} of {len(relations)} relations lack a text vector, the first in row "
-                f"{lacking[0]}. Learn them from the training rows with "
+                f"{folder}: {len(lacking)} of {len(relations)} relations lack a text vector, the first is {first!r}, "
+                f"row {lacking[0]}. Learn them from the training rows with "
                 "`workbench.language.learned_relations.complete_text_folder`."
             )
         facts = {name: manifest[name] for name in ("encoder", "kind", "learned_relations")}
@@ -172,25 +173,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_class_vectors(folder: Path, dimension: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of objects (C, T) and relations (R, T), float32, a row of NaN where a relation has none.
 
-    WorkbenchError where a file is unreadable, not a matrix of T ``dimension``, or an object lacks a finite vector.
+    WorkbenchError where a file is unreadable, not a row of T ``dimension`` a name, or an object lacks a finite vector.
     """
-    objects = _read_array(folder / OBJECTS_ARRAY, dimension)
+    vocabulary = vocabulary_of(folder)
+    objects = _read_array(folder / OBJECTS_ARRAY, vocabulary.objects, dimension)
     if len(bad := np.flatnonzero(~np.isfinite(objects).all(axis=1))):
-        raise WorkbenchError(
-            f"{folder / OBJECTS_ARRAY}: row {bad[0]} is not finite. Give every object name a text vector."
-        )
+        place = f"{folder / OBJECTS_ARRAY}, {vocabulary.objects[bad[0]]!r}"
+        raise WorkbenchError(f"{place}: row {bad[0]} is not finite. Give every object name a text vector.")
     if (folder / RELATIONS_ARRAY).is_file():
-        return objects, _read_array(folder / RELATIONS_ARRAY, dimension)
-    return objects, np.full((len(vocabulary_of(folder).relations), dimension), np.nan, dtype=np.float32)
+        return objects, _read_array(folder / RELATIONS_ARRAY, vocabulary.relations, dimension)
+    return objects, np.full((len(vocabulary.relations), dimension), np.nan, dtype=np.float32)
 
 
-def _read_array(path: Path, dimension: int) -> np.ndarray:
+def _read_array(path: Path, names: tuple[str, ...], dimension: int) -> np.ndarray:
     with reading(path, "a readable array", "Write the text folder again."):
         vectors = np.load(path, allow_pickle=False)
-    if vectors.ndim != 2 or vectors.shape[1] != dimension:
+    if vectors.shape != (len(names), dimension):
         raise WorkbenchError(
-            f"{path}: vectors of shape {vectors.shape} where {MANIFEST} says (classes, {dimension}). Write the text "
-            "folder again from one encoder."
+            f"{path}: vectors of shape {vectors.shape} where {MANIFEST} says (classes, {dimension}), and there are "
+            f"{len(names)} names. Write the text folder again from one encoder."
         )
     return vectors.astype(np.float32)
 

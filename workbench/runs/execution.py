@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
-from workbench.file_errors import system_error
+from workbench.file_errors import system_error, writing
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.identity import available_cores
 from workbench.paths import HOME_VARIABLE
@@ -26,7 +26,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _HEADLESS = {"WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "30"}
 # The last one would start kernels elsewhere; they are children of the process that asks for them.
 _OURS_ALONE = {*_HEADLESS, REPLACE_VARIABLE, "JUPYTER_DEFAULT_PROVISIONER_NAME"}
-_SYSTEM_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]*): '(.*)'")  # what Python says of a file
+_SYSTEM_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '(.*)')?")  # what Python says of a file
 _TRACEBACK_LINES = 12
 _SECONDS_BETWEEN_LOOKS = 0.25
 # jsonschema compiles a grammar of internationalised addresses at import where this package is installed, as
@@ -62,6 +62,7 @@ def execute(
         private_folder() as runtime,
         _watched_kernels(stop, peaks),
         environment_of(variables | {"JUPYTER_RUNTIME_DIR": runtime}),
+        writing(output),
     ):
         status, error = _executed(source, output, parameters, runtime, stop)
     if stop.asked and status != DONE:
@@ -103,7 +104,8 @@ def _executed(
             remedy = f"Run {source} with `workbench lab` to see it."
             return FAILED, f"cell {error.cell_index} failed, and its kernel sent no message. {remedy}"
         if said := _SYSTEM_ERROR.fullmatch(error.evalue):
-            return FAILED, str(system_error(OSError(int(said[1]), said[2], said[3]), said[3], "used"))
+            told = OSError(int(said[1]), said[2], said[3])
+            return FAILED, str(system_error(told, f"a file of cell {error.cell_index}", "used"))
         text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         lines = [f"  {line}" for line in text.splitlines() if line.strip()][-_TRACEBACK_LINES:]
         return FAILED, "\n".join([f"{error.ename} in cell {error.cell_index}: {error.evalue}", *lines])

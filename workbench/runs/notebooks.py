@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
-from workbench.files import read_json, write_json
+from workbench.files import read_json, remove_temporary, write_json
 from workbench.folders import Replace
 from workbench.identity import versions
-from workbench.locks import only_one
-from workbench.paths import project_root, reports_folder
+from workbench.locks import SECONDS_TO_BEGIN, only_one
+from workbench.paths import project_root, reports_folder, runs_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
 from workbench.runs.first_look import look_at_plan
 from workbench.runs.profiles import PlannedNotebook, make_plan
@@ -66,6 +66,10 @@ def run_profile(
         return folder
     lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
     with stop_on_sigterm() as stop, lock:
+        for left in folder.glob(".*.ipynb"):  # held by a call that was killed
+            left.unlink()
+        for place in (folder, made := runs_folder(root) / plan.run, made / "metrics"):
+            remove_temporary(place, ".*", SECONDS_TO_BEGIN)
         variables = environment(root, replace)
         with environment_of(variables):  # the run keeps what it works on, whichever notebook is run first
             Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from workbench.configuration import flat
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.files import read_json, write_json
@@ -113,7 +114,7 @@ def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the notebooks of a run put under "headline": label to value, in their order."""
     entries = metrics.values() if isinstance(metrics, dict) else ()
     found = [numbers.get(HEADLINE) for numbers in entries if isinstance(numbers, dict)]
-    return {name: value for headline in found if isinstance(headline, dict) for name, value in headline.items()}
+    return {name: value for headline in found if isinstance(headline, dict) for name, value in flat(headline).items()}
 
 
 def compare_runs(

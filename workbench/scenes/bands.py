@@ -41,9 +41,9 @@ def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
     tally = {}
     for role in ROLES:
         ids, size = relations[role].to_numpy(), len(vocabulary.names(role))
-        if len(ids) and (ids.min() < 0 or ids.max() >= size):
+        for row in np.flatnonzero((ids < 0) | (ids >= size))[:1]:
             raise WorkbenchError(
-                f"relations table, column {role!r}: class id {int(ids[(ids < 0) | (ids >= size)][0])} is unknown; "
+                f"relations table, row {row}, column {role!r}: class id {ids[row]} is unknown; "
                 f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
             )
         tally[role] = np.bincount(ids, minlength=size).astype(np.int64)
