@@ -17,6 +17,7 @@ class WatchedPage:
 
     def __init__(self, page):
         self.page = page
+        page.set_default_timeout(MILLISECONDS)
         self.console_errors: list[str] = []
         self.hosts: set[str] = set()
         page.on("console", lambda message: message.type == "error" and self.console_errors.append(message.text))
@@ -75,7 +76,8 @@ class NotebookPage(WatchedPage):
         self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=MILLISECONDS)
 
     def menu(self, *labels: str) -> None:
-        """Choose in the menu bar, as ("Run", "Run All Cells")."""
+        """Choose in the menu bar, as ("Run", "Run All Cells"); a question that JupyterLab asks first fails the test."""
+        assert not (asked := self.page.locator(".jp-Dialog").all_inner_texts()), asked
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{labels[0]}$")).click()
         for label in labels[1:]:
             item = self.page.locator(".lm-Menu-item", has=self.page.get_by_text(label, exact=True))
