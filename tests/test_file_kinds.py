@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workbench.file_kinds import FileKind, file_kind, refuse_kind, unpacked_start
+from workbench.file_kinds import FileKind, file_kind, refuse_kind
 
 
 def _archive(path: Path, member: str) -> None:
@@ -81,9 +81,3 @@ def test_text_is_text_wherever_the_first_piece_ends(length, tmp_path):
     path = tmp_path / "words"
     path.write_text("a" * length + "äöü€" * 10)
     assert file_kind(path) is FileKind.TEXT
-
-
-def test_what_gzip_holds(tmp_path):
-    (tmp_path / "a.bin").write_bytes(gzip.compress(b"cat 1 2\n"))
-    (tmp_path / "b.bin").write_bytes(b"cat 1 2\n")
-    assert unpacked_start(tmp_path / "a.bin") == unpacked_start(tmp_path / "b.bin") == b"cat 1 2\n"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PosixPath
 from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing here unpickles
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from workbench.files import atomic_path
 METADATA_KEY = "workbench"
 EXPECTED = "a whole checkpoint of plain tensors"
 # Under which a training puts the weights beside its own state, in the order in which they are looked for.
+_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network")
 PREFIXES = ("module.", "model.")  # of DataParallel and Lightning, before every name
 _INSERTED = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -36,6 +37,7 @@ _MAKERS: dict[str, Any] = {"_reconstruct": np.zeros(0).__reduce__()[0], "scalar"
 _PLAIN_OBJECTS: list[Any] = [argparse.Namespace, *_NUMPY, (PosixPath, "pathlib.PosixPath")]
 for _core in ("core", "_core"):
     _PLAIN_OBJECTS += [(maker, f"numpy.{_core}.multiarray.{name}") for name, maker in _MAKERS.items()]
+_PIECE = 1 << 24  # bytes
 _LISTED = 30  # faults in a message
 
 
@@ -149,6 +151,7 @@ def _unpickled(path: Path, kind: FileKind) -> Any:
             with torch.serialization.safe_globals(_PLAIN_OBJECTS), open(path, "rb") as file:
                 # Torch takes whatever is named .safetensors for one, but maps only what it opens itself.
                 mapped = path.suffix != ".safetensors" and zipfile.is_zipfile(path)
+                _compare_sums(file)
                 return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
         except UnpicklingError as error:
             named = re.search(r"GLOBAL ([\w.]+) was not|unsupported GLOBAL ([\w.]+)", str(error))
@@ -156,6 +159,17 @@ def _unpickled(path: Path, kind: FileKind) -> Any:
                 raise
             objects = f"Python objects ({named[1] or named[2]}), and reading these could run code"
             raise WorkbenchError(f"{path}: holds {objects}. {alone}") from error
+
+
+def _compare_sums(file: IO[bytes]) -> None:
+    """Raise zipfile.BadZipFile where a part of an archive is not what was written, which torch does not look at."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            for part in archive.infolist():
+                with archive.open(part) as content:
+                    while part.CRC and content.read(_PIECE):  # 0 where torch was told to leave the sums out
+                        pass
+    file.seek(0)
 
 
 def _plain_weights(path: Path, content: Any) -> ForeignWeights:
@@ -184,6 +198,10 @@ def _plain_weights(path: Path, content: Any) -> ForeignWeights:
     dtypes = {str(value.dtype).removeprefix("torch.") for value in tensors.values() if value.is_floating_point()}
     if rounded := sorted(dtypes - {"float32"}):
         changes.append(f"{' and '.join(rounded)} is computed with as float32")
+    dense = {name: value for name, value in tensors.items() if value.ndim > 1 and value.layout == torch.strided}
+    if empty := [name for name, value in dense.items() if value.dtype in _PRECISIONS and not value.any()]:
+        listed = ", ".join(empty[:5]) + " ..." * (len(empty) > 5)
+        changes.append(f"all zeros, as an unfinished download leaves them: {listed}")
     return ForeignWeights(tensors, beside, tuple(changes))
 
 

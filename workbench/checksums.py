@@ -36,15 +36,24 @@ def with_sums(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return manifest | {OWN_SUM: sha256_of_json(manifest)}
 
 
+def changed_manifest(folder: Path, manifest: dict[str, Any]) -> str:
+    """The fault of a manifest that is not the one that was written, "" where it is or has no sum."""
+    rest = {key: value for key, value in manifest.items() if key != OWN_SUM}
+    try:
+        same = len(rest) == len(manifest) or sha256_of_json(rest) == manifest[OWN_SUM]
+    except ValueError:  # NaN, which JSON has no word for
+        same = False
+    return "" if same else f"{folder / 'manifest.json'}: changed after it was written (SHA-256)"
+
+
 def damages(folder: Path, manifest: dict[str, Any], every_byte: bool = False) -> Iterator[str]:
     """What differs from the ``manifest`` of a finished folder, a text a file; nothing where it has no sums.
 
     Sizes are always compared; sums of small files, or with ``every_byte`` of all. Further files are not looked at.
     """
-    if OWN_SUM in manifest:
-        rest = {key: value for key, value in manifest.items() if key != OWN_SUM}
-        if sha256_of_json(rest) != manifest[OWN_SUM]:
-            yield f"{folder / 'manifest.json'}: changed after it was written (SHA-256)"
+    if changed := changed_manifest(folder, manifest):
+        yield changed
+        return  # what it says of the files is not to be trusted
     left = LOADED_BYTES
     for name, (size, digest) in manifest.get(FILES, {}).items():
         path = folder / name

@@ -1,6 +1,5 @@
 """What a file is, by its first bytes: names lie (links, caches, ``.bin`` for text, web pages saved as weights)."""
 
-import gzip
 import re
 import shlex
 import struct
@@ -132,12 +131,6 @@ def _is_text(start: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start > len(start) - 4 and len(start) == FIRST_BYTES  # a character that the piece cuts
     return True
-
-
-def unpacked_start(path: Path) -> bytes:
-    """The first bytes of a file, of what it holds where it is a gzip file."""
-    with gzip.open(path) if file_kind(path) is FileKind.GZIP else open(path, "rb") as file:
-        return file.read(FIRST_BYTES)
 
 
 def refuse_kind(path: Path, kind: FileKind, expected: str, remedy: str = "") -> WorkbenchError:

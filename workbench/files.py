@@ -60,7 +60,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing or broken file is a WorkbenchError with the place of the fault."""
     with reading(path, "valid JSON"):
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_distinct)
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=distinct)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -111,7 +111,8 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of ``pairs``; ValueError for a key that is there twice, of which json keeps the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from workbench.checksums import damages, with_sums
+from workbench.checksums import changed_manifest, damages, with_sums
 from workbench.errors import WorkbenchError
 from workbench.file_errors import writing
 from workbench.files import read_json, write_json
@@ -93,6 +93,8 @@ class BuiltFolder:
         """Whether the stored result is what is asked for; says that it is loaded, and what code has changed since."""
         if self.replace is Replace.ALWAYS:
             return False
+        if changed_manifest(self.folder, stored):
+            return self._is_whole(stored)
         changed, code = _changes(stored, self.request)
         threads, now = stored.get("threads"), self.request.get("threads")
         other_threads = threads not in (None, now)
@@ -116,11 +118,8 @@ class BuiltFolder:
             self.folder.rename(self.partial)
             (self.partial / MANIFEST).rename(self.partial / REQUEST)
             return False
-        if damaged := next(damages(self.folder, stored), None):
-            if self.replace is Replace.CHANGED:
-                print(f"{self.label}: building again, {damaged}")
-                return False
-            raise _damage(self.folder, damaged, "run the same command again, or run it with --replace.")
+        if not self._is_whole(stored):
+            return False
         print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
         if other_threads:
             print(
@@ -135,10 +134,18 @@ class BuiltFolder:
             )
         return True
 
-    def _begin(self) -> None:
-        """Make the partial folder, or keep it with its work where it was begun for the same request.
+    def _is_whole(self, stored: dict[str, Any]) -> bool:
+        """Whether the stored result is what was written; WorkbenchError where it is not and may not give way."""
+        damaged = next(damages(self.folder, stored), None)
+        if damaged and self.replace is not Replace.CHANGED:
+            raise _damage(self.folder, damaged, "run the same command again, or run it with --replace.")
+        if damaged:
+            print(f"{self.label}: building again, {damaged}")
+        return damaged is None
 
-        Begun by other code, it may be neither resumed nor thrown away: WorkbenchError unless ``replace`` decides.
+    def _begin(self) -> None:
+        """Make the partial folder, or keep it with its work where it was begun for the same request. Begun by other
+        code, it may be neither resumed nor thrown away: WorkbenchError unless ``replace`` decides.
         """
         begun = next((path for name in (MANIFEST, REQUEST) if (path := self.partial / name).is_file()), None)
         before = read_json(begun) if begun is not None else {}

@@ -131,7 +131,7 @@ def add_with_text(
 def _given_vectors(data_set: str, root: Path) -> dict[str, Any]:
     """The vectors of the data set's own lists, by kind; none where a list is missing. WorkbenchError with a report."""
     places, files = optional_places(KNOWN[data_set], root), KNOWN[data_set].class_vectors
-    found = {kind: [place / name for place in places if (place / name).is_file()] for kind, name in files.items()}
+    found = {kind: [place / name for place in places if os.path.lexists(place / name)] for kind, name in files.items()}
     if not found or not all(found.values()) or not places[0].is_dir():
         return {}
     problems: list[Problem] = []
@@ -143,6 +143,8 @@ def _given_vectors(data_set: str, root: Path) -> dict[str, Any]:
         read[kind] = read_text_vectors(file, getattr(vocabulary, kind), dimension=dimension)
     if any(problem.blocks_reading for problem in problems):
         raise WorkbenchError(f"{root}: nothing was added.\n{format_report(problems)}")
+    if problems:
+        print(format_report(problems))
     return read
 
 

@@ -4,6 +4,7 @@ Its ``annotations_<split>.json`` are already what the layout calls ``rel_annotat
 1.2); image ids, sizes and detections are added. There are two splits, train and test; a val can be drawn from train.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from workbench.scenes.annotation_files import (
     JsonFile,
     Pixels,
     Relation,
+    UnusableJson,
     decoded,
     note_repeated,
     noting_unreadable,
@@ -93,7 +95,7 @@ def _images(
 ) -> Iterator[_Image]:
     """The images of a split: those with an entry among its relations, then those with a size alone."""
     sizes: dict[str, _Size] = {}
-    if sizes_file.path.is_file():
+    if os.path.lexists(sizes_file.path):
         with noting_unreadable(sizes_file, "an object: image file name to width and height"):
             for name, size in opened(sizes_file).members.items():
                 with noting_unreadable(sizes_file, "its size: width and height in whole pixels", f"image {name!r}"):
@@ -112,7 +114,11 @@ def _images(
         path = paths.get(name, paths.get(stem))
         found = sizes.get(name, size_of_stem.get(stem)) or _size_in_file(file, f"image {name!r}", folder, path)
         entry = {"id": image_id, "file_name": path or name, "width": found.width, "height": found.height}
-        ends = [end for r in decoded(annotations.get(name, b"[]"), list[Relation]) for end in (r.subject, r.object)]
+        try:
+            relations = decoded(annotations.get(name, b"[]"), list[Relation])
+        except UnusableJson:
+            continue  # noted when the relations were read
+        ends = [end for r in relations for end in (r.subject, r.object)]
         boxes = dict.fromkeys((end.category, *end.bbox) for end in ends)
         yield _Image(entry, decoded(annotations[name], Any) if name in annotations else None, boxes)
 

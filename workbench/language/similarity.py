@@ -121,6 +121,10 @@ def read_similarity_table(path: Path, names: tuple[str, ...]) -> ClassSimilarity
         table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
         pairs = table[PAIR_COLUMNS].astype({"first": str, "second": str, "similarity": float})
     first, second = (_places(path, pairs[column], names) for column in PAIR_COLUMNS[:2])
+    again = pairs.duplicated(PAIR_COLUMNS[:2]) & ~pairs.duplicated()
+    for row in np.flatnonzero(again)[:1]:
+        pair = " and ".join(pairs[name].iloc[row] for name in PAIR_COLUMNS[:2])
+        raise WorkbenchError(f"{path}, row {row}: {pair} stand above with another similarity. Keep one of the rows.")
     values[second, first] = pairs["similarity"]
     values[first, second] = pairs["similarity"]
     return ClassSimilarity(names, values)

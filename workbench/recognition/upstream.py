@@ -17,6 +17,7 @@ from workbench.checkpoints import load_weights, read_foreign
 from workbench.configuration import configured
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
+from workbench.folders import MANIFEST
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.recogniser import RECOGNISER_FILE, RECOGNISERS, Recogniser, loaded_head, save_recogniser
 from workbench.recognition.reltransformer import TRANSFORMERS
@@ -24,6 +25,7 @@ from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.stages import Stage
 
 SHORT = {"relation": "rel", "subject": "sbj", "object": "obj"}
 PREFIX = "RelDN."
@@ -89,6 +91,8 @@ def write_imported(
     target = Path(folder) / RECOGNISER_FILE
     if target.exists():
         raise WorkbenchError(f"{target}: there is a recogniser already. Give another folder, or remove it first.")
+    if (Path(features) / MANIFEST).is_file():
+        Stage.at(features)  # compares its files with their checksums
     data = FeaturesFolder(features)
     vocabulary, store = data.vocabulary, data.train
     if store.support != "signed":

@@ -18,6 +18,7 @@ import numpy as np
 from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.file_kinds import FileKind, file_kind, kind_of_start, refuse_kind
+from workbench.files import distinct
 
 CHUNK_BYTES = 1 << 22
 START_BYTES = 1 << 18
@@ -185,6 +186,8 @@ def _read_text(file: IO[bytes], path: Path, wanted: Wanted, form: _Form) -> Iter
         if not name or not wanted(name):
             continue
         try:
+            if b"_" in b"".join(fields):  # which Python reads in numbers
+                raise ValueError("an underscore")
             yield WordRow(name, np.array(fields, dtype=np.float32), f"line {number:,}")
         except ValueError as error:
             raise WorkbenchError(
@@ -193,7 +196,7 @@ def _read_text(file: IO[bytes], path: Path, wanted: Wanted, form: _Form) -> Iter
 
 
 def _read_json(file: IO[bytes], path: Path, wanted: Wanted) -> Iterator[WordRow]:
-    table = json.loads(file.read().decode("utf-8-sig"))
+    table = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=distinct)
     entries: Iterable[Any] = table.items() if isinstance(table, dict) else table
     if isinstance(table, list) and not all(
         isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) for x in table
@@ -203,8 +206,8 @@ def _read_json(file: IO[bytes], path: Path, wanted: Wanted) -> Iterator[WordRow]
     dimension = lengths.most_common(1)[0][0] if lengths else 0
     for name, values in entries:
         if wanted(name):
-            found = len(values) if isinstance(values, list) else 0
+            found = sum(type(value) is not bool for value in values) if isinstance(values, list) else 0
             vector, place = np.empty(0, np.float32), f"the entry of {name!r} ({found} numbers, expected {dimension})"
-            if found == dimension:
+            if found == dimension == len(values):
                 vector, place = np.asarray(values, dtype=np.float32), f"the entry of {name!r}"
             yield WordRow(name, vector, place)

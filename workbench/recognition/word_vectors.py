@@ -146,10 +146,9 @@ def _spelling(name: str, exact: dict[str, WordRow], other_case: dict[str, WordRo
 
 
 def _upstream_lookup(path: Path, words: set[str]) -> dict[str, WordRow]:
-    """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``.
-
-    Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
-    The order of a dictionary is that of first insertion, so pass two meets the original keys first.
+    """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``. Pass one
+    re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-". The order of a
+    dictionary is that of first insertion, so pass two meets the original keys first.
     """
     spellings = {word.replace("_", "-") for word in words}
     rows = iterate_word_vectors(path, lambda key: key.lower().replace("_", "-") in spellings)

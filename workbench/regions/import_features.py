@@ -4,6 +4,7 @@ docs/own-features.md describes the source folder. A relation without a text vect
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +90,7 @@ def import_features(folder: Path, *, source: Path) -> dict[str, Any]:
 
 def _read_identity(source: Path, problems: list[Problem]) -> _Identity:
     file, identity = FileProblems(source / "manifest.json", problems), _Identity()
-    if file.path.exists():
+    if os.path.lexists(file.path):
         with noting_unreadable(file, "encoder and text_encoder (text), support (signed or rectified)"):
             content = file.path.read_bytes()
             identity = decoded(content, _Identity)
@@ -106,8 +107,8 @@ def _read_text(source: Path, vocabulary: Vocabulary, problems: list[Problem]) ->
     note_unknown(FileProblems(source, problems), arrays, tuple(TEXT_FILES.values()))
     for role, name in TEXT_FILES.items():
         file = FileProblems(source / name, problems)
-        if not file.path.exists():
-            if role == "object" and (source / TEXT_FILES["relation"]).exists():
+        if not os.path.lexists(file.path):
+            if role == "object" and os.path.lexists(source / TEXT_FILES["relation"]):
                 remedy = "Add the objects' vectors; relations alone are not enough."
                 file.blocking("missing file", "whole file", "no file", "a file", remedy)
             continue

@@ -9,12 +9,12 @@ from workbench.file_errors import CONTENT_FAULTS
 from workbench.files import escapes_folder
 from workbench.scenes.annotation_files import LARGEST_COORDINATE
 from workbench.scenes.problems import FileProblems
-from workbench.scenes.relations import in_sorted
+from workbench.scenes.relations import SHARES_TO_PIXELS, are_shares, in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 REQUIRED = ("feature", "image_id", *ROLES, "subject_box", "object_box")
 ENTITY_FEATURES = ("subject_feature", "object_feature")
-FLOAT16_LIMIT = float(np.finfo(np.float16).max)
+FLOAT16_LIMIT, FLOAT16_LEAST = float(np.finfo(np.float16).max), float(np.finfo(np.float16).tiny)
 EXPORT_AGAIN = "Export the file again, as plain numbers."
 
 Rows = dict[str, np.ndarray]
@@ -107,13 +107,21 @@ def _check_values(file: FileProblems, key: str, array: np.ndarray, vocabulary: V
         low = 0.0 if support == "rectified" else -FLOAT16_LIMIT
         least, most = array.min(axis=1), array.max(axis=1)  # both are nan where a value is
         good, shown = (least >= low) & (most <= FLOAT16_LIMIT), np.stack([least, most], axis=1)
-        kind, expected = "feature out of range", f"finite numbers of {low:g} to {FLOAT16_LIMIT:g}"
-        remedy = "Compute these rows again, or leave them out. Negative values belong to support signed."
+        zero, peak = (least == 0) & (most == 0), np.maximum(-least, most)
+        good &= zero | (peak >= FLOAT16_LEAST)
+        kind = "feature out of range"
+        expected = f"finite numbers of {low:g} to {FLOAT16_LIMIT:g}, the largest of a row at least {FLOAT16_LEAST:g}"
+        remedy = "Compute these rows again, leave them out, or scale all features. Negative ones have support signed."
+        if zero.any() or (len(array) > 1 and (shown == shown[0]).all() and (array == array[0]).all()):
+            found = f"{int(zero.sum()):,} rows of zeros" if zero.any() else f"{len(array):,} equal rows"
+            file.warning("feature of nothing", key, found, "rows that differ", "Leave out rows without a feature.")
     elif key.endswith("_box"):
         near = (array >= -LARGEST_COORDINATE) & (array <= LARGEST_COORDINATE)
         good = (array[:, 2:] >= array[:, :2]).all(axis=1) & near.all(axis=1)
         shown, kind, expected = array, "swapped or non-finite box", f"x1 <= x2, y1 <= y2, up to {LARGEST_COORDINATE:,}"
         remedy = "The order is x1, y1, x2, y2, inclusive pixels."
+        if are_shares(array):
+            file.blocking("boxes in shares", key, f"{array[0].tolist()}", "pixels", SHARES_TO_PIXELS)
     elif key in ROLES and (classes := len(vocabulary.names(key))):
         good, shown = (array >= 0) & (array < classes), array
         kind, expected = "unknown class id", f"0 to {classes - 1}"

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import functools
 import re
 import sys
 import typing
@@ -97,13 +98,13 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     content = read_json(notebook)
     try:
         cells = [(cell, "".join(cell["source"])) for cell in content["cells"]]
-    except (KeyError, TypeError) as error:
+        tagged = [place for place, (cell, _) in enumerate(cells) if TAG in cell.get("metadata", {}).get("tags", [])]
+        above = [source for cell, source in cells[: tagged[0]] if cell["cell_type"] == "code"] if tagged else []
+        own = {name for cell, source in cells if cell["cell_type"] == "code" for name in _REGISTERED.findall(source)}
+    except (KeyError, TypeError, AttributeError) as error:
         raise WorkbenchError(f"{notebook}: not a valid notebook ({error!r}).") from error
-    tagged = [place for place, (cell, _) in enumerate(cells) if TAG in cell.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise WorkbenchError(f"{notebook}: {len(tagged)} cells are tagged {TAG!r}; exactly one must be.")
-    above = [source for cell, source in cells[: tagged[0]] if cell["cell_type"] == "code"]
-    own = {name for cell, source in cells if cell["cell_type"] == "code" for name in _REGISTERED.findall(source)}
     with modules_in(notebook.parent):
         return parse_parameters(cells[tagged[0]][1], str(notebook), above, own)
 
@@ -168,6 +169,24 @@ def modules_in(notebooks: Path) -> Iterator[None]:
         sys.path.remove(str(notebooks))
 
 
+@functools.cache
+def plain_loader() -> Any:
+    """YAML's safe loader without the numbers of YAML 1.1 that are others than they look: 010 is 8, 1:30 is 90."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def number(self, node: Any) -> int | float:
+            read = self.construct_yaml_float if node.tag.endswith(":float") else self.construct_yaml_int
+            if re.match(r"[-+]?0[0-9_]+$|[^:]*:", node.value):
+                what = f"{node.value!r} would be read as {read(node)}; write plain digits, or a text in quotes"
+                raise yaml.YAMLError(what)
+            return read(node)
+
+    for kind in ("int", "float"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.number)
+    return Loader
+
+
 def value_from_text(text: str, kind: Any, place: str) -> Any:
     """A command-line value as ``kind``, read as YAML where it is no text."""
     import yaml
@@ -178,7 +197,7 @@ def value_from_text(text: str, kind: Any, place: str) -> Any:
     if arms == (str,):
         return text
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, plain_loader())
         if float in arms and isinstance(value, str):  # 1e-4, which is a text in YAML
             value = float(text)
         return value if config_class_in(kind) else checked_value(value, kind, place)

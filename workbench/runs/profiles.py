@@ -9,7 +9,7 @@ from workbench.configuration import flat
 from workbench.errors import WorkbenchError, unknown
 from workbench.file_errors import reading
 from workbench.paths import checked_name, notebooks_folder
-from workbench.runs.parameters import Parameter, modules_in, read_parameters
+from workbench.runs.parameters import Parameter, modules_in, plain_loader, read_parameters
 
 RUN_PARAMETER = "run_name"
 TABLES = "tables"
@@ -166,7 +166,7 @@ def _read_layer(path: Path, stems: Sequence[str]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> Any:
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(plain_loader()):  # type: ignore[misc]
         """Refuses a key that is given twice: YAML would silently keep the last one."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -178,7 +178,9 @@ def _read_yaml(path: Path) -> Any:
 
     with reading(path, "valid YAML", "Correct the line."):
         try:
-            return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
+            if not (text := path.read_text(encoding="utf-8")).strip():
+                raise ValueError("an empty file")
+            return {} if (layer := yaml.load(text, Loader)) is None else layer
         except yaml.YAMLError as error:
             raise ValueError(" ".join(str(error).split())) from error
 

@@ -23,6 +23,9 @@ from workbench.files import escapes_folder
 from workbench.progress import track
 from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary, note_odd_names
+from workbench.scenes.problems import FileProblems, Problem, note_odd_names, shown
+from workbench.scenes.relations import SHARES_TO_PIXELS, are_shares
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
 FIX_RECORD = "Correct the record, or write the file again from its source."
@@ -292,6 +295,8 @@ def _check_ends(ends: RelationEnds, vocabulary: Vocabulary, file: FileProblems) 
     expected = f"finite pixels up to {LARGEST_COORDINATE:,}"
     for row, end in np.argwhere(large):
         file.blocking("non-finite number", *ends.box_record(row, end), expected, FIX_RECORD)
+    if are_shares(ends.boxes):
+        file.blocking("boxes in shares", *ends.box_record(0, 0), "pixels", SHARES_TO_PIXELS)
     swapped = (ends.boxes[..., 2:] < ends.boxes[..., :2]).any(axis=2) & ~large
     remedy = "The order is [ymin, ymax, xmin, xmax], with the smaller number first."
     for row, end in np.argwhere(swapped):

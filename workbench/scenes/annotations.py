@@ -3,6 +3,7 @@
 Files are read image by image into arrays: GQA-LT's 3.4 million training relations take well under 1 GB.
 """
 
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -142,7 +143,7 @@ def _tables(image: np.ndarray, triplets: np.ndarray, ends_xyxy: np.ndarray) -> t
 def copy_synset_tables(folder: Path, places: Sequence[Path]) -> None:
     """Copy each synset table (LTVRR reference, 1.1) from the first of ``places`` that has it, unless it is there."""
     for name in (*SYNSET_TABLES, SENSES_TABLE):
-        source = next((Path(place) / name for place in places if (Path(place) / name).is_file()), None)
+        source = next((Path(place) / name for place in places if os.path.lexists(Path(place) / name)), None)
         if source is not None and not (Path(folder) / name).is_file():
             with atomic_path(Path(folder) / name) as temporary:
                 shutil.copyfile(source, temporary)

@@ -4,6 +4,7 @@ What the reader refuses it notes itself (`annotation_files`); here come boxes ou
 in two splits, and image files.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def check_annotations(folder: Path, image_folder: Path | None = None, *, image_f
         image_files, remedy = False, "Name the image folder; until then the image files are not checked."
         file = FileProblems(image_folder, problems)
         file.warning("no image folder", "whole folder", "no folder", "the image files", remedy)
-    begun = [s for s in SPLITS if detections_path(folder, s).exists() or relations_path(folder, s).exists()]
+    begun = [s for s in SPLITS if any(os.path.lexists(path(folder, s)) for path in (detections_path, relations_path))]
     split_of_name: dict[str, str] = {}
     for split in dict.fromkeys(("train", *begun)):
         file = FileProblems(detections_path(folder, split), problems)

@@ -31,6 +31,7 @@ POINTERS: dict[str, dict[str, str]] = {
 }
 MANIFESTS = ("features.json", "tables.json")
 AGAIN = "Delete the folder and make it again."
+SHARES_TO_PIXELS = "Multiply x by the width of the image and y by its height."
 BITS_PER_CLASS = 21  # of a triplet's key, which is an int64
 
 
@@ -86,7 +87,23 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
         table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
         for column, target in POINTERS.get(name, {}).items():
             require_rows(path, table[column], target, len(tables[target]))
+        _require_values(path, name, tables)
     return tables
+
+
+def _require_values(path: Path, name: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """WorkbenchError for sizes and boxes that cannot be, and for ends of another class than their box."""
+    table, what = tables[name], {"images": "a size below 1", "boxes": "a box that is not finite"}
+    with reading(path, "a table of numbers", AGAIN):
+        if name == "images":
+            bad = (table[["width", "height"]] < 1).any(axis=1).to_numpy()
+        elif name == "boxes":
+            bad = ~np.isfinite(table[BOX_COLUMNS].to_numpy(np.float32)).all(axis=1)
+        else:
+            own = tables["boxes"]["object_class"].to_numpy()[table[["subject_box", "object_box"]]]
+            bad = ((own >= 0) & (own != table[["subject", "object"]])).any(axis=1).to_numpy()
+    for row in np.flatnonzero(bad)[:1]:
+        raise _damaged(path, f"row {row} has {what.get(name, 'an end of another class than its box')}")
 
 
 def require_rows(path: Path, column: pd.Series, target: str, size: int) -> None:
@@ -128,6 +145,11 @@ def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     low = np.minimum(boxes_a[..., :2], boxes_b[..., :2])
     high = np.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
     return np.concatenate([low, high], axis=-1)
+
+
+def are_shares(boxes: np.ndarray) -> bool:
+    """Whether boxes (..., 4) are written in shares of their image: none reaches beyond 1, and not all are whole."""
+    return bool(boxes.size and (boxes >= 0).all() and (boxes <= 1).all() and (boxes % 1).any())
 
 
 def outside_image(xyxy: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

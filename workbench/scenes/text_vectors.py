@@ -53,11 +53,22 @@ def read_text_vectors(
         return None
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
         vectors = values.astype(np.float32)
-    finite = np.isfinite(vectors).all(axis=1) | (may_lack & np.isnan(vectors).all(axis=1))
+        usable = np.isfinite(np.linalg.norm(vectors, axis=1))
+    finite = usable | (may_lack & np.isnan(vectors).all(axis=1))
     for kind, bad in (("non-finite number", ~finite), ("zero vector", ~vectors.any(axis=1))):
-        found, expected = ("zeros", "a vector with a direction") if kind == "zero vector" else ("nan or inf", "numbers")
+        zero = kind == "zero vector"
+        found, expected = ("zeros", "a vector with a direction") if zero else ("nan, inf or a huge number", "numbers")
         for row in np.flatnonzero(bad):
             file.blocking(kind, _record(row, names), found, expected, EMBED_AGAIN + LACKING * may_lack)
+    first: dict[bytes, int] = {}
+    for place in np.flatnonzero(usable & vectors.any(axis=1)).tolist():
+        other = first.setdefault(vectors[place].tobytes(), place)
+        if other != place:
+            found = f"the vector of {_record(other, names)}"
+            remedy = (
+                "The two look alike to what reads text. Is it what stands for unknown words? Embed the name itself."
+            )
+            file.warning("one vector for two names", _record(place, names), found, "a vector of its own", remedy)
     return vectors
 
 
