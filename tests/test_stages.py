@@ -287,6 +287,7 @@ def test_a_file_that_is_not_what_was_written_is_refused_and_made_again(run, buil
         (lambda: (stage / "text.txt").write_bytes((other / "text.txt").read_bytes()), "SHA-256"),
         (lambda: (stage / "text.txt").write_text("longer than before, by a good deal"), "bytes instead"),
         (lambda: made.write_text(made.read_text().replace('"calls": ', '"calls": 9')), "SHA"),
+        (lambda: made.write_text(json.dumps(json.loads(made.read_text()) | {"parameters": float("nan")})), "SHA"),
     ):
         run.stage("counts", build, replace=True, rows=3)
         change()

@@ -235,6 +235,26 @@ def _read_stage(folder: Path) -> Any:
     return stage.identity, stage.metrics, [path.read_bytes() for path in sorted(stage.folder.glob("rows.*"))]
 
 
+def copied(folder: Path, source: Path) -> dict[str, Any]:
+    """A stage of what is in ``source``."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    return {}
+
+
+def _stages(folder: Path) -> None:
+    _features(folder / "made")
+    with contextlib.redirect_stdout(io.StringIO()):
+        for made in sorted((folder / "made").iterdir()):
+            Run.open("toy", root=folder).stage(made.name, copied, source=made)
+    shutil.rmtree(folder / "made")
+
+
+def _read_stages(folder: Path) -> Any:
+    run = Run.open("toy", root=folder)
+    stages = [run.find(path.name) for path in sorted(run.folder.iterdir()) if path.is_dir()]
+    return [(each.identity, [path.read_bytes() for path in sorted(each.folder.rglob("*.*"))]) for each in stages]
+
+
 def _one(read: Callable, *path: str) -> Callable[[Path], Any]:
     return lambda folder: read(folder.joinpath(*path))
 
@@ -270,6 +290,7 @@ READERS = [
            lambda f: read_parameters(next(f.glob("*.ipynb"))), free=True),
     Reader("report", _report, _read_report, "reports/toy/*", free=True),
     Reader("stage", _stage, _read_stage, "data/runs/toy/counts/default/*", summed=True),
+    Reader("stages", _stages, _read_stages, "data/runs/toy/*/default/**/*", summed=True),
     Reader("tables", _copied("reports", "reference", "demo-tables.json"),
            _one(read_tables, "demo-tables.json"), free=True),
 ]  # fmt: skip

@@ -174,6 +174,7 @@ def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
 @pytest.mark.parametrize(("choice", "message"), [
     ("first,second,similarity\ndog,dgo,1\n", "row 0: 'dgo' is not an object class.*'dog'"),
     ("a,b\n1,2\n", "first, second, similarity"),
+    ("first,second,similarity\ndog,cat,1\ndog,cat,1\ndog,cat,2\n", "row 2: dog and cat stand above with another"),
     ("first,second,similarity\ndog,cat,much\n", "not a table of class pairs"),
     ("lhc", r"similarity 'lhc' is not known\. Did you mean 'lch'"),
     (lambda names: np.eye(2), r"\(2, 2\); expected \(3, 3\)"),

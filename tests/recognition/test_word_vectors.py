@@ -197,3 +197,10 @@ def test_names_of_coco_stuff_and_lvis_are_read_as_they_are_said(tmp_path):
     entries = random_words(("mouse", "brick", "wall", "floor", "on", "unknown"), dimension=4)
     path = write_words(tmp_path / "words.txt", entries)
     assert spelled_class_vectors(path, Vocabulary(tuple(names), ("on",)))[1] == names
+
+
+@pytest.mark.parametrize("value", ['{"cat": [1, 2], "dog": [1, 2], "dog": [3, 4]}', "cat 1 2\ndog 1_0 2\n"])
+def test_a_word_given_twice_and_numbers_that_only_python_reads_are_refused(tmp_path, value):
+    (tmp_path / "words").write_text(value)
+    with pytest.raises(WorkbenchError, match=r"words.*'dog'"):
+        list(iterate_word_vectors(tmp_path / "words"))

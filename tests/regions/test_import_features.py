@@ -264,3 +264,19 @@ def test_names_of_images_are_kept_and_some_rows_of_another_split_are_said(tmp_pa
     for split, store in stores.items():
         assert store.images["file_name"][store.relations["image"]].tolist() == named[split]
     assert len({number for store in stores.values() for number in store.images["image_id"]}) == 15
+
+
+def test_what_float16_loses_shares_for_pixels_and_links_that_lead_nowhere(tmp_path, import_source):
+    source, splits = import_source(rows=6)
+    arrays = splits["train"]
+    for key, value, said in (
+        ("feature", arrays["feature"].astype(np.float64) * 1e-9, "feature out of range.*at least 6.1"),
+        ("subject_box", arrays["subject_box"] / 1000, "boxes in shares.*Multiply x"),
+    ):
+        np.savez(source / "train.npz", **arrays | {key: value})
+        refused(f"(?s){said}", import_features, tmp_path / "out", source=source)
+    np.savez(source / "train.npz", **arrays | {"feature": arrays["feature"] * np.arange(6, dtype=np.float16)[:, None]})
+    assert "1 rows of zeros" in str(import_features(tmp_path / "zeros", source=source)["warnings"])
+    (source / "objects_clip_text.npy").symlink_to("gone")
+    refused("objects_clip_text", import_features, tmp_path / "out", source=source)
+    assert not (tmp_path / "out").exists()

@@ -42,7 +42,8 @@ def test_only_takes_beginnings_and_keeps_the_order(toy_project):
     ("notebooks: 01_count", "must be a list"), ("shared: [seed]", "name: value"),
     ("shared: {lr: 1e-4}", "write 1.0e-4"), ("shared: {seed: true}", "expected int, got True"),
     ("01_count: {seed: 1, seed: 2}", "given twice: seed"), ("run: a/b", "run name"), ("[1]", "keys and values"),
-    ("a: [", "not valid YAML"),
+    ("a: [", "not valid YAML"), ("", "an empty file"), ("false", "keys and values"),
+    ("shared: {seed: 010}", "'010' would be read as 8"), ("shared: {seed: 1:30}", "'1:30' would be read as 90"),
 ])  # fmt: skip
 def test_what_a_profile_has_wrong_is_told_with_its_place(toy_project, text, message):
     path = toy_project / "notebooks" / "params" / "wrong.yml"

@@ -24,7 +24,8 @@ def read(path, value, **options):
 @pytest.mark.parametrize(("value", "said"), [
     ([*GOOD[:2], [0.0, 0.0]], "zero vector.*row 2 \\('hat'\\)"),
     ([*GOOD[:2], [float("nan"), 1.0]], "non-finite.*row 2 \\('hat'\\)"),
-    ([*GOOD[:2], [1e300, 1.0]], "non-finite.*row 2 \\('hat'\\)"),
+    *(([*GOOD[:2], [huge, 1.0]], "non-finite.*row 2 \\('hat'\\)") for huge in (1e300, 1e30)),
+    ([*GOOD[:2], GOOD[0]], "warning: one vector for two names.*row 2 \\('hat'\\).*row 0 \\('man'\\)"),
     ([GOOD[0], None, GOOD[2]], "unusable vector.*row 1 \\('dog'\\)"),
     ([GOOD[0], [1.0, 2.0, 3.0], GOOD[2]], "row 1 \\('dog'\\): found 3 numbers, expected 2"),
     ([GOOD[0], [1.0, "2"], GOOD[2]], "row 1 \\('dog'\\): found '2'"), (GOOD[:2], "wrong shape.*expected \\(3, T\\)"),

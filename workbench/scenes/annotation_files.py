@@ -22,10 +22,8 @@ import pandas as pd
 from workbench.files import escapes_folder
 from workbench.progress import track
 from workbench.scenes.problems import FileProblems, Problem, shown
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary, note_odd_names
-from workbench.scenes.problems import FileProblems, Problem, note_odd_names, shown
 from workbench.scenes.relations import SHARES_TO_PIXELS, are_shares
-from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE, ROLES, Vocabulary, note_odd_names
 
 LARGEST_COORDINATE = 2**24  # beyond it float32 skips whole pixels
 FIX_RECORD = "Correct the record, or write the file again from its source."

@@ -107,6 +107,7 @@ def test_sizes_and_places_from_the_image_files(source, tmp_path, flat):
     [
         ("annotations_train.json", [], r"annotations_train\.json"),
         ("annotations_train.json", {"train0.jpg": [{"predicate": 1}]}, r"train0\.jpg"),
+        ("annotations_train.json", {"train0.jpg": [RELATION], "b.jpg": [{"predicate": 1}]}, r"b\.jpg.*subject"),
         ("annotations_test.json", {"test0.jpg": [{"subject": {}, "object": {}}]}, r"test0\.jpg"),
         ("annotations_test.json", {"elsewhere.jpg": [RELATION]}, r"(?s)unknown size.*elsewhere\.jpg"),
         ("annotations_test.json", {"test0.jpg": [RELATION], "test1.jpg": [7]}, r"(?s)wrong type.*test1\.jpg"),
