@@ -100,8 +100,9 @@ def _require_values(path: Path, name: str, tables: Mapping[str, pd.DataFrame]) -
         elif name == "boxes":
             bad = ~np.isfinite(table[BOX_COLUMNS].to_numpy(np.float32)).all(axis=1)
         else:
-            own = tables["boxes"]["object_class"].to_numpy()[table[["subject_box", "object_box"]]]
-            bad = ((own >= 0) & (own != table[["subject", "object"]])).any(axis=1).to_numpy()
+            ends = table[["subject_box", "object_box"]].to_numpy()
+            own, apart = tables["boxes"]["object_class"].to_numpy()[ends], ends[:, :1] != ends[:, 1:]  # else a union
+            bad = (apart & (own >= 0) & (own != table[["subject", "object"]])).any(axis=1).to_numpy()
     for row in np.flatnonzero(bad)[:1]:
         raise _damaged(path, f"row {row} has {what.get(name, 'an end of another class than its box')}")
 
