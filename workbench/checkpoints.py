@@ -151,7 +151,8 @@ def _unpickled(path: Path, kind: FileKind) -> Any:
             with torch.serialization.safe_globals(_PLAIN_OBJECTS), open(path, "rb") as file:
                 # Torch takes whatever is named .safetensors for one, but maps only what it opens itself.
                 mapped = path.suffix != ".safetensors" and zipfile.is_zipfile(path)
-                _compare_sums(file)
+                if zipfile.is_zipfile(path):
+                    _compare_sums(file)
                 return torch.load(path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped)
         except UnpicklingError as error:
             named = re.search(r"GLOBAL ([\w.]+) was not|unsupported GLOBAL ([\w.]+)", str(error))
@@ -163,12 +164,11 @@ def _unpickled(path: Path, kind: FileKind) -> Any:
 
 def _compare_sums(file: IO[bytes]) -> None:
     """Raise zipfile.BadZipFile where a part of an archive is not what was written, which torch does not look at."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            for part in archive.infolist():
-                with archive.open(part) as content:
-                    while part.CRC and content.read(_PIECE):  # 0 where torch was told to leave the sums out
-                        pass
+    with zipfile.ZipFile(file) as archive:
+        for part in archive.infolist():
+            with archive.open(part) as content:
+                while part.CRC and content.read(_PIECE):  # 0 where torch was told to leave the sums out
+                    pass
     file.seek(0)
 
 
@@ -200,8 +200,7 @@ def _plain_weights(path: Path, content: Any) -> ForeignWeights:
         changes.append(f"{' and '.join(rounded)} is computed with as float32")
     dense = {name: value for name, value in tensors.items() if value.ndim > 1 and value.layout == torch.strided}
     if empty := [name for name, value in dense.items() if value.dtype in _PRECISIONS and not value.any()]:
-        listed = ", ".join(empty[:5]) + " ..." * (len(empty) > 5)
-        changes.append(f"all zeros, as an unfinished download leaves them: {listed}")
+        changes.append(f"{len(empty)} all zeros, as an unfinished download leaves them: {', '.join(empty[:5])}")
     return ForeignWeights(tensors, beside, tuple(changes))
 
 

@@ -71,9 +71,6 @@ def replace_table(name, change):
     (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
     (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
     (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
-    (replace_table("relations.parquet", lambda t: t.assign(object=t["object"] + 1)), "row 0 has an end of another"),
-    (replace_table("boxes.parquet", lambda t: t.assign(x2=np.nan)), "row 0 has a box that is not finite"),
-    (replace_table("images.parquet", lambda t: t.assign(width=-1)), "row 0 has a size below 1"),
 ])  # fmt: skip
 def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):
     write_split(tmp_path, long_tailed(14))

@@ -178,8 +178,9 @@ def plain_loader() -> Any:
         def number(self, node: Any) -> int | float:
             read = self.construct_yaml_float if node.tag.endswith(":float") else self.construct_yaml_int
             if re.match(r"[-+]?0[0-9_]+$|[^:]*:", node.value):
-                what = f"{node.value!r} would be read as {read(node)}; write plain digits, or a text in quotes"
-                raise yaml.YAMLError(what)
+                raise yaml.YAMLError(
+                    f"{node.value!r} would be read as {read(node)}; write plain digits or a quoted text"
+                )
             return read(node)
 
     for kind in ("int", "float"):

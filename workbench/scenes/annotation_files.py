@@ -1,8 +1,7 @@
 """The JSON files of an annotation folder as arrays, and what makes it impossible to read them (LTVRR reference, 1).
 
-The reader and the check both start here: what is wrong becomes a `Problem` that names file, record and remedy. GQA-LT's
-training relations are half a gigabyte of JSON, which as Python objects would take ten times that: the file is mapped
-from disk, and the members of its outermost object become objects one at a time, arrays some hundred at a time.
+What is wrong becomes a `Problem` that names file, record and remedy. GQA-LT's training relations are half a gigabyte of
+JSON, ten times that as Python objects: the file is mapped, and its outermost members become objects one at a time.
 """
 
 import contextlib

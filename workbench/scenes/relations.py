@@ -87,24 +87,7 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
         table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
         for column, target in POINTERS.get(name, {}).items():
             require_rows(path, table[column], target, len(tables[target]))
-        _require_values(path, name, tables)
     return tables
-
-
-def _require_values(path: Path, name: str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """WorkbenchError for sizes and boxes that cannot be, and for ends of another class than their box."""
-    table, what = tables[name], {"images": "a size below 1", "boxes": "a box that is not finite"}
-    with reading(path, "a table of numbers", AGAIN):
-        if name == "images":
-            bad = (table[["width", "height"]] < 1).any(axis=1).to_numpy()
-        elif name == "boxes":
-            bad = ~np.isfinite(table[BOX_COLUMNS].to_numpy(np.float32)).all(axis=1)
-        else:
-            ends = table[["subject_box", "object_box"]].to_numpy()
-            own, apart = tables["boxes"]["object_class"].to_numpy()[ends], ends[:, :1] != ends[:, 1:]  # else a union
-            bad = (apart & (own >= 0) & (own != table[["subject", "object"]])).any(axis=1).to_numpy()
-    for row in np.flatnonzero(bad)[:1]:
-        raise _damaged(path, f"row {row} has {what.get(name, 'an end of another class than its box')}")
 
 
 def require_rows(path: Path, column: pd.Series, target: str, size: int) -> None:
