@@ -64,10 +64,7 @@ def read_text_vectors(
     for place in np.flatnonzero(usable & vectors.any(axis=1)).tolist():
         other = first.setdefault(vectors[place].tobytes(), place)
         if other != place:
-            found, remedy = (
-                f"that of {_record(other, names)}",
-                "Does it stand for unknown words? Embed the name itself.",
-            )
+            found, remedy = f"that of {_record(other, names)}", "Is it that of unknown words? Embed the name itself."
             file.warning("one vector for two names", _record(place, names), found, "one of its own", remedy)
     return vectors
 
