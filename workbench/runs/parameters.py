@@ -178,9 +178,7 @@ def plain_loader() -> Any:
         def number(self, node: Any) -> int | float:
             read = self.construct_yaml_float if node.tag.endswith(":float") else self.construct_yaml_int
             if re.match(r"[-+]?0[0-9_]+$|[^:]*:", node.value):
-                raise yaml.YAMLError(
-                    f"{node.value!r} would be read as {read(node)}; write plain digits or a quoted text"
-                )
+                raise yaml.YAMLError(f"{node.value!r} would be read as {read(node)}; write plain digits or quote it")
             return read(node)
 
     for kind in ("int", "float"):
