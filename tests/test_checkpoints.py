@@ -80,23 +80,13 @@ def test_a_folder_and_a_numpy_archive_come_with_what_to_give_instead(tmp_path):
     assert torch.equal(read_foreign(tmp_path / "old.pth").tensors["weight"], STATE["weight"])
 
 
-@pytest.mark.parametrize("sums", [True, False])
-def test_a_damaged_part_and_weights_of_zeros_are_told(tmp_path, capsys, sums):
+def test_a_damaged_part_and_weights_of_zeros_are_told(tmp_path, capsys):
     path = tmp_path / "weights.pth"
-    before = torch.serialization.get_crc32_options()
-    torch.serialization.set_crc32_options(sums)
-    try:
-        torch.save(STATE | {"weight": torch.zeros(2, 3)}, path)
-    finally:
-        torch.serialization.set_crc32_options(before)
+    torch.save(STATE | {"weight": torch.zeros(2, 3)}, path)
     assert len(read_foreign(path).tensors) == 2 and "leaves them: weight" in capsys.readouterr().out
-    place = path.read_bytes().index(STATE["bias"].numpy().tobytes())
-    path.write_bytes(path.read_bytes()[:place] + b"?" + path.read_bytes()[place + 1 :])
-    if sums:
-        with pytest.raises(WorkbenchError, match=r"weights\.pth: not a whole checkpoint.*CRC.*again"):
-            read_foreign(path)
-    else:  # torch was told to leave them out
-        assert not torch.equal(read_foreign(path).tensors["bias"], STATE["bias"])
+    path.write_bytes(path.read_bytes().replace(STATE["bias"].numpy().tobytes(), b"damaged!"))
+    with pytest.raises(WorkbenchError, match=r"weights\.pth: not a whole checkpoint.*CRC.*again"):
+        read_foreign(path)
 
 
 @pytest.mark.parametrize(("value", "message"), [

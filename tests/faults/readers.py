@@ -218,27 +218,10 @@ def _read_report(folder: Path) -> Any:
     return table
 
 
-def count_rows(folder: Path, rows: int) -> dict[str, Any]:
-    """A stage of two files."""
-    np.save(folder / "rows.npy", np.arange(rows))
-    (folder / "rows.json").write_text(json.dumps({"rows": rows}))
-    return {"rows": rows}
-
-
-def _stage(folder: Path) -> None:
-    with contextlib.redirect_stdout(io.StringIO()):
-        Run.open("toy", root=folder).stage("counts", count_rows, rows=9)
-
-
-def _read_stage(folder: Path) -> Any:
-    stage = Run.open("toy", root=folder).find("counts")
-    return stage.identity, stage.metrics, [path.read_bytes() for path in sorted(stage.folder.glob("rows.*"))]
-
-
 def copied(folder: Path, source: Path) -> dict[str, Any]:
     """A stage of what is in ``source``."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
-    return {}
+    return {"files": len([*folder.rglob("*.*")])}
 
 
 def _stages(folder: Path) -> None:
@@ -252,7 +235,10 @@ def _stages(folder: Path) -> None:
 def _read_stages(folder: Path) -> Any:
     run = Run.open("toy", root=folder)
     stages = [run.find(path.name) for path in sorted(run.folder.iterdir()) if path.is_dir()]
-    return [(each.identity, [path.read_bytes() for path in sorted(each.folder.rglob("*.*"))]) for each in stages]
+    return [
+        (each.identity, each.metrics, [path.read_bytes() for path in sorted(each.folder.rglob("*.*"))])
+        for each in stages
+    ]
 
 
 def _one(read: Callable, *path: str) -> Callable[[Path], Any]:
@@ -289,7 +275,6 @@ READERS = [
     Reader("notebook", _copied("notebooks", "02_build_augmented_triplets.ipynb"),
            lambda f: read_parameters(next(f.glob("*.ipynb"))), free=True),
     Reader("report", _report, _read_report, "reports/toy/*", free=True),
-    Reader("stage", _stage, _read_stage, "data/runs/toy/counts/default/*", summed=True),
     Reader("stages", _stages, _read_stages, "data/runs/toy/*/default/**/*", summed=True),
     Reader("tables", _copied("reports", "reference", "demo-tables.json"),
            _one(read_tables, "demo-tables.json"), free=True),

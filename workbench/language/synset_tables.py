@@ -6,6 +6,7 @@ Where they are missing, objects get their first noun synset in WordNet and a rel
 """
 
 import csv
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
     """
     for place in (Path(folder), Path(folder).parent):
         objects, relations, words = (place / name for name in (OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE))
-        if objects.is_file() or relations.is_file():
+        if os.path.lexists(objects) or os.path.lexists(relations):
             named = _one_each(objects, "object_name"), _one_each(relations, "predicate_name")
             return _known(SynsetTable(*named, f"{objects}, {relations}"), vocabulary)
         if words.is_file():
@@ -118,7 +119,7 @@ def require_class(named: Collection[str], classes: Sequence[str], kind: str, sou
 
 
 def _one_each(path: Path, name_column: str) -> dict[str, str]:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise WorkbenchError(
             f"{path}: the file is missing, but the other synset table is there. Add it, or remove both to use WordNet."
         )
