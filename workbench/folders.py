@@ -229,7 +229,6 @@ def partial_folder(folder: Path) -> Path:
 
 def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] | None:
     """The manifest of a complete folder, None where there is none, an empty one, or an older version's result.
-
     WorkbenchError for a folder that is no result and, where ``refuse_older``, for that of an older version.
     """
     if not any(folder.glob("*")):

@@ -1,6 +1,5 @@
-"""Class vectors from word vectors (`recognition.word_files`) or from text embeddings.
-
-Source: reference `ltvrr.md` section 1.6.
+"""Class vectors from word vectors (`recognition.word_files`) or from text embeddings. Source: reference `ltvrr.md`
+section 1.6.
 """
 
 from collections.abc import Iterable
@@ -86,9 +85,8 @@ def spelled_class_vectors(
 
 
 def text_word_vectors(text: TextEmbeddings) -> ClassVectors:
-    """Class vectors from text embeddings: the tower's L2-normalised vectors of the class names.
-
-    There is no text for "no relation", so the background is the mean vector of the relations.
+    """Class vectors from text embeddings: the tower's L2-normalised vectors of the class names. There is no text for
+    "no relation", so the background is the mean vector of the relations.
     """
     for kind, rows in (("objects", np.asarray(text.objects)), ("relations", np.asarray(text.relations))):
         if not (usable := _has_direction(rows)).all():

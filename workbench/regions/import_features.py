@@ -1,6 +1,5 @@
-"""Importing ready-made region features: npz rows and names in, a features folder out.
-
-docs/own-features.md describes the source folder. A relation without a text vector is a row of NaN there.
+"""Importing ready-made region features: npz rows and names in, a features folder out. docs/own-features.md describes
+the source folder. A relation without a text vector is a row of NaN there.
 """
 
 import hashlib
