@@ -1,6 +1,7 @@
 """The one checkpoint format, tensors and a JSON object in a safetensors file; and what others wrote, read with care."""
 
 import argparse
+import contextlib
 import json
 import re
 import zipfile
@@ -81,13 +82,15 @@ class ForeignWeights:
     facts: dict[str, Any] | None = None
 
 
-def read_foreign(path: Path) -> ForeignWeights:
+def read_foreign(path: Path, published: str = "") -> ForeignWeights:
     """The weights of somebody's ``torch.save`` or safetensors file, whatever its name, mapped where that is possible.
-    What a training wraps them in is taken off (``{"state_dict": ...}``, "module." before names) and printed. No code of
-    the file is run. WorkbenchError where it is missing, cut short, something else, or holds objects.
+
+    What a training wraps them in is taken off (``{"state_dict": ...}``, "module." before names) and printed. No code
+    of the file is run. WorkbenchError where it is missing, cut short, something else, or holds objects; of TorchScript
+    with ``published``, where such weights are published as tensors.
     """
     path = Path(path)
-    kind = require_checkpoint(path)
+    kind = _required_kind(path, published)
     if kind is FileKind.SAFETENSORS:
         with reading(path, EXPECTED, "Copy or download it again."), safe_open(path, framework="pt") as file:
             facts = (file.metadata() or {}).get(METADATA_KEY)
@@ -102,30 +105,26 @@ def read_foreign(path: Path) -> ForeignWeights:
     return found
 
 
-def require_checkpoint(path: Path) -> FileKind:
+def _required_kind(path: Path, published: str) -> FileKind:
     """The kind of a file that may be a checkpoint, by its first bytes; WorkbenchError for whatever else it is."""
     if not path.exists():
         raise WorkbenchError(f"{path}: there is no checkpoint here. Correct the path.")
     with reading(path, EXPECTED):
         kind = file_kind(path)
-        script = kind is FileKind.TORCH and zipfile.is_zipfile(path) and _is_script(path)
-    if script:
+        zipped = kind is FileKind.TORCH and zipfile.is_zipfile(path)
+        with zipfile.ZipFile(path) if zipped else contextlib.nullcontext() as archive:
+            members = archive.namelist() if archive else []
+    if any(name.endswith("/constants.pkl") for name in members):
         written = path.with_name(f"{path.stem}_weights.pt")
         raise WorkbenchError(
-            f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. The "
-            "same weights as plain tensors: `hf download timm/vit_large_patch14_clip_224.openai "
-            "open_clip_model.safetensors` is OpenAI's ViT-L-14. Or, if you trust this file, convert it once with "
+            f"{path}: a TorchScript archive, which runs code of its own when it is read, so it is not read here. "
+            f"{published} If you trust this file, convert it once with "
             f"`python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu').state_dict(), "
             f"'{written}')\"`. Then give the new file."
         )
     if kind not in (FileKind.SAFETENSORS, FileKind.TORCH, FileKind.PICKLE):
         raise refuse_kind(path, kind, EXPECTED, _remedy_of_kind(path, kind))
     return kind
-
-
-def _is_script(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _remedy_of_kind(path: Path, kind: FileKind) -> str:

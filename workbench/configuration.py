@@ -186,6 +186,8 @@ def _collection(value: Any, origin: type, items: tuple, kind: Any, place: str) -
     fits = isinstance(value, Mapping if origin is dict else list | tuple)
     if not fits or (fixed and len(value) != len(items)):
         raise WorkbenchError(f"{place}: expected {kind_text(kind)}, got {_formatted(value)}.")
+    if not value and items and isinstance(items[0], Registry):
+        raise WorkbenchError(f"{place} is {value!r}; give at least one {items[0]!r}.")
     if origin is dict:
         item = items[1] if items else Any
         return {key: checked_value(entry, item, f"{place}.{key}") for key, entry in value.items()}

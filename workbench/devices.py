@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from workbench.errors import WorkbenchError
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
 def chosen_device(name: str = "auto") -> torch.device:
-    """A GPU when there is one, else the CPU; or the device that is named.
+    """A GPU when there is one, else the CPU; or the device that is named, WorkbenchError where that is none.
 
     Each of several processes that a launcher started together takes the GPU of its place on the machine.
     """
     if name != "auto":
-        return torch.device(name)
+        with contextlib.suppress(RuntimeError, AssertionError, NotImplementedError):
+            torch.zeros(1, device=name).item()
+            return torch.device(name)
+        raise WorkbenchError(f"device {name!r}: this machine has no such one. Give auto, cpu, or one such as cuda:1.")
     if not torch.cuda.is_available():
         return torch.device("cpu")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:

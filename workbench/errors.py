@@ -14,6 +14,10 @@ class WorkbenchError(ValueError):
     """
 
 
+class NotHereYet(WorkbenchError):
+    """Something is missing that a plan may lack, and a run may not."""
+
+
 def unknown(kind: str, name: Any, declared: Iterable[str]) -> str:
     """The text that refuses an undeclared name: the nearest one, and all."""
     names = list(declared)

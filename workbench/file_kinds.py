@@ -3,6 +3,7 @@
 import re
 import shlex
 import struct
+import tomllib
 import zipfile
 from enum import StrEnum
 from pathlib import Path
@@ -41,43 +42,10 @@ class FileKind(StrEnum):
     BINARY = "binary data of an unknown kind"
 
 
-_MAGIC = {
-    b"\x1f\x8b": FileKind.GZIP,
-    b"BZh": FileKind.BZIP2,
-    b"\xfd7zXZ\0": FileKind.XZ,
-    b"\x28\xb5\x2f\xfd": FileKind.ZSTANDARD,
-    b"PK\x03\x04": FileKind.ZIP,
-    b"PK\x05\x06": FileKind.ZIP,  # without members
-    b"\x93NUMPY": FileKind.NPY,
-    # The pickled magic number that torch.save began with before it wrote zip archives.
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19": FileKind.TORCH,
-    b"PAR1": FileKind.PARQUET,
-    b"\x89HDF\r\n\x1a\n": FileKind.HDF5,
-    b"\x89PNG": FileKind.IMAGE,
-    b"\xff\xd8\xff": FileKind.IMAGE,
-    b"version https://git-lfs": FileKind.LFS_POINTER,
-    b"/annex/objects/": FileKind.ANNEX_POINTER,
-    b"\xff\xfe": FileKind.UTF16,
-    b"\xfe\xff": FileKind.UTF16,
-}
-
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_MAGIC = {bytes.fromhex(start): FileKind[name] for name, starts in _TABLES["starts"].items() for start in starts}
 # What makes a usable file of one that is something else.
-REMEDIES = {
-    FileKind.EMPTY: "Copy or download it again.",
-    FileKind.FOLDER: "Give the path of the file in it.",
-    FileKind.CUT_ZIP: "Copy or download it again.",
-    FileKind.GZIP: "Unpack it: gunzip --keep FILE",
-    FileKind.BZIP2: "Unpack it: bunzip2 --keep FILE",
-    FileKind.XZ: "Unpack it: unxz --keep FILE",
-    FileKind.ZSTANDARD: "Unpack it: unzstd FILE",
-    FileKind.TAR: "Unpack it, and give the file in it: tar -xf FILE",
-    FileKind.ZIP: "Unpack it, and give the file in it: python -m zipfile -e FILE .",
-    FileKind.WEB_PAGE: "A download was answered with a page, perhaps one that asks for a confirmation or a login. Open "
-    "the address in a browser, and save the file itself.",
-    FileKind.LFS_POINTER: "Fetch the file where it was cloned: git lfs pull",
-    FileKind.ANNEX_POINTER: "Fetch the file where it was cloned: git annex get FILE",
-    FileKind.UTF16: "Write it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8",
-}
+REMEDIES: dict[FileKind, str] = {FileKind[name]: remedy for name, remedy in _TABLES["remedies"].items()}
 
 
 def file_kind(path: Path) -> FileKind:

@@ -45,6 +45,11 @@ lists_folder = partial(project_folder, "data/lists")  # lists of triplets that p
 reports_folder = partial(project_folder, "reports")  # one folder of executed notebooks and pages a run
 
 
+def list_file(root: Path, name: str) -> Path:
+    """The list of triplets that a parameter names: saved under ``name``, or the path of a CSV file."""
+    return root / Path(name).expanduser() if name.endswith(".csv") else lists_folder(root) / f"{name}.csv"
+
+
 def checked_name(kind: str, name: str) -> str:
     """``name`` if it can be a folder's name; ``kind`` says in the error what it names."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):

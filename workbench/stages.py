@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench.errors import WorkbenchError
+from workbench.errors import NotHereYet, WorkbenchError
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
 from workbench.folders import (
@@ -92,6 +92,14 @@ class Run:
     def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
         """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once."""
         keep_sources()
+        run = cls.asked(name, data, images, root)
+        if run != cls.asked(name, root=root):
+            write_json(run.folder / INPUTS, {"data": run.data, "images": run.image_folder})
+        return run
+
+    @classmethod
+    def asked(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
+        """The run as `open` gives it, and nothing is written."""
         run = cls(checked_name("run", name), project_root(root))
         record = run.folder / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
@@ -100,10 +108,7 @@ class Run:
                 f"run {name!r} works on the data {kept['data']!r}, not on {data!r}. Open another run for it, or run "
                 "with --replace."
             )
-        asked = {"data": data or kept["data"], "images": str(images) or kept["images"]}
-        if asked != kept:
-            write_json(record, asked)
-        return cls(run.name, run.root, asked["data"], asked["images"])
+        return cls(run.name, run.root, data or kept["data"], str(images) or kept["images"])
 
     @property
     def folder(self) -> Path:
@@ -134,7 +139,7 @@ class Run:
         stage = self.imported(self.data)
         if not (stage / "text").is_dir():
             remedy = stage.metrics.get("text") or "add the data set again with text vectors of its class names."
-            raise WorkbenchError(f"data {self.data!r} has no text vectors in {stage.folder}: {remedy}")
+            raise NotHereYet(f"data {self.data!r} has no text vectors in {stage.folder}: {remedy}")
         return stage / "text"
 
     @property
@@ -194,7 +199,7 @@ class Run:
         folder = imported_folder(self.root) / checked_name("import", name)
         if not folder.is_dir():
             have = ", ".join(sorted(m.parent.name for m in folder.parent.glob(f"[!.]*/{MANIFEST}"))) or "none"
-            raise WorkbenchError(
+            raise (WorkbenchError if folder.exists() else NotHereYet)(
                 f"{folder}: no features are imported under this name (there are: {have}). "
                 f"Run: workbench features import FOLDER --name {name}"
             )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from workbench.configuration import SET_IN_CODE
 from workbench.errors import WorkbenchError
+from workbench.looks import Device
 from workbench.ranges import Count, NonNegative, Positive, Ranged, Seed, Share, ShareBelowOne, Whole
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
@@ -69,7 +70,7 @@ class TrainingEdge(Ranged):
 
     WITHOUT_INFLUENCE: ClassVar[bool] = True
 
-    device: str = "auto"
+    device: Device = "auto"
     tracker: Literal["", "tensorboard", "mlflow"] = ""
     checkpoint_seconds: NonNegative = 60.0
     on_log: Callable[[dict[str, Any]], None] | None = field(default=None, metadata=SET_IN_CODE)

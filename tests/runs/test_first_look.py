@@ -1,32 +1,86 @@
 """Files that a run needs last are looked at first: the refusal names notebook and parameter, and nothing is written."""
 
+import re
+
+import numpy as np
 import pytest
 
 from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.language.similarity import PAIR_COLUMNS
+from workbench.language.text_embedding import write_class_vectors
 from workbench.paths import reports_folder, runs_folder
-from workbench.runs.first_look import look_at_plan
+from workbench.runs.first_look import look_at_named, look_at_plan
 from workbench.runs.notebooks import run_profile
 from workbench.runs.profiles import make_plan
 from workbench.scenes.vocabulary import Vocabulary
+from workbench.stages import Run, import_stage
 
 PLACES = {
     "recogniser.word_vectors": r"05_finetune_and_evaluate: recogniser\.word_vectors: .*expected word vectors",
     "clip.checkpoint": r"00_prepare_features: clip\.checkpoint: .*this is a web page",
     "detector_checkpoint": r"00_prepare_features: detector_checkpoint: .*this is a web page",
     "image_folder": r"00_prepare_features: image_folder: .*expected a folder",
+    "annotations_folder": r"00_prepare_features: annotations_folder: .*objects\.json",
+    "data": r"01_explore_long_tail: data: import name",
+    "exclude": r"02_build_augmented_triplets: exclude: .*page\.csv, line 1: the header is",
+    "augmentation.similarity": r"02_build_augmented_triplets: augmentation\.similarity: .*this is a web page",
+    "tables": r"06_reproduce_tables: tables: .*page\.csv",
+}
+VALUES = {
+    "clip.model": ("ViT-L-14", r"00_prepare_features: clip\.checkpoint: .*not here.*hf download"),
+    "extraction.device": ("nonsense", r"00_prepare_features: extraction\.device: .*auto, cpu"),
+    "extraction.encoder": ([], r"extraction.*encoder is \[\]; expected vgg16"),
+    "extraction.splits": (["tset"], r"extraction.*splits\[0\]: expected 'train'"),
+    "recogniser.sizes": ({"hidden": -1}, "sizes: hidden is -1"),
+    "losses": ([], r"losses.* is \[\]; give at least one loss"),
+    "metric": ("both", "metric.*expected 'exact' or 'synset'"),
+    "matrix_classes": (0, "matrix_classes.* is 0; expected a whole number of at least 1"),
 }
 
 
 @pytest.mark.parametrize("parameter", PLACES)
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_file_that_is_something_else_is_refused_before_anything_is_written(tmp_path, parameter, dry_run):
-    page = tmp_path / "weights"
+    page = tmp_path / "page.csv"
     page.write_text("<!DOCTYPE html><html><body>Virus scan warning</body></html>\n")
     given = {parameter: str(page)} | ({"clip.model": "ViT-L-14"} if "clip" in parameter else {})
     refused(PLACES[parameter], run_profile, "smoke", run="first-look", parameters=given, dry_run=dry_run)
     assert not (reports_folder() / "first-look").exists() and not (runs_folder() / "first-look").exists()
+
+
+@pytest.mark.parametrize("parameter", VALUES)
+@pytest.mark.parametrize("may_be_absent", [True, False])
+def test_a_value_that_a_stage_would_refuse_is_refused_at_once(parameter, may_be_absent, capsys):
+    value, message = VALUES[parameter]
+    try:
+        look_at_plan(make_plan("smoke", parameters={parameter: value}), may_be_absent=may_be_absent)
+        told = capsys.readouterr().err
+    except WorkbenchError as error:
+        told = str(error)
+    assert re.search(message, told) and ("not here yet" in told) == (may_be_absent and parameter == "clip.model")
+
+
+def test_imported_data_their_text_and_synsets_are_looked_at(tmp_path, capsys):
+    run = Run("trial", tmp_path, data="mine")
+    with pytest.raises(WorkbenchError, match=r"run 'trial': data: .*no features are imported"):
+        look_at_named([], run)
+    look_at_named([], run, may_be_absent=True)
+    assert "not here yet, run 'trial': data" in capsys.readouterr().err
+    names = Vocabulary(("dog", "cat"), ("on",))
+    stage = import_stage("mine", lambda folder: names.write(folder), root=tmp_path)
+    with pytest.raises(WorkbenchError, match=r"run 'trial': text: data 'mine' has no text vectors"):
+        look_at_named([], run)
+    look_at_named([], run, reads_text=False)
+    vectors = {"objects": np.ones((2, 4)), "relations": np.ones((1, 4))}
+    write_class_vectors(stage / "text", vocabulary=names, **vectors, encoder="given")
+    look_at_named([], run)
+    (stage / "words_synsets.json").write_text("[]")
+    with pytest.raises(WorkbenchError, match=r"run 'trial': synsets: .*words_synsets\.json: no object 'nouns'"):
+        look_at_named([], run)
+    (stage / "objects.json").write_text("[]")
+    with pytest.raises(WorkbenchError, match=r"run 'trial': data: .*objects\.json: "):
+        look_at_named([], run)
 
 
 def test_words_and_class_pairs_are_sought_where_the_names_are_known(tmp_path):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from workbench.checkpoints import load_weights, read_foreign, read_tensors, require_checkpoint, save_tensors
+from workbench.checkpoints import load_weights, read_foreign, read_tensors, save_tensors
 from workbench.devices import chosen_device
-from workbench.errors import WorkbenchError
+from workbench.errors import NotHereYet, WorkbenchError
 from workbench.escaping import escaped
 from workbench.files import sha256_of_file
 from workbench.language.config import TextConfig
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from open_clip.transformer import TextTransformer
 
 WEIGHTS_FILE = "caption_encoder.safetensors"
+OPENAI_WEIGHTS = "OpenAI's ViT-L-14: hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors"
 TEXT_WEIGHTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection", "cls_emb")
 # Rows of one pass of the tower. A CPU gains nothing from more; a GPU waits for the next pass with fewer.
 ROWS_PER_PASS = {"cpu": 64, "cuda": 1024}
@@ -61,20 +62,12 @@ class CaptionEncoder:
 
         Without a ``checkpoint`` the weights are fetched only where ``download`` is true.
         """
-        import open_clip
-
-        config = open_clip.get_model_config(published.model)
-        if config is None:
-            raise WorkbenchError(
-                f"open_clip knows no model {published.model!r}; `open_clip.list_models()` has the names, ViT-L-14 is "
-                "the default."
-            )
-        config["encoder"] = f"open_clip {published.model}"
-        refuse_other_towers(config)
-        description = description_of(published.model, published.pretrained)
+        config, description = published_tower(published)
         path = checkpoint_path(published, description)
-        config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
-        weights, digest = read_foreign(path).tensors, sha256_of_file(path)
+        weights, digest = (
+            read_foreign(path, f"Published as plain tensors is {OPENAI_WEIGHTS}.").tensors,
+            sha256_of_file(path),
+        )
         told = refuse_other_training(path, published.model, published.pretrained, config["quick_gelu"], digest)
         config["training"] = (
             f"{published.model} {published.pretrained}, {'with' if config['quick_gelu'] else 'without'} QuickGELU: "
@@ -89,7 +82,6 @@ class CaptionEncoder:
         cls, config: dict, weights: dict[str, torch.Tensor], source: Path | str = "weights in memory"
     ) -> "CaptionEncoder":
         """Keep the text half of a whole CLIP's weights (open_clip's ``CLIP`` or ``CustomTextCLIP`` layout)."""
-        weights = {name.removeprefix("module."): value for name, value in weights.items()}
         text = {name.removeprefix("text."): value for name, value in weights.items()}
         text = {name: value for name, value in text.items() if name.startswith(TEXT_WEIGHTS)}
         kept = {name: config[name] for name in ("embed_dim", "text_cfg", "quick_gelu", "encoder", "token_ids")}
@@ -98,8 +90,8 @@ class CaptionEncoder:
             found = ", ".join(sorted({escaped(name.split(".")[0], 40) for name in weights})[:5])
             kind = "transformers' names of a CLIP" if "text_model" in found else f"no text tower, only {found}"
             raise WorkbenchError(
-                f"{source}: holds {kind}; expected open_clip's names. Give open_clip's file of these weights; OpenAI's "
-                "ViT-L-14: hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors"
+                f"{source}: holds {kind}; expected open_clip's names. Give open_clip's file of these weights; "
+                f"{OPENAI_WEIGHTS}"
             )
         encoder = cls(kept, text)
         try:
@@ -185,14 +177,30 @@ class CaptionEncoder:
                 yield start + rows, tokens[torch.from_numpy(rows), : lengths[rows[-1]]]
 
 
-def refuse_other_towers(config: dict) -> None:
-    """WorkbenchError for a text tower that is none of open_clip's own, or whose tokeniser is not at hand."""
+def published_tower(published: TextConfig) -> tuple[dict, dict]:
+    """open_clip's configuration of a model, and its description of the weights, empty where it has none.
+
+    WorkbenchError for an unknown one, or a text tower that is none of open_clip's own or whose tokeniser is not here.
+    """
+    import open_clip
+
+    config = open_clip.get_model_config(published.model)
+    if config is None:
+        raise WorkbenchError(
+            f"open_clip knows no model {published.model!r}; `open_clip.list_models()` has the names, ViT-L-14 is the "
+            "default."
+        )
+    config["encoder"] = f"open_clip {published.model}"
     if config["text_cfg"].get("hf_model_name"):
         raise WorkbenchError(
             f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
             "open_clip's own text transformer, for example ViT-L-14."
         )
-    tokeniser_of(config)
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        tokeniser_of(config)
+    description = description_of(published.model, published.pretrained)
+    config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
+    return config, description
 
 
 def tokeniser_of(config: dict) -> "SimpleTokenizer | HFTokenizer":
@@ -235,14 +243,16 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
     if published.download:
         return Path(open_clip.download_pretrained(description))
     repository = description.get("hf_hub", "").strip("/") or "ORGANISATION/MODEL"
-    raise WorkbenchError(
+    raise NotHereYet(
         f"The weights of {published.model} {published.pretrained} are not here and nothing is downloaded unasked. "
         f"Either run `hf download {repository} open_clip_model.safetensors` and give that file as `checkpoint`, "
         "or pass `download=True` to fetch it now."
     )
 
 
-def look(path: Path, config: TextConfig, vocabulary: object) -> None:
-    """Refuse a file that is no checkpoint, where the model that it belongs to is chosen."""
-    if config.model:
-        require_checkpoint(path)
+def look(path: Path | None, vocabulary: object, config: TextConfig) -> None:
+    """Refuse weights that are not the chosen model's, or that nobody fetches; opens them as the stage will do."""
+    if config.model and (path or not config.download):
+        CaptionEncoder.from_open_clip(config)
+    elif config.model:
+        published_tower(config)

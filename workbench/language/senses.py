@@ -120,7 +120,7 @@ def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader")
     return known
 
 
-def look(path: Path, config: Any, vocabulary: Any) -> None:
+def look(path: Path, vocabulary: Any) -> None:
     """Refuse a table of senses that is none, or that names no class of ``vocabulary``."""
     read_senses(path, vocabulary.objects, open_wordnet()) if vocabulary is not None else _rows(path)
 

@@ -95,12 +95,10 @@ def class_similarity(
     return ClassSimilarity(names, values)
 
 
-def look(path: Path, config: Any, vocabulary: Any) -> None:
+def look(path: Path, vocabulary: Any) -> None:
     """Refuse a table of pairs that is none, or that names classes which ``vocabulary`` lacks."""
-    if vocabulary is not None:
+    if vocabulary:
         read_similarity_table(path, vocabulary.objects)
-    elif not path.is_file():
-        raise WorkbenchError(f"{path}: there is no table of class pairs here. Correct the path.")
 
 
 def read_similarity_table(path: Path, names: tuple[str, ...]) -> ClassSimilarity:

@@ -5,7 +5,7 @@ Source: reference `ltvrr.md` sections 7.2 to 7.5; paper section 4.1. All accurac
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from workbench.scenes.bands import BANDS, Counts, band_of_class, band_of_present
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 BandRule = Literal["all classes", "present classes"]
-METRICS = ("exact", "synset")
+Metric = Literal["exact", "synset"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 SUMMARY_ROLES = ("subject", "object", "subject/object", "relation", "combined")
 
 

@@ -15,6 +15,7 @@ from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.recogniser import check_sizes
 from workbench.recognition.word_vectors import WordMode
+from workbench.scenes.vocabulary import Split
 from workbench.training_config import TrainingConfig
 
 CROSS_ENTROPY = LossConfig()
@@ -144,7 +145,7 @@ class EvaluationConfig(Ranged):
     come from ``synset_folder``, else from the features folder or the one above it, else WordNet.
     """
 
-    split: Literal["train", "val", "test"] = "test"
+    split: Split = "test"
     band_rule: BandRule = "all classes"
     only_trained: bool = False
     synset_folder: Path | None = None

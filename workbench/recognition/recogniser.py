@@ -45,12 +45,14 @@ def head_class(architecture: Architecture) -> type[LsvruHead]:
 
 
 def check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
-    """Refuse an unknown architecture, and ``sizes`` that its configuration lacks or that the data decide."""
-    declared = fields(head_class(architecture).config_class)
-    allowed = sorted(field.name for field in declared if field.name not in FROM_DATA)
+    """Refuse an unknown architecture, and ``sizes`` that its configuration lacks or refuses, or the data decide."""
+    config_class = head_class(architecture).config_class
+    allowed = sorted(field.name for field in fields(config_class) if field.name not in FROM_DATA)
     for name in sizes:
         if name not in allowed:
             raise WorkbenchError(f"{as_values(architecture)}: {unknown('size', name, allowed)}")
+    of_data = dict(zip(FROM_DATA, (1, 1, 1, 1, False), strict=True))
+    configured(config_class, {**of_data, **sizes}, "sizes")
 
 
 def loaded_head(

@@ -27,7 +27,7 @@ class ClassVectors(NamedTuple):
     relations: np.ndarray
 
 
-def look(path: Path, config: Any, vocabulary: Vocabulary | None) -> None:
+def look(path: Path, vocabulary: Vocabulary | None, config: Any) -> None:
     """Refuse a file that lacks words of ``vocabulary``, or that holds no word vectors; reads the file once."""
     if vocabulary is None:
         look_at_word_vectors(path)

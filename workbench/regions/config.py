@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from workbench.errors import WorkbenchError
+from workbench.looks import Device
 from workbench.ranges import Count, Ranged, Whole
 from workbench.regions.encoders import ENCODERS
-from workbench.scenes.vocabulary import SPLITS
+from workbench.scenes.vocabulary import SPLITS, Split
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,17 @@ class ExtractionConfig(Ranged):
     """
 
     encoder: Any = "vgg16"
-    splits: tuple[str, ...] = SPLITS
+    splits: tuple[Split, ...] = ("train", "val", "test")
     short_side: Count | None = None
     longest_side: Count | None = None
     batch_images: Count = 32
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = field(default="auto", metadata={"influence": False})
+    device: Device = field(default="auto", metadata={"influence": False})
     threads: Whole = field(default=0, metadata={"influence": False})
 
     def __post_init__(self) -> None:
-        ENCODERS.resolve(self.encoder)
+        if not callable(ENCODERS.resolve(self.encoder)):
+            raise WorkbenchError(f"encoder is {self.encoder!r}; expected {' or '.join(ENCODERS)}, or 'module:name'.")
+        if not self.splits:
+            raise WorkbenchError(f"splits is empty; give some of {', '.join(SPLITS)}.")
         super().__post_init__()

@@ -210,8 +210,3 @@ def open_detector(path: Path, **preparation: Any) -> VGGNetwork:
     loading = {ours: given[key].to(torch.float32) for ours, key in zip(network.state_dict(), expected, strict=True)}
     network.load_state_dict(loading, assign=True)
     return network.eval()
-
-
-def look(path: Path, config: object, vocabulary: object) -> None:
-    """Refuse a file that is no whole detector."""
-    open_detector(path)

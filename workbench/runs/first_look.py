@@ -1,42 +1,59 @@
 """The first look: every file that notebooks or rows of tables name is opened before the first stage starts."""
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.looks import FirstLook
-from workbench.paths import imported_folder, project_root, runs_folder
+from drawn_scenes.config import DrawnScenesConfig
+from drawn_scenes.long_tail import RELATION_NAMES, training_targets
+from workbench.looks import Annotations, DataSet, FirstLook, Synsets, TextOfDataSet
+from workbench.paths import imported_folder
 from workbench.runs.profiles import Plan
+from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
+from workbench.stages import Run
 
-Named = Iterable[tuple[str, Any, Any]]  # place, type, value
+Named = Sequence[tuple[str, Any, Any]]  # place, type, value
 
 
-def look_at_plan(plan: Plan, root: Path | None = None, may_be_absent: bool = False) -> None:
-    """Look at the files of a plan's notebooks; WorkbenchError with notebook and parameter for the first that is wrong.
+def look_at_plan(plan: Plan, root: Path | None = None, may_be_absent: bool = False, others: Named = ()) -> None:
+    """Look at the files of a plan's notebooks, and ``others``; WorkbenchError with notebook and parameter of one.
 
     Word vectors are read once where the names of the data are known: seconds for a GloVe file, half a minute for
     GoogleNews. Where files ``may_be_absent``, the missing ones are told on standard error.
     """
-    root = project_root(root)
     named = [
         (f"{notebook.name}: {name}", parameter.kind, parameter.checked(notebook.values[name], name))
         for notebook in plan.notebooks
         for name, parameter in notebook.declared.items()
     ]
-    given = {name: value for notebook in plan.notebooks for name, value in notebook.values.items()}
-    folders = [imported_folder(root) / plan.data] if plan.data else []
-    folders += [root / given["annotations_folder"]] if given.get("annotations_folder") else []
-    look_at_named(named, [*folders, runs_folder(root) / plan.run / "features" / "default"], root, may_be_absent)
+    reads_text = any("run.text" in notebook.source.read_text(encoding="utf-8") for notebook in plan.notebooks)
+    run = Run.asked(plan.run, plan.data, plan.image_folder, root)
+    look_at_named([*named, *others], run, may_be_absent, bool(others) or reads_text)
 
 
-def look_at_named(named: Named, folders: list[Path], root: Path, may_be_absent: bool = False) -> None:
-    """Look at what is ``named``; the names of classes come from the first of ``folders`` that has them."""
-    from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
+def look_at_named(named: Named, run: Run, may_be_absent: bool = False, reads_text: bool = True) -> None:
+    """Look at what is ``named``, and at what the ``run`` reads of its data: text, and synsets where it reads text.
 
-    known = next((folder for folder in folders if (folder / OBJECTS_FILE).is_file()), None)
-    look = FirstLook(root, Vocabulary.read(known) if known else None, [] if may_be_absent else None)
-    for place, kind, value in named:
-        look.at(kind, value, place)
-    for missing in look.absent or []:
-        print(f"not here yet, {missing}", file=sys.stderr)
+    The names of classes are those of the data, of an annotation folder, of what the run has, or will be drawn.
+    """
+    place, look = f"run {run.name!r}", FirstLook(run.root, may_be_absent)
+    named = [*named, (f"{place}: data", DataSet, run.data)]
+    for each in named:
+        if each[1] in (DataSet, Annotations):  # which have the names
+            look.at(*each)
+    data = [imported_folder(run.root) / run.data] if run.data else []
+    folders = [*data, *(run.path(value) for _, kind, value in named if kind is Annotations and value)]
+    made = [run.folder / stage / "default" for stage in ("features", "scenes")]
+    drawn = [value for _, _, value in named if isinstance(value, DrawnScenesConfig) and not folders]
+    known = next((folder for folder in [*folders, *made] if (folder / OBJECTS_FILE).is_file()), None)
+    if known:
+        look.vocabulary = Vocabulary.read(known)
+    elif drawn:
+        classes = training_targets(drawn[0].train_images, drawn[0].classes).classes
+        look.vocabulary = Vocabulary(classes, RELATION_NAMES)
+    if reads_text and data and data[0].is_dir():
+        named.append((f"{place}: text", TextOfDataSet, run.data))
+    if reads_text and look.vocabulary:
+        named.append((f"{place}: synsets", Synsets, str(known or made[0])))
+    for each in named:
+        look.at(*each)

@@ -57,7 +57,9 @@ def run_profile(
     """
     root = project_root(root)
     plan = make_plan(profile, run, only, parameters, files, root)
-    look_at_plan(plan, root)
+    variables = environment(root, replace)
+    with environment_of(variables):  # which says whether a run may change what it works on
+        look_at_plan(plan, root)
     folder = reports_folder(root) / plan.run
     if dry_run:
         print(f"run {plan.run}, profile {plan.profile}, into {folder}")
@@ -70,7 +72,6 @@ def run_profile(
             left.unlink()
         for place in (folder, made := runs_folder(root) / plan.run, made / "metrics"):
             remove_temporary(place, ".*", SECONDS_TO_BEGIN)
-        variables = environment(root, replace)
         with environment_of(variables):  # the run keeps what it works on, whichever notebook is run first
             Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root)
         record = RunRecord(plan.run, plan.profile, versions=versions(), started=_now())

@@ -158,12 +158,9 @@ def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:
         return int(read_json(found)["dimension"])
     if clip is None or not clip.model:
         return int(read_json(text_tower.MODEL)["embed_dim"])
-    import open_clip
+    from workbench.language.caption_encoder import published_tower
 
-    config = open_clip.get_model_config(clip.model)
-    if config is None:
-        raise WorkbenchError(f"open_clip knows no model {clip.model!r}; `open_clip.list_models()` has the names.")
-    return config["embed_dim"]
+    return published_tower(clip)[0]["embed_dim"]
 
 
 def _encoder(extraction: ExtractionConfig, detector: DetectorConfig) -> tuple[int, dict[str, NetworkSize]]:

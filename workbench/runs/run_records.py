@@ -46,12 +46,8 @@ class RunRecord(msgspec.Struct):
     def read(cls, folder: Path) -> "RunRecord":
         """The record of the run whose report is in ``folder``."""
         path = folder / RECORD
-        try:
+        with reading(path, "the record of a run", "Run the run again, or remove the file."):
             return msgspec.json.decode(path.read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise WorkbenchError(
-                f"{path}: not the record of a run ({error}). Run the run again, or remove the file."
-            ) from error
 
     def write(self, folder: Path) -> None:
         """Write ``run.json``."""

@@ -9,12 +9,12 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.file_errors import writing
 from workbench.files import read_json, write_json
 from workbench.folders import Replace
-from workbench.paths import imported_folder, notebooks_folder, project_root, reports_folder
+from workbench.looks import DataSet
+from workbench.paths import notebooks_folder, project_root, reports_folder
 from workbench.recognition.accuracy import METRICS
 from workbench.runs.first_look import look_at_named, look_at_plan
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.profiles import make_plan, tables_section
-from workbench.stages import Run
 from workbench.tables.grid import Job, Outcome
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan, collect_tables
@@ -35,15 +35,13 @@ def table_plan(profile: str, root: Path | None = None, own: Sequence[str] = ()) 
 
 def look_at_tables(plan: TablePlan, may_be_absent: bool = False) -> None:
     """Look at the files that the rows name, and at those of notebook 00 where it will run, see `first_look`."""
-    data, place = plan.grid.settings.get("data"), f"profile {plan.profile!r}, tables"
-    name = plan.grid.settings.get("features_run") or plan.profile
-    run = Run.open(name, root=plan.root)
-    if not data and not (run.variants("features") and run.variants("text")):
-        look_at_plan(make_plan(plan.profile, name, ["00"], root=plan.root), plan.root, may_be_absent)
-    folders = [imported_folder(plan.root) / data] if data else []
-    folders += [run.folder / "features" / "default"]
-    named = [(f"{place}, {task.key}", task.config_class, plan.config(task, 0)) for task in plan.grid.tasks.values()]
-    look_at_named(named, folders, plan.root, may_be_absent)
+    place, run = f"profile {plan.profile!r}, tables", plan.source()
+    named = [(f"{place}: data", DataSet, run.data)]
+    named += [(f"{place}, {task.key}", task.config_class, plan.config(task, 0)) for task in plan.grid.tasks.values()]
+    if not run.data and not (run.variants("features") and run.variants("text")):
+        look_at_plan(make_plan(plan.profile, run.name, ["00"], root=plan.root), plan.root, may_be_absent, named)
+    else:
+        look_at_named(named, run, may_be_absent)
 
 
 def make_tables(
@@ -127,10 +125,9 @@ def _asked(profile: str, seeds: Sequence[int], rows: Sequence[str], root: Path |
 
 def _prepare_data(plan: TablePlan) -> None:
     """Have notebook 00 make the features that all rows share, unless they are there or are imported."""
-    name, data = plan.grid.settings.get("features_run") or plan.profile, plan.grid.settings.get("data")
-    run = Run.open(name, root=plan.root)
-    if not data and not (run.variants("features") and run.variants("text")):
-        run_profile(plan.profile, run=name, only=["00"], root=plan.root)
+    run = plan.source()
+    if not run.data and not (run.variants("features") and run.variants("text")):
+        run_profile(plan.profile, run=run.name, only=["00"], root=plan.root)
     plan.data()
 
 

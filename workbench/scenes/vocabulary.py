@@ -7,20 +7,22 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, write_json
-from workbench.paths import lists_folder
+from workbench.paths import list_file
 from workbench.scenes.problems import FileProblems, Problem, format_report, shown
 
 OBJECTS_FILE = "objects.json"
 RELATIONS_FILE = "predicates.json"
 # The parts of a triplet, in the order of a caption; columns of every table of relations.
 ROLES = ("subject", "relation", "object")
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
 HEADER = ",".join(ROLES)
 # What toolkits write for the background, a filler or an unknown word.
 NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
@@ -143,25 +145,24 @@ def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str
     A list is a name under ``data/lists`` of the project ``root`` (what the TripletBrowser saves) or the path of a CSV
     file, which starts at ``root``.
     """
-    named, folder = {}, lists_folder(root)
-    for parameter, name in {"include": include, "exclude": exclude}.items():
-        if not name:
-            continue
-        named[parameter] = root / Path(name).expanduser() if name.endswith(".csv") else folder / f"{name}.csv"
-        if not named[parameter].is_file():
-            have = ", ".join(sorted(found.stem for found in folder.glob("[!.]*.csv"))) or "none"
-            raise WorkbenchError(
-                f"parameter {parameter}={name!r}: there is no list {named[parameter]} (saved lists: {have}). "
-                "Save one in the TripletBrowser, or give the path of a CSV file with subject,relation,object."
-            )
-    return named
+    named = {"include": include, "exclude": exclude}
+    for parameter, name in named.items():
+        if name and not list_file(root, name).exists():
+            raise WorkbenchError(f"parameter {parameter}={name!r}: {_no_list(list_file(root, name))}")
+    return {parameter: list_file(root, name) for parameter, name in named.items() if name}
 
 
-def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
+def _no_list(path: Path) -> str:
+    have = ", ".join(sorted(found.stem for found in path.parent.glob("[!.]*.csv"))) or "none"
+    remedy = f"Save one in the TripletBrowser, or give the path of a CSV file with {HEADER}."
+    return f"there is no list {path}, so it cannot be read (saved lists: {have}). {remedy}"
+
+
+def read_triplet_list(path: Path, vocabulary: Vocabulary | None) -> pd.DataFrame:
     """Read a list of triplets: columns subject, relation, object (int64 class ids), then any others as text.
 
     The header names the columns in any order; empty lines are skipped. WorkbenchError that names the lines, the names
-    that are not known and the nearest ones that are.
+    that are not known and the nearest ones that are. Names are left as they are where no vocabulary is known.
     """
     (_, header), *lines = list(_lines(path)) or [(1, [])]
     header = [name.strip() for name in header]
@@ -179,8 +180,7 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
             file.blocking("wrong number of values", f"line {number}", f"{len(values)} values", expected, remedy)
     whole = [line for line in lines if len(line[1]) == len(header)]
     table = pd.DataFrame([values for _, values in whole], columns=header)
-    for role in ROLES:
-        names = vocabulary.names(role)
+    for role, names in [(role, vocabulary.names(role)) for role in ROLES] if vocabulary else ():
         ids = pd.Index(names).get_indexer(table[role])
         for row in np.flatnonzero(ids < 0):
             kind, name = "a relation class" if role == "relation" else "an object class", table[role][row]
@@ -195,6 +195,8 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary) -> pd.DataFrame:
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The records that are not empty, each with the number of its last line."""
+    if not path.exists():
+        raise WorkbenchError(_no_list(path))
     try:
         # With or without the mark that spreadsheets put at the start.
         with open(path, encoding="utf-8-sig", newline="") as file:

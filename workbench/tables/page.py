@@ -131,10 +131,6 @@ def _spans(columns: tuple[str, ...]) -> list[tuple[str, int]]:
     return [(role.title(), len(list(here))) for role, here in groupby(columns, lambda column: column.split()[0])]
 
 
-def _excludes_zero(mean: float, half_width: float | None) -> bool:
-    return half_width is not None and abs(mean) > half_width  # never above a width that is nan
-
-
 def _in_both_metrics(part: str, metric: str, values_of: Callable[[str], dict[str, Any]]) -> str:
     """A part for ``metric`` (exact or synset), and for the other metric below it, folded."""
     other = "exact" if metric == "synset" else "synset"
@@ -143,7 +139,9 @@ def _in_both_metrics(part: str, metric: str, values_of: Callable[[str], dict[str
 
 
 def _rendered(part: str, **values: Any) -> str:
-    helpers = {"spans": _spans, "classes": CLASSES, "isna": pd.isna, "excludes_zero": _excludes_zero}
+    helpers = {"spans": _spans, "classes": CLASSES, "isna": pd.isna}
+    # Never above a width that is nan.
+    helpers["excludes_zero"] = lambda mean, half_width: half_width is not None and abs(mean) > half_width
     return rendered(Path(__file__).with_name("tables.html.j2"), part=part, **helpers, **values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.configuration import configured
+from workbench.configuration import checked_value, configured
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.folders import Replace
@@ -50,10 +50,15 @@ class TablePlan:
         """The run that holds the stages of a seed."""
         return Run.open(f"{self.profile}-tables-seed{seed}", root=self.root)
 
+    def source(self) -> Run:
+        """The run whose features and text all rows start from, or that reads imported ones."""
+        name, data = (self.grid.settings.get(setting) or "" for setting in ("features_run", "data"))
+        return Run.asked(name or self.profile, data, root=self.root)
+
     def data(self) -> dict[str, Stage | Path]:
         """The stages "features" and "text" that all rows start from."""
-        name = self.grid.settings.get("features_run") or self.profile
-        run = Run.open(name, data=self.grid.settings.get("data") or "", root=self.root)
+        source = self.source()
+        run = Run.open(source.name, source.data, root=self.root)
         return {"features": run.features, "text": run.text}
 
     def build(self, seed: int, key: str, replace: bool | Replace = False) -> Stage:
@@ -86,6 +91,8 @@ def _check_settings(settings: Mapping[str, Any], place: str) -> None:
     for name in ("medium_quota", "few_quota"):
         if name not in (settings["triplets"] or {}):
             raise WorkbenchError(f"{place}, triplets: {name!r} is missing. Give both quotas.")
+    for name in ("data", "features_run"):
+        checked_value(settings.get(name), str | None, f"{place}: {name}")
     choices = [("start", settings["start"], STARTS)]
     choices += [("architecture", name, TITLES) for name in settings.get("architectures") or []]
     for name, value, known in choices:
