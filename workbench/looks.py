@@ -61,7 +61,7 @@ DetectorWeights = Annotated[str, LookedAt("workbench.regions.vgg:open_detector")
 Annotations = Annotated[str, LookedAt("workbench.scenes.vocabulary:Vocabulary.read")]
 DataSet = Annotated[str, LookedAt("", _data)]
 TextOfDataSet = Annotated[str, LookedAt("workbench.language.text_embedding:TextEmbeddings.open", _text)]
-Synsets = Annotated[str, LookedAt("workbench.language.wordnet:read_synsets", _itself, takes=2)]
+Synsets = Annotated[str, LookedAt("workbench.language.synset_tables:read_synsets", _itself, takes=2)]
 TripletList = Annotated[str, LookedAt("workbench.scenes.vocabulary:read_triplet_list", list_file, takes=2)]
 TablesFile = Annotated[str, LookedAt("workbench.tables.results:read_tables")]
 Device = Annotated[str, LookedAt("workbench.devices:chosen_device", _itself)]
