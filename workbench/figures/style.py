@@ -28,8 +28,7 @@ SEQUENTIAL_SCALE, DIVERGING_SCALE = "Viridis", "RdBu"
 # What a live figure stands on, by the theme of the page around it: paper, letters, lines of the grid.
 GROUNDS = {"light": ("white", "#222222", "#EBF0F8"), "dark": ("#111111", "#E6E9EC", "#2F3640")}
 
-FONT_SIZE_PX = 13
-SMALL_FONT_PX = 12  # nothing is written smaller
+FONT_SIZE_PX, SMALL_FONT_PX = _STYLE["layout"]["font"]["size"], _STYLE["layout"]["uniformtext"]["minsize"]
 NUMBERS_ON_BARS = {
     "textposition": "outside", "textfont_size": SMALL_FONT_PX, "textangle": 0, "constraintext": "none",
     "cliponaxis": False,
@@ -44,21 +43,10 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 # Whoever draws with this module has the workbench's look, in plotly's own calls too.
 _paper, _ink, _ = GROUNDS["light"]
-pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).update(
-    layout={
-        "font": {"size": FONT_SIZE_PX, "family": "system-ui, sans-serif", "color": _ink},
-        # An explicit white ground keeps dark text legible on pages with a dark theme.
-        "paper_bgcolor": _paper,
-        "plot_bgcolor": _paper,
-        "margin": {"l": 70, "r": 30, "t": 100, "b": 60},
-        "legend": {"title": {"text": ""}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "title": {"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top"},
-        # Plotly would cut a trace's name after 15 characters, amid an escaped one.
-        "hoverlabel": {"font": {"size": FONT_SIZE_PX}, "namelength": -1},
-        # Numbers on bars that are too narrow for them are left out: shrunk they could not be read.
-        "uniformtext": {"minsize": SMALL_FONT_PX, "mode": "hide"},
-    }
-)
+# An explicit white ground keeps dark text legible on pages with a dark theme.
+_ground = {"paper_bgcolor": _paper, "plot_bgcolor": _paper, "font_color": _ink}
+pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).update(layout=_STYLE["layout"])
+pio.templates["workbench"].layout.update(_ground)
 pio.templates.default = "workbench"
 pd.options.display.max_colwidth = None  # a sentence of a table is read to its end
 for _renderer in ("plotly_mimetype", "browser", "notebook"):
