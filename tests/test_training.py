@@ -33,7 +33,7 @@ class Regression(nn.Module):
     def forward(self, batch, step):
         inputs, truth = batch
         error = self.network(inputs)[:, 0] - truth
-        return {"first": (error**2).mean(), "second": error.abs().mean()}
+        return {"squared": (error**2).mean(), "absolute": error.abs().mean()}
 
 
 def linear_regression():
@@ -84,7 +84,10 @@ def test_a_killed_training_resumes_from_its_last_state(tmp_path):
     seen = lambda step, *rest: steps.append(step) or batch(step, *rest)  # noqa: E731
     resumed = train(Regression(), seen, tmp_path, CONFIG, log_every=7)
     assert min(steps) > 20
-    assert torch.equal(weights(resumed), weights(train(Regression(), batch, tmp_path / "whole", CONFIG, log_every=7)))
+    whole = train(Regression(), batch, tmp_path / "whole", CONFIG, log_every=7)
+    assert torch.equal(weights(resumed), weights(whole))
+    logs = [[json.dumps(line | {"seconds": 0}) for line in trained.log] for trained in (resumed, whole)]
+    assert logs[0] == logs[1]  # also in the order of the losses, in which they are added up
 
 
 def test_a_finished_training_is_not_run_again_until_its_state_is_forgotten(tmp_path):
@@ -143,7 +146,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path,
         inputs, truth = batch(step, part, parts)
         return inputs, truth * (value if step == 12 else 1.0)
 
-    with pytest.raises(WorkbenchError, match=r"first loss .*not finite by step 1\d .*last good state is kept"):
+    with pytest.raises(WorkbenchError, match=r"squared loss .*not finite by step 1\d .*last good state is kept"):
         train(Regression(), spoilt, tmp_path, CONFIG, log_every=7, edge=TrainingEdge(checkpoint_seconds=0.0))
     assert torch.isfinite(weights(train(Regression(), batch, tmp_path, CONFIG, log_every=7))).all()
 

@@ -46,7 +46,8 @@ class TrainingState:
     def taken_means(self, accelerator: Accelerator) -> dict[str, float]:
         """Mean of each loss over the steps since they were last taken and over the processes."""
         steps = max(1, self.step - self.summed_from)
-        means = {name: accelerator.reduce(value, "mean").item() / steps for name, value in self.sums.items()}
+        sums = sorted(self.sums.items())  # a stored state has them in this order, in which they are added up
+        means = {name: accelerator.reduce(value, "mean").item() / steps for name, value in sums}
         self.sums, self.summed_from = {}, self.step
         return means
 
