@@ -64,6 +64,8 @@ def test_a_general_ancestor_makes_alike_within_a_group_alone():
     ("mouse", ["mouse.n.04"], "everyday"), ("wine glasses", ["glass.n.02"], "everyday"),
     ("mustard bottle", ["bottle.n.01"], "everyday"), ("satellite dish", None, "everyday"), ("angry bird", [], "none"),
     ("slice of pizza", None, "everyday"), ("zebras", ["zebra.n.01"], "rule"), ("no such qqq", [], "none"),
+    ("mouse_(computer_equipment)", ["mouse.n.04"], "rule"), ("bow_(decorative_ribbons)", [], "none"),
+    ("door-stuff", ["door.n.01"], "everyday"), ("-", [], "none"),
 ])  # fmt: skip
 def test_names_find_their_senses(name, synsets, chosen_by):
     (sense,) = class_senses([name]).senses

@@ -10,7 +10,6 @@ measured.
 
 import csv
 import functools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from workbench.language.noun_paths import EverydayGroups, everyday_groups
 from workbench.language.synset_tables import OBJECTS_TABLE, WORDS_TABLE, read_rows, read_words, require_class
 from workbench.language.wordnet import noun_senses, open_wordnet
 from workbench.scenes.annotations import SENSES_TABLE
+from workbench.scenes.vocabulary import plain_name
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -142,8 +142,11 @@ def _synset(name: str, reader: "WordNetCorpusReader", place: str) -> "Synset":
 
 def _looked_up(name: str, reader: "WordNetCorpusReader") -> Sense:
     """By the lexicon or by rule: the whole name first, then ever fewer of its last words ("red wine bottle")."""
-    words = re.split(r"[\s_]+", name.strip().lower())
-    lexicon = everyday_senses()
+    said, bracket, _ = plain_name(name).lower().partition("(")
+    if bracket:  # "mouse (computer equipment)" says which
+        meant = noun_senses(name, reader)
+        return Sense(visible_senses(meant), "rule" if meant else "none")
+    words, lexicon = said.split(), everyday_senses()
     of = words.index("of") if "of" in words[1:] else None
     for part in [words, *(words[at:of] for at in range(int(of is None), of or len(words)))]:
         for form in (" ".join(part), *_singulars(part, reader)):
