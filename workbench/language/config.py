@@ -54,6 +54,7 @@ class AugmentationConfig(Ranged):
     similarity: str | PairTable | Callable[..., Any] = "lch"
     threshold: float = 2.26
     senses: str | SensesTable = "automatic"
+    everyday_groups: bool = True
     max_senses: Count = 4
     balance: Literal["role", "class", "triplet"] = "role"
     allow_existing: bool = False

@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -63,6 +63,7 @@ def write_triplets(
     folder, features = Path(folder), Path(features)
     vocabulary, train = Vocabulary.read(features), RelationTables.open(features / "train").relations
     senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
+    senses = senses if config.everyday_groups else replace(senses, groups=None)
     similarity = class_similarity(vocabulary.objects, config.similarity, senses)
     paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
     lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
