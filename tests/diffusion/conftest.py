@@ -41,6 +41,6 @@ def trained(folder, inputs, *kinds):
 def _stages(folder, entity_region):
     write_features(folder / "features", entity_region=entity_region)
     inputs = {"features": folder / "features", "text": write_text(folder / "text")}
-    config = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, seed=1)
+    config = AugmentationConfig(medium_quota=40, few_quota=60, centroids=5, seed=1, senses="all")
     write_triplets(folder / "triplets", **inputs, config=config)
     return inputs | {"triplets": folder / "triplets"}
