@@ -18,7 +18,7 @@ TOP_LEVEL = {
 # A room imports from itself and from those before it.
 LEVELS = ["scenes", "regions language", "diffusion recognition", "figures", "browsers", "tables", "runs"]
 # The house came down to 20,000 lines and 15,000 of tests, from 38,000 in 304 modules; the rest came for real files.
-PACKAGE_LINES, PACKAGE_MODULES, TEST_LINES = 22_000, 145, 16_050
+PACKAGE_LINES, PACKAGE_MODULES, TEST_LINES = 21_700, 145, 16_000
 MODULE_LINES, PARAMETERS = 300, 8
 NO_HOME = {"utils", "util", "common", "helpers", "misc", "tools"}
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))
@@ -110,7 +110,7 @@ def test_what_draws_or_brings_data_is_known_to_commands_alone():
     for path in MODULES:
         if path.parent.name != "runs":
             imported = {name.split(".")[0] for name in all_imports(path)}
-            assert not imported & {"drawn_scenes", "published_scenes", "simulated_scenes"}, path
+            assert not imported & {"drawn_scenes", "own_features", "published_scenes", "simulated_scenes"}, path
 
 
 def test_nothing_unpickles():

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from own_features.prepare import import_features
 from published_scenes.vrd import convert_vrd
 from tests.diffusion.cases import checkpoint
 from tests.recognition.conftest import NAMES, WORDS, random_words, write_words
@@ -37,7 +38,6 @@ from workbench.recognition.recogniser import Recogniser, load_recogniser, save_r
 from workbench.recognition.word_vectors import read_class_vectors
 from workbench.regions.feature_rows import FeatureRows
 from workbench.regions.features import Features, FeatureStore, GeneratedFeatures
-from workbench.regions.import_features import import_features
 from workbench.runs.parameters import read_parameters
 from workbench.runs.profiles import make_plan
 from workbench.runs.run_records import NotebookRecord, RunRecord, runs_table

@@ -111,9 +111,9 @@ def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
     Without object vectors there is no text at all: the notebooks then say what is missing. Returns the counts of
     both steps.
     """
+    from own_features.prepare import import_features
     from workbench.language.learned_relations import complete_text_folder
     from workbench.regions.features import FeaturesFolder
-    from workbench.regions.import_features import import_features
 
     metrics = import_features(folder, source=source)
     if (folder / "text").is_dir():

@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
-from workbench.regions.imported_rows import ENTITY_FEATURES, Rows, check_together, note_unknown, read_rows
+from own_features.rows import ENTITY_FEATURES, Rows, check_together, note_unknown, read_rows
 from workbench.scenes.annotation_files import decoded, note_repeated, noting_unreadable, read_vocabulary
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes

@@ -8,10 +8,10 @@ import pytest
 from tests.refusals import refused
 from tests.regions.conftest import text_vectors
 from tests.synthetic import folder_bytes
-from workbench.regions import import_features as importing
+import own_features.prepare as importing
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
-from workbench.regions.import_features import import_features
+from own_features.prepare import import_features
 from workbench.scenes.relations import BOX_COLUMNS
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 

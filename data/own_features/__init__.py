@@ -1,0 +1,1 @@
+"""Features computed elsewhere, brought into the workbench's layout with everything checked; ``prepare`` is the door."""
