@@ -5,13 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 
+import own_features.prepare as importing
+from own_features.prepare import import_features
 from tests.refusals import refused
 from tests.regions.conftest import text_vectors
 from tests.synthetic import folder_bytes
-import own_features.prepare as importing
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
-from own_features.prepare import import_features
 from workbench.scenes.relations import BOX_COLUMNS
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
