@@ -53,8 +53,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 
 
 def read_tensors(path: Path, remedy: str = "Delete it and run its stage again.") -> tuple[dict[str, Tensor], dict]:
-    """Tensors (on the CPU) and facts of a file that ``save_tensors`` wrote. WorkbenchError where it is missing,
-    truncated or something else; ``remedy`` says what makes it again.
+    """Tensors (on the CPU) and facts of a file that ``save_tensors`` wrote.
+
+    WorkbenchError where it is missing, truncated or something else; ``remedy`` says what makes it again.
     """
     if not Path(path).is_file():
         raise WorkbenchError(f"{path}: there is no checkpoint here. Correct the path, or run the stage that makes it.")
@@ -71,9 +72,10 @@ def read_tensors(path: Path, remedy: str = "Delete it and run its stage again.")
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """Tensors of a file by name, on the CPU, and what the file has ``beside`` them. ``changes`` says in words what was
-    taken off or is computed with otherwise. ``facts`` are those of `save_tensors` where the file is one of our own,
-    which is left as it is.
+    """Tensors of a file by name, on the CPU, and what the file has ``beside`` them.
+
+    ``changes`` says in words what was taken off or is computed with otherwise. ``facts`` are those of `save_tensors`
+    where the file is one of our own, which is left as it is.
     """
 
     tensors: dict[str, Tensor]
@@ -229,8 +231,9 @@ def _is_array(value: Any) -> bool:
 
 
 def weight_faults(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """One line for each tensor that is missing, extra, misshapen, of another kind of number or not finite. ``wanted``
-    are the network's own tensors, on any device, "meta" too. Floating-point numbers of any precision fit.
+    """One line for each tensor that is missing, extra, misshapen, of another kind of number or not finite.
+
+    ``wanted`` are the network's own tensors, on any device, "meta" too. Floating-point numbers of any precision fit.
     """
     faults = [f"missing {name} {tuple(own.shape)}" for name, own in wanted.items() if name not in tensors]
     for name, tensor in tensors.items():
@@ -255,9 +258,10 @@ def load_weights(
     remedy: str = "Run the stage that makes it again.",
     without: Collection[str] = (),
 ) -> None:
-    """Put ``tensors`` into ``module``, or a WorkbenchError that names every one that does not fit. ``without`` names
-    weights of the module that the file does not hold; they stay as they are. A module on the device "meta", which takes
-    no memory, gets the tensors themselves.
+    """Put ``tensors`` into ``module``, or a WorkbenchError that names every one that does not fit.
+
+    ``without`` names weights of the module that the file does not hold; they stay as they are. A module on the device
+    "meta", which takes no memory, gets the tensors themselves.
     """
     own = module.state_dict()
     faults = weight_faults({name: value for name, value in own.items() if name not in without}, tensors)

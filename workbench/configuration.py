@@ -28,9 +28,10 @@ def configured(config_class: type[T], values: Any = None, place: str = "", **def
     Fields may be bool, int, float, str, None, Path, lists, tuples, dicts, literals and unions of these, names in a
     `Registry`, callables, classes, and dataclasses, given as dicts of the fields that shall differ from their default.
     An int is taken for a float, a list for a tuple, a text for a path (a relative one starts at the project's folder);
-    nothing else is converted. ``defaults`` count where ``values`` does not give the field. WorkbenchError names the
-    ``place`` (what is configured), the field and the remedy: an unknown name with the nearest known one, a value of
-    another type, and what the dataclass itself refuses.
+    nothing else is converted. ``defaults`` count where ``values`` does not give the field.
+
+    WorkbenchError names the ``place`` (what is configured), the field and the remedy: an unknown name with the nearest
+    known one, a value of another type, and what the dataclass itself refuses.
     """
     if isinstance(values, config_class):
         return values

@@ -144,8 +144,9 @@ class BuiltFolder:
         return damaged is None
 
     def _begin(self) -> None:
-        """Make the partial folder, or keep it with its work where it was begun for the same request. Begun by other
-        code, it may be neither resumed nor thrown away: WorkbenchError unless ``replace`` decides.
+        """Make the partial folder, or keep it with its work where it was begun for the same request.
+
+        Begun by other code, it may be neither resumed nor thrown away: WorkbenchError unless ``replace`` decides.
         """
         begun = next((path for name in (MANIFEST, REQUEST) if (path := self.partial / name).is_file()), None)
         before = read_json(begun) if begun is not None else {}
@@ -229,6 +230,7 @@ def partial_folder(folder: Path) -> Path:
 
 def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] | None:
     """The manifest of a complete folder, None where there is none, an empty one, or an older version's result.
+
     WorkbenchError for a folder that is no result and, where ``refuse_older``, for that of an older version.
     """
     if not any(folder.glob("*")):

@@ -103,8 +103,9 @@ def threads_of(build: Callable[..., dict | None]) -> str:
 
 
 def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) -> dict | None:
-    """Call the builder ``module:function`` in ``count`` processes; returns what the first of them returned. SIGTERM is
-    passed on, so that each saves its state. Raises the processes' own WorkbenchError or Stopped.
+    """Call the builder ``module:function`` in ``count`` processes; returns what the first of them returned.
+
+    SIGTERM is passed on, so that each saves its state. Raises the processes' own WorkbenchError or Stopped.
     """
     request = json.dumps({"build": name, "folder": str(folder), "parameters": as_json(parameters)})
     with temporary_folder() as place:

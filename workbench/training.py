@@ -1,6 +1,7 @@
-"""The one training loop: denoiser, recogniser, text tower and region encoder are trained by ``train``. Steps are
-counted, not epochs. What a step sees is a function of (seed, step), so a training that was killed or stopped resumes to
-the same weights. Several processes that a launcher started share each batch through accelerate.
+"""The one training loop: denoiser, recogniser, text tower and region encoder are trained by ``train``.
+
+Steps are counted, not epochs. What a step sees is a function of (seed, step), so a training that was killed or stopped
+resumes to the same weights. Several processes that a launcher started share each batch through accelerate.
 """
 
 import copy
@@ -33,6 +34,7 @@ SGD_MOMENTUM = 0.9
 @dataclass(frozen=True)
 class Evaluation:
     """``run`` gives numbers of the network (averaged, if the training averages) every ``every`` steps and at the end.
+
     With ``best``, the weights with the highest number of that name are kept, from the ``first``-th evaluation on.
     """
 
@@ -44,8 +46,9 @@ class Evaluation:
 
 @dataclass
 class Trained:
-    """The network with its best (else averaged, else last) weights, in evaluation mode, and how it came about. ``best``
-    is the log line of the kept evaluation, empty where none was chosen.
+    """The network with its best (else averaged, else last) weights, in evaluation mode, and how it came about.
+
+    ``best`` is the log line of the kept evaluation, empty where none was chosen.
     """
 
     network: nn.Module

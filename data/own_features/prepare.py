@@ -1,5 +1,6 @@
-"""Importing ready-made region features: npz rows and names in, a features folder out. docs/own-features.md describes
-the source folder. A relation without a text vector is a row of NaN there.
+"""Importing ready-made region features: npz rows and names in, a features folder out.
+
+docs/own-features.md describes the source folder. A relation without a text vector is a row of NaN there.
 """
 
 import hashlib
@@ -135,9 +136,10 @@ def _write_store(folder: Path, rows: Rows, identity: _Identity, names: np.ndarra
 
 
 def _tables(rows: Rows, names: np.ndarray | None) -> tuple[dict[str, pd.DataFrame], Rows]:
-    """The images, boxes and relations of a split, and the features of relations and of boxes. A box stands there once
-    for each image, coordinates, class and feature. Without features of their own there are no boxes of ends but one box
-    per relation, its union, with object_class -1, and no features of boxes.
+    """The images, boxes and relations of a split, and the features of relations and of boxes.
+
+    A box stands there once for each image, coordinates, class and feature. Without features of their own there are no
+    boxes of ends but one box per relation, its union, with object_class -1, and no features of boxes.
     """
     subject, object_ = (rows[f"{role}_box"].astype(np.float32) for role in ("subject", "object"))
     unions = union_boxes(subject, object_)

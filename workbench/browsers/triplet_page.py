@@ -24,8 +24,9 @@ class TripletSources:
     """What a triplet's images, neighbours and origin are read from, as far as it is there.
 
     ``tables``: the training split. ``augmented`` and ``embeddings``: augmented.parquet and caption embeddings of the
-    stage ``triplets`` that the index was made from. ``seeds``: generated.parquet of the stage ``generated``, whose
-    columns augmented_row, subject_box and object_box name the boxes that a generated row started from.
+    stage ``triplets`` that the index was made from. ``seeds``: generated.parquet of the stage
+    ``generated``, whose columns augmented_row, subject_box and object_box name the boxes that a generated row started
+    from.
     """
 
     tables: RelationTables

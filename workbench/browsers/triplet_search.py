@@ -142,6 +142,7 @@ def _fits_text(index: TripletIndex, text: str) -> np.ndarray:
 
 def _occurrences(index: TripletIndex, text: str, whole: bool) -> np.ndarray:
     """(n,) bool: which captions have folded ``text`` from the start of a word on; a ``whole`` one also ends with one.
+
     Looked for in two thousand class names instead of half a million captions. The text lies in one name or runs over
     two or three: then it ends the first, is all of the middle one, and begins the last.
     """

@@ -191,8 +191,9 @@ def _within_class(values: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarra
 def _neighbour_groups(
     training: pd.DataFrame, wanted: pd.DataFrame, groups: BackOffGroups
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Training rows of each group to find neighbours in, and the group (n,) of each wanted row, -1 for none. A group of
-    one row is replaced by the next coarser one, which holds that row and others.
+    """Training rows of each group to find neighbours in, and the group (n,) of each wanted row, -1 for none.
+
+    A group of one row is replaced by the next coarser one, which holds that row and others.
     """
     pools, group = list(groups.rows), groups.group.copy()
     alone = np.array([len(members) == 1 for members in groups.rows])[groups.group]

@@ -32,6 +32,7 @@ class DiffusionConfig(Ranged):
     ``network`` its own configuration, which may be given as a dict. A GPU preset is ``network={"width": 1536, "blocks":
     6, "heads": 12}, batch_size=1024`` with a learning rate of 2e-4 and an EMA decay of 0.9999 (diffusion reference, F);
     the paper's words are ``denoiser="unet", network={"layout": "pooled"}, schedule="scaled_linear"``.
+
     ``training.steps`` 0 means ``epochs`` passes over the rows, of which a step takes ``batch_size`` in all processes
     and micro-batches together; ``warm_up`` is a share of the steps. Where ``batch_size`` changes, AdamW wants the
     learning rate multiplied by the square root of the change. Rows are drawn by the rarity of their rarest class to the

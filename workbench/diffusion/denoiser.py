@@ -3,6 +3,7 @@
 Feature dimensions have no neighbours, so nothing is convolved (design, decision "Network"; diffusion reference, F).
 Three things keep sampling cheap: the modulation depends on time alone and is computed once for all rows, keys and
 values depend on the condition alone and are computed once for all steps, and repeated conditions are encoded once.
+
 ``DENOISERS`` has all by name: for each the class of its configuration and the class of its network. One of your own is
 registered from a notebook cell by ``DENOISERS.register("mine")((MyConfig, MyDenoiser))`` (docs/own-denoiser.md).
 """

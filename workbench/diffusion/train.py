@@ -221,8 +221,9 @@ def _standardisation(features: FeatureRows, seed: int) -> tuple[np.ndarray, np.n
 
 
 def _boxes_by_class(relations: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct pairs of box row (n,) and object class (n,) int64 of both ends of all relations. Where the union stands
-    in for its boxes, one row is a subject of one class and an object of another.
+    """Distinct pairs of box row (n,) and object class (n,) int64 of both ends of all relations.
+
+    Where the union stands in for its boxes, one row is a subject of one class and an object of another.
     """
     box, kind = (
         relations[[f"{role}{end}" for role in ("subject", "object")]].to_numpy(dtype=np.int64).reshape(-1)

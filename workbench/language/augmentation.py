@@ -3,14 +3,15 @@
 A triplet with a tail relation gets its subject and, separately, its object replaced; one with a tail subject gets its
 object replaced; one with a tail object its subject. "Tail" are the bands asked for. A replacement occurs in the
 training relations, differs from the original class, and has a similarity of at least the threshold (2.26 of LCH in
-section 4.1). An augmented triplet is "few" if a class that made it tail is few, else "medium"; the bands have quotas of
-their own (48,000 each in section 4.1). The paper leaves open how the quotas are drawn. Here distinct triplets are
-drawn, and only when all of a band are used does the next round repeat them, each repetition with a fresh source. So
-that a class with many sources does not crowd out the rest, those of ``balance`` take turns. "class" cycles over the
-tail classes: one subject, relation or object class after another gives its next triplet. "role" does so within each
-role and takes the roles in turn, since relation classes are far fewer than object classes. "triplet" draws distinct
-triplets uniformly. Triplets that training has already are left out unless ``allow_existing``, which is also the remedy
-when nothing new remains.
+section 4.1). An augmented triplet is "few" if a class that made it tail is few, else "medium"; the bands have quotas
+of their own (48,000 each in section 4.1).
+
+The paper leaves open how the quotas are drawn. Here distinct triplets are drawn, and only when all of a band are used
+does the next round repeat them, each repetition with a fresh source. So that a class with many sources does not crowd
+out the rest, those of ``balance`` take turns. "class" cycles over the tail classes: one subject, relation or object
+class after another gives its next triplet. "role" does so within each role and takes the roles in turn, since relation
+classes are far fewer than object classes. "triplet" draws distinct triplets uniformly. Triplets that training has
+already are left out unless ``allow_existing``, which is also the remedy when nothing new remains.
 """
 
 import math
@@ -107,6 +108,7 @@ def _sampling_order(
     candidates: Candidates, cause: np.ndarray, random: np.random.Generator, balance: str, quota: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct candidates (m,) of a band in the order of sampling, and for each the role (m,) that it is drawn for.
+
     ``cause`` (3, n) bool: whether the class in a role makes a candidate of this band. All of the band, or at least the
     first ``quota``, which do not depend on it.
     """

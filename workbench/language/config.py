@@ -38,14 +38,15 @@ class AugmentationConfig(Ranged):
     Classes of ``bands`` count as tail; each band gets its quota of augmented triplets, 48,000 in the paper (section
     4.1). ``similarity`` says which classes are alike: a name of ``language.similarity.SIMILARITIES``, a table of class
     pairs (CSV, Parquet or npz), "module:function", or a function of the class names that returns a (classes, classes)
-    array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper). ``senses`` of the names
-    that "lch" compares: "automatic" (the data set's own table, else the lexicon of everyday things, else by rule, and
-    classes that meet at a general ancestor alone are alike only within an everyday group; see ``language.senses``), a
-    table of your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as upstream's script takes
-    them. ``balance`` says who takes turns in filling a quota: "class", "role" (classes within each role, and the roles
-    in turn), or "triplet" (nobody: distinct triplets are drawn uniformly). ``allow_existing``: whether triplets that
-    training has already may be drawn. ``centroids``: K-means centroids of the original captions that hardness is
-    measured by (section 3.4); the paper takes 1200.
+    array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper).
+
+    ``senses`` of the names that "lch" compares: "automatic" (the data set's own table, else the lexicon of everyday
+    things, else by rule, and classes that meet at a general ancestor alone are alike only within an everyday group; see
+    ``language.senses``), a table of your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as
+    upstream's script takes them. ``balance`` says who takes turns in filling a quota: "class", "role"
+    (classes within each role, and the roles in turn), or "triplet" (nobody: distinct triplets are drawn uniformly).
+    ``allow_existing``: whether triplets that training has already may be drawn. ``centroids``: K-means centroids of the
+    original captions that hardness is measured by (section 3.4); the paper takes 1200.
     """
 
     bands: tuple[str, ...] = TAIL_BANDS

@@ -109,8 +109,10 @@ def require_enough_captions(centroids: int, captions: int) -> None:
 
 
 def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The first of ``rows`` (n,) with each vector, in their order (m,). Vectors are told apart by a 64-bit hash: two of
-    a million different ones share it with a chance of 1 in 10 million, and then one caption counts for two.
+    """The first of ``rows`` (n,) with each vector, in their order (m,).
+
+    Vectors are told apart by a 64-bit hash: two of a million different ones share it with a chance of 1 in 10 million,
+    and then one caption counts for two.
     """
     hashes = np.empty(len(rows), dtype=np.uint64)
     factors = generator(0, "row hash").integers(0, 1 << 64, embeddings.shape[1], dtype=np.uint64) | np.uint64(1)

@@ -103,8 +103,9 @@ def _rows(store, objects: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, 
 
 
 def _shrinkage(left: float, count: np.ndarray, effect: np.ndarray) -> np.ndarray:
-    """Shrinkage n / (n + within / between) for each relation (R,), both variances estimated from the rows. ``left`` is
-    the sum of all squared residuals, ``effect`` (R, T) their mean by relation, of ``count`` (R,) rows.
+    """Shrinkage n / (n + within / between) for each relation (R,), both variances estimated from the rows.
+
+    ``left`` is the sum of all squared residuals, ``effect`` (R, T) their mean by relation, of ``count`` (R,) rows.
     """
     present = count > 0
     rows, relations = count.sum(), present.sum()

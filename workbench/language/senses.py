@@ -1,11 +1,12 @@
 """What a class name means: the WordNet senses by which classes are compared.
 
-Of a data set's own table, of a lexicon of everyday things that comes with the project, or by rule. A mouse on a desk is
-no animal, a dish on a wall no meal: over all senses of a name half of the pairs that LCH finds alike are nonsense, and
-of those with the right senses a third meet at an ancestor that says little (a cup and a napkin dispenser are both
-containers). So classes that meet at a general ancestor alone are alike only where they are in one everyday group. The
-lexicon and the groups were written by hand; ``tests/language/gqa_pairs.csv`` holds the labelled pairs by which they are
-measured.
+Of a data set's own table, of a lexicon of everyday things that comes with the project, or by rule. A mouse on a desk
+is no animal, a dish on a wall no meal: over all senses of a name half of the pairs that LCH finds alike are nonsense,
+and of those with the right senses a third meet at an ancestor that says little (a cup and a napkin dispenser are both
+containers). So classes that meet at a general ancestor alone are alike only where they are in one everyday group.
+
+The lexicon and the groups were written by hand; ``tests/language/gqa_pairs.csv`` holds the labelled pairs by which they
+are measured.
 """
 
 import csv

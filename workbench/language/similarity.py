@@ -1,10 +1,11 @@
 """How alike object classes are: what decides which class may take another's place in an augmented triplet.
 
 ``SIMILARITIES`` has those with a name: "lch" of WordNet. A table of class pairs, or any function of the class names
-that returns a (classes, classes) array, can stand in its place; see ``docs/own-similarity.md``. LCH is Leacock and
-Chodorow's similarity with exactly NLTK's values: -ln((d + 1) / (2 * depth)), d the fewest edges between two senses over
-a common ancestor (hypernyms and instance hypernyms), depth 19 for the nouns of WordNet 3.0. Two classes are as similar
-as their most similar senses, which :mod:`workbench.language.senses` chooses.
+that returns a (classes, classes) array, can stand in its place; see ``docs/own-similarity.md``.
+
+LCH is Leacock and Chodorow's similarity with exactly NLTK's values: -ln((d + 1) / (2 * depth)), d the fewest edges
+between two senses over a common ancestor (hypernyms and instance hypernyms), depth 19 for the nouns of WordNet 3.0. Two
+classes are as similar as their most similar senses, which :mod:`workbench.language.senses` chooses.
 """
 
 import difflib

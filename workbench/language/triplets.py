@@ -187,9 +187,10 @@ def _distinct_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabula
 
 
 def _embedded_captions(folder: Path, captions: pd.DataFrame, text: TextEmbeddings) -> np.ndarray:
-    """Embed a table of distinct triplets in the file BEGUN of the folder and return it memory-mapped, (n, T). What a
-    killed run has embedded of the same captions with the same encoder is kept: the array is filled in place, and a file
-    beside it says how many rows are on disk.
+    """Embed a table of distinct triplets in the file BEGUN of the folder and return it memory-mapped, (n, T).
+
+    What a killed run has embedded of the same captions with the same encoder is kept: the array is filled in place, and
+    a file beside it says how many rows are on disk.
     """
     path, progress = folder / BEGUN, folder / PROGRESS
     triplets = captions[list(ROLES)].to_numpy()

@@ -68,9 +68,10 @@ def per_class_table(
 def summary_table(per_class: pd.DataFrame, *, only_trained: bool = False) -> pd.DataFrame:
     """Average per-class accuracy of each metric, role and band ("many", "medium", "few", "all").
 
-    The mean runs over the classes with test rows; with ``only_trained`` classes without a training example are left out
-    of it, and ``n_left_out`` says how many. subject/object is the mean of the two roles' averages, combined the mean of
-    that and relation; a band without classes is nan. Columns: metric, role, band, accuracy, n_classes, n_left_out.
+    The mean runs over the classes with test rows; with ``only_trained`` classes without a training example are
+    left out of it, and ``n_left_out`` says how many. subject/object is the mean of the two roles' averages,
+    combined the mean of that and relation; a band without classes is nan. Columns: metric, role, band, accuracy,
+    n_classes, n_left_out.
     """
     present = per_class[per_class["n_test"] > 0]
     halves = np.array([0.5, 1.0, 1.0])

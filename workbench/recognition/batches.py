@@ -1,8 +1,9 @@
 """Relations by row with their features and scenes, and the batches that the steps of a training make of them.
 
 What a step shows is a function of (seed, step). ``batches(step, part, parts)`` gives one of ``parts`` equal shares of
-it, as the training loop asks for; features that are not in memory are read a window of steps ahead. A scene token is
-one relation, its three features side by side. Source: reference `ltvrr.md` section 4 ("Scene tokens").
+it, as the training loop asks for; features that are not in memory are read a window of steps ahead.
+
+A scene token is one relation, its three features side by side. Source: reference `ltvrr.md` section 4 ("Scene tokens").
 """
 
 import functools

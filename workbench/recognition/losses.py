@@ -2,6 +2,7 @@
 
 A loss is a function of logits (n, C) and labels (n,) int64 to a scalar, the mean over rows. It is made for one role by
 a builder in `LOSSES`, ``builder(classes: RoleClasses, config: LossConfig) -> Loss``; `docs/own-loss.md` adds one.
+
 Source: reference `ltvrr.md` section 5; Menon et al. 2021 (logit adjustment); Lin et al. 2017 (focal); Tan et al. 2020
 (softmax equalization loss); Abdelkarim et al. 2021 (VilHub).
 """

@@ -1,5 +1,6 @@
-"""Class vectors from word vectors (`recognition.word_files`) or from text embeddings. Source: reference `ltvrr.md`
-section 1.6.
+"""Class vectors from word vectors (`recognition.word_files`) or from text embeddings.
+
+Source: reference `ltvrr.md` section 1.6.
 """
 
 from collections.abc import Iterable
@@ -85,8 +86,9 @@ def spelled_class_vectors(
 
 
 def text_word_vectors(text: TextEmbeddings) -> ClassVectors:
-    """Class vectors from text embeddings: the tower's L2-normalised vectors of the class names. There is no text for
-    "no relation", so the background is the mean vector of the relations.
+    """Class vectors from text embeddings: the tower's L2-normalised vectors of the class names.
+
+    There is no text for "no relation", so the background is the mean vector of the relations.
     """
     for kind, rows in (("objects", np.asarray(text.objects)), ("relations", np.asarray(text.relations))):
         if not (usable := _has_direction(rows)).all():
@@ -144,9 +146,10 @@ def _spelling(name: str, exact: dict[str, WordRow], other_case: dict[str, WordRo
 
 
 def _upstream_lookup(path: Path, words: set[str]) -> dict[str, WordRow]:
-    """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``. Pass one
-    re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-". The order of a
-    dictionary is that of first insertion, so pass two meets the original keys first.
+    """Upstream's two passes over an insertion-ordered dictionary (reference section 1.6), kept to ``words``.
+
+    Pass one re-inserts every key under its lower case, overwriting; pass two adds every key with "_" as "-".
+    The order of a dictionary is that of first insertion, so pass two meets the original keys first.
     """
     spellings = {word.replace("_", "-") for word in words}
     rows = iterate_word_vectors(path, lambda key: key.lower().replace("_", "-") in spellings)

@@ -35,9 +35,10 @@ class RegionEncoder:
     support: str = "signed"
 
     def __call__(self, image: np.ndarray, boxes_xyxy: np.ndarray) -> np.ndarray:
-        """Features (n, D) float32 of the boxes of one image. ``image`` (H, W, 3) uint8, red, green, blue;
-        ``boxes_xyxy`` (n, 4) float32, x1, y1, x2, y2 in its pixels with both corners inside, though an annotated box
-        may reach out of the image or be a pixel wide.
+        """Features (n, D) float32 of the boxes of one image.
+
+        ``image`` (H, W, 3) uint8, red, green, blue; ``boxes_xyxy`` (n, 4) float32, x1, y1, x2, y2 in its pixels with
+        both corners inside, though an annotated box may reach out of the image or be a pixel wide.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it encodes boxes: define __call__.")
 

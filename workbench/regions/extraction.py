@@ -35,11 +35,12 @@ def extract_features(
 
     ``scenes`` is an annotation folder in the LTVRR layout, ``detector`` a checkpoint (or a folder with
     ``detector.safetensors``) for the encoders that need one. The number of processes that share the work
-    (``Processes``) changes no bit, the batch size nothing beyond float16's rounding. An image that cannot be read is
-    left out with its relations and named in the summary under ``unreadable_images``. One of another size than annotated
-    is used as it is, with the boxes as they are annotated, in its own pixels, and named under
-    ``images_of_unexpected_size``. A killed run resumes where it stopped, to the same bytes; SIGTERM ends the run after
-    the current batch by ``Stopped``. A full disk is a WorkbenchError, and what was finished stays.
+    (``Processes``) changes no bit, the batch size nothing beyond float16's rounding.
+
+    An image that cannot be read is left out with its relations and named in the summary under ``unreadable_images``.
+    One of another size than annotated is used as it is, with the boxes as they are annotated, in its own pixels, and
+    named under ``images_of_unexpected_size``. A killed run resumes where it stopped, to the same bytes; SIGTERM ends
+    the run after the current batch by ``Stopped``. A full disk is a WorkbenchError, and what was finished stays.
     """
     started, config = time.monotonic(), config or ExtractionConfig()
     folder, processes = Path(folder), Processes.current()
@@ -98,9 +99,10 @@ def _extract_split(
 
 
 class _SplitExtraction:
-    """The features of one split on their way into the store ``folder``. Beside the rows, a note of the writer says
-    which ``images`` (ranges) they belong to, which of these were ``unreadable`` (row number and reason) and which had
-    another size than annotated (``resized``).
+    """The features of one split on their way into the store ``folder``.
+
+    Beside the rows, a note of the writer says which ``images`` (ranges) they belong to, which of these were
+    ``unreadable`` (row number and reason) and which had another size than annotated (``resized``).
     """
 
     def __init__(self, folder: Path, annotations: Annotations, encoder: RegionEncoder):

@@ -34,12 +34,14 @@ class BlockOrder:
     """An endless stream of row numbers 0 to ``rows`` - 1 in epochs of as many draws: shuffled, yet read in blocks.
 
     Blocks of neighbouring rows come in random order, and what they hold is shuffled within windows: a window is read as
-    a few hundred contiguous pieces, and its rows come from all over the features. Without ``weights`` an epoch shows
-    every row exactly once. With ``weights`` (rows,), 0 or more, its draws are independent and with replacement, a row's
-    chance is its share of the sum; rows drawn more than `MOST_TOGETHER` times come anywhere in the epoch, the others
-    with their block. The stream is a function of (seed, purpose), any window can be asked for first, and the draws of
-    two epochs are never shuffled into each other: where an epoch ends inside a window, its part comes first. Holds
-    about five arrays (rows,) int64. Raises WorkbenchError for weights that are negative, not finite or all 0.
+    a few hundred contiguous pieces, and its rows come from all over the features.
+
+    Without ``weights`` an epoch shows every row exactly once. With ``weights`` (rows,), 0 or more, its draws are
+    independent and with replacement, a row's chance is its share of the sum; rows drawn more than `MOST_TOGETHER` times
+    come anywhere in the epoch, the others with their block. The stream is a function of (seed, purpose), any window can
+    be asked for first, and the draws of two epochs are never shuffled into each other: where an epoch ends inside a
+    window, its part comes first. Holds about five arrays (rows,) int64. Raises WorkbenchError for weights that are
+    negative, not finite or all 0.
     """
 
     def __init__(

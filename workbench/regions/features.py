@@ -67,9 +67,10 @@ class Features:
 
 
 class FeatureStore(Features):
-    """Features of one split, never read whole; ``facts`` is the manifest: how they were made. WorkbenchError where a
-    file, a row count, the dimension or the encoder does not fit. The features' headers and sizes are looked at; their
-    content is not read, which `workbench check` does.
+    """Features of one split, never read whole; ``facts`` is the manifest: how they were made.
+
+    WorkbenchError where a file, a row count, the dimension or the encoder does not fit. The features' headers and sizes
+    are looked at; their content is not read, which `workbench check` does.
     """
 
     def __init__(self, folder: Path, expect_encoder: str | None = None, expect_dimension: int | None = None):
@@ -125,6 +126,7 @@ class FeatureStore(Features):
 
 class FeaturesFolder:
     """A features folder: class names, and the features of each split, opened when first asked for and once.
+
     ``FeaturesFolder(folder).train.union(rows)``. WorkbenchError where a split is missing or damaged, or comes from
     another encoder than train.
     """
@@ -214,8 +216,9 @@ class GeneratedFeatures(Features):
 
 
 def finish_generated(folder: Path, relations: pd.DataFrame, store: FeatureStore, entity_features: str) -> None:
-    """Write the table, then ``generated.json``: the folder counts as finished from now on. ``entity_features`` is
-    "generated" where the folder has arrays of subjects and objects, else "seed".
+    """Write the table, then ``generated.json``: the folder counts as finished from now on.
+
+    ``entity_features`` is "generated" where the folder has arrays of subjects and objects, else "seed".
     """
     folder = Path(folder)
     save_table(folder / GENERATED_TABLE, relations)

@@ -117,8 +117,9 @@ def _executed(
 
 @contextlib.contextmanager
 def _watched_kernels(stop: StopRequest, peaks: dict[int, int]) -> Iterator[None]:
-    """Within the block keep the kernels' most bytes of memory in ``peaks``, and pass a stop on to them. Again and
-    again: a signal that comes before a kernel's interpreter runs, or after work looked at it last, is lost.
+    """Within the block keep the kernels' most bytes of memory in ``peaks``, and pass a stop on to them.
+
+    Again and again: a signal that comes before a kernel's interpreter runs, or after work looked at it last, is lost.
     """
     import psutil
 

@@ -106,8 +106,9 @@ def _go_on(stop: StopRequest) -> None:
 
 @dataclass
 class _Written:
-    """What a call writes into a report: of notebooks that were ``finished`` before nothing until another one begins. So
-    a finished report stays as it was where what is asked now is refused, or stopped.
+    """What a call writes into a report: of notebooks that were ``finished`` before nothing until another one begins.
+
+    So a finished report stays as it was where what is asked now is refused, or stopped.
     """
 
     folder: Path

@@ -26,8 +26,9 @@ KINDS = {kind_text(kind): kind for kind in _PLAIN}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One entry of a parameters cell, ``name: type = value``; ``kind`` may be a config dataclass. ``own`` are the names
-    that cells of the notebook register: a config that has one of them is checked there.
+    """One entry of a parameters cell, ``name: type = value``; ``kind`` may be a config dataclass.
+
+    ``own`` are the names that cells of the notebook register: a config that has one of them is checked there.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Parameter:
 
     def change_to(self, given: Any, fields: Sequence[str], place: str, before: Any) -> Any:
         """What `laid_over` takes, so that the nested field ``fields`` becomes ``given``, a text of the command line.
+
         ``before`` is the value so far, which may choose the class of a nested field. The last of ``fields`` may be keys
         of a dict, whose others are kept.
         """
@@ -89,8 +91,9 @@ class Parameter:
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
-    """The declared parameters of a notebook, in order; WorkbenchError with the line that is not a declaration. The
-    dataclasses of its config parameters are imported, as the cells above say; nothing of the notebook is run.
+    """The declared parameters of a notebook, in order; WorkbenchError with the line that is not a declaration.
+
+    The dataclasses of its config parameters are imported, as the cells above say; nothing of the notebook is run.
     """
     content = read_json(notebook)
     try:
@@ -110,6 +113,7 @@ def parse_parameters(
     source: str, place: str, above: Sequence[str] = (), own: Iterable[str] = ()
 ) -> dict[str, Parameter]:
     """The declarations in ``source``; ``place`` names it in errors, ``above`` are the cells that import its types.
+
     ``own`` are the names that the notebook registers.
     """
     try:

@@ -206,6 +206,7 @@ def _notebook_body(notebook: Path) -> tuple[str, list[str], str]:
 
 def _prepare_outputs(node: Any) -> list[str]:
     """Put a numbered place for each plotly figure into ``node``, take out live outputs; returns the figures' JSON.
+
     nbconvert leaves plotly's own output out of a page. The JSON stays outside the converter, which would parse it.
     """
     figures: list[str] = []

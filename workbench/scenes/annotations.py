@@ -1,5 +1,6 @@
-"""The one reader of annotated images: the LTVRR layout (docs/formats.md; LTVRR reference, sections 1.1 to 1.4). Files
-are read image by image into arrays: GQA-LT's 3.4 million training relations take well under 1 GB.
+"""The one reader of annotated images: the LTVRR layout (docs/formats.md; LTVRR reference, sections 1.1 to 1.4).
+
+Files are read image by image into arrays: GQA-LT's 3.4 million training relations take well under 1 GB.
 """
 
 import os

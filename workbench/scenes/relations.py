@@ -1,6 +1,7 @@
-"""The tables of one split on disk (docs/formats.md), and its triplets as one integer each. A box is (x1, y1, x2, y2) in
-pixels of the original image, float32, **inclusive**: its width is ``x2 - x1 + 1``. Relation boxes may reach outside the
-image and are kept as annotated (upstream does not clip them either).
+"""The tables of one split on disk (docs/formats.md), and its triplets as one integer each.
+
+A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive**: its width is ``x2 - x1 + 1``.
+Relation boxes may reach outside the image and are kept as annotated (upstream does not clip them either).
 """
 
 from collections.abc import Mapping
@@ -121,8 +122,9 @@ def _damaged(path: Path, what: str) -> WorkbenchError:
 
 
 def union_boxes(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """The smallest box around each pair, without a margin (LTVRR reference, section 2.5). ``boxes_a`` and ``boxes_b``
-    (N, 4) xyxy; returns (N, 4) of the same dtype.
+    """The smallest box around each pair, without a margin (LTVRR reference, section 2.5).
+
+    ``boxes_a`` and ``boxes_b`` (N, 4) xyxy; returns (N, 4) of the same dtype.
     """
     low = np.minimum(boxes_a[..., :2], boxes_b[..., :2])
     high = np.maximum(boxes_a[..., 2:], boxes_b[..., 2:])
@@ -156,8 +158,9 @@ def distinct_triplets(subject: np.ndarray, relation: np.ndarray, object: np.ndar
 
 
 def triplet_keys(subject: np.ndarray, relation: np.ndarray, object: np.ndarray) -> np.ndarray:
-    """One number (n,) int64 for each triplet of class ids, in the order of (subject, relation, object). It depends on
-    no vocabulary. WorkbenchError for an id below 0 or above two million.
+    """One number (n,) int64 for each triplet of class ids, in the order of (subject, relation, object).
+
+    It depends on no vocabulary. WorkbenchError for an id below 0 or above two million.
     """
     keys = np.zeros(len(subject), dtype=np.int64)
     for role, ids in zip(ROLES, (subject, relation, object), strict=True):

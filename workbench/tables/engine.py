@@ -140,6 +140,7 @@ def _visible_gpus() -> list[str]:
 
 class _Surroundings(WorkerPlugin):
     """What a worker has around its jobs: an environment, one of ``gpus`` in turn, and an end that saves their state.
+
     The environment counts for torch, which no worker has imported yet. What is typed at the terminal is not for it.
     """
 

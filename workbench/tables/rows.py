@@ -44,9 +44,10 @@ def _add_row(grid: Grid, architecture: str, group: str, title: str = "", **row: 
 
 @dataclass(frozen=True)
 class OwnRow:
-    """A row like the row called ``like``, which it is compared with, but for some fields of some stages. ``changes``
-    maps a kind of stage (a key of `grid.BUILDERS`) to fields of its config, nested ones as dicts: ``{"diffusion":
-    {"denoiser": "mine:PLAIN"}}``. Code is given as "module:name", a class or function also as itself.
+    """A row like the row called ``like``, which it is compared with, but for some fields of some stages.
+
+    ``changes`` maps a kind of stage (a key of `grid.BUILDERS`) to fields of its config, nested ones as dicts:
+    ``{"diffusion": {"denoiser": "mine:PLAIN"}}``. Code is given as "module:name", a class or function also as itself.
     """
 
     title: str
@@ -55,8 +56,9 @@ class OwnRow:
 
 
 def add_own_row(grid: Grid, path: str) -> str:
-    """Add what ``module:name`` names: an `OwnRow`, or a function of the grid that returns one or a row's key. Returns
-    the key, ``<like>+<name>`` for an `OwnRow`.
+    """Add what ``module:name`` names: an `OwnRow`, or a function of the grid that returns one or a row's key.
+
+    Returns the key, ``<like>+<name>`` for an `OwnRow`.
     """
     found = imported(path, "row")
     found = found if isinstance(found, OwnRow) else found(grid)
