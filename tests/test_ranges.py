@@ -54,7 +54,7 @@ def numeric_fields():
 def test_a_number_that_cannot_be_meant_is_refused_by_its_name(config, name, kind, number, many):
     others = SIZES if config is RelTransformerConfig else {}
     default = getattr(configured(config, others), name)
-    wrong = [math.nan, math.inf, -math.inf, 10**400, "x", "1", True, [], {}]
+    wrong = [math.nan, math.inf, -math.inf, 1e300, 10**400, "x", "1", True, [], {}]
     wrong += [-1] if name not in ANY_SIGN else []
     wrong += [None] if type(None) not in arms_of(kind) else []
     wrong += [1.5] if number is int else []
@@ -67,7 +67,7 @@ def test_a_number_that_cannot_be_meant_is_refused_by_its_name(config, name, kind
 
 
 @pytest.mark.parametrize(("config", "name", "outside", "accepted"), [
-    (TrainingConfig, "learning_rate", [0], [1e-9, 2.0]), (TrainingConfig, "betas", [(0.9, 1.0)], [(0.0, 0.5)]),
+    (TrainingConfig, "learning_rate", [0, 101], [1e-9, 2.0]), (TrainingConfig, "betas", [(0.9, 1.0)], [(0.0, 0.5)]),
     (TrainingConfig, "ema_decay", [1.0], [0.0, 0.9999]), (TrainingConfig, "seed", [2**32], [2**32 - 1]),
     (RecogniserConfig, "epochs", [0], [1]), (RecogniserConfig, "batch_size", [0, 2**63], [1]),
     (FineTuningConfig, "real_replay", [1.01], [0.0, 1.0]),

@@ -13,6 +13,7 @@ from workbench.configuration import checked_value
 from workbench.errors import WorkbenchError
 
 LARGEST_WHOLE, LARGEST = 2**63 - 1, sys.float_info.max
+MOST = 10**6  # a float of a config
 
 
 class Range(NamedTuple):
@@ -49,8 +50,10 @@ class Range(NamedTuple):
 Whole = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what scikit-learn takes
 Count = Annotated[int, Range(1)]
-NonNegative = Annotated[float, Range(0)]
-Positive = Annotated[float, Range(0, open="below")]
+NonNegative = Annotated[float, Range(0, MOST)]
+Positive = Annotated[float, Range(0, MOST, open="below")]
+Rate = Annotated[float, Range(0, 100, open="below")]  # of learning
+Factor = Annotated[float, Range(0, 100, open="below")]  # times the width of a network
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, open="below")]
 ShareBelowOne = Annotated[float, Range(0, 1, open="above")]
@@ -82,7 +85,7 @@ def _check(value: Any, kind: Any, place: str) -> None:
     if origin is Literal:
         checked_value(value, kind, place)
     elif kind in (int, float) or origin is Annotated:
-        number, allowed = items if items else (kind, Range())
+        number, allowed = items if items else (kind, Range(-MOST, MOST))
         allowed.check(value, number, place)
     elif origin in (tuple, list) and items:
         if not value and items[-1] is Ellipsis and typing.get_origin(items[0]) is Annotated:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from workbench.configuration import SET_IN_CODE
 from workbench.errors import WorkbenchError
 from workbench.looks import Device
-from workbench.ranges import Count, NonNegative, Positive, Ranged, Seed, Share, ShareBelowOne, Whole
+from workbench.ranges import Count, NonNegative, Ranged, Rate, Seed, Share, ShareBelowOne, Whole
 
 # Where "step" divides the learning rate by ten: 5.33 and 7.11 of 12 epochs (LTVRR reference code).
 STEP_DECAYS = (5.33 / 12, 7.11 / 12)
@@ -25,7 +25,7 @@ class TrainingConfig(Ranged):
     """
 
     steps: Whole = 0
-    learning_rate: Positive = 1e-3
+    learning_rate: Rate = 1e-3
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     warm_up_steps: Whole = 0
     warm_up_from: Share = 0.0

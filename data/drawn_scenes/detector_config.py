@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from workbench.ranges import Count, Positive, Ranged, Seed, Share, ShareBelowOne, Whole
+from workbench.ranges import Count, Factor, Ranged, Seed, Share, ShareBelowOne, Whole
 from workbench.training_config import TrainingConfig
 
 DETECTOR_TRAINING = TrainingConfig(learning_rate=2e-3, betas=(0.9, 0.98), weight_decay=0.02, gradient_clip=5.0)
@@ -31,7 +31,7 @@ class DetectorConfig(Ranged):
     the image as the network sees it; ``warm_up`` is a share of the steps, which follow from ``epochs``.
     """
 
-    width: Positive = 0.125
+    width: Factor = 0.125
     classes: Count = 40
     epochs: Count = 5
     seed: Seed = 0

@@ -19,7 +19,7 @@ from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSize
 from workbench.diffusion.conditions import REGIONS, ConditionBatch
 from workbench.diffusion.unet_denoiser import UNetConfig, UNetDenoiser
 from workbench.errors import WorkbenchError
-from workbench.ranges import Count, Positive
+from workbench.ranges import Count, Factor
 from workbench.registry import Registry
 
 TIME_FREQUENCIES = 64
@@ -31,7 +31,7 @@ class MLPConfig(NetworkConfig):
 
     width: Count = 512
     blocks: Count = 4
-    expansion: Positive = 2.0
+    expansion: Factor = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

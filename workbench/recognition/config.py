@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
 from workbench.looks import WordVectorFile
-from workbench.ranges import Count, NonNegative, Positive, PositiveShare, Ranged, Seed, Share
+from workbench.ranges import Count, NonNegative, PositiveShare, Ranged, Rate, Seed, Share
 from workbench.recognition.accuracy import BandRule
 from workbench.recognition.losses import LOSSES, LossConfig
 from workbench.recognition.recogniser import check_sizes
@@ -81,7 +81,7 @@ class RecogniserConfig(HeadTrainingConfig):
 class SweepConfig(HeadTrainingConfig):
     """A training of a head with each of ``learning_rates``, of which validation chooses one."""
 
-    learning_rates: tuple[Positive, ...]
+    learning_rates: tuple[Rate, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +104,7 @@ class FineTuningConfig(SweepConfig):
     """
 
     epochs: Count = 10
-    learning_rates: tuple[Positive, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
+    learning_rates: tuple[Rate, ...] = (1e-5, 3e-5, 1e-4, 3e-4)
     training: TrainingConfig = FINE_TUNING
     loss: LossConfig = CROSS_ENTROPY
     real_replay: Share = 0.0
@@ -134,7 +134,7 @@ class RebalancingConfig(SweepConfig):
     method: Literal["crt", "lws", "tau_norm", "logit_adjustment"] = "logit_adjustment"
     strengths: tuple[NonNegative, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
     epochs: Count = field(default=5, kw_only=True)
-    learning_rates: tuple[Positive, ...] = field(default=(1e-3,), kw_only=True)
+    learning_rates: tuple[Rate, ...] = field(default=(1e-3,), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from workbench.checkpoints import read_foreign, save_tensors, weight_faults
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped
-from workbench.ranges import Count, Positive, Ranged
+from workbench.ranges import Count, Factor, Ranged
 
 DIMENSION_AT_FULL_WIDTH = 4096
 STRIDE = 16
@@ -39,7 +39,7 @@ class VGGConfig(Ranged):
     and ``channel_means`` (blue, green, red, 0 to 255) say how images are prepared.
     """
 
-    width: Positive = 1.0
+    width: Factor = 1.0
     short_side: Count = 800
     longest_side: Count = 1333
     channel_means: tuple[float, float, float] = CHANNEL_MEANS_BGR
