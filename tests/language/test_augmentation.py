@@ -143,6 +143,20 @@ def test_include_exclude_and_existing():
     assert triplets(more) & triplets(arguments[0])
 
 
+def test_what_a_class_is_never_replaced_by():
+    table, vocabulary, counts, similarity = drawn(4)
+
+    def replacements(**settings) -> set:
+        found = augmented_triplets(table, vocabulary, counts, similarity, **settings)
+        other = np.where(found["replaced"] == "subject", found["subject"], found["object"])
+        return set(zip(found["replaced_class"].tolist(), other.tolist(), strict=True))
+
+    replaced, other = min(replacements())
+    assert (replaced, other) not in replacements(never={vocabulary.objects[replaced]: [vocabulary.objects[other]]})
+    with pytest.raises(WorkbenchError, match="no object class 'qq'"):
+        augmented_triplets(table, vocabulary, counts, similarity, never={"qq": []})
+
+
 def test_an_empty_augmentation_says_why():
     table, vocabulary, counts, similarity = drawn(1)
     with pytest.raises(WorkbenchError, match=r"similarity of \d\.\d+, the threshold is 9.*Set it to") as error:

@@ -114,13 +114,22 @@ def test_tables_of_a_data_set(tmp_path):
     (tmp_path / "words_synsets.json").write_text('{"nouns": {"cup": "cup.n.02", "dog": null}, "verbs": {}}')
     assert own_table(tmp_path).name == "words_synsets.json"
     assert [s.name() for s in read_senses(own_table(tmp_path), names, reader)["cup"]] == ["cup.n.02"]
-    (tmp_path / "objects_synsets.csv").write_text("object_name,synset\ncup,cup.n.01\n")
+    (tmp_path / "objects_synsets.csv").write_text("object_name,synset\ncup,cup.n.01\ndog,dog.v.01\nbat,bat.n.77\n")
+    assert read_senses(own_table(tmp_path), names, reader).keys() == {"cup"}
     (tmp_path / "senses.csv").write_text("name,synset\nbat,bat.n.01\nbat,bat.n.05\nthing,\nother,\n")
     senses = class_senses(names, "automatic", tmp_path)
     found = {name: [s.name() for s in sense.synsets] for name, sense in zip(names, senses.senses, strict=True)}
     assert found == {"cup": ["cup.n.01"], "bat": ["bat.n.01", "bat.n.05"], "thing": [], "dog": ["dog.n.01"]}
     senses.save(tmp_path / "again.csv")
     assert class_senses(names, tmp_path / "again.csv").synsets == senses.synsets
+
+
+def test_some_names_are_told_and_the_rest_found():
+    senses = class_senses(["mouse", "dog"], {"mouse": "mouse.n.01"})
+    assert [synset.name() for sense in senses.synsets for synset in sense] == ["mouse.n.01", "dog.n.01"]
+    assert class_senses(["mouse", "dog"], {"dog": ""}).synsets[1] == ()
+    refused("no object class 'mouze' .* nearest name is 'mouse'", class_senses, ["mouse"], {"mouze": "mouse.n.01"})
+    refused("senses, 'mouse': WordNet 3.0 has no noun sense 'rat'", class_senses, ["mouse"], {"mouse": "rat"})
 
 
 @pytest.mark.parametrize(("content", "told"), [

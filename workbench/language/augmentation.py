@@ -57,6 +57,9 @@ def augment_triplets(
     with np.errstate(invalid="ignore"):  # nan: nothing is known, never similar
         similar = similarity.values >= config.threshold
     np.fill_diagonal(similar, False)
+    for name, others in config.never.items():
+        never = [vocabulary.class_id("object", other) for other in others]
+        similar[vocabulary.class_id("object", name), never] = False
     similar &= counts.objects > 0
     candidates = find_candidates(train, similar, rank)
     found = len(candidates)

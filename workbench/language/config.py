@@ -1,7 +1,7 @@
 """What can be set when text is embedded and triplets are augmented."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,9 +41,12 @@ class AugmentationConfig(Ranged):
     array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper).
 
     ``senses`` of the names that "lch" compares: "automatic" (the data set's own table, else the lexicon of everyday
-    things, else by rule, and classes that meet at a general ancestor alone are alike only within an everyday group; see
-    ``language.senses``), a table of your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as
-    upstream's script takes them. ``balance`` says who takes turns in filling a quota: "class", "role"
+    things, else by rule; see ``language.senses``), the same but for some names ({"mouse": "mouse.n.01"}), a table of
+    your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as upstream's script takes them.
+    ``everyday_groups``: whether classes that meet at a general ancestor alone are alike only within an everyday group
+    ("all" never asks). ``never``: what a class is never replaced by, {"man": ["tiger"]}.
+
+    ``balance`` says who takes turns in filling a quota: "class", "role"
     (classes within each role, and the roles in turn), or "triplet" (nobody: distinct triplets are drawn uniformly).
     ``allow_existing``: whether triplets that training has already may be drawn. ``centroids``: K-means centroids of the
     original captions that hardness is measured by (section 3.4); the paper takes 1200.
@@ -54,8 +57,9 @@ class AugmentationConfig(Ranged):
     few_quota: Whole = 48_000
     similarity: str | PairTable | Callable[..., Any] = "lch"
     threshold: float = 2.26
-    senses: str | SensesTable = "automatic"
+    senses: str | dict[str, str] | SensesTable = "automatic"
     everyday_groups: bool = True
+    never: dict[str, tuple[str, ...]] = field(default_factory=dict)
     max_senses: Count = 4
     balance: Literal["role", "class", "triplet"] = "role"
     allow_existing: bool = False
@@ -72,9 +76,10 @@ class AugmentationConfig(Ranged):
         SIMILARITIES.resolve(self.similarity)
         if isinstance(self.senses, str) and self.senses.endswith(TABLES_OF_SENSES):
             object.__setattr__(self, "senses", Path(self.senses))
-        if not isinstance(self.senses, Path) and self.senses not in SENSES:
+        if isinstance(self.senses, str) and self.senses not in SENSES:
             raise WorkbenchError(
-                f"senses is {self.senses!r}; expected {' or '.join(map(repr, SENSES))}, or a table: senses.csv"
+                f"senses is {self.senses!r}; expected {' or '.join(map(repr, SENSES))}, a table such as senses.csv, or "
+                'some names: {"mouse": "mouse.n.01"}.'
             )
         super().__post_init__()
 

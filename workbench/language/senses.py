@@ -11,7 +11,7 @@ are measured.
 
 import csv
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ from workbench.language.noun_paths import EverydayGroups, everyday_groups
 from workbench.language.synset_tables import OBJECTS_TABLE, WORDS_TABLE, read_rows, read_words, require_class
 from workbench.language.wordnet import noun_senses, open_wordnet
 from workbench.scenes.annotations import SENSES_TABLE
-from workbench.scenes.vocabulary import plain_name
+from workbench.scenes.vocabulary import Vocabulary, plain_name
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -77,7 +77,7 @@ class ClassSenses:
 
 def class_senses(
     names: Sequence[str],
-    choice: str | Path = "automatic",
+    choice: str | Path | Mapping[str, str] = "automatic",
     folder: Path | None = None,
     *,
     max_senses: int = SENSES_LOOKED_AT,
@@ -85,8 +85,9 @@ def class_senses(
 ) -> ClassSenses:
     """The senses of class names by ``choice`` (see ``AugmentationConfig.senses``).
 
-    "automatic" takes the table of the data set in ``folder`` where there is one. ``wordnet``: NLTK's reader, by default
-    the shipped nouns. WorkbenchError for a table that is none, or that names no class.
+    "automatic", and whatever a mapping of names leaves open, takes the table of the data set in ``folder`` where there
+    is one. ``wordnet``: NLTK's reader, by default the shipped nouns. WorkbenchError for a table that is none, or that
+    names no class.
     """
     reader = open_wordnet() if wordnet is None else wordnet
     if choice == "all":
@@ -96,6 +97,9 @@ def class_senses(
         )
     path = choice if isinstance(choice, Path) else own_table(folder)
     table = {} if path is None else read_senses(path, names, reader)
+    for name, synset in choice.items() if isinstance(choice, Mapping) else ():
+        Vocabulary(tuple(names), ()).class_id("object", name)  # refuses a name that is no class
+        table[name] = (_synset(synset, reader, f"senses, {name!r}"),) if synset else ()
     senses = tuple(Sense(table[name], "table") if name in table else _looked_up(name, reader) for name in names)
     return ClassSenses(tuple(names), senses, reader, everyday_groups(reader))
 
@@ -109,14 +113,22 @@ def own_table(folder: Path | None) -> Path | None:
 def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader") -> dict[str, tuple["Synset", ...]]:
     """The senses of the names that a table has: CSV with the columns name (or object_name) and synset, or VG8K's JSON.
 
-    A name may have several rows; one without a synset is compared with no other. WorkbenchError for another file, an
-    unknown synset, or where none of ``names`` is in it.
+    A name may have several rows; one without a synset is compared with no other. A data set's synset tables, made for
+    evaluation, may name verbs and synsets of another WordNet: such names are left to the lexicon, where a table of
+    senses is refused. WorkbenchError for another file, or where none of ``names`` is in it.
     """
-    rows = _rows(path)
-    known: dict[str, tuple[Synset, ...]] = {name: () for name, _ in rows}
+    rows, made_for_this = _rows(path), path.name not in (OBJECTS_TABLE, WORDS_TABLE)
+    known: dict[str, tuple[Synset, ...]] = {}
     for number, (name, synset) in enumerate(rows, start=1):
+        found: tuple[Synset, ...] = ()
         if synset and name in names:
-            known[name] = (*known[name], _synset(synset, reader, f"{path}, row {number} ({name!r})"))
+            try:
+                found = (_synset(synset, reader, f"{path}, row {number} ({name!r})"),)
+            except WorkbenchError:
+                if made_for_this:
+                    raise
+                continue
+        known[name] = (*known.get(name, ()), *found)
     require_class(known, names, "objects", path)
     return known
 
