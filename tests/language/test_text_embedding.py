@@ -1,5 +1,6 @@
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,6 +150,23 @@ def test_what_is_missing_or_cut_short_or_cannot_be_is_named_with_its_remedy(publ
     if isinstance(config, tuple):
         config = TextConfig(*config[:2], folder / config[2])
     refused(message, CaptionEncoder.from_open_clip, config)
+
+
+@pytest.mark.parametrize(("tokeniser", "rows", "message"), [
+    ("", 300, "has 49,408 tokens, its text tower 300"), ("own", 2, "has 4 tokens, its text tower 2"),
+    ("own", 3, "absent: there is no checkpoint here"),
+])  # fmt: skip
+def test_a_tokeniser_with_more_tokens_than_its_tower_is_refused(tmp_path, monkeypatch, tokeniser, rows, message):
+    import open_clip
+
+    class Tokeniser:
+        tokenizer = SimpleNamespace(get_vocab=lambda: {"<pad>": 0, "a": 1, "b": 2, "\u2581<extra_id_0>": 3})
+        __call__ = staticmethod(lambda texts: torch.ones(1, 77))
+
+    monkeypatch.setattr(open_clip.tokenizer, "HFTokenizer", lambda *given, **options: Tokeniser())
+    text = CONFIG["text_cfg"] | {"vocab_size": rows, "hf_tokenizer_name": tokeniser}
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: CONFIG | {"text_cfg": text})
+    refused(message, CaptionEncoder.from_open_clip, TextConfig("Tiny", "none", tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(("changed", "message"), [

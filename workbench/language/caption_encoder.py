@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -180,7 +180,8 @@ class CaptionEncoder:
 def published_tower(published: TextConfig) -> tuple[dict, dict]:
     """open_clip's configuration of a model, and its description of the weights, empty where it has none.
 
-    WorkbenchError for an unknown one, or a text tower that is none of open_clip's own or whose tokeniser is not here.
+    WorkbenchError for an unknown one, or a text tower that is none of open_clip's own, or whose tokeniser
+    is not here or has more tokens.
     """
     import open_clip
 
@@ -196,8 +197,16 @@ def published_tower(published: TextConfig) -> tuple[dict, dict]:
             f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
             "open_clip's own text transformer, for example ViT-L-14."
         )
-    if config["text_cfg"].get("hf_tokenizer_name"):
-        tokeniser_of(config)
+    tokeniser: Any = tokeniser_of(config)
+    words = tokeniser.tokenizer.get_vocab() if hasattr(tokeniser, "tokenizer") else tokeniser.encoder
+    rows = config["text_cfg"].get("vocab_size", 49408)
+    # A table may lack words in brackets (mT5's <extra_id_0>), which no caption gives.
+    beyond = any(row >= rows and not word.strip("\u2581").startswith("<") for word, row in words.items())
+    if beyond or int(tokeniser(["a"]).max()) >= rows:
+        raise WorkbenchError(
+            f"{config['encoder']}: its tokeniser has {len(words):,} tokens, its text tower {rows:,}. Fetch the "
+            "tokeniser of this model again, or choose one with CLIP's tokens, for example ViT-L-14."
+        )
     description = description_of(published.model, published.pretrained)
     config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
     return config, description
