@@ -45,7 +45,7 @@ def test_it_samples_on_its_own_without_the_text_tower():
 
 def test_triplets_are_read_from_words():
     typed = ["dog riding skateboard", "traffic light on dog", "dog parked on light", "light parked on traffic light"]
-    ids = checkpoint().class_ids(typed)
+    ids = checkpoint().identity.class_ids(typed)
     assert ids.to_numpy().tolist() == [[2, 1, 3], [1, 0, 2], [2, 2, 4], [4, 2, 1]]
     assert checkpoint().captions(ids.to_numpy()) == typed
 
@@ -60,7 +60,7 @@ def test_triplets_are_read_from_words():
     ((0, 4, 0), "no relation class 4; expected 0 to"), ((0, 0, -1), "no object class -1; expected 0 to"),
 ])  # fmt: skip
 def test_an_unknown_class_is_refused_with_the_nearest_name(triplet, message):
-    refused(message, checkpoint().class_ids, [triplet])
+    refused(message, checkpoint().identity.class_ids, [triplet])
 
 
 def test_a_file_of_another_kind_or_cut_short_is_named(tmp_path):

@@ -93,9 +93,10 @@ def test_words_and_class_pairs_are_sought_where_the_names_are_known(tmp_path):
     for field, path, message in (
         ("recogniser.word_vectors", vectors, r"recogniser\.word_vectors: .*no vector for 1 of 4 words: cat"),
         ("augmentation.similarity", pairs, r"augmentation\.similarity: .*'cow' is not an object class"),
+        ("typed", ["cat on cow"], "03_train_diffusion: typed: there is no object class 'cow'.* nearest"),
     ):
         with pytest.raises(WorkbenchError, match=message):
-            look_at_plan(make_plan("smoke", parameters={**given, field: str(path)}))
+            look_at_plan(make_plan("smoke", parameters={**given, field: path if isinstance(path, list) else str(path)}))
     with open(vectors, "a") as file:
         file.write("cat 1.0 0.0 0.5\n")
     look_at_plan(make_plan("smoke", parameters={**given, "recogniser.word_vectors": str(vectors)}))

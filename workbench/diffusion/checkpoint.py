@@ -1,12 +1,8 @@
 """A trained denoiser in one file: averaged weights, and everything else that sampling needs."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from workbench.checkpoints import load_weights, read_tensors, save_tensors
 from workbench.configuration import configured
@@ -20,7 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.features import FeatureStore
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.vocabulary import Vocabulary
 
 CHECKPOINT = "denoiser.safetensors"
 FORMAT = "workbench denoiser 2"
@@ -118,35 +114,9 @@ class DenoiserCheckpoint:
                 'Train it with entity_features "generated", or take the entities from real boxes.'
             )
 
-    def class_ids(self, triplets: Sequence[str | Sequence[str | int]]) -> pd.DataFrame:
-        """Class ids of triplets: texts such as "dog riding skateboard", or (subject, relation, object) of names or ids.
-
-        WorkbenchError for a class that the denoiser does not know, with the nearest name.
-        """
-        parts = [self._parts(triplet) for triplet in triplets]
-        rows = [[self.identity.class_id(role, one) for role, one in zip(ROLES, part, strict=True)] for part in parts]
-        return pd.DataFrame(rows, columns=list(ROLES), dtype=np.int64)
-
     def captions(self, triplets: Sequence[str | Sequence[str | int]]) -> list[str]:
         """The triplets in words: "dog riding skateboard"."""
-        return self.identity.captions(self.class_ids(triplets).to_numpy())
-
-    def _parts(self, triplet: str | Sequence[str | int]) -> Sequence[str | int]:
-        """Subject, relation, object; a caption is cut into the three names that are most like known ones."""
-        if isinstance(triplet, list | tuple | np.ndarray) and len(triplet) == len(ROLES):
-            return triplet
-        words = triplet.split() if isinstance(triplet, str) else []
-        if len(words) < len(ROLES):
-            raise WorkbenchError(
-                f'{triplet!r} is no triplet; expected "subject relation object", or these three as names or ids.'
-            )
-        cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
-        splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
-        return max(splits, key=lambda split: sum(map(self._likeness, split, ROLES)))
-
-    def _likeness(self, name: str, role: str) -> float:
-        near = difflib.get_close_matches(name, self.identity.names(role), n=1)
-        return difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
+        return self.identity.captions(self.identity.class_ids(triplets).to_numpy())
 
 
 def _require_fitting(what: str, found: object, expected: dict[str, object]) -> None:

@@ -110,7 +110,7 @@ def sample_triplets(
     train ``store`` sampling begins where ``config.init`` says, without it at noise. WorkbenchError for a class that the
     denoiser does not know, with the nearest name.
     """
-    config, table = config or SamplingConfig(), checkpoint.class_ids(triplets)
+    config, table = config or SamplingConfig(), checkpoint.identity.class_ids(triplets)
     if text is not None:
         checkpoint.require_text(text)
         conditions, index = triplet_conditions(text, table)

@@ -85,6 +85,38 @@ class Vocabulary:
             raise WorkbenchError(f"there is no {role} class {number!r}; expected 0 to {len(names) - 1:,}.")
         return int(number)
 
+    def class_ids(self, triplets: Sequence[str | Sequence[str | int]]) -> pd.DataFrame:
+        """Class ids of triplets: texts such as "dog riding skateboard", or (subject, relation, object) of names or ids.
+
+        WorkbenchError for a class that is not known, with the nearest name.
+        """
+        parts = [self._parts(triplet) for triplet in triplets]
+        rows = [[self.class_id(role, one) for role, one in zip(ROLES, part, strict=True)] for part in parts]
+        return pd.DataFrame(rows, columns=list(ROLES), dtype=np.int64)
+
+    def _parts(self, triplet: str | Sequence[str | int]) -> Sequence[str | int]:
+        """Subject, relation, object; a caption is cut into the three names that are most like known ones."""
+        if isinstance(triplet, list | tuple | np.ndarray) and len(triplet) == len(ROLES):
+            return triplet
+        words = triplet.split() if isinstance(triplet, str) else []
+        if len(words) < len(ROLES):
+            raise WorkbenchError(
+                f'{triplet!r} is no triplet; expected "subject relation object", or these three as names or ids.'
+            )
+        cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
+        splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
+        return max(splits, key=lambda split: sum(map(self._likeness, split, ROLES)))
+
+    def _likeness(self, name: str, role: str) -> float:
+        near = difflib.get_close_matches(name, self.names(role), n=1)
+        return difflib.SequenceMatcher(None, name, near[0]).ratio() if near else 0.0
+
+
+def look(triplets: list, vocabulary: Vocabulary | None) -> None:
+    """Refuse triplets in words with a name that is no class of ``vocabulary``."""
+    if vocabulary:
+        vocabulary.class_ids(triplets)
+
 
 def plain_name(name: str) -> str:
     """A name as it is said: "mouse (computer equipment)", "door", "brick wall".
