@@ -15,7 +15,7 @@ from published_scenes.vrd import convert_vrd
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.language.config import TextConfig
-from workbench.language.synset_tables import read_synsets
+from workbench.language.senses import table_gaps
 from workbench.language.text_embedding import embed_class_names, write_class_vectors
 from workbench.scenes.annotation_files import read_vocabulary
 from workbench.scenes.annotations import (
@@ -64,8 +64,9 @@ def add_data_set(
     problems = _checked(folder, annotations, found.image_folder, converting)
     vocabulary = Vocabulary.read(annotations)
     places = (unpacked, unpacked.parent, found.root)
+    gaps: list[str] = []
     if tables := [place for place in places if any((place / name).is_file() for name in SYNSET_TABLES)]:
-        read_synsets(tables[0], vocabulary)  # refused before anything is added, not when a recogniser is measured
+        gaps = table_gaps(tables[0], vocabulary)  # refused before anything is added, not when a recogniser is measured
     vocabulary.write(folder)
     splits = {}
     for split in splits_of(annotations):
@@ -94,6 +95,7 @@ def add_data_set(
         "problems": problems,
         "frequencies": frequencies,
         "differs_from_published": found.warnings,
+        **({"table_gaps": gaps} if gaps else {}),
     }
 
 

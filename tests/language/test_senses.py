@@ -11,9 +11,10 @@ from drawn_scenes.catalogue import FAMILY_OF
 from tests.refusals import refused
 from workbench.figures.language import senses_taken
 from workbench.language.noun_paths import everyday_groups, fewest_edges, noun_hierarchy
-from workbench.language.senses import class_senses, everyday_senses, own_table, read_senses
+from workbench.language.senses import class_senses, everyday_senses, own_table, read_senses, table_gaps
 from workbench.language.similarity import class_similarity
 from workbench.language.wordnet import open_wordnet
+from workbench.scenes.vocabulary import Vocabulary
 
 THRESHOLD = 2.26
 
@@ -118,6 +119,11 @@ def test_tables_of_a_data_set(tmp_path):
     assert read_senses(own_table(tmp_path), names, reader).keys() == {"cup"}
     (tmp_path / "senses.csv").write_text("name,synset\nbat,bat.n.01\nbat,bat.n.05\nthing,\nother,\n")
     senses = class_senses(names, "automatic", tmp_path)
+    assert senses.gaps.startswith("table of senses: 2 of 4 objects have no synset ('cup', 'dog').")
+    (tmp_path / "predicates_synsets.csv").write_text("predicate_name,synset\non,on.r.01\n")
+    stands, looked_up = table_gaps(tmp_path, Vocabulary((*names, "a", "b"), ("on",)))
+    assert "3 of 6 objects have no synset ('thing', 'a', 'b'). Each stands for itself." in stands
+    assert "senses.csv: 4 of 6 objects have no synset ('cup', 'dog', 'a' ...). They are looked up" in looked_up
     found = {name: [s.name() for s in sense.synsets] for name, sense in zip(names, senses.senses, strict=True)}
     assert found == {"cup": ["cup.n.01"], "bat": ["bat.n.01", "bat.n.05"], "thing": [], "dog": ["dog.n.01"]}
     senses.save(tmp_path / "again.csv")

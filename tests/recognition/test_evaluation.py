@@ -51,6 +51,7 @@ def test_tables_agree_with_predictions_and_scikit_learn(small_data, trained, eva
         assert metrics[f"exact {role} all"] == pytest.approx(100 * balanced)
     json.dumps(metrics, allow_nan=False)
     assert metrics["rows"] == 150 and metrics["exact combined all"] > 30
+    assert "3 of 4 relations have no synset ('under', 'near'," in metrics["table_gaps"]
     summary = pd.read_parquet(folder / "summary.parquet")
     assert set(summary["metric"]) == {"exact", "synset"} and len(summary) == 2 * 5 * 4
 

@@ -19,9 +19,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.language.noun_paths import EverydayGroups, everyday_groups
-from workbench.language.synset_tables import OBJECTS_TABLE, WORDS_TABLE, read_rows, read_words, require_class
+from workbench.language.synset_tables import (
+    OBJECTS_TABLE,
+    WORDS_TABLE,
+    gap,
+    read_rows,
+    read_synsets,
+    read_words,
+    require_class,
+)
 from workbench.language.wordnet import noun_senses, open_wordnet
-from workbench.scenes.annotations import SENSES_TABLE
+from workbench.scenes.annotations import SENSES_TABLE, SYNSET_TABLES
 from workbench.scenes.vocabulary import Vocabulary, plain_name
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
 
 SENSES_BY_RULE, SENSES_LOOKED_AT = 2, 4
+LOOKED_UP = "They are looked up as without a table."
 _DATA = Path(__file__).parent / "data"
 # Lexicographer files of nouns that no picture shows.
 _UNSEEN = {
@@ -64,6 +73,12 @@ class ClassSenses:
     def synsets(self) -> list[tuple["Synset", ...]]:
         """Of each class in order."""
         return [sense.synsets for sense in self.senses]
+
+    @property
+    def gaps(self) -> str:
+        """What the table of senses lacks, where one chose some, in words."""
+        by_table = [name for name, sense in zip(self.names, self.senses, strict=True) if sense.chosen_by == "table"]
+        return gap(by_table, self.names, "objects", "table of senses", LOOKED_UP) if by_table else ""
 
     def save(self, path: Path) -> None:
         """Write a table that :func:`read_senses` reads: a row for each sense, with what chose it."""
@@ -131,6 +146,17 @@ def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader")
         known[name] = (*known.get(name, ()), *found)
     require_class(known, names, "objects", path)
     return known
+
+
+def table_gaps(folder: Path, vocabulary: Any) -> list[str]:
+    """What the tables of synsets and of senses of a data set in ``folder`` lack; WorkbenchError for a wrong one."""
+    folder, told = Path(folder), []
+    if any((place / name).is_file() for place in (folder, folder.parent) for name in SYNSET_TABLES):
+        told = read_synsets(folder, vocabulary).gaps(vocabulary)
+    if (own := folder / SENSES_TABLE).is_file():
+        known = read_senses(own, vocabulary.objects, open_wordnet())
+        told.append(gap(known, vocabulary.objects, "objects", own, LOOKED_UP))
+    return list(filter(None, told))
 
 
 def look(path: Path, vocabulary: Any) -> None:

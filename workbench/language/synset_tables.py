@@ -37,6 +37,13 @@ class SynsetTable:
     source: str
     missing_never_hits: bool = False
 
+    def gaps(self, vocabulary: Vocabulary) -> list[str]:
+        """What tables of a data set's own lack of the classes, in words; nothing where they lack none."""
+        then = "They always count as wrong." if self.missing_never_hits else "Each stands for itself."
+        kinds = () if self.source == "WordNet" else ("objects", "relations")
+        told = (gap(getattr(self, kind), getattr(vocabulary, kind), kind, self.source, then) for kind in kinds)
+        return list(filter(None, told))
+
 
 def read_synsets(folder: Path, vocabulary: Vocabulary) -> SynsetTable:
     """The synset table of a data set: its own files in ``folder`` or the folder above, else built from WordNet.
@@ -106,6 +113,13 @@ def read_words(path: Path) -> dict[str, list[tuple[str, str]]]:
         if wrong := [n for n, synset in words[key].items() if synset is not None and not isinstance(synset, str)]:
             raise WorkbenchError(f"{path}, {key!r}, {wrong[0]!r}: {words[key][wrong[0]]!r} where a synset belongs.")
     return {key: [(name, synset or "") for name, synset in words[key].items()] for key in ("nouns", "verbs")}
+
+
+def gap(named: Collection[str], classes: Sequence[str], kind: str, source: object, then: str) -> str:
+    """How many classes a table lacks, and the first of them; "" where it lacks none."""
+    lacking = [repr(name) for name in classes if name not in named]
+    shown = f"{', '.join(lacking[:3])}{' ...' if len(lacking) > 3 else ''}"
+    return f"{source}: {len(lacking):,} of {len(classes):,} {kind} have no synset ({shown}). {then}" if lacking else ""
 
 
 def require_class(named: Collection[str], classes: Sequence[str], kind: str, source: object) -> None:

@@ -66,6 +66,7 @@ def evaluate_recogniser(
     write_result_csv(folder / RESULT_CSV, pd.concat(csv_rows, ignore_index=True))
     facts = {"split": config.split, "rows": len(table), "band_rule": config.band_rule,
              "only_trained": config.only_trained, "synset_source": synsets.source}  # fmt: skip
+    facts |= {"table_gaps": " ".join(gaps)} if (gaps := synsets.gaps(vocabulary)) else {}
     return facts | flat_numbers(summary, table)
 
 

@@ -14,8 +14,8 @@ from workbench.stages import Stage, import_stage
 def check_data(folder: Path, images: Path | None) -> int:
     """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
     from published_scenes.known_data_sets import other_kind
-    from workbench.language.synset_tables import read_synsets
-    from workbench.scenes.annotations import SYNSET_TABLES, splits_of
+    from workbench.language.senses import table_gaps
+    from workbench.scenes.annotations import splits_of
     from workbench.scenes.check import check_annotations
     from workbench.scenes.problems import format_report
     from workbench.scenes.vocabulary import Vocabulary
@@ -25,8 +25,8 @@ def check_data(folder: Path, images: Path | None) -> int:
     if not splits_of(folder) and (other := other_kind(folder)):
         print(escaped_lines(other))
     bad = any(problem.severity == "error" for problem in problems)
-    if not bad and any((place / name).is_file() for place in (folder, folder.parent) for name in SYNSET_TABLES):
-        read_synsets(folder, Vocabulary.read(folder))  # raises what is wrong with them
+    for line in [] if bad else table_gaps(folder, Vocabulary.read(folder)):  # raises what is wrong with the tables
+        print(escaped_lines(line))
     return int(bad)
 
 

@@ -118,6 +118,7 @@ def test_what_is_added(root, tmp_path, seed):
     assert json.loads((out / "source.json").read_text())["annotations"] == str(place / "gvqa/seed0")
     assert any("6 images, the published data set has 72,580" in text for text in found["differs_from_published"])
     assert json.loads(json.dumps(found)) == found
+    assert "predicates_synsets.csv: 4 of 5 objects have no synset (" in found["table_gaps"][0]
 
 
 def test_a_killed_addition_resumes(root, tmp_path, monkeypatch, capsys):
