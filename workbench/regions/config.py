@@ -31,7 +31,10 @@ class ExtractionConfig(Ranged):
 
     def __post_init__(self) -> None:
         if not callable(ENCODERS.resolve(self.encoder)):
-            raise WorkbenchError(f"encoder is {self.encoder!r}; expected {' or '.join(ENCODERS)}, or 'module:name'.")
+            known = " or ".join(ENCODERS)
+            raise WorkbenchError(
+                f"encoder is {self.encoder!r}; expected {known}, or 'module:name'. See docs/own-encoder.md."
+            )
         if not self.splits:
             raise WorkbenchError(f"splits is empty; give some of {', '.join(SPLITS)}.")
         super().__post_init__()

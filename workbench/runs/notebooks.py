@@ -16,7 +16,6 @@ from workbench.identity import versions
 from workbench.locks import SECONDS_TO_BEGIN, only_one
 from workbench.paths import project_root, reports_folder, runs_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
-from workbench.runs.first_look import look_at_plan
 from workbench.runs.profiles import PlannedNotebook, make_plan
 from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecord
 from workbench.stages import Run
@@ -59,6 +58,8 @@ def run_profile(
     plan = make_plan(profile, run, only, parameters, files, root)
     variables = environment(root, replace)
     with environment_of(variables):  # which says whether a run may change what it works on
+        from workbench.runs.first_look import look_at_plan  # brings pandas
+
         look_at_plan(plan, root)
     folder = reports_folder(root) / plan.run
     if dry_run:
