@@ -25,6 +25,10 @@ def read_rows(file: FileProblems, vocabulary: Vocabulary, support: str) -> Rows:
 
     ``image_id`` is int64, or text where images have names.
     """
+    if not file.path.exists():
+        found = "a link to what is not here" if file.path.is_symlink() else "no file"
+        file.blocking("missing file", "whole file", found, "an npz file", "Put the split's rows there.")
+        return {}
     try:
         with np.load(file.path, allow_pickle=False) as archive:
             keys = [key for key in (*REQUIRED, *ENTITY_FEATURES) if key in archive.files]

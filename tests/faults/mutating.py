@@ -260,7 +260,7 @@ def plain(value: Any) -> Any:
         return {name: plain(value[name].to_numpy()) for name in value}
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.kind, repr(value.tolist()) if value.dtype == object else value.tobytes()
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

@@ -70,6 +70,7 @@ def replace_table(name, change):
     (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
     (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),
     (replace_table("relations.parquet", lambda t: t.drop(columns="subject_box")), "subject_box"),
+    (replace_table("boxes.parquet", lambda t: t.assign(x2=np.nan)), "row 0 is a box without finite corners"),
     (replace_table("relations.parquet", lambda t: t.assign(object_box=99)), "row 0 points to boxes row 99"),
 ])  # fmt: skip
 def test_a_store_that_does_not_fit_is_refused(tmp_path, spoil, found):

@@ -131,7 +131,8 @@ def note_repeated(text: bytes, place: str, file: FileProblems, times: dict[bytes
     def seen(pairs: list[tuple[str, Any]]) -> None:
         for key, count in Counter(key for key, _ in pairs).items():
             if count > 1:
-                file.blocking("duplicate name", f"{place}key {key!r}", "the key twice", "each key once", remedy)
+                of = f" of id {number}" if isinstance(number := dict(pairs).get("id"), str) else ""
+                file.blocking("duplicate name", f"{place}key {key!r}{of}", "the key twice", "each key once", remedy)
 
     json.loads(text, object_pairs_hook=seen, strict=False, parse_int=str)
 

@@ -89,7 +89,11 @@ def _check_detections(file: FileProblems, images: pd.DataFrame, members: dict[st
     found = pd.DataFrame(map(msgspec.structs.astuple, lists["annotations"]), columns=["image", "category", "bbox"])
     for column in ("image", "category"):
         found[column] = [str(plain_id(value)) for value in found[column]]
-    for number in np.flatnonzero(~found["category"].isin([str(plain_id(known.id)) for known in lists["categories"]])):
+    known = pd.Series([str(plain_id(one.id)) for one in lists["categories"]], dtype=object)
+    for number in np.flatnonzero(known.duplicated()):
+        again = shown(known[number])
+        file.error("duplicate name", f"categories, entry {number}", again, "an id of its own", FIX_RECORD)
+    for number in np.flatnonzero(~found["category"].isin(known)):
         wrong = shown(found["category"][number])
         file.error("unknown class id", f"detection {number}", wrong, "an id of categories", FIX_RECORD)
     row = pd.Index(images["image_id"].astype(str)).get_indexer(found["image"])

@@ -87,6 +87,9 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
         table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
         for column, target in POINTERS.get(name, {}).items():
             require_rows(path, table[column], target, len(tables[target]))
+    finite = np.isfinite(tables["boxes"][BOX_COLUMNS].to_numpy(np.float64)).all(axis=1)
+    for row in np.flatnonzero(~finite)[:1]:
+        raise _damaged(Path(folder) / "boxes.parquet", f"row {row} is a box without finite corners")
     return tables
 
 
