@@ -28,6 +28,7 @@ from workbench.checkpoints import load_weights, read_foreign
 from workbench.diffusion.checkpoint import DenoiserCheckpoint
 from workbench.errors import WorkbenchError
 from workbench.language.config import AugmentationConfig
+from workbench.language.senses import class_senses
 from workbench.language.similarity import ClassSimilarity, read_similarity_table
 from workbench.language.synset_tables import read_synsets
 from workbench.language.text_embedding import TextEmbeddings
@@ -196,6 +197,10 @@ def _synsets(folder: Path, words: bool = False) -> None:
         table.to_csv(folder / f"{file}_synsets.csv", index=False)
 
 
+def _senses(folder: Path) -> None:
+    class_senses(NAMES.objects).save(folder / "senses.csv")
+
+
 def _copied(*parts: str) -> Callable[[Path], Any]:
     return lambda folder: shutil.copy(project_root().joinpath(*parts), folder)
 
@@ -270,6 +275,7 @@ READERS = [
     *map(_table, ("csv", "npz", "parquet")),
     Reader("triplet list", _lists, lambda f: read_triplet_list(f / "list.csv", NAMES)),
     Reader("synsets", _synsets, lambda f: read_synsets(f, NAMES)),
+    Reader("senses", _senses, lambda f: class_senses(NAMES.objects, f / "senses.csv").synsets, free=True),
     Reader("synset words", lambda f: _synsets(f, words=True), lambda f: read_synsets(f, NAMES), free=True),
     Reader("profile", _copied("notebooks", "params", "smoke.yml"), _read_profile, free=True),
     Reader("notebook", _copied("notebooks", "02_build_augmented_triplets.ipynb"),
