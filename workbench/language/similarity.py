@@ -114,10 +114,16 @@ def read_similarity_table(path: Path, names: tuple[str, ...]) -> ClassSimilarity
         place = _places(path, stored.names, names)
         values[np.ix_(place, place)] = stored.values
         return ClassSimilarity(names, values)
-    expected = f"Expected CSV or Parquet with the columns {', '.join(PAIR_COLUMNS)}, the last of numbers."
-    with reading(path, "a table of class pairs", expected):
+    remedy = f"Give the columns {', '.join(PAIR_COLUMNS)}, in CSV with commas between them and points in numbers."
+    with reading(path, "a table of class pairs", remedy):
         table = pd.read_csv(path, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
-        pairs = table[PAIR_COLUMNS].astype({"first": str, "second": str, "similarity": float})
+        if path.suffix == ".csv" and not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("row 0 has more fields than the header")
+        pairs = table[PAIR_COLUMNS].astype({"first": str, "second": str})
+        pairs["similarity"] = pd.to_numeric(table["similarity"], errors="coerce").astype(float)
+        for row in np.flatnonzero(~np.isfinite(pairs["similarity"]))[:1]:
+            found = f"{table['similarity'].tolist()[row]!r} of {' and '.join(pairs.iloc[row, :2])}"
+            raise ValueError(f"row {row}: the similarity {found} is no finite number; leave the row out or correct it")
     first, second = (_places(path, pairs[column], names) for column in PAIR_COLUMNS[:2])
     again = pairs.duplicated(PAIR_COLUMNS[:2]) & ~pairs.duplicated()
     for row in np.flatnonzero(again)[:1]:
