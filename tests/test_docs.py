@@ -3,6 +3,7 @@
 import argparse
 import gc
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -186,10 +187,30 @@ def test_every_command_is_in_the_table():
     assert sorted(listed) == sorted(names(command_line.build_parser(), "workbench"))
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
 def test_links_and_named_files_exist():
-    for page in PAGES:
+    root = DOCS.parent
+    for page in [*PAGES, *root.glob("*.md"), *(root / "reports").glob("**/README.md")]:
         text = page.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-            assert (DOCS / target).exists(), (page.name, target)
-        for named in re.findall(r"`((?:workbench|notebooks)/[\w/.-]+\.(?:py|yml))`", text):
-            assert (DOCS.parent / named).is_file(), (page.name, named)
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", text):
+            found = page.parent / target if target else page
+            assert found.exists(), (page.name, target)
+            assert not anchor or anchor in anchors(found), (page.name, target, anchor)
+        for named in re.findall(r"`((?:workbench|notebooks|docs)/[\w/.-]+\.(?:py|yml))`", text):
+            assert (root / named).is_file(), (page.name, named)
+
+
+def test_the_index_leads_to_every_page():
+    linked = set(re.findall(r"\]\(([\w-]+\.md)", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert linked == {page.name for page in PAGES} - {"index.md"}
+
+
+def test_the_readme_is_short_and_its_figures_show_the_reference_numbers():
+    assert len((DOCS.parent / "README.md").read_text(encoding="utf-8").split()) <= 900
+    for name, drawn in runpy.run_path(str(DOCS / "figures" / "draw.py"))["figures"]().items():
+        assert drawn == (DOCS / "figures" / name).read_text(encoding="utf-8"), "run: python docs/figures/draw.py"

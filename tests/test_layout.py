@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {
     *(".ci", "data", "docs", "findings", "notebooks", "reports", "tests", "workbench"),
-    *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md"),
+    *("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md"),
     *("Makefile", "environment.yml", "pyproject.toml"),
     *(".gitignore", ".gitattributes", ".pre-commit-config.yaml"),
 }

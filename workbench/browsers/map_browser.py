@@ -157,12 +157,10 @@ class FeatureMap(Browser):
     def regions(self) -> dict[str, str]:
         """The HTML around the figure in the present state."""
         return {
-            "controls": self._controls(),
-            "numbers": self._numbers(),
-            "problem": self._problem,
+            "controls": self._controls(), "numbers": self._numbers(), "problem": self._problem,
             "point": _part(part="point", details=self._details, note=self.thumbnails.note()),
             "selection": self._selection(),
-        }
+        }  # fmt: skip
 
     def _controls(self) -> str:
         """Menus and chips: colour, sources, opacity, and the classes that are told apart."""

@@ -89,12 +89,10 @@ def write_triplet_index(folder: Path, *, features: Path, triplets: Path | None =
     save_table(Path(folder) / TABLE, pd.DataFrame({name: columns[name] for name in COLUMNS}))
     vocabulary.write(folder)
     return {
-        "triplets": len(keys),
-        "original_triplets": int((columns["count"] > 0).sum()),
+        "triplets": len(keys), "original_triplets": int((columns["count"] > 0).sum()),
         "augmented_triplets": int((columns["augmented"] > 0).sum()),
-        "relations": len(groups["examples"]),
-        "augmented_rows": len(groups["augmented"]),
-    }
+        "relations": len(groups["examples"]), "augmented_rows": len(groups["augmented"]),
+    }  # fmt: skip
 
 
 def _class_columns(keys: np.ndarray, vocabulary: Vocabulary, counts: Counts) -> dict[str, np.ndarray]:

@@ -49,15 +49,11 @@ class DenoiserCheckpoint:
     def save(self, path: Path) -> None:
         """Write one .safetensors file."""
         facts = {
-            "format": FORMAT,
-            "denoiser": self.denoiser,
-            "network": asdict(self.network.config),
-            "sizes": asdict(self.network.sizes),
-            "schedule": asdict(self.schedule),
-            "dropout": asdict(self.dropout),
-            "identity": asdict(self.identity),
+            "format": FORMAT, "denoiser": self.denoiser,
+            "network": asdict(self.network.config), "sizes": asdict(self.network.sizes),
+            "schedule": asdict(self.schedule), "dropout": asdict(self.dropout), "identity": asdict(self.identity),
             "guidance_convention": "x0 = without + guidance * (with - without); 1 is no guidance",
-        }
+        }  # fmt: skip
         save_tensors(path, self.network.state_dict(), facts)
 
     @classmethod

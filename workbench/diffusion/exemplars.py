@@ -21,15 +21,9 @@ ROWS_TO_FIT = 50_000
 ROWS_PER_CHUNK = 2048
 # From the most specific to the least: the training rows that show what is asked for.
 BACK_OFF = (
-    ROLES,
-    ("subject", "object"),
-    ("relation", "object"),
-    ("subject", "relation"),
-    ("object",),
-    ("subject",),
-    ("relation",),
-    (),
-)
+    ROLES, ("subject", "object"), ("relation", "object"), ("subject", "relation"), ("object",), ("subject",),
+    ("relation",), (),
+)  # fmt: skip
 
 # Maps rows (n,) of a table of triplets to features (n, D) float32.
 Sampler = Callable[[np.ndarray], np.ndarray]

@@ -156,14 +156,9 @@ def _feature_metrics(real: Gaussian, features: np.ndarray, config: FidelityConfi
 def _reasons(values: dict[str, float], config: FidelityConfig, dimension: int) -> Iterator[str]:
     """Why metrics are NaN."""
     needed = {
-        "frechet_pca": min(config.components, dimension) + 1,
-        "frechet_full": 2,
-        "kernel_distance": 2,
-        "precision": config.neighbours + 1,
-        "effective_rank": 2,
-        "agreement": 2,
-        "test_on_real": 2,
-    }
+        "frechet_pca": min(config.components, dimension) + 1, "frechet_full": 2, "kernel_distance": 2,
+        "precision": config.neighbours + 1, "effective_rank": 2, "agreement": 2, "test_on_real": 2,
+    }  # fmt: skip
     for name, rows in needed.items():
         if np.isnan(values[name]):
             yield f"{name}: needs {rows} rows in each set"

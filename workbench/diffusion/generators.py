@@ -32,16 +32,10 @@ from workbench.stopping import stop_on_sigterm
 
 ROWS_PER_PART = 4096
 
-GENERATORS: Registry[Any] = Registry(
-    "generator",
-    {
-        "copy_noise": CopyNoise,
-        "class_gaussian": ClassGaussian,
-        "smote": Smote,
-        "pair_mean": SubjectObjectMean,
-        "triple_mean": TripletMean,
-    },
-)
+GENERATORS: Registry[Any] = Registry("generator", {
+    "copy_noise": CopyNoise, "class_gaussian": ClassGaussian, "smote": Smote,
+    "pair_mean": SubjectObjectMean, "triple_mean": TripletMean,
+})  # fmt: skip
 
 
 def generator_class(choice: Any) -> type:

@@ -67,10 +67,8 @@ class DenoisingObjective(nn.Module):
         tables = {
             "level_weight": (weight / weight.mean()).float(),
             "time_share": torch.arange(1, len(weight) + 1) / len(weight),
-            "alpha": schedule.alpha,
-            "sigma": schedule.sigma,
-            "half_log_snr": schedule.half_log_snr,
-        }
+            "alpha": schedule.alpha, "sigma": schedule.sigma, "half_log_snr": schedule.half_log_snr,
+        }  # fmt: skip
         for name, table in tables.items():
             self.register_buffer(name, table.clone(), persistent=False)
 

@@ -243,12 +243,7 @@ def _metrics(folder: Path, rows: int, config: DiffusionConfig) -> dict:
     last, checkpoint = read_log(folder)[-1], DenoiserCheckpoint.load(folder / CHECKPOINT, "cpu")
     seen = last["step"] * config.batch_size
     return {name: value for name, value in last.items() if name.endswith("loss")} | {
-        "steps": last["step"],
-        "seconds": last["seconds"],
-        "rows": rows,
-        "epochs": seen / rows,
-        "rows_per_second": seen / max(last["seconds"], 1e-9),
-        "denoiser": checkpoint.denoiser,
-        "target": checkpoint.network.config.target,
-        "parameters": checkpoint.network.parameter_count(),
-    }
+        "steps": last["step"], "seconds": last["seconds"], "rows": rows, "epochs": seen / rows,
+        "rows_per_second": seen / max(last["seconds"], 1e-9), "denoiser": checkpoint.denoiser,
+        "target": checkpoint.network.config.target, "parameters": checkpoint.network.parameter_count(),
+    }  # fmt: skip

@@ -114,9 +114,8 @@ def augmented_examples(
         "in train": vocabulary.captions(sources[list(ROLES)].to_numpy()),
         "augmented": vocabulary.captions(chosen[list(ROLES)].to_numpy()),
         "replaced": chosen["replaced"].to_numpy(),
-        "similarity": chosen["similarity"].to_numpy(float).round(3),
-        "path": chosen["path"].to_numpy(),
-    }
+        "similarity": chosen["similarity"].to_numpy(float).round(3), "path": chosen["path"].to_numpy(),
+    }  # fmt: skip
     return pd.DataFrame(table)
 
 
@@ -141,13 +140,12 @@ def augmentation_metrics(
     augmented, captions = triplets.augmented, triplets.captions
     original = captions["original"].to_numpy()
     metrics = {
-        "original captions": int(original.sum()),
-        "augmented triplets": len(augmented),
+        "original captions": int(original.sum()), "augmented triplets": len(augmented),
         "distinct augmented triplets": len(augmented[list(ROLES)].drop_duplicates()),
         "object names that cannot be compared": len(triplets.similarity.unknown),
         "hardness centroids": len(triplets.hardness.centroids),
         "median entropy of original captions, nats": float(np.median(entropy)),
-    }
+    }  # fmt: skip
     for band in ("medium", "few"):
         metrics[f"augmented for {band}"] = int((augmented["band"] == band).sum())
         tail = set(np.flatnonzero(relation_band == band))

@@ -96,9 +96,6 @@ def names_axis(names: Iterable[str]) -> dict[str, Any]:
     """
     names = list(names)
     return {
-        "type": "category",
-        "tickmode": "array",
-        "tickvals": plain_texts(names, None),
-        "ticktext": plain_texts(names, LONGEST_TICK),
-        "tickfont_size": SMALL_FONT_PX,
-    }
+        "type": "category", "tickmode": "array", "tickfont_size": SMALL_FONT_PX,
+        "tickvals": plain_texts(names, None), "ticktext": plain_texts(names, LONGEST_TICK),
+    }  # fmt: skip

@@ -228,16 +228,13 @@ LOSSES: Registry[Callable[[RoleClasses, LossConfig], Loss]] = Registry(
     "loss",
     {
         "ce": lambda classes, config: functional.cross_entropy,
-        "wce": WeightedCrossEntropy,
-        "logit_adjusted": logit_adjusted,
+        "wce": WeightedCrossEntropy, "logit_adjusted": logit_adjusted,
         "focal": lambda classes, config: partial(focal, gamma=config.gamma),
         "focal_upstream": lambda classes, config: partial(focal_upstream, gamma=config.gamma),
         "weighted_focal": lambda classes, config: partial(focal, gamma=config.gamma, weight=classes.weights()),
         "weighted_focal_upstream": lambda classes, config: partial(
-            focal_upstream, gamma=config.gamma, weight=classes.weights()
-        ),
-        "equalization": equalization_loss,
-        "equalization_upstream": equalization_loss_upstream,
+            focal_upstream, gamma=config.gamma, weight=classes.weights()),
+        "equalization": equalization_loss, "equalization_upstream": equalization_loss_upstream,
     },
-)
+)  # fmt: skip
 LossNames: Any = list[LOSSES]  # type: ignore[valid-type]  # of a notebook's parameter

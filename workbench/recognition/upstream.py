@@ -107,15 +107,11 @@ def write_imported(
     save_recogniser(target, recogniser)
     config, history = recogniser.head.config, recogniser.history
     return {
-        "architecture": architecture,
-        "objects": config.n_objects,
-        "relations": config.n_relations,
-        "parameters": sum(parameter.numel() for parameter in recogniser.head.parameters()),
-        "step": history["step"],
+        "architecture": architecture, "objects": config.n_objects, "relations": config.n_relations,
+        "parameters": sum(parameter.numel() for parameter in recogniser.head.parameters()), "step": history["step"],
         "tensors of other networks, left out": history["ignored"],
-        "taken off": "; ".join(history["changes"]) or "nothing",
-        "words": recogniser.word_source,
-    }
+        "taken off": "; ".join(history["changes"]) or "nothing", "words": recogniser.word_source,
+    }  # fmt: skip
 
 
 def _head_part(model: Tensors, path: Path) -> tuple[Tensors, dict[str, int]]:

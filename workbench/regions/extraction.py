@@ -60,21 +60,17 @@ def extract_features(
                 copy_synset_tables(folder, (Path(scenes), Path(scenes).parent))  # for evaluation
             store = FeatureStore(folder / split, encoder.identity, encoder.dimension)
             summaries[split] = {
-                "images": len(store.images),
-                "boxes": len(store.boxes),
-                "relations": len(store.relations),
+                "images": len(store.images), "boxes": len(store.boxes), "relations": len(store.relations),
                 "relations_left_out": len(annotations.relations) - len(store.relations),
                 "unreadable_images": store.facts["unreadable_images"],
                 "images_of_unexpected_size": store.facts["images_of_unexpected_size"],
-            }
+            }  # fmt: skip
     processes.wait()  # a caller may move the folder now
     return {
-        "encoder": encoder.identity,
-        "dimension": encoder.dimension,
+        "encoder": encoder.identity, "dimension": encoder.dimension, "splits": summaries,
         "unreadable_images": [name for summary in summaries.values() for name in summary["unreadable_images"]],
-        "splits": summaries,
         "seconds": time.monotonic() - started,
-    }
+    }  # fmt: skip
 
 
 def _extract_split(

@@ -162,9 +162,7 @@ def browse(browsers: list[str], run: str | None, data: str, images: Path | None,
 def lab(port: int, no_browser: bool) -> NoReturn:
     """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
     settings = {
-        "ServerApp.ip": "127.0.0.1",
-        "ServerApp.port": port,
-        "ServerApp.root_dir": notebooks_folder(),
+        "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.root_dir": notebooks_folder(),
         "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",
         "ServerApp.open_browser": not no_browser,
         "ServerApp.allow_root": os.geteuid() == 0,  # containers have no other user, and only this machine is served
@@ -172,7 +170,7 @@ def lab(port: int, no_browser: bool) -> NoReturn:
         "LabApp.app_settings_dir": Path(__file__).parent / "lab_settings",  # asks nobody about news either
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
-    }
+    }  # fmt: skip
     options = [f"--{name}={value}" for name, value in settings.items()]
     os.chdir(notebooks_folder())
     # In our place: signals reach JupyterLab itself.

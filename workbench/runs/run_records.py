@@ -93,17 +93,13 @@ def _row(name: str, report: Path, artefacts: Path) -> dict[str, Any]:
     entries = record.notebooks.values()
     spent = [each.seconds for each in entries if each.seconds is not None]
     return {
-        "run": name,
-        "profile": record.profile,
-        "state": record.status,
+        "run": name, "profile": record.profile, "state": record.status, "started": record.started,
         "seed": ", ".join(dict.fromkeys(str(each.parameters["seed"]) for each in entries if "seed" in each.parameters)),
-        "started": record.started,
         "seconds": sum(spent) if record.seconds is None and spent else record.seconds,  # no total while it runs
         "notebooks done": f"{sum(each.status == 'done' for each in entries)} of {len(entries)}",
         "peak memory, MB": max((each.peak_memory_mb for each in entries if each.peak_memory_mb), default=None),
-        "problem": "; ".join(problems),
-        **numbers,
-    }
+        "problem": "; ".join(problems), **numbers,
+    }  # fmt: skip
 
 
 def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _grouped(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]
     return [(group, list(here)) for group, here in groupby(rows, lambda row: row["group"])]
 
 
-def _spans(columns: tuple[str, ...]) -> list[tuple[str, int]]:
+def spans(columns: tuple[str, ...]) -> list[tuple[str, int]]:
     """Heads over the bands of each role, with the number of columns below."""
     return [(role.title(), len(list(here))) for role, here in groupby(columns, lambda column: column.split()[0])]
 
@@ -139,7 +139,7 @@ def _in_both_metrics(part: str, metric: str, values_of: Callable[[str], dict[str
 
 
 def _rendered(part: str, **values: Any) -> str:
-    helpers = {"spans": _spans, "classes": CLASSES, "isna": pd.isna}
+    helpers = {"spans": spans, "classes": CLASSES, "isna": pd.isna}
     # Never above a width that is nan.
     helpers["excludes_zero"] = lambda mean, half_width: half_width is not None and abs(mean) > half_width
     return rendered(Path(__file__).with_name("tables.html.j2"), part=part, **helpers, **values)

@@ -101,16 +101,11 @@ def comparisons_table(results: TableResults, metric: str) -> pd.DataFrame:
                 difference = results.difference(later, earlier, f"{metric} {column}")
                 gap = "" if difference else _gap(later, earlier, results)
                 records.append({
-                    "claim": number,
-                    "architecture": rows.at[later, "architecture"],
-                    "later": rows.at[later, "name"],
-                    "earlier": rows.at[earlier, "name"],
-                    "column": column,
-                    "expected": expected,
-                    "decides": column == COMBINED,
+                    "claim": number, "architecture": rows.at[later, "architecture"],
+                    "later": rows.at[later, "name"], "earlier": rows.at[earlier, "name"],
+                    "column": column, "expected": expected, "decides": column == COMBINED,
                     "paper": table.change(later, earlier, column),
-                    "here": difference and difference["mean"],
-                    "half_width": difference and difference["half_width"],
+                    "here": difference and difference["mean"], "half_width": difference and difference["half_width"],
                     "pairs": len(difference["values"]) if difference else 0,
                     "verdict": next((word for word in _GAPS if gap.startswith(word)), verdict(difference, expected)),
                     "gap": gap,
