@@ -16,7 +16,7 @@ from tests.recognition.conftest import random_words, write_words
 from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.recognition import word_files
-from workbench.recognition.word_files import iterate_word_vectors
+from workbench.recognition.word_files import iterate_word_vectors, look_at_end
 from workbench.recognition.word_vectors import read_class_vectors, spelled_class_vectors, text_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
@@ -142,6 +142,21 @@ def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
     expected = read_class_vectors(write_words(tmp_path / "plain.txt", PLAIN), VOCABULARY)
     for found, wanted in zip(read_class_vectors(tmp_path / name, VOCABULARY), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"8 4\n" + TEXT.encode(), "ends in row 7 of 8"),
+    (TEXT.encode() + b"plate 1 2 3", "ends within the vector of 'plate'"),
+    (b"7 4\n" + TEXT.encode()[:-1], None), (TEXT.encode()[:-1], None),
+    (b'{"cake": [1, 2], "cup": [1,', "within its JSON"),
+    (b"1 4\na " + bytes(15), "too short for its 1 rows"),
+    (b"2 4\na " + bytes(16) + b"abcdef " + bytes(12), "too short"),
+    (b"1 4\na " + bytes(16) + b"\n", None), (b"1 4\na " + bytes(16), None),
+])  # fmt: skip
+def test_a_file_that_ends_early_is_told_before_the_names_are_known(tmp_path, content, message):
+    (tmp_path / "words").write_bytes(content)
+    with pytest.raises(WorkbenchError, match=f"{message}.*truncated") if message else contextlib.nullcontext():
+        look_at_end(tmp_path / "words")
 
 
 @pytest.mark.parametrize(("bad", "message"), [

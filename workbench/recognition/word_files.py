@@ -78,6 +78,35 @@ def look_at_word_vectors(path: Path) -> _Form:
         return _form(start, path, kind)
 
 
+def look_at_end(path: Path) -> None:
+    """Refuse a file that holds no word vectors, or that ends early as far as its size, its lines and its end tell."""
+    form = look_at_word_vectors(path)
+    if file_kind(path) is FileKind.GZIP:
+        return  # whose end only reading all of it tells
+    with reading(path, EXPECTED):
+        if cut := _cut(path, form):
+            raise WorkbenchError(f"{path}: {cut}; the file is truncated. Copy it again.")
+
+
+def _cut(path: Path, form: _Form) -> str:
+    size, row_bytes = path.stat().st_size, 4 * form.dimension
+    with open(path, "rb") as file:
+        header = _HEADER.match(file.readline().removeprefix(_BOM))
+        count = int(header[1]) if header else 0
+        if form.name == "binary":
+            file.seek(max(0, size - row_bytes - 3))
+            end = file.read()[:3]  # the blank before the last vector, behind which a line break or two may stand
+            return f"too short for its {count:,} rows" * (size < count * (row_bytes + 2) or b" " not in end)
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")) if header else 0
+        file.seek(max(0, size - START_BYTES))
+        last = file.read().rsplit(b"\n", 1)[-1].strip()
+    if form.name == "JSON":
+        return "" if last[-1:] in (b"", b"]", b"}") else "ends within its JSON"
+    if last and _numbers_at_end(last.replace(b",", b" ").split()) < form.dimension:
+        return f"ends within the vector of {last.split()[0].decode(errors='replace')!r}"
+    return f"ends in row {lines + bool(last):,} of {count:,}" * (lines + bool(last) < count)
+
+
 def _form(start: bytes, path: Path, kind: FileKind) -> _Form:
     header = _HEADER.match(start)
     lines = start.removeprefix(_BOM)[header.end() if header else 0 :].split(b"\n")[:SAMPLE_LINES]

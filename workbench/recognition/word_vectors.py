@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
-from workbench.recognition.word_files import WordRow, iterate_word_vectors, look_at_word_vectors
+from workbench.recognition.word_files import WordRow, iterate_word_vectors, look_at_end
 from workbench.scenes.vocabulary import Vocabulary
 
 BACKGROUND_WORD = "unknown"
@@ -31,7 +31,7 @@ class ClassVectors(NamedTuple):
 def look(path: Path, vocabulary: Vocabulary | None, config: Any) -> None:
     """Refuse a file that lacks words of ``vocabulary``, or that holds no word vectors; reads the file once."""
     if vocabulary is None:
-        look_at_word_vectors(path)
+        look_at_end(path)
     else:
         spelled_class_vectors(path, vocabulary, config.word_mode)
 
