@@ -43,13 +43,10 @@ def benchmark_feature_store(gigabytes: float = _GIGABYTES) -> dict[str, Any]:
         shuffled = _rows_per_second(store, _block_shuffled)
     return {
         "store_gigabytes": len(store) * _BYTES_PER_ROW / 1e9,
-        "rows_per_second": shuffled,
-        "gigabytes_per_second": shuffled * _BYTES_PER_ROW / 1e9,
-        "sequential_gigabytes_per_second": sequential * _BYTES_PER_ROW / 1e9,
-        "random_rows_per_second": random_order,
-        "ratio_to_random": shuffled / random_order,
-        "ratio": shuffled / sequential,
-    }
+        "rows_per_second": shuffled, "gigabytes_per_second": shuffled * _BYTES_PER_ROW / 1e9,
+        "sequential_gigabytes_per_second": sequential * _BYTES_PER_ROW / 1e9, "random_rows_per_second": random_order,
+        "ratio_to_random": shuffled / random_order, "ratio": shuffled / sequential,
+    }  # fmt: skip
 
 
 def _written(folder: Path, rows: int) -> FeatureStore:

@@ -38,15 +38,10 @@ def benchmark_similarity() -> dict[str, Any]:
         raise WorkbenchError("the similarities differ from NLTK's lch_similarity; do not trust this benchmark.")
     loop_seconds = sampled_seconds / len(pairs) * len(names) * (len(names) + 1) / 2
     return {
-        "names": len(names),
-        "names_from": source,
-        "names_without_noun_synset": int(np.isnan(lch).all(axis=1).sum()),
-        "open_wordnet_seconds": open_seconds,
-        "all_pairs_seconds": seconds,
-        "sampled_pairs_equal_to_nltk": len(pairs),
-        "reference_seconds": loop_seconds,
-        "ratio": loop_seconds / seconds,
-    }
+        "names": len(names), "names_from": source, "names_without_noun_synset": int(np.isnan(lch).all(axis=1).sum()),
+        "open_wordnet_seconds": open_seconds, "all_pairs_seconds": seconds, "sampled_pairs_equal_to_nltk": len(pairs),
+        "reference_seconds": loop_seconds, "ratio": loop_seconds / seconds,
+    }  # fmt: skip
 
 
 def _loop(first: list, second: list) -> float:

@@ -6,8 +6,9 @@ import pytest
 
 from tests.refusals import refused
 from workbench.figures.results import class_changes, per_class_change
-from workbench.files import write_json
-from workbench.recognition.accuracy import per_class_table
+from workbench.files import save_table, write_json
+from workbench.recognition.accuracy import per_class_table, summary_table
+from workbench.recognition.evaluation import flat_numbers, prediction_table
 from workbench.runs.run_records import compare_runs, runs_table
 from workbench.scenes.bands import count_classes
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -22,16 +23,24 @@ def write_run(root, name, *, seconds=1.0, headline=None, status="done", seed=0):
     write_json(root / "reports" / name / "metrics.json", {"05": {"headline": headline or {}, "rows": 7}})
 
 
-def write_evaluation(root, name, variant="ce", *, vocabulary=NAMES, seed=0, rows=60) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    sizes = {role: len(vocabulary.names(role)) for role in ROLES}
-    truth, guess = (pd.DataFrame({role: random.integers(n, size=rows) for role, n in sizes.items()}) for _ in "ab")
+def evaluated(folder, seed=0, vocabulary=NAMES, rows=60):
+    """What a stage ``evaluation`` leaves, of random probabilities."""
+    random, sizes = np.random.default_rng(seed), {role: len(vocabulary.names(role)) for role in ROLES}
+    truth = pd.DataFrame({role: random.integers(size, size=rows) for role, size in sizes.items()})
+    scores = {role: random.random((rows, size)) for role, size in sizes.items()}
+    table = prediction_table(np.arange(rows), {role: truth[role].to_numpy() for role in ROLES}, scores)
+    guess = pd.DataFrame({role: table[f"{role}_predicted"] for role in ROLES})
     synsets = {"objects": np.arange(sizes["object"]), "relations": np.arange(sizes["relation"])}
     per_class = per_class_table(truth, guess, vocabulary, count_classes(truth, vocabulary), synsets=synsets)
+    for name, content in {"per_class": per_class, "summary": summary_table(per_class), "predictions": table}.items():
+        save_table(folder / f"{name}.parquet", content)
+    return flat_numbers(summary_table(per_class), table)
+
+
+def write_evaluation(root, name, variant="ce", **options) -> pd.DataFrame:
     folder = root / "data" / "runs" / name / "evaluation" / variant
-    folder.mkdir(parents=True)
-    per_class.to_parquet(folder / "per_class.parquet")
-    return per_class
+    evaluated(folder, **options)
+    return pd.read_parquet(folder / "per_class.parquet")
 
 
 def test_runs_stand_by_age_with_their_headline_numbers(toy_project):

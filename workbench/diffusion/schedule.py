@@ -42,15 +42,10 @@ class NoiseSchedule:
 
         algorithm, order = SOLVERS[name]
         return DPMSolverMultistepScheduler(
-            num_train_timesteps=self.timesteps,
-            beta_start=self.beta_start,
-            beta_end=self.beta_end,
-            beta_schedule=self.name,
-            prediction_type="sample",
-            algorithm_type=algorithm,
-            solver_order=order,
+            num_train_timesteps=self.timesteps, beta_start=self.beta_start, beta_end=self.beta_end,
+            beta_schedule=self.name, prediction_type="sample", algorithm_type=algorithm, solver_order=order,
             final_sigmas_type="zero",
-        )
+        )  # fmt: skip
 
     @functools.cached_property
     def _alphas_cumprod(self) -> torch.Tensor:

@@ -73,13 +73,10 @@ def train_diffusion(
     rows = region_rows(opened.train, embeddings, augmented, boxes, config.sampling_power)
     held_out = region_rows(opened.val, embeddings, augmented, boxes)
     identity = DenoiserIdentity(
-        objects=opened.vocabulary.objects,
-        relations=opened.vocabulary.relations,
-        encoder=opened.train.encoder,
-        support=opened.train.support,
-        text_encoder=embeddings.encoder,
+        objects=opened.vocabulary.objects, relations=opened.vocabulary.relations,
+        encoder=opened.train.encoder, support=opened.train.support, text_encoder=embeddings.encoder,
         regions=("union", "box") if boxes else ("union",),
-    )
+    )  # fmt: skip
     centroids = augmented.hardness.centroids
     return train_denoiser(folder, rows, embeddings, centroids, identity, config=config, held_out=held_out, edge=edge)
 

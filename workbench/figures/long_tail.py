@@ -96,11 +96,10 @@ def split_table(tables: Mapping[str, RelationTables], vocabulary: Vocabulary) ->
     rows = {}
     for split, table in tables.items():
         rows[split] = {
-            "images": len(table.images),
-            "relations": len(table.relations),
+            "images": len(table.images), "relations": len(table.relations),
             "distinct triplets": len(distinct[split]),
             "unseen triplets": len(distinct[split].difference(distinct["train"])),
-        }
+        }  # fmt: skip
         for role in ("subject", "object", "relation"):
             rows[split][f"{role} classes absent"] = len(vocabulary.names(role)) - table.relations[role].nunique()
     return pd.DataFrame.from_dict(rows, orient="index")

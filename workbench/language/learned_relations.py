@@ -37,11 +37,9 @@ def complete_text_folder(folder: Path, store) -> dict:
     save_array(folder / RELATIONS_ARRAY, np.where(lacking[:, None], filled, given).astype(np.float32))
     write_json(folder / MANIFEST, {**manifest, "learned_relations": True})
     return {
-        "relations_learned": int(lacking.sum()),
-        "relations_given": int((~lacking).sum()),
-        "relations_absent_from_train": int((lacking & ~present).sum()),
-        "how": how,
-    }
+        "relations_learned": int(lacking.sum()), "relations_given": int((~lacking).sum()),
+        "relations_absent_from_train": int((lacking & ~present).sum()), "how": how,
+    }  # fmt: skip
 
 
 def learned_embeddings(store, objects: np.ndarray, n_relations: int) -> np.ndarray:

@@ -143,13 +143,11 @@ def data_size(profile: str, folders: list[Path], stated: Mapping[str, Any]) -> D
     manifest = read_json(features) if features.is_file() else {}
     return DataSize(
         **{table: {split: len(getattr(found, table)) for split, found in tables.items()} for table in TABLES},
-        object_classes=len(vocabulary.objects),
-        relation_classes=len(vocabulary.relations),
+        object_classes=len(vocabulary.objects), relation_classes=len(vocabulary.relations),
         distinct_triplets=len(tables["train"].relations[list(ROLES)].drop_duplicates()),
-        source=f"counted in {counted}",
-        dimension=manifest.get("dimension", 0),
+        source=f"counted in {counted}", dimension=manifest.get("dimension", 0),
         box_features=manifest.get("entity_region", "box") == "box",
-    )
+    )  # fmt: skip
 
 
 def _text_dimension(clip: TextConfig | None, folders: list[Path]) -> int:

@@ -128,20 +128,12 @@ def write_page(
     facts += [_seconds_text(entry.seconds)] if entry.seconds is not None else []
     facts += [f"at most {entry.peak_memory_mb:,} MB"] if entry.peak_memory_mb else []
     page = rendered(
-        _HERE / "report_page.html.j2",
-        style=_style(),
-        title=title or notebook.stem,
-        run=record.run,
-        facts=facts,
-        parameters=flat(entry.parameters),
-        error=entry.error,
-        body=body,
-        figures=figures,
-        plotly_source=inline_plotly and source,
-        plotly_config=_json_in_script(PLOTLY_CONFIG),
+        _HERE / "report_page.html.j2", style=_style(), title=title or notebook.stem, run=record.run, facts=facts,
+        parameters=flat(entry.parameters), error=entry.error, body=body, figures=figures,
+        plotly_source=inline_plotly and source, plotly_config=_json_in_script(PLOTLY_CONFIG),
         previous=previous and {"name": previous, "page": page_link(f"{previous}.html")},
         next=next and {"name": next, "page": page_link(f"{next}.html")},
-    )
+    )  # fmt: skip
     write_page_text(notebook.with_suffix(".html"), page)
     return notebook.with_suffix(".html")
 

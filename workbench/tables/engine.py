@@ -28,11 +28,8 @@ SECONDS_WITHOUT_WORKERS = 60.0
 # and rows of one table must not differ in it. Threads that spin while they wait halve the speed of other jobs.
 WORKER_ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "WORKBENCH_HEADLESS": "1",
-    "TQDM_MININTERVAL": "3600",
-}
+    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "WORKBENCH_HEADLESS": "1", "TQDM_MININTERVAL": "3600",
+}  # fmt: skip
 SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,  # a job whose worker died is tried once more
     "distributed.scheduler.worker-ttl": None,  # a worker may be silent for as long as a matrix product takes
