@@ -242,10 +242,8 @@ def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] |
         return manifest
     if not refuse_older:
         return None
-    raise WorkbenchError(
-        f"{folder}: an older version of the workbench made this result. Build it again: with --replace, or under "
-        "another run name."
-    )
+    what = f"{folder}: an older version of the workbench made this result"
+    raise WorkbenchError(f"{what}. Build it again: with --replace, or under another run name.")
 
 
 def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:

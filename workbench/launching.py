@@ -122,10 +122,8 @@ def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) 
         kinds = {"Stopped": Stopped, "WorkbenchError": WorkbenchError}
         raise kinds.get(error["type"], RuntimeError)(error["text"])
     if code or not answers:
-        raise WorkbenchError(
-            f"{folder}: one of the {count} processes that share this stage ended with status {code}. What was finished "
-            f"is kept; run the same command again to continue.\n{last}"
-        )
+        what = f"{folder}: one of the {count} processes that share this stage ended with status {code}"
+        raise WorkbenchError(f"{what}. What was finished is kept; run the same command again to continue.\n{last}")
     return answers[0]["metrics"]
 
 

@@ -145,10 +145,8 @@ def check_loaded(names: Iterable[str]) -> None:
     """
     modules = dict.fromkeys(name.partition(":")[0] for name in names)
     if edited := [name for name in modules if name in sys.modules and _was_edited(name)]:
-        raise WorkbenchError(
-            f"{', '.join(edited)}: edited after this kernel loaded it, so the old code would run. Restart the kernel "
-            "(or importlib.reload the module), then run the cells again."
-        )
+        what = f"{', '.join(edited)}: edited after this kernel loaded it, so the old code would run"
+        raise WorkbenchError(f"{what}. Restart the kernel (or importlib.reload the module), then run the cells again.")
 
 
 def _was_edited(name: str) -> bool:

@@ -27,10 +27,8 @@ def project_root(root: Path | None = None) -> Path:
     above = Path(__file__).resolve().parents[1]
     if (above / "notebooks").is_dir():
         return above
-    raise WorkbenchError(
-        f"{above}: no notebooks/ folder beside the package, so the project's root is unknown. "
-        f"Set {HOME_VARIABLE} to the folder that holds notebooks/."
-    )
+    what = f"{above}: no notebooks/ folder beside the package, so the project's root is unknown"
+    raise WorkbenchError(f"{what}. Set {HOME_VARIABLE} to the folder that holds notebooks/.")
 
 
 def project_folder(name: str, root: Path | None = None) -> Path:

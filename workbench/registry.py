@@ -64,10 +64,8 @@ class Registry(dict[str, Entry]):
             return imported(name, self.kind)
         if name in _TO_COME.get():
             raise NotYetRegistered(f"{self.kind} {name!r} is registered by a cell that has not run.")
-        raise WorkbenchError(
-            f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}. "
-            "Register your own under a name, or give its import path as 'module:name'."
-        )
+        what = f"{self.kind} {name!r} is not known.{did_you_mean(name, self)} There are: {', '.join(self)}"
+        raise WorkbenchError(f"{what}. Register your own under a name, or give its import path as 'module:name'.")
 
 
 def imported(path: str, kind: str = "object") -> Any:

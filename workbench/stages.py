@@ -104,10 +104,8 @@ class Run:
         record = run.folder / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
         if data and kept["data"] not in ("", data) and not os.environ.get(REPLACE_VARIABLE):
-            raise WorkbenchError(
-                f"run {name!r} works on the data {kept['data']!r}, not on {data!r}. Open another run for it, or run "
-                "with --replace."
-            )
+            what = f"run {name!r} works on the data {kept['data']!r}, not on {data!r}"
+            raise WorkbenchError(f"{what}. Open another run for it, or run with --replace.")
         return cls(run.name, run.root, data or kept["data"], str(images) or kept["images"])
 
     @property

@@ -136,10 +136,8 @@ class TripletBrowser(Browser):
 
     def _tick_all(self) -> None:
         if len(self._places) > MOST_SELECTED_AT_ONCE:
-            raise WorkbenchError(
-                f"{len(self._places):,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once. "
-                "Narrow the filters, or use browser.select(browser.matches.index)."
-            )
+            what = f"{len(self._places):,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once"
+            raise WorkbenchError(f"{what}. Narrow the filters, or use browser.select(browser.matches.index).")
         self._tick(self._places)
 
     def _untick(self) -> dict[str, Any]:

@@ -176,10 +176,8 @@ def nearest_triplets(
     similarity = np.full(len(found), np.nan)
     if embeddings is not None:
         if len(embeddings) != len(index):
-            raise WorkbenchError(
-                f"{index.folder}: {len(index):,} triplets but {len(embeddings):,} caption embeddings. "
-                "Give the embeddings of the stage triplets that the index was built from."
-            )
+            what = f"{index.folder}: {len(index):,} triplets but {len(embeddings):,} caption embeddings"
+            raise WorkbenchError(f"{what}. Give the embeddings of the stage triplets that the index was built from.")
         own, others = (np.asarray(embeddings[at], dtype=np.float64) for at in (place, found))
         lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(own)
         np.divide(others @ own, lengths, out=similarity, where=lengths > 0)

@@ -118,7 +118,5 @@ class DenoiserCheckpoint:
 def _require_fitting(what: str, found: object, expected: dict[str, object]) -> None:
     for name, value in expected.items():
         if getattr(found, name) != value:
-            raise WorkbenchError(
-                f"the {what}'s {name} is {getattr(found, name)!r}, but the denoiser was trained on {value!r}. "
-                f"Use the {what} it was trained with, or train a denoiser on this one."
-            )
+            told = f"the {what}'s {name} is {getattr(found, name)!r}, but the denoiser was trained on {value!r}"
+            raise WorkbenchError(f"{told}. Use the {what} it was trained with, or train a denoiser on this one.")

@@ -165,10 +165,8 @@ def _one_of_class(
     lacking = np.setdiff1d(triplets[role], list(rows))
     if len(lacking):
         kind, shown_by = ("relation", "relation") if role == "relation" else ("object", "box")
-        raise WorkbenchError(
-            f"{kind} class {lacking[0]}, the {role} of an augmented triplet, has no training {shown_by}. "
-            "Build the augmented triplets from the same training split as the features."
-        )
+        what = f"{kind} class {lacking[0]}, the {role} of an augmented triplet, has no training {shown_by}"
+        raise WorkbenchError(f"{what}. Build the augmented triplets from the same training split as the features.")
     return _one_of(rows, triplets[role].to_numpy(), draw)
 
 

@@ -69,10 +69,8 @@ def sample_features(
             features[part] = network.restore(clean).cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
-        raise WorkbenchError(
-            f"{len(bad)} of {len(features)} sampled features are not finite, the first is row {bad[0]}. "
-            "Lower guidance, or train the denoiser again with a lower learning rate."
-        )
+        what = f"{len(bad)} of {len(features)} sampled features are not finite, the first is row {bad[0]}"
+        raise WorkbenchError(f"{what}. Lower guidance, or train the denoiser again with a lower learning rate.")
     return np.maximum(features, 0.0) if checkpoint.identity.support == "rectified" else features
 
 

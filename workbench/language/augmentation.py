@@ -90,10 +90,8 @@ def augment_triplets(
         tables.append(pd.DataFrame(columns))
     table = pd.concat(tables, ignore_index=True)
     if not len(table):
-        raise WorkbenchError(
-            "no augmented triplet remains: the bands that have candidates have a quota of 0. Raise the quotas, or "
-            "choose more bands."
-        )
+        what = "no augmented triplet remains: the bands that have candidates have a quota of 0"
+        raise WorkbenchError(f"{what}. Raise the quotas, or choose more bands.")
     new_class = np.where(table["replaced"] == "subject", table["subject"], table["object"])
     table["similarity"] = similarity.values[table["replaced_class"].to_numpy(), new_class]
     pairs = list(zip(table["replaced_class"].tolist(), new_class.tolist(), strict=True))

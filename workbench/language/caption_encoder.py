@@ -89,10 +89,8 @@ class CaptionEncoder:
         if not text:
             found = ", ".join(sorted({escaped(name.split(".")[0], 40) for name in weights})[:5])
             kind = "transformers' names of a CLIP" if "text_model" in found else f"no text tower, only {found}"
-            raise WorkbenchError(
-                f"{source}: holds {kind}; expected open_clip's names. Give open_clip's file of these weights; "
-                f"{OPENAI_WEIGHTS}"
-            )
+            what = f"{source}: holds {kind}; expected open_clip's names"
+            raise WorkbenchError(f"{what}. Give open_clip's file of these weights; {OPENAI_WEIGHTS}")
         encoder = cls(kept, text)
         try:
             _ = encoder.transformer
@@ -193,10 +191,8 @@ def published_tower(published: TextConfig) -> tuple[dict, dict]:
         )
     config["encoder"] = f"open_clip {published.model}"
     if config["text_cfg"].get("hf_model_name"):
-        raise WorkbenchError(
-            f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported. Choose a model with "
-            "open_clip's own text transformer, for example ViT-L-14."
-        )
+        what = f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported"
+        raise WorkbenchError(f"{what}. Choose a model with open_clip's own text transformer, for example ViT-L-14.")
     tokeniser: Any = tokeniser_of(config)
     words = tokeniser.tokenizer.get_vocab() if hasattr(tokeniser, "tokenizer") else tokeniser.encoder
     rows = config["text_cfg"].get("vocab_size", 49408)

@@ -102,10 +102,8 @@ def _mini_batch_centroids(embeddings: np.ndarray, centroids: int, seed: int) -> 
 def require_enough_captions(centroids: int, captions: int) -> None:
     """WorkbenchError unless there are at least as many distinct captions as centroids."""
     if not 1 <= centroids <= captions:
-        raise WorkbenchError(
-            f"{centroids} hardness centroids were asked for, but there are {captions} distinct captions. "
-            f"Choose between 1 and {captions} centroids."
-        )
+        what = f"{centroids} hardness centroids were asked for, but there are {captions} distinct captions"
+        raise WorkbenchError(f"{what}. Choose between 1 and {captions} centroids.")
 
 
 def _distinct_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:

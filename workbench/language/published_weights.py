@@ -23,10 +23,8 @@ def description_of(model: str, tag: str) -> dict[str, Any]:
     tags = open_clip.list_pretrained_tags_by_model(model)
     base = open_clip.get_pretrained_cfg(model.removesuffix(_QUICK), tag)
     if not description and base and not base.get("quick_gelu"):
-        raise WorkbenchError(
-            f"{model} has QuickGELU, but its weights {tag!r} were trained without it. Give the model "
-            f"{model.removesuffix(_QUICK)}."
-        )
+        what = f"{model} has QuickGELU, but its weights {tag!r} were trained without it"
+        raise WorkbenchError(f"{what}. Give the model {model.removesuffix(_QUICK)}.")
     if not description and tags and tag != OWN_WEIGHTS and not base:
         raise WorkbenchError(
             f"open_clip publishes no weights {tag!r} for {model}; it has {', '.join(tags)}. Choose one as "

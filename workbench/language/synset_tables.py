@@ -97,10 +97,8 @@ def read_rows(path: Path, *name_columns: str) -> list[tuple[str, str]]:
     if name is None or "synset" not in header:
         raise WorkbenchError(f"{path}: columns {header}; expected {name_columns[0]!r} and 'synset'.")
     if odd := next((line for line in lines if len(line) != len(header)), None):
-        raise WorkbenchError(
-            f"{path}: the line {', '.join(odd)!r} has {len(odd)} fields, the header {len(header)}. Give every line as "
-            "many; a name that has no synset ends with a comma."
-        )
+        what = f"{path}: the line {', '.join(odd)!r} has {len(odd)} fields, the header {len(header)}"
+        raise WorkbenchError(f"{what}. Give every line as many; a name that has no synset ends with a comma.")
     return [(line[header.index(name)], line[header.index("synset")]) for line in lines]
 
 

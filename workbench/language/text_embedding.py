@@ -85,10 +85,8 @@ class TextEmbeddings:
         for role, ids, limit in zip(ROLES, (subject, relation, object), limits, strict=True):
             ids = np.asarray(ids)
             if len(bad := ids[(ids < 0) | (ids >= limit)]):
-                raise WorkbenchError(
-                    f"{self.folder}: {role} class {bad[0]} is outside 0..{limit - 1}. "
-                    "The text folder and the relations must have the same vocabulary."
-                )
+                what = f"{self.folder}: {role} class {bad[0]} is outside 0..{limit - 1}"
+                raise WorkbenchError(f"{what}. The text folder and the relations must have the same vocabulary.")
 
     def captions(self, captions: list[str]) -> np.ndarray:
         """Unit vectors (n, T) float32 of any texts; needs a folder that holds a tower."""
@@ -99,10 +97,8 @@ class TextEmbeddings:
         from workbench.language.caption_encoder import CaptionEncoder
 
         if self.kind != "open_clip":
-            raise WorkbenchError(
-                f"{self.folder}: holds class vectors and no text tower, so free text cannot be embedded. "
-                "Use `triplets`, or write the folder with an open_clip tower."
-            )
+            what = f"{self.folder}: holds class vectors and no text tower, so free text cannot be embedded"
+            raise WorkbenchError(f"{what}. Use `triplets`, or write the folder with an open_clip tower.")
         return CaptionEncoder.load(self.folder)
 
 
@@ -145,10 +141,8 @@ def write_class_vectors(
     for what, path, vectors in (("objects", OBJECTS_ARRAY, objects), ("relations", RELATIONS_ARRAY, relations)):
         names = getattr(vocabulary, what)
         if vectors.ndim != 2 or len(vectors) != len(names):
-            raise WorkbenchError(
-                f"{folder}: {what} have text vectors of shape {vectors.shape} for {len(names)} names. "
-                "Give one row for each name, in the order of the names."
-            )
+            told = f"{folder}: {what} have text vectors of shape {vectors.shape} for {len(names)} names"
+            raise WorkbenchError(f"{told}. Give one row for each name, in the order of the names.")
         save_array(folder / path, unit_rows(vectors))
     facts = {"encoder": encoder, "dimension": int(objects.shape[1])}
     write_json(folder / MANIFEST, {**facts, "kind": kind, "learned_relations": False})

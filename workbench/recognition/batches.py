@@ -96,10 +96,8 @@ class BoxImageScenes(OwnScenes):
         relations = generated.relations
         missing = {"replaced", "subject_box", "object_box"} - set(relations)
         if missing:
-            raise WorkbenchError(
-                f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs. "
-                "Use scenes='own'."
-            )
+            what = f"{generated.name}: no column {', '.join(sorted(missing))}, which scenes='image' needs"
+            raise WorkbenchError(f"{what}. Use scenes='own'.")
         kept = np.where(relations["replaced"] == "subject", relations["object_box"], relations["subject_box"])
         self._image, self._real = image_of_box[kept], real
         self._rows_of_image = rows_by_class(real.relations["image"].to_numpy())

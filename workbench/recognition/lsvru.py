@@ -97,10 +97,8 @@ class LsvruHead(nn.Module):
         sizes = {"subject": config.n_objects, "relation": config.n_relations + 1, "object": config.n_objects}
         for role, vectors in (("object", object_vectors), ("relation", relation_vectors)):
             if tuple(vectors.shape) != (sizes[role], words):
-                raise WorkbenchError(
-                    f"{role}_vectors: shape {tuple(vectors.shape)}, expected {(sizes[role], words)}. "
-                    "Make the word vectors from the same vocabulary as the features."
-                )
+                what = f"{role}_vectors: shape {tuple(vectors.shape)}, expected {(sizes[role], words)}"
+                raise WorkbenchError(f"{what}. Make the word vectors from the same vocabulary as the features.")
             self.register_buffer(f"{role}_vectors", vectors.float())
         self.so_vis_embeddings = nn.Linear(dimension, hidden)
         if config.separate_roles:

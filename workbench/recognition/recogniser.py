@@ -104,10 +104,8 @@ class Recogniser:
                 (ENTITY_REGIONS[store.entity_region], ENTITY_REGIONS[self.entity_region]),
             ):
                 if found != wanted:
-                    raise WorkbenchError(
-                        f"{store.folder}: features of {found}, but the recogniser was trained on those of {wanted}. "
-                        "Give it the features it was trained on, or train it on these."
-                    )
+                    what = f"{store.folder}: features of {found}, but the recogniser was trained on those of {wanted}"
+                    raise WorkbenchError(f"{what}. Give it the features it was trained on, or train it on these.")
             if self.vocabulary != vocabulary:
                 raise WorkbenchError(
                     f"{store.folder}: its {len(vocabulary.objects)} object and {len(vocabulary.relations)} relation "

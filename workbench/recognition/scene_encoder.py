@@ -111,10 +111,8 @@ class SceneEncoder(nn.Module):
         lengths, device = scenes.lengths, scenes.lengths.device
         longest = max(int(lengths.max()), 1) if len(lengths) else 1
         if self.upstream and longest > MOST_TOKENS:
-            raise WorkbenchError(
-                f"scenes: {longest} tokens, but upstream's encoder reads up to {MOST_TOKENS}. "
-                f"Give it the first {MOST_TOKENS} relations of an image."
-            )
+            what = f"scenes: {longest} tokens, but upstream's encoder reads up to {MOST_TOKENS}"
+            raise WorkbenchError(f"{what}. Give it the first {MOST_TOKENS} relations of an image.")
         longest = MOST_TOKENS if self.upstream else longest
         visible = torch.arange(longest, device=device) < lengths[:, None]  # (S, T)
         packing = Packing(visible.flatten().nonzero().squeeze(1), *visible.shape)

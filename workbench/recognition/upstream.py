@@ -96,10 +96,8 @@ def write_imported(
     data = FeaturesFolder(features)
     vocabulary, store = data.vocabulary, data.train
     if store.support != "signed":
-        raise WorkbenchError(
-            f"{store.folder}: {store.support} features, but upstream's heads read fc7 before its last ReLU. "
-            "Extract the features with signed values."
-        )
+        what = f"{store.folder}: {store.support} features, but upstream's heads read fc7 before its last ReLU"
+        raise WorkbenchError(f"{what}. Extract the features with signed values.")
     recogniser = import_upstream(
         checkpoint, architecture=architecture, vocabulary=vocabulary, word_vectors=word_vectors, encoder=store.encoder
     )
@@ -120,10 +118,8 @@ def _head_part(model: Tensors, path: Path) -> tuple[Tensors, dict[str, int]]:
     ours = {name for name in model if (name.startswith(PREFIX) if prefixed else name.split(".")[0] not in NETWORKS)}
     ignored = Counter(name.split(".")[0] for name in model if name not in ours)
     if not ours:
-        raise WorkbenchError(
-            f"{path}: no head of relations ({PREFIX}*), only {', '.join(sorted(ignored))}. Is it a detector? Give a "
-            "checkpoint of LTVRR's or RelTransformer's training."
-        )
+        what = f"{path}: no head of relations ({PREFIX}*), only {', '.join(sorted(ignored))}"
+        raise WorkbenchError(f"{what}. Is it a detector? Give a checkpoint of LTVRR's or RelTransformer's training.")
     return {name.removeprefix(PREFIX): model[name] for name in sorted(ours)}, dict(sorted(ignored.items()))
 
 

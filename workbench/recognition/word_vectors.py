@@ -165,10 +165,8 @@ def _upstream_lookup(path: Path, words: set[str]) -> dict[str, WordRow]:
 def _unit(path: Path, row: WordRow, name: str) -> np.ndarray:
     if not _has_direction(row.vector[None]).all():
         what = "is zero or not finite, so it has no direction" if len(row.vector) else "has another length"
-        raise WorkbenchError(
-            f"{path}, {row.place}: the vector of {row.word!r}, which the class {name!r} takes, {what}. Mend it there, "
-            "or give another file."
-        )
+        told = f"{path}, {row.place}: the vector of {row.word!r}, which the class {name!r} takes, {what}"
+        raise WorkbenchError(f"{told}. Mend it there, or give another file.")
     return _unit_rows(row.vector[None])[0]
 
 

@@ -265,8 +265,6 @@ def _checked(features: Features, region: str, rows: np.ndarray, where: str) -> n
     values = getattr(features, region)(rows, dtype=np.float16)
     bad = rows_not_finite(values)
     if len(bad):
-        raise WorkbenchError(
-            f"{where} {int(rows[bad[0]])}: the {region} feature holds values that are not finite. Make the features of "
-            "this row again."
-        )
+        what = f"{where} {int(rows[bad[0]])}: the {region} feature holds values that are not finite"
+        raise WorkbenchError(f"{what}. Make the features of this row again.")
     return values

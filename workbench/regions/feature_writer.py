@@ -134,10 +134,8 @@ class RangeWriter:
                 _create(self.path(name), shape, self.sparse)
             write_json(claim, identity)
         elif read_json(claim) != json.loads(json.dumps(identity)):
-            raise WorkbenchError(
-                f"{self.folder}: holds unfinished features that were begun with other inputs or settings. "
-                "Delete the folder and run again."
-            )
+            what = f"{self.folder}: holds unfinished features that were begun with other inputs or settings"
+            raise WorkbenchError(f"{what}. Delete the folder and run again.")
 
     def _read_notes(self) -> list[dict[str, Any]]:
         notes = []
@@ -192,10 +190,8 @@ class FeatureStoreWriter(RangeWriter):
             kept = {name: ~table["image"].isin(list(left_out)).to_numpy() for name, table in self._of_array.items()}
             for name, own in kept.items():
                 if not (done := self.written(name)[own]).all() and not self.sparse:
-                    raise WorkbenchError(
-                        f"{self.folder}: {done.sum():,} of {len(done):,} rows of {name} are written. "
-                        "Run the same command again to resume."
-                    )
+                    what = f"{self.folder}: {done.sum():,} of {len(done):,} rows of {name} are written"
+                    raise WorkbenchError(f"{what}. Run the same command again to resume.")
             rows_of_table = write_tables(self.folder, without_images(self.tables, left_out))
             arrays = {
                 name: {"rows": rows, "sha256": None if self.sparse else sha256_of_file(self.path(name))}

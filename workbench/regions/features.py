@@ -186,10 +186,8 @@ class GeneratedFeatures(Features):
             raise WorkbenchError(f"{folder / GENERATED}: is no manifest of generated features. {GENERATE_AGAIN}")
         for name, found in store_identity(store).items():
             if manifest.get(name) != found:
-                raise WorkbenchError(
-                    f"{folder}: generated for a store with {name} {manifest.get(name)!r}, but this one has {found!r}. "
-                    "Open it with the train store it was generated from, or generate again."
-                )
+                what = f"{folder}: generated for a store with {name} {manifest.get(name)!r}, but this one has {found!r}"
+                raise WorkbenchError(f"{what}. Open it with the train store it was generated from, or generate again.")
         own = ENDS if manifest.get("entity_features") == "generated" else ()
         boxes = set() if own else {f"{role}_box" for role in ENDS}
         self.relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))

@@ -162,10 +162,8 @@ def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary)
     for role, ids in zip(ROLES, triplets.T, strict=True):
         names = np.array(vocabulary.names(role), dtype=object)
         for row in np.flatnonzero((ids < 0) | (ids >= len(names)))[:1]:
-            raise WorkbenchError(
-                f"{path}: triplet {row} has the {role} class {ids[row]}, expected 0 to {len(names) - 1}. "
-                "Write the list with the vocabulary of its triplets."
-            )
+            what = f"{path}: triplet {row} has the {role} class {ids[row]}, expected 0 to {len(names) - 1}"
+            raise WorkbenchError(f"{what}. Write the list with the vocabulary of its triplets.")
         columns[role] = names[ids]
     with atomic_path(path) as temporary:
         pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
@@ -199,10 +197,8 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary | None) -> pd.DataFrame
     (_, header), *lines = list(_lines(path)) or [(1, [])]
     header = [name.strip() for name in header]
     if not set(ROLES) <= set(header) or len(set(header)) != len(header):
-        raise WorkbenchError(
-            f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any. "
-            "Write it as the first line, with commas, and each column once."
-        )
+        what = f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any"
+        raise WorkbenchError(f"{what}. Write it as the first line, with commas, and each column once.")
     problems: list[Problem] = []
     file = FileProblems(path, problems)
     remedy = 'Correct these lines or delete them; a name with a comma or a quote stands in double quotes ("").'
