@@ -55,10 +55,9 @@ def described(value: Any, place: str = "value") -> Any:
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise WorkbenchError(
-        f"{place}: a {type(value).__name__} cannot be recorded. Pass numbers, texts, lists, config dataclasses, "
-        "functions, classes, stages or paths."
-    )
+    what = f"{place}: a {type(value).__name__} cannot be recorded"
+    remedy = "Pass numbers, texts, lists, config dataclasses, functions, classes, stages or paths."
+    raise WorkbenchError(f"{what}. {remedy}")
 
 
 def has_influence(value: Any) -> bool:

@@ -141,10 +141,9 @@ def as_json(parameters: dict[str, Any]) -> dict[str, Any]:
     values = {name: as_values(_unwatched(value)) for name, value in parameters.items()}
     local = re.search(r'"(?:__main__:[^"]*|[^"]*<locals>[^"]*)"', json.dumps(values))
     if local:
-        raise WorkbenchError(
-            f"{local[0]}: several processes cannot share what a notebook's cell defines. Move it to a module beside "
-            "the notebook and import it, or run without --processes."
-        )
+        what = f"{local[0]}: several processes cannot share what a notebook's cell defines"
+        remedy = "Move it to a module beside the notebook and import it, or run without --processes."
+        raise WorkbenchError(f"{what}. {remedy}")
     return values
 
 

@@ -199,10 +199,9 @@ def published_tower(published: TextConfig) -> tuple[dict, dict]:
     # A table may lack words in brackets (mT5's <extra_id_0>), which no caption gives.
     beyond = any(row >= rows and not word.strip("\u2581").startswith("<") for word, row in words.items())
     if beyond or int(tokeniser(["a"]).max()) >= rows:
-        raise WorkbenchError(
-            f"{config['encoder']}: its tokeniser has {len(words):,} tokens, its text tower {rows:,}. Fetch the "
-            "tokeniser of this model again, or choose one with CLIP's tokens, for example ViT-L-14."
-        )
+        told = f"{config['encoder']}: its tokeniser has {len(words):,} tokens, its text tower {rows:,}"
+        remedy = "Fetch the tokeniser of this model again, or choose one with CLIP's tokens, for example ViT-L-14."
+        raise WorkbenchError(f"{told}. {remedy}")
     description = description_of(published.model, published.pretrained)
     config["quick_gelu"] = config.get("quick_gelu", False) or description.get("quick_gelu", False)
     return config, description

@@ -49,10 +49,9 @@ def refuse_other_training(path: Path, model: str, tag: str, quick_gelu: bool, di
                     "`pretrained` (--clip-pretrained); `open_clip.list_pretrained()` has them."
                 )
         elif _clean(tag) not in said:
-            raise WorkbenchError(
-                f"{path}: {evidence} says that these are the weights {' or '.join(sorted(said))}, not {tag!r}. Give "
-                "that as `pretrained` (--clip-pretrained), or the file that belongs to the tag."
-            )
+            what = f"{path}: {evidence} says that these are the weights {' or '.join(sorted(said))}, not {tag!r}"
+            remedy = "Give that as `pretrained` (--clip-pretrained), or the file that belongs to the tag."
+            raise WorkbenchError(f"{what}. {remedy}")
         return evidence
     return ""
 

@@ -71,10 +71,9 @@ class RelTransformerHead(LsvruHead):
         the relation see subject and object through a stop-gradient.
         """
         if scenes is None:
-            raise WorkbenchError(
-                "RelTransformer reads the other relations of a scene, but no scenes were given. "
-                "Pass the scene tokens of these rows, or use an LSVRU head, which needs none."
-            )
+            what = "RelTransformer reads the other relations of a scene, but no scenes were given"
+            remedy = "Pass the scene tokens of these rows, or use an LSVRU head, which needs none."
+            raise WorkbenchError(f"{what}. {remedy}")
         dimension, rows = 3 * self.config.feature_dimension, len(subject)
         if scenes.tokens.shape[1] != dimension or len(scenes.of_row) != rows:
             raise WorkbenchError(
