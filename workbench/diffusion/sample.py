@@ -162,7 +162,5 @@ def generate_features(
         init = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
         regions[role] = sampler(conditions, init, f"sample {role}")
     work = {"config": asdict(config), "denoiser": sha256_of_file(path), "augmented": len(stored.augmented)}
-    return write_generated(folder, wanted, store, regions, work) | {
-        "regions": list(regions),
-        "seconds": round(time.monotonic() - began, 3),
-    }
+    written = write_generated(folder, wanted, store, regions, work)
+    return written | {"regions": list(regions), "seconds": round(time.monotonic() - began, 3)}

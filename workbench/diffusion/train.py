@@ -222,10 +222,8 @@ def _boxes_by_class(relations: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
     Where the union stands in for its boxes, one row is a subject of one class and an object of another.
     """
-    box, kind = (
-        relations[[f"{role}{end}" for role in ("subject", "object")]].to_numpy(dtype=np.int64).reshape(-1)
-        for end in ("_box", "")
-    )
+    box = relations[["subject_box", "object_box"]].to_numpy(dtype=np.int64).reshape(-1)
+    kind = relations[["subject", "object"]].to_numpy(dtype=np.int64).reshape(-1)
     # One number for each pair: numpy.unique of pairs takes many times as long.
     most = int(kind.max(initial=0)) + 1
     return np.divmod(distinct_keys(box * most + kind), most)

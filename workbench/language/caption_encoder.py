@@ -64,10 +64,8 @@ class CaptionEncoder:
         """
         config, description = published_tower(published)
         path = checkpoint_path(published, description)
-        weights, digest = (
-            read_foreign(path, f"Published as plain tensors is {OPENAI_WEIGHTS}.").tensors,
-            sha256_of_file(path),
-        )
+        weights = read_foreign(path, f"Published as plain tensors is {OPENAI_WEIGHTS}.").tensors
+        digest = sha256_of_file(path)
         told = refuse_other_training(path, published.model, published.pretrained, config["quick_gelu"], digest)
         config["training"] = (
             f"{published.model} {published.pretrained}, {'with' if config['quick_gelu'] else 'without'} QuickGELU: "

@@ -95,7 +95,7 @@ def write_triplets(
         "new_captions": len(captions) - len(original),
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
-        **({"table_gaps": senses.gaps} if senses.gaps and not isinstance(config.senses, dict) else {}),
+        **({"table_gaps": gaps} if (gaps := senses.gaps) and not isinstance(config.senses, dict) else {}),
         **({"names_read_otherwise": otherwise} if (otherwise := vocabulary.read_otherwise) else {}),
     }
 

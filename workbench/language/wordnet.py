@@ -51,11 +51,9 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
     root = unpack_nouns() if folder is None else Path(folder)
     plurals = root / "corpora" / "wordnet" / "noun.exc"
     if (plurals.parent / "data.noun").is_file() and not (plurals.is_file() and plurals.stat().st_size):
-        remedy = (
-            f"Delete {root}, which is unpacked again."
-            if folder is None
-            else ("Copy it from WordNet's folder dict/, or leave the folder out to take the project's nouns.")
-        )
+        remedy = f"Delete {root}, which is unpacked again."
+        if folder is not None:
+            remedy = "Copy it from WordNet's folder dict/, or leave the folder out to take the project's nouns."
         raise WorkbenchError(
             f"{plurals}: missing or empty, expected the irregular plurals; without them feet, children and geese have "
             f"no sense. {remedy}"

@@ -268,10 +268,8 @@ def _ends(json_file: JsonFile, images: pd.DataFrame | None, file: FileProblems) 
 
 def _packed(image: int, relations: list[Relation]) -> tuple[np.ndarray, np.ndarray]:
     """Image, place and class ids (n, 5), and boxes (n, 2, 4), in place of the objects of an image's relations."""
-    numbers = [
-        (image, place, r.subject.category, r.predicate, r.object.category, *r.subject.bbox, *r.object.bbox)
-        for place, r in enumerate(relations)
-    ]
+    numbers = [(image, place, r.subject.category, r.predicate, r.object.category, *r.subject.bbox, *r.object.bbox)
+               for place, r in enumerate(relations)]  # fmt: skip
     table = np.array(numbers, dtype=np.float64).reshape(-1, 13)
     boxes = table[:, 5:].reshape(-1, 2, 4)[..., [2, 0, 3, 1]]
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused later
