@@ -99,15 +99,11 @@ CHOICES = [
     {"role": role, "what": what, "bands": bands, "true_class": true_class, "cell": cell}
     for number, role in enumerate(ROLE_CHOICES)
     for what, bands, true_class, cell in [
-        ("all", (), None, None),
-        ("wrong", ("few",), None, None),
-        ("fixed", ("many", "few"), number, None),
-        ("broken", (), 0, (0, 1)),
-        ("changed", ("many", "medium"), None, None),
-        ("wrong in both", (), None, (1, 2)),
-        ("unchanged", ("few",), 1, None),
+        ("all", (), None, None), ("wrong", ("few",), None, None), ("fixed", ("many", "few"), number, None),
+        ("broken", (), 0, (0, 1)), ("changed", ("many", "medium"), None, None),
+        ("wrong in both", (), None, (1, 2)), ("unchanged", ("few",), 1, None),
     ]
-]
+]  # fmt: skip
 
 
 def test_filters_against_the_tables(data, browser):
@@ -335,16 +331,12 @@ def test_the_table_of_changes_is_the_one_of_changes(data, browser):
 
 
 @pytest.mark.parametrize(("changed", "message"), [
-    ({"colour": 1}, "has no colour"),
-    ({"role": "verb"}, "role 'verb' is not known"),
-    ({"what": "lost"}, "what 'lost' is not known"),
+    ({"colour": 1}, "has no colour"), ({"role": "verb"}, "role 'verb' is not known"),
+    ({"what": "lost"}, "what 'lost' is not known"), ({"bands": ["tail"]}, "band 'tail' is not known"),
     ({"after": "absent"}, "after 'absent' is not known; expected one of plain, augmented, third"),
-    ({"bands": ["tail"]}, "band 'tail' is not known"),
-    ({"true_class": "beside"}, "no relation class 'beside'"),
-    ({"true_class": 4}, "no relation class 4; expected 0 to 3"),
-    ({"cell": (0,)}, "expected a true class and"),
+    ({"true_class": "beside"}, "no relation class 'beside'"), ({"compact": "yes"}, "expected bool"),
+    ({"true_class": 4}, "no relation class 4; expected 0 to 3"), ({"cell": (0,)}, "expected a true class and"),
     ({"page": "two"}, "page 'two' is not known; expected int"),
-    ({"compact": "yes"}, "expected bool"),
 ])  # fmt: skip
 def test_unknown_choices_change_nothing(browser, changed, message):
     state = browser.state

@@ -92,15 +92,8 @@ def test_the_drawn_scenes_bring_a_sense_for_each_class():
 
 
 def test_what_notebook_02_shows_of_the_senses():
-    senses = pd.DataFrame(
-        [
-            ("mouse", "mouse.n.04", "everyday"),
-            ("bat", "bat.n.01", "table"),
-            ("bat", "bat.n.05", "table"),
-            ("q", "", "none"),
-        ],
-        columns=["name", "synset", "chosen_by"],
-    )
+    rows = [("mouse", "mouse.n.04", "everyday"), ("bat", "bat.n.01", "table"), ("bat", "bat.n.05", "table")]
+    senses = pd.DataFrame([*rows, ("q", "", "none")], columns=["name", "synset", "chosen_by"])
     shown = senses_taken(senses, names=5, seed=0)
     assert shown.to_dict("list") == {
         "chosen by": ["everyday", "table", "none"], "classes": [1, 1, 1],
@@ -143,8 +136,7 @@ def test_some_names_are_told_and_the_rest_found():
     ("name,synset\ncup,mug\n", "no noun sense 'mug'"),
     ("name,synset\nmug,mug.n.01\n", "none of its 1 names of objects is a class"),
     ("name;synset\ncup;cup.n.01\n", r"columns \['name;synset'\]; expected 'name' and 'synset'"),
-    ("", "an empty file, expected a CSV table"),
-    ("name,synset\ncup\n", "the line 'cup' has 1 fields, the header 2"),
+    ("", "an empty file, expected a CSV table"), ("name,synset\ncup\n", "the line 'cup' has 1 fields, the header 2"),
 ])  # fmt: skip
 def test_a_table_that_is_none_is_refused(tmp_path, content, told):
     (tmp_path / "mine.csv").write_text(content)

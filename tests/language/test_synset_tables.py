@@ -64,13 +64,8 @@ def test_equal_ids_are_equal_synsets(seed):
     ({"objects_synsets.csv": ""}, "an empty file, expected a CSV table"),
     ({"objects_synsets.csv": "object_name,synset\nbike,b.n.01,0.7\n"}, "the line 'bike, b.n.01, 0.7' has 3 fields"),
     ({"objects_synsets.csv": "object_name,synset\nbicycle,b.n.01\nbike\n"}, "the line 'bike' has 1 fields"),
-    (
-        {
-            "objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n",
-            "predicates_synsets.csv": "predicate_name,synset\n",
-        },
-        "none of its 1 names of objects is a class .* first is 'bike', the table's 'BIKE'",
-    ),
+    ({"objects_synsets.csv": "object_name,synset\nBIKE,b.n.01\n", "predicates_synsets.csv": "predicate_name,synset\n"},
+     "none of its 1 names of objects is a class .* first is 'bike', the table's 'BIKE'"),
     ({"words_synsets.json": '{"nouns": {"a bike": "b.n.01"}, "verbs": {}}'}, "none of its 1 names of objects"),
     ({"predicates_synsets.csv": "predicate_name,synset\n"}, r"objects_synsets\.csv: the file is missing"),
     ({"words_synsets.json": "[]"}, "no object 'nouns'"),

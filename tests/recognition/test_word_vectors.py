@@ -145,13 +145,10 @@ def test_the_form_is_told_by_content_whatever_the_name(tmp_path, content, name):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"8 4\n" + TEXT.encode(), "ends in row 7 of 8"),
-    (TEXT.encode() + b"plate 1 2 3", "ends within the vector of 'plate'"),
-    (b"7 4\n" + TEXT.encode()[:-1], None), (TEXT.encode()[:-1], None),
-    (b'{"cake": [1, 2], "cup": [1,', "within its JSON"),
-    (b"1 4\na " + bytes(15), "too short for its 1 rows"),
-    (b"2 4\na " + bytes(16) + b"abcdef " + bytes(12), "too short"),
-    (b"1 4\na " + bytes(16) + b"\n", None), (b"1 4\na " + bytes(16), None),
+    (b"8 4\n" + TEXT.encode(), "ends in row 7 of 8"), (TEXT.encode() + b"plate 1 2 3", "within the vector of 'plate'"),
+    (b"7 4\n" + TEXT.encode()[:-1], None), (TEXT.encode()[:-1], None), (b"1 4\na " + bytes(16) + b"\n", None),
+    (b"1 4\na " + bytes(16), None), (b"1 4\na " + bytes(15), "too short for its 1 rows"),
+    (b"2 4\na " + bytes(16) + b"abcdef " + bytes(12), "too short"), (b'{"cup": [1, 2], "cake": [1,', "within its JSON"),
 ])  # fmt: skip
 def test_a_file_that_ends_early_is_told_before_the_names_are_known(tmp_path, content, message):
     (tmp_path / "words").write_bytes(content)

@@ -71,10 +71,8 @@ class MapPoints:
         remedy = "Open the map with the features it was made of, or make the map again."
         for fact in ("dimension", "encoder"):
             if self.metrics[fact] != getattr(source, fact):
-                raise WorkbenchError(
-                    f"{source.folder}: the {fact} is {getattr(source, fact)!r}, the map's is {self.metrics[fact]!r}. "
-                    f"{remedy}"
-                )
+                what = f"{source.folder}: the {fact} is {getattr(source, fact)!r}, the map's is {self.metrics[fact]!r}"
+                raise WorkbenchError(f"{what}. {remedy}")
         own, known = np.flatnonzero(self.of_source(name)), len(source.relations)
         fits = self.row[own] < known
         for role in ROLES:

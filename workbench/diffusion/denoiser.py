@@ -142,10 +142,8 @@ def denoiser_classes(choice: Any) -> DenoiserClasses:
     pair = isinstance(parts, list | tuple) and len(parts) == 2
     found = tuple(map(DENOISERS.resolve, parts)) if pair else DENOISERS.resolve(choice)
     if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, type) for part in found)):
-        raise WorkbenchError(
-            f"denoiser {choice!r}: expected a pair (configuration class, network class), found {found!r}. "
-            "docs/own-denoiser.md has one of both."
-        )
+        what = f"denoiser {choice!r}: expected a pair (configuration class, network class), found {found!r}"
+        raise WorkbenchError(f"{what}. docs/own-denoiser.md has one of both.")
     return found
 
 

@@ -97,10 +97,8 @@ def baseline_sampler(store: FeatureStore, wanted: pd.DataFrame, config: Baseline
     def sample(rows: np.ndarray) -> np.ndarray:
         made = np.asarray(sampler(rows), dtype=np.float32)
         if made.shape != (len(rows), store.dimension):
-            raise WorkbenchError(
-                f"generator {config.generator!r} made features of shape {made.shape} for {len(rows)} rows; expected "
-                f"{(len(rows), store.dimension)}."
-            )
+            what = f"generator {config.generator!r} made features of shape {made.shape} for {len(rows)} rows"
+            raise WorkbenchError(f"{what}; expected {(len(rows), store.dimension)}.")
         return np.maximum(made, 0.0) if store.support == "rectified" else made
 
     return sample

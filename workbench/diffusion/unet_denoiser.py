@@ -40,10 +40,8 @@ class UNetConfig(NetworkConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if any(channels % self.heads for channels in self.channels):
-            raise WorkbenchError(
-                f"a U-Net with channels {self.channels} and {self.heads} heads cannot be built; "
-                "name the channels of each level, a multiple of heads."
-            )
+            what = f"a U-Net with channels {self.channels} and {self.heads} heads cannot be built"
+            raise WorkbenchError(f"{what}; name the channels of each level, a multiple of heads.")
 
     @property
     def norm_groups(self) -> int:

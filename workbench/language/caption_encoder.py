@@ -183,10 +183,8 @@ def published_tower(published: TextConfig) -> tuple[dict, dict]:
 
     config = open_clip.get_model_config(published.model)
     if config is None:
-        raise WorkbenchError(
-            f"open_clip knows no model {published.model!r}; `open_clip.list_models()` has the names, ViT-L-14 is the "
-            "default."
-        )
+        reason = f"open_clip knows no model {published.model!r}"
+        raise WorkbenchError(f"{reason}; `open_clip.list_models()` has the names, ViT-L-14 is the default.")
     config["encoder"] = f"open_clip {published.model}"
     if config["text_cfg"].get("hf_model_name"):
         what = f"{config['encoder']}: a text tower of Hugging Face's transformers is not supported"
@@ -238,10 +236,8 @@ def checkpoint_path(published: TextConfig, description: dict) -> Path:
         return Path(published.checkpoint)
     if not description:
         tags = open_clip.list_pretrained_tags_by_model(published.model)
-        raise WorkbenchError(
-            f"open_clip publishes no weights {published.pretrained!r} for {published.model}; it has "
-            f"{', '.join(tags) or 'none'}. Choose one, or give `checkpoint`."
-        )
+        what = f"open_clip publishes no weights {published.pretrained!r} for {published.model}"
+        raise WorkbenchError(f"{what}; it has {', '.join(tags) or 'none'}. Choose one, or give `checkpoint`.")
     if published.download:
         return Path(open_clip.download_pretrained(description))
     repository = description.get("hf_hub", "").strip("/") or "ORGANISATION/MODEL"

@@ -54,10 +54,8 @@ def open_wordnet(folder: Path | None = None) -> "WordNetCorpusReader":
         remedy = f"Delete {root}, which is unpacked again."
         if folder is not None:
             remedy = "Copy it from WordNet's folder dict/, or leave the folder out to take the project's nouns."
-        raise WorkbenchError(
-            f"{plurals}: missing or empty, expected the irregular plurals; without them feet, children and geese have "
-            f"no sense. {remedy}"
-        )
+        what = f"{plurals}: missing or empty, expected the irregular plurals"
+        raise WorkbenchError(f"{what}; without them feet, children and geese have no sense. {remedy}")
     if str(root) not in nltk.data.path:
         nltk.data.path.insert(0, str(root))  # NLTK reads corpora only below these folders
     with warnings.catch_warnings():
