@@ -28,14 +28,11 @@ def test_upstream_triples_and_detection_boxes_in_loader_order(reference_fixtures
     for place, image in enumerate(expected):
         found = [
             {
-                "subject_box": boxes[row.subject_box].tolist(),
-                "subject_class": row.subject,
-                "object_box": boxes[row.object_box].tolist(),
-                "object_class": row.object,
-                "predicate": row.relation,
+                "subject_box": boxes[row.subject_box].tolist(), "subject_class": row.subject,
+                "object_box": boxes[row.object_box].tolist(), "object_class": row.object, "predicate": row.relation,
             }
             for row in annotations.relations[annotations.relations["image"] == place].itertuples()
-        ]
+        ]  # fmt: skip
         assert found == image["triples"]
         here = detections[detections["image"] == place]
         assert here[BOX_COLUMNS].to_numpy().tolist() == image["detection_boxes"]
