@@ -29,11 +29,9 @@ EXTENDED_COLUMNS = tuple(
 TRADE_ROLES = ("combined", "relation")
 _SYMBOLS = ("circle", "diamond", "square", "cross")
 _HINTS = {
-    (0.01, 0.99, "left", "top"): "rare up, frequent down",
-    (0.99, 0.99, "right", "top"): "both up",
-    (0.01, 0.01, "left", "bottom"): "both down",
-    (0.99, 0.01, "right", "bottom"): "frequent up, rare down",
-}
+    (0.01, 0.99, "left", "top"): "rare up, frequent down", (0.99, 0.99, "right", "top"): "both up",
+    (0.01, 0.01, "left", "bottom"): "both down", (0.99, 0.01, "right", "bottom"): "frequent up, rare down",
+}  # fmt: skip
 
 
 def legend() -> str:
