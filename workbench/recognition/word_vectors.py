@@ -29,10 +29,9 @@ class ClassVectors(NamedTuple):
 
 
 def look(path: Path, vocabulary: Vocabulary | None, config: Any) -> None:
-    """Refuse a file that lacks words of ``vocabulary``, or that holds no word vectors; reads the file once."""
-    if vocabulary is None:
-        look_at_end(path)
-    else:
+    """Refuse a file that ends early, lacks words of ``vocabulary`` or holds no word vectors; reads the file once."""
+    look_at_end(path)
+    if vocabulary is not None:
         spelled_class_vectors(path, vocabulary, config.word_mode)
 
 
