@@ -153,8 +153,7 @@ def test_what_a_class_is_never_replaced_by():
 
     replaced, other = min(replacements())
     assert (replaced, other) not in replacements(never={vocabulary.objects[replaced]: [vocabulary.objects[other]]})
-    with pytest.raises(WorkbenchError, match="no object class 'qq'"):
-        augmented_triplets(table, vocabulary, counts, similarity, never={"qq": []})
+    refused("no object class 'qq'", augmented_triplets, table, vocabulary, counts, similarity, never={"qq": []})
 
 
 def test_an_empty_augmentation_says_why():

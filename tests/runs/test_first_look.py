@@ -63,24 +63,20 @@ def test_a_value_that_a_stage_would_refuse_is_refused_at_once(parameter, may_be_
 
 def test_imported_data_their_text_and_synsets_are_looked_at(tmp_path, capsys):
     run = Run("trial", tmp_path, data="mine")
-    with pytest.raises(WorkbenchError, match=r"run 'trial': data: .*no features are imported"):
-        look_at_named([], run)
+    refused(r"run 'trial': data: .*no features are imported", look_at_named, [], run)
     look_at_named([], run, may_be_absent=True)
     assert "not here yet, run 'trial': data" in capsys.readouterr().err
     names = Vocabulary(("dog", "cat"), ("on",))
     stage = import_stage("mine", lambda folder: names.write(folder), root=tmp_path)
-    with pytest.raises(WorkbenchError, match=r"run 'trial': text: data 'mine' has no text vectors"):
-        look_at_named([], run)
+    refused(r"run 'trial': text: data 'mine' has no text vectors", look_at_named, [], run)
     look_at_named([], run, reads_text=False)
     vectors = {"objects": np.ones((2, 4)), "relations": np.ones((1, 4))}
     write_class_vectors(stage / "text", vocabulary=names, **vectors, encoder="given")
     look_at_named([], run)
     (stage / "words_synsets.json").write_text("[]")
-    with pytest.raises(WorkbenchError, match=r"run 'trial': synsets: .*words_synsets\.json: no object 'nouns'"):
-        look_at_named([], run)
+    refused(r"run 'trial': synsets: .*words_synsets\.json: no object 'nouns'", look_at_named, [], run)
     (stage / "objects.json").write_text("[]")
-    with pytest.raises(WorkbenchError, match=r"run 'trial': data: .*objects\.json: "):
-        look_at_named([], run)
+    refused(r"run 'trial': data: .*objects\.json: ", look_at_named, [], run)
 
 
 def test_words_and_class_pairs_are_sought_where_the_names_are_known(tmp_path):
