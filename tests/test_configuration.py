@@ -77,11 +77,10 @@ def test_a_relative_path_starts_at_the_projects_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"sead": 1}, r"demo: unknown field 'sead'. Did you mean 'seed'"),
+    ({"sead": 1}, r"demo: unknown field 'sead'. Did you mean 'seed'"), ({"training": 3}, r"pairs for Training"),
     ({"training": {"stesp": 1}}, r"demo.training: unknown field 'stesp'. Did you mean 'steps'"),
     ({"training": {"betas": [1]}}, r"demo.training.betas: expected tuple\[float, float\]"),
-    ({"training": 3}, r"pairs for Training"), ({"bands": "few"}, r"demo.bands: expected tuple"),
-    ({"bands": [1]}, r"demo.bands\[0\]: expected str"),
+    ({"bands": "few"}, r"demo.bands: expected tuple"), ({"bands": [1]}, r"demo.bands\[0\]: expected str"),
     ({"weights": {"few": "x"}}, r"demo.weights.few: expected float"),
     ({"schedule": "linear"}, "expected 'cosine' or 'step'"), ({"denoiser": 3}, r"demo.denoiser: expected str \| type"),
     ({"second": {"learning_rate": 1.0}}, r"demo.second: the field 'steps' is missing"),

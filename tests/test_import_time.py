@@ -10,9 +10,8 @@ ROOMS = ("scenes", "regions", "language", "diffusion", "recognition", "figures",
 
 
 @pytest.mark.parametrize(("code", "may_be_loaded"), [
-    ("; ".join(f"import workbench.{room}" for room in ROOMS), ()),
+    ("; ".join(f"import workbench.{room}" for room in ROOMS), ()), ("import workbench.runs.commands", ("numpy",)),
     ("from workbench.__main__ import build_parser; build_parser().format_help()", ()),
-    ("import workbench.runs.commands", ("numpy",)),
     ("import workbench.diffusion.sample, workbench.diffusion.train", set(HEAVY) - {"diffusers"}),
 ])  # fmt: skip
 def test_nothing_heavy_is_loaded_before_it_is_needed(code, may_be_loaded):

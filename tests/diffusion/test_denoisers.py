@@ -113,15 +113,14 @@ def test_features_are_standardised_and_restored_and_a_constant_dimension_keeps_i
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"denoiser": "transformer"}, r"denoiser 'transformer' is not known.*mlp, unet"),
-    ({"denoiser": "nowhere:mine"}, "cannot be imported"),
+    ({"denoiser": "nowhere:mine"}, "cannot be imported"), ({"network": {"layout": "other"}}, "layout"),
     ({"denoiser": MLPConfig}, r"expected a pair \(configuration class, network class\)"),
     ({"network": {"target": "velocity"}}, r"target: expected 'x0' or 'epsilon', got 'velocity'"),
-    ({"network": {"layout": "other"}}, "layout"), ({"network": {"width": 30, "heads": 4}}, "multiple of heads"),
-    ({"network": {"widht": 30}}, "Did you mean 'width'"), ({"network": UNetConfig()}, "MLPConfig"),
+    ({"network": {"width": 30, "heads": 4}}, "multiple of heads"), ({"network": {"widht": 30}}, "Did you mean 'width'"),
+    ({"network": UNetConfig()}, "MLPConfig"), ({"schedule": "cosine"}, "schedule: expected 'squaredcos_cap_v2'"),
     ({"denoiser": "unet", "network": {"channels": [12, 16]}}, "multiple of heads"),
     ({"denoiser": "unet", "network": {"channels": []}}, r"channels is \[\]; give at least one: .*at least 1"),
     ({"denoiser": "unet", "network": {"layers": 0}}, "layers is 0; expected a whole number of at least 1"),
-    ({"schedule": "cosine"}, "schedule: expected 'squaredcos_cap_v2'"),
     ({"entity_features": "real"}, "entity_features: expected 'boxes' or 'generated', got 'real'"),
     ({"class_balancing": -1.0}, "class_balancing is -1.0"),
 ])  # fmt: skip

@@ -173,14 +173,13 @@ def test_a_table_of_pairs_counts_both_ways_unless_it_says_otherwise(tmp_path):
 
 @pytest.mark.parametrize(("choice", "message"), [
     ("first,second,similarity\ndog,dgo,1\n", "row 0: 'dgo' is not an object class.*'dog'"),
-    ("a,b\n1,2\n", "first, second, similarity"),
+    ("a,b\n1,2\n", "first, second, similarity"), ("lhc", r"similarity 'lhc' is not known\. Did you mean 'lch'"),
     ("first,second,similarity\ndog,cat,1\ndog,cat,1\ndog,cat,2\n", "row 2: dog and cat stand above with another"),
     ("first,second,similarity\ndog,cat,much\n", "not a table of class pairs"),
     ('first,second,similarity\ndog,cat,1\ncat,dog,"0,5"\n', r"row 1: the similarity '0,5' of cat and dog.*points in"),
     ("first,second,similarity\ndog,cat,0,5\n", r"row 0 has more fields than the header.*points in numbers"),
     ("first;second;similarity\ndog;cat;0,5\n", r"not a table of class pairs .*commas between them"),
     ("first,second,similarity\ndog,cat,nan\n", r"row 0: the similarity 'nan' .*leave the row out"),
-    ("lhc", r"similarity 'lhc' is not known\. Did you mean 'lch'"),
     (lambda names: np.eye(2), r"\(2, 2\); expected \(3, 3\)"),
 ])  # fmt: skip
 def test_a_choice_that_does_not_fit_is_named(tmp_path, choice, message):

@@ -130,12 +130,11 @@ def test_class_vectors_are_composed_by_their_normalised_sum(tmp_path, dimension)
 
 
 @pytest.mark.parametrize(("config", "message"), [
-    (TextConfig(), r"hf download .*download=True"), (TextConfig("ViT-X"), "no model 'ViT-X'"),
-    (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"),
-    (("Tiny-Test", "openai", "absent.safetensors"), r"absent\.safetensors"),
-    (("ViT-B-32", "openai", "tiny.safetensors"), "belongs to the model name"),
-    (("Tiny-Test", "openai", "cut.safetensors"), r"cut\.safetensors: not a whole checkpoint"),
     (("Tiny-Test", "openai", "cut.pt"), r"cut\.pt: .*cut short, expected a whole checkpoint.*download it again"),
+    (("Tiny-Test", "openai", "cut.safetensors"), r"cut\.safetensors: not a whole checkpoint"),
+    (("ViT-B-32", "openai", "tiny.safetensors"), "belongs to the model name"),
+    (("Tiny-Test", "openai", "absent.safetensors"), r"absent\.safetensors"), (TextConfig("ViT-X"), "no model 'ViT-X'"),
+    (TextConfig("ViT-B-32", "none"), "publishes no weights 'none'"), (TextConfig(), r"hf download .*download=True"),
     # Tags and towers that cannot be right are refused before the weights are read.
     (("ViT-L-14", "laion2b", "absent"), "no weights 'laion2b' for ViT-L-14; it has openai"),
     (("ViT-L-14-quickgelu", "laion2b_s32b_b82k", "absent"), "trained without it. Give the model ViT-L-14"),

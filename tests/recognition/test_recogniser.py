@@ -90,10 +90,9 @@ OTHER_NAMES = Vocabulary(("dog", "cat", "hat"), ("on", "near"))
 @pytest.mark.parametrize(("support", "changes", "message"), [
     ("signed", {}, None), ("", {"support": "rectified"}, None),  # imported ones take features of any support
     ("", {"dimension": 7}, "train: features of dimension 7, but .* of dimension 6.*train it on these"),
-    ("", {"encoder": "encoder C"}, "'encoder C'.*'encoder A'"),
+    ("", {"encoder": "encoder C"}, "'encoder C'.*'encoder A'"), ("", {"vocabulary": OTHER_NAMES}, "names are not"),
     ("signed", {"support": "rectified"}, "rectified values, but .*signed"),
     ("", {"entity_region": "union"}, "unions that stand in .* in boxes of their own"),
-    ("", {"vocabulary": OTHER_NAMES}, "names are not"),
 ])  # fmt: skip
 def test_features_that_do_not_fit_are_refused(recogniser, support, changes, message):
     asked = {"vocabulary": VOCABULARY, **FITTING, **changes}

@@ -59,13 +59,12 @@ def replace_table(name, change):
 
 
 @pytest.mark.parametrize(("spoil", "found"), [
-    (lambda folder: (folder / "features.json").unlink(), "unfinished"),
+    (lambda folder: (folder / "features.json").unlink(), "unfinished"), (truncate(UNIONS), "not a whole array"),
     (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
     (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
     (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: the file is missing"),
     (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
-    (truncate(UNIONS), "not a whole array"), (truncate(UNIONS, 0), "an empty file, expected a whole array"),
-    (truncate("boxes.parquet"), "not a readable table"),
+    (truncate(UNIONS, 0), "an empty file, expected a whole array"), (truncate("boxes.parquet"), "not a readable table"),
     (replace_array(UNIONS, lambda a: a[:-1]), r"float16 \(13, 8\), expected"),
     (replace_array(UNIONS, lambda a: a.astype(np.float32)), "float32 .*, expected float16"),
     (replace_table("relations.parquet", lambda t: t[:-1]), "13 rows, but the manifest says 14"),

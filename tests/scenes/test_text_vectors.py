@@ -26,12 +26,11 @@ def read(path, value, **options):
     ([*GOOD[:2], [float("nan"), 1.0]], "non-finite.*row 2 \\('hat'\\)"),
     *(([*GOOD[:2], [huge, 1.0]], "non-finite.*row 2 \\('hat'\\)") for huge in (1e300, 1e30)),
     ([*GOOD[:2], GOOD[0]], "warning: one vector for two names.*row 2 \\('hat'\\).*row 0 \\('man'\\)"),
-    ([GOOD[0], None, GOOD[2]], "unusable vector.*row 1 \\('dog'\\)"),
+    ([GOOD[0], None, GOOD[2]], "unusable vector.*row 1 \\('dog'\\)"), (GOOD[:2], "wrong shape.*expected \\(3, T\\)"),
     ([GOOD[0], [1.0, 2.0, 3.0], GOOD[2]], "row 1 \\('dog'\\): found 3 numbers, expected 2"),
-    ([GOOD[0], [1.0, "2"], GOOD[2]], "row 1 \\('dog'\\): found '2'"), (GOOD[:2], "wrong shape.*expected \\(3, T\\)"),
+    ([GOOD[0], [1.0, "2"], GOOD[2]], "row 1 \\('dog'\\): found '2'"), ("text", "a list of vectors"),
     ([GOOD[0], [1.0, 10**400], GOOD[2]], "row 1 \\('dog'\\): found 1000"),
     ({"man": [1, 2], "dog": [1, 2], "Hat": [1, 2]}, "missing vector.*name 'hat': found none.*is 'Hat'"),
-    ("text", "a list of vectors"),
 ])  # fmt: skip
 def test_an_unusable_vector_is_named_by_its_class(tmp_path, value, said):
     _, report = read(tmp_path / "vectors.json", value)

@@ -100,14 +100,13 @@ def test_an_interval_is_student_s(count):
 
 
 @pytest.mark.parametrize(("path", "value", "message"), [
-    ("seeds", [0, 0], "seeds"), ("rows", {}, "rows is empty"), ("rows.lsvru_ce", [], "rows.lsvru_ce: expected"),
-    ("rows.lsvru_ce.title", None, "rows.lsvru_ce.title"), ("rows.lsvru_ce.group", "papers", "rows.lsvru_ce: group"),
-    ("rows.lsvru_ce.source", "GAN", "rows.lsvru_ce.source: expected"),
-    ("rows.lsvru_ce.values.7", {"exact combined all": 1.0}, "seed '7'"),
-    ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "lsvru_ce: values.0.exact combined: 1.0"),
     ("rows.lsvru_ce.values.0", {"exact combined all": 101}, "lsvru_ce: values.0.exact combined all"),
     ("rows.lsvru_ce.values.0", {"exact combined all": True}, "lsvru_ce.values.0.exact combined all"),
-    ("rows.lsvru_ce.validation", {"7": {"combined": 1.0}}, "seed '7'"),
+    ("rows.lsvru_ce.values.0", {"exact combined": 1.0}, "lsvru_ce: values.0.exact combined: 1.0"),
+    ("rows.lsvru_ce.values.7", {"exact combined all": 1.0}, "seed '7'"), ("rows", {}, "rows is empty"),
+    ("rows.lsvru_ce.validation", {"7": {"combined": 1.0}}, "seed '7'"), ("seeds", [0, 0], "seeds"),
+    ("rows.lsvru_ce.source", "GAN", "rows.lsvru_ce.source: expected"), ("rows.lsvru_ce", [], "rows.lsvru_ce: expected"),
+    ("rows.lsvru_ce.group", "papers", "rows.lsvru_ce: group"), ("rows.lsvru_ce.title", None, "rows.lsvru_ce.title"),
 ])  # fmt: skip
 def test_damage_is_named_with_file_and_key(tmp_path, path, value, message):
     record, (*parents, last) = made_record(), path.split(".")
@@ -172,10 +171,9 @@ def test_one_seed_has_no_interval():
 
 
 @pytest.mark.parametrize(("mean", "half_width", "expected", "word"), [
-    (1.0, 0.5, ABOVE, "holds"), (-1.0, 0.5, ABOVE, "does not hold"), (1.0, 1.0, ABOVE, "undecided"),
-    (-1.0, 0.5, BELOW, "holds"), (1.0, 0.5, BELOW, "does not hold"), (0.1, 0.3, EQUAL, "holds"),
-    (-0.4, 0.3, EQUAL, "undecided"), (-0.9, 0.3, EQUAL, "does not hold"), (0.0, 9.0, EQUAL, "undecided"),
-    (1.0, None, ABOVE, "one seed, no interval"),
+    (1.0, None, ABOVE, "one seed, no interval"), (-1.0, 0.5, ABOVE, "does not hold"), (-0.4, 0.3, EQUAL, "undecided"),
+    (-0.9, 0.3, EQUAL, "does not hold"), (1.0, 0.5, BELOW, "does not hold"), (1.0, 1.0, ABOVE, "undecided"),
+    (0.0, 9.0, EQUAL, "undecided"), (-1.0, 0.5, BELOW, "holds"), (1.0, 0.5, ABOVE, "holds"), (0.1, 0.3, EQUAL, "holds"),
 ])  # fmt: skip
 def test_verdicts_follow_the_interval(mean, half_width, expected, word):
     ends = {"low": None, "high": None} if half_width is None else {"low": mean - half_width, "high": mean + half_width}
