@@ -20,13 +20,11 @@ from own_method import layers
 from own_method.layers import Block
 from own_method.kinds import KINDS
 
-
 def train(folder, *, width=1, kind="plain", rates=None):
     """Docstring."""
     from own_method.late import finish
 
     return {"width": Block(width).size, "kind": KINDS[kind](), "end": finish(width), "scale": layers.scaled(width)}
-
 
 def untouched(folder):
     return {}
@@ -36,19 +34,15 @@ import numpy as np
 
 SCALE = 3
 
-
 def scaled(x):
     return SCALE * helper(x)
-
 
 def helper(x):
     # a comment
     return x + 1
 
-
 def unused(x):
     return x
-
 
 class Block:
     """A block."""

@@ -22,12 +22,8 @@ def test_a_request_without_the_token_is_refused(lab, path):
 def test_the_server_and_its_kernels_listen_on_this_machine_alone(lab, open_notebook):
     open_notebook("listening", "1").run_all()
     processes = [psutil.Process(lab.process.pid), *psutil.Process(lab.process.pid).children(recursive=True)]
-    listening = [
-        connection.laddr.ip
-        for process in processes
-        for connection in process.net_connections()
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    connections = [connection for process in processes for connection in process.net_connections()]
+    listening = [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
     assert len(processes) > 1 and len(listening) > 5 and set(listening) == {"127.0.0.1"}
 
 

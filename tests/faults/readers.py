@@ -240,10 +240,7 @@ def _stages(folder: Path) -> None:
 def _read_stages(folder: Path) -> Any:
     run = Run.open("toy", root=folder)
     stages = [run.find(path.name) for path in sorted(run.folder.iterdir()) if path.is_dir()]
-    return [
-        (each.identity, each.metrics, [path.read_bytes() for path in sorted(each.folder.rglob("*.*"))])
-        for each in stages
-    ]
+    return [(one.identity, one.metrics, [p.read_bytes() for p in sorted(one.folder.rglob("*.*"))]) for one in stages]
 
 
 def _one(read: Callable, *path: str) -> Callable[[Path], Any]:

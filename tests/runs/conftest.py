@@ -79,12 +79,10 @@ CONFIGS = """from dataclasses import dataclass, field
 
 from workbench.errors import WorkbenchError
 
-
 @dataclass(frozen=True)
 class Network:
     width: int = 64
     channels: tuple[int, ...] = (32, 64)
-
 
 @dataclass(frozen=True)
 class Training:

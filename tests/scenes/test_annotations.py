@@ -27,10 +27,8 @@ def test_upstream_triples_and_detection_boxes_in_loader_order(reference_fixtures
     boxes = annotations.boxes_xyxy()
     for place, image in enumerate(expected):
         found = [
-            {
-                "subject_box": boxes[row.subject_box].tolist(), "subject_class": row.subject,
-                "object_box": boxes[row.object_box].tolist(), "object_class": row.object, "predicate": row.relation,
-            }
+            {"subject_box": boxes[row.subject_box].tolist(), "object_box": boxes[row.object_box].tolist(),
+             "subject_class": row.subject, "object_class": row.object, "predicate": row.relation}
             for row in annotations.relations[annotations.relations["image"] == place].itertuples()
         ]  # fmt: skip
         assert found == image["triples"]
@@ -120,11 +118,8 @@ def test_unicode_names_fractions_and_unlisted_images(tmp_path):
     images = [{"id": 90, "file_name": "größe 猫.jpg", "width": 90, "height": 80, "score": 0.5}]
     images += [{"id": 7, "file_name": "b/c[{.jpg", "width": 50, "height": 40}]
     end = {"bbox": [1.5, 20, 3, 30.25], "category": 0}
-    relations = {
-        "b/c[{.jpg": [],
-        "lost.jpg": "no list, and never looked at",
-        "größe 猫.jpg": [{"subject": end, "object": {**end, "category": 1}, "predicate": 0, "note": None}],
-    }
+    relations = {"b/c[{.jpg": [], "lost.jpg": "no list, and never looked at"}
+    relations["größe 猫.jpg"] = [{"subject": end, "object": {**end, "category": 1}, "predicate": 0, "note": None}]
     for escaped in (True, False):
         for name, value in (
             ("objects", ["Käse", "猫"]),

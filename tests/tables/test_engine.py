@@ -20,7 +20,6 @@ import time
 from workbench.errors import WorkbenchError
 from workbench.stopping import Stopped, stop_on_sigterm
 
-
 def pretend(folder, seed, key):
     if key == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -102,18 +102,14 @@ same = OwnRow("the same", like="lsvru_ce", changes={})
 unlike = OwnRow("like nothing", like="lsvru_cee", changes={"training": {"epochs": 2}})
 wrong = OwnRow("no such stage", like="lsvru_ce", changes={"diffusion": {}})
 
-
 class Head(LsvruHead):
     pass
-
 
 def head(grid):
     return OwnRow("own head", like="lsvru_ce", changes={"training": {"architecture": Head}})
 
-
 def added(grid):
     return grid.rebalanced("lsvru_ce_so", "crt", "CE + DiffAugment, cRT again", "own")
-
 
 def squared(classes, config):
     return lambda logits, labels: (1 - logits.softmax(1).gather(1, labels[:, None])).square().mean()
