@@ -53,7 +53,7 @@ def test_a_damaged_file_is_named(toy_project, source, capsys, damage):
 
 
 def test_vrd_is_added_with_its_card_and_text(toy_project, real_data, capsys):
-    assert main(["data", "add", "vrd", "--root", str(real_data / "vrd")]) == 0 and "30355" in capsys.readouterr().out
+    assert main(["data", "add", "vrd", "--root", str(real_data / "vrd")]) == 0 and "30,355" in capsys.readouterr().out
     folder = toy_project / "data" / "imported" / "vrd"
     assert {"train", "test", "text", "annotations"} <= {path.name for path in folder.iterdir()}
     assert "1,029" in (toy_project / "reports" / "data" / "vrd.html").read_text()

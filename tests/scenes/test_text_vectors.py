@@ -42,6 +42,6 @@ def test_vectors_by_name_or_in_order_and_a_relation_without_one(tmp_path):
     by_name, _ = read(tmp_path / "b.json", dict(zip(("x", "man ", *NAMES[1:]), [[9, 9], *GOOD], strict=True)))
     np.testing.assert_array_equal(in_order, by_name)
     lacking, report = read(tmp_path / "c.npy", np.array([[1, 1], [np.nan, np.nan], [2, 1]]), may_lack=True)
-    assert np.isnan(lacking[1]).all() and report == "No problems found."
+    assert np.isnan(lacking[1]).all() and "1 warning" in report and "found a row of NaN" in report
     assert "plain numbers" in read(tmp_path / "d.npy", np.ones((3, 2), dtype=complex))[1]
     assert "(3, 4)" in read(tmp_path / "e.npy", np.ones((3, 2)), dimension=4)[1]

@@ -54,7 +54,10 @@ def read_text_vectors(
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
         vectors = values.astype(np.float32)
         usable = np.isfinite(np.linalg.norm(vectors, axis=1))
-    finite = usable | (may_lack & np.isnan(vectors).all(axis=1))
+    lacking = may_lack & np.isnan(vectors).all(axis=1)
+    for row in np.flatnonzero(lacking):
+        file.warning("no vector", _record(row, names), "a row of NaN", "a vector", "It is learned from the features.")
+    finite = usable | lacking
     for kind, bad in (("non-finite number", ~finite), ("zero vector", ~vectors.any(axis=1))):
         zero = kind == "zero vector"
         found, expected = ("zeros", "a vector with a direction") if zero else ("nan, inf or a huge number", "numbers")
