@@ -187,6 +187,8 @@ def test_a_claim_turns_with_the_numbers(shift, word):
     assert len(comparisons[(comparisons["claim"] == 5)]) == 5
     metrics = paper.claim_metrics(comparisons)
     assert metrics["headline"]["claims"] == 6 and "claims that hold" in json.dumps(metrics, allow_nan=False)
+    nothing = paper.claim_metrics(comparisons.assign(pairs=0, verdict=paper.UNDECIDED))
+    assert nothing["headline"] == {"claims": 6, "claims decided": 0}
 
 
 def test_a_claim_with_gaps_is_not_decided_by_what_is_left():

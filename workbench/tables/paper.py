@@ -171,11 +171,13 @@ def claim_metrics(comparisons: pd.DataFrame) -> dict[str, Any]:
     """Counts for the headline, each claim's verdict, and the differences in Combined that decide, paper and here."""
     table, deciding = claims_table(comparisons), comparisons[comparisons["decides"]]
     verdicts = Counter(table["verdict"])
-    decided = {"claims decided": verdicts[HOLDS] + verdicts[FAILS], "claims that hold": verdicts[HOLDS]}
+    decided = {"claims": len(table), "claims decided": verdicts[HOLDS] + verdicts[FAILS]}
+    if decided["claims decided"]:  # else none could hold
+        decided["claims that hold"] = verdicts[HOLDS]
     shown = {"paper": "paper, points", "here": "here, points", "half_width": "half width", "verdict": "verdict"}
     names = [f"{row.claim}. {row.architecture}: {row.later} against {row.earlier}" for row in deciding.itertuples()]
     return {
-        "headline": decided | {"claims": len(table)},
+        "headline": decided,
         "claims": {f"{number}. {row['words']}": row["verdict"] for number, row in table.iterrows()},
         "differences in Combined": deciding[list(shown)].rename(columns=shown).set_axis(names).to_dict("index"),
     }
