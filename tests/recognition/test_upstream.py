@@ -138,7 +138,7 @@ def test_the_command_writes_a_recogniser_that_is_usable(small_data, tmp_path, ca
     torch.save(as_upstream(state), checkpoint)
     write_words(words, random_words([*WORDS, "DOG"], 5))  # in upstream's lower-casing the last case variant wins
     assert command(small_data.features, checkpoint, words, tmp_path / "out") == 0
-    assert "'Prd_RCNN': 2" in capsys.readouterr().out
+    assert "Prd_RCNN 2" in capsys.readouterr().out
     found = load_recogniser(tmp_path / "out")
     expected = read_class_vectors(words, vocabulary, "upstream")
     assert np.array_equal(found.head.object_vectors.numpy(), expected.objects)

@@ -110,7 +110,7 @@ def _print_numbers(numbers: dict[str, Any], place: Path) -> None:
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_said(one)}" for key, one in value.items()) or "none"
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(_said, value)) or "none"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
