@@ -15,6 +15,7 @@ import pytest
 
 from tests.refusals import refused
 from workbench.errors import WorkbenchError
+from workbench.folders import Replace
 from workbench.locks import temporary_folder
 from workbench.runs.commands import check
 from workbench.stages import Run, Stage, import_stage
@@ -322,8 +323,10 @@ def test_the_number_of_threads_is_part_of_the_identity_and_said(run, build, caps
     assert "begun with 1 CPU threads, goes on with 2" in capsys.readouterr().out
     assert run.find("counts", "mixed").manifest["threads"] == "1, then 2"
     assert identities[1] == run.find("counts", "two").identity != identities[0]
+    assert run.stage("counts", build, replace=Replace.STALE, rows=3) == first  # as the browsers' indexes are asked for
     monkeypatch.setenv("WORKBENCH_REPLACE", "1")
     assert run.stage("counts", build, rows=3).identity == identities[1]
+    assert run.stage("counts", build, replace=Replace.STALE, rows=4).parameters["rows"] == 4
 
 
 def test_what_killed_processes_leave_behind_is_removed(run, tmp_path, monkeypatch):

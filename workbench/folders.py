@@ -32,7 +32,8 @@ class Replace(StrEnum):
 
     NEVER = ""
     CODE = "strict"  # its code, or that of its inputs, has changed
-    CHANGED = "1"  # its parameters, its code or its inputs have changed
+    STALE = "stale"  # its parameters, its code or its inputs have changed
+    CHANGED = "1"  # the same, or the number of CPU threads
     ALWAYS = "always"
 
     @classmethod
@@ -98,7 +99,9 @@ class BuiltFolder:
         changed, code = _changes(stored, self.request)
         threads, now = stored.get("threads"), self.request.get("threads")
         other_threads = threads not in (None, now)
-        if self.replace is Replace.CHANGED and (changed or code or other_threads):
+        if self.replace is Replace.CHANGED and other_threads:
+            return False
+        if self.replace in (Replace.STALE, Replace.CHANGED) and (changed or code):
             return False
         by_code = all(name == "builder" or name.endswith(".identity") for name in changed)
         if self.replace is Replace.CODE and by_code and (changed or code):
@@ -137,7 +140,7 @@ class BuiltFolder:
     def _is_whole(self, stored: dict[str, Any]) -> bool:
         """Whether the stored result is what was written; WorkbenchError where it is not and may not give way."""
         damaged = next(damages(self.folder, stored), None)
-        if damaged and self.replace is not Replace.CHANGED:
+        if damaged and self.replace not in (Replace.STALE, Replace.CHANGED):
             raise _damage(self.folder, damaged, "run the same command again, or run it with --replace.")
         if damaged:
             print(f"{self.label}: building again, {damaged}")

@@ -49,7 +49,7 @@ def triplet_browser(run: Run, **filters: Any) -> "TripletBrowser":
 
     features, triplets = run.features, _found(run, "triplets")
     given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
-    index = run.stage("triplet_index", write_triplet_index, replace=Replace.CHANGED, features=features, **given)
+    index = run.stage("triplet_index", write_triplet_index, replace=Replace.STALE, features=features, **given)
     sources, lists = _triplet_sources(run, features, triplets), lists_folder(run.root)
     return TripletBrowser(TripletIndex.open(index.folder), sources, images=run.images, lists_folder=lists, **filters)
 
