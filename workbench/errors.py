@@ -14,6 +14,10 @@ class WorkbenchError(ValueError):
     """
 
 
+class Damaged(WorkbenchError):
+    """A file of a result is not what was written."""
+
+
 class NotHereYet(WorkbenchError):
     """Something is missing that a plan may lack, and a run may not."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.checksums import changed_manifest, damages, with_sums
-from workbench.errors import WorkbenchError
+from workbench.errors import Damaged, WorkbenchError
 from workbench.file_errors import writing
 from workbench.files import read_json, write_json
 from workbench.fingerprint import changed_code
@@ -255,8 +255,8 @@ def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:
         raise _damage(folder, damaged, remedy)
 
 
-def _damage(folder: Path, damaged: str, remedy: str) -> WorkbenchError:
-    return WorkbenchError(f"{damaged}. Remove {folder} and {remedy}")
+def _damage(folder: Path, damaged: str, remedy: str) -> Damaged:
+    return Damaged(f"{damaged}. Remove {folder} and {remedy}")
 
 
 def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.configuration import checked_value, configured
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import Damaged, WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.folders import Replace
 from workbench.identity import versions
@@ -104,15 +104,16 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
     """Write the results of all rows into ``path`` (JSON).
 
     A row has its fields, and by seed "values" (test accuracy in percent by "metric role band"), "validation",
-    "seconds", "failed" (reasons) or "stale": a stage behind it is complete, but not for today's settings.
+    "seconds", "failed" (reasons, damage of a stage among them) or "stale": a stage behind it is complete, but not for
+    today's settings.
     """
     rows = {key: MeasuredRow(**vars(row)) for key, row in plan.grid.rows.items()}
     for seed in seeds:
-        run, stale, place = plan.run(seed), stale_tasks(plan, seed), str(seed)
+        run, refused, place = plan.run(seed), refused_tasks(plan, seed), str(seed)
         for key, row in rows.items():
-            reasons = [stale[task] for task in plan.grid.needed_for([key]) if task in stale]
+            reasons = [refused[task] for task in plan.grid.needed_for([key]) if task in refused]
             if reasons:
-                row.stale[place] = reasons[0]
+                (row.failed if isinstance(reasons[0], Damaged) else row.stale)[place] = str(reasons[0])
             elif key in run.variants("evaluation"):
                 row.values[place] = named_numbers(pd.read_parquet(run.find("evaluation", key) / "summary.parquet"))
                 metrics = run.find("recogniser", key).metrics
@@ -127,9 +128,9 @@ def collect_tables(plan: TablePlan, seeds: Sequence[int], path: Path, failures: 
     return path
 
 
-def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
-    """Complete stages of a seed that the profile's settings would refuse, with the differences in words."""
-    run, there, stale = plan.run(seed), {"features", "text"}, {}
+def refused_tasks(plan: TablePlan, seed: int) -> dict[str, WorkbenchError]:
+    """Complete stages of a seed that the profile's settings would refuse, with the differences, or that are damaged."""
+    run, there, refused = plan.run(seed), {"features", "text"}, {}
     for key in plan.grid.needed_for(plan.grid.rows):
         stage, variant = key.split("/")
         # A stage is only asked for where nothing has to be built for it.
@@ -139,8 +140,8 @@ def stale_tasks(plan: TablePlan, seed: int) -> dict[str, str]:
                 with contextlib.redirect_stdout(io.StringIO()):
                     plan.build(seed, key, Replace.NEVER)
             except WorkbenchError as error:
-                stale[key] = str(error)
-    return stale
+                refused[key] = error
+    return refused
 
 
 def of_run(run: Run, seed: int) -> TableResults:
