@@ -4,7 +4,6 @@ The shortest path between any senses of two classes runs over an ancestor that m
 distances to it, so one table (classes x ancestors) gives all pairs, without a loop over pairs of senses.
 """
 
-import csv
 import functools
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.errors import WorkbenchError
+from workbench.language.synset_tables import read_rows
 
 if TYPE_CHECKING:
     from nltk.corpus.reader import WordNetCorpusReader
@@ -105,20 +105,11 @@ class EverydayGroups:
 @functools.lru_cache(maxsize=4)
 def everyday_groups(reader: "WordNetCorpusReader") -> EverydayGroups:
     """The groups that come with the project."""
-    tables = []
-    for file in ("everyday_groups.csv", "general_ancestors.csv"):
-        with open(_DATA / file, encoding="utf-8", newline="") as lines:
-            tables.append(
-                [(reader.synset(row["synset"]).offset(), row.get("group", "")) for row in csv.DictReader(lines)]
-            )
-    rows: dict[int, set[str]] = defaultdict(set)
-    for node, group in tables[0]:
-        rows[node].add(group)
-    return EverydayGroups(
-        general=frozenset(node for node, _ in tables[1]),
-        rows={node: frozenset(groups) for node, groups in rows.items()},
-        hypernyms=noun_hierarchy(reader).hypernyms,
-    )
+    rows: dict[int, frozenset[str]] = defaultdict(frozenset)
+    for group, synset in read_rows(_DATA / "everyday_groups.csv", "group"):
+        rows[reader.synset(synset).offset()] |= {group}
+    general = (reader.synset(synset).offset() for synset, _ in read_rows(_DATA / "general_ancestors.csv", "synset"))
+    return EverydayGroups(frozenset(general), dict(rows), noun_hierarchy(reader).hypernyms)
 
 
 def fewest_edges(
@@ -153,9 +144,8 @@ def _reached(senses: Sequence["Synset"], nouns: NounHierarchy, groups: EverydayG
     for sense in senses:
         own = [groups.number[group] for group in groups.of(sense.offset())]
         for node, (distance, _) in nouns.climb([sense]).items():
-            inside = own if node in groups.general else []
-            plain = [0] if not distance or node not in groups.general else []
-            for number in (*plain, *inside):
+            numbers = own if node in groups.general else [0]
+            for number in numbers if distance else {0, *numbers}:  # 0, too: equal senses are alike in any group
                 place = node * MOST_GROUPS + number
                 reached[place] = min(distance, reached.get(place, distance))
     return reached

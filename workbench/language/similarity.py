@@ -84,7 +84,7 @@ def class_similarity(
     if isinstance(choice, Path):
         return read_similarity_table(choice, names)
     function = SIMILARITIES.resolve(choice)
-    if function is lch_similarity:
+    if compares_senses(choice):
         senses = senses or class_senses(names)
         return ClassSimilarity(names, lch_similarity(senses), senses)
     values = np.asarray(function(names), dtype=np.float64)
@@ -94,6 +94,11 @@ def class_similarity(
             f"{(len(names), len(names))}, one number for each pair of the names that it was given."
         )
     return ClassSimilarity(names, values)
+
+
+def compares_senses(choice: str | Path | Callable[..., Any]) -> bool:
+    """Whether the similarity ``choice`` is LCH, which alone asks what names mean."""
+    return not isinstance(choice, Path) and SIMILARITIES.resolve(choice) is lch_similarity
 
 
 def look(path: Path, vocabulary: Any) -> None:

@@ -19,7 +19,7 @@ from workbench.language.candidates import keys_of
 from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
 from workbench.language.senses import class_senses
-from workbench.language.similarity import ClassSimilarity, class_similarity
+from workbench.language.similarity import ClassSimilarity, class_similarity, compares_senses
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
 from workbench.scenes.annotations import SENSES_TABLE
@@ -62,8 +62,10 @@ def write_triplets(
     """
     folder, features = Path(folder), Path(features)
     vocabulary, train = Vocabulary.read(features), RelationTables.open(features / "train").relations
-    senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
-    senses = senses if config.everyday_groups else replace(senses, groups=None)
+    senses = None
+    if compares_senses(config.similarity):
+        senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
+        senses = senses if config.everyday_groups else replace(senses, groups=None)
     similarity = class_similarity(vocabulary.objects, config.similarity, senses)
     paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
     lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
@@ -82,8 +84,8 @@ def write_triplets(
     for name, table in (("augmented", augmented), ("captions", captions)):
         save_table(folder / f"{name}.parquet", table)
     similarity.save(folder / SIMILARITY)
-    if similarity.senses:
-        similarity.senses.save(folder / SENSES_TABLE)
+    if senses:
+        senses.save(folder / SENSES_TABLE)
     with atomic_path(folder / HARDNESS) as temporary:
         np.savez(temporary, centroids=hardness.centroids)
     (folder / BEGUN).replace(folder / EMBEDDINGS)
@@ -95,7 +97,11 @@ def write_triplets(
         "new_captions": len(captions) - len(original),
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
-        **({"table_gaps": gaps} if (gaps := senses.gaps) and not isinstance(config.senses, dict) else {}),
+        **(
+            {"table_gaps": gaps}
+            if (gaps := senses.gaps if senses else "") and not isinstance(config.senses, dict)
+            else {}
+        ),
         **({"names_read_otherwise": otherwise} if (otherwise := vocabulary.read_otherwise) else {}),
     }
 

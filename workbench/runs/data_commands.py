@@ -5,6 +5,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped, escaped_lines
+from workbench.figures.pages import formatted
 from workbench.files import read_json
 from workbench.folders import MANIFEST, Replace
 from workbench.paths import imported_folder, reports_folder
@@ -111,9 +112,7 @@ def _print_numbers(numbers: dict[str, Any], place: Path) -> None:
 def _said(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_said(one)}" for key, one in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(_said, value)) or "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (", ".join(map(_said, value)) or "none") if isinstance(value, list) else formatted(value)
 
 
 def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
