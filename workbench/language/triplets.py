@@ -90,6 +90,8 @@ def write_triplets(
         np.savez(temporary, centroids=hardness.centroids)
     (folder / BEGUN).replace(folder / EMBEDDINGS)
     (folder / PROGRESS).unlink()
+    gaps = senses.gaps if senses and not isinstance(config.senses, dict) else ""
+    told = {"table_gaps": gaps, "names_read_otherwise": vocabulary.read_otherwise}
     return {
         "augmented": len(augmented),
         "augmented_by_band": {str(band): int(count) for band, count in augmented["band"].value_counts().items()},
@@ -97,13 +99,7 @@ def write_triplets(
         "new_captions": len(captions) - len(original),
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
-        **(
-            {"table_gaps": gaps}
-            if (gaps := senses.gaps if senses else "") and not isinstance(config.senses, dict)
-            else {}
-        ),
-        **({"names_read_otherwise": otherwise} if (otherwise := vocabulary.read_otherwise) else {}),
-    }
+    } | {name: value for name, value in told.items() if value}
 
 
 @dataclass(frozen=True)
