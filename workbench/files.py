@@ -54,7 +54,7 @@ def remove_temporary(folder: Path, pattern: str = "**/.*", seconds: float = 0.0)
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys, atomically; NaN is refused."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, default=_plain) + "\n")
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, default=plain) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -120,7 +120,8 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON has no word for: numbers and arrays of NumPy, and paths; TypeError for anything else."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):

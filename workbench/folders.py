@@ -81,10 +81,7 @@ class BuiltFolder:
             print(f"{self.label}: built in {manifest['seconds']:.1f} s")
             return manifest
 
-    @property
-    def partial(self) -> Path:
-        """Where the folder is while it is not whole."""
-        return partial_folder(self.folder)
+    partial = property(lambda self: partial_folder(self.folder))
 
     @property
     def _outgoing(self) -> Path:
@@ -139,12 +136,12 @@ class BuiltFolder:
 
     def _is_whole(self, stored: dict[str, Any]) -> bool:
         """Whether the stored result is what was written; WorkbenchError where it is not and may not give way."""
-        damaged = next(damages(self.folder, stored), None)
-        if damaged and self.replace not in (Replace.STALE, Replace.CHANGED):
-            raise _damage(self.folder, damaged, "run the same command again, or run it with --replace.")
-        if damaged:
+        if self.replace not in (Replace.STALE, Replace.CHANGED):
+            check_files(self.folder, stored, "run the same command again, or run it with --replace.")
+        elif damaged := next(damages(self.folder, stored), None):
             print(f"{self.label}: building again, {damaged}")
-        return damaged is None
+            return False
+        return True
 
     def _begin(self) -> None:
         """Make the partial folder, or keep it with its work where it was begun for the same request.
@@ -252,11 +249,7 @@ def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] |
 def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:
     """WorkbenchError where a file of a finished folder is not what its manifest says; ``remedy`` follows "Remove"."""
     if damaged := next(damages(folder, manifest), None):
-        raise _damage(folder, damaged, remedy)
-
-
-def _damage(folder: Path, damaged: str, remedy: str) -> Damaged:
-    return Damaged(f"{damaged}. Remove {folder} and {remedy}")
+        raise Damaged(f"{damaged}. Remove {folder} and {remedy}")
 
 
 def _changes(stored: dict[str, Any], request: dict[str, Any]) -> tuple[dict[str, str], list[str]]:

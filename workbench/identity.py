@@ -13,12 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 import workbench
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError
-from workbench.files import sha256_of_file
+from workbench.files import plain, sha256_of_file
 
 LARGE_FOLDER_BYTES = 512 * 2**20
 _PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "diffusers", "open_clip_torch", "nltk", "umap-learn")
@@ -116,15 +117,7 @@ def _shown(name: str, value: Any) -> str:
 
 def without_nan(value: Any) -> Any:
     """``value`` as plain JSON in which a number that is not finite has become null."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=plain))
 
 
 @functools.cache

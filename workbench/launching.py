@@ -7,7 +7,6 @@ private folder, speak on the loopback interface alone, and end with the notebook
 launch`` on several machines, whose rendezvous is then theirs; the answer is written beside the request, one a process.
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -24,7 +23,7 @@ from typing import Any
 from workbench.configuration import as_values, checked_value
 from workbench.errors import WorkbenchError
 from workbench.files import read_json, write_json
-from workbench.identity import available_cores, has_influence, without_nan
+from workbench.identity import available_cores, without_nan
 from workbench.locks import temporary_folder
 from workbench.registry import imported
 from workbench.stopping import Stopped, end_with, stop_on_sigterm, waited_for
@@ -138,20 +137,13 @@ def _variables(rank: int, count: int, place: Path) -> dict[str, str]:
 
 def as_json(parameters: dict[str, Any]) -> dict[str, Any]:
     """A builder's paths and configs as JSON, without what watches here; code is named by its import path."""
-    values = {name: as_values(_unwatched(value)) for name, value in parameters.items()}
+    values = {name: as_values(value) for name, value in parameters.items()}
     local = re.search(r'"(?:__main__:[^"]*|[^"]*<locals>[^"]*)"', json.dumps(values))
     if local:
         what = f"{local[0]}: several processes cannot share what a notebook's cell defines"
         remedy = "Move it to a module beside the notebook and import it, or run without --processes."
         raise WorkbenchError(f"{what}. {remedy}")
     return values
-
-
-def _unwatched(value: Any) -> Any:
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return dataclasses.replace(value, **{name: None for name, item in fields.items() if not has_influence(item)})
 
 
 def from_json(build: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:

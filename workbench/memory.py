@@ -16,9 +16,7 @@ def release_memory() -> None:
     the peak of the next.
     """
     gc.collect()
-    trim = _of_glibc("malloc_trim")
-    if trim is not None:
-        trim(0)
+    _of_glibc("malloc_trim")(0)
 
 
 def map_large_blocks() -> None:
@@ -27,10 +25,10 @@ def map_large_blocks() -> None:
     By default glibc moves that limit up to 32 MB as a program runs, and the holes between a network's activations then
     cost gigabytes. It costs some page faults: for work on data that do not fit memory, where the disk is slower.
     """
-    option = _of_glibc("mallopt")
-    if option is not None:
-        option(MMAP_THRESHOLD, BLOCK_BYTES)
+    _of_glibc("mallopt")(MMAP_THRESHOLD, BLOCK_BYTES)
 
 
 def _of_glibc(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None  # musl has neither
+    """A function of the C library that does nothing where that is another: musl has neither."""
+    found = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    return found or (lambda *numbers: None)

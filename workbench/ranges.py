@@ -63,15 +63,12 @@ class Ranged:
     """A config dataclass that refuses a field that is none of its literals, or a number outside its range."""
 
     def __post_init__(self) -> None:
-        config_class: Any = type(self)
-        for name, kind in _kinds(config_class).items():
-            _check(getattr(self, name), kind, name)
+        kinds = _kinds(type(self))  # type: ignore[arg-type]
+        for field in fields(self):  # type: ignore[arg-type]
+            _check(getattr(self, field.name), kinds[field.name], field.name)
 
 
-@functools.lru_cache(maxsize=256)
-def _kinds(config_class: Any) -> dict[str, Any]:
-    kinds = typing.get_type_hints(config_class, include_extras=True)
-    return {field.name: kinds[field.name] for field in fields(config_class)}
+_kinds = functools.lru_cache(maxsize=256)(functools.partial(typing.get_type_hints, include_extras=True))
 
 
 def _check(value: Any, kind: Any, place: str) -> None:

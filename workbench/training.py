@@ -227,7 +227,9 @@ class _Training:
         return self.state.step % self.evaluation.every == 0 or self.state.step == self.config.steps
 
     def _evaluate(self, line: dict[str, Any]) -> dict[str, float]:
-        evaluated, training = self.state.evaluated_network(), self.objective.network.training
+        # What is measured is the average where there is one.
+        evaluated = self.state.network if self.state.average is None else self.state.average
+        training = self.objective.network.training
         numbers = self.evaluation.run(evaluated.eval())
         evaluated.train(training)
         number = -(-self.state.step // self.evaluation.every)

@@ -54,10 +54,6 @@ class TrainingConfig(Ranged):
         falling = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share}
         return self.learning_rate * falling.get(self.schedule, 1.0)
 
-    def ema_decay_at(self, step: int) -> float:
-        """The decay of the weight average; shorter at first, so that it forgets the initial weights."""
-        return min(self.ema_decay, (1 + step) / (10 + step))
-
 
 @dataclass(frozen=True)
 class TrainingEdge(Ranged):

@@ -58,13 +58,11 @@ class TrainingState:
             return
         averages: list[Tensor] = list(self.average.parameters())
         weights: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averages, weights, 1.0 - self.config.ema_decay_at(step))
+        # Shorter at first, so that it forgets the initial weights.
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(averages, weights, 1.0 - decay)
         for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mean.copy_(value)
-
-    def evaluated_network(self) -> nn.Module:
-        """What is measured: the average where there is one."""
-        return self.network if self.average is None else self.average
 
     def keep_if_best(self, name: str, line: dict[str, Any], network: nn.Module) -> None:
         """Keep the weights where number ``name`` of ``line`` is higher than before."""

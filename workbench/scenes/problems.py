@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -44,25 +45,18 @@ class FileProblems:
         self._problems = problems
         self._alike: dict[tuple[str, str, bool], list[Problem]] = {}
 
-    def blocking(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
-        """An error that makes reading impossible."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy, blocks_reading=True))
-
-    def error(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
-        """An error that reading survives."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy))
-
-    def warning(self, kind: str, record: str, found: str, expected: str, remedy: str) -> None:
-        """Something unusual that is used as it is."""
-        self._add(Problem(str(self.path), record, kind, found, expected, remedy, "warning"))
-
-    def _add(self, problem: Problem) -> None:
+    def error(self, kind: str, record: str, found: str, expected: str, remedy: str, **how: Any) -> None:
+        """An error that reading survives; ``how`` are further fields of the `Problem`."""
+        problem = Problem(str(self.path), record, kind, found, expected, remedy, **how)
         alike = self._alike.setdefault((problem.severity, problem.kind, problem.blocks_reading), [])
         if len(alike) > SEPARATE_PER_KIND:
             alike[-1].times += 1
         else:
             alike.append(problem)
             self._problems.append(problem)
+
+    blocking = partialmethod(error, blocks_reading=True)  # an error that makes reading impossible
+    warning = partialmethod(error, severity="warning")  # something unusual that is used as it is
 
 
 def shown(value: Any, length: int = 60) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
+from workbench.file_errors import reading
 from workbench.files import atomic_path, read_json, write_json
 from workbench.paths import list_file
 from workbench.scenes.problems import FileProblems, Problem, format_report, shown
@@ -225,18 +226,12 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The records that are not empty, each with the number of its last line."""
     if not path.exists():
         raise WorkbenchError(_no_list(path))
-    try:
-        # With or without the mark that spreadsheets put at the start.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for values in reader:
-                if any(value.strip() for value in values):
-                    yield reader.line_num, values
-    except OSError as error:
-        remedy = f"Give a CSV file with the header {HEADER}."
-        raise WorkbenchError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise WorkbenchError(f"{path}: not UTF-8 ({error}). Save it as CSV in UTF-8.") from error
-    except csv.Error as error:
-        remedy = "expected CSV with a quote inside a name written twice. Correct the line."
-        raise WorkbenchError(f"{path}, line {reader.line_num}: {error}; {remedy}") from error
+    # With or without the mark that spreadsheets put at the start.
+    remedy = f"Give a CSV file in UTF-8 with the header {HEADER}."
+    with reading(path, "UTF-8 text", remedy), open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            yield from ((reader.line_num, values) for values in reader if any(map(str.strip, values)))
+        except csv.Error as error:
+            remedy = "expected CSV with a quote inside a name written twice. Correct the line."
+            raise WorkbenchError(f"{path}, line {reader.line_num}: {error}; {remedy}") from error
