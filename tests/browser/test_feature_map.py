@@ -2,8 +2,6 @@
 
 import pytest
 
-from workbench.figures.style import GROUNDS
-
 from .pages import IMAGES
 
 # Where the points of the trace whose name begins with a word lie on the screen, as (x, y) pixels of the window.
@@ -80,9 +78,9 @@ def test_it_is_legible_in_both_themes(notebook, figure, screenshot):
     notebook.widget(1).get_by_text("band of the object").wait_for()
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
-        paper = GROUNDS[theme.lower()][0]
-        ground = "document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor"
-        notebook.page.wait_for_function(f"{ground} === '{paper}'")
+        ink = {"Dark": "rgb(255, 255, 255)", "Light": "rgb(0, 0, 0)"}[theme]
+        told = "getComputedStyle(document.querySelector('.js-plotly-plot .gtitle')).fill"
+        notebook.page.wait_for_function(f"{told}.replace(/rgba\\((.*), [\\d.]+\\)/, 'rgb($1)') === '{ink}'")
         notebook.assert_legible()
         screenshot(f"feature_map_{theme.lower()}", notebook.output(0))
     notebook.assert_quiet()

@@ -18,8 +18,8 @@ from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.map_browser import FIDELITY_METRICS
 from workbench.browsers.map_points import BY_RIGHT, COLOURS, MOST_CLASSES, MOST_GROUPS, inside_lasso, lasso_corners
 from workbench.browsers.map_stage import joint_layout, real_components
+from workbench.browsers.panel import Panel
 from workbench.errors import WorkbenchError
-from workbench.figures.style import GROUNDS
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.bands import band_of_class
 from workbench.scenes.vocabulary import ROLES
@@ -165,14 +165,8 @@ def test_sources_and_classes_are_switched_by_events(browser):
     assert browser.figure().data[1].name == first  # none chosen: the most frequent again
 
 
-def test_the_live_figure_follows_the_theme_of_its_page_and_the_twin_stays_light(browser):
-    browser.handle("theme", "dark")  # before there is a figure
-    figure = browser.widget().children[1]
-    for theme in ("dark", "light"):
-        browser.handle("theme", theme)
-        paper, ink, grid = GROUNDS[theme]
-        assert (figure.layout.plot_bgcolor, figure.layout.font.color) == (paper, ink)
-        assert figure.layout.xaxis.gridcolor == figure.layout.yaxis.gridcolor == grid
+def test_figures_follow_the_theme_by_the_style_of_the_panel_and_stand_on_white_elsewhere(browser):
+    assert ".js-plotly-plot .main-svg" in Panel._css and "--jp-content-font-color1" in Panel._css
     assert browser.figure().layout.template.layout.paper_bgcolor == "white"
 
 

@@ -164,3 +164,24 @@ def test_a_browser_draws_every_figure(tmp_path):
     done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, text=True, timeout=120)
     assert len(re.findall(r'<g class="points"', done.stdout)) == 2
     assert "could not be drawn" not in done.stdout.split("<script")[0] and "<title>What is" in done.stdout
+
+
+def test_progress_is_gone_from_a_page_once_its_cell_is_done(tmp_path):
+    told = [
+        "features/default: building\n",
+        "Reading: 40 of 80, 30 s\n",
+        "! a warning: 3 of 4\n",
+        "features/default: built in 61.0 s\n",
+    ]
+    bar = "  50%|#####     | 3/6 [00:01<00:01,  2.9it/s]\r"
+    cells = [nbformat.v4.new_code_cell("build()") for _ in range(2)]
+    for cell in cells:
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in told]
+        cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=bar))
+    cells[1].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="e", traceback=["t"]))
+    for name, cell in zip(("done", "failed"), cells, strict=True):
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+    done, failed = (write_page(tmp_path / f"{name}.ipynb").read_text() for name in ("done", "failed"))
+    assert '<pre class="stream">! a warning: 3 of 4\nfeatures/default: built in 61.0 s\n</pre>' in done
+    assert "building" not in done and "50%" not in done and "Messages" not in done
+    assert "features/default: building\nReading: 40 of 80" in failed and "50%" in failed

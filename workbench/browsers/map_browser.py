@@ -111,7 +111,6 @@ class FeatureMap(Browser):
             "point": lambda: {"point": value},
             "clear": lambda: {"selected": None},
             "lasso": lambda: {"selected": self._lassoed(value)},
-            "theme": lambda: None if self._canvas is None else self._canvas.themed(value),
         }
 
     def change(self, **changes: Any) -> None:

@@ -21,7 +21,7 @@ from workbench.browsers.map_points import (
 )
 from workbench.browsers.panel import in_order, places, require_changes
 from workbench.errors import WorkbenchError
-from workbench.figures.style import FONT_SIZE_PX, GROUNDS, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
+from workbench.figures.style import FONT_SIZE_PX, PLOTLY_CONFIG, SEQUENTIAL_SCALE, figure
 
 LOWEST_OPACITY = 0.05
 HEIGHT_PX = 620
@@ -153,15 +153,6 @@ class MapCanvas:
             drawn = _trace(self._points, group, state.opacity)
             made[number] = empty | drawn | {"visible": True, "selectedpoints": marked}
         return made
-
-    def themed(self, theme: str) -> None:
-        """Stand on the ground of a "light" or a "dark" page."""
-        paper, ink, grid = GROUNDS[theme]
-        axis = {"gridcolor": grid}
-        bar = {"bgcolor": paper, "color": ink, "activecolor": ink}
-        self.widget.update_layout(
-            paper_bgcolor=paper, plot_bgcolor=paper, font_color=ink, xaxis=axis, yaxis=axis, modebar=bar
-        )
 
     def _clicked(self, _: Any, event: Any, __: Any) -> None:
         # Every trace hears of a click, only one of them with a point.

@@ -17,7 +17,7 @@ import traitlets
 
 from workbench.browsers.drawing import Thumbnails, sheet_html
 from workbench.errors import WorkbenchError
-from workbench.figures.pages import environment
+from workbench.figures.pages import FIGURE_STYLE, environment
 from workbench.progress import headless
 
 FOLDER = Path(__file__).parent
@@ -32,7 +32,7 @@ class Panel(anywidget.AnyWidget):
     """
 
     _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
-    _css = FOLDER / "browsers.css"
+    _css = "\n".join(path.read_text(encoding="utf-8") for path in (FOLDER / "browsers.css", FIGURE_STYLE))
     frame = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, page: "Browser", frame: str):

@@ -5,16 +5,6 @@ const MOST_LASSO_CORNERS = 300;
 
 // Watches the figure in the panel's box; what happens is sent as the events that the page's frame names.
 function watchFigure(root, tell) {
-  // A figure cannot follow the theme by CSS: a page that asks for it hears when it is dark, and when no longer.
-  const themed = root.querySelector("[data-theme-event]");
-  let dark = false;
-  const themeWatch = themed && setInterval(() => {
-    const ground = getComputedStyle(root).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number);
-    const now = ground.reduce((sum, part) => sum + part) < 382;
-    if (now !== dark) tell(themed.dataset.themeEvent, now ? "dark" : "light");
-    dark = now;
-  }, 500);
-
   // It measures its place before it has one, and again only when the window changes.
   const size = new ResizeObserver(() => window.dispatchEvent(new Event("resize")));
   const lassoed = root.querySelector("[data-lasso-event]");
@@ -29,7 +19,6 @@ function watchFigure(root, tell) {
   }, 250);
 
   return () => {
-    clearInterval(themeWatch);
     clearInterval(finder);
     size.disconnect();
     leave();

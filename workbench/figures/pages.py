@@ -9,6 +9,9 @@ from workbench.escaping import escaped, escaped_lines
 from workbench.files import atomic_path
 
 _HERE = Path(__file__).parent
+# JupyterLab takes the same style sheet as an extension (`workbench lab` tells it where).
+LAB_EXTENSIONS = _HERE / "lab_extensions"
+FIGURE_STYLE = LAB_EXTENSIONS / "workbench-figures" / "static" / "figure.css"
 
 
 def formatted(value: Any) -> str:
@@ -36,8 +39,8 @@ def rendered(template: Path, **values: Any) -> str:
 
 
 def own_style() -> str:
-    """The CSS of all pages."""
-    return (_HERE / "page.css").read_text(encoding="utf-8")
+    """The CSS of all pages and their figures."""
+    return "".join(path.read_text(encoding="utf-8") for path in (_HERE / "page.css", FIGURE_STYLE))
 
 
 @functools.cache

@@ -23,10 +23,8 @@ OTHER_COLOUR = "#B4B4B4"
 SERIES_COLOURS = ("#8C8C8C", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 FLOOR_COLOUR = "#0072B2"  # the floor of fidelity, and sample sets without a colour of their own
 GUIDE_COLOUR = "#767676"  # lines and words that explain a figure and are no data
-SEQUENTIAL_SCALE, DIVERGING_SCALE = "Viridis", "RdBu"
-
-# What a live figure stands on, by the theme of the page around it: paper, letters, lines of the grid.
-GROUNDS = {"light": ("white", "#222222", "#EBF0F8"), "dark": ("#111111", "#E6E9EC", "#2F3640")}
+# Viridis without its dark end, which vanishes on black, and its pale one, which does on white.
+SEQUENTIAL_SCALE, DIVERGING_SCALE = ["#5A6FB0", "#21918C", "#4FB85F", "#E0C61A"], "RdBu"
 
 FONT_SIZE_PX, SMALL_FONT_PX = _STYLE["layout"]["font"]["size"], _STYLE["layout"]["uniformtext"]["minsize"]
 NUMBERS_ON_BARS = {
@@ -42,9 +40,8 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 
 
 # Whoever draws with this module has the workbench's look, in plotly's own calls too.
-_paper, _ink, _ = GROUNDS["light"]
-# An explicit white ground keeps dark text legible on pages with a dark theme.
-_ground = {"paper_bgcolor": _paper, "plot_bgcolor": _paper, "font_color": _ink}
+# An explicit white ground keeps dark text legible on dark pages of others; ours show through it (figure.css).
+_ground = {"paper_bgcolor": "white", "plot_bgcolor": "white", "font_color": "#222222"}
 pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).update(layout=_STYLE["layout"])
 pio.templates["workbench"].layout.update(_ground)
 pio.templates.default = "workbench"

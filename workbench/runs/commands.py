@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from workbench.checksums import FILES, damages
 from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
+from workbench.figures.pages import LAB_EXTENSIONS
 from workbench.folders import REPLACE_VARIABLE, Replace, stored_manifest
 from workbench.launching import PROCESSES_VARIABLE
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root
@@ -170,6 +171,7 @@ def lab(port: int, no_browser: bool) -> NoReturn:
         "LabApp.app_settings_dir": Path(__file__).parent / "lab_settings",  # asks nobody about news either
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
+        "LabApp.extra_labextensions_path": LAB_EXTENSIONS,  # figures follow the theme
     }  # fmt: skip
     options = [f"--{name}={value}" for name, value in settings.items()]
     os.chdir(notebooks_folder())

@@ -30,6 +30,8 @@ PLOTLY_MIME = "application/vnd.plotly.v1+json"
 # Live controls and scripts need a running kernel or the network: a page shows their static twins.
 _LIVE_MIMES = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 _CELL_SUMMARIES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this run"}
+# What a stage tells while it is made; of no use on a page once it is.
+_PROGRESS = re.compile(r"\S+/\S+: building|.+: [\d,]+(?: of [\d,]+)?, \d+ s|.*\d%\|.*\|.*\[.*\].*")
 _PAPERMILL_BANNER = "papermill-error-cell-tag"  # the page's own box says it better
 _PLOTLY_HEIGHT_PX = 450  # plotly's own default
 _LONGEST_LIST, _RUNS_HEADLINES = 8, 3
@@ -209,7 +211,8 @@ def _prepare_outputs(node: Any) -> list[str]:
             continue
         tags = cell.metadata.get("tags", [])
         cell.metadata["report_summary"] = next((_CELL_SUMMARIES[t] for t in tags if t in _CELL_SUMMARIES), "Code")
-        for output in cell.get("outputs", []):
+        cell["outputs"] = _finished_streams(cell)
+        for output in cell["outputs"]:
             data = output.get("data", {})
             for mime in _LIVE_MIMES:
                 data.pop(mime, None)
@@ -220,8 +223,26 @@ def _prepare_outputs(node: Any) -> list[str]:
                 height = float((figure.get("layout") or {}).get("height") or _PLOTLY_HEIGHT_PX)
                 place = f'<div class="figure" id="figure-{len(figures)}" style="height: {height:.0f}px">'
                 output["data"] = {"text/html": f"{place}This figure needs JavaScript.</div>"}
-        cell["outputs"] = [o for o in cell.get("outputs", []) if "data" not in o or o["data"]]
+        cell["outputs"] = [o for o in cell["outputs"] if "data" not in o or o["data"]]
     return figures
+
+
+def _finished_streams(cell: Any) -> list[Any]:
+    """The outputs with what was printed in one go as one, and without progress where the cell came to its end."""
+    outputs: list[Any] = []
+    for output in cell.get("outputs", []):
+        before = outputs[-1] if outputs and output.output_type == "stream" else {}
+        if before.get("name") == output.get("name", ""):
+            before["text"] += output.text
+        else:
+            outputs.append(output)
+    failed = any(output.output_type == "error" for output in outputs)
+    if failed or cell.metadata.get("papermill", {}).get("status", "completed") != "completed":
+        return outputs
+    for output in (output for output in outputs if output.output_type == "stream"):
+        lines = output.text.replace("\r", "\n").split("\n")
+        output["text"] = "\n".join(line for line in lines if not _PROGRESS.fullmatch(line))
+    return [output for output in outputs if output.output_type != "stream" or output.text.strip()]
 
 
 def _json_in_script(value: Any) -> str:
