@@ -18,7 +18,7 @@ TOP_LEVEL = {
 # A room imports from itself and from those before it.
 LEVELS = ["scenes", "regions language", "diffusion recognition", "figures", "browsers", "tables", "runs"]
 # The house came down to 20,000 lines and 15,000 of tests, from 38,000 in 304 modules; the rest came for real files.
-PACKAGE_LINES, PACKAGE_MODULES, TEST_LINES = 21_850, 145, 16_100
+PACKAGE_LINES, PACKAGE_MODULES, TEST_LINES = 21_990, 155, 16_400
 MODULE_LINES, PARAMETERS = 300, 8
 NO_HOME = {"utils", "util", "common", "helpers", "misc", "tools"}
 MODULES = sorted((ROOT / "workbench").rglob("*.py"))

@@ -114,13 +114,16 @@ class BuiltFolder:
         splits = (stored.get("metrics") or {}).get("splits", ())
         if missing := [split for split in splits if not (self.folder / split).exists()]:
             print(f"{self.label}: {', '.join(missing)} is gone and will be built again")
+            if self.folder.is_symlink():
+                return False
             shutil.rmtree(self.partial, ignore_errors=True)
             self.folder.rename(self.partial)
             (self.partial / MANIFEST).rename(self.partial / REQUEST)
             return False
         if not self._is_whole(stored):
             return False
-        print(f"{self.label}: loaded, built in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
+        whose = f" by run {stored.get('run')!r}" if self.folder.is_symlink() else ""
+        print(f"{self.label}: loaded, built{whose} in {stored['seconds']:.1f} s on {stored['finished'][:16]}")
         if other_threads:
             print(
                 f"! {self.label}: made with {threads} CPU threads, this process has {now}; made here its last digits "
@@ -206,7 +209,9 @@ class BuiltFolder:
 
     def _publish(self) -> None:
         (self.partial / REQUEST).unlink(missing_ok=True)
-        if self.folder.exists():
+        if self.folder.is_symlink():
+            self.folder.unlink()  # what it leads to is another run's
+        elif self.folder.exists():
             self.folder.rename(self._outgoing)
         self.partial.rename(self.folder)
         descriptor = os.open(self.folder.parent, os.O_RDONLY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench.errors import NotHereYet, WorkbenchError
+from workbench.errors import NotHereYet, WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
 from workbench.folders import (
@@ -24,6 +24,7 @@ from workbench.folders import (
 )
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes, threads_of
+from workbench.links import drop_stale_links, link_stages, lost_link
 from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
@@ -89,23 +90,35 @@ class Run:
     image_folder: str = ""
 
     @classmethod
-    def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
-        """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once."""
+    def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "") -> "Run":
+        """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once.
+
+        Of ``base``, another run, it takes over data, images and all complete stages that it lacks, by links. Where a
+        link is not what is asked for, the stage is built in this run; nothing of the other one is changed.
+        """
         keep_sources()
-        run = cls.asked(name, data, images, root)
+        run = cls.asked(name, data, images, root, base)
         if run != cls.asked(name, root=root):
             write_json(run.folder / INPUTS, {"data": run.data, "images": run.image_folder})
+        if base:
+            print(f"run {name!r}: {link_stages(run.folder, run.folder.with_name(base))} stages are those of {base!r}")
         return run
 
     @classmethod
-    def asked(cls, name: str, data: str = "", images: str = "", root: Path | None = None) -> "Run":
+    def asked(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "") -> "Run":
         """The run as `open` gives it, and nothing is written."""
         run = cls(checked_name("run", name), project_root(root))
-        record = run.folder / INPUTS
+        others = sorted(path.name for path in runs_folder(run.root).glob("[!.]*") if path != run.folder)
+        if base and base not in others:
+            raise WorkbenchError(f"base of run {name!r}: {unknown('run', base, others)}")
+        owner = base if base and not (run.folder / INPUTS).is_file() else name
+        record = run.folder.with_name(owner) / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
-        if data and kept["data"] not in ("", data) and not os.environ.get(REPLACE_VARIABLE):
-            what = f"run {name!r} works on the data {kept['data']!r}, not on {data!r}"
-            raise WorkbenchError(f"{what}. Open another run for it, or run with --replace.")
+        if data and kept["data"] != data and (base or (kept["data"] and not os.environ.get(REPLACE_VARIABLE))):
+            what = f"run {owner!r} works on the data {kept['data']!r}, not on {data!r}"
+            raise WorkbenchError(
+                f"{what}. Open another run for it, or run with{'out --base' if base else ' --replace'}."
+            )
         return cls(run.name, run.root, data or kept["data"], str(images) or kept["images"])
 
     @property
@@ -173,7 +186,9 @@ class Run:
         says what changed. ``replace`` builds the stage again whatever is stored, or as `Replace` says.
         """
         place = {"stage": stage_name, "variant": variant, "run": self.name}
-        return _made(self._place(stage_name, variant), place, build, replace, parameters)
+        stage = _made(self._place(stage_name, variant), place, build, replace, parameters)
+        drop_stale_links(self.folder)
+        return stage
 
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
@@ -182,7 +197,7 @@ class Run:
         if manifest is not None:
             check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
             return Stage(folder, manifest)
-        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
+        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else lost_link(folder)
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
         raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")
@@ -261,8 +276,11 @@ def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | Repla
     request["threads"] = threads_of(build)
     parts = {"stage": place["stage"]} | {key: request[key] for key in ("builder", "code", "threads")}
     request["identity"] = sha256_of_json(parts | {"parameters": without_places(recorded)})
+    asked = Replace.asked(replace)
+    if folder.is_symlink() and asked in (Replace.NEVER, Replace.CODE):
+        asked = Replace.STALE  # another run's result: what differs from it is made here
     build_now = functools.partial(shared_by_processes(build), **given)
-    return Stage(folder, BuiltFolder(folder, label, request, Replace.asked(replace)).manifest(build_now))
+    return Stage(folder, BuiltFolder(folder, label, request, asked).manifest(build_now))
 
 
 def _as_paths(value: Any, inputs: dict[str, str]) -> Any:

@@ -11,7 +11,7 @@ from workbench.language.similarity import PAIR_COLUMNS
 from workbench.language.text_embedding import write_class_vectors
 from workbench.paths import reports_folder, runs_folder
 from workbench.runs.first_look import look_at_named, look_at_plan
-from workbench.runs.notebooks import run_profile
+from workbench.runs.notebooks import planned, run_profile
 from workbench.runs.profiles import make_plan
 from workbench.scenes.vocabulary import Vocabulary
 from workbench.stages import Run, import_stage
@@ -40,12 +40,12 @@ VALUES = {
 
 
 @pytest.mark.parametrize("parameter", PLACES)
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_file_that_is_something_else_is_refused_before_anything_is_written(tmp_path, parameter, dry_run):
+@pytest.mark.parametrize("start", [planned, run_profile])
+def test_a_file_that_is_something_else_is_refused_before_anything_is_written(tmp_path, parameter, start):
     page = tmp_path / "page.csv"
     page.write_text("<!DOCTYPE html><html><body>Virus scan warning</body></html>\n")
     given = {parameter: str(page)} | ({"clip.model": "ViT-L-14"} if "clip" in parameter else {})
-    refused(PLACES[parameter], run_profile, "smoke", run="first-look", parameters=given, dry_run=dry_run)
+    refused(PLACES[parameter], start, "smoke", run="first-look", parameters=given)
     assert not (reports_folder() / "first-look").exists() and not (runs_folder() / "first-look").exists()
 
 

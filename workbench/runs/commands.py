@@ -15,15 +15,23 @@ from workbench.escaping import escaped_lines
 from workbench.figures.pages import LAB_EXTENSIONS
 from workbench.folders import REPLACE_VARIABLE, Replace, stored_manifest
 from workbench.launching import PROCESSES_VARIABLE
-from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root
+from workbench.links import lost_link
+from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, reports_folder
 from workbench.runs.execution import live_environment
-from workbench.runs.notebooks import renew_report, repeat_profile, repeats_text, run_profile
+from workbench.runs.notebooks import planned, renew_report, repeat_profile, repeats_text, run_profile
 from workbench.stages import METRICS, Run
 
 
-def run(profile: str, **options: Any) -> None:
+def run(profile: str, dry_run: bool, **options: Any) -> None:
     """``workbench run``."""
-    run_profile(profile, **_running(**options))
+    given = _running(**options)
+    if not dry_run:
+        run_profile(profile, **given)
+        return
+    plan, _ = planned(profile, **given)
+    print(f"run {plan.run}, profile {plan.profile}, into {reports_folder() / plan.run}")
+    for notebook in plan.notebooks:
+        print("\n".join([notebook.name, *(f"  {line}" for line in notebook.lines())]))
 
 
 def repeat(profile: str, seeds: list[int], **options: Any) -> None:
@@ -98,7 +106,8 @@ def check(name: str) -> int:
 
     imports, run = imported_folder() / checked_name("run", name), Run(name, project_root())
     if name in run_names():
-        folders = sorted(path for path in run.folder.glob("[!.]*/[!.]*/") if path.parent.name != METRICS)
+        places = (path for path in sorted(run.folder.glob("[!.]*/[!.]*")) if path.is_dir() or path.is_symlink())
+        folders = [path for path in places if path.parent.name != METRICS]
         data = Run.open(name).data
         folders += [imported_folder() / data] if data else []
     elif imports.is_dir():
@@ -112,7 +121,8 @@ def check(name: str) -> int:
         remedy = "import or add it again" if imported else run.how_to_make(folder.parent.name)
         try:
             manifest = stored_manifest(folder) or {}
-            found = list(damages(folder, manifest, every_byte=True))
+            lost = lost_link(folder)
+            found = [lost.strip()] if lost else list(damages(folder, manifest, every_byte=True))
         except WorkbenchError as error:
             manifest, found = {FILES: {}}, [str(error)]
         damaged += len(found)

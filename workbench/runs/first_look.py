@@ -27,7 +27,7 @@ def look_at_plan(plan: Plan, root: Path | None = None, may_be_absent: bool = Fal
         for name, parameter in notebook.declared.items()
     ]
     reads_text = any("run.text" in notebook.source.read_text(encoding="utf-8") for notebook in plan.notebooks)
-    run = Run.asked(plan.run, plan.data, plan.image_folder, root)
+    run = Run.asked(plan.run, plan.data, plan.image_folder, root, plan.base)
     look_at_named([*named, *others], run, may_be_absent, bool(others) or reads_text)
 
 

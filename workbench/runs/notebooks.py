@@ -16,7 +16,7 @@ from workbench.identity import versions
 from workbench.locks import SECONDS_TO_BEGIN, only_one
 from workbench.paths import project_root, reports_folder, runs_folder
 from workbench.runs.execution import DEAD_KERNEL, DONE, FAILED, REFUSED, STOPPED, environment, environment_of, execute
-from workbench.runs.profiles import PlannedNotebook, make_plan
+from workbench.runs.profiles import Plan, PlannedNotebook, make_plan
 from workbench.runs.run_records import METRICS, RECORD, NotebookRecord, RunRecord
 from workbench.stages import Run
 from workbench.stopping import Stopped, StopRequest, stop_on_sigterm
@@ -36,14 +36,31 @@ class NotebookFailed(WorkbenchError):
         self.exit_code = exit_code
 
 
+def planned(
+    profile: str, replace: Replace = Replace.NEVER, root: Path | None = None, **asked: Any
+) -> tuple[Plan, dict[str, str]]:
+    """What `run_profile` will do, with all that it names looked at, and the environment of its kernels.
+
+    ``asked`` is what `make_plan` takes besides; nothing is written.
+    """
+    root = project_root(root)
+    plan = make_plan(profile, root=root, **asked)
+    variables = environment(root, replace)
+    with environment_of(variables):  # which says whether a run may change what it works on
+        from workbench.runs.first_look import look_at_plan  # brings pandas
+
+        look_at_plan(plan, root)
+    return plan, variables
+
+
 def run_profile(
     profile: str,
     run: str | None = None,
     only: Sequence[str] | None = None,
     parameters: dict[str, Any] | None = None,
     replace: Replace = Replace.NEVER,
-    dry_run: bool = False,
     files: Sequence[Path] = (),
+    base: str | None = None,
     root: Path | None = None,
 ) -> Path:
     """Execute a profile's notebooks in order and write their report; returns the report's folder.
@@ -51,22 +68,14 @@ def run_profile(
     Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call
     resumes there because finished stages are loaded. Where the first notebooks of the call were finished before and
     one of them refuses what is asked, their report stays as it was. ``only`` limits the notebooks, ``parameters`` and
-    ``files`` are laid over the profile (``workbench.runs.profiles.make_plan``), ``replace`` says which stored stages
-    give way, ``dry_run`` prints the resolved parameters, marks those that are not the notebook's default, and stops.
+    ``files`` are laid over the profile (`make_plan`), ``replace`` says which stored stages give way, ``base`` names a
+    run whose stages are taken over (`Run.open`).
     """
     root = project_root(root)
-    plan = make_plan(profile, run, only, parameters, files, root)
-    variables = environment(root, replace)
-    with environment_of(variables):  # which says whether a run may change what it works on
-        from workbench.runs.first_look import look_at_plan  # brings pandas
-
-        look_at_plan(plan, root)
+    plan, variables = planned(
+        profile, replace, root, run=run, only=only, parameters=parameters, files=files, base=base
+    )  # fmt: skip
     folder = reports_folder(root) / plan.run
-    if dry_run:
-        print(f"run {plan.run}, profile {plan.profile}, into {folder}")
-        for notebook in plan.notebooks:
-            print("\n".join([notebook.name, *(f"  {line}" for line in notebook.lines())]))
-        return folder
     lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
     with stop_on_sigterm() as stop, lock:
         for left in folder.glob(".*.ipynb"):  # held by a call that was killed
@@ -74,12 +83,12 @@ def run_profile(
         for place in (folder, made := runs_folder(root) / plan.run, made / "metrics"):
             remove_temporary(place, ".*", SECONDS_TO_BEGIN)
         with environment_of(variables):  # the run keeps what it works on, whichever notebook is run first
-            Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root)
+            Run.open(plan.run, data=plan.data, images=plan.image_folder, root=root, base=plan.base)
         record = RunRecord(plan.run, plan.profile, versions=versions(), started=_now())
         if (folder / RECORD).is_file():  # what earlier calls of the same run left about other notebooks
             record.notebooks |= RunRecord.read(folder).notebooks
         written = _Written(folder, record, [name for name, entry in record.notebooks.items() if entry.status == DONE])
-        record.notebooks |= {notebook.name: NotebookRecord() for notebook in plan.notebooks}
+        record.notebooks |= {each.name: NotebookRecord(parameters=each.values) for each in plan.notebooks}
         try:
             for number, notebook in enumerate(plan.notebooks, start=1):
                 _go_on(stop)

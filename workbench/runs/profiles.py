@@ -55,7 +55,8 @@ class PlannedNotebook:
 class Plan:
     """A run before it starts, with every name and value checked.
 
-    ``data`` and ``image_folder`` are what the profile's notebooks are given, those left out by ``--only`` too.
+    ``data`` and ``image_folder`` are what the profile's notebooks are given, those left out by ``--only`` too; ``base``
+    is the run whose stages are taken over.
     """
 
     run: str
@@ -63,6 +64,7 @@ class Plan:
     notebooks: list[PlannedNotebook]
     data: str = ""
     image_folder: str = ""
+    base: str = ""
 
 
 def profile_names(root: Path | None = None) -> list[str]:
@@ -91,6 +93,7 @@ def make_plan(
     parameters: dict[str, Any] | None = None,
     files: Sequence[Path] = (),
     root: Path | None = None,
+    base: str | None = None,
 ) -> Plan:
     """What ``workbench run`` will do, or a WorkbenchError for the first name or value that is wrong.
 
@@ -123,7 +126,7 @@ def make_plan(
         next((notebook.overrides[key] for notebook in known.values() if notebook.overrides.get(key)), "")
         for key in ("data", "image_folder")
     )
-    return Plan(name, profile, [known[stem] for stem in listed if stem in chosen], data, images)
+    return Plan(name, profile, [known[stem] for stem in listed if stem in chosen], data, images, base or "")
 
 
 def _profile_path(profile: str, root: Path | None) -> Path:
