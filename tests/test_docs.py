@@ -210,3 +210,10 @@ def test_the_readme_is_short_and_its_figures_show_the_reference_numbers():
     assert len((DOCS.parent / "README.md").read_text(encoding="utf-8").split()) <= 900
     for name, drawn in runpy.run_path(str(DOCS / "figures" / "draw.py"))["figures"]().items():
         assert drawn == (DOCS / "figures" / name).read_text(encoding="utf-8"), "run: python docs/figures/draw.py"
+
+
+def test_the_tables_of_the_results_show_the_reference_numbers():
+    program, page = runpy.run_path(str(DOCS / "figures" / "tables.py")), (DOCS / "results.md").read_text("utf-8")
+    marked = [name for _, name, _ in program["MARKED"].findall(page)]
+    assert sorted(marked) == sorted(program["tables"]())
+    assert program["renewed"](page, program["tables"]()) == page, "run: python docs/figures/tables.py"
