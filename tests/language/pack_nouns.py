@@ -1,10 +1,11 @@
-"""How the shipped nouns were packed from WordNet 3.0: its database format, without glosses.
+"""How the shipped nouns were packed from WordNet 3.0: its database format, and what they mean in a file of its own.
 
-``python -m tests.language.pack_nouns FOLDER ARCHIVE`` packs them again from WordNet's own files.
+``python -m tests.language.pack_nouns FOLDER ARCHIVE GLOSSES`` packs both again from WordNet's own files.
 """
 
 import io
 import lzma
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -25,6 +26,14 @@ def pack_nouns(source: Path, target: Path) -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
+
+
+def pack_glosses(source: Path, target: Path) -> None:
+    """Pack the definitions of the nouns, a line each in the order of ``data.noun``, without their examples."""
+    lines = (source / "data.noun").read_text(encoding="utf-8").splitlines()
+    glosses = [line.split("|", 1)[1].strip() for line in lines if line.strip() and not line.startswith("  ")]
+    text = "".join(re.split(r';\s*"', gloss)[0].strip() + "\n" for gloss in glosses)
+    target.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
 
 
 def noun_database(source: Path) -> dict[str, bytes]:
@@ -64,3 +73,4 @@ def _data_line(offset: int, head: str, pointers: list[tuple[str, int]]) -> str:
 
 if __name__ == "__main__":
     pack_nouns(Path(sys.argv[1]), Path(sys.argv[2]))
+    pack_glosses(Path(sys.argv[1]), Path(sys.argv[3]))

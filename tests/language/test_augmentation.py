@@ -154,6 +154,9 @@ def test_what_a_class_is_never_replaced_by():
     replaced, other = min(replacements())
     assert (replaced, other) not in replacements(never={vocabulary.objects[replaced]: [vocabulary.objects[other]]})
     refused("no object class 'qq'", augmented_triplets, table, vocabulary, counts, similarity, never={"qq": []})
+    pairs = pd.DataFrame(sorted(replacements())[:2], columns=["replaced", "by"])
+    assert replacements(include=pairs) == {(replaced, other), *pairs.itertuples(index=False, name=None)}
+    assert replacements(exclude=pairs) and not replacements(exclude=pairs) & replacements(include=pairs)
 
 
 def test_an_empty_augmentation_says_why():

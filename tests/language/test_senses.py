@@ -11,7 +11,7 @@ from drawn_scenes.catalogue import FAMILY_OF
 from tests.refusals import refused
 from workbench.figures.language import senses_taken
 from workbench.language.noun_paths import everyday_groups, fewest_edges, noun_hierarchy
-from workbench.language.senses import class_senses, everyday_senses, own_table, read_senses, table_gaps
+from workbench.language.senses import class_senses, everyday_senses, noun_glosses, own_table, read_senses, table_gaps
 from workbench.language.similarity import class_similarity
 from workbench.language.wordnet import open_wordnet
 from workbench.scenes.vocabulary import Vocabulary
@@ -123,10 +123,15 @@ def test_tables_of_a_data_set(tmp_path):
     assert class_senses(names, tmp_path / "again.csv").synsets == senses.synsets
 
 
-def test_some_names_are_told_and_the_rest_found():
+def test_some_names_are_told_and_the_rest_found(tmp_path):
     senses = class_senses(["mouse", "dog"], {"mouse": "mouse.n.01"})
     assert [synset.name() for sense in senses.synsets for synset in sense] == ["mouse.n.01", "dog.n.01"]
     assert class_senses(["mouse", "dog"], {"dog": ""}).synsets[1] == ()
+    (tmp_path / "senses.csv").write_text("name,synset\ndog,cat.n.01\nmouse,rat.n.01\n")
+    (tmp_path / "chosen.csv").write_text("name,synset\nmouse,mouse.n.04\n")
+    chosen = class_senses(["mouse", "dog"], tmp_path / "chosen.csv", tmp_path)
+    assert [synset.name() for sense in chosen.synsets for synset in sense] == ["mouse.n.04", "cat.n.01"]
+    assert "as you move it around on a pad" in noun_glosses(open_wordnet())[chosen.synsets[0][0].offset()]
     refused("no object class 'mouze' .* nearest name is 'mouse'", class_senses, ["mouse"], {"mouze": "mouse.n.01"})
     refused("senses, 'mouse': WordNet 3.0 has no noun sense 'rat'", class_senses, ["mouse"], {"mouse": "rat"})
 

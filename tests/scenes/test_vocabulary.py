@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tests.refusals import refused
-from workbench.scenes.vocabulary import ROLES, Vocabulary, named_lists, read_triplet_list, write_triplet_list
+from workbench.scenes.vocabulary import (
+    REPLACEMENT,
+    ROLES,
+    Vocabulary,
+    listed,
+    named_lists,
+    read_triplet_list,
+    write_triplet_list,
+)
 
 OBJECTS = ("man", "salt, pepper", 'a "b"', "<script>", "=1+1", "Café", "two\nlines", "sp ace", "日本", "#x")
 VOCABULARY = Vocabulary(OBJECTS, ("on", "-under", "next, to"))
@@ -34,6 +42,18 @@ def test_a_list_survives_the_round_trip(tmp_path, rows):
     with open(path, encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     assert written == [{role: VOCABULARY.names(role)[n] for role, n in zip(ROLES, row, strict=True)} for row in ids]
+
+
+def test_a_list_holds_replacements_beside_triplets_or_alone(tmp_path):
+    path, pairs, triplets = tmp_path / "list.csv", [[0, 5], [4, 2]], [[0, 1, 2], [3, 0, 4]]
+    write_triplet_list(path, triplets, VOCABULARY, pairs)
+    for text in (path.read_text(encoding="utf-8"), "replaced,by\nman,Café\n"):
+        path.write_text(text, encoding="utf-8")
+        table = read_triplet_list(path, VOCABULARY)
+        assert listed(table, ROLES).tolist() == (triplets if "subject" in text else [])
+        assert listed(table, REPLACEMENT).tolist() == (pairs if "subject" in text else pairs[:1])
+    path.write_text("replaced,by,subject,relation,object\nman,,,,\n", encoding="utf-8")
+    refused("line 2: found by ''", read_triplet_list, path, VOCABULARY)
 
 
 def test_columns_in_any_order_a_mark_and_empty_lines(tmp_path):

@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.language.candidates import NOT_TAIL, Candidates, TrainTriplets, find_candidates, keys_of
+from workbench.language.candidates import NOT_TAIL, Candidates, TrainTriplets, find_candidates
 from workbench.language.config import AugmentationConfig
 from workbench.language.similarity import ClassSimilarity
 from workbench.randomness import generator
 from workbench.scenes.bands import BANDS, Counts, band_of_class
-from workbench.scenes.relations import distinct_keys, in_sorted
-from workbench.scenes.vocabulary import ROLES, Vocabulary
+from workbench.scenes.relations import distinct_keys, in_sorted, triplet_keys
+from workbench.scenes.vocabulary import REPLACEMENT, ROLES, Vocabulary, listed
 
 COLUMNS = (*ROLES, "source_row", "replaced", "replaced_class", "similarity", "path", "band", "because")
 
@@ -43,13 +43,13 @@ def augment_triplets(
 ) -> pd.DataFrame:
     """Draw augmented triplets from the training relations (columns subject, relation, object: class ids).
 
-    ``counts`` and ``similarity`` are of the vocabulary's classes. ``include`` and ``exclude``: tables of triplets
-    (class ids) that alone may be drawn, or may not. Returns one row per augmented triplet, bands in the order of
-    ``config.bands``: subject, relation, object (int64, the new triplet); source_row (int64, row number in
-    ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class that stood there); similarity
-    (float64, of both classes); path (str, the words between both in WordNet: "spoon, cutlery, fork"; "" where another
-    similarity chose); band; because (the role whose tail class made the source tail). Same arguments, same rows.
-    WorkbenchError where nothing can be drawn.
+    ``counts`` and ``similarity`` are of the vocabulary's classes. ``include`` and ``exclude``: lists of triplets and of
+    replacements (class ids, `read_triplet_list`) that alone may be drawn, or may not. Returns one row per augmented
+    triplet, bands in the order of ``config.bands``: subject, relation, object (int64, the new triplet); source_row
+    (int64, row number in ``relations``); replaced ("subject" or "object"); replaced_class (int64, the class that stood
+    there); similarity (float64, of both classes); path (str, the words between both in WordNet: "spoon, cutlery, fork";
+    "" where another similarity chose); band; because (the role whose tail class made the source tail). Same arguments,
+    same rows. WorkbenchError where nothing can be drawn.
     """
     rarest_first = [band for band in reversed(BANDS) if band in config.bands]
     rank = {role: _rank_of_class(counts.of_role(role), rarest_first) for role in ROLES}
@@ -60,16 +60,21 @@ def augment_triplets(
     for name, others in config.never.items():
         never = [vocabulary.class_id("object", other) for other in others]
         similar[vocabulary.class_id("object", name), never] = False
+    lists = [(table, wanted) for table, wanted in ((include, True), (exclude, False)) if table is not None]
+    for table, wanted in lists:
+        if len(named := listed(table, REPLACEMENT)):
+            chosen = np.zeros_like(similar)
+            chosen[tuple(named.T)] = True
+            similar &= chosen == wanted
     similar &= counts.objects > 0
     candidates = find_candidates(train, similar, rank)
     found = len(candidates)
     keep = np.ones(found, dtype=bool)
     if not config.allow_existing:
         keep &= ~in_sorted(candidates.key, train.key)
-    if include is not None:
-        keep &= in_sorted(candidates.key, distinct_keys(keys_of(include)))
-    if exclude is not None:
-        keep &= ~in_sorted(candidates.key, distinct_keys(keys_of(exclude)))
+    for table, wanted in lists:
+        if len(triplets := listed(table, ROLES)) or (wanted and not len(listed(table, REPLACEMENT))):
+            keep &= in_sorted(candidates.key, distinct_keys(triplet_keys(*triplets.T))) == wanted
     candidates = candidates.where(keep)
     if not len(candidates):
         raise WorkbenchError(_why_empty(train, rank, counts, similarity, config, found))

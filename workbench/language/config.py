@@ -41,10 +41,10 @@ class AugmentationConfig(Ranged):
     array; a class and its replacement have at least ``threshold`` (2.26 of LCH in the paper).
 
     ``senses`` of the names that "lch" compares: "automatic" (the data set's own table, else the lexicon of everyday
-    things, else by rule; see ``language.senses``), the same but for some names ({"mouse": "mouse.n.01"}), a table of
-    your own (CSV of name and synset), or "all": the first ``max_senses`` of each, as upstream's script takes them.
-    ``everyday_groups``: whether classes that meet at a general ancestor alone are alike only within an everyday group
-    ("all" never asks). ``never``: what a class is never replaced by, {"man": ["tiger"]}.
+    things, else by rule; see ``language.senses``), the same but for some names ({"mouse": "mouse.n.01"}, or a CSV of
+    name and synset), or "all": the first ``max_senses`` of each, as upstream's script takes them. ``everyday_groups``:
+    whether classes that meet at a general ancestor alone are alike only within an everyday group ("all" never asks).
+    ``never``: what a class is never replaced by, {"man": ["tiger"]}.
 
     ``balance`` says who takes turns in filling a quota: "class", "role"
     (classes within each role, and the roles in turn), or "triplet" (nobody: distinct triplets are drawn uniformly).

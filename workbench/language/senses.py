@@ -11,6 +11,7 @@ are measured.
 
 import csv
 import functools
+import lzma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +101,9 @@ def class_senses(
 ) -> ClassSenses:
     """The senses of class names by ``choice`` (see ``AugmentationConfig.senses``).
 
-    "automatic", and whatever a mapping of names leaves open, takes the table of the data set in ``folder`` where there
-    is one. ``wordnet``: NLTK's reader, by default the shipped nouns. WorkbenchError for a table that is none, or that
-    names no class.
+    "automatic", and whatever a mapping or a table leaves open, takes the table of the data set in ``folder`` where
+    there is one. ``wordnet``: NLTK's reader, by default the shipped nouns. WorkbenchError for a table that is none, or
+    that names no class.
     """
     reader = open_wordnet() if wordnet is None else wordnet
     if choice == "all":
@@ -110,11 +111,11 @@ def class_senses(
         return ClassSenses(
             tuple(names), tuple(Sense(synsets, "all" if synsets else "none") for synsets in found), reader
         )
-    path = choice if isinstance(choice, Path) else own_table(folder)
-    table = {} if path is None else read_senses(path, names, reader)
+    paths = filter(None, (own_table(folder), choice if isinstance(choice, Path) else None))
+    table = {name: senses for path in paths for name, senses in read_senses(path, names, reader).items()}
     for name, synset in choice.items() if isinstance(choice, Mapping) else ():
         Vocabulary(tuple(names), ()).class_id("object", name)  # refuses a name that is no class
-        table[name] = (_synset(synset, reader, f"senses, {name!r}"),) if synset else ()
+        table[name] = (known_synset(synset, reader, f"senses, {name!r}"),) if synset else ()
     senses = tuple(Sense(table[name], "table") if name in table else _looked_up(name, reader) for name in names)
     return ClassSenses(tuple(names), senses, reader, everyday_groups(reader))
 
@@ -138,7 +139,7 @@ def read_senses(path: Path, names: Sequence[str], reader: "WordNetCorpusReader")
         found: tuple[Synset, ...] = ()
         if synset and name in names:
             try:
-                found = (_synset(synset, reader, f"{path}, row {number} ({name!r})"),)
+                found = (known_synset(synset, reader, f"{path}, row {number} ({name!r})"),)
             except WorkbenchError:
                 if made_for_this:
                     raise
@@ -168,7 +169,8 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     return read_words(path)["nouns"] if path.suffix == ".json" else read_rows(path, "name", "object_name")
 
 
-def _synset(name: str, reader: "WordNetCorpusReader", place: str) -> "Synset":
+def known_synset(name: str, reader: "WordNetCorpusReader", place: str) -> "Synset":
+    """The synset of a name such as cup.n.01; WorkbenchError that says at which ``place`` another one stands."""
     from nltk.corpus.reader.wordnet import WordNetError
 
     try:
@@ -220,6 +222,14 @@ def visible_senses(synsets: Sequence["Synset"]) -> tuple["Synset", ...]:
     seen = [synset for synset, is_person in zip(looked_at, person, strict=True)
             if synset.lexname() not in _UNSEEN and (persons or not is_person)]  # fmt: skip
     return tuple(seen[:SENSES_BY_RULE] or looked_at[:1])
+
+
+@functools.cache
+def noun_glosses(reader: "WordNetCorpusReader") -> dict[int, str]:
+    """What the shipped WordNet's nouns are, in its words, by byte offset; the nouns themselves come without."""
+    with lzma.open(_DATA / "noun_glosses.txt.xz", "rt", encoding="utf-8") as glosses, reader.open("data.noun") as nouns:
+        offsets = [int(line[:8]) for line in nouns.read().splitlines() if line[:1] not in ("", " ")]
+        return dict(zip(offsets, glosses.read().splitlines(), strict=True))
 
 
 @functools.cache

@@ -32,7 +32,7 @@ from workbench.scenes.relations import (
     triplet_keys,
     triplets_of_keys,
 )
-from workbench.scenes.vocabulary import ROLES, Vocabulary, read_triplet_list
+from workbench.scenes.vocabulary import REPLACEMENT, ROLES, Vocabulary, listed, read_triplet_list
 
 EMBEDDINGS, SIMILARITY, HARDNESS = "caption_embeddings.npy", "similarity.npz", "hardness.npz"
 BEGUN, PROGRESS = ".caption_embeddings.npy", ".caption_embeddings.json"
@@ -56,8 +56,8 @@ def write_triplets(
     Writes augmented.parquet, captions.parquet (distinct triplets with ``caption`` and ``original``),
     caption_embeddings.npy (n, T) in its order, float32 up to 256 MB and float16 beyond, similarity.npz (of all object
     classes), senses.csv (what LCH compared, in the form of a table of your own) and hardness.npz. Captions are embedded
-    in parts, so that a killed run resumes. ``include`` and ``exclude``: lists of triplets (see
-    ``workbench.scenes.vocabulary``) that alone may be drawn, or may not. Returns counts. WorkbenchError where no
+    in parts, so that a killed run resumes. ``include`` and ``exclude``: lists of triplets and of replacements
+    (`scenes.vocabulary.read_triplet_list`) that alone may be drawn, or may not. Returns counts. WorkbenchError where no
     triplet can be augmented or there are fewer original captions than centroids.
     """
     folder, features = Path(folder), Path(features)
@@ -73,7 +73,7 @@ def write_triplets(
         augmented = augment_triplets(train, vocabulary, count_classes(train, vocabulary), similarity, config, **lists)
     except WorkbenchError as error:
         # The lists may be why nothing is left.
-        sizes = "; ".join(f"{name}: {len(lists[name]):,} triplets in {path}" for name, path in paths.items())
+        sizes = "; ".join(f"{name}: {_sizes(lists[name])} in {path}" for name, path in paths.items())
         raise WorkbenchError(f"{error} ({sizes}.)" if lists else str(error)) from error
     captions = _distinct_captions(train, augmented, vocabulary)
     original = np.flatnonzero(captions["original"])
@@ -100,6 +100,11 @@ def write_triplets(
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
     } | {name: value for name, value in told.items() if value}
+
+
+def _sizes(table: pd.DataFrame) -> str:
+    replacements = len(listed(table, REPLACEMENT))
+    return f"{len(listed(table, ROLES)):,} triplets" + (f" and {replacements:,} replacements" if replacements else "")
 
 
 @dataclass(frozen=True)

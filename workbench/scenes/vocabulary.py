@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ RELATIONS_FILE = "predicates.json"
 ROLES = ("subject", "relation", "object")
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
+REPLACEMENT = ("replaced", "by")  # object classes: what stood there, and what stands there now
 HEADER = ",".join(ROLES)
 # What toolkits write for the background, a filler or an unknown word.
 NO_CLASS = re.compile(r"__.*__|<.*>|\[.*\]|background|bg|unk|pad|nan|n/?a|null|no[ _-]?relation(ship)?", re.IGNORECASE)
@@ -153,21 +154,29 @@ def _read_names(path: Path) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary) -> None:
+def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary, replacements: Any = ()) -> None:
     """Write triplets (n, 3) of class ids as CSV of names in UTF-8, atomically, one line each in the order given.
 
-    WorkbenchError for an id that the vocabulary lacks.
+    Below them ``replacements`` (m, 2), an object class and one in its place. WorkbenchError for an id that the
+    vocabulary lacks.
     """
-    triplets = np.asarray(triplets, dtype=np.int64).reshape(-1, len(ROLES))
-    columns = {}
-    for role, ids in zip(ROLES, triplets.T, strict=True):
-        names = np.array(vocabulary.names(role), dtype=object)
-        for row in np.flatnonzero((ids < 0) | (ids >= len(names)))[:1]:
-            what = f"{path}: triplet {row} has the {role} class {ids[row]}, expected 0 to {len(names) - 1}"
-            raise WorkbenchError(f"{what}. Write the list with the vocabulary of its triplets.")
-        columns[role] = names[ids]
+    tables = []
+    for columns, given in ((ROLES, triplets), (REPLACEMENT, replacements)):
+        ids, named = np.asarray(given, dtype=np.int64).reshape(-1, len(columns)), {}
+        for column, own in zip(columns, ids.T, strict=True):
+            names = np.array(_names(vocabulary, column), dtype=object)
+            for row in np.flatnonzero((own < 0) | (own >= len(names)))[:1]:
+                what = f"{path}: triplet {row} has the {column} class {own[row]}, expected 0 to {len(names) - 1}"
+                raise WorkbenchError(f"{what}. Write the list with the vocabulary of its triplets.")
+            named[column] = names[own]
+        if len(ids) or columns == ROLES:
+            tables.append(pd.DataFrame(named))
     with atomic_path(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+        pd.concat(tables).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _names(vocabulary: Vocabulary, column: str) -> tuple[str, ...]:
+    return vocabulary.names("object" if column in REPLACEMENT else column)
 
 
 def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
@@ -192,13 +201,17 @@ def _no_list(path: Path) -> str:
 def read_triplet_list(path: Path, vocabulary: Vocabulary | None) -> pd.DataFrame:
     """Read a list of triplets: columns subject, relation, object (int64 class ids), then any others as text.
 
-    The header names the columns in any order; empty lines are skipped. WorkbenchError that names the lines, the names
-    that are not known and the nearest ones that are. Names are left as they are where no vocabulary is known.
+    A list may be of replacements too: columns replaced and by (int64 object class ids). A line has a triplet or a
+    replacement, and -1 in place of the other. The header names the columns in any order; empty lines are skipped.
+    WorkbenchError that names the lines, the names that are not known and the nearest ones that are. Names are left as
+    they are where no vocabulary is known.
     """
     (_, header), *lines = list(_lines(path)) or [(1, [])]
     header = [name.strip() for name in header]
-    if not set(ROLES) <= set(header) or len(set(header)) != len(header):
-        what = f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, then other columns if any"
+    kinds = [columns for columns in (ROLES, REPLACEMENT) if set(columns) <= set(header)]
+    if not kinds or len(set(header)) != len(header):
+        what = f"{path}, line 1: the header is {','.join(header)!r}; expected {HEADER!r}, or "
+        what += f"{','.join(REPLACEMENT)!r}, then other columns if any"
         raise WorkbenchError(f"{what}. Write it as the first line, with commas, and each column once.")
     problems: list[Problem] = []
     file = FileProblems(path, problems)
@@ -208,18 +221,30 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary | None) -> pd.DataFrame
             expected = f"{len(header)} as in the header"
             file.blocking("wrong number of values", f"line {number}", f"{len(values)} values", expected, remedy)
     whole = [line for line in lines if len(line[1]) == len(header)]
-    table = pd.DataFrame([values for _, values in whole], columns=header)
-    for role, names in [(role, vocabulary.names(role)) for role in ROLES] if vocabulary else ():
-        ids = pd.Index(names).get_indexer(table[role])
-        for row in np.flatnonzero(ids < 0):
-            kind, name = "a relation class" if role == "relation" else "an object class", table[role][row]
-            (near,) = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)
-            expected = f"{kind} of this data set, such as {near!r}"
-            file.blocking("unknown name", f"line {whole[row][0]}", f"{role} {name!r}", expected, remedy)
-        table[role] = ids
+    table, named = pd.DataFrame([values for _, values in whole], columns=header), {}
+    for columns, column in ((columns, column) for columns in kinds for column in columns):
+        if vocabulary is not None:
+            names = _names(vocabulary, column)
+            ids = pd.Index(names).get_indexer(table[column])
+            empty = (table[list(columns)] == "").all(axis=1) & (len(kinds) > 1)  # a line of the other kind
+            for row in np.flatnonzero((ids < 0) & ~empty):
+                kind, name = "a relation class" if column == "relation" else "an object class", table[column][row]
+                (near,) = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)
+                expected = f"{kind} of this data set, such as {near!r}"
+                file.blocking("unknown name", f"line {whole[row][0]}", f"{column} {name!r}", expected, remedy)
+            named[column] = ids
     if problems:
         raise WorkbenchError(format_report(problems))
-    return table[[*ROLES, *(name for name in header if name not in ROLES)]]
+    table = table.assign(**named)
+    known = [column for columns in kinds for column in columns]
+    return table[[*known, *(name for name in header if name not in known)]]
+
+
+def listed(table: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
+    """The class ids (n, columns) int64 of those lines of a list that have them: ROLES or REPLACEMENT."""
+    there = set(columns) <= set(table)
+    ids = table[list(columns)].to_numpy(dtype=np.int64) if there else np.empty((0, len(columns)), dtype=np.int64)
+    return ids[(ids >= 0).all(axis=1)]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
