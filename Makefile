@@ -59,8 +59,8 @@ format: $(READY) ## put style and format right where that can be done
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lab: $(READY) ## open JupyterLab on the notebooks
-	$(BIN)/workbench lab
+lab: $(READY) ## open JupyterLab on the notebooks of the latest run, with its values; ARGS=RUN opens another
+	$(BIN)/workbench lab $(ARGS)
 
 browse: $(READY) ## look at triplets, predictions, the feature map and runs by themselves; ARGS="--run NAME"
 	$(BIN)/workbench browse $(ARGS)

@@ -111,7 +111,7 @@ def lab(project, tmp_path_factory):
 def _address(process: subprocess.Popen, output: Path) -> tuple[str, str]:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token=(\w+)", output.read_text()):
+        if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab[/\w]*\?token=(\w+)", output.read_text()):
             return found[1], found[2]
         time.sleep(0.2)
     raise AssertionError(f"JupyterLab did not start:\n{output.read_text()[-3000:]}")

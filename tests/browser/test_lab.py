@@ -28,7 +28,7 @@ def test_the_server_and_its_kernels_listen_on_this_machine_alone(lab, open_noteb
 
 
 def test_the_first_notebook_with_figures_runs_and_shows_them(open_notebook):
-    notebook = open_notebook("01_explore_long_tail")
+    notebook = open_notebook("smoke/01_explore_long_tail")  # the copy with the run's values
     notebook.run_all()
     figures = notebook.page.locator(".js-plotly-plot")
     assert figures.count() == 2

@@ -7,17 +7,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from workbench.checksums import FILES, damages
 from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
-from workbench.figures.pages import LAB_EXTENSIONS
 from workbench.folders import REPLACE_VARIABLE, Replace, stored_manifest
 from workbench.launching import PROCESSES_VARIABLE
 from workbench.links import lost_link
-from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, reports_folder
-from workbench.runs.execution import live_environment
+from workbench.paths import checked_name, imported_folder, project_root, reports_folder
 from workbench.runs.notebooks import planned, renew_report, repeat_profile, repeats_text, run_profile
 from workbench.stages import METRICS, Run
 
@@ -168,22 +166,3 @@ def browse(browsers: list[str], run: str | None, data: str, images: Path | None,
             raise WorkbenchError(unknown(kind, given, known))
     opened = Run.open(name, data=data, images=str(images or ""))
     serve(list(dict.fromkeys(browsers or BROWSERS)), opened, **how)
-
-
-def lab(port: int, no_browser: bool) -> NoReturn:
-    """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
-    settings = {
-        "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.root_dir": notebooks_folder(),
-        "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",
-        "ServerApp.open_browser": not no_browser,
-        "ServerApp.allow_root": os.geteuid() == 0,  # containers have no other user, and only this machine is served
-        "LabApp.news_url": None,
-        "LabApp.app_settings_dir": Path(__file__).parent / "lab_settings",  # asks nobody about news either
-        "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
-        "LabApp.extension_manager": "readonly",
-        "LabApp.extra_labextensions_path": LAB_EXTENSIONS,  # figures follow the theme
-    }  # fmt: skip
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    os.chdir(notebooks_folder())
-    # In our place: signals reach JupyterLab itself.
-    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], live_environment(project_root()))

@@ -18,7 +18,7 @@ from workbench.escaping import escaped_lines
 from workbench.file_errors import system_error, writing
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.identity import available_cores
-from workbench.paths import HOME_VARIABLE
+from workbench.paths import HOME_VARIABLE, notebooks_folder
 from workbench.stopping import Stopped, StopRequest
 
 DONE, FAILED, DEAD_KERNEL, STOPPED, REFUSED = "done", "failed", "dead kernel", "stopped", "refused"
@@ -188,8 +188,8 @@ def live_environment(root: Path) -> dict[str, str]:
     variables = dict.fromkeys(_THREAD_VARIABLES, str(available_cores())) | {"OMP_WAIT_POLICY": "PASSIVE"}
     variables |= {"GOMP_SPINCOUNT": "0"} | os.environ
     variables |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", HOME_VARIABLE: str(root)}
-    # A kernel starts in another folder, and the package need not be installed.
-    places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+    # A kernel starts in another folder, that of a copy too, and the package need not be installed.
+    places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"), str(notebooks_folder(root))]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     return {name: value for name, value in variables.items() if name not in _OURS_ALONE}
 
