@@ -62,10 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         summary = command["help"]
         made = groups[group].add_parser(last, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         made.set_defaults(function=command["function"])
-        shared = [declared["shared"][key] for key in command.get("with", ())]
-        _add_options(
-            made, {key: how for options in (*shared, command.get("options", {})) for key, how in options.items()}
-        )
+        options = [*(declared["shared"][key] for key in command.get("with", ())), command.get("options", {})]
+        _add_options(made, {key: how for each in options for key, how in each.items()})
     return parser
 
 

@@ -149,9 +149,8 @@ def _default(field: dataclasses.Field) -> Any:
 
 def _mapping(config_class: type, values: Any, place: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise WorkbenchError(
-            f"{place}: expected 'name: value' pairs for {config_class.__name__}, got {_formatted(values)}."
-        )
+        wanted = f"'name: value' pairs for {config_class.__name__}"
+        raise WorkbenchError(f"{place}: expected {wanted}, got {_formatted(values)}.")
     return dict(values)
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from workbench.errors import WorkbenchError
 from workbench.escaping import escaped_lines
-from workbench.file_kinds import REMEDIES, FileKind, file_kind, refuse_kind
+from workbench.file_kinds import FILE_TEXTS, REMEDIES, FileKind, file_kind, refuse_kind
 
 # What NumPy, pandas, pyarrow, json, torch, safetensors, zipfile and gzip raise for content that they cannot use.
 CONTENT_FAULTS = (
@@ -28,18 +28,7 @@ CONTENT_FAULTS = (
     SyntaxError, tokenize.TokenError,  # of NumPy, for headers that are no header
 )  # fmt: skip
 LONGEST_REASON, REMEDY = 200, "Write the file again from its source."
-_SYSTEM_FAULTS = {
-    errno.ENOENT: "the file is missing. Correct the path, or make the file again.",
-    errno.ENOTDIR: "a part of this path is a file and no folder. Correct the path.",
-    errno.EISDIR: "this is a folder, expected a file. Give the path of the file in it.",
-    errno.ENAMETOOLONG: "the name is longer than the file system allows, 255 bytes a part. Choose a shorter one.",
-    errno.ELOOP: "the links of this path lead in a circle. Give the path of the file itself.",
-    errno.EROFS: "the file system is mounted read-only. Work in a copy of the project where you may write.",
-    errno.EMFILE: "too many files are open at once. Raise the limit: ulimit -n 4096",
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full. Free space and run the same command again."),
-    errno.EFBIG: "larger than the file system or the limit of this shell (ulimit -f) allows. Write it elsewhere.",
-    errno.EIO: "the disk or the network failed. Copy the file to another place, and give that path.",
-}
+_SYSTEM_FAULTS: dict[int, str] = {getattr(errno, name): text for name, text in FILE_TEXTS["system"].items()}
 _DENIED = (errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -42,10 +42,10 @@ class FileKind(StrEnum):
     BINARY = "binary data of an unknown kind"
 
 
-_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_MAGIC = {bytes.fromhex(start): FileKind[name] for name, starts in _TABLES["starts"].items() for start in starts}
+FILE_TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_MAGIC = {bytes.fromhex(start): FileKind[name] for name, starts in FILE_TEXTS["starts"].items() for start in starts}
 # What makes a usable file of one that is something else.
-REMEDIES: dict[FileKind, str] = {FileKind[name]: remedy for name, remedy in _TABLES["remedies"].items()}
+REMEDIES: dict[FileKind, str] = {FileKind[name]: remedy for name, remedy in FILE_TEXTS["remedies"].items()}
 
 
 def file_kind(path: Path) -> FileKind:

@@ -75,14 +75,14 @@ class Module:
     @classmethod
     def of(cls, name: str, source: str, package: str) -> "Module":
         """The module of a source; its relative imports start at ``package``."""
-        body = ast.parse(source).body
-        statements = list(_top_statements(body))
+        tree = ast.parse(source)
+        statements = list(_top_statements(tree))
         defining: dict[str, list[ast.AST]] = {}
         for statement in statements:
             for defined in _defined_names(statement):
                 defining.setdefault(defined, []).append(statement)
         definitions = {defined: Definition.of(nodes) for defined, nodes in defining.items()}
-        return cls(name, source, definitions, _imports(statements, package), any(map(_is_mark, body)))
+        return cls(name, source, definitions, _imports(statements, package), any(map(_is_mark, tree.body)))
 
 
 def is_own(module: str) -> bool:
@@ -157,15 +157,13 @@ def _top_place(name: str) -> str | None:
     return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or []), None)
 
 
-def _top_statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def _top_statements(node: ast.AST) -> Iterator[ast.stmt]:
     """The statements of a module and of its ``if``, ``try`` and ``with`` blocks."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With):
-            yield from _top_statements(statement.body)
-            yield from _top_statements(getattr(statement, "orelse", []))
-            for handler in getattr(statement, "handlers", []):
-                yield from _top_statements(handler.body)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        if isinstance(child, ast.If | ast.Try | ast.With | ast.ExceptHandler):
+            yield from _top_statements(child)
 
 
 def _defined_names(statement: ast.stmt) -> Iterator[str]:

@@ -51,7 +51,6 @@ def list_file(root: Path, name: str) -> Path:
 def checked_name(kind: str, name: str) -> str:
     """``name`` if it can be a folder's name; ``kind`` says in the error what it names."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise WorkbenchError(
-            f"{kind} name {name!r}: use letters, digits, '-', '_', '+' and '.', beginning with a letter or digit."
-        )
+        what = f"{kind} name {name!r}: use letters, digits, '-', '_', '+' and '.'"
+        raise WorkbenchError(f"{what}, beginning with a letter or digit.")
     return name

@@ -36,7 +36,7 @@ from workbench.language.triplets import read_triplets, write_triplets
 from workbench.paths import project_root
 from workbench.recognition.lsvru import LsvruConfig, LsvruHead
 from workbench.recognition.recogniser import Recogniser, load_recogniser, save_recogniser
-from workbench.recognition.word_vectors import read_class_vectors
+from workbench.recognition.word_vectors import spelled_class_vectors
 from workbench.regions.feature_rows import FeatureRows
 from workbench.regions.features import Features, FeatureStore, GeneratedFeatures
 from workbench.runs.parameters import read_parameters
@@ -141,7 +141,7 @@ def _read_index(folder: Path) -> Any:
 
 def _words(suffix: str) -> Reader:
     make = lambda folder: write_words(folder / f"words.{suffix}", random_words(WORDS, 5))  # noqa: E731
-    return Reader(f"words {suffix}", make, lambda folder: read_class_vectors(folder / f"words.{suffix}", NAMES))
+    return Reader(f"words {suffix}", make, lambda folder: spelled_class_vectors(folder / f"words.{suffix}", NAMES))
 
 
 def _recogniser(folder: Path) -> None:

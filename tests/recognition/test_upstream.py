@@ -14,7 +14,7 @@ from workbench.__main__ import main
 from workbench.recognition.lsvru import WORD_BUFFERS
 from workbench.recognition.recogniser import RECOGNISERS, load_recogniser
 from workbench.recognition.upstream import import_upstream
-from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
+from workbench.recognition.word_vectors import ClassVectors, spelled_class_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("Dog", "t-shirt", "cup"), ("on", "near"))
@@ -140,9 +140,9 @@ def test_the_command_writes_a_recogniser_that_is_usable(small_data, tmp_path, ca
     assert command(small_data.features, checkpoint, words, tmp_path / "out") == 0
     assert "Prd_RCNN 2" in capsys.readouterr().out
     found = load_recogniser(tmp_path / "out")
-    expected = read_class_vectors(words, vocabulary, "upstream")
+    expected, _ = spelled_class_vectors(words, vocabulary, "upstream")
     assert np.array_equal(found.head.object_vectors.numpy(), expected.objects)
-    assert not np.array_equal(expected.objects, read_class_vectors(words, vocabulary).objects)
+    assert not np.array_equal(expected.objects, spelled_class_vectors(words, vocabulary)[0].objects)
     kept = set(head.state_dict()) - set(WORD_BUFFERS)
     assert all(torch.equal(found.head.state_dict()[name], head.state_dict()[name]) for name in kept)
     assert (found.head.config.compat, found.encoder, found.vocabulary) == ("upstream", "made-up", vocabulary)

@@ -17,11 +17,15 @@ from tests.refusals import refused
 from workbench.errors import WorkbenchError
 from workbench.recognition import word_files
 from workbench.recognition.word_files import iterate_word_vectors, look_at_end
-from workbench.recognition.word_vectors import read_class_vectors, spelled_class_vectors, text_word_vectors
+from workbench.recognition.word_vectors import ClassVectors, spelled_class_vectors, text_word_vectors
 from workbench.scenes.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("cake", "fire hydrant"), ("next to",))
 WORDS = ("cake", "fire", "hydrant", "next", "to", "unknown", "spare")
+
+
+def read_class_vectors(*given) -> ClassVectors:
+    return spelled_class_vectors(*given)[0]
 
 
 @pytest.mark.parametrize("suffix", [".bin", ".txt", ".json"])

@@ -61,7 +61,7 @@ def replace_table(name, change):
 @pytest.mark.parametrize(("spoil", "found"), [
     (lambda folder: (folder / "features.json").unlink(), "unfinished"), (truncate(UNIONS), "not a whole array"),
     (lambda folder: (folder / "features.json").write_text("{"), "not valid JSON"),
-    (lambda folder: (folder / "features.json").write_text("[]"), "is no manifest"),
+    (lambda folder: (folder / "features.json").write_text("[]"), "not a manifest"),
     (lambda folder: (folder / BOXES).unlink(), r"box_features\.npy: the file is missing"),
     (lambda folder: (folder / "relations.parquet").unlink(), r"relations\.parquet: the file is missing"),
     (truncate(UNIONS, 0), "an empty file, expected a whole array"), (truncate("boxes.parquet"), "not a readable table"),

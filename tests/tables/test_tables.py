@@ -19,11 +19,10 @@ from workbench.recognition.accuracy import METRICS
 from workbench.runs.profiles import profile_names, tables_section
 from workbench.runs.tables import table_plan
 from workbench.stages import import_stage
-from workbench.tables.grid import Grid, Task
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan
 from workbench.tables.results import TableResults, outside_reference, read_tables
-from workbench.tables.rows import all_rows
+from workbench.tables.rows import Grid, Task, all_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = [name for name in profile_names(ROOT) if "\ntables:" in (ROOT / f"notebooks/params/{name}.yml").read_text()]

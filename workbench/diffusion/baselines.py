@@ -6,6 +6,7 @@ Each generator is a frozen dataclass of its options, registered in ``workbench.d
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -45,12 +46,8 @@ class CopyNoise(Ranged):
         """Choose a source for each wanted triplet."""
         source = back_off_groups(real.relations, wanted).draw(seed, "copy plus noise")
         spread = self.noise * mean_and_spread(real, seed)[1]
-
-        def sample(rows: np.ndarray) -> np.ndarray:
-            noise = spread * row_normal(seed, "copy noise", rows, real.dimension)
-            return (real.union(source[rows]) + noise).astype(np.float32)
-
-        return sample
+        noise = partial(row_normal, seed, "copy noise", dimension=real.dimension)
+        return lambda rows: (real.union(source[rows]) + spread * noise(rows)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -87,20 +87,15 @@ class ConditionedNetwork(nn.Module):
 
     # Rows that are sampled, or measured, in one go; a network with larger activations takes fewer.
     rows_at_once = 2048
-    mean: Tensor
-    standard_deviation: Tensor
-    object_text: Tensor
-    relation_text: Tensor
-    centroids: Tensor
 
     def __init__(self, config: NetworkConfig, sizes: DataSizes):
         super().__init__()
         self.config, self.sizes = config, sizes
-        self.register_buffer("mean", torch.zeros(sizes.features))
-        self.register_buffer("standard_deviation", torch.ones(sizes.features))
-        self.register_buffer("object_text", torch.zeros(sizes.objects, sizes.text))
-        self.register_buffer("relation_text", torch.zeros(sizes.relations, sizes.text))
-        self.register_buffer("centroids", torch.zeros(sizes.centroids, sizes.text, dtype=torch.float64))
+        self.mean = nn.Buffer(torch.zeros(sizes.features))
+        self.standard_deviation = nn.Buffer(torch.ones(sizes.features))
+        self.object_text = nn.Buffer(torch.zeros(sizes.objects, sizes.text))
+        self.relation_text = nn.Buffer(torch.zeros(sizes.relations, sizes.text))
+        self.centroids = nn.Buffer(torch.zeros(sizes.centroids, sizes.text, dtype=torch.float64))
         dimensions = [sizes.text] * (CAPTION + 1) + [sizes.centroids] * (sizes.centroids > 0)
         if config.layout == "pooled":
             dimensions = [sizes.text + sizes.centroids]
@@ -193,13 +188,10 @@ class TokenEncoder(nn.Module):
     Text vectors share a large common part, and raw hardness entries all sit near 1/K (diffusion reference, 0.5).
     """
 
-    centre: Tensor
-    scale: Tensor
-
     def __init__(self, dimension: int, token_width: int):
         super().__init__()
-        self.register_buffer("centre", torch.zeros(dimension))
-        self.register_buffer("scale", torch.ones(dimension))
+        self.centre = nn.Buffer(torch.zeros(dimension))
+        self.scale = nn.Buffer(torch.ones(dimension))
         self.first = nn.Linear(dimension, token_width)
         self.second = nn.Linear(token_width, token_width)
 

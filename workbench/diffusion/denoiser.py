@@ -131,9 +131,7 @@ class Block(nn.Module):
 
 DenoiserClasses = tuple[type[NetworkConfig], type[ConditionedNetwork]]
 
-DENOISERS: Registry[DenoiserClasses] = Registry(
-    "denoiser", {"mlp": (MLPConfig, MLPDenoiser), "unet": (UNetConfig, UNetDenoiser)}
-)
+DENOISERS = Registry[DenoiserClasses]("denoiser", {"mlp": (MLPConfig, MLPDenoiser), "unet": (UNetConfig, UNetDenoiser)})
 
 
 def denoiser_classes(choice: Any) -> DenoiserClasses:

@@ -86,9 +86,8 @@ def agreement(recogniser: ClassDiscriminant | None, rows: LabelledFeatures) -> d
     if recogniser is not None:
         right = recogniser.predict(rows.features) == rows.relations[list(ROLES)].to_numpy()
         shares = {role: float(right[role].mean()) for role in ROLES}
-    return {f"agreement_{role}": share for role, share in shares.items()} | {
-        "agreement": float(np.mean(list(shares.values())))
-    }
+    mean = float(np.mean(list(shares.values())))
+    return {f"agreement_{role}": share for role, share in shares.items()} | {"agreement": mean}
 
 
 def train_on_generated_test_on_real(generated: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:

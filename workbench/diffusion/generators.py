@@ -43,9 +43,8 @@ def generator_class(choice: Any) -> type:
     found = GENERATORS.resolve(choice)
     kind = found if isinstance(found, type) else type(found)
     if not (callable(getattr(kind, "fit", None)) and is_dataclass(kind)):
-        raise WorkbenchError(
-            f"generator {choice!r}: expected a dataclass with fit(real, wanted, seed). docs/own-generator.md has one."
-        )
+        what = f"generator {choice!r}: expected a dataclass with fit(real, wanted, seed)"
+        raise WorkbenchError(f"{what}. docs/own-generator.md has one.")
     return kind
 
 

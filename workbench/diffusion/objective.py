@@ -19,6 +19,7 @@ the article's three terms have the weight SNR; training replaces SNR by min(1 + 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -52,25 +53,17 @@ class TrainingBatch:
 class DenoisingObjective(nn.Module):
     """The losses "denoising" and, with a ``class_balancing`` (tau) above 0, "balancing" of ``network``."""
 
-    level_weight: Tensor
-    time_share: Tensor
-    alpha: Tensor
-    sigma: Tensor
-    half_log_snr: Tensor
-
     def __init__(self, network: ConditionedNetwork, schedule: NoiseSchedule, class_balancing: float = 0.0):
         super().__init__()
         self.network, self.class_balancing = network, class_balancing
         weight = torch.clamp(1.0 + (2.0 * schedule.half_log_snr.double()).exp(), max=LARGEST_WEIGHT)
         if network.config.target == "epsilon":
             weight = torch.ones_like(weight)
-        tables = {
-            "level_weight": (weight / weight.mean()).float(),
-            "time_share": torch.arange(1, len(weight) + 1) / len(weight),
-            "alpha": schedule.alpha, "sigma": schedule.sigma, "half_log_snr": schedule.half_log_snr,
-        }  # fmt: skip
-        for name, table in tables.items():
-            self.register_buffer(name, table.clone(), persistent=False)
+        table = partial(nn.Buffer, persistent=False)  # of the timesteps
+        self.level_weight = table((weight / weight.mean()).float())
+        self.time_share = table(torch.arange(1, len(weight) + 1) / len(weight))
+        self.alpha, self.sigma = table(schedule.alpha), table(schedule.sigma)
+        self.half_log_snr = table(schedule.half_log_snr.clone())  # which the schedule keeps
 
     def forward(self, batch: TrainingBatch, step: int) -> dict[str, Tensor]:
         """The losses of a batch; noise and dropout come from torch's generator, which the training loop seeds."""

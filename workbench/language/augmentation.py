@@ -75,7 +75,7 @@ def augment_triplets(
     for table, wanted in lists:
         if len(triplets := listed(table, ROLES)) or (wanted and not len(listed(table, REPLACEMENT))):
             keep &= in_sorted(candidates.key, distinct_keys(triplet_keys(*triplets.T))) == wanted
-    candidates = candidates.where(keep)
+    candidates = Candidates(candidates.key[keep], candidates.ends[keep], rank)
     if not len(candidates):
         raise WorkbenchError(_why_empty(train, rank, counts, similarity, config, found))
     causes = np.stack([candidates.cause_rank(role) for role in ROLES])  # (3, n)

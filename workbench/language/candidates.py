@@ -77,10 +77,6 @@ class Candidates:
         """The class (n,) int64 in each role."""
         return dict(zip(ROLES, np.ascontiguousarray(triplets_of_keys(self.key).T), strict=True))
 
-    def where(self, keep: np.ndarray) -> "Candidates":
-        """The candidates chosen by ``keep`` (n,) bool."""
-        return Candidates(self.key[keep], self.ends[keep], self.rank)
-
     def cause_rank(self, role: str) -> np.ndarray:
         """The rank (n,) of the class in this role where it has made some source tail, else NOT_TAIL."""
         rank = self.rank[role][self.classes[role]]

@@ -134,6 +134,5 @@ def _float32_rows(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _require_finite(embeddings: np.ndarray, rows: np.ndarray) -> None:
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
-        raise WorkbenchError(
-            f"Row {rows[bad[0]]} of the caption embeddings is not finite. Write the text folder again."
-        )
+        what = f"Row {rows[bad[0]]} of the caption embeddings is not finite"
+        raise WorkbenchError(f"{what}. Write the text folder again.")

@@ -151,17 +151,13 @@ def write_class_vectors(
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The fields of ``text.json``: encoder, kind, learned_relations, dimension."""
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict):
-        raise WorkbenchError(f"{folder / MANIFEST}: is no manifest of text vectors. Write the text folder again.")
-    lacking = {"encoder", "kind", "learned_relations", "dimension"} - manifest.keys()
-    if lacking or manifest["kind"] not in KINDS:
-        raise WorkbenchError(
-            f"{folder / MANIFEST}: expected encoder, kind ({' or '.join(KINDS)}), learned_relations and dimension; "
-            f"{'lacks ' + ', '.join(sorted(lacking)) if lacking else 'kind is ' + repr(manifest['kind'])}. "
-            "Write the text folder again."
-        )
-    return manifest
+    with reading(folder / MANIFEST, "a manifest of text vectors", "Write the text folder again."):
+        manifest = dict[str, Any](read_json(folder / MANIFEST))
+        if lacking := {"encoder", "kind", "learned_relations", "dimension"} - manifest.keys():
+            raise ValueError(f"lacks {', '.join(sorted(lacking))}")
+        if manifest["kind"] not in KINDS:
+            raise ValueError(f"kind is {manifest['kind']!r}, expected {' or '.join(KINDS)}")
+        return manifest
 
 
 def read_class_vectors(folder: Path, dimension: int) -> tuple[np.ndarray, np.ndarray]:

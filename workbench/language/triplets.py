@@ -28,7 +28,7 @@ from workbench.scenes.relations import (
     RelationTables,
     distinct_keys,
     in_sorted,
-    require_whole,
+    read_table,
     triplet_keys,
     triplets_of_keys,
 )
@@ -164,25 +164,15 @@ class AugmentedTriplets:
 def read_triplets(folder: Path) -> AugmentedTriplets:
     """Read the folder of the stage ``triplets``; WorkbenchError where a file or a column is missing, or damaged."""
     folder, again = Path(folder), "Run notebook 02 again."
-    paths = [folder / f"{name}.parquet" for name in ("augmented", "captions")]
-    augmented, captions = (_table(path, again) for path in paths)
+    augmented = read_table(folder / "augmented.parquet", COLUMNS, remedy=again)
+    captions = read_table(folder / "captions.parquet", CAPTION_COLUMNS, remedy=again)
     with reading(folder / EMBEDDINGS, "a whole array", again):
         embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
     with reading(folder / HARDNESS, "a whole array", again), np.load(folder / HARDNESS, allow_pickle=False) as arrays:
         hardness = HardnessCentroids(arrays["centroids"])
-    for name, table, needed in (("augmented", augmented, COLUMNS), ("captions", captions, CAPTION_COLUMNS)):
-        if missing := [column for column in needed if column not in table]:
-            raise WorkbenchError(f"{folder / name}.parquet: lacks {', '.join(missing)}. {again}")
     if len(embeddings) != len(captions):
         raise WorkbenchError(f"{folder / EMBEDDINGS}: {len(embeddings)} rows for {len(captions)} captions. {again}")
     return AugmentedTriplets(augmented, captions, embeddings, hardness, folder)
-
-
-def _table(path: Path, again: str) -> pd.DataFrame:
-    with reading(path, "a readable table", again):
-        table = pd.read_parquet(path)
-    require_whole(path, table, again)
-    return table
 
 
 def _distinct_captions(original: pd.DataFrame, augmented: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:

@@ -118,9 +118,8 @@ class FineTuningConfig(SweepConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss.relmix != "none" and self.roles != "all":
-            raise WorkbenchError(
-                f"relmix {self.loss.relmix!r} mixes all roles of a row, but roles is {self.roles!r}. Use roles='all'."
-            )
+            what = f"relmix {self.loss.relmix!r} mixes all roles of a row, but roles is {self.roles!r}"
+            raise WorkbenchError(f"{what}. Use roles='all'.")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from torch import Tensor
 
 from workbench.randomness import derived_seed, torch_generator
 from workbench.ranges import NonNegative, Ranged
@@ -23,7 +24,7 @@ from workbench.registry import Registry
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 FOCAL_ALPHA = 0.25
 # The reference adds this to every probability and to every entry of the one-hot labels.
@@ -69,7 +70,7 @@ class RoleClasses:
     background: bool = False
     seed: int = 0
 
-    def weights(self) -> torch.Tensor:
+    def weights(self) -> Tensor:
         """Weights of the logits' columns, float32: proportional to 1 / (count + 1), mean 1 (reference section 5, WCE).
 
         The background gets the smallest weight of a class, as upstream.
@@ -79,7 +80,7 @@ class RoleClasses:
         weights = (inverse / inverse.mean()).astype(np.float32)
         return torch.from_numpy(np.concatenate([weights.min(keepdims=True), weights]) if self.background else weights)
 
-    def log_priors(self) -> torch.Tensor:
+    def log_priors(self) -> Tensor:
         """Logarithms of the columns' add-one smoothed shares of ``labels``, float32; the background counts as one."""
         smoothed = np.append([0] * self.background, self.labels) + 1.0
         return torch.from_numpy(np.log(smoothed / smoothed.sum()).astype(np.float32))
@@ -107,11 +108,11 @@ class WeightedCrossEntropy:
     def __init__(self, classes: RoleClasses, config: LossConfig):
         self.weight = classes.weights()
 
-    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of logits (n, C) and labels (n,)."""
         return functional.cross_entropy(logits, labels, weight=self.weight.to(logits.device))
 
-    def divisor(self, labels: torch.Tensor) -> torch.Tensor:
+    def divisor(self, labels: Tensor) -> Tensor:
         """The sum of the weights of labels (n,)."""
         return self.weight.to(labels.device)[labels].sum()
 
@@ -119,16 +120,10 @@ class WeightedCrossEntropy:
 def logit_adjusted(classes: RoleClasses, config: LossConfig) -> Loss:
     """Cross-entropy of logits + tau x `log_priors`, so that the logits favour no frequent class; none at test."""
     offset = config.tau * classes.log_priors()
-
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits + offset.to(logits.device), labels)
-
-    return loss
+    return lambda logits, labels: functional.cross_entropy(logits + offset.to(logits.device), labels)
 
 
-def focal(
-    logits: torch.Tensor, labels: torch.Tensor, *, gamma: float, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+def focal(logits: Tensor, labels: Tensor, *, gamma: float, weight: Tensor | None = None) -> Tensor:
     """Mean over rows of -alpha w_y (1 - p_y)^gamma log p_y, with p the softmax; a scalar.
 
     ``logits`` (n, C), ``labels`` (n,) int64, ``weight`` (C,) class weights w, all 1 where None. As in the reference,
@@ -139,9 +134,7 @@ def focal(
     return (terms if weight is None else weight.to(logits.device)[labels] * terms).mean()
 
 
-def focal_upstream(
-    logits: torch.Tensor, labels: torch.Tensor, *, gamma: float, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+def focal_upstream(logits: Tensor, labels: Tensor, *, gamma: float, weight: Tensor | None = None) -> Tensor:
     """The reference's focal loss: mean_i sum_c (1[c = y_i] + 1e-6) (-alpha w_c (1 - p_c)^gamma log p_c).
 
     p is the softmax plus 1e-6, which caps -log p at 13.8 and so the pull on rows that are far off; arguments as in
@@ -156,12 +149,12 @@ def focal_upstream(
     return (own + FOCAL_SMOOTHING * terms.sum(dim=1)).mean()
 
 
-def _away_from_zero(values: torch.Tensor) -> torch.Tensor:
+def _away_from_zero(values: Tensor) -> Tensor:
     # The derivative of x^gamma at 0 is infinite for gamma < 1, and infinity times 0 is not a number.
     return values.clamp_min(torch.finfo(values.dtype).eps)
 
 
-def _accurate(logits: torch.Tensor) -> torch.dtype:
+def _accurate(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
@@ -175,7 +168,7 @@ def equalization_loss(classes: RoleClasses, config: LossConfig) -> Loss:
     tail = classes.counts < TAIL_SHARE * (classes.counts.sum() or 1)
     in_tail = torch.from_numpy(np.append([False] * classes.background, tail).astype(bool))  # (C,)
 
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
         draws = equalization_draws(classes.seed, labels, tuple(logits.shape))
         ignored = (draws & in_tail.to(logits.device)).scatter(1, labels[:, None], False)  # (n, C)
         return functional.cross_entropy(logits.masked_fill(ignored, -torch.inf), labels)
@@ -190,7 +183,7 @@ def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss
     """
     weight = classes.weights()
 
-    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
         draws = equalization_draws(classes.seed, labels, (len(labels),))
         alone = draws & (weight.to(logits.device)[labels] > TAIL_SHARE)  # (n,)
         shares = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
@@ -199,7 +192,7 @@ def equalization_loss_upstream(classes: RoleClasses, config: LossConfig) -> Loss
     return loss
 
 
-def equalization_draws(seed: int, labels: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def equalization_draws(seed: int, labels: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Bernoulli(0.9) draws of ``shape`` bool on the labels' device, a function of (seed, the labels in order).
 
     No state is kept between batches, so a resumed training and one without interruption draw alike; batches in a new
@@ -210,7 +203,7 @@ def equalization_draws(seed: int, labels: torch.Tensor, shape: tuple[int, ...]) 
     return (torch.rand(shape, generator=source) < EQUALIZATION_GAMMA).to(labels.device)
 
 
-def vilhub(logits: torch.Tensor, scale: float) -> torch.Tensor:
+def vilhub(logits: Tensor, scale: float) -> Tensor:
     """(s / C) sum_c (mean_i softmax(z_i)_c - 1 / C)^2: the distance of the mean prediction from uniform; a scalar.
 
     A term against hubs, classes that a head predicts for rows of every kind. ``logits`` (n, C) before the softmax,

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
@@ -49,17 +49,17 @@ class LsvruConfig(Ranged):
 class Logits(NamedTuple):
     """Logits (of word classifiers in -10..10): subject (N, C), relation (N, R + 1), 0 background, object (N, C)."""
 
-    subject: torch.Tensor
-    relation: torch.Tensor
-    object: torch.Tensor
+    subject: Tensor
+    relation: Tensor
+    object: Tensor
 
 
 class VisualEmbeddings(NamedTuple):
     """Visual embeddings (N, hidden) before normalisation."""
 
-    subject: torch.Tensor
-    relation: torch.Tensor
-    object: torch.Tensor
+    subject: Tensor
+    relation: Tensor
+    object: Tensor
 
 
 class Scenes(NamedTuple):
@@ -90,7 +90,7 @@ class LsvruHead(nn.Module):
     config_class: type[LsvruConfig] = LsvruConfig
     reads_scenes = False
 
-    def __init__(self, config: LsvruConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
+    def __init__(self, config: LsvruConfig, object_vectors: Tensor, relation_vectors: Tensor):
         super().__init__()
         self.config = config
         dimension, words, hidden = config.feature_dimension, config.word_dimension, config.hidden
@@ -133,14 +133,14 @@ class LsvruHead(nn.Module):
                 parameter.copy_((2.0 * draw - 1.0) * bound)
         return self
 
-    def first_embeddings(self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor) -> list[torch.Tensor]:
+    def first_embeddings(self, subject: Tensor, union: Tensor, object: Tensor) -> list[Tensor]:
         """The first layers on (N, D) each: of the subject, of the object, and of all three, (N, hidden) each."""
         embed_object = self.object_vis_embeddings if self.config.separate_roles else self.so_vis_embeddings
         joint = self.prd_feats(torch.cat([subject, union, object], dim=1))  # (N, 3 D) -> (N, hidden)
         return [self.so_vis_embeddings(subject), embed_object(object), joint]
 
     def visual_embeddings(
-        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
+        self, subject: Tensor, union: Tensor, object: Tensor, scenes: Scenes | None = None
     ) -> VisualEmbeddings:
         """Embed features (N, D) each; the relation sees the others through a stop-gradient. Scenes are not read."""
         v_subject, v_object, joint = self.first_embeddings(subject, union, object)
@@ -148,7 +148,7 @@ class LsvruHead(nn.Module):
         stacked = torch.cat([v_subject.detach(), joint, v_object.detach()], dim=1)  # (N, 3 hidden)
         return VisualEmbeddings(v_subject, self.prd_vis_embeddings(stacked), v_object)
 
-    def class_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def class_embeddings(self) -> tuple[Tensor, Tensor]:
         """Embeddings of the object names (C, hidden) and relation names (R + 1, hidden), not normalised."""
         return self.so_sem_embeddings(self.object_vectors), self.prd_sem_embeddings(self.relation_vectors)
 
@@ -165,25 +165,23 @@ class LsvruHead(nn.Module):
             return found
         return Logits(*(self.class_factor[role] * getattr(found, role) + self.class_offset[role] for role in ROLES))
 
-    def forward(
-        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
-    ) -> Logits:
+    def forward(self, subject: Tensor, union: Tensor, object: Tensor, scenes: Scenes | None = None) -> Logits:
         """Logits of three features (N, D) each; order as in the annotations, subject, union (relation), object."""
         return self.logits(self.visual_embeddings(subject, union, object, scenes))
 
 
-def cosine_logits(visual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def cosine_logits(visual: Tensor, classes: Tensor) -> Tensor:
     """Ten times the cosine of (N, hidden) and (C, hidden), in float32 even under autocast; returns (N, C)."""
     with torch.autocast(visual.device.type, enabled=False):
         return NORM_SCALE * functional.normalize(visual.float(), dim=1) @ functional.normalize(classes.float(), dim=1).T
 
 
-def _linear_logits(visual: torch.Tensor, classifier: nn.Linear) -> torch.Tensor:
+def _linear_logits(visual: Tensor, classifier: nn.Linear) -> Tensor:
     with torch.autocast(visual.device.type, enabled=False):
         return classifier(functional.normalize(visual.float(), dim=1))
 
 
-def probabilities(logits: Logits) -> dict[str, torch.Tensor]:
+def probabilities(logits: Logits) -> dict[str, Tensor]:
     """Softmax per role without the background column: subject (N, C), relation (N, R), object (N, C).
 
     As upstream's test path: the softmax runs over R + 1 columns, then column 0 is dropped, so a relation row

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.devices import full_precision
 from workbench.randomness import generator
@@ -21,7 +21,7 @@ from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import ROLES
 
 FIRST_WEIGHT = 0.65  # of the rarest partner in RelMix, as in the reference
-Parts = dict[str, torch.Tensor]
+Parts = dict[str, Tensor]
 
 
 class RecogniserObjective(nn.Module):
@@ -79,7 +79,7 @@ class RecogniserObjective(nn.Module):
         scale = self.loss.vilhub_scale
         return [{role: vilhub(getattr(logits, role), scale) for role in ROLES}] if scale else []
 
-    def _classified(self, role: str, logits: torch.Tensor, ids: np.ndarray, batch: Batch) -> torch.Tensor:
+    def _classified(self, role: str, logits: Tensor, ids: np.ndarray, batch: Batch) -> Tensor:
         loss, labels = self._losses[role], torch.from_numpy(ids).to(logits.device)
         total, active = logits.sum() * 0.0, batch.active[role]
         weighted = [(active & ~batch.generated, 1.0), (active & batch.generated, self._synthetic_weight)]
@@ -96,7 +96,7 @@ class RecogniserObjective(nn.Module):
         return total
 
 
-def on_device(features: Regions, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def on_device(features: Regions, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Subject, union and object as float32 tensors; they travel as stored, and one that is all three travels once."""
     moved = {id(array): torch.from_numpy(array).to(device).float() for array in features}
     subject, union, object_ = (moved[id(array)] for array in features)
@@ -132,7 +132,7 @@ def draw_mixing(
     return Mixing(first, other, np.full(m, FIRST_WEIGHT, dtype=np.float32))
 
 
-def mix(values: torch.Tensor, mixing: Mixing) -> torch.Tensor:
+def mix(values: Tensor, mixing: Mixing) -> Tensor:
     """Mixed rows (m, K) float32 of ``values`` (n, K): w x1 + (1 - w) x2, w the weight of the first."""
     first, other, first_weight = (torch.from_numpy(array).to(values.device) for array in mixing)
     return torch.lerp(values[other].float(), values[first].float(), first_weight[:, None])

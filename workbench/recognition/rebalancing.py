@@ -124,10 +124,8 @@ def _prepared(method: str, head: LsvruHead, seed: int) -> LsvruHead:
 
 def _tau_normalised(head: LsvruHead, place: Path) -> Tunable:
     if head.config.classifier != "linear":
-        raise WorkbenchError(
-            f"{place}: its classifier is {head.config.classifier!r}; tau-normalisation needs a linear one. "
-            "Train a recogniser with sizes={'classifier': 'linear'}."
-        )
+        what = f"{place}: its classifier is {head.config.classifier!r}; tau-normalisation needs a linear one"
+        raise WorkbenchError(f"{what}. Train a recogniser with sizes={{'classifier': 'linear'}}.")
 
     def normalised(layer: nn.Linear) -> Callable[[float], Any]:
         weight = layer.weight.detach().clone()

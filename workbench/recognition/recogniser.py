@@ -18,9 +18,7 @@ from workbench.scenes.vocabulary import Vocabulary
 
 Architecture = str | type[LsvruHead]
 
-RECOGNISERS: Registry[type[LsvruHead]] = Registry(
-    "recogniser", {"lsvru": LsvruHead, "reltransformer": RelTransformerHead}
-)
+RECOGNISERS = Registry[type[LsvruHead]]("recogniser", {"lsvru": LsvruHead, "reltransformer": RelTransformerHead})
 # What the data decide; the rest of a configuration is a choice.
 FROM_DATA = ("feature_dimension", "word_dimension", "n_objects", "n_relations", "separate_roles")
 RECOGNISER_FILE = "recogniser.safetensors"

@@ -9,7 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as functional
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
@@ -43,7 +43,7 @@ class RelTransformerHead(LsvruHead):
     config_class = RelTransformerConfig
     reads_scenes = True
 
-    def __init__(self, config: RelTransformerConfig, object_vectors: torch.Tensor, relation_vectors: torch.Tensor):
+    def __init__(self, config: RelTransformerConfig, object_vectors: Tensor, relation_vectors: Tensor):
         super().__init__(config, object_vectors, relation_vectors)
         self.multi_head_attention = RelationEncoder(config)
         self.image_encoder = SceneEncoder(config)
@@ -63,7 +63,7 @@ class RelTransformerHead(LsvruHead):
         return self
 
     def visual_embeddings(
-        self, subject: torch.Tensor, union: torch.Tensor, object: torch.Tensor, scenes: Scenes | None = None
+        self, subject: Tensor, union: Tensor, object: Tensor, scenes: Scenes | None = None
     ) -> VisualEmbeddings:
         """Embed features (N, D) each in the light of their ``scenes``; raises WorkbenchError without scenes.
 
@@ -98,7 +98,7 @@ class TransposedLinear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
         return functional.linear(inputs, self.weight.T, self.bias)
 
@@ -120,7 +120,7 @@ class MemoryAttention(nn.Module):
         self.mem_attn = TransposedLinear(width, 2 * width)
         self.alpha = nn.Linear(2 * width, width)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """(N, 3, width) -> (N, 3, width)."""
         query, key, value = self.c_attn(inputs).chunk(3, dim=-1)
         memory_key, memory_value = self.mem_attn(self.memory_features).chunk(2, dim=-1)  # 2 x (1, slots, width)
@@ -150,7 +150,7 @@ class CrossAttention(nn.Module):
         self.fc_k = nn.Linear(width, width)
         self.fc_v = nn.Linear(width, width)
 
-    def forward(self, inputs: torch.Tensor, scenes: EncodedScenes, rows: Packing) -> list[torch.Tensor]:
+    def forward(self, inputs: Tensor, scenes: EncodedScenes, rows: Packing) -> list[Tensor]:
         """What (N, 3, width) finds in each level of ``scenes``, each (N, 3, width); ``rows`` lays N out by scene.
 
         A row whose scene has no token finds nothing: it gets the bias of the output projection.
@@ -186,7 +186,7 @@ class RelationBlock(nn.Module):
         for name in self._gates:
             self.add_module(name, nn.Linear(2 * width, width))
 
-    def forward(self, inputs: torch.Tensor, scenes: EncodedScenes, rows: Packing) -> torch.Tensor:
+    def forward(self, inputs: Tensor, scenes: EncodedScenes, rows: Packing) -> Tensor:
         """(N, 3, width) -> (N, 3, width)."""
         own = self.dropout(inputs + self.attn(self.ln_1(inputs)))
         normed = scenes._replace(levels=tuple(self.ln_1(level) for level in scenes.levels))
@@ -216,7 +216,7 @@ class RelationEncoder(nn.Module):
         self.linear_projection = nn.Linear(width, hidden)
         self.layer_norm = LayerNorm(hidden)
 
-    def forward(self, tokens: torch.Tensor, scenes: EncodedScenes, of_row: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: Tensor, scenes: EncodedScenes, of_row: Tensor) -> Tensor:
         """Tokens (N, 3, hidden) of rows whose scenes are ``of_row`` (N,); returns (N, 3, hidden)."""
         rows = packing_by_scene(of_row, scenes.packing.scenes)
         # (N, 3, hidden) -> (N, 3, width)

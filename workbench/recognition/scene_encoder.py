@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
 from workbench.ranges import Count, ShareBelowOne
@@ -54,16 +54,16 @@ class Packing(NamedTuple):
     Row i of P belongs at ``place[i]`` (P,) int64 of the ``scenes`` x ``length`` padded places, counted scene by scene.
     """
 
-    place: torch.Tensor
+    place: Tensor
     scenes: int
     length: int
 
-    def padded(self, rows: torch.Tensor) -> torch.Tensor:
+    def padded(self, rows: Tensor) -> Tensor:
         """Rows (P, ...) at their places, zero elsewhere: (scenes, length, ...)."""
         empty = rows.new_zeros(self.scenes * self.length, *rows.shape[1:])
         return empty.index_copy(0, self.place, rows).unflatten(0, (self.scenes, self.length))
 
-    def packed(self, padded: torch.Tensor) -> torch.Tensor:
+    def packed(self, padded: Tensor) -> Tensor:
         """The rows (P, ...) back from (scenes, length, ...)."""
         return padded.flatten(0, 1)[self.place]
 
@@ -74,15 +74,15 @@ class EncodedScenes(NamedTuple):
     ``packing`` lays the tokens out by scene; ``visible`` (S, T) bool says which places may be attended to.
     """
 
-    levels: tuple[torch.Tensor, ...]
+    levels: tuple[Tensor, ...]
     packing: Packing
-    visible: torch.Tensor
+    visible: Tensor
 
 
 class LayerNorm(nn.LayerNorm):
     """Layer norm in the format of its weights (float32), also where autocast hands it bfloat16; epsilon 1e-5."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Normalise the last dimension of (..., width)."""
         return super().forward(inputs.to(self.weight.dtype))
 
@@ -131,7 +131,7 @@ class SceneEncoder(nn.Module):
             levels.append(rows)
         return EncodedScenes(tuple(levels), packing, visible)
 
-    def _first_layer(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _first_layer(self, tokens: Tensor) -> Tensor:
         return functional.gelu(self.fc(tokens), approximate="tanh")
 
 
@@ -147,7 +147,7 @@ class EncoderLayer(nn.Module):
         feed_forward = {"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)}
         self.pwff = nn.ModuleDict({**feed_forward, "layer_norm": LayerNorm(width)})
 
-    def forward(self, rows: torch.Tensor, packing: Packing, visible: torch.Tensor) -> torch.Tensor:
+    def forward(self, rows: Tensor, packing: Packing, visible: Tensor) -> Tensor:
         """(P, width) -> (P, width)."""
         fc_q, fc_k, fc_v, fc_o = (self.mhatt.get_submodule(f"attention.{name}") for name in PROJECTIONS)
         query, key, value = (packing.padded(layer(rows)) for layer in (fc_q, fc_k, fc_v))  # (S, T, width) each
@@ -158,15 +158,15 @@ class EncoderLayer(nn.Module):
 
 
 def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
     heads: int,
     *,
-    visible: torch.Tensor | None = None,
+    visible: Tensor | None = None,
     scale: float | None = None,
     dropout: float = 0.0,
-) -> torch.Tensor:
+) -> Tensor:
     """Multi-head attention of queries (B, Q, width) to keys and values (B, K, width); returns (B, Q, width).
 
     ``visible`` (B, K) bool: hidden keys get weight zero exactly. Where none is visible the query attends to nothing
@@ -184,7 +184,7 @@ def attend(
     return mixed.transpose(1, 2).flatten(2)
 
 
-def packing_by_scene(of_row: torch.Tensor, scenes: int) -> Packing:
+def packing_by_scene(of_row: Tensor, scenes: int) -> Packing:
     """The packing of rows (N,) whose scene is ``of_row``, in any order; as long as the scene with most rows."""
     counts = torch.bincount(of_row, minlength=scenes)
     order = torch.argsort(of_row, stable=True)

@@ -21,7 +21,7 @@ from workbench.folders import MANIFEST
 from workbench.recognition.lsvru import WORD_BUFFERS, LsvruConfig
 from workbench.recognition.recogniser import RECOGNISER_FILE, RECOGNISERS, Recogniser, loaded_head, save_recogniser
 from workbench.recognition.reltransformer import TRANSFORMERS
-from workbench.recognition.word_vectors import ClassVectors, read_class_vectors
+from workbench.recognition.word_vectors import ClassVectors, spelled_class_vectors
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.bands import Counts
 from workbench.scenes.vocabulary import Vocabulary
@@ -70,7 +70,7 @@ def import_upstream(
     source = "given class vectors"
     if not isinstance(word_vectors, ClassVectors):
         source = f"{Path(word_vectors).name} (upstream)"
-        word_vectors = read_class_vectors(Path(word_vectors), vocabulary, "upstream")
+        word_vectors, _ = spelled_class_vectors(Path(word_vectors), vocabulary, "upstream")
     words = (torch.from_numpy(np.array(matrix, dtype=np.float32)) for matrix in word_vectors)
     remedy = f"Give the word vectors of its training, not {source}."
     load_weights(head, dict(zip(WORD_BUFFERS, words, strict=True)), path, remedy, without=tensors.keys())

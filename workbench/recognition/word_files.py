@@ -52,12 +52,7 @@ def iterate_word_vectors(path: Path, wanted: Wanted = lambda word: True) -> Iter
     """The rows whose word is ``wanted``, in the order of the file, which is read in pieces; WorkbenchError else."""
     path, form = Path(path), look_at_word_vectors(path)
     with reading(path, EXPECTED), np.errstate(over="ignore"), _opened(path) as file:
-        if form.name == "JSON":
-            yield from _read_json(file, path, wanted)
-        elif form.name == "binary":
-            yield from _read_binary(file, path, wanted)
-        else:
-            yield from _read_text(file, path, wanted, form)
+        yield from {"JSON": _read_json, "binary": _read_binary, "text": _read_text}[form.name](file, path, wanted, form)
 
 
 def look_at_word_vectors(path: Path) -> _Form:
@@ -72,9 +67,8 @@ def look_at_word_vectors(path: Path) -> _Form:
         with _opened(path) as file:
             start = file.read(START_BYTES)
         if kind is FileKind.GZIP and (kind := kind_of_start(start, len(start))) not in _READABLE[1:]:
-            raise refuse_kind(
-                path, kind, f"{EXPECTED}, in the gzip file", f"Unpack it: gunzip --keep {shlex.quote(str(path))}"
-            )
+            remedy = f"Unpack it: gunzip --keep {shlex.quote(str(path))}"
+            raise refuse_kind(path, kind, f"{EXPECTED}, in the gzip file", remedy)
         return _form(start, path, kind)
 
 
@@ -167,7 +161,7 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path) if file_kind(path) is FileKind.GZIP else open(path, "rb")  # type: ignore[return-value]
 
 
-def _read_binary(file: IO[bytes], path: Path, wanted: Wanted) -> Iterator[WordRow]:
+def _read_binary(file: IO[bytes], path: Path, wanted: Wanted, form: _Form) -> Iterator[WordRow]:
     """word2vec binary: a header "count dimension", then per row the word, a blank and float32 little-endian."""
     count, dimension = (int(part) for part in file.readline().split())
     buffer, start, row_bytes = b"", 0, 4 * dimension
@@ -175,9 +169,8 @@ def _read_binary(file: IO[bytes], path: Path, wanted: Wanted) -> Iterator[WordRo
         while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + row_bytes:
             chunk = file.read(CHUNK_BYTES)
             if not chunk:
-                raise WorkbenchError(
-                    f"{path}: ends in row {row - 1:,} of {count:,}; the file is truncated. Copy it again."
-                )
+                what = f"{path}: ends in row {row - 1:,} of {count:,}"
+                raise WorkbenchError(f"{what}; the file is truncated. Copy it again.")
             buffer, start = buffer[start:] + chunk, 0
         # Some writers end a row with a line break, so a word may begin with one.
         word = buffer[start:blank].lstrip(b"\n").decode("utf-8", errors="replace")
@@ -224,12 +217,11 @@ def _read_text(file: IO[bytes], path: Path, wanted: Wanted, form: _Form) -> Iter
             ) from error
 
 
-def _read_json(file: IO[bytes], path: Path, wanted: Wanted) -> Iterator[WordRow]:
+def _read_json(file: IO[bytes], path: Path, wanted: Wanted, form: _Form) -> Iterator[WordRow]:
     table = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=distinct)
     entries: Iterable[Any] = table.items() if isinstance(table, dict) else table
-    if isinstance(table, list) and not all(
-        isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) for x in table
-    ):
+    pairs = (isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) for x in table)
+    if isinstance(table, list) and not all(pairs):
         raise WorkbenchError(f"{path}: expected a JSON object from name to vector, or a list of such pairs.")
     lengths = Counter(len(vector) if isinstance(vector, list) else 0 for _, vector in entries)
     dimension = lengths.most_common(1)[0][0] if lengths else 0

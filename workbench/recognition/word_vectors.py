@@ -35,11 +35,6 @@ def look(path: Path, vocabulary: Vocabulary | None, config: Any) -> None:
         spelled_class_vectors(path, vocabulary, config.word_mode)
 
 
-def read_class_vectors(path: Path, vocabulary: Vocabulary, mode: WordMode = "clean") -> ClassVectors:
-    """Class vectors from a word vector file, as `spelled_class_vectors`."""
-    return spelled_class_vectors(path, vocabulary, mode)[0]
-
-
 def spelled_class_vectors(
     path: Path, vocabulary: Vocabulary, mode: WordMode = "clean"
 ) -> tuple[ClassVectors, dict[str, str]]:
@@ -73,9 +68,7 @@ def spelled_class_vectors(
     taken = {name: [_unit(path, rows[key], name) for key in keys] for name, keys in spelled.items()}
     lengths = {len(vector): name for name, vectors in taken.items() for vector in vectors}
     if len(lengths) > 1:
-        raise WorkbenchError(
-            f"{path}: vectors of {sorted(lengths)} numbers, for example of {', '.join(lengths.values())}."
-        )
+        raise WorkbenchError(f"{path}: vectors of {sorted(lengths)} numbers, such as of {', '.join(lengths.values())}.")
     vectors = (
         np.stack([np.stack(taken[name]).mean(axis=0) for name in part]) for part in (vocabulary.objects, relations)
     )

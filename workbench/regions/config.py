@@ -31,10 +31,8 @@ class ExtractionConfig(Ranged):
 
     def __post_init__(self) -> None:
         if not callable(ENCODERS.resolve(self.encoder)):
-            known = " or ".join(ENCODERS)
-            raise WorkbenchError(
-                f"encoder is {self.encoder!r}; expected {known}, or 'module:name'. See docs/own-encoder.md."
-            )
+            what = f"encoder is {self.encoder!r}; expected {' or '.join(ENCODERS)}, or 'module:name'"
+            raise WorkbenchError(f"{what}. See docs/own-encoder.md.")
         if not self.splits:
             raise WorkbenchError(f"splits is empty; give some of {', '.join(SPLITS)}.")
         super().__post_init__()

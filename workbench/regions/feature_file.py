@@ -30,9 +30,8 @@ class FeatureFile:
             self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115  closed in __del__
         self.offset, self._lock = header.offset, threading.Lock()
         if header.shape != (rows, dimension) or header.dtype != "<f2" or not header.flags.c_contiguous:
-            raise WorkbenchError(
-                f"{self.path}: is {header.dtype} {header.shape}, expected float16 {(rows, dimension)}. {remedy}"
-            )
+            what = f"is {header.dtype} {header.shape}, expected float16 {(rows, dimension)}"
+            raise WorkbenchError(f"{self.path}: {what}. {remedy}")
 
     def read(self, rows: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
         """Features (..., D) of row numbers (...) in any order, repeats allowed; IndexError where a row is not there.

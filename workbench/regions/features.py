@@ -77,30 +77,23 @@ class FeatureStore(Features):
         self.folder = folder = Path(folder)
         if not (folder / MANIFEST).exists():
             found = "is unfinished" if folder.is_dir() and any(folder.iterdir()) else "holds no features"
-            raise WorkbenchError(
-                f"{folder}: {found} (no {MANIFEST}). Run the stage features, or `workbench features import`."
-            )
-        facts = read_json(folder / MANIFEST)
-        if not isinstance(facts, dict) or not {"encoder", "dimension", "entity_region", "rows"} <= facts.keys():
-            raise WorkbenchError(f"{folder / MANIFEST}: is no manifest of features. {AGAIN}")
-        for name, expected in {"encoder": expect_encoder, "dimension": expect_dimension}.items():
-            if expected is not None and facts[name] != expected:
-                raise WorkbenchError(
-                    f"{folder}: the features' {name} is {facts[name]!r}, expected {expected!r}. Features of two "
-                    "encoders cannot be mixed: make them again with the expected one, or train the model on these."
-                )
+            remedy = "Run the stage features, or `workbench features import`."
+            raise WorkbenchError(f"{folder}: {found} (no {MANIFEST}). {remedy}")
         with reading(folder / MANIFEST, "a manifest of features", AGAIN):
-            self._open(facts)
-
-    def _open(self, facts: dict[str, Any]) -> None:
-        self.facts: dict[str, Any] = facts
-        self.dimension: int = facts["dimension"]
-        self.encoder: str = facts["encoder"]
-        self.support: str = facts["support"]
-        self.entity_region: str = facts["entity_region"]
-        self.images, self.boxes, self.relations = read_tables(self.folder, facts["rows"]).values()
-        self._unions = self._reader("union_features")
-        self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
+            self.facts = facts = dict[str, Any](read_json(folder / MANIFEST))
+            self.dimension: int = facts["dimension"]
+            self.encoder: str = facts["encoder"]
+            for name, expected in {"encoder": expect_encoder, "dimension": expect_dimension}.items():
+                if expected is not None and facts[name] != expected:
+                    raise WorkbenchError(
+                        f"{folder}: the features' {name} is {facts[name]!r}, expected {expected!r}. Features of two "
+                        "encoders cannot be mixed: make them again with the expected one, or train the model on these."
+                    )
+            self.support: str = facts["support"]
+            self.entity_region: str = facts["entity_region"]
+            self.images, self.boxes, self.relations = read_tables(folder, facts["rows"]).values()
+            self._unions = self._reader("union_features")
+            self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Union features of relation rows, (n, D)."""
@@ -181,16 +174,15 @@ class GeneratedFeatures(Features):
         self.folder, self.store, folder = Path(folder), store, Path(folder)
         if not (folder / GENERATED).exists():
             raise WorkbenchError(f"{folder}: holds no finished generated features (no {GENERATED}). Run notebook 03.")
-        manifest = read_json(folder / GENERATED)
-        if not isinstance(manifest, dict):
-            raise WorkbenchError(f"{folder / GENERATED}: is no manifest of generated features. {GENERATE_AGAIN}")
+        with reading(folder / GENERATED, "a manifest of generated features", GENERATE_AGAIN):
+            manifest = dict(read_json(folder / GENERATED))
         for name, found in store_identity(store).items():
             if manifest.get(name) != found:
                 what = f"{folder}: generated for a store with {name} {manifest.get(name)!r}, but this one has {found!r}"
                 raise WorkbenchError(f"{what}. Open it with the train store it was generated from, or generate again.")
         own = ENDS if manifest.get("entity_features") == "generated" else ()
         boxes = set() if own else {f"{role}_box" for role in ENDS}
-        self.relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows"))
+        self.relations = read_table(folder / GENERATED_TABLE, {*ROLES, *boxes}, manifest.get("rows", 0))
         for name in boxes:
             require_rows(folder / GENERATED_TABLE, self.relations[name], "boxes", len(store.boxes))
         self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support

@@ -47,10 +47,8 @@ class VGGConfig(Ranged):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "channel_means", tuple(float(mean) for mean in self.channel_means))
-        if not (self.width > 0 and 0 < self.short_side <= self.longest_side and len(self.channel_means) == 3):
-            raise WorkbenchError(
-                f"{self}: expected width > 0, 0 < short_side <= longest_side, three channel means (blue, green, red)."
-            )
+        if self.short_side > self.longest_side or len(self.channel_means) != 3:
+            raise WorkbenchError(f"{self}: expected short_side <= longest_side, and means of blue, green and red.")
 
     @property
     def dimension(self) -> int:

@@ -15,10 +15,10 @@ from workbench.recognition.accuracy import METRICS
 from workbench.runs.first_look import look_at_named, look_at_plan
 from workbench.runs.notebooks import renew_report, run_profile
 from workbench.runs.profiles import make_plan, tables_section
-from workbench.tables.grid import Job, Outcome
 from workbench.tables.paper import SUMMARY_COLUMNS, TABLES
 from workbench.tables.plan import TablePlan, collect_tables
 from workbench.tables.results import outside_reference, read_tables
+from workbench.tables.rows import Job, Outcome
 
 TABLES_FILE, LOG_FILE, FAILURES_FILE = "tables.json", "tasks.log", "failures.json"
 

@@ -4,7 +4,7 @@ A box is (x1, y1, x2, y2) in pixels of the original image, float32, **inclusive*
 Relation boxes may reach outside the image and are kept as annotated (upstream does not clip them either).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +51,8 @@ class RelationTables:
         manifest = next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
         if manifest is None:
             found = "is unfinished" if folder.is_dir() and any(folder.iterdir()) else "holds no tables"
-            raise WorkbenchError(
-                f"{folder}: {found} (neither {' nor '.join(MANIFESTS)}). Run notebook 00, or `workbench data add`."
-            )
+            what = f"{folder}: {found} (neither {' nor '.join(MANIFESTS)})"
+            raise WorkbenchError(f"{what}. Run notebook 00, or `workbench data add`.")
         with reading(manifest, "a manifest of tables", AGAIN):
             rows = {name: int(read_json(manifest)["rows"][name]) for name in TABLES}
         return cls(folder, **read_tables(folder, rows))
@@ -84,7 +83,7 @@ def read_tables(folder: Path, rows: dict[str, int]) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {}
     for name in TABLES:
         path = Path(folder) / f"{name}.parquet"
-        table = tables[name] = read_table(path, COLUMNS[name], rows.get(name))
+        table = tables[name] = read_table(path, COLUMNS[name], rows.get(name, 0))
         for column, target in POINTERS.get(name, {}).items():
             require_rows(path, table[column], target, len(tables[target]))
     finite = np.isfinite(tables["boxes"][BOX_COLUMNS].to_numpy(np.float64)).all(axis=1)
@@ -100,15 +99,18 @@ def require_rows(path: Path, column: pd.Series, target: str, size: int) -> None:
         raise _damaged(path, f"row {row} points to {target} row {values[row]}, expected 0 to {size - 1}")
 
 
-def read_table(path: Path, columns: set[str], rows: int | None) -> pd.DataFrame:
-    """A parquet file of so many ``rows`` with at least these ``columns``; WorkbenchError where it is damaged."""
-    with reading(path, "a readable table", AGAIN):
+def read_table(path: Path, columns: Collection[str], rows: int | None = None, remedy: str = AGAIN) -> pd.DataFrame:
+    """A parquet file of so many ``rows``, where that is known, with at least these ``columns``.
+
+    WorkbenchError where it is damaged, or its ids are no whole numbers.
+    """
+    with reading(path, "a readable table", remedy):
         table = pd.read_parquet(path)
-    if missing := columns - {*table}:
-        raise _damaged(path, f"the columns {', '.join(sorted(missing))} are missing")
-    if len(table) != rows:
-        raise _damaged(path, f"{len(table)} rows, but the manifest says {rows}")
-    require_whole(path, table)
+    if missing := {*columns} - {*table}:
+        raise WorkbenchError(f"{path}: the columns {', '.join(sorted(missing))} are missing. {remedy}")
+    if rows not in (None, len(table)):
+        raise WorkbenchError(f"{path}: {len(table)} rows, but the manifest says {rows}. {remedy}")
+    require_whole(path, table, remedy)
     return table
 
 

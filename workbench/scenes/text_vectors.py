@@ -34,9 +34,8 @@ def read_text_vectors(
         if lacking := [name for name in names if name not in values]:
             near = difflib.get_close_matches(lacking[0], values, n=1, cutoff=0.0)
             found = f"none ({len(lacking)} such names); the nearest is {', '.join(map(repr, near)) or 'none'}"
-            file.blocking(
-                "missing vector", f"name {lacking[0]!r}", found, "a vector", "Spell it as the class, or add it."
-            )
+            remedy = "Spell it as the class, or add it."
+            file.blocking("missing vector", f"name {lacking[0]!r}", found, "a vector", remedy)
             return None
         values = [values[name] for name in names]
     if not isinstance(values, np.ndarray):

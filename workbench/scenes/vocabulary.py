@@ -102,9 +102,8 @@ class Vocabulary:
             return triplet
         words = triplet.split() if isinstance(triplet, str) else []
         if len(words) < len(ROLES):
-            raise WorkbenchError(
-                f'{triplet!r} is no triplet; expected "subject relation object", or these three as names or ids.'
-            )
+            expected = '"subject relation object", or these three as names or ids'
+            raise WorkbenchError(f"{triplet!r} is no triplet; expected {expected}.")
         cuts = [(i, j) for i in range(1, len(words) - 1) for j in range(i + 1, len(words))]
         splits = [(" ".join(words[:i]), " ".join(words[i:j]), " ".join(words[j:])) for i, j in cuts]
         return max(splits, key=lambda split: sum(map(self._likeness, split, ROLES)))

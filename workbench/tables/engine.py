@@ -18,7 +18,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError
 from workbench.errors import WorkbenchError
 from workbench.identity import available_cores
 from workbench.stopping import Stopped, ask_to_stop, stop_on_sigterm
-from workbench.tables.grid import Job, Outcome
+from workbench.tables.rows import Job, Outcome
 
 DIED = "its process died without an error of its own: out of memory? Fewer --jobs or a smaller profile help."
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"

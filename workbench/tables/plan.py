@@ -18,10 +18,9 @@ from workbench.folders import Replace
 from workbench.identity import versions
 from workbench.recognition.accuracy import named_numbers
 from workbench.stages import Run, Stage
-from workbench.tables.grid import DIFFUSION, ROWS, STARTS, TITLES, Grid, Job, Task
 from workbench.tables.paper import TABLES
 from workbench.tables.results import MeasuredRow, TableResults, checked_results
-from workbench.tables.rows import add_own_row, all_rows
+from workbench.tables.rows import DIFFUSION, ROWS, STARTS, TITLES, Grid, Job, Task, add_own_row, all_rows
 
 
 @dataclass(frozen=True)

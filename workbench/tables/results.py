@@ -13,7 +13,7 @@ from workbench.figures.style import GROUP_COLOURS
 from workbench.files import read_json
 from workbench.recognition.accuracy import METRICS, SUMMARY_ROLES
 from workbench.scenes.bands import BANDS
-from workbench.tables.grid import DIFFUSION, Row
+from workbench.tables.rows import DIFFUSION, Row
 
 CONFIDENCE = 0.95
 COMBINED = "combined all"
@@ -81,9 +81,8 @@ class TableResults:
         for key, row in self.rows.items():
             for name in ("values", "validation", "seconds", "failed", "stale"):
                 if unknown := getattr(row, name).keys() - set(map(str, self.seeds)):
-                    raise WorkbenchError(
-                        f"rows.{key}.{name}: seed {min(unknown)!r} is not among the seeds {self.seeds}."
-                    )
+                    said = f"rows.{key}.{name}: seed {min(unknown)!r}"
+                    raise WorkbenchError(f"{said} is not among the seeds {self.seeds}.")
 
     @property
     def architectures(self) -> list[str]:
