@@ -7,6 +7,7 @@ private folder, speak on the loopback interface alone, and end with the notebook
 launch`` on several machines, whose rendezvous is then theirs; the answer is written beside the request, one a process.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ SHARED_STAGES = frozenset(
     )
 )  # fmt: skip
 _LAST_LINES = 15
+
+
+@contextlib.contextmanager
+def environment_of(variables: dict[str, str]) -> Iterator[None]:
+    """Within the block this process has the environment that those it starts shall inherit."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(variables)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from workbench.escaping import escaped_lines
 from workbench.file_errors import system_error, writing
 from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.identity import available_cores
+from workbench.launching import environment_of
 from workbench.paths import HOME_VARIABLE, notebooks_folder
 from workbench.stopping import Stopped, StopRequest
 
@@ -192,16 +193,3 @@ def live_environment(root: Path) -> dict[str, str]:
     places = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH"), str(notebooks_folder(root))]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, places))
     return {name: value for name, value in variables.items() if name not in _OURS_ALONE}
-
-
-@contextlib.contextmanager
-def environment_of(variables: dict[str, str]) -> Iterator[None]:
-    """Within the block this process has the environment that its kernels shall inherit."""
-    before = dict(os.environ)
-    try:
-        os.environ.clear()
-        os.environ.update(variables)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -72,7 +72,7 @@ class Vocabulary:
         return [self.caption(*triplet) for triplet in triplets.tolist()]
 
     def names(self, role: str) -> tuple[str, ...]:
-        """The class names of a role: "subject", "relation" or "object"."""
+        """The class names of a role, "subject", "relation" or "object"; of all but "relation" those of objects."""
         return self.relations if role == "relation" else self.objects
 
     def class_id(self, role: str, value: int | str) -> int:
@@ -163,7 +163,7 @@ def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary,
     for columns, given in ((ROLES, triplets), (REPLACEMENT, replacements)):
         ids, named = np.asarray(given, dtype=np.int64).reshape(-1, len(columns)), {}
         for column, own in zip(columns, ids.T, strict=True):
-            names = np.array(_names(vocabulary, column), dtype=object)
+            names = np.array(vocabulary.names(column), dtype=object)
             for row in np.flatnonzero((own < 0) | (own >= len(names)))[:1]:
                 what = f"{path}: triplet {row} has the {column} class {own[row]}, expected 0 to {len(names) - 1}"
                 raise WorkbenchError(f"{what}. Write the list with the vocabulary of its triplets.")
@@ -172,10 +172,6 @@ def write_triplet_list(path: Path, triplets: np.ndarray, vocabulary: Vocabulary,
             tables.append(pd.DataFrame(named))
     with atomic_path(path) as temporary:
         pd.concat(tables).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
-
-
-def _names(vocabulary: Vocabulary, column: str) -> tuple[str, ...]:
-    return vocabulary.names("object" if column in REPLACEMENT else column)
 
 
 def named_lists(root: Path, *, include: str = "", exclude: str = "") -> dict[str, Path]:
@@ -221,11 +217,11 @@ def read_triplet_list(path: Path, vocabulary: Vocabulary | None) -> pd.DataFrame
             file.blocking("wrong number of values", f"line {number}", f"{len(values)} values", expected, remedy)
     whole = [line for line in lines if len(line[1]) == len(header)]
     table, named = pd.DataFrame([values for _, values in whole], columns=header), {}
-    for columns, column in ((columns, column) for columns in kinds for column in columns):
+    for own, column in ((columns, column) for columns in kinds for column in columns):
         if vocabulary is not None:
-            names = _names(vocabulary, column)
+            names = vocabulary.names(column)
             ids = pd.Index(names).get_indexer(table[column])
-            empty = (table[list(columns)] == "").all(axis=1) & (len(kinds) > 1)  # a line of the other kind
+            empty = (table[list(own)] == "").all(axis=1) & (len(kinds) > 1)  # a line of the other kind
             for row in np.flatnonzero((ids < 0) & ~empty):
                 kind, name = "a relation class" if column == "relation" else "an object class", table[column][row]
                 (near,) = difflib.get_close_matches(name.strip(), names, n=1, cutoff=0.0)

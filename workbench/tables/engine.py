@@ -17,6 +17,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, TimeoutError
 
 from workbench.errors import WorkbenchError
 from workbench.identity import available_cores
+from workbench.launching import environment_of
 from workbench.stopping import Stopped, ask_to_stop, stop_on_sigterm
 from workbench.tables.rows import Job, Outcome
 
@@ -107,25 +108,20 @@ def _finished(running: Mapping[Future, Job]) -> list[Future]:
 
 @contextlib.contextmanager
 def _client(processes: int, scheduler: str) -> Iterator[Client]:
-    before = dict(os.environ)
     gpus = [] if scheduler else _visible_gpus()
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(dask.config.set(SCHEDULER_SETTINGS))
-            if not scheduler:
-                # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
-                cluster = LocalCluster(
-                    n_workers=processes or len(gpus) or available_cores(), threads_per_worker=1, memory_limit=0,
-                    host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL",
-                )  # fmt: skip
-                stack.enter_context(cluster)
-            client = stack.enter_context(Client(scheduler or cluster))
-            client.register_plugin(_Surroundings(gpus))
-            yield client
-    finally:
-        # Dask leaves its workers' variables behind, with which this process would compute on one thread.
-        os.environ.clear()
-        os.environ.update(before)
+    # Dask leaves its workers' variables behind, with which this process would compute on one thread.
+    with environment_of(dict(os.environ)), contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(SCHEDULER_SETTINGS))
+        if not scheduler:
+            # Without a limit of memory: Dask counts memory-mapped files and would kill who reads a large store.
+            cluster = LocalCluster(
+                n_workers=processes or len(gpus) or available_cores(), threads_per_worker=1, memory_limit=0,
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL",
+            )  # fmt: skip
+            stack.enter_context(cluster)
+        client = stack.enter_context(Client(scheduler or cluster))
+        client.register_plugin(_Surroundings(gpus))
+        yield client
 
 
 def _visible_gpus() -> list[str]:
