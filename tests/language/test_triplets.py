@@ -118,14 +118,8 @@ def test_what_is_missing_or_damaged_or_of_an_older_version_is_named(stored, tmp_
         (lambda folder: cut_short(folder / "captions.parquet"), "captions.parquet: not a readable table"),
         (lambda folder: cut_short(folder / "caption_embeddings.npy"), "embeddings.npy: not a whole array"),
         (lambda folder: cut_short(folder / "hardness.npz"), "hardness.npz: this is the beginning of a zip"),
-        (
-            lambda folder: augmented.to_parquet(folder / "augmented.parquet"),
-            "augmented.parquet: the columns path are missing",
-        ),
-        (
-            lambda folder: captions.to_parquet(folder / "captions.parquet"),
-            "captions.parquet: the columns original are missing",
-        ),
+        (lambda folder: augmented.to_parquet(folder / "augmented.parquet"), "augmented.parquet: lacks path"),
+        (lambda folder: captions.to_parquet(folder / "captions.parquet"), "captions.parquet: lacks original"),
         (lambda folder: np.save(folder / "caption_embeddings.npy", np.zeros((1, 6))), "embeddings.npy: 1 rows for"),
     ):
         folder = shutil.copytree(stored.folder, tmp_path / "copy", dirs_exist_ok=True)

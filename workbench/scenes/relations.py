@@ -107,7 +107,7 @@ def read_table(path: Path, columns: Collection[str], rows: int | None = None, re
     with reading(path, "a readable table", remedy):
         table = pd.read_parquet(path)
     if missing := {*columns} - {*table}:
-        raise WorkbenchError(f"{path}: the columns {', '.join(sorted(missing))} are missing. {remedy}")
+        raise WorkbenchError(f"{path}: lacks {', '.join(sorted(missing))}. {remedy}")
     if rows not in (None, len(table)):
         raise WorkbenchError(f"{path}: {len(table)} rows, but the manifest says {rows}. {remedy}")
     require_whole(path, table, remedy)
