@@ -11,16 +11,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from workbench.diffusion import exemplars
 from workbench.diffusion.config import InitMap
-from workbench.diffusion.exemplars import (
-    BACK_OFF,
-    BackOffGroups,
-    Sampler,
-    back_off_groups,
-    by_classes,
-    initial_features,
-    moments,
-)
 from workbench.progress import track
 from workbench.randomness import generator, row_normal, some_rows
 from workbench.ranges import Count, NonNegative, Ranged
@@ -42,9 +34,9 @@ class CopyNoise(Ranged):
 
     noise: NonNegative = 0.1
 
-    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
+    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> exemplars.Sampler:
         """Choose a source for each wanted triplet."""
-        source = back_off_groups(real.relations, wanted).draw(seed, "copy plus noise")
+        source = exemplars.back_off_groups(real.relations, wanted).draw(seed, "copy plus noise")
         spread = self.noise * mean_and_spread(real, seed)[1]
         noise = partial(row_normal, seed, "copy noise", dimension=real.dimension)
         return lambda rows: (real.union(source[rows]) + spread * noise(rows)).astype(np.float32)
@@ -63,9 +55,9 @@ class ClassGaussian(Ranged):
     components: Count = 256
     prior_rows: NonNegative = 8.0
 
-    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
+    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> exemplars.Sampler:
         """Find each wanted triplet's group and fit the covariance that the groups share."""
-        groups, overall = back_off_groups(real.relations, wanted), mean_and_spread(real, seed)[0]
+        groups, overall = exemplars.back_off_groups(real.relations, wanted), mean_and_spread(real, seed)[0]
         axes, remainder = self._pooled_covariance(real, seed)
 
         def sample(rows: np.ndarray) -> np.ndarray:
@@ -113,7 +105,7 @@ class Smote(Ranged):
 
     neighbours: Count = 5
 
-    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> Sampler:
+    def fit(self, real: Features, wanted: pd.DataFrame, seed: int) -> exemplars.Sampler:
         """Choose a source and a neighbour for each wanted triplet."""
         source, neighbour, share = self.pairs(real, wanted, seed)
 
@@ -125,7 +117,7 @@ class Smote(Ranged):
 
     def pairs(self, real: Features, wanted: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each wanted row its source and neighbour (n,), and how far from the source its point lies, in [0, 1)."""
-        groups = back_off_groups(real.relations, wanted)
+        groups = exemplars.back_off_groups(real.relations, wanted)
         source = groups.draw(seed, "smote source")
         pick, share = generator(seed, "smote").random((2, len(wanted)))
         neighbour = source.copy()
@@ -153,9 +145,9 @@ class SubjectObjectMean(Ranged):
 
     init = "subject-object"
 
-    def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> Sampler:
+    def fit(self, real: FeatureStore, wanted: pd.DataFrame, seed: int) -> exemplars.Sampler:
         """``wanted`` has the rows of the drawn boxes, subject_box and object_box."""
-        means = initial_features(real, wanted, self.init, self.init_map, seed)
+        means = exemplars.initial_features(real, wanted, self.init, self.init_map, seed)
         assert means is not None
         return means
 
@@ -169,14 +161,15 @@ class TripletMean(SubjectObjectMean):
 
 def mean_and_spread(real: Features, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (D,) float64 of union features, over at most 50,000 rows that ``seed`` draws."""
-    return moments(real.union, some_rows(np.arange(len(real)), ROWS_FOR_MOMENTS, seed, "some rows", "moments"))
+    rows = some_rows(np.arange(len(real)), ROWS_FOR_MOMENTS, seed, "some rows", "moments")
+    return exemplars.moments(real.union, rows)
 
 
 def _within_class(values: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarray, int]:
     """Residuals (N, D) about class means, and their degrees of freedom, at the finest level that has enough."""
     wanted_freedom = min(len(training) // 4, 4 * values.shape[1])
-    for roles in (BACK_OFF[0], ("subject", "object"), ("relation",), ()):
-        classes = by_classes(training, roles).ngroup().to_numpy()
+    for roles in (exemplars.BACK_OFF[0], ("subject", "object"), ("relation",), ()):
+        classes = exemplars.by_classes(training, roles).ngroup().to_numpy()
         freedom = len(training) - int(classes.max()) - 1
         if freedom >= wanted_freedom or not roles:
             break
@@ -186,7 +179,7 @@ def _within_class(values: np.ndarray, training: pd.DataFrame) -> tuple[np.ndarra
 
 
 def _neighbour_groups(
-    training: pd.DataFrame, wanted: pd.DataFrame, groups: BackOffGroups
+    training: pd.DataFrame, wanted: pd.DataFrame, groups: exemplars.BackOffGroups
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Training rows of each group to find neighbours in, and the group (n,) of each wanted row, -1 for none.
 
@@ -197,15 +190,15 @@ def _neighbour_groups(
     for level in np.unique(groups.level[alone]).tolist():
         here = np.flatnonzero(alone & (groups.level == level))
         # Of levels that ask for other roles, some groups would not hold the row itself.
-        coarser = [roles for roles in BACK_OFF if set(roles) < set(BACK_OFF[level])]
-        wider = back_off_groups(training, wanted.iloc[here], levels=coarser, least_rows=2)
+        coarser = [roles for roles in exemplars.BACK_OFF if set(roles) < set(exemplars.BACK_OFF[level])]
+        wider = exemplars.back_off_groups(training, wanted.iloc[here], levels=coarser, least_rows=2)
         group[here] = np.where(wider.group < 0, -1, wider.group + len(pools))
         pools += wider.rows
     return pools, group
 
 
 def _nearest(
-    standardised: Sampler, source: np.ndarray, pool: np.ndarray, neighbours: int
+    standardised: exemplars.Sampler, source: np.ndarray, pool: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of ``pool`` (m,) nearest to each ``source`` (q,), itself left out: (q, k), and how many count, (q,)."""
     candidates = standardised(pool)  # (m, D)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.configuration import configured
+from workbench.diffusion import fidelity_distances as distances
 from workbench.diffusion.baselines import ClassGaussian, CopyNoise
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import triplet_conditions
@@ -23,15 +24,6 @@ from workbench.diffusion.fidelity_classes import (
     agreement,
     memorisation,
     train_on_generated_test_on_real,
-)
-from workbench.diffusion.fidelity_distances import (
-    Gaussian,
-    dimension_errors,
-    frechet_distance,
-    kernel_distance,
-    nearest_distances,
-    neighbour_manifolds,
-    norm_errors,
 )
 from workbench.diffusion.generators import BaselineConfig, baseline_sampler
 from workbench.diffusion.sample import initial_rows, sample_features
@@ -119,9 +111,9 @@ def fidelity_report(
         rows.take(some_rows(np.arange(len(rows)), config.rows_at_most, config.seed, "fidelity", name))
         for name, rows in {"generated": generated, "held out": held_out}.items()
     )
-    gaussian = Gaussian.fit(compared.features)
+    gaussian = distances.Gaussian.fit(compared.features)
     recogniser = ClassDiscriminant.fit(train) if len(train) > 1 else None
-    distance = nearest_distances(held_out.features, train.features)
+    distance = distances.nearest_distances(held_out.features, train.features)
     order = generator(config.seed, "fidelity", "halves").permutation(len(held_out))
     first, second = np.split(order, [len(order) // 2])
     records = []
@@ -131,7 +123,7 @@ def fidelity_report(
             one, other = (held_out.relations.iloc[half] for half in (first, second))
             values |= memorisation(distance[first], one, distance[second], other)
         else:
-            own = nearest_distances(samples.features, train.features)
+            own = distances.nearest_distances(samples.features, train.features)
             values |= memorisation(own, samples.relations, distance, held_out.relations)
         values |= agreement(recogniser, held_out if name == "floor" else samples)
         values |= train_on_generated_test_on_real(samples, held_out)
@@ -140,17 +132,18 @@ def fidelity_report(
     return pd.DataFrame(records).set_index("samples")
 
 
-def _feature_metrics(real: Gaussian, features: np.ndarray, config: FidelityConfig) -> dict[str, float]:
+def _feature_metrics(real: distances.Gaussian, features: np.ndarray, config: FidelityConfig) -> dict[str, float]:
     """What needs only the two matrices."""
-    values = dimension_errors(real.features, features) | norm_errors(real.features, features)
-    values["frechet_pca"] = frechet_distance(real, features, components=config.components)
-    values["frechet_full"] = frechet_distance(real, features)
+    values = distances.dimension_errors(real.features, features) | distances.norm_errors(real.features, features)
+    values["frechet_pca"] = distances.frechet_distance(real, features, components=config.components)
+    values["frechet_full"] = distances.frechet_distance(real, features)
     seed = derived_seed(config.seed, "kernel distance") % 2**32
-    values["kernel_distance"], values["kernel_distance_spread"] = kernel_distance(real.features, features, seed=seed)
+    kernel = distances.kernel_distance(real.features, features, seed=seed)
+    values["kernel_distance"], values["kernel_distance_spread"] = kernel
     axes = real.principal_axes(config.neighbour_components)
     projected = ((rows - real.mean) @ axes for rows in (real.features, features))
-    values |= neighbour_manifolds(*projected, neighbours=config.neighbours)
-    return values | {"effective_rank": Gaussian.fit(features).effective_rank}
+    values |= distances.neighbour_manifolds(*projected, neighbours=config.neighbours)
+    return values | {"effective_rank": distances.Gaussian.fit(features).effective_rank}
 
 
 def _reasons(values: dict[str, float], config: FidelityConfig, dimension: int) -> Iterator[str]:

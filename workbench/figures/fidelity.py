@@ -6,22 +6,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.figures.style import (
-    FIDELITY_TITLES,
-    FLOOR_COLOUR,
-    FONT_SIZE_PX,
-    GUIDE_COLOUR,
-    NUMBERS_ON_BARS,
-    SOURCE_COLOURS,
-    figure,
-    names_axis,
-    panels,
-    plain_text,
-    plain_texts,
-)
+from workbench.figures import style
 from workbench.randomness import generator
 
-HEADLINE_METRICS = FIDELITY_TITLES  # columns of a report
+HEADLINE_METRICS = style.FIDELITY_TITLES  # columns of a report
 
 
 def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
@@ -31,9 +19,11 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
     """
     columns = min(4, len(metrics))
     rows = -(-len(metrics) // columns)
-    chart = panels(plain_texts(metrics.values()), columns, horizontal_spacing=0.05, vertical_spacing=0.34 / rows)
-    chart.update_annotations(font_size=FONT_SIZE_PX)
-    names, colours = plain_texts(report.index, None), [SOURCE_COLOURS.get(name, FLOOR_COLOUR) for name in report.index]
+    titles = style.plain_texts(metrics.values())
+    chart = style.panels(titles, columns, horizontal_spacing=0.05, vertical_spacing=0.34 / rows)
+    chart.update_annotations(font_size=style.FONT_SIZE_PX)
+    names = style.plain_texts(report.index, None)
+    colours = [style.SOURCE_COLOURS.get(name, style.FLOOR_COLOUR) for name in report.index]
     for place, metric in enumerate(metrics):
         values = report[metric].astype(float)
         numbers = [f"{value:.3g}" for value in values]
@@ -44,18 +34,18 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
             middle = {"x": 0.5, "y": 0.5, "xref": "x domain", "yref": "y domain", "showarrow": False}
             chart.add_annotation(text="not measured:<br>too few rows", **middle, **panel)
             chart.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, **panel)
-    chart.update_traces(showlegend=False, **NUMBERS_ON_BARS)
-    chart.update_xaxes(tickangle=-30, **names_axis(report.index))
+    chart.update_traces(showlegend=False, **style.NUMBERS_ON_BARS)
+    chart.update_xaxes(tickangle=-30, **style.names_axis(report.index))
     title = "Generated features beside their floor and two simple baselines"
     return chart.update_layout(title=title, height=110 + 300 * rows, margin={"t": 70, "b": 110})
 
 
 def norm_distribution(norms: Mapping[str, np.ndarray]) -> go.Figure:
     """Histogram of the Euclidean norms of each sample set; ``norms`` maps a name to (n,) values (norms.npz)."""
-    chart = figure(title="Norms of real and generated union features", barmode="overlay")
+    chart = style.figure(title="Norms of real and generated union features", barmode="overlay")
     for name, values in norms.items():
-        label = f"{plain_text(name)} ({len(values):,})"
-        chart.add_histogram(x=values, name=label, marker_color=SOURCE_COLOURS.get(name, FLOOR_COLOUR))
+        label = f"{style.plain_text(name)} ({len(values):,})"
+        chart.add_histogram(x=values, name=label, marker_color=style.SOURCE_COLOURS.get(name, style.FLOOR_COLOUR))
     chart.update_traces(histnorm="probability", nbinsx=60, opacity=0.55)
     chart.update_xaxes(title="Euclidean norm of the feature")
     return chart.update_yaxes(title="share of rows")
@@ -63,10 +53,10 @@ def norm_distribution(norms: Mapping[str, np.ndarray]) -> go.Figure:
 
 def spread_of_dimensions(real: np.ndarray, generated: np.ndarray) -> go.Figure:
     """Mean and standard deviation of each dimension, real against generated; both (n, D)."""
-    chart = panels(["mean", "standard deviation"])
+    chart = style.panels(["mean", "standard deviation"])
     hover = "%{pointNumber}: real %{x:.3g}, generated %{y:.3g}<extra></extra>"
-    marker = {"size": 4, "color": SOURCE_COLOURS["generated"], "opacity": 0.5}
-    diagonal = {"mode": "lines", "line": {"color": GUIDE_COLOUR, "dash": "dash"}, "hoverinfo": "skip"}
+    marker = {"size": 4, "color": style.SOURCE_COLOURS["generated"], "opacity": 0.5}
+    diagonal = {"mode": "lines", "line": {"color": style.GUIDE_COLOUR, "dash": "dash"}, "hoverinfo": "skip"}
     pairs = [(values.mean(axis=0), values.std(axis=0)) for values in (real, generated)]
     for column, (x, y) in enumerate(zip(*pairs, strict=True), start=1):
         ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]

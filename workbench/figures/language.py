@@ -6,17 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.figures.style import (
-    BAND_COLOURS,
-    DIVERGING_SCALE,
-    SEQUENTIAL_SCALE,
-    SOURCE_COLOURS,
-    figure,
-    names_axis,
-    panels,
-    plain_text,
-    plain_texts,
-)
+from workbench.figures import style
 from workbench.language.triplets import AugmentedTriplets
 from workbench.randomness import generator
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -29,13 +19,13 @@ def hardness_spectrum(hardness: np.ndarray, entropy: np.ndarray, original: np.nd
     Left: the sorted entries times K, median and 5 to 95 % of the captions. Right: the entropies below ln K.
     """
     N, K = hardness.shape  # captions, centroids
-    chart = panels(["distances to the centroids, sorted", "entropy"])
+    chart = style.panels(["distances to the centroids, sorted", "entropy"])
     left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
     for name, rows in (("original", original), ("augmented", ~original)):
         if not rows.any():
             continue
         low, middle, high = np.quantile(np.sort(hardness[rows], axis=1) * K, [0.05, 0.5, 0.95], axis=0)
-        colour, centre = SOURCE_COLOURS[name], np.arange(1, K + 1)
+        colour, centre = style.SOURCE_COLOURS[name], np.arange(1, K + 1)
         label = {"name": f"{name} ({rows.sum():,})", "legendgroup": name}
         edge = {"line_width": 0, "showlegend": False, "hoverinfo": "skip", "legendgroup": name}
         chart.add_scatter(x=centre, y=high, **edge, **left)
@@ -59,14 +49,14 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     """
     order = augmented[role].value_counts().index[:most]
     shown = [names[c] for c in order]
-    title = f"Augmented triplets by {plain_text(role)} class"
-    chart = figure(title=title, barmode="stack", margin_b=130)
+    title = f"Augmented triplets by {style.plain_text(role)} class"
+    chart = style.figure(title=title, barmode="stack", margin_b=130)
     for band in ("medium", "few"):
         here = augmented.loc[augmented["band"] == band, role]
         counts = here.value_counts().reindex(order, fill_value=0).tolist()
         label = f"{band} ({len(here):,})"
-        chart.add_bar(x=plain_texts(shown, None), y=counts, marker_color=BAND_COLOURS[band], name=label)
-    chart.update_xaxes(tickangle=-45, **names_axis(shown))
+        chart.add_bar(x=style.plain_texts(shown, None), y=counts, marker_color=style.BAND_COLOURS[band], name=label)
+    chart.update_xaxes(tickangle=-45, **style.names_axis(shown))
     return chart.update_yaxes(title="augmented triplets")
 
 
@@ -79,7 +69,7 @@ def similarity_matrix(values: np.ndarray, names: tuple[str, ...], classes: np.nd
     shown[~(shown >= threshold)] = np.nan
     title = f"Which classes may replace each other (similarity at least {threshold})"
     return _name_matrix(
-        title, shown, [names[c] for c in classes], colorscale=SEQUENTIAL_SCALE, colorbar_title="similarity"
+        title, shown, [names[c] for c in classes], colorscale=style.SEQUENTIAL_SCALE, colorbar_title="similarity"
     )
 
 
@@ -91,13 +81,15 @@ def name_similarity(vectors: np.ndarray, names: tuple[str, ...], most: int = 60)
     order = leaves_list(linkage(chosen, "average", metric="cosine", optimal_ordering=True)) if len(chosen) > 2 else ...
     chosen, labels = chosen[order], np.array(names[:most], dtype=object)[order].tolist()
     title = f"Text vectors of the {len(labels)} most frequent classes"
-    return _name_matrix(title, chosen @ chosen.T, labels, colorscale=DIVERGING_SCALE, zmid=0, colorbar_title="cosine")
+    return _name_matrix(
+        title, chosen @ chosen.T, labels, colorscale=style.DIVERGING_SCALE, zmid=0, colorbar_title="cosine"
+    )
 
 
 def _name_matrix(title: str, values: np.ndarray, names: Sequence[str], **heatmap: object) -> go.Figure:
     """A heatmap of ``values`` (n, n) with the same names on both axes, the first in the upper left corner."""
-    labels, axis = plain_texts(names, None), names_axis(names)
-    chart = figure(title=title, height=200 + 13 * len(labels), margin={"t": 70, "b": 130, "l": 130})
+    labels, axis = style.plain_texts(names, None), style.names_axis(names)
+    chart = style.figure(title=title, height=200 + 13 * len(labels), margin={"t": 70, "b": 130, "l": 130})
     chart.add_heatmap(z=values, x=labels, y=labels, hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>", **heatmap)
     chart.update_yaxes(autorange="reversed", **axis)
     return chart.update_xaxes(tickangle=-45, **axis)

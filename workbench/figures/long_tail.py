@@ -6,15 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.figures.style import (
-    BAND_COLOURS,
-    SEQUENTIAL_SCALE,
-    figure,
-    names_axis,
-    panels,
-    plain_texts,
-    with_one_legend,
-)
+from workbench.figures import style
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
@@ -44,7 +36,7 @@ def rank_frequency(classes: pd.DataFrame) -> go.Figure:
         number, drawn = ((table["kind"] == kind).sum() for table in (classes, seen))
         absent = f", {number - drawn:,} never seen in train" if drawn < number else ""
         titles.append(f"{number:,} {kind} classes{absent}")
-    chart = panels(titles)
+    chart = style.panels(titles)
     for column, kind in enumerate(kinds, start=1):
         for band in BANDS:
             of_band = seen[seen["band"] == band]
@@ -52,13 +44,13 @@ def rank_frequency(classes: pd.DataFrame) -> go.Figure:
             numbers = ", ".join(f"{(of_band['kind'] == each).sum():,} {each}" for each in kinds)
             chart.add_scatter(
                 x=here["rank"], y=here["count"], mode="markers", name=f"{band} ({numbers})", legendgroup=band,
-                text=plain_texts(here["name"]), marker={"color": BAND_COLOURS[band], "size": 7},
+                text=style.plain_texts(here["name"]), marker={"color": style.BAND_COLOURS[band], "size": 7},
                 hovertemplate="%{text}<br>rank %{x:,}<br>%{y:,} in train<extra>" + band + "</extra>",
                 row=1, col=column,
             )  # fmt: skip
     chart.update_xaxes(type="log", title="rank of the class", dtick=1)
     chart.update_yaxes(type="log", title="examples in train", dtick=1)
-    return with_one_legend(chart).update_layout(title="How often each class occurs in train")
+    return style.with_one_legend(chart).update_layout(title="How often each class occurs in train")
 
 
 def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 40) -> go.Figure:
@@ -72,19 +64,19 @@ def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 
     logarithm = np.log10(np.where(shown > 0, shown, np.nan))
     highest = max(int(np.ceil(np.nanmax(logarithm))), 1) if shown.any() else 1
     filled = float((shown > 0).mean()) if shown.size else 0.0
-    chart = figure(
+    chart = style.figure(
         title=f"{filled:.0%} of the subject-relation cells have an example", height=180 + 18 * len(subjects),
         margin={"t": 70, "b": 150, "l": 130},
     )  # fmt: skip
     chart.add_heatmap(
-        z=logarithm, customdata=shown, colorscale=SEQUENTIAL_SCALE, zmin=0, zmax=highest, xgap=1, ygap=1,
-        x=plain_texts(columns, None), y=plain_texts(rows, None),
+        z=logarithm, customdata=shown, colorscale=style.SEQUENTIAL_SCALE, zmin=0, zmax=highest, xgap=1, ygap=1,
+        x=style.plain_texts(columns, None), y=style.plain_texts(rows, None),
         hovertemplate="%{y} %{x} ...: %{customdata:,}<extra></extra>",
         colorbar={"title": "relations", "tickvals": list(range(highest + 1)),
                   "ticktext": [f"{10**power:,}" for power in range(highest + 1)]},
     )  # fmt: skip
-    chart.update_yaxes(autorange="reversed", title="subject class, by frequency", **names_axis(rows))
-    return chart.update_xaxes(title="relation, by frequency", tickangle=-45, **names_axis(columns))
+    chart.update_yaxes(autorange="reversed", title="subject class, by frequency", **style.names_axis(rows))
+    return chart.update_xaxes(title="relation, by frequency", tickangle=-45, **style.names_axis(columns))
 
 
 def split_table(tables: Mapping[str, RelationTables], vocabulary: Vocabulary) -> pd.DataFrame:

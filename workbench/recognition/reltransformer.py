@@ -13,16 +13,8 @@ from torch import Tensor, nn
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
+from workbench.recognition import scene_encoder
 from workbench.recognition.lsvru import LsvruHead, Scenes, VisualEmbeddings
-from workbench.recognition.scene_encoder import (
-    EncodedScenes,
-    LayerNorm,
-    Packing,
-    RelTransformerConfig,
-    SceneEncoder,
-    attend,
-    packing_by_scene,
-)
 
 TRANSFORMERS = ("multi_head_attention.", "image_encoder.")
 # Upstream's ``language_fc`` has 300 inputs whatever the dimension of the words (reference 2.9).
@@ -40,13 +32,13 @@ class RelTransformerHead(LsvruHead):
     never uses: ``language_fc`` and ``enc_dec_attn.c_attn``. They are frozen.
     """
 
-    config_class = RelTransformerConfig
+    config_class = scene_encoder.RelTransformerConfig
     reads_scenes = True
 
-    def __init__(self, config: RelTransformerConfig, object_vectors: Tensor, relation_vectors: Tensor):
+    def __init__(self, config: scene_encoder.RelTransformerConfig, object_vectors: Tensor, relation_vectors: Tensor):
         super().__init__(config, object_vectors, relation_vectors)
         self.multi_head_attention = RelationEncoder(config)
-        self.image_encoder = SceneEncoder(config)
+        self.image_encoder = scene_encoder.SceneEncoder(config)
 
     def initialise(self, seed: int) -> "RelTransformerHead":
         """Draw the weights as upstream does: LSVRU's rule, but Xavier-uniform in both transformers (section 4).
@@ -110,7 +102,7 @@ class MemoryAttention(nn.Module):
     have dropout on their weights. ``upstream``: neither (its dropout is computed and thrown away).
     """
 
-    def __init__(self, config: RelTransformerConfig):
+    def __init__(self, config: scene_encoder.RelTransformerConfig):
         super().__init__()
         width = config.width
         self.heads, self.dropout, self.upstream = config.heads, config.dropout, config.compat == "upstream"
@@ -126,10 +118,12 @@ class MemoryAttention(nn.Module):
         memory_key, memory_value = self.mem_attn(self.memory_features).chunk(2, dim=-1)  # 2 x (1, slots, width)
         dropout = self.dropout if self.training else 0.0
         scale, dropout = (1.0, 0.0) if self.upstream else (None, dropout)
-        own = attend(query, key, value, self.heads, scale=scale, dropout=dropout)
+        own = scene_encoder.attend(query, key, value, self.heads, scale=scale, dropout=dropout)
         # All rows are queries of the one memory, so that its keys are not repeated for each of them.
         every = query.flatten(0, 1).unsqueeze(0)
-        recalled = attend(every, memory_key, memory_value, self.heads, scale=scale, dropout=dropout).view_as(own)
+        recalled = scene_encoder.attend(
+            every, memory_key, memory_value, self.heads, scale=scale, dropout=dropout
+        ).view_as(own)
         gate = torch.sigmoid(self.alpha(torch.cat([own, recalled], dim=-1)))
         return self.c_proj(gate * own + (1 - gate) * recalled)
 
@@ -140,7 +134,7 @@ class CrossAttention(nn.Module):
     Keys and values are computed once per scene token. ``c_attn`` is upstream's and never used.
     """
 
-    def __init__(self, config: RelTransformerConfig):
+    def __init__(self, config: scene_encoder.RelTransformerConfig):
         super().__init__()
         width = config.width
         self.heads, self.dropout = config.heads, config.attention_dropout
@@ -150,7 +144,7 @@ class CrossAttention(nn.Module):
         self.fc_k = nn.Linear(width, width)
         self.fc_v = nn.Linear(width, width)
 
-    def forward(self, inputs: Tensor, scenes: EncodedScenes, rows: Packing) -> list[Tensor]:
+    def forward(self, inputs: Tensor, scenes: scene_encoder.EncodedScenes, rows: scene_encoder.Packing) -> list[Tensor]:
         """What (N, 3, width) finds in each level of ``scenes``, each (N, 3, width); ``rows`` lays N out by scene.
 
         A row whose scene has no token finds nothing: it gets the bias of the output projection.
@@ -160,7 +154,7 @@ class CrossAttention(nn.Module):
         found = []
         for level in scenes.levels:
             key, value = (scenes.packing.padded(layer(level)) for layer in (self.fc_k, self.fc_v))
-            mixed = attend(query, key, value, self.heads, visible=scenes.visible,
+            mixed = scene_encoder.attend(query, key, value, self.heads, visible=scenes.visible,
                            dropout=self.dropout if self.training else 0.0)  # fmt: skip
             found.append(self.c_proj(rows.packed(mixed.unflatten(1, (rows.length, inputs.shape[1])))))
         return found
@@ -173,12 +167,12 @@ class RelationBlock(nn.Module):
     with the residual path, not on the branches: both are upstream's and kept in either mode.
     """
 
-    def __init__(self, config: RelTransformerConfig):
+    def __init__(self, config: scene_encoder.RelTransformerConfig):
         super().__init__()
         width, hidden = config.width, config.block_hidden
-        self.ln_1 = LayerNorm(width)
+        self.ln_1 = scene_encoder.LayerNorm(width)
         self.attn = MemoryAttention(config)
-        self.ln_2 = LayerNorm(width)
+        self.ln_2 = scene_encoder.LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": TransposedLinear(width, hidden), "c_proj": TransposedLinear(hidden, width)})
         self.dropout = nn.Dropout(config.dropout)
         self.enc_dec_attn = CrossAttention(config)
@@ -186,7 +180,7 @@ class RelationBlock(nn.Module):
         for name in self._gates:
             self.add_module(name, nn.Linear(2 * width, width))
 
-    def forward(self, inputs: Tensor, scenes: EncodedScenes, rows: Packing) -> Tensor:
+    def forward(self, inputs: Tensor, scenes: scene_encoder.EncodedScenes, rows: scene_encoder.Packing) -> Tensor:
         """(N, 3, width) -> (N, 3, width)."""
         own = self.dropout(inputs + self.attn(self.ln_1(inputs)))
         normed = scenes._replace(levels=tuple(self.ln_1(level) for level in scenes.levels))
@@ -205,7 +199,7 @@ class RelationEncoder(nn.Module):
     ``language_fc`` is upstream's for word tokens and never used.
     """
 
-    def __init__(self, config: RelTransformerConfig):
+    def __init__(self, config: scene_encoder.RelTransformerConfig):
         super().__init__()
         hidden, width = config.hidden, config.width
         self.language_fc = nn.Linear(LANGUAGE_INPUTS, width).requires_grad_(False)
@@ -214,11 +208,11 @@ class RelationEncoder(nn.Module):
         self.wte = nn.Embedding(EMBEDDED_PLACES, width)
         self.h = nn.ModuleList(RelationBlock(config) for _ in range(config.blocks))
         self.linear_projection = nn.Linear(width, hidden)
-        self.layer_norm = LayerNorm(hidden)
+        self.layer_norm = scene_encoder.LayerNorm(hidden)
 
-    def forward(self, tokens: Tensor, scenes: EncodedScenes, of_row: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, scenes: scene_encoder.EncodedScenes, of_row: Tensor) -> Tensor:
         """Tokens (N, 3, hidden) of rows whose scenes are ``of_row`` (N,); returns (N, 3, hidden)."""
-        rows = packing_by_scene(of_row, scenes.packing.scenes)
+        rows = scene_encoder.packing_by_scene(of_row, scenes.packing.scenes)
         # (N, 3, hidden) -> (N, 3, width)
         states = self.visual_fc(tokens) + self.wpe.weight[:TOKENS] + self.wte.weight[VISUAL_TYPE]
         for block in self.h:
