@@ -38,6 +38,13 @@ def repeat(profile: str, seeds: list[int], **options: Any) -> None:
     print(f"{repeats_text(path)}\n\nwritten to {path}")
 
 
+def sweep(profile: str, **options: Any) -> None:
+    """``workbench sweep``."""
+    from workbench.runs.sweeps import sweep_profile
+
+    sweep_profile(profile, **_running(**options))
+
+
 def _running(processes: int | None, parameters: list[str], replace: str, **options: Any) -> dict[str, Any]:
     """What `run_profile` takes; the number of processes reaches the notebooks by their environment."""
     if processes is not None:

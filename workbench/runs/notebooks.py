@@ -210,7 +210,7 @@ def repeat_profile(profile: str, seeds: list[int], run: str | None = None, **opt
     found = [read_json(folder / METRICS) for folder in folders]
     record = {"run": name, "profile": profile, "seeds": seeds, "runs": [folder.name for folder in folders]}
     path = reports_folder(options.get("root")) / f"{name}-seeds.json"
-    metrics = _intervals(_numbers(found))
+    metrics = _intervals(common_numbers(found))
     write_json(path, record | {"metrics": metrics, "differences": variant_differences(found)})
     return path
 
@@ -229,14 +229,14 @@ def variant_differences(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[
         if baseline is not None and baseline not in variants:
             raise WorkbenchError(f"metrics of {notebook}: {unknown('baseline', baseline, variants)}")
         found = [run.get(notebook, {}).get(VARIANTS, {}) for run in runs]
-        numbers = {name: _numbers([each.get(name, {}) for each in found]) for name in variants}
+        numbers = {name: common_numbers([each.get(name, {}) for each in found]) for name in variants}
         pairs = [(later, earlier) for earlier, later in combinations(variants, 2)]
         for one, other in pairs if baseline is None else [(name, baseline) for name in variants if name != baseline]:
             compared[f"{notebook}: {one} - {other}"] = _intervals((numbers[one] - numbers[other]).dropna(axis=1))
     return compared
 
 
-def _numbers(runs: list[dict[str, Any]]) -> "pd.DataFrame":
+def common_numbers(runs: list[dict[str, Any]]) -> "pd.DataFrame":
     """A row a run, a column a number that all have by dotted name; lists, texts, truth values, nulls are left out."""
     import pandas as pd
 

@@ -1,0 +1,131 @@
+"""A run for each value of a parameter, on the stages of a finished run, and their numbers side by side."""
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+from workbench.files import atomic_path, read_json
+from workbench.folders import Replace
+from workbench.paths import project_root, reports_folder, runs_folder
+from workbench.runs.notebooks import VARIANTS, common_numbers, planned, run_profile
+from workbench.runs.profiles import RUN_PARAMETER, make_plan
+from workbench.runs.run_records import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "sweep.csv"
+_SHOWN = {"few": "exact combined few", "many": "exact combined many", "Combined": "exact combined all"}
+_HOW = "Part values by commas, and put one that has commas into brackets: -p losses=[ce],[ce,focal]."
+
+
+def sweep_profile(
+    profile: str,
+    parameters: dict[str, str],
+    run: str | None = None,
+    only: Sequence[str] | None = None,
+    replace: Replace = Replace.NEVER,
+    files: Sequence[Path] = (),
+    base: str | None = None,
+    root: Path | None = None,
+) -> Path:
+    """Run ``profile`` for each combination of the values in ``parameters``; returns the folder of table and page.
+
+    The runs ``<run>-<parameter>-<value>`` stand on ``base``, by default the profile's run where there is one, and begin
+    with the first notebook that a value reaches. All values are looked at before the first run starts. Finished runs
+    are loaded, so a stopped sweep goes on where it stopped.
+    """
+    root, values = project_root(root), {name: split_values(name, text) for name, text in parameters.items()}
+    varied = [name for name, texts in values.items() if len(texts) > 1]
+    if not varied:
+        raise WorkbenchError(f"sweep: no parameter has two values. {_HOW}")
+    plain = make_plan(profile, root=root)
+    base = base or (plain.run if (runs_folder(root) / plain.run).is_dir() else "")
+    short = {name: name.rpartition(".")[2] for name in varied}
+    short = short if len(set(short.values())) == len(varied) else {name: name for name in varied}
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    start = run or make_plan(profile, files=files, root=root).run
+    runs = {_run_name(start, short, each): each for each in combinations}
+    if len(runs) < len(combinations):
+        raise WorkbenchError(f"sweep: two of the values are equal, or make the same name of a run: {', '.join(runs)}.")
+    asked: dict[str, Any] = {"replace": replace, "files": files, "base": base, "root": root}
+    plans = [planned(profile, run=name, only=only, parameters=each, **asked)[0] for name, each in runs.items()]
+    before = {notebook.name: notebook.values | {RUN_PARAMETER: ""} for notebook in plain.notebooks}
+    reached = {n.name for plan in plans for n in plan.notebooks if n.values | {RUN_PARAMETER: ""} != before.get(n.name)}
+    names = [notebook.name for notebook in plans[0].notebooks]
+    if base and not only:
+        names = list(itertools.dropwhile(lambda name: name not in reached, names))
+    print(f"{len(runs)} runs{f' on the stages of {base!r}' if base else ''}, each of {', '.join(names)}", flush=True)
+    for number, (name, each) in enumerate(runs.items(), start=1):
+        print(f"[{number} of {len(runs)}] {name}", flush=True)
+        run_profile(profile, run=name, only=names, parameters=each, **asked)
+    shown = {name: {short[key]: each[key] for key in varied} for name, each in runs.items()}
+    return _write(reports_folder(root) / "-".join([start, *short.values(), "sweep"]), shown)
+
+
+def split_values(name: str, text: str) -> list[str]:
+    """The values of ``-p name=1.9,2.6``, each as it would be given alone: what YAML's ``[1.9,2.6]`` holds."""
+    import yaml
+
+    try:
+        nodes = yaml.compose(f"[{text}]", yaml.SafeLoader).value
+    except yaml.YAMLError as error:
+        raise WorkbenchError(f"-p {name}={text}: {' '.join(str(error).split())}. {_HOW}") from error
+    return [
+        node.value if isinstance(node, yaml.ScalarNode) else text[node.start_mark.index - 1 : node.end_mark.index - 1]
+        for node in nodes
+    ] or [""]
+
+
+def _run_name(start: str, short: dict[str, str], values: dict[str, str]) -> str:
+    parts = [f"{title}-{values[name].strip('[]{} ')}" for name, title in short.items()]
+    return "-".join([start, *(re.sub(r"[^\w.+-]+", "-", part, flags=re.ASCII) for part in parts)])
+
+
+def _write(folder: Path, runs: dict[str, dict[str, str]]) -> Path:
+    """Write the table of all numbers that the ``runs`` share and the page of the chosen ones, and print these."""
+    import pandas as pd
+
+    found = [read_json(folder.with_name(name) / METRICS) for name in runs]
+    given = pd.DataFrame([{"run": name, **values} for name, values in runs.items()])
+    with atomic_path(folder / TABLE) as temporary:
+        pd.concat([given, common_numbers(found)], axis=1).to_csv(temporary, index=False)
+    rows = [
+        {"value": ", ".join(values.values()), "training": training}
+        | {title: numbers.get(key) for title, key in _SHOWN.items()}
+        for values, metrics in zip(runs.values(), found, strict=True)
+        for each in metrics.values()
+        for training, numbers in each.get(VARIANTS, {}).items()
+    ]
+    table = pd.DataFrame(rows)
+    name = ", ".join(next(iter(runs.values())))
+    print(
+        table.rename(columns={"value": name}).round(2).to_string(index=False) if rows else given.to_string(index=False)
+    )
+    _write_page(folder, table, name, list(runs))
+    print(f"page: {folder / 'index.html'}, all numbers: {folder / TABLE}")
+    return folder
+
+
+def _write_page(folder: Path, table: "pd.DataFrame", name: str, runs: list[str]) -> None:
+    from workbench.figures.results import value_lines
+    from workbench.runs.execution import import_nbformat
+    from workbench.runs.reports import PLOTLY_MIME, write_page
+
+    v4 = import_nbformat().v4
+    links = ", ".join(f"[{run}](../{run}/index.html)" for run in runs)
+    head = f"# What does {name} change?\n\n{links}. [All runs](../index.html). All numbers: [{TABLE}]({TABLE})."
+    cells = [v4.new_markdown_cell(head)]
+    if len(table):
+        drawn = json.loads(value_lines(table, name).to_json())
+        told = "Each value is one run with one seed: differences as small as those between seeds say nothing."
+        listed = table.rename(columns={"value": name}).set_index(["training", name]).round(2)
+        outputs = [{PLOTLY_MIME: drawn}, {"text/html": listed.to_html()}]
+        shown = [v4.new_output("display_data", data) for data in outputs]
+        cells += [v4.new_code_cell(f'pd.read_csv("{TABLE}")', outputs=shown), v4.new_markdown_cell(told)]
+    import_nbformat().write(v4.new_notebook(cells=cells), folder / "index.ipynb")
+    write_page(folder / "index.ipynb")
