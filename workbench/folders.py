@@ -70,6 +70,8 @@ class BuiltFolder:
         with writing(self.folder), only_one(lock, f"{self.label}: another process is building it", wait=True):
             with contextlib.suppress(OSError):  # schedulers make empty folders for outputs before a job begins
                 self.folder.rmdir()
+            if self.folder.is_symlink() and not self.folder.exists():
+                self.folder.unlink()  # what it led to is gone
             self._finish_interrupted_swap()
             stored = stored_manifest(self.folder, refuse_older=self.replace in (Replace.NEVER, Replace.CODE))
             if stored is not None and self._is_answer(stored):

@@ -7,8 +7,7 @@ from pathlib import Path
 from workbench.files import read_json
 from workbench.folders import MANIFEST
 
-# No result depends on the code that keeps results.
-WITHOUT_INFLUENCE = True
+WITHOUT_INFLUENCE = True  # on any result: how results are kept
 
 
 def link_stages(folder: Path, base: Path) -> int:
@@ -16,37 +15,27 @@ def link_stages(folder: Path, base: Path) -> int:
 
     A stage whose inputs the run has made otherwise is left out.
     """
-    for target in sorted(manifest.parent for manifest in base.glob(f"[!.]*/[!.]*/{MANIFEST}")):
-        place = folder / target.relative_to(base)
+    for manifest in base.glob(f"[!.]*/[!.]*/{MANIFEST}"):
+        place = folder / manifest.parent.relative_to(base)
         place.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # its own, or linked before
-            place.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()), target_is_directory=True)
-    drop_stale_links(folder)
-    return len(_links(folder))
+            place.symlink_to(os.path.relpath(manifest.parent.resolve(), place.parent.resolve()))
+    return drop_stale_links(folder)
 
 
-def drop_stale_links(folder: Path) -> None:
-    """Remove the links of the run in ``folder`` that were made from other stages than those that it has now."""
-    links, dropped = _links(folder), set[str]()
-    inputs = {label: read_json(link / MANIFEST).get("inputs", {}) for label, link in links.items()}
+def drop_stale_links(folder: Path) -> int:
+    """Remove the links of a run that were made from other stages than those that it has now; how many are left."""
+    places = {str(path.parent.relative_to(folder)): path for path in folder.glob(f"[!.]*/[!.]*/{MANIFEST}")}
+    links = {label for label, path in places.items() if path.parent.is_symlink()}
+    found = {label: read_json(path) for label, path in places.items()} if links else {}
 
-    def is_other(label: str, identity: str) -> bool:
-        manifest = folder / label / MANIFEST
-        return label in dropped or (manifest.is_file() and read_json(manifest).get("identity") != identity)
+    def is_stale(label: str) -> bool:
+        inputs = found[label].get("inputs", {}).items()
+        return any(other in found and found[other].get("identity") != identity for other, identity in inputs)
 
-    while stale := {label for label in links if any(is_other(*given) for given in inputs[label].items())}:
+    while stale := set(filter(is_stale, links)):
         for label in stale:
-            links.pop(label).unlink(missing_ok=True)
-        dropped |= stale
-
-
-def lost_link(folder: Path) -> str:
-    """What is wrong with a link that leads nowhere, as a further sentence; empty for all else."""
-    if not folder.is_symlink() or folder.exists():
-        return ""
-    return f" {folder} is a link to {folder.readlink()}, which is gone."
-
-
-def _links(folder: Path) -> dict[str, Path]:
-    found = (manifest.parent for manifest in folder.glob(f"[!.]*/[!.]*/{MANIFEST}"))
-    return {f"{path.parent.name}/{path.name}": path for path in found if path.is_symlink()}
+            (folder / label).unlink(missing_ok=True)
+            found[label] = {}
+        links -= stale
+    return len(links)

@@ -24,7 +24,7 @@ from workbench.folders import (
 )
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes, threads_of
-from workbench.links import drop_stale_links, link_stages, lost_link
+from workbench.links import drop_stale_links, link_stages
 from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
@@ -197,7 +197,8 @@ class Run:
         if manifest is not None:
             check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
             return Stage(folder, manifest)
-        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else lost_link(folder)
+        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
+        begun += f" {folder} is a link to {folder.readlink()}, which is gone." if folder.is_symlink() else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
         raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")

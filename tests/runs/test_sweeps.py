@@ -57,7 +57,7 @@ def test_runs_begin_with_the_first_notebook_that_a_value_reaches(toy_project, mo
         ("toy-flags-1-2-end-well", ["02_finish"], "toy"), ("toy-flags-3-end-ours", ["02_finish"], "toy")
     ]  # fmt: skip
     assert "4 runs on the stages of 'toy', each of 02_finish\n" in capsys.readouterr().out
-    assert folder == toy_project / "reports" / "toy-flags-end-sweep"
+    assert folder == toy_project / "reports" / "toy-flags-sweep-end-sweep"
     table = pd.read_csv(folder / TABLE)
     assert list(table["end"]) == ["well", "ours"] * 2 and list(table["02.variants.CE.exact combined few"]) == [
         1,

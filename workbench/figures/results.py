@@ -196,22 +196,3 @@ def band_bars(results: pd.DataFrame, metric: str) -> go.Figure:
             chart.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
     chart.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
     return with_one_legend(chart).update_layout(title="Accuracy by band on test", barmode="group")
-
-
-def value_lines(table: pd.DataFrame, name: str) -> go.Figure:
-    """Numbers of several runs against the value that they differ in, a panel a number, a line a training.
-
-    ``table`` has the columns value, training, and a column in percent for each panel; ``name`` is what is varied.
-    """
-    numbers = [column for column in table if column not in ("value", "training")]
-    chart = panels(numbers, columns=len(numbers), horizontal_spacing=0.06)
-    for place, (training, here) in enumerate(table.groupby("training", sort=False)):
-        colour = SERIES_COLOURS[place % len(SERIES_COLOURS)]
-        for column, number in enumerate(numbers, start=1):
-            chart.add_scatter(
-                x=plain_texts(here["value"]), y=here[number], mode="lines+markers", line_color=colour,
-                name=plain_text(str(training)), legendgroup=training, row=1, col=column,
-            )  # fmt: skip
-    chart.update_xaxes(type="category", title=plain_text(name))
-    chart.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
-    return with_one_legend(chart).update_layout(title=f"Accuracy on test by {plain_text(name)}")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pandas as pd
+
 from workbench.errors import WorkbenchError, unknown
 from workbench.figures.pages import LAB_EXTENSIONS
 from workbench.files import read_json, write_json
@@ -14,22 +16,23 @@ from workbench.paths import notebooks_folder, project_root, reports_folder
 from workbench.runs.execution import DONE, live_environment
 from workbench.runs.parameters import TAG
 from workbench.runs.profiles import RUN_PARAMETER
-from workbench.runs.run_records import RECORD, RunRecord
+from workbench.runs.run_records import NO_RECORD, RunRecord, runs_table
 
 _LINE = 110  # characters; a longer dict has a line for each of its keys
-_OURS = "workbench"  # of a copy's metadata: its run, and the digest of the cells that were written
+_OURS = "workbench"  # of a copy's metadata: the digest of its cells as they were written
 
 
 def lab(run: str | None, port: int, no_browser: bool) -> NoReturn:
     """``workbench lab``: for this machine alone, with a token, asking the network for nothing."""
-    root = project_root()
-    records = {path.parent.name: path.parent for path in reports_folder(root).glob(f"[!.]*/{RECORD}")}
-    if run and run not in records:
-        raise WorkbenchError(unknown("run", run, sorted(records)))
-    run = run or _latest(records)
+    root, table = project_root(), runs_table()
+    table = table[table["state"] != NO_RECORD]
+    if run and run not in table.index:
+        raise WorkbenchError(unknown("run", run, sorted(table.index)))
+    if not run and len(table):  # a finished one before others, with most notebooks, the latest of these
+        rank = pd.DataFrame({"state": table["state"] == DONE, "done": table["notebooks done"].str.split().str[0]})
+        run = rank.astype(int).sort_values(["state", "done"], ascending=False, kind="stable").index[0]
     if run:
-        for line in copy_notebooks(run, RunRecord.read(records[run]), root):
-            print(line)
+        print("\n".join(copy_notebooks(run, RunRecord.read(reports_folder(root) / run), root)), flush=True)
     settings = {
         "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.root_dir": notebooks_folder(root),
         "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",
@@ -44,24 +47,8 @@ def lab(run: str | None, port: int, no_browser: bool) -> NoReturn:
     }  # fmt: skip
     options = [f"--{name}={value}" for name, value in settings.items()]
     os.chdir(notebooks_folder(root))
-    sys.stdout.flush()
     # In our place: signals reach JupyterLab itself.
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], live_environment(root))
-
-
-def _latest(records: dict[str, Path]) -> str | None:
-    """The run to open where none is named: a finished one before others, with most notebooks, the latest of these."""
-
-    def rank(name: str) -> tuple[bool, int, str]:
-        try:
-            record = RunRecord.read(records[name])
-        except WorkbenchError as error:
-            print(error, file=sys.stderr)
-            return False, -1, ""
-        done = sum(entry.status == DONE for entry in record.notebooks.values())
-        return record.status == DONE, done, record.started or ""
-
-    return max(sorted(records), key=rank, default=None)
 
 
 def copy_notebooks(run: str, record: RunRecord, root: Path) -> list[str]:
@@ -77,17 +64,16 @@ def copy_notebooks(run: str, record: RunRecord, root: Path) -> list[str]:
             continue
         notebook = read_json(source)
         for cell in notebook["cells"]:
-            if TAG in cell.get("metadata", {}).get("tags", []):
+            if TAG in cell["metadata"].get("tags", []):
                 cell["source"] = with_values("".join(cell["source"]), entry.parameters | {RUN_PARAMETER: run}, run)
-        written = _digest(notebook)
-        notebook["metadata"][_OURS] = {"run": run, "written": written}
+        notebook["metadata"][_OURS] = written = _digest(notebook)
         try:
-            there = read_json(copy) if copy.is_file() else None
-            found = None if there is None else _digest(there)
-            changed = there is not None and found not in (written, there["metadata"].get(_OURS, {}).get("written"))
+            there = read_json(copy) if copy.is_file() else {"metadata": {}}
+            found = _digest(there) if "cells" in there else None
+            ours = found in (None, written, there["metadata"].get(_OURS))
         except (WorkbenchError, KeyError, TypeError, AttributeError):  # no notebook any more
-            found, changed = "", True
-        if changed:
+            ours = False
+        if not ours:
             lines.append(f"{copy}: you have changed it, so it stays as it is; remove it to have it anew")
         elif found != written:
             write_json(copy, notebook)

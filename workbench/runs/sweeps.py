@@ -45,11 +45,9 @@ def sweep_profile(
         raise WorkbenchError(f"sweep: no parameter has two values. {_HOW}")
     plain = make_plan(profile, root=root)
     base = base or (plain.run if (runs_folder(root) / plain.run).is_dir() else "")
-    short = {name: name.rpartition(".")[2] for name in varied}
-    short = short if len(set(short.values())) == len(varied) else {name: name for name in varied}
     combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
     start = run or make_plan(profile, files=files, root=root).run
-    runs = {_run_name(start, short, each): each for each in combinations}
+    runs = {_run_name(start, {name: each[name] for name in varied}): each for each in combinations}
     if len(runs) < len(combinations):
         raise WorkbenchError(f"sweep: two of the values are equal, or make the same name of a run: {', '.join(runs)}.")
     asked: dict[str, Any] = {"replace": replace, "files": files, "base": base, "root": root}
@@ -63,8 +61,8 @@ def sweep_profile(
     for number, (name, each) in enumerate(runs.items(), start=1):
         print(f"[{number} of {len(runs)}] {name}", flush=True)
         run_profile(profile, run=name, only=names, parameters=each, **asked)
-    shown = {name: {short[key]: each[key] for key in varied} for name, each in runs.items()}
-    return _write(reports_folder(root) / "-".join([start, *short.values(), "sweep"]), shown)
+    folder = reports_folder(root) / _run_name(start, dict.fromkeys(varied, "sweep"))
+    return _write(folder, [{"run": name} | {key: each[key] for key in varied} for name, each in runs.items()])
 
 
 def split_values(name: str, text: str) -> list[str]:
@@ -81,50 +79,56 @@ def split_values(name: str, text: str) -> list[str]:
     ] or [""]
 
 
-def _run_name(start: str, short: dict[str, str], values: dict[str, str]) -> str:
-    parts = [f"{title}-{values[name].strip('[]{} ')}" for name, title in short.items()]
+def _run_name(start: str, values: dict[str, str]) -> str:
+    parts = [f"{name.rpartition('.')[2]}-{value.strip('[]{} ')}" for name, value in values.items()]
     return "-".join([start, *(re.sub(r"[^\w.+-]+", "-", part, flags=re.ASCII) for part in parts)])
 
 
-def _write(folder: Path, runs: dict[str, dict[str, str]]) -> Path:
+def _write(folder: Path, runs: list[dict[str, str]]) -> Path:
     """Write the table of all numbers that the ``runs`` share and the page of the chosen ones, and print these."""
     import pandas as pd
 
-    found = [read_json(folder.with_name(name) / METRICS) for name in runs]
-    given = pd.DataFrame([{"run": name, **values} for name, values in runs.items()])
+    found = [read_json(folder.with_name(run["run"]) / METRICS) for run in runs]
     with atomic_path(folder / TABLE) as temporary:
-        pd.concat([given, common_numbers(found)], axis=1).to_csv(temporary, index=False)
-    rows = [
-        {"value": ", ".join(values.values()), "training": training}
+        pd.concat([pd.DataFrame(runs), common_numbers(found)], axis=1).to_csv(temporary, index=False)
+    varied = ", ".join(list(runs[0])[1:])
+    table = pd.DataFrame([
+        {"training": training, varied: ", ".join(list(run.values())[1:])}
         | {title: numbers.get(key) for title, key in _SHOWN.items()}
-        for values, metrics in zip(runs.values(), found, strict=True)
+        for run, metrics in zip(runs, found, strict=True)
         for each in metrics.values()
         for training, numbers in each.get(VARIANTS, {}).items()
-    ]
-    table = pd.DataFrame(rows)
-    name = ", ".join(next(iter(runs.values())))
-    print(
-        table.rename(columns={"value": name}).round(2).to_string(index=False) if rows else given.to_string(index=False)
-    )
-    _write_page(folder, table, name, list(runs))
+    ])  # fmt: skip
+    if len(table):
+        table = pd.concat([here for _, here in table.groupby("training", sort=False)]).reset_index(drop=True)
+        print(table.round(2).to_string(index=False))
+    _write_page(folder, table, varied, [run["run"] for run in runs])
     print(f"page: {folder / 'index.html'}, all numbers: {folder / TABLE}")
     return folder
 
 
-def _write_page(folder: Path, table: "pd.DataFrame", name: str, runs: list[str]) -> None:
-    from workbench.figures.results import value_lines
+def _write_page(folder: Path, table: "pd.DataFrame", varied: str, runs: list[str]) -> None:
+    """The page: what was varied, a line for each training in the figure, the same numbers as a table."""
+    import plotly.express
+
+    from workbench.figures.style import SERIES_COLOURS, plain_text
     from workbench.runs.execution import import_nbformat
     from workbench.runs.reports import PLOTLY_MIME, write_page
 
     v4 = import_nbformat().v4
     links = ", ".join(f"[{run}](../{run}/index.html)" for run in runs)
-    head = f"# What does {name} change?\n\n{links}. [All runs](../index.html). All numbers: [{TABLE}]({TABLE})."
+    head = f"# What does {varied} change?\n\n{links}. [All runs](../index.html). All numbers: [{TABLE}]({TABLE})."
     cells = [v4.new_markdown_cell(head)]
     if len(table):
-        drawn = json.loads(value_lines(table, name).to_json())
+        drawn = table.assign(**table[["training", varied]].map(plain_text)).melt(["training", varied])
+        figure = plotly.express.line(
+            drawn, x=varied, y="value", color="training", facet_col="variable", markers=True, template="workbench",
+            color_discrete_sequence=SERIES_COLOURS, title="Average per-class accuracy on test, %",
+            labels={"value": "accuracy, %", "training": ""},
+        )  # fmt: skip
+        figure.update_xaxes(type="category").for_each_annotation(lambda each: each.update(text=each.text.split("=")[1]))
         told = "Each value is one run with one seed: differences as small as those between seeds say nothing."
-        listed = table.rename(columns={"value": name}).set_index(["training", name]).round(2)
-        outputs = [{PLOTLY_MIME: drawn}, {"text/html": listed.to_html()}]
+        outputs = [{PLOTLY_MIME: json.loads(figure.to_json())}, {"text/html": table.round(2).to_html(index=False)}]
         shown = [v4.new_output("display_data", data) for data in outputs]
         cells += [v4.new_code_cell(f'pd.read_csv("{TABLE}")', outputs=shown), v4.new_markdown_cell(told)]
     import_nbformat().write(v4.new_notebook(cells=cells), folder / "index.ipynb")
