@@ -13,7 +13,7 @@ from workbench.browsers.triplet_page import TripletSources
 from workbench.errors import WorkbenchError
 from workbench.language.triplets import read_triplets
 from workbench.scenes.relations import RelationTables
-from workbench.scenes.vocabulary import ROLES, read_triplet_list
+from workbench.scenes.vocabulary import REPLACEMENT, ROLES, listed, read_triplet_list
 
 
 @pytest.fixture
@@ -126,6 +126,47 @@ def test_ticked_triplets_are_a_table_and_a_list_for_notebook_02(browser):
     assert sorted(browser.matches.index) == sorted(places)
     browser.handle("untick", "")
     assert browser.selection.empty and len(browser.matches) == len(browser.index)
+
+
+def test_replacements_are_vetoed_at_a_click_and_senses_chosen(browser):
+    rows, vocabulary = browser.page.sources.augmented, browser.index.vocabulary
+    by = rows["subject"].where(rows["replaced"] == "subject", rows["object"])
+    pair = (int(rows["replaced_class"][0]), int(by[0]))
+    going = int(((rows["replaced_class"] == pair[0]) & (by == pair[1])).sum())
+    browser.handle("replaced", str(pair[0]))
+    browser.handle("by", str(pair[1]))
+    assert browser.index["augmented"][browser.matches.index].sum() >= going and len(browser.matches) <= going
+    browser.handle("open", str(browser.matches.index[0]))
+    click = f'data-event="never" data-value="{pair[0]},{pair[1]}" aria-pressed="false">'
+    assert re.search(rf"{click}[^<]*<span class=\"wb-count\">{going}<", browser.regions()["detail"])
+    browser.handle("never", f"{pair[0]},{pair[1]}")
+    assert f"<strong>{going}</strong> of {len(rows)} augmented rows go" in browser.regions()["picked"]
+    browser.handle("meant", str(vocabulary.class_id("object", "mug")))
+    browser.set(senses={"mug": "mug.n.04"})
+    refused("no noun sense 'cup'", browser.set, senses={"mug": "cup"})
+    browser.handle("save", None)
+    assert "implausible-senses.csv" in browser.regions()["picked"] and browser.selection.empty
+    assert browser.senses_file("implausible").read_text() == "name,synset\nmug,mug.n.04\n"
+    assert listed(read_triplet_list(browser.lists_folder / "implausible.csv", vocabulary), REPLACEMENT).tolist() == [
+        list(pair)
+    ]
+    browser.handle("never", f"{pair[0]},{pair[1]}")
+    assert not browser.state.never
+
+
+def test_augmented_rows_are_found_by_similarity_and_by_their_way_through_wordnet(browser):
+    rows, menus = browser.page.sources.augmented, browser.page.replacements.menus(browser.index.vocabulary.objects)
+    for name in ("similarity", "via"):
+        value = str(menus[name][0][0])
+        browser.handle(name, value)
+        similar = rows["similarity"].round(3) == float(value.split(",")[0]) if name == "similarity" else None
+        fits = rows["path"].str.contains(value) if similar is None else similar
+        wanted = {tuple(row) for row in rows.loc[fits, list(ROLES)].to_numpy().tolist()}
+        assert wanted and {tuple(row) for row in browser.index.triplets(browser.matches.index).tolist()} >= wanted
+        browser.handle("reset", "")
+    refused("there is no", browser.set, places=[10**6])
+    browser.set(places=[3, 1])
+    assert sorted(browser.matches.index) == [1, 3] and "in the map" in browser.regions()["status"]
 
 
 def test_a_page_or_all_matches_are_ticked_at_once(browser):

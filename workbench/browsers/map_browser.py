@@ -42,9 +42,10 @@ class FeatureMap(Browser):
     """Real and generated union features on one map, and everything needed to doubt it.
 
     ``points`` and ``map_metrics``: table and metrics of the stage ``feature_map``; ``features`` and ``generated``: what
-    it was made of; ``images``: their folder, if any; ``fidelity``: the table of the stage ``fidelity``;
-    ``right``: gives (N,) bool by role for the points (`map_points.right_or_wrong` with what it reads filled in),
-    called when somebody asks for that colour. WorkbenchError where points and features do not belong together.
+    it was made of; ``images``: their folder, if any; ``fidelity``: the table of the stage ``fidelity``; ``right``:
+    gives (N,) bool by role for the points (`map_points.right_or_wrong` with what it reads filled in), called when
+    somebody asks for that colour; ``init``: where sampling began, as in SamplingConfig. WorkbenchError where points and
+    features do not belong together.
     """
 
     state: MapState
@@ -59,10 +60,11 @@ class FeatureMap(Browser):
         fidelity: pd.DataFrame | None = None,
         map_metrics: dict[str, Any],
         right: Callable[[pd.DataFrame], dict[str, np.ndarray]] | None = None,
+        init: str = "subject-object",
     ):
         super().__init__(_part(part="frame above") + _part(part="frame below"), images)
         self.points, self.state = MapPoints(points, features, generated, map_metrics), MapState()
-        self._fidelity, self._ask_right = fidelity, right
+        self._fidelity, self._ask_right, self._init = fidelity, right, init
         self._details: dict[str, Any] | None = None
         self._problem = ""
         self._canvas: MapCanvas | None = None
@@ -157,7 +159,7 @@ class FeatureMap(Browser):
         """The HTML around the figure in the present state."""
         return {
             "controls": self._controls(), "numbers": self._numbers(), "problem": self._problem,
-            "point": _part(part="point", details=self._details, note=self.thumbnails.note()),
+            "point": _part(part="point", details=self._details, init=self._init, note=self.thumbnails.note()),
             "selection": self._selection(),
         }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """TripletBrowser: all triplets of training and augmentation, searched, filtered, looked at, and picked."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -9,17 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.browsers.panel import Browser, Paging, numbers, places, render
+from workbench.browsers.panel import Browser, Paging, numbers, render
 from workbench.browsers.triplet_index import SORTS, TripletIndex, class_bars
 from workbench.browsers.triplet_page import TEMPLATE, TripletPage, TripletSources
-from workbench.browsers.triplet_search import FILTERS, TripletState, facets, search, without_toggles
+from workbench.browsers.triplet_search import FILTERS, STILL, TripletState, facets, search, without_toggles
 from workbench.errors import WorkbenchError
+from workbench.files import atomic_path
 from workbench.scenes.bands import BANDS
-from workbench.scenes.vocabulary import ROLES, write_triplet_list
+from workbench.scenes.vocabulary import REPLACEMENT, ROLES, write_triplet_list
 
 MOST_SELECTED_AT_ONCE = 100_000
 NAMES_IN_A_BAR = 4
 TILES_A_PAGE = 12
+# What the answers do not hang on.
+_STILL: dict[str, Any] = {name: value for name, value in vars(TripletState()).items() if name in STILL}
 
 
 class TripletBrowser(Browser):
@@ -51,13 +55,12 @@ class TripletBrowser(Browser):
         self.page = TripletPage(index, sources, self.thumbnails)
         self.bars = {role: class_bars(index.counts, role) for role in ROLES}
         self.state, self._said, self._list_name = TripletState(), "", "implausible"
-        self._ticked: dict[int, None] = {}  # in the order of ticking
         self.change(**filters)
 
     @property
     def selection(self) -> pd.DataFrame:
         """The triplets that were ticked, one row each: names, ids, bands, counts, similarity, hardness."""
-        return self._table(self._ticked_places)
+        return self._table(np.array(self.state.ticked, dtype=np.int64))
 
     @property
     def matches(self) -> pd.DataFrame:
@@ -74,22 +77,34 @@ class TripletBrowser(Browser):
 
     def select(self, places: Iterable[int]) -> None:
         """Tick triplets by place, the index of `matches`."""
-        self._tick(places)
+        self.change(**self._tick(places))
         self.shown_again()
 
     def save_selection(self, name: str) -> Path:
-        """Write the ticked triplets as a list for notebook 02's ``include`` or ``exclude``; returns its path."""
+        """Write what was ticked and vetoed as a list for notebook 02's ``include`` or ``exclude``; returns its path.
+
+        Senses that were chosen are a table beside it, for ``augmentation.senses``: ``senses_file``.
+        """
         if self.lists_folder is None:
             raise WorkbenchError(
                 "this browser was given no folder for lists. Use scenes.vocabulary.write_triplet_list instead."
             )
-        if not self._ticked:
+        state = self.state
+        if not state.ticked and not state.never and not state.senses:
             raise WorkbenchError("nothing is selected yet. Tick some triplets first.")
         if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
             raise WorkbenchError(f"list name {name!r}: use letters, digits, '-' and '_'.")
         path = self.lists_folder / f"{name}.csv"
-        write_triplet_list(path, self.index.triplets(self._ticked_places), self.index.vocabulary)
+        triplets = self.index.triplets(np.array(state.ticked, dtype=np.int64))
+        write_triplet_list(path, triplets, self.index.vocabulary, state.never)
+        if state.senses:
+            with atomic_path(self.senses_file(name)) as temporary:
+                pd.DataFrame(state.senses.items(), columns=["name", "synset"]).to_csv(temporary, index=False)
         return path
+
+    def senses_file(self, name: str) -> Path:
+        """Where `save_selection` writes the senses that were chosen."""
+        return (self.lists_folder or Path()) / f"{name}-senses.csv"
 
     def change(self, **changes: Any) -> None:
         """Take over ``changes`` of the state (`TripletState.changed`)."""
@@ -112,12 +127,19 @@ class TripletBrowser(Browser):
             "class_relation": lambda: {"classes": {**state.classes, "relation": number()}},
             "class_object": lambda: {"classes": {**state.classes, "object": number()}},
             "band": lambda: {"bands": {**state.bands, role: set(state.bands.get(role, ())) ^ {band}}},
+            **{end: partial(self._replacement, end, number) for end in REPLACEMENT},
+            "similarity": lambda: {"similarity": value.split(",") if value else None},
+            "via": lambda: {"via": value},
+            "places": lambda: {"places": None},
+            "never": lambda: {"never": _toggled(state.never, numbers("never", value, 2))},
+            "meant": lambda: {"meant": None if number() == state.meant else number()},
+            "sense": lambda: {"senses": self._senses(value)},
             "bar": lambda: {"bar": None if number() == state.bar else number()},
             "page": lambda: {"page": self._paging.turned(value)},
             "examples": lambda: {"examples_page": self.page.paging(state).turned(value)},
             "open": lambda: {"opened": value or None},
             "reset": lambda: {name: getattr(TripletState(), name) for name in FILTERS},
-            "tick": lambda: self._toggle(*numbers("tick", value)),
+            "tick": lambda: {"ticked": _toggled(state.ticked, *numbers("tick", value))},
             "tick_page": lambda: self._tick(self._paging.of(self._places)),
             "tick_all": self._tick_all,
             "untick": self._untick,
@@ -125,32 +147,48 @@ class TripletBrowser(Browser):
             "save": self._save,
         }
 
-    def _tick(self, wanted: Iterable[int]) -> None:
-        self._ticked |= dict.fromkeys(places("place", wanted, len(self.index)).tolist())
+    def _tick(self, wanted: Iterable[int]) -> dict[str, Any]:
+        return {"ticked": (*self.state.ticked, *wanted)}
 
-    def _toggle(self, place: int) -> None:
-        if place in self._ticked:
-            del self._ticked[place]
-        else:
-            self._tick([place])
+    def _replacement(self, end: str, number: Callable[[], int | None]) -> dict[str, Any]:
+        return {"replacement": {**self.state.replacement, end: number()}}
 
-    def _tick_all(self) -> None:
+    def _senses(self, synset: str) -> dict[str, str]:
+        """The chosen senses after a click on one of the open class."""
+        assert self.state.meant is not None  # else no sense is shown
+        name = self.index.vocabulary.objects[self.state.meant]
+        others = {own: chosen for own, chosen in self.state.senses.items() if own != name}
+        return others if self.state.senses.get(name) == synset else {**others, name: synset}
+
+    def _tick_all(self) -> dict[str, Any]:
         if len(self._places) > MOST_SELECTED_AT_ONCE:
             what = f"{len(self._places):,} triplets match; at most {MOST_SELECTED_AT_ONCE:,} are selected at once"
             raise WorkbenchError(f"{what}. Narrow the filters, or use browser.select(browser.matches.index).")
-        self._tick(self._places)
+        return self._tick(self._places)
 
     def _untick(self) -> dict[str, Any]:
-        self._ticked.clear()
-        return {"only_selected": False} if self.state.only_selected else {}
+        return {"ticked": (), "only_selected": False} if self.state.only_selected else {"ticked": ()}
 
     def _save(self) -> None:
-        path = self.save_selection(self._list_name)
-        self._said = f'{len(self._ticked):,} triplets are in {path}. In notebook 02: exclude = "{self._list_name}"'
+        path, name = self.save_selection(self._list_name), self._list_name
+        self._said = f"Saved: {path}. In notebook 02: " + "; ".join(
+            [f'exclude = "{name}"'] * bool(self.state.ticked or self.state.never)
+            + [f'"senses": "data/lists/{self.senses_file(name).name}" in augmentation'] * bool(self.state.senses)
+        )
 
-    @property
-    def _ticked_places(self) -> np.ndarray:
-        return np.fromiter(self._ticked, dtype=np.int64, count=len(self._ticked))
+    def _decided(self) -> dict[str, Any]:
+        """What was decided, as it can be pasted into notebook 02, and the rows that go by it."""
+        names, state = self.index.vocabulary.objects, self.state
+        never: dict[str, list[str]] = {}
+        for replaced, by in state.never:
+            never.setdefault(names[replaced], []).append(names[by])
+        rows = self.page.replacements
+        given = {name: value for name, value in (("never", never), ("senses", dict(state.senses))) if value}
+        return {
+            "paste": json.dumps(given, ensure_ascii=False)[1:-1],
+            "going": rows.going(state.ticked, state.never), "augmented": len(rows.place),
+            "pairs": [(pair, *(names[own] for own in pair), rows.rows(*pair)) for pair in state.never],
+        }  # fmt: skip
 
     @property
     def _places(self) -> np.ndarray:
@@ -163,14 +201,15 @@ class TripletBrowser(Browser):
     @property
     def _answers(self) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
         """Matches and the toggles' counts, found once for all that the filters and the order are made of."""
-        state, ticked = self.state, tuple(self._ticked) if self.state.only_selected else None
+        state, ticked = self.state, self.state.ticked if self.state.only_selected else None
 
         def answers() -> tuple[np.ndarray, dict[str, dict[str, int]]]:
             bar = None if state.bar is None else self.bars[state.chart]["classes"].iloc[state.bar]
-            fits = without_toggles(self.index, state, bar=bar, selected=ticked)
+            replaced = self.page.replacements.fits(state, len(self.index))
+            fits = without_toggles(self.index, state, bar=bar, selected=ticked, replaced=replaced)
             return search(self.index, state, fits), facets(self.index, state, fits)
 
-        return self.keep("answers", (replace(state, page=1, opened=None, examples_page=1, crop=False), ticked), answers)
+        return self.keep("answers", (replace(state, **_STILL), ticked), answers)
 
     def regions(self) -> dict[str, str]:
         """HTML of all regions."""
@@ -185,11 +224,11 @@ class TripletBrowser(Browser):
             "status": {"relations": relations, "note": self.thumbnails.note()},
             "grid": {"tiles": tiles, "triplets": len(self.index)},
             "pager": {"paging": paging},
-            "picked": {"said": self._said, "list_name": self._list_name, **picking},
+            "picked": {"said": self._said, "list_name": self._list_name, **picking, **self._decided()},
         }
-        shared = {"state": state, "roles": ROLES, "ticked": self._ticked, "matches": len(found)}
+        shared = {"state": state, "roles": ROLES, "ticked": dict.fromkeys(state.ticked), "matches": len(found)}
         return {name: render(TEMPLATE, part=name, **own, **shared) for name, own in values.items()} | {
-            "menus": self.keep("menus", state.classes, self._menus),
+            "menus": self.keep("menus", (state.classes, state.replacement, state.similarity, state.via), self._menus),
             "detail": "" if state.opened is None else self.page.detail(state),
         }
 
@@ -206,7 +245,8 @@ class TripletBrowser(Browser):
             names, counts = self.index.vocabulary.names(role), getattr(self.index.counts, role)
             by_name = sorted(range(len(names)), key=lambda own: names[own].casefold())
             options[role] = [("", "any"), *((own, f"{names[own]} ({counts[own]:,})") for own in by_name)]
-        return render(TEMPLATE, part="menus", options=options, roles=ROLES, state=self.state)
+        made = self.page.replacements.menus(self.index.vocabulary.objects) if len(self.index.augmented) else {}
+        return render(TEMPLATE, part="menus", options=options, made=made, roles=ROLES, state=self.state)
 
     def _chart(self) -> dict[str, Any]:
         """The bars of the chart, each in words, and how many classes each band has."""
@@ -216,3 +256,8 @@ class TripletBrowser(Browser):
         drawn = bars.assign(height=heights, names=[[names[own] for own in held] for held in bars["classes"]])
         bands = {band: int(bars.loc[bars["band"] == band, "classes"].map(len).sum()) for band in BANDS}
         return {"bars": drawn.to_dict("records"), "groups": bands, "most_names": NAMES_IN_A_BAR}
+
+
+def _toggled(held: tuple, one: Any) -> tuple:
+    """``held`` without ``one``, or with it at the end."""
+    return tuple(other for other in held if other != one) if one in held else (*held, one)

@@ -1,6 +1,7 @@
 """One triplet as HTML: a tile of the grid, or all that is known of it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from markupsafe import Markup
 
 from workbench.browsers.drawing import Thumbnails, scene_of, scene_of_box, scene_svg
 from workbench.browsers.panel import Paging, render
+from workbench.browsers.replacements import Replacements, meanings
 from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_search import TripletState, nearest_triplets
 from workbench.scenes.bands import BANDS
@@ -24,15 +26,17 @@ class TripletSources:
     """What a triplet's images, neighbours and origin are read from, as far as it is there.
 
     ``tables``: the training split. ``augmented`` and ``embeddings``: augmented.parquet and caption embeddings of the
-    stage ``triplets`` that the index was made from. ``seeds``: generated.parquet of the stage
-    ``generated``, whose columns augmented_row, subject_box and object_box name the boxes that a generated row started
-    from.
+    stage ``triplets`` that the index was made from, ``senses`` its table of what names meant. ``seeds``:
+    generated.parquet of the stage ``generated``, whose columns augmented_row, subject_box and object_box name boxes
+    that were drawn for a generated row; ``init`` says where its sampling began (as in SamplingConfig).
     """
 
     tables: RelationTables
     augmented: pd.DataFrame | None = None
     embeddings: np.ndarray | None = None
     seeds: pd.DataFrame | None = None
+    senses: pd.DataFrame | None = None
+    init: str = "subject-object"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,11 @@ class TripletPage:
     index: TripletIndex
     sources: TripletSources
     thumbnails: Thumbnails
+
+    @cached_property
+    def replacements(self) -> Replacements:
+        """What was replaced in the augmented rows."""
+        return Replacements.of(self.index, self.sources.augmented)
 
     def tile(self, place: int, crop: bool) -> dict[str, Any]:
         """What the grid shows of a triplet; ``crop``: the union region alone."""
@@ -59,12 +68,21 @@ class TripletPage:
         origins = []
         for row in map(int, paging.of(self.index.augmented[place])):
             origin = self._origin(row)
-            origins.append(origin | {"seeds": self._seeds(row), "drawing": self._scene(origin["source_row"])})
+            pair = (int(origin["replaced_class"]), int(origin[origin["replaced"]]))
+            origin |= {"never": pair, "rows": self.replacements.rows(*pair), "seeds": self._seeds(row)}
+            origins.append(origin | {"drawing": self._scene(origin["source_row"])})
+        ends = {own: self.index.vocabulary.objects[own] for origin in origins for own in origin["never"]}
         return render(
-            TEMPLATE, part="detail", paging=paging, origins=origins, **self._facts(place),
+            TEMPLATE, part="detail", state=state, paging=paging, origins=origins, ends=ends, init=self.sources.init,
+            meanings=self._meanings(state) if state.meant in ends else None, **self._facts(place),
             examples=[self._scene(int(row)) for row in paging.of(self.index.examples[place])],
             near=[(int(at), self.index.caption(int(at)), row) for at, row in near.iterrows()],
         )  # fmt: skip
+
+    def _meanings(self, state: TripletState) -> list[dict[str, Any]]:
+        """The senses of the class that is open."""
+        senses, name = self.sources.senses, self.index.vocabulary.objects[state.meant or 0]
+        return [] if senses is None else meanings(name, senses, state.senses)
 
     def paging(self, state: TripletState) -> Paging:
         """The pages of the open triplet's examples and augmented rows, which are turned together."""
@@ -94,7 +112,7 @@ class TripletPage:
         }
 
     def _seeds(self, augmented_row: int) -> list[tuple[str, Markup]]:
-        """The boxes that the generated feature of an augmented row started from; none where it has none."""
+        """The boxes that were drawn for the generated feature of an augmented row; none where it has none."""
         if (seeds := self.sources.seeds) is None:
             return []
         found = seeds[seeds["augmented_row"] == augmented_row][:1]

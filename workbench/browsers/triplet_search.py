@@ -12,13 +12,19 @@ import pandas as pd
 from workbench.browsers.panel import in_order, places, require_changes, require_one_of
 from workbench.browsers.triplet_index import SORTS, TripletIndex, folded
 from workbench.errors import WorkbenchError
+from workbench.language.senses import known_synset
+from workbench.language.wordnet import open_wordnet
 from workbench.scenes.bands import BANDS
-from workbench.scenes.vocabulary import ROLES
+from workbench.scenes.vocabulary import REPLACEMENT, ROLES
 
 # Origins by whether a triplet has training examples and augmented rows: bit 0 and bit 1 of its code.
 ORIGINS = {"any": (1, 2, 3), "original": (1, 3), "augmented": (2, 3)}
 ORIGIN = "origin"
-FILTERS = ("search", "bands", "classes", "origin", "bar", "only_selected")
+FILTERS = (
+    "search", "bands", "classes", "origin", "bar", "only_selected", "replacement", "similarity", "via", "places",
+)  # fmt: skip
+# What leaves the matches and their page as they are.
+STILL = {"page", "opened", "examples_page", "crop", "ticked", "never", "senses", "meant"}
 _SHAPE = (len(BANDS), len(BANDS), len(BANDS), 4)  # of the toggles: band of each role, origin code
 # An underscore separates words as a space does.
 _NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
@@ -33,6 +39,11 @@ class TripletState:
     case and accents do not matter. ``bands``: role to the bands that are switched on, none means all. ``classes``: role
     to one class id. ``origin``: one of ORIGINS. ``chart``: the role of the rank-frequency chart, ``bar`` the number of
     its bar that was clicked. ``crop``: tiles show the union region alone. ``opened``: a triplet's place.
+
+    Of augmented rows: ``replacement`` has the class that was "replaced", and the one that stands there ("by");
+    ``similarity`` the least and the most; ``via`` a word of the way through WordNet. ``places``: triplets to choose
+    from, as a lasso of the map gives them. What a person decides: ``ticked`` places, replacements that shall ``never``
+    be, and ``senses``, the synset of a class name; ``meant`` is the class whose senses are open.
     """
 
     search: str = ""
@@ -47,6 +58,14 @@ class TripletState:
     page: int = 1
     opened: int | None = None
     examples_page: int = 1
+    replacement: Mapping[str, int] = field(default_factory=dict)
+    similarity: tuple[float, float] | None = None
+    via: str = ""
+    places: tuple[int, ...] | None = None
+    ticked: tuple[int, ...] = ()
+    never: tuple[tuple[int, int], ...] = ()
+    senses: Mapping[str, str] = field(default_factory=dict)
+    meant: int | None = None
 
     def changed(self, index: TripletIndex, bars: Mapping[str, pd.DataFrame], /, **changes: Any) -> "TripletState":
         """The state with ``changes``; other filters start at page 1 again. WorkbenchError for a name or value unknown.
@@ -62,7 +81,8 @@ class TripletState:
         if "classes" in changes:
             wanted = {role: value for role, value in changes["classes"].items() if value is not None}
             changes["classes"] = {role: index.vocabulary.class_id(role, value) for role, value in wanted.items()}
-        if not changes.keys() <= {"page", "opened", "examples_page", "crop"}:
+        changes |= self._decisions(index, changes)
+        if not changes.keys() <= STILL:
             changes.setdefault("page", 1)
         if changes.get("chart", self.chart) != self.chart:
             changes.setdefault("bar", None)
@@ -73,6 +93,29 @@ class TripletState:
             if changes[name] is not None:
                 changes[name] = int(places("bar" if name == "bar" else "triplet", [changes[name]], sizes[name])[0])
         return replace(self, **changes)
+
+    def _decisions(self, index: TripletIndex, changes: dict[str, Any]) -> dict[str, Any]:
+        """Of ``changes`` those that are of replacements, senses and single triplets, with ids in place of names."""
+        own, made = (lambda name: index.vocabulary.class_id("object", name)), {}
+        if "replacement" in changes:
+            for end in changes["replacement"]:
+                require_one_of("replacement", end, REPLACEMENT)
+            given = {end: name for end, name in changes["replacement"].items() if name is not None}
+            made["replacement"] = {end: own(name) for end, name in given.items()}
+        if changes.get("similarity"):
+            low, high = pd.to_numeric(pd.Series(changes["similarity"]), errors="coerce")
+            made["similarity"] = (float(low), float(high))
+        if "never" in changes:
+            made["never"] = tuple(dict.fromkeys((own(replaced), own(by)) for replaced, by in changes["never"]))
+        if "senses" in changes:
+            for name, synset in changes["senses"].items():
+                own(name), known_synset(synset, open_wordnet(), f"senses, {name!r}")
+        if changes.get("meant") is not None:
+            made["meant"] = own(changes["meant"])
+        for name in {"ticked", "places"} & changes.keys():
+            if changes[name] is not None:
+                made[name] = tuple(dict.fromkeys(places("place", changes[name], len(index)).tolist()))
+        return made
 
     @property
     def filtered(self) -> bool:
@@ -87,17 +130,25 @@ class TripletState:
 
 
 def without_toggles(
-    index: TripletIndex, state: TripletState, bar: tuple[int, ...] | None = None, selected: Sequence[int] | None = None
+    index: TripletIndex,
+    state: TripletState,
+    bar: tuple[int, ...] | None = None,
+    selected: Sequence[int] | None = None,
+    replaced: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(n,) bool: what fits the text, the menus' classes, the classes of the clicked ``bar``, and is ``selected``."""
+    """(n,) bool: what fits the text, the menus' classes and the clicked ``bar``'s, is ``selected`` and ``replaced``.
+
+    ``selected`` are places, as the state's own are; ``replaced`` (n,) bool.
+    """
     fits = index.kept(_fits_text, state.search).copy()
     wanted = [(role, (number,)) for role, number in state.classes.items()]
     # Where the menu has a class that is not in the bar no triplet fits.
     for role, classes in wanted if bar is None else [*wanted, (state.chart, bar)]:
         fits &= np.isin(index[role], classes)
-    if selected is not None:
-        fits &= np.isin(np.arange(len(index)), selected)
-    return fits
+    for chosen in (selected, state.places):
+        if chosen is not None:
+            fits &= np.isin(np.arange(len(index)), chosen)
+    return fits if replaced is None else fits & replaced
 
 
 def search(index: TripletIndex, state: TripletState, fits: np.ndarray) -> np.ndarray:

@@ -72,7 +72,13 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
     stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
         seeds = pd.read_parquet(generated / "generated.parquet")
-    return TripletSources(tables, stage.augmented, stage.caption_embeddings, seeds)
+    init = "" if generated is None else _init(generated)
+    return TripletSources(tables, stage.augmented, stage.caption_embeddings, seeds, stage.senses, init)
+
+
+def _init(generated: Stage) -> str:
+    """Where sampling began; "" where the features are of another generator."""
+    return (generated.parameters.get("config") or {}).get("init", "")
 
 
 def prediction_browser(
@@ -124,7 +130,8 @@ def feature_map(run: Run) -> "FeatureMap":
         recogniser = run.find("recogniser", _without_generated(trained))
         right = partial(right_or_wrong, recogniser.folder, features, samples)
     told: dict[str, Any] = {"fidelity": fidelity, "map_metrics": stage.metrics, "right": right}
-    return FeatureMap(pd.read_parquet(stage / POINTS), features, samples, images=run.images, **told)
+    points = pd.read_parquet(stage / POINTS)
+    return FeatureMap(points, features, samples, images=run.images, init=_init(generated), **told)
 
 
 # Title and how it is opened for a run, by the name that the command line knows; in the order of the tabs.
