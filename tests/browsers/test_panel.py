@@ -1,8 +1,10 @@
 """The panel: what changed is sent, errors are shown, pictures come when asked for; its static twin; its colours."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -34,6 +36,12 @@ class Counter(Browser):
 
     def change(self, more=0):
         self.count += more
+        self.state = self.state and Clicks(self.count)
+
+
+@dataclass(frozen=True)
+class Clicks:
+    count: int = 0
 
 
 @pytest.fixture
@@ -81,7 +89,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(b"no picture")
     page = Counter(tmp_path, "a.jpg")
-    tell, said, _ = talk(page)
+    tell, _, _ = talk(page)
     good, bad = page.thumbnails.token("a.jpg"), page.thumbnails.token("b.jpg")
     message = tell("images", tokens=[bad, good])
     assert message["tokens"] == [good] and list(message["failures"]) == [bad] and said[-1][1][0].startswith(b"\xff\xd8")
@@ -93,12 +101,48 @@ def test_twin_holds_the_picture_and_no_token(tmp_path):
     assert "data:image/jpeg;base64," in twin and "data-image" not in twin and '<p data-region="count">0</p>' in twin
 
 
-def test_headless_runs_show_the_twin_alone_and_a_person_gets_the_widget_with_it(monkeypatch):
+def test_headless_runs_show_the_twin_alone_and_a_person_gets_the_widget_with_it(monkeypatch, talk):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     assert set(Counter()._repr_mimebundle_()) == {"text/plain", "text/html"}
     monkeypatch.delenv("WORKBENCH_HEADLESS", raising=False)
-    bundle, _ = Counter()._repr_mimebundle_()
+    twins, page = [], Counter()
+    monkeypatch.setattr("IPython.display.display", lambda shown, display_id: twins.append(shown) or Kept(twins))
+    bundle, _ = page._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle and "wb-static" in bundle["text/html"]
+    assert "wb-static" in twins[0].data and ">0</p>" in twins[0].data
+    talk(page)
+    page.state = page.count = 3
+    for _ in range(2):
+        page.widget()._receive(None, {"kind": "still"}, [])
+    assert ">3</p>" in twins[1].data and len(twins) == 2  # what a person left is what the saved notebook shows
+
+
+class Kept:
+    """An output that can be written again."""
+
+    def __init__(self, shown):
+        self.update = shown.append
+
+
+def test_the_address_of_a_page_of_its_own_holds_what_was_changed(talk):
+    page = Counter()
+    page.place, page.state = "counter", Clicks()
+    tell, _, _ = talk(page)
+    assert tell("ready", link=None)["link"] == "{}"
+    assert tell("event", name="add", value="2")["link"] == '{"count": 2}'
+    other = Counter()
+    other.place, other.state = "counter", Clicks()
+    tell, _, _ = talk(other)
+    assert tell("ready", link='{"more": 2}')["regions"]["count"] == "2"
+    wrong = tell("ready", link='{"less": 2}')["regions"]
+    assert "less" in wrong["error"] and wrong["count"] == "2"
+
+
+def test_what_is_shown_is_downloaded_as_csv(talk, monkeypatch):
+    monkeypatch.setattr(Counter, "shown", lambda page: pd.DataFrame({"count": [page.count]}), raising=False)
+    tell, said, _ = talk(Counter())
+    tell("event", name="csv", value="")
+    assert said[0] == ({"kind": "file", "name": "table.csv"}, [b"count\n0\n"])
 
 
 @pytest.mark.parametrize("total", [0, 5, 12])

@@ -49,6 +49,7 @@ class FeatureMap(Browser):
     """
 
     state: MapState
+    kind = "map"
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class FeatureMap(Browser):
         self._details: dict[str, Any] | None = None
         self._problem = ""
         self._canvas: MapCanvas | None = None
+        self.followers: list[Callable[[pd.DataFrame | None], None]] = []
 
     @property
     def choices(self) -> list[str]:
@@ -80,6 +82,11 @@ class FeatureMap(Browser):
         selected = self.state.selection
         return self.points.table.iloc[selected].assign(caption=self.points.captions[selected])
 
+    def shown(self) -> pd.DataFrame:
+        """The lassoed points, all where there is no lasso."""
+        table = self.points.table.assign(caption=self.points.captions)
+        return table if self.state.selected is None else self.selection
+
     def figure(self) -> go.Figure:
         """The map in its present state as a plain figure."""
         return map_figure(self.points, self._groups(self.state), self.state.opacity)
@@ -90,7 +97,8 @@ class FeatureMap(Browser):
 
         if self._canvas is None:
             self._canvas = MapCanvas(self.points, self._groups(self.state), self.state, self._from_figure)
-            self._panels = tuple(Panel(self, _part(part=f"frame {place}")) for place in ("above", "below"))
+            parts = {"above": self.place, "below": ""}  # one of the two keeps the address
+            self._panels = tuple(Panel(self, _part(part=f"frame {part}"), place) for part, place in parts.items())
         return ipywidgets.VBox([self._panels[0], self._canvas.widget, self._panels[1]])
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -125,6 +133,9 @@ class FeatureMap(Browser):
         if self._canvas is not None and drawn is not None:
             self._canvas.draw(drawn, state)
         self.shown_again()
+        if "selected" in changes:
+            for follow in self.followers:
+                follow(None if state.selected is None else self.selection)
 
     def _from_figure(self, **changes: Any) -> None:
         try:

@@ -87,6 +87,9 @@ class MapState:
         if changes.get("colour_by", self.colour_by) != self.colour_by:
             changes.setdefault("search", "")
         wanted = changes.pop("classes", None)
+        if isinstance(wanted, dict):  # of all roles, as the state has them
+            kept = {role: tuple(points.vocabulary.class_id(role, own) for own in ids) for role, ids in wanted.items()}
+            return replace(self, **changes, classes=kept)
         new = replace(self, **changes)
         if wanted is None:
             return new

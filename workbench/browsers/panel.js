@@ -1,5 +1,6 @@
 // Shows the regions of a page that Python renders, and tells Python what the user does. See panel.py.
 const TYPING_PAUSE_MS = 150;
+const STILL_AFTER_MS = 2000; // then the notebook gets its static twin
 const BUSY_AFTER_MS = 600;
 const IMAGES_AT_ONCE = 4;
 const MOST_IMAGES = 400;
@@ -18,6 +19,7 @@ function render({ model, el }) {
   let inFlight = false;
   let busyTimer = 0;
   let typingTimer = 0;
+  let stillTimer = 0;
   let typed = null;
 
   function tell(name, value) {
@@ -52,6 +54,8 @@ function render({ model, el }) {
     clearTimeout(busyTimer);
     root.classList.remove("wb-waiting");
     sendNext();
+    clearTimeout(stillTimer);
+    if (!place) stillTimer = setTimeout(() => send({ kind: "still" }), STILL_AFTER_MS);
   }
 
   function flushTyping() {
@@ -66,7 +70,29 @@ function render({ model, el }) {
   const isText = (element) => element.matches("input[type=search], input[type=text]");
   const isField = (element) => element.matches("input, select, textarea");
 
+  // ---- the address: what stands after # is the state of the page, by the name of each panel's place
+  const place = model.get("place");
+  const stored = () => new URLSearchParams(location.hash.slice(1));
+
+  function keepLink(link) {
+    const all = stored();
+    if (link === "{}") all.delete(place);
+    else all.set(place, link);
+    if (all.toString() !== stored().toString()) history.replaceState(null, "", `${location.pathname}${location.search}#${all}`);
+    const title = root.querySelector("[data-title]")?.dataset.title;
+    if (title) document.title = title;
+  }
+
+  function goTo(source) {
+    const query = new URLSearchParams(location.search);
+    query.set(source.dataset.query, source.value);
+    // The filters of a run say nothing in another.
+    location.assign(`${location.pathname}?${query}${source.dataset.query === "run" ? "" : location.hash}`);
+  }
+
   root.addEventListener("click", (event) => {
+    const way = event.target.closest("button[data-query]");
+    if (way) return goTo(way);
     const source = sender(event.target);
     if (!source || isField(source) || source.disabled) return;
     flushTyping();
@@ -80,6 +106,7 @@ function render({ model, el }) {
     typingTimer = setTimeout(flushTyping, TYPING_PAUSE_MS);
   });
   root.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-query]")) return goTo(event.target);
     const source = sender(event.target);
     if (!source || !isField(source)) return;
     if (isText(source)) return flushTyping();
@@ -193,19 +220,32 @@ function render({ model, el }) {
         if (region) replace(region, html);
       }
       showImages();
+      if (place && message.link !== undefined) keepLink(message.link);
       if (message.answer) answered();
+    } else if (message.kind === "file") {
+      saveFile(message.name, buffers[0]);
+      answered();
     } else if (message.kind === "images") {
       receiveImages(message.tokens, message.failures, buffers);
     }
   }
 
+  function saveFile(name, content) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }
+
   const leaveFigure = watchFigure(root, tell);
 
   model.on("msg:custom", receive);
-  send({ kind: "ready" });
+  send({ kind: "ready", link: place && stored().get(place) });
   return () => {
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
+    clearTimeout(stillTimer);
     leaveFigure();
     model.off("msg:custom", receive);
     window.removeEventListener("keydown", keepKeys, true);

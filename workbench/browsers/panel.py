@@ -4,12 +4,14 @@ Why not a widget for each button: a page of twelve tiles would be a hundred mode
 its static twin would have to be written a second time. Here the twin is the same HTML without its controls.
 """
 
+import json
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import numpy as np
@@ -20,25 +22,32 @@ from workbench.errors import WorkbenchError
 from workbench.figures.pages import FIGURE_STYLE, environment
 from workbench.progress import headless
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FOLDER = Path(__file__).parent
+LONGEST_IN_LINK = 2000
+NOTHING_MORE = '<div class="wb-static"></div>'  # in place of a widget: its twin stands above it
 _REGION = re.compile(r'(<(\w+)\b[^>]*\bdata-region="([\w-]+)"[^>]*>)(</\2>)')
 
 
 class Panel(anywidget.AnyWidget):
     """The live view of a page in a ``frame``: HTML with an empty element with ``data-region="NAME"`` for each region.
 
-    Only regions that changed are sent. What goes wrong while an event is handled is shown in the panel; called from
+    Only regions that changed are sent. With a ``place`` the page's address holds the state there: the page that is
+    opened with it has that state. What goes wrong while an event is handled is shown in the panel; called from
     Python, ``refresh`` raises.
     """
 
     _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_figure.js", "panel.js"))
     _css = "\n".join(path.read_text(encoding="utf-8") for path in (FOLDER / "browsers.css", FIGURE_STYLE))
     frame = traitlets.Unicode().tag(sync=True)
+    place = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, page: "Browser", frame: str):
-        self._page = page
+    def __init__(self, page: "Browser", frame: str, place: str = ""):
+        self._page, page.first = page, page.first or page.state
         self._shown: dict[str, str] = {}
-        super().__init__(frame=frame)
+        super().__init__(frame=frame, place=place)
         self.on_msg(self._receive)
 
     def refresh(self) -> None:
@@ -49,20 +58,33 @@ class Panel(anywidget.AnyWidget):
         if message.get("kind") == "images":
             self._send_images([str(token) for token in message["tokens"]])
             return
-        try:
-            if message.get("kind") == "ready":
-                self._shown = {}
-            else:
-                self._page.handle(message["name"], message.get("value"))
-            regions = self._page.regions() | {"error": ""}
-        except Exception as error:  # a kernel's log is not read: the error is shown in the panel
-            regions = {"error": error_html(error)}
-        self._send_changed(regions, answer=True)
+        if message["kind"] == "still":
+            self._page.keep_twin()
+            return
+        regions, told = {}, ""
+        for step in (partial(self._act, message), self._page.regions):
+            try:
+                regions = step() or {}
+            except Exception as error:  # a kernel's log is not read: the error is shown in the panel
+                told = told or error_html(error)
+        self._send_changed(regions | {"error": told}, answer=True)
+
+    def _act(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "ready":
+            self._shown = {}
+            if message.get("link"):
+                self._page.change(**json.loads(message["link"]))
+        elif message["name"] == "csv":
+            content = self._page.shown().to_csv(index=False).encode()
+            self.send({"kind": "file", "name": f"{self._page.kind}.csv"}, buffers=[content])
+        else:
+            self._page.handle(message["name"], message.get("value"))
 
     def _send_changed(self, regions: dict[str, str], answer: bool) -> None:
         changed = {name: text for name, text in regions.items() if self._shown.get(name) != text}
         self._shown |= changed
-        self.send({"kind": "regions", "regions": changed, "answer": answer})
+        link = {"link": self._page.link()} if self.place else {}
+        self.send({"kind": "regions", "regions": changed, "answer": answer} | link)
 
     def _send_images(self, tokens: list[str]) -> None:
         read, failures = {}, {}
@@ -82,10 +104,14 @@ class Browser:
     A frame alone is a notice.
     """
 
-    state: Any
+    state: Any = None
+    kind = "table"
+    place = ""  # in the address of a page that is its own, where its name stands for the state
 
     def __init__(self, frame: str, images: Path | None = None):
         self.frame, self.thumbnails = frame, Thumbnails(images)
+        self.first: Any = None
+        self._twin: Any = None
         self._panels: tuple[Panel, ...] = ()
         self._kept: dict[str, tuple[Any, Any]] = {}
 
@@ -121,8 +147,27 @@ class Browser:
     def widget(self) -> Any:
         """What is shown live: the panel, or a box of widgets around it."""
         if not self._panels:
-            self._panels = (Panel(self, self.frame),)
+            self._panels = (Panel(self, self.frame, self.place),)
         return self._panels[0]
+
+    def shown(self) -> "pd.DataFrame":
+        """What the page shows as a table."""
+        raise NotImplementedError
+
+    def link(self) -> str:
+        """What of the state is not as it was at first, as JSON that ``change`` takes; without what is very long."""
+        was, now = ({} if state is None else {name: json.dumps(value, default=np.ndarray.tolist)
+                    for name, value in vars(state).items()} for state in (self.first, self.state))  # fmt: skip
+        new = (f'"{name}": {text}' for name, text in now.items() if text != was[name] and len(text) < LONGEST_IN_LINK)
+        return f"{{{', '.join(new)}}}"
+
+    def keep_twin(self) -> None:
+        """Write the static twin of the present state into the notebook, which shows it when its kernel is gone."""
+        if self._twin is not None and self._twin[1] is not self.state:
+            from IPython.display import HTML
+
+            self._twin[0].update(HTML(self.view()))
+            self._twin = (self._twin[0], self.state)
 
     def shown_again(self) -> None:
         """Show a state that was changed from Python."""
@@ -136,12 +181,15 @@ class Browser:
         return self._kept[name][1]
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        twin = {"text/plain": f"{type(self).__name__}", "text/html": self.view()}
         if headless():
-            return twin
+            return {"text/plain": f"{type(self).__name__}", "text/html": self.view()}
+        from IPython.display import HTML, display
+
+        # An output of its own, which the style sheet hides while the widget lives.
+        self._twin = (display(HTML(self.view()), display_id=True), self.state)
         live = self.widget()._repr_mimebundle_(**options)
         data, metadata = live if isinstance(live, tuple) else (live, {})
-        return twin | data | {"text/html": twin["text/html"]}, metadata
+        return data | {"text/html": NOTHING_MORE}, metadata
 
 
 def render(template: str, **values: Any) -> str:

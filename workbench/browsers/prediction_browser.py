@@ -48,6 +48,7 @@ class PredictionBrowser(Browser):
     """
 
     state: PredictionState
+    kind = "predictions"
 
     def __init__(
         self,
@@ -98,6 +99,10 @@ class PredictionBrowser(Browser):
                 columns[f"{role}{suffix}"] = pd.Categorical.from_codes(own[positions], categories=names)
             columns |= {f"{role}_correct_{when}": pair.among(role, right)[positions] for when, right in RIGHT.items()}
         return pd.DataFrame(columns)
+
+    def shown(self) -> pd.DataFrame:
+        """The test rows that match."""
+        return self.selection
 
     def change(self, **changes: Any) -> None:
         """Take over ``changes`` of the state (`PredictionState.changed`)."""

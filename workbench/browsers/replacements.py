@@ -1,6 +1,7 @@
 """The augmented rows by what was replaced: what filters them, and how many a veto takes away."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,8 @@ class Replacements:
     def of(cls, index: TripletIndex, augmented: pd.DataFrame | None) -> "Replacements":
         """Those of the table that the index was made with."""
         if augmented is None:
-            return cls(*(np.empty(0, dtype=np.int64) for _ in range(5)), ())
+            none = np.empty(0, dtype=np.int64)
+            return cls(none, none, none, none, none, ())
         place = np.empty(len(augmented), dtype=np.int64)
         place[index.augmented.rows] = np.repeat(np.arange(len(index)), np.diff(index.augmented.first))
         by = np.where(augmented["replaced"] == "subject", augmented["subject"], augmented["object"])
@@ -79,11 +81,10 @@ class Replacements:
             (f"{low},{high}", f"{low:.3f}{f' to {high:.3f}' * many} ({self._between(low, high).sum():,})")
             for low, high in ranges
         ]
-        rows, tally = np.bincount(self.words, minlength=len(self.ways)), {}
+        rows, tally = np.bincount(self.words, minlength=len(self.ways)), Counter[str]()
         for way, count in zip(self.ways, rows.tolist(), strict=True):
-            for word in way:
-                tally[word] = tally.get(word, 0) + count
-        menus["via"] = [(word, f"{word} ({tally[word]:,})") for word in sorted(tally, key=lambda word: -tally[word])]
+            tally.update(dict.fromkeys(way, count))
+        menus["via"] = [(word, f"{word} ({count:,})") for word, count in tally.most_common()]
         return menus
 
     def _between(self, low: float, high: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,11 @@ from workbench.browsers.triplet_search import FILTERS, STILL, TripletState, face
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path
 from workbench.scenes.bands import BANDS
+from workbench.scenes.relations import triplet_keys
 from workbench.scenes.vocabulary import REPLACEMENT, ROLES, write_triplet_list
+
+if TYPE_CHECKING:
+    from workbench.browsers.map_browser import FeatureMap
 
 MOST_SELECTED_AT_ONCE = 100_000
 NAMES_IN_A_BAR = 4
@@ -35,6 +39,7 @@ class TripletBrowser(Browser):
     """
 
     state: TripletState
+    kind = "triplets"
 
     def __init__(
         self,
@@ -61,6 +66,22 @@ class TripletBrowser(Browser):
     def selection(self) -> pd.DataFrame:
         """The triplets that were ticked, one row each: names, ids, bands, counts, similarity, hardness."""
         return self._table(np.array(self.state.ticked, dtype=np.int64))
+
+    def shown(self) -> pd.DataFrame:
+        """All that the filters let through."""
+        return self.matches
+
+    def follow(self, feature_map: "FeatureMap") -> None:
+        """Show only triplets of the points in the lasso of ``feature_map``, from now on."""
+
+        def lassoed(points: pd.DataFrame | None) -> None:
+            own = triplet_keys(*self.index.triplets(np.arange(len(self.index))).T)
+            drawn = None if points is None else np.isin(own, triplet_keys(*points[list(ROLES)].to_numpy().T))
+            self.set(places=None if drawn is None else np.flatnonzero(drawn))
+
+        feature_map.followers.append(lassoed)
+        if feature_map.state.selected is not None:
+            lassoed(feature_map.selection)
 
     @property
     def matches(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ class TripletState:
 
     def _decisions(self, index: TripletIndex, changes: dict[str, Any]) -> dict[str, Any]:
         """Of ``changes`` those that are of replacements, senses and single triplets, with ids in place of names."""
-        own, made = (lambda name: index.vocabulary.class_id("object", name)), {}
+        made: dict[str, Any] = {}
+        own = partial(index.vocabulary.class_id, "object")
         if "replacement" in changes:
             for end in changes["replacement"]:
                 require_one_of("replacement", end, REPLACEMENT)

@@ -36,6 +36,22 @@ def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none"
     return " + ".join([LOSS_TITLES.get(loss, loss), *(["VilHub"] if vilhub_scale else []), *mixed])
 
 
+def recogniser_title(recogniser: Stage) -> str:
+    """What notebook 05 calls a recogniser, by how its stage was made; one of another kind by the stage's name."""
+    kind, config = recogniser.manifest.get("builder", "").rpartition(":")[2], recogniser.parameters.get("config", {})
+    if kind == "train_recogniser":
+        terms = {name: config["loss"][name] for name in ("vilhub_scale", "relmix")}
+        return training_title(config["loss"]["name"], **terms)
+    made = {
+        "rebalance_recogniser": ", logits adjusted afterwards",
+        "finetune_recogniser": " + DiffAugment" + ", real replay" * bool(config.get("real_replay")),
+    }.get(kind)
+    source = recogniser.parameters.get("recogniser", {}).get("stage", "")
+    if made is None or not source.startswith("recogniser/"):
+        return recogniser.folder.name
+    return recogniser_title(Stage.at(recogniser.folder.with_name(source.removeprefix("recogniser/")))) + made
+
+
 def summaries(evaluations: Mapping[str, Stage]) -> pd.DataFrame:
     """The summaries of all evaluations in one table with the further column training."""
     tables = [pd.read_parquet(stage / "summary.parquet").assign(training=title) for title, stage in evaluations.items()]

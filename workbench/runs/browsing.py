@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from workbench.errors import WorkbenchError
 from workbench.folders import Replace
@@ -91,23 +92,34 @@ def prediction_browser(
     from workbench.scenes.vocabulary import Vocabulary
 
     if evaluations is None:
-        evaluations = {name: run.find("evaluation", name) for name in run.variants("evaluation")}
+        evaluations = _titled(run)
     if not evaluations:
         run.find("evaluation")  # says what makes one
     features, titles = run.features, list(evaluations)
     vocabulary = Vocabulary.read(features.folder)
     train, test = (RelationTables.open(features / split) for split in ("train", "test"))
     before = before or _without_generated(titles)
-    after = after or next((title for title in titles if title.startswith("diffaugment")), titles[-1])
+    after = after or next((title for title in titles if "DiffAugment" in title), titles[-1])
     folders = {title: stage.folder for title, stage in evaluations.items()}
     counts = count_classes(train.relations, vocabulary)
     chosen: dict[str, Any] = {"before": before, "after": after, "seed": seed}
     return PredictionBrowser(test, vocabulary, counts, folders, images=run.images, **chosen)
 
 
+def _titled(run: Run) -> dict[str, Stage]:
+    """All evaluations of a run by the titles of notebook 05; by their own names where two have one title."""
+    from workbench.figures.results import recogniser_title
+
+    trained, found = run.variants("recogniser"), {}
+    for name in run.variants("evaluation"):
+        title = recogniser_title(run.find("recogniser", name)) if name in trained else name
+        found[name if title in found else title] = run.find("evaluation", name)
+    return found
+
+
 def _without_generated(variants: list[str]) -> str:
     """The first variant that was trained on real features alone, by its name; the first one where there is none."""
-    return next((variant for variant in variants if not variant.startswith("diffaugment")), variants[0])
+    return next((own for own in variants if "diffaugment" not in own.casefold()), variants[0])
 
 
 def feature_map(run: Run) -> "FeatureMap":
@@ -142,16 +154,29 @@ BROWSERS: dict[str, tuple[str, Callable[[Run], "Browser"]]] = {
 }
 
 
-def run_tabs(names: list[str], run_name: str) -> "ipywidgets.Tab":
-    """A tab for each of the browsers called ``names``, on the run called ``run_name``."""
-    run = Run.open(run_name)
-    return browser_tabs({title: partial(opened, run) for title, opened in map(BROWSERS.__getitem__, names)})
+def run_page(names: list[str], run_name: str, theme: str) -> "ipywidgets.VBox":
+    """A tab for each of the browsers called ``names`` below a heading, on the run and in the theme of the address.
+
+    Where that names none they are those called ``run_name`` and ``theme``.
+    """
+    import ipywidgets
+
+    from workbench.browsers.page_heading import PageHeading
+    from workbench.runs.run_records import run_names
+
+    asked = {name: values[0] for name, values in parse_qs(os.environ.get("QUERY_STRING", "")).items()}
+    runs, name = run_names(), asked.get("run", run_name)
+    run = Run.open(name if name in runs else run_name)
+    tabs = browser_tabs({title: partial(opened, run) for title, opened in map(BROWSERS.__getitem__, names)})
+    heading = PageHeading(run.name, sorted({*runs, run.name}), asked.get("theme", theme), tabs)
+    return ipywidgets.VBox([heading.widget(), tabs])
 
 
 def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.Tab":
     """A tab for each title; its browser is opened when somebody first sees the tab.
 
-    In place of a browser that cannot be opened its tab says what is missing; the others are not concerned.
+    In place of a browser that cannot be opened its tab says what is missing; the others are not concerned. Triplets
+    follow the lasso of a map.
     """
     import ipywidgets
 
@@ -162,14 +187,19 @@ def browser_tabs(openers: Mapping[str, Callable[[], "Browser"]]) -> "ipywidgets.
     notices = [Browser(text).widget() for text in texts]
     boxes = [ipywidgets.VBox([notice]) for notice in notices]
     tabs = ipywidgets.Tab(children=boxes, titles=list(openers), selected_index=0)
-    waiting = dict(enumerate(openers.values()))
+    waiting, opened = dict(enumerate(openers.values())), dict[str, Any]()
 
     def open_shown(*_: Any) -> None:
         opener = waiting.pop(tabs.selected_index, None)
         if opener is None:
             return
         try:
-            widget = opener().widget()
+            browser = opener()
+            browser.place = browser.kind
+            opened[browser.kind] = browser
+            if browser.kind in ("triplets", "map") and {"triplets", "map"} <= opened.keys():
+                opened["triplets"].follow(opened["map"])
+            widget = browser.widget()
         except Exception as error:  # shown where the browser would be; nobody reads the kernel's log
             widget = Browser(error_html(error)).widget()
         boxes[tabs.selected_index].children = (widget,)
@@ -199,7 +229,7 @@ def serve(browsers: list[str], run: Run, *, port: int, theme: str, no_browser: b
 
             from workbench.runs.kernels import OwnKernels, kernel_transport
 
-            notebook = write_notebook(Path(folder), browsers, run)
+            notebook = write_notebook(Path(folder), browsers, run, theme)
             settings = Config(json.loads((_PAGE / "server.json").read_text(encoding="utf-8")))
             settings.merge(kernel_transport(f"{folder}/runtime"))
             settings.ServerApp.port = port
@@ -234,12 +264,12 @@ def _free_port(port: int) -> int:
         return probe.getsockname()[1]
 
 
-def write_notebook(folder: Path, browsers: list[str], run: Run) -> Path:
+def write_notebook(folder: Path, browsers: list[str], run: Run, theme: str = "light") -> Path:
     """The notebook that Voilà runs: one cell that shows the browsers."""
     nbformat = import_nbformat()
-    source = f"from workbench.runs.browsing import run_tabs\n\nrun_tabs({browsers!r}, {run.name!r})"
+    source = f"from workbench.runs.browsing import run_page\n\nrun_page({browsers!r}, {run.name!r}, {theme!r})"
     kernel = {"name": "python3", "language": "python", "display_name": "Python"}
-    metadata = {"title": "Workbench", "kernelspec": kernel}
+    metadata = {"title": f"Run {run.name}", "kernelspec": kernel}
     path = folder / "browsers.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=metadata), path)
     return path
