@@ -89,7 +89,7 @@ def test_pictures_are_sent_as_bytes_and_failures_by_name(talk, tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes(b"no picture")
     page = Counter(tmp_path, "a.jpg")
-    tell, _, _ = talk(page)
+    tell, said, _ = talk(page)
     good, bad = page.thumbnails.token("a.jpg"), page.thumbnails.token("b.jpg")
     message = tell("images", tokens=[bad, good])
     assert message["tokens"] == [good] and list(message["failures"]) == [bad] and said[-1][1][0].startswith(b"\xff\xd8")
