@@ -11,15 +11,7 @@ import pandas as pd
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
-from workbench.figures.style import (
-    BAND_COLOURS,
-    CLASS_COLOURS,
-    OTHER_COLOUR,
-    RIGHT_WRONG_COLOURS,
-    SOURCE_COLOURS,
-    plain_text,
-    plain_texts,
-)
+from workbench.figures import style
 from workbench.progress import track
 from workbench.recognition.batches import RelationRows
 from workbench.recognition.evaluation import ROWS_PER_BATCH, probability_batches
@@ -31,7 +23,7 @@ from workbench.scenes.vocabulary import ROLES
 
 SOURCES = ("real", "generated")
 MOST_CORNERS = 1000
-MOST_CLASSES = len(CLASS_COLOURS)
+MOST_CLASSES = len(style.CLASS_COLOURS)
 CLASSES_AT_FIRST = 5
 MOST_GROUPS = MOST_CLASSES + 1
 
@@ -97,7 +89,7 @@ class MapPoints:
     @cached_property
     def escaped_captions(self) -> np.ndarray:
         """The captions (N,) as plotly may show them."""
-        return np.array(plain_texts(self.captions), dtype=object)
+        return np.array(style.plain_texts(self.captions), dtype=object)
 
 
 def lasso_corners(text: str) -> np.ndarray:
@@ -158,21 +150,21 @@ def groups(
     """
     masks: list[tuple[str, str, np.ndarray]]
     if colour_by == BY_HARDNESS:
-        masks = [("entropy of the caption's hardness", OTHER_COLOUR, np.ones(len(points), dtype=bool))]
+        masks = [("entropy of the caption's hardness", style.OTHER_COLOUR, np.ones(len(points), dtype=bool))]
     elif colour_by in BY_BAND:
         bands = points.table[f"{BY_BAND[colour_by]}_band"].to_numpy()
-        masks = [(band, BAND_COLOURS[band], bands == band) for band in BANDS]
+        masks = [(band, style.BAND_COLOURS[band], bands == band) for band in BANDS]
     elif colour_by in BY_RIGHT and right is not None:
         own = right[BY_RIGHT[colour_by]]
-        masks = [(name, RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
+        masks = [(name, style.RIGHT_WRONG_COLOURS[name], own == (name == "right")) for name in ("right", "wrong")]
     elif colour_by in BY_CLASS:
         ids, names = points.classes[BY_CLASS[colour_by]], points.vocabulary.names(BY_CLASS[colour_by])
-        coloured = zip(classes, CLASS_COLOURS, strict=False)
+        coloured = zip(classes, style.CLASS_COLOURS, strict=False)
         # The others lie beneath: they are the ground that the chosen ones are seen against.
-        masks = [("other classes", OTHER_COLOUR, ~np.isin(ids, classes[:MOST_CLASSES]))]
+        masks = [("other classes", style.OTHER_COLOUR, ~np.isin(ids, classes[:MOST_CLASSES]))]
         masks += [(names[number], colour, ids == number) for number, colour in coloured]
     else:
-        masks = [(source, SOURCE_COLOURS[source], points.of_source(source)) for source in SOURCES]
+        masks = [(source, style.SOURCE_COLOURS[source], points.of_source(source)) for source in SOURCES]
     shown, made = np.logical_or.reduce([points.of_source(source) for source in sources]), []
     for name, colour, mask in masks:
         here = np.flatnonzero(shown & mask)
@@ -180,7 +172,7 @@ def groups(
         here = here[np.argsort(points.generated[here], kind="stable")]
         if len(here):
             values = points.table["entropy"].to_numpy()[here] if colour_by == BY_HARDNESS else None
-            made.append(Group(f"{plain_text(name)} ({len(here):,})", here, colour, values))
+            made.append(Group(f"{style.plain_text(name)} ({len(here):,})", here, colour, values))
     return made
 
 
