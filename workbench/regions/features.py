@@ -35,27 +35,35 @@ class Features:
     """Features of the rows of a table of relations, read from disk when asked for.
 
     ``FeatureStore`` gives extracted or imported features, ``GeneratedFeatures`` those of a generator; another reader
-    derives from this and defines ``union`` and ``end``. ``relations`` has the columns subject, relation, object (class
-    ids) and, where boxes have features, subject_box and object_box. ``entity_region`` is "box", or "union" where the
-    union feature stands in for subject and object. Features are stored as float16: with ``dtype`` np.float16 they come
-    as they are, in half the memory.
+    derives from this and says what ``readers`` has. ``relations`` has the columns subject, relation, object (class ids)
+    and, where boxes have features, subject_box and object_box. ``entity_region`` is "box", or "union" where the union
+    feature stands in for subject and object. Features are stored as float16: with ``dtype`` np.float16 they come as
+    they are, in half the memory. ``readers`` gives features (n, D) of rows (n,) by region: of "union", and of "subject"
+    and "object" or else of "box", whose rows are those of the box table.
     """
 
     folder: Path
     relations: pd.DataFrame
     dimension: int
     entity_region: str
+    readers: dict[str, Callable[[np.ndarray, Dtype], np.ndarray]]
 
     def __len__(self) -> int:
         return len(self.relations)
 
     def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Features of the union boxes of rows (n,) in any order, (n, D)."""
-        raise NotImplementedError
+        return self.readers["union"](rows, dtype)
+
+    def box(self, box_rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
+        """Features of rows (n,) of the box table, (n, D)."""
+        return self.readers["box"](box_rows, dtype)
 
     def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
         """Features of the boxes of the "subject" or the "object" of rows (n,) in any order, (n, D)."""
-        raise NotImplementedError
+        if role in self.readers:
+            return self.readers[role](rows, dtype)
+        return self.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)], dtype)
 
     def subject(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
         """Features of the subjects' boxes of rows (n,) in any order, (n, D); the union's where there is no other."""
@@ -92,20 +100,9 @@ class FeatureStore(Features):
             self.support: str = facts["support"]
             self.entity_region: str = facts["entity_region"]
             self.images, self.boxes, self.relations = read_tables(folder, facts["rows"]).values()
-            self._unions = self._reader("union_features")
-            self._boxes = self._unions if self.entity_region == "union" else self._reader("box_features")
-
-    def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Union features of relation rows, (n, D)."""
-        return self._unions(rows, dtype)
-
-    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
-        """Features of the boxes of an end of relation rows, (n, D)."""
-        return self.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)], dtype)
-
-    def box(self, box_rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Features of rows of the box table, (n, D)."""
-        return self._boxes(box_rows, dtype)
+            unions = self._reader("union_features")
+            boxes = unions if self.entity_region == "union" else self._reader("box_features")
+            self.readers = {"union": unions, "box": boxes}
 
     def _reader(self, name: str) -> Callable[[np.ndarray, Dtype], np.ndarray]:
         """What reads rows of a table from its array: the same numbers, or those behind the holes before them."""
@@ -187,22 +184,12 @@ class GeneratedFeatures(Features):
             require_rows(folder / GENERATED_TABLE, self.relations[name], "boxes", len(store.boxes))
         self.dimension, self.encoder, self.support = store.dimension, store.encoder, store.support
         self.entity_region, rows = store.entity_region, len(self.relations)
-        self._files = {
-            region: FeatureFile(folder / f"{region}_features.npy", rows, self.dimension, GENERATE_AGAIN)
-            for region in ("union", *own)
-        }
-
-    def union(self, rows: np.ndarray, dtype: Dtype = np.float32) -> np.ndarray:
-        """Generated union features of rows, (n, D)."""
-        return self._files["union"].read(rows, dtype)
-
-    def end(self, role: str, rows: np.ndarray, dtype: Dtype) -> np.ndarray:
-        """Features of an end of rows, (n, D): generated ones, or those of the boxes that were drawn."""
+        self.readers = {"box": store.box}
+        for region in ("union", *own):
+            path = folder / f"{region}_features.npy"
+            self.readers[region] = FeatureFile(path, rows, self.dimension, GENERATE_AGAIN).read
         if self.entity_region == "union":
-            return self.union(rows, dtype)
-        if role in self._files:
-            return self._files[role].read(rows, dtype)
-        return self.store.box(self.relations[f"{role}_box"].to_numpy()[np.asarray(rows)], dtype)
+            self.readers |= dict.fromkeys(ENDS, self.readers["union"])
 
 
 def finish_generated(folder: Path, relations: pd.DataFrame, store: FeatureStore, entity_features: str) -> None:
