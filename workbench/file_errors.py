@@ -44,14 +44,12 @@ def reading(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
         yield
     except WorkbenchError:
         raise
-    except OSError as error:
+    except (OSError, *CONTENT_FAULTS) as error:
         if isinstance(error, FileNotFoundError):  # of pandas without its number
             missing = f"the file is missing. {remedy}" if remedy else _SYSTEM_FAULTS[errno.ENOENT]
             raise WorkbenchError(f"{_name(error, path)}: {missing}") from error
-        if error.errno is None:  # a library's word about the content
-            raise _unusable(path, expected, remedy, error) from error
-        raise system_error(error, path, "read") from error
-    except CONTENT_FAULTS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # else a library's word about the content
+            raise system_error(error, path, "read") from error
         raise _unusable(path, expected, remedy, error) from error
 
 

@@ -125,10 +125,7 @@ def versions() -> dict[str, Any]:
     """Versions of what computes, read without importing it."""
     found: dict[str, Any] = {"workbench": workbench.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
+        found[package] = next((each.version for each in metadata.distributions(name=package)), None)
     return found | {"system": platform.platform(), "cores": available_cores(), "commit": _commit()}
 
 

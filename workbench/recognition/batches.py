@@ -35,10 +35,7 @@ class RelationRows:
 
     def __init__(self, features: Features, vocabulary: Vocabulary, memory_gigabytes: float = 2.0):
         self.name, self.relations = str(features.folder), features.relations
-        try:
-            count_classes(features.relations, vocabulary)
-        except WorkbenchError as error:
-            raise WorkbenchError(f"{self.name}: {error}") from error
+        count_classes(features.relations, vocabulary, f"{self.name}: ")
         self.labels = {role: features.relations[role].to_numpy().astype(np.int64) for role in ROLES}
         self.features = FeatureRows.of_relations(features, self.name, memory_gigabytes=memory_gigabytes)
 

@@ -61,10 +61,7 @@ def import_upstream(
     path = Path(path)
     read = read_foreign(path)
     tensors, ignored = _head_part(read.tensors, path)
-    try:
-        config = _config_of(tensors, architecture, vocabulary)
-    except WorkbenchError as error:
-        raise WorkbenchError(f"{path}: {error}") from error
+    config = _config_of(tensors, architecture, vocabulary, path)
     head = loaded_head(architecture, config, tensors, path, _remedy(tensors, architecture), without=WORD_BUFFERS)
     # Only now: GoogleNews takes minutes to read.
     source = "given class vectors"
@@ -123,7 +120,7 @@ def _head_part(model: Tensors, path: Path) -> tuple[Tensors, dict[str, int]]:
     return {name.removeprefix(PREFIX): model[name] for name in sorted(ours)}, dict(sorted(ignored.items()))
 
 
-def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary) -> LsvruConfig:
+def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary, path: Path) -> LsvruConfig:
     """The configuration that the shapes tell; upstream's sizes where the tensor is missing, for the list of faults."""
     sizes: dict[str, Any] = {"feature_dimension": FEATURE_DIMENSION, "word_dimension": WORD_DIMENSION}
     sizes |= {"n_objects": len(vocabulary.objects), "n_relations": len(vocabulary.relations), "compat": "upstream"}
@@ -134,7 +131,8 @@ def _config_of(tensors: Tensors, architecture: str, vocabulary: Vocabulary) -> L
         if name in tensors and tensors[name].ndim > axis:
             sizes[size] = tensors[name].shape[axis]
     kind = RECOGNISERS[architecture].config_class
-    return configured(kind, {size.name: sizes[size.name] for size in fields(kind) if size.name in sizes})
+    known = {size.name: sizes[size.name] for size in fields(kind) if size.name in sizes}
+    return configured(kind, known, f"{path}: {kind.__name__}")
 
 
 def _remedy(tensors: Tensors, architecture: str) -> str:

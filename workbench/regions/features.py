@@ -147,10 +147,7 @@ class FeaturesFolder:
     @cached_property
     def counts(self) -> Counts:
         """How often each class occurs in the relations of train."""
-        try:
-            return count_classes(self.train.relations, self.vocabulary)
-        except WorkbenchError as error:
-            raise WorkbenchError(f"{self.folder / 'train'}: {error}") from error
+        return count_classes(self.train.relations, self.vocabulary, f"{self.folder / 'train'}: ")
 
     def split(self, name: str) -> FeatureStore:
         """The features of a split by its name; those of another encoder than train's are refused."""

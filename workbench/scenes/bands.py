@@ -36,14 +36,14 @@ class Counts:
         return self.relation if role == "relation" else self.objects
 
 
-def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary) -> Counts:
-    """Count the classes in a relations table (columns subject, relation, object)."""
+def count_classes(relations: pd.DataFrame, vocabulary: Vocabulary, place: str = "") -> Counts:
+    """Count the classes in a relations table (columns subject, relation, object) of ``place``, for messages."""
     tally = {}
     for role in ROLES:
         ids, size = relations[role].to_numpy(), len(vocabulary.names(role))
         for row in np.flatnonzero((ids < 0) | (ids >= size))[:1]:
             raise WorkbenchError(
-                f"relations table, row {row}, column {role!r}: class id {ids[row]} is unknown; "
+                f"{place}relations table, row {row}, column {role!r}: class id {ids[row]} is unknown; "
                 f"expected 0 to {size - 1}. The table and the vocabulary belong to different data."
             )
         tally[role] = np.bincount(ids, minlength=size).astype(np.int64)
