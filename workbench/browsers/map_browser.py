@@ -9,20 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from workbench.browsers import map_points
 from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.drawing import scene_of, scene_of_box, scene_svg
 from workbench.browsers.map_figure import LOWEST_OPACITY, MapCanvas, MapState, map_figure
-from workbench.browsers.map_points import (
-    BY_RIGHT,
-    COLOURS,
-    MOST_CLASSES,
-    SOURCES,
-    Group,
-    MapPoints,
-    groups,
-    inside_lasso,
-    lasso_corners,
-)
 from workbench.browsers.panel import Browser, Paging, Panel, error_html, numbers, render
 from workbench.figures.fidelity import HEADLINE_METRICS
 from workbench.figures.pages import formatted
@@ -64,7 +54,7 @@ class FeatureMap(Browser):
         init: str = "subject-object",
     ):
         super().__init__(_part(part="frame above") + _part(part="frame below"), images)
-        self.points, self.state = MapPoints(points, features, generated, map_metrics), MapState()
+        self.points, self.state = map_points.MapPoints(points, features, generated, map_metrics), MapState()
         self._fidelity, self._ask_right, self._init = fidelity, right, init
         self._details: dict[str, Any] | None = None
         self._problem = ""
@@ -74,7 +64,7 @@ class FeatureMap(Browser):
     @property
     def choices(self) -> list[str]:
         """What the points can be coloured by."""
-        return [*COLOURS, *(BY_RIGHT if self._ask_right else ())]
+        return [*map_points.COLOURS, *(map_points.BY_RIGHT if self._ask_right else ())]
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -144,9 +134,11 @@ class FeatureMap(Browser):
             self._problem = error_html(error)
             self.shown_again()
 
-    def _groups(self, state: MapState) -> list[Group]:
-        right = self._right if state.colour_by in BY_RIGHT else None
-        return groups(self.points, state.colour_by, state.sources, classes=state.told_apart(self.points), right=right)
+    def _groups(self, state: MapState) -> list[map_points.Group]:
+        right = self._right if state.colour_by in map_points.BY_RIGHT else None
+        return map_points.groups(
+            self.points, state.colour_by, state.sources, classes=state.told_apart(self.points), right=right
+        )
 
     @cached_property
     def _right(self) -> dict[str, np.ndarray]:
@@ -160,7 +152,7 @@ class FeatureMap(Browser):
     def _lassoed(self, corners: str) -> np.ndarray:
         """Numbers of the points that are shown and lie in the lasso."""
         shown = np.concatenate([np.empty(0, dtype=np.int64), *(g.points for g in self._groups(self.state))])
-        return np.sort(shown[inside_lasso(self.points.xy[shown], lasso_corners(corners))])
+        return np.sort(shown[map_points.inside_lasso(self.points.xy[shown], map_points.lasso_corners(corners))])
 
     @property
     def _paging(self) -> Paging:
@@ -177,7 +169,9 @@ class FeatureMap(Browser):
     def _controls(self) -> str:
         """Menus and chips: colour, sources, opacity, and the classes that are told apart."""
         points, state = self.points, self.state
-        sources = [(source, int(points.of_source(source).sum()), source in state.sources) for source in SOURCES]
+        sources = [
+            (source, int(points.of_source(source).sum()), source in state.sources) for source in map_points.SOURCES
+        ]
         return _part(
             part="controls", state=state, choices=[(choice, choice) for choice in self.choices], sources=sources,
             lowest=LOWEST_OPACITY, classes=None if state.role is None else self._class_choice(state.role),
@@ -191,7 +185,7 @@ class FeatureMap(Browser):
         by_count = [own for own in np.argsort(-counts, kind="stable").tolist() if counts[own] and own not in chosen]
         found = [own for own in by_count if wanted and wanted in names[own].casefold()]
         return {
-            "role": role, "searched": bool(wanted), "full": len(chosen) >= MOST_CLASSES, "most": MOST_CLASSES,
+            "role": role, "searched": bool(wanted), "full": len(chosen) >= map_points.MOST_CLASSES, "most": map_points.MOST_CLASSES,
             "own": bool(self.state.classes.get(role)), "more": max(0, len(found) - MOST_FOUND),
             "chosen": [(own, names[own], counts[own]) for own in chosen],
             "found": [(own, names[own], counts[own]) for own in found[:MOST_FOUND]],
@@ -247,7 +241,7 @@ class FeatureMap(Browser):
     def _selection(self) -> str:
         """Counts and table of the lassoed points."""
         chosen, counts = self.selection, []
-        for source in SOURCES:
+        for source in map_points.SOURCES:
             here = chosen[chosen["source"] == source]
             by_band = [(here[f"{role}_band"] == band).sum() for role in ROLES for band in BANDS]
             counts.append((source, [len(here), *by_band]))
