@@ -185,9 +185,9 @@ class FeatureMap(Browser):
         by_count = [own for own in np.argsort(-counts, kind="stable").tolist() if counts[own] and own not in chosen]
         found = [own for own in by_count if wanted and wanted in names[own].casefold()]
         return {
-            "role": role, "searched": bool(wanted), "full": len(chosen) >= map_points.MOST_CLASSES, "most": map_points.MOST_CLASSES,
-            "own": bool(self.state.classes.get(role)), "more": max(0, len(found) - MOST_FOUND),
-            "chosen": [(own, names[own], counts[own]) for own in chosen],
+            "role": role, "searched": bool(wanted), "full": len(chosen) >= map_points.MOST_CLASSES,
+            "most": map_points.MOST_CLASSES, "own": bool(self.state.classes.get(role)),
+            "more": max(0, len(found) - MOST_FOUND), "chosen": [(own, names[own], counts[own]) for own in chosen],
             "found": [(own, names[own], counts[own]) for own in found[:MOST_FOUND]],
         }  # fmt: skip
 
