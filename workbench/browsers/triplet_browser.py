@@ -144,11 +144,9 @@ class TripletBrowser(Browser):
         return {
             **{name: partial(dict, {name: value}) for name in ("search", "origin", "sort", "chart")},
             **{name: partial(dict, {name: not getattr(state, name)}) for name in ("only_selected", "crop")},
-            "class_subject": lambda: {"classes": {**state.classes, "subject": number()}},
-            "class_relation": lambda: {"classes": {**state.classes, "relation": number()}},
-            "class_object": lambda: {"classes": {**state.classes, "object": number()}},
+            **{f"class_{role}": partial(self._with_choice, "classes", role, number) for role in ROLES},
+            **{end: partial(self._with_choice, "replacement", end, number) for end in REPLACEMENT},
             "band": lambda: {"bands": {**state.bands, role: set(state.bands.get(role, ())) ^ {band}}},
-            **{end: partial(self._replacement, end, number) for end in REPLACEMENT},
             "similarity": lambda: {"similarity": value.split(",") if value else None},
             "via": lambda: {"via": value},
             "places": lambda: {"places": None},
@@ -171,8 +169,8 @@ class TripletBrowser(Browser):
     def _tick(self, wanted: Iterable[int]) -> dict[str, Any]:
         return {"ticked": (*self.state.ticked, *wanted)}
 
-    def _replacement(self, end: str, number: Callable[[], int | None]) -> dict[str, Any]:
-        return {"replacement": {**self.state.replacement, end: number()}}
+    def _with_choice(self, chosen: str, key: str, number: Callable[[], int | None]) -> dict[str, Any]:
+        return {chosen: {**getattr(self.state, chosen), key: number()}}
 
     def _senses(self, synset: str) -> dict[str, str]:
         """The chosen senses after a click on one of the open class."""

@@ -53,10 +53,9 @@ def execute(
     ``output`` is written after every cell, also when the notebook fails. A stop is passed on to the kernel: long work
     in it saves its state, anything else ends, and no further cell begins. The peak of memory is the kernel's.
     """
-    from workbench.runs.kernels import private_folder, remove_left_sockets
+    from workbench.runs.kernels import private_folder
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_sockets(source.parent)
     peaks: dict[int, int] = {}
     # With a private runtime folder a home folder that cannot be written is no obstacle.
     with (

@@ -4,7 +4,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -66,11 +65,3 @@ def of_one_kernel(runtime: str) -> dict[str, Any]:
         config.KernelManager.ip = f"{runtime}/kernel"
     told = {"shell_timeout_interval": 1, "iopub_timeout": 600}  # seconds; a busy machine is no error
     return told | {"kernel_name": NATIVE_KERNEL_NAME, "kernel_manager_class": OwnKernelManager, "config": config}
-
-
-def remove_left_sockets(folder: Path) -> None:
-    """Remove the sockets that killed runs of earlier versions left beside the notebooks."""
-    for path in folder.glob("kernel-ipc-[0-9]*"):
-        with contextlib.suppress(OSError):
-            if path.is_socket():
-                path.unlink()
