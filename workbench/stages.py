@@ -222,8 +222,10 @@ class Run:
     def save_metrics(self, notebook: str, metrics: dict[str, Any]) -> None:
         """Write a notebook's headline numbers, nested dicts of JSON values, to ``metrics/<notebook>.json``.
 
-        Numbers that are not finite become null. Two keys have a meaning: "headline" (label to value) stands first on
-        the index pages, "variants" (variant to name to number) is what runs of several seeds compare.
+        Numbers that are not finite become null. Some keys have a meaning: "verdict" (a sentence) stands first on the
+        run's index, "headline" (label to value) where there is none; "variants" (variant to name to number) is what
+        runs of several seeds compare, and the index draws against the "baseline"; "pictures" names two evaluations
+        (title, variant) whose changed predictions it shows.
         """
         write_json(self.folder / METRICS / f"{checked_name('notebook', notebook)}.json", without_nan(metrics))
 

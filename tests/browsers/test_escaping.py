@@ -15,8 +15,10 @@ from published_scenes.data_card_page import write_data_card
 from tests.synthetic import long_tailed, split_writer
 from workbench.escaping import escaped, escaped_lines
 from workbench.figures import fidelity, language, long_tail, results, training
+from workbench.figures.pages import page_link
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
-from workbench.runs.reports import PLOTLY_MIME, page_link, write_overview, write_report
+from workbench.runs.report_index import write_overview
+from workbench.runs.reports import PLOTLY_MIME, write_report
 from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.problems import Problem, format_report

@@ -63,3 +63,17 @@ def test_an_empty_band_survives():
     metrics = results.headline_metrics(summaries, baseline="CE", architecture="reltransformer")
     assert metrics["architecture"] == "reltransformer" and metrics["variants"]["CE"]["exact combined few"] is None
     assert results.results_table(summaries, "exact").shape == (2, 9)
+
+
+def test_two_equal_tables_are_one():
+    summaries = made_results({"CE": 5.0, "WCE": 6.0})
+    (table,) = results.results_tables(summaries)
+    assert table.columns.names[0] == "exact and synset match, %" and len(table) == 2
+    summaries.loc[summaries["metric"] == "synset", "accuracy"] += 1.0
+    names = [each.columns.names[0] for each in results.results_tables(summaries)]
+    assert names == ["exact match, %", "synset match, %"]
+
+
+def test_the_numbers_of_band_bars_lie_level():
+    chart = results.band_bars(made_results({f"row {number}": 5.0 + number for number in range(6)}), "exact")
+    assert {trace.orientation for trace in chart.data} == {"h"} and {trace.textangle for trace in chart.data} == {0}

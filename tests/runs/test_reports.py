@@ -13,7 +13,8 @@ import pytest
 
 from tests.refusals import refused
 from workbench.figures.pages import formatted
-from workbench.runs.reports import PLOTLY_MIME, write_overview, write_page, write_report
+from workbench.runs.report_index import gain_figure, write_overview
+from workbench.runs.reports import PLOTLY_MIME, write_page, write_report
 from workbench.runs.run_records import NotebookRecord, RunRecord
 
 HOSTILE = "</script><script>document.title='attacked'</script>"
@@ -130,6 +131,34 @@ def test_the_index_holds_numbers_and_states(report):
     rows = re.findall(r"<tr>(?:<t[dh][^>]*>(?:ce|da)</t[dh]>)(.*?)</tr>", text)
     assert [re.findall(r">([^<>]+)</td>", row) for row in rows] == [["1", "–"], ["2", "3"]]
     assert 'href="01_a.html"' in text and 'href="03_c.html"' not in text
+
+
+def test_the_index_answers_at_a_glance(tmp_path):
+    folder = run_folder(tmp_path)
+    few, many = {"CE": 10.0, "best": 12.0, HOSTILE: None}, {"CE": 70.0, "best": 66.0, HOSTILE: 71.0}
+    columns = {"all": dict(zip(few, (20.0, 21.0, 22.0), strict=True)), "few": few, "many": many}
+    rows = {title: {f"exact combined {band}": of[title] for band, of in columns.items()} for title in few}
+    claims = {"6. More samples are better.": "not run", "3. Hardness": "holds"}
+    numbers = {"variants": rows, "baseline": "CE", "verdict": f"It rises. {HOSTILE}", "claims": claims}
+    numbers |= {"snake_case": 8000.0}
+    numbers |= {"one": {"norm_mean": 1.0}, "other": {"norm_mean": 2.0}, "pictures": [["CE", "ce"], ["best", "da"]]}
+    (folder / "metrics.json").write_text(json.dumps({"01_a": numbers}))
+    text = write_report(folder).read_text()
+    assert "attacked" not in text.replace("document.title=&#39;attacked&#39;", "")
+    assert '<p class="verdict">It rises.' in text and text.index(">best</th>") < text.index("CE <small>baseline")
+    assert '>+1.00</td><td class="number">+2.00</td><td class="number">−4.00</td>' in text
+    assert "1 not run" in text and text.index("3. Hardness") < text.index("1 not run") < text.index("6. More samples")
+    assert "snake case" in text and ">8,000<" in text and "<td>mean norm</td>" in text
+    assert "There are no pictures: run &#39;trial&#39; has no scenes/default" in text
+
+
+def test_gains_are_against_the_baseline_best_first():
+    rows = {"A": {"all": 5.0, "few": 1.0, "many": 9.0}, "B": {"all": 7.0, "few": None, "many": 8.0}, "C": {"all": None}}
+    variants = {title: {f"exact combined {band}": value for band, value in row.items()} for title, row in rows.items()}
+    figure = gain_figure({"variants": variants, "baseline": "A"})
+    assert figure["rows"][0] == {"title": "B", "combined": 7.0, "all": 2.0, "few": None, "many": -1.0}
+    assert [row["title"] for row in figure["rows"]] == ["B", "A"] and figure["ticks"] == [-1, 0]
+    assert gain_figure({"variants": variants, "baseline": "C"}) is gain_figure({"rows": 3}) is None
 
 
 def test_the_overview_lists_runs_newest_first_and_one_whose_record_is_broken(tmp_path):

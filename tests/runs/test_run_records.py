@@ -55,6 +55,16 @@ def test_runs_stand_by_age_with_their_headline_numbers(toy_project):
     assert table["seed"].tolist() == ["1", "0", ""] and table["notebooks done"].tolist()[0] == "1 of 1"
 
 
+def test_runs_show_baseline_best_row_and_diffaugment(toy_project):
+    write_run(toy_project, "a", headline={"CE: Combined": 20.0, "other": 3})
+    values = {"CE": 20.0, "CE + DiffAugment": 21.0, "best": 29.0, "empty": None}
+    variants = {title: {"exact combined all": value} for title, value in values.items()}
+    write_json(toy_project / "data/runs/a/metrics/05.json", {"baseline": "CE", "variants": variants})
+    row = runs_table(toy_project).loc["a"]
+    assert [row["baseline"], row["best row"], row["DiffAugment"]] == ["CE", "best", "CE + DiffAugment"]
+    assert [row["baseline, %"], row["best row, %"], row["DiffAugment, %"]] == [20.0, 29.0, 21.0] and row["other"] == 3
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"notebooks": {"05": 3}}', '{"notebooks": null}'])
 def test_a_broken_record_is_a_row_that_says_so(toy_project, text):
     write_run(toy_project, "whole")

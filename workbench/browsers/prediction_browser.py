@@ -149,10 +149,19 @@ class PredictionBrowser(Browser):
         if self.state.filtered:
             positions, heading = self._positions(), f"Test rows with {self._filters_text()}."
         else:
-            positions = self.pair.changed_rows(TILES_A_PAGE, self.seed)
-            heading = "Drawn at random: first rows fixed in at least one role, then rows broken in at least one."
+            positions, heading = self._changed()
         parts = (self._counts(), self._grid(positions, live=False, heading=heading), self._confusion(live=False))
         return sheet_html("".join(parts), self.thumbnails)
+
+    def pictures(self) -> str:
+        """The drawn tiles of the static twin alone, with the most probable classes; "" where nothing has changed."""
+        (positions, heading), self.state = self._changed(), replace(self.state, compact=True)
+        return sheet_html(self._grid(positions, live=False, heading=heading), self.thumbnails) if len(positions) else ""
+
+    def _changed(self) -> tuple[np.ndarray, str]:
+        """The rows that are drawn by the seed, and what they are."""
+        heading = "Drawn at random: first rows fixed in at least one role, then rows broken in at least one."
+        return self.pair.changed_rows(TILES_A_PAGE, self.seed), heading
 
     def _part(self, part: str, **values: Any) -> str:
         return render(_TEMPLATE, part=part, state=self.state, **values)

@@ -49,7 +49,10 @@ def augmented_by_class(augmented: pd.DataFrame, names: tuple[str, ...], role: st
     """
     order = augmented[role].value_counts().index[:most]
     shown = [names[c] for c in order]
-    title = f"Augmented triplets by {style.plain_text(role)} class"
+    known = augmented[role].nunique()
+    title = (
+        f"Augmented triplets by {style.plain_text(role)} class{f', the {most} of {known} with most' * (known > most)}"
+    )
     chart = style.figure(title=title, barmode="stack", margin_b=130)
     for band in ("medium", "few"):
         here = augmented.loc[augmented["band"] == band, role]

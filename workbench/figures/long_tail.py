@@ -65,7 +65,7 @@ def triplet_matrix(relations: pd.DataFrame, vocabulary: Vocabulary, most: int = 
     highest = max(int(np.ceil(np.nanmax(logarithm))), 1) if shown.any() else 1
     filled = float((shown > 0).mean()) if shown.size else 0.0
     chart = style.figure(
-        title=f"{filled:.0%} of the subject-relation cells have an example", height=180 + 18 * len(subjects),
+        title=f"{100 * filled:.0f} % of these subject-relation cells have an example", height=180 + 18 * len(subjects),
         margin={"t": 70, "b": 150, "l": 130},
     )  # fmt: skip
     chart.add_heatmap(

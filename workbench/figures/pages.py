@@ -2,13 +2,16 @@
 
 import functools
 import json
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from workbench.escaping import escaped, escaped_lines
 from workbench.files import atomic_path
 
 _HERE = Path(__file__).parent
+LONGEST_LIST = 8  # a longer one is counted: a page is read, not searched
 # JupyterLab takes the same style sheet as an extension (`workbench lab` tells it where).
 LAB_EXTENSIONS = _HERE / "lab_extensions"
 FIGURE_STYLE = LAB_EXTENSIONS / "workbench-figures" / "static" / "figure.css"
@@ -16,15 +19,33 @@ FIGURE_STYLE = LAB_EXTENSIONS / "workbench-figures" / "static" / "figure.css"
 
 def formatted(value: Any) -> str:
     """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
+    if isinstance(value, list):
+        return ", ".join(map(formatted, value)) or "none" if len(value) <= LONGEST_LIST else f"{len(value):,} values"
     if value is None or value != value:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
+    if isinstance(value, Integral):
         return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    if isinstance(value, Real):
+        return f"{float(value):,.0f}" if abs(float(value)) >= 1e3 else f"{float(value):.4g}"
     return escaped(str(value))
+
+
+def signed(change: float) -> str:
+    """A change with its sign and two decimals."""
+    return f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A time for people."""
+    seconds = seconds or 0.0
+    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def page_link(*parts: str) -> str:
+    """The address of a page below the one that names it; no part can lead elsewhere or begin a scheme."""
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def write_page_text(path: Path, text: str) -> None:
@@ -59,6 +80,9 @@ def environment(folder: Path) -> Any:
     )  # fmt: skip
     made.filters |= {
         "formatted": formatted,
+        "signed": signed,
+        "seconds": seconds_text,
+        "page_link": page_link,
         "one_line": escaped,
         "thousands": lambda number: f"{int(number):,}",
         "percent": lambda share: f"{100 * share:.1f} %",

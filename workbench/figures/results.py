@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.errors import WorkbenchError
+from workbench.figures.pages import signed
 from workbench.figures.style import (
     BAND_COLOURS,
     LOSS_TITLES,
@@ -18,7 +20,7 @@ from workbench.figures.style import (
     plain_texts,
     with_one_legend,
 )
-from workbench.recognition.accuracy import named_numbers
+from workbench.recognition.accuracy import METRICS, named_numbers
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 from workbench.stages import Stage
@@ -27,7 +29,7 @@ COLUMN_ROLES = ("subject/object", "relation", "combined")
 COLUMNS = [(role, band) for role in COLUMN_ROLES[:2] for band in (*BANDS, "all")] + [("combined", "all")]
 HEADLINE_COLUMNS = [*((role, "all") for role in COLUMN_ROLES), ("combined", "many"), ("combined", "few")]
 POINTS_OF_A_TIE = 0.05
-MOST_LEVEL_NUMBERS = 3
+BAR_PX = 20
 
 
 def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
@@ -68,6 +70,16 @@ def results_table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
         names=[f"{metric} match, %", "band", ""],
     )
     return table
+
+
+def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
+    """`results_table` in both metrics, two digits; a single one where they agree everywhere."""
+    tables = {metric: results_table(results, metric).round(2) for metric in METRICS if metric in set(results["metric"])}
+    first, *others = tables.values()
+    if others and all(np.array_equal(first, other, equal_nan=True) for other in others):
+        first.columns = first.columns.set_names(f"{' and '.join(tables)} match, %", level=0)
+        return [first]
+    return [first, *others]
 
 
 def headline_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -155,11 +167,11 @@ def verdict(results: pd.DataFrame, *, baseline: str, method: str) -> str:
     beyond = combined[method] - combined[best]
     direction = "raises" if gain["combined", "all"] > POINTS_OF_A_TIE else "does not raise"
     first = (
-        f"{method} {direction} Combined against {baseline}: {gain['combined', 'all']:+.2f} points "
-        f"(few {gain['combined', 'few']:+.2f}, many {gain['combined', 'many']:+.2f})."
+        f"{method} {direction} Combined against {baseline}: {signed(gain['combined', 'all'])} points "
+        f"(few {signed(gain['combined', 'few'])}, many {signed(gain['combined', 'many'])})."
     )
-    place = "above" if beyond > POINTS_OF_A_TIE else "not above"
-    return f"{first} It is {place} the best row without generated features, {best} ({beyond:+.2f} points). One seed."
+    place = f"{'above' if beyond > POINTS_OF_A_TIE else 'not above'} the best row on test without generated features"
+    return f"{first} It is {place}, {best} ({signed(beyond)} points). One seed."
 
 
 def per_class_figure(change: pd.DataFrame) -> go.Figure:
@@ -194,21 +206,22 @@ def band_bars(results: pd.DataFrame, metric: str) -> go.Figure:
     """Average per-class accuracy by band, percent, one colour per training; ``results`` is what `summaries` made."""
     chart = panels(COLUMN_ROLES[:2], shared_yaxes=True, horizontal_spacing=0.05)
     results = results[(results["metric"] == metric) & results["role"].isin(COLUMN_ROLES[:2])]
-    trainings = results["training"].unique()
+    trainings, bands = results["training"].unique(), [*BANDS, "all"]
     for number, training in enumerate(trainings):
         colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
         for column, role in enumerate(COLUMN_ROLES[:2], start=1):
             here = results[(results["training"] == training) & (results["role"] == role)]
-            accuracy = here.set_index("band")["accuracy"].reindex([*BANDS, "all"])
+            accuracy = here.set_index("band")["accuracy"].reindex(bands)
             chart.add_bar(
-                x=accuracy.index, y=accuracy, text=[f"{value:.1f}" for value in accuracy], marker_color=colour,
-                name=plain_text(training), legendgroup=training, row=1, col=column,
+                x=accuracy, y=bands, orientation="h", text=[f"{value:.1f}" for value in accuracy],
+                marker_color=colour, name=plain_text(training), legendgroup=training, row=1, col=column,
             )  # fmt: skip
     chart.update_traces(**NUMBERS_ON_BARS)
-    if len(trainings) > MOST_LEVEL_NUMBERS:
-        # Many bars are narrower than their numbers, which stand upright there rather than small.
-        chart.update_traces(textangle=-90)
-        if (highest := results["accuracy"].max()) > 0:
-            chart.update_yaxes(range=[0, 1.2 * highest])  # room for what stands on the highest bar
-    chart.update_yaxes(title="average per-class accuracy, %", row=1, col=1)
-    return with_one_legend(chart).update_layout(title="Accuracy by band on test", barmode="group")
+    chart.update_yaxes(autorange="reversed")  # the first band, and the first training of each, on top
+    # Room for the number of the longest bar.
+    chart.update_xaxes(title="average per-class accuracy, %", range=[0, 1.12 * max(1.0, results["accuracy"].max())])
+    height = 220 + len(bands) * (BAR_PX * len(trainings) + BAR_PX)
+    chart.update_layout(
+        title="Accuracy by band on test", barmode="group", height=height, legend_y=1 + 30 / (height - 190)
+    )
+    return with_one_legend(chart)

@@ -1,7 +1,7 @@
 """The one look of every figure, with the colours and titles of ``style.toml``, and text of data as plotly shows it."""
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import plotly.io as pio
 from plotly.subplots import make_subplots
 
 from workbench.escaping import escaped
+from workbench.figures.pages import formatted
 
 _STYLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 BAND_COLOURS, SOURCE_COLOURS, GROUP_COLOURS = (_STYLE["colours"][of] for of in ("band", "source", "group"))
 LOSS_TITLES, VALIDATION_TITLES, FIDELITY_TITLES = (_STYLE["titles"][of] for of in ("loss", "validation", "fidelity"))
+METRIC_TITLES: dict[str, str] = _STYLE["titles"]["metric"] | FIDELITY_TITLES
 RIGHT_WRONG_COLOURS = {"right": "#009E73", "wrong": "#D55E00"}
 # Chosen classes among others: Okabe and Ito's but yellow, which vanishes on white, and black, which does on black.
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
@@ -44,6 +46,7 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"})
 _ground = {"paper_bgcolor": "white", "plot_bgcolor": "white", "font_color": "#222222"}
 pio.templates["workbench"] = go.layout.Template(pio.templates["plotly_white"]).update(layout=_STYLE["layout"])
 pio.templates["workbench"].layout.update(_ground)
+pio.templates["workbench"].data.bar = [go.Bar(marker_line_width=0)]  # a white rim would glow on a dark page
 pio.templates.default = "workbench"
 pd.options.display.max_colwidth = None  # a sentence of a table is read to its end
 for _renderer in ("plotly_mimetype", "browser", "notebook"):
@@ -96,3 +99,9 @@ def names_axis(names: Iterable[str]) -> dict[str, Any]:
         "type": "category", "tickmode": "array", "tickfont_size": SMALL_FONT_PX,
         "tickvals": plain_texts(names, None), "ticktext": plain_texts(names, LONGEST_TICK),
     }  # fmt: skip
+
+
+def readable(numbers: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    """A table for people: named as pages name numbers, each number `formatted`; of a mapping a row for each entry."""
+    table = numbers if isinstance(numbers, pd.DataFrame) else pd.Series(numbers, name="value", dtype=object).to_frame()
+    return table.rename(index=METRIC_TITLES, columns=METRIC_TITLES).astype(object).map(formatted)

@@ -180,7 +180,8 @@ def _now() -> str:
 
 def renew_report(run: str, root: Path | None = None, inline_plotly: bool = False) -> Path:
     """Write ``metrics.json``, the pages and the index of a run again; returns the run's index page."""
-    from workbench.runs.reports import write_overview, write_report
+    from workbench.runs.report_index import write_overview
+    from workbench.runs.reports import write_report
 
     folder = reports_folder(root) / run
     if not (folder / RECORD).is_file():

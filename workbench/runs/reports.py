@@ -1,30 +1,20 @@
-"""Executed notebooks as pages that need no network: code folded, figures live, one index a run and one over all."""
+"""Executed notebooks as pages that need no network: code folded, figures live, with the index of their run."""
 
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 from workbench.configuration import flat
 from workbench.errors import WorkbenchError
-from workbench.figures.pages import formatted, own_style, rendered, write_page_text
+from workbench.figures.pages import own_style, page_link, rendered, write_page_text
 from workbench.figures.style import PLOTLY_CONFIG
 from workbench.files import read_json
-from workbench.paths import reports_folder
 from workbench.runs.execution import import_nbformat
-from workbench.runs.run_records import (
-    COLUMNS,
-    HEADLINE,
-    METRICS,
-    NO_RECORD,
-    NotebookRecord,
-    RunRecord,
-    headline_numbers,
-    runs_table,
-)
+from workbench.runs.report_index import write_index
+from workbench.runs.run_records import METRICS, NotebookRecord, RunRecord
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 # Live controls and scripts need a running kernel or the network: a page shows their static twins.
@@ -34,17 +24,7 @@ _CELL_SUMMARIES = {"parameters": "Parameters, defaults", "injected-parameters": 
 _PROGRESS = re.compile(r"\S+/\S+: building|.+: [\d,]+(?: of [\d,]+)?, \d+ s|.*\d%\|.*\|.*\[.*\].*")
 _PAPERMILL_BANNER = "papermill-error-cell-tag"  # the page's own box says it better
 _PLOTLY_HEIGHT_PX = 450  # plotly's own default
-_LONGEST_LIST, _RUNS_HEADLINES = 8, 3
 _HERE = Path(__file__).parent
-
-
-class _Table(NamedTuple):
-    """A table of an index; a cell is a value, or a dict of text and link or state."""
-
-    title: str
-    rows: list[list[Any]]
-    columns: list[str] | None = None
-    level: int = 2
 
 
 def write_report(folder: Path, inline_plotly: bool = False) -> Path:
@@ -56,68 +36,23 @@ def write_report(folder: Path, inline_plotly: bool = False) -> Path:
     record = RunRecord.read(folder)
     metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
     executed = [name for name in record.notebooks if (folder / f"{name}.ipynb").is_file()]
-    for before, name, after in zip([None, *executed], executed, [*executed[1:], None], strict=False):
+    titles = {name: _title(_read(folder / f"{name}.ipynb")) or name for name in executed}
+    places = [None, *({"name": titles[name], "page": page_link(f"{name}.html")} for name in executed), None]
+    for name, before, after in zip(executed, places, places[2:], strict=False):
         write_page(folder / f"{name}.ipynb", record, inline_plotly, before, after)
-    versions = record.versions
-    facts = [
-        f"profile {record.profile}",
-        record.status,
-        *([f"started {record.started[:16].replace('T', ' ')} UTC"] if record.started else []),
-        _seconds_text(record.seconds or 0.0),
-        *(f"{name} {versions[name]}" for name in ("workbench", "python", "torch") if versions.get(name)),
-        *([f"commit {versions['commit'][:10]}"] if versions.get("commit") else []),
-    ]
-    headline = headline_numbers(metrics)
-    tables = [_Table("Headline", [list(item) for item in headline.items()])] if headline else []
-    rows = [
-        [
-            {"text": name, "link": page_link(f"{name}.html")} if name in executed else name,
-            {"text": entry.status, "state": entry.status},
-            None if entry.seconds is None else _seconds_text(entry.seconds),
-            entry.peak_memory_mb,
-            (entry.error or "").split("\n")[0],
-        ]
-        for name, entry in record.notebooks.items()
-    ]
-    tables.append(_Table("Notebooks", rows, ["notebook", "state", "time", "peak memory, MB", "error"]))
-    for notebook, numbers in metrics.items():
-        tables += _nested_tables(notebook, {name: value for name, value in numbers.items() if name != HEADLINE}, 2)
-    return _write_index(folder / "index.html", f"Run {record.run}", tables, facts=facts, up=True)
-
-
-def write_overview(root: Path | None = None) -> Path:
-    """Write ``reports/index.html`` over all runs that have a report; returns its path."""
-    table = runs_table(root)
-    named = table.columns.difference(COLUMNS, sort=False)
-    rows = [
-        [
-            {"text": name, "link": page_link(name, "index.html")},
-            row["profile"],
-            {"text": row["state"], "state": row["state"]},
-            row["notebooks done"],
-            _seconds_text(row["seconds"] or 0.0),
-            f"{row['started']:%Y-%m-%d %H:%M} UTC" if row["started"] is not None else None,
-            row["problem"]
-            or ", ".join(f"{key} {formatted(n)}" for key, n in row[named].dropna()[:_RUNS_HEADLINES].items()),
-        ]
-        for name, row in table.astype(object).where(table.notna(), None).iterrows()
-        if row["state"] != NO_RECORD
-    ]
-    columns = ["run", "profile", "state", "notebooks", "time", "started", "headline"]
-    tables = [_Table("", rows, columns)] if rows else []
-    return _write_index(reports_folder(root) / "index.html", "Runs", tables)
+    return write_index(folder, record, metrics, titles)
 
 
 def write_page(
     notebook: Path,
     record: RunRecord | None = None,
     inline_plotly: bool = False,
-    previous: str | None = None,
-    next: str | None = None,
+    previous: dict[str, str] | None = None,
+    next: dict[str, str] | None = None,
 ) -> Path:
     """Write the page of one executed notebook beside it; returns its path.
 
-    ``record`` is that of its run where there is one, ``previous`` and ``next`` are the notebooks that it links to.
+    ``record`` is that of its run where there is one, ``previous`` and ``next`` are name and page of its neighbours.
     """
     record = record or RunRecord(notebook.parent.name)
     entry = record.notebooks.get(notebook.stem, NotebookRecord())
@@ -126,76 +61,39 @@ def write_page(
     plotly = notebook.parent / "plotly.min.js"
     if source and not inline_plotly and not (plotly.is_file() and plotly.stat().st_size == len(source.encode())):
         write_page_text(plotly, source)
-    facts = [f"profile {record.profile}"] if record.profile else []
-    facts += [_seconds_text(entry.seconds)] if entry.seconds is not None else []
-    facts += [f"at most {entry.peak_memory_mb:,} MB"] if entry.peak_memory_mb else []
     page = rendered(
-        _HERE / "report_page.html.j2", style=_style(), title=title or notebook.stem, run=record.run, facts=facts,
+        _HERE / "report_page.html.j2", style=_style(), title=title or notebook.stem, record=record, entry=entry,
         parameters=flat(entry.parameters), error=entry.error, body=body, figures=figures,
         plotly_source=inline_plotly and source, plotly_config=_json_in_script(PLOTLY_CONFIG),
-        previous=previous and {"name": previous, "page": page_link(f"{previous}.html")},
-        next=next and {"name": next, "page": page_link(f"{next}.html")},
+        previous=previous, next=next,
     )  # fmt: skip
     write_page_text(notebook.with_suffix(".html"), page)
     return notebook.with_suffix(".html")
 
 
-def page_link(*parts: str) -> str:
-    """The address of a page below the one that names it; no part can lead elsewhere or begin a scheme."""
-    return "/".join(quote(part, safe="") for part in parts)
+def _read(notebook: Path) -> Any:
+    try:
+        return import_nbformat().read(notebook, as_version=4)
+    except Exception as error:  # nbformat raises several kinds for a broken file
+        raise WorkbenchError(f"{notebook}: not a valid notebook ({error}). Run it again.") from error
 
 
-def _write_index(
-    path: Path, title: str, tables: list[_Table], facts: list[str] | None = None, up: bool = False
-) -> Path:
-    values = {"style": _style(), "title": title, "tables": tables, "facts": facts, "up": up}
-    write_page_text(path, rendered(_HERE / "report_index.html.j2", **values))
-    return path
-
-
-def _nested_tables(title: str, numbers: dict[str, Any], level: int) -> Iterator[_Table]:
-    """A table of names and values; below it one for each dict, a row of it for each dict of numbers that it holds."""
-    if not numbers:
-        return
-    nested = {name: value for name, value in numbers.items() if isinstance(value, dict)}
-    yield _Table(title, [[name, _short(value)] for name, value in numbers.items() if name not in nested], level=level)
-    for name, rows in nested.items():
-        if rows and all(isinstance(row, dict) and flat(row) == row for row in rows.values()):
-            columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-            body = [[key, *(_short(row.get(column)) for column in columns)] for key, row in rows.items()]
-            yield _Table(name, body, ["", *columns], level=3)
-        else:
-            yield from _nested_tables(name, rows, 3)
-
-
-def _short(value: Any) -> Any:
-    """A list as its length when it is long: an index is read, not searched."""
-    if isinstance(value, list):
-        return ", ".join(map(formatted, value)) if len(value) <= _LONGEST_LIST else f"{len(value):,} values"
-    return value
-
-
-def _seconds_text(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+def _title(node: Any) -> str:
+    headings = (re.search(r"^#\s+(.+)$", cell.source, re.M) for cell in node.cells if cell.cell_type == "markdown")
+    return next((found.group(1).strip(" `") for found in headings if found), "")
 
 
 def _notebook_body(notebook: Path) -> tuple[str, list[str], str]:
     """The cells as HTML, the figures as JSON that may stand in a script element, and the first heading."""
-    nbformat = import_nbformat()
     from nbconvert import HTMLExporter
 
-    try:
-        node = nbformat.read(notebook, as_version=4)
-    except Exception as error:  # nbformat raises several kinds for a broken file
-        raise WorkbenchError(f"{notebook}: not a valid notebook ({error}). Run it again.") from error
+    node = _read(notebook)
     figures = _prepare_outputs(node)
-    headings = (re.search(r"^#\s+(.+)$", cell.source, re.M) for cell in node.cells if cell.cell_type == "markdown")
-    title = next((found.group(1).strip(" `") for found in headings if found), "")
     exporter = HTMLExporter(template_name="basic", embed_images=True, anchor_link_text="#")
     exporter.raw_template = (_HERE / "report_cells.html.j2").read_text(encoding="utf-8")
     exporter.log.setLevel("ERROR")
     body, _ = exporter.from_notebook_node(node, resources={"metadata": {"path": str(notebook.parent)}})
-    return body, figures, title
+    return body, figures, _title(node)
 
 
 def _prepare_outputs(node: Any) -> list[str]:

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 RECORD, METRICS, PER_CLASS = "run.json", "metrics.json", "per_class.parquet"
 HEADLINE, NO_RECORD = "headline", "no record"
-# Of the table of all runs; what comes after these are headline numbers.
-COLUMNS = ("run", "profile", "state", "seed", "started", "seconds", "notebooks done", "peak memory, MB", "problem")
+COMBINED = "exact combined all"
+# Of the table of all runs; what comes after these are headline numbers. The rows are compared in Combined, percent.
+ROWS = ("baseline", "best row", "DiffAugment")
+COLUMNS = (
+    *("run", "profile", "state", "seed", "started", "seconds", "notebooks done", "peak memory, MB", "problem"),
+    *(name for row in ROWS for name in (row, f"{row}, %")),
+)
 
 
 class NotebookRecord(msgspec.Struct):
@@ -103,10 +108,32 @@ def _row(name: str, report: Path, artefacts: Path) -> dict[str, Any]:
 
 
 def headline_numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the notebooks of a run put under "headline": label to value, in their order."""
-    entries = metrics.values() if isinstance(metrics, dict) else ()
-    found = [numbers.get(HEADLINE) for numbers in entries if isinstance(numbers, dict)]
-    return {name: value for headline in found if isinstance(headline, dict) for name, value in flat(headline).items()}
+    """What the notebooks of a run put under "headline": label to value, in their order.
+
+    Of rows that are compared with a baseline there are instead the baseline, the best one and the baseline with
+    DiffAugment, each with its Combined in percent.
+    """
+    found: dict[str, Any] = {}
+    for numbers in metrics.values() if isinstance(metrics, dict) else ():
+        rows = compared_rows(numbers)
+        headline = numbers.get(HEADLINE) if isinstance(numbers, dict) else None
+        labels = flat(headline) if isinstance(headline, dict) else {}
+        found |= {label: value for label, value in labels.items() if label.split(": ")[0] not in rows}
+        if rows:
+            baseline = numbers["baseline"]
+            chosen = (baseline, max(rows, key=rows.__getitem__), f"{baseline} + DiffAugment")
+            for kind, row in zip(ROWS, chosen, strict=True):
+                found |= {kind: row, f"{kind}, %": rows[row]} if row in rows else {}
+    return found
+
+
+def compared_rows(numbers: dict[str, Any]) -> dict[str, float]:
+    """Combined in percent (exact match) of the "variants" of a notebook, where its "baseline" is among them."""
+    variants = numbers.get("variants") if isinstance(numbers, dict) else None
+    rows = variants.items() if isinstance(variants, dict) else ()
+    found = {name: row.get(COMBINED) for name, row in rows if isinstance(row, dict)}
+    measured = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    return measured if measured and numbers.get("baseline") in measured else {}
 
 
 def compare_runs(

@@ -130,9 +130,11 @@ def spans(columns: tuple[str, ...]) -> list[tuple[str, int]]:
 
 
 def _in_both_metrics(part: str, metric: str, values_of: Callable[[str], dict[str, Any]]) -> str:
-    """A part for ``metric`` (exact or synset), and for the other metric below it, folded."""
+    """A part for ``metric`` (exact or synset), and for the other metric below it, folded; once where both are equal."""
     other = "exact" if metric == "synset" else "synset"
     shown, folded = (_rendered(part, **values_of(each)) for each in (metric, other))
+    if shown == folded:
+        return f'{shown}<p class="quiet"><small style="font-size:12px">By {other} match it is the same.</small></p>'
     return f"{shown}<details><summary>The same by {other} match</summary>{folded}</details>"
 
 

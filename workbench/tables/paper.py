@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from workbench.figures.pages import signed
 from workbench.tables.results import COMBINED, FAILED, NOT_RUN, ONE_SEED, STALE, UNDECIDED, TableResults
 
 _PAPER = Path(__file__)
@@ -162,8 +163,7 @@ def _beside_sentence(beside: pd.DataFrame) -> str:
     for (column, expected), here in beside[beside["pairs"] > 0].groupby(["column", "expected"], sort=False):
         agree, intervals = (here["verdict"] == HOLDS).sum(), here["half_width"].notna().sum()
         judged = f", {expected} by {agree} of {intervals} intervals" if intervals else ""
-        mean = f"{here['here'].mean():+.2f}".replace("-", "\N{MINUS SIGN}")
-        parts.append(f"{column} {mean} on average{judged}")
+        parts.append(f"{column} {signed(here['here'].mean())} on average{judged}")
     return f"Beside it: {'; '.join(parts)}." if parts else ""
 
 
@@ -176,7 +176,11 @@ def claim_metrics(comparisons: pd.DataFrame) -> dict[str, Any]:
         decided["claims that hold"] = verdicts[HOLDS]
     shown = {"paper": "paper, points", "here": "here, points", "half_width": "half width", "verdict": "verdict"}
     names = [f"{row.claim}. {row.architecture}: {row.later} against {row.earlier}" for row in deciding.itertuples()]
+    told = {word: verdicts[word] for word in (HOLDS, FAILS, UNDECIDED, NOT_RUN) if verdicts[word]}
+    counts = ", ".join(f"{count} {word}" for word, count in told.items())
+    judged = {"verdict": f"The paper's claims in Combined: {counts}, of {len(table)}."}
     return {
+        **(judged if decided["claims decided"] else {}),
         "headline": decided,
         "claims": {f"{number}. {row['words']}": row["verdict"] for number, row in table.iterrows()},
         "differences in Combined": deciding[list(shown)].rename(columns=shown).set_axis(names).to_dict("index"),

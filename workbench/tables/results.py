@@ -92,9 +92,10 @@ class TableResults:
     def summary(self) -> str:
         """What is there, in one line."""
         measured = sum(bool(row.values) for row in self.rows.values())
-        profile = f"profile {self.profile}, " if self.profile else ""
         seeds = "one seed" if len(self.seeds) == 1 else f"seeds {', '.join(map(str, self.seeds))}"
-        return f"{profile}{measured} of {len(self.rows)} rows measured, {seeds}"
+        if not self.profile:
+            return f"the {measured} rows that this run trained, {seeds}"
+        return f"profile {self.profile}, {measured} of {len(self.rows)} rows measured, {seeds}"
 
     def gap(self, key: str) -> str:
         """Why ``key`` has no number: "not run" or what `missing` says; "" where it has one."""
