@@ -14,13 +14,13 @@ import pytest
 from tests.refusals import refused
 from tests.synthetic import long_tailed, write_split
 from workbench.browsers import map_browser, map_stage
-from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.map_browser import FIDELITY_METRICS
 from workbench.browsers.map_points import BY_RIGHT, COLOURS, MOST_CLASSES, MOST_GROUPS, inside_lasso, lasso_corners
 from workbench.browsers.map_stage import joint_layout, real_components
 from workbench.browsers.panel import Panel
 from workbench.errors import WorkbenchError
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.regions.nearest import nearest_rows
 from workbench.scenes.bands import band_of_class
 from workbench.scenes.vocabulary import ROLES
 
@@ -108,7 +108,7 @@ def test_a_map_of_too_few_rows_or_of_unknown_captions_is_refused(browsed, tmp_pa
 def test_neighbours_are_scikit_learns_one_for_each_image(store, monkeypatch, rows):
     from sklearn.neighbors import NearestNeighbors
 
-    monkeypatch.setattr("workbench.browsers.contact_sheet.ROWS_PER_BLOCK", 32)
+    monkeypatch.setattr("workbench.regions.nearest.ROWS_PER_BLOCK", 32)
     chosen = np.random.default_rng(rows).permutation(REAL)[:rows]
     images = store.relations["image"].to_numpy()
     reference = NearestNeighbors(n_neighbors=rows, algorithm="brute").fit(store.union(chosen))

@@ -222,6 +222,12 @@ def test_the_stage_measures_every_sample_set_against_the_validation_split(stages
     assert (report["rows"] == metrics["rows"]).all() and metrics["rows"] <= 30
     # Rows of real data are nearer to real data than what a model of a few steps paints.
     assert report.loc["floor", "frechet_full"] < report.loc["generated", "frechet_full"]
+    relations = pd.read_parquet(tmp_path / "relations.parquet").groupby("samples")
+    assert relations["rows"].sum().to_dict() == {"generated": metrics["rows"], "floor": metrics["rows"]}
+    for name, own in relations:  # the classes together are the report's number
+        recognised = np.average(own["recognised"], weights=own["rows"])
+        assert recognised == pytest.approx(report.loc[name, "agreement_relation"])
+        assert own["overall"].tolist() == pytest.approx([recognised] * len(own))
     with np.load(tmp_path / "norms.npz") as norms:
         assert len(norms["real"]) == len(norms["generated"]) == metrics["rows"]
 

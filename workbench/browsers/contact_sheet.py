@@ -10,12 +10,12 @@ from workbench.browsers.drawing import Scene, Thumbnails, scene_of, scene_svg, s
 from workbench.browsers.panel import render
 from workbench.randomness import generator
 from workbench.regions.features import FeatureStore
+from workbench.regions.nearest import NearestRows, nearest_rows
 from workbench.scenes.bands import BANDS, Counts, band_of_class
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 MOST_ROWS = 20_000
-ROWS_PER_BLOCK = 2048
 # An image to show and the lines below it: plain text, or Markup of our own.
 Tile = tuple[Scene, Sequence[str]]
 
@@ -56,28 +56,11 @@ def neighbour_tiles(
     return tiles
 
 
-def sample_tiles(samples: np.ndarray, captions: list[str], store: FeatureStore, *, neighbours: int) -> Sequence[Tile]:
+def sample_tiles(samples: np.ndarray, captions: list[str], nearest: NearestRows, *, neighbours: int) -> Sequence[Tile]:
     """For each generated feature (n, D), of a caption each, the real relations nearest to it, one an image."""
-    rows, tiles = generator(0, "sample tiles").permutation(len(store))[:MOST_ROWS], []
-    for caption, sample in zip(captions, samples, strict=True):
-        for place, row in enumerate(nearest_rows(store, rows, sample, neighbours)[0], 1):
+    tiles = []
+    for caption, (rows, distances) in zip(captions, nearest.find(samples, neighbours), strict=True):
+        for place, (row, distance) in enumerate(zip(rows, distances, strict=True), 1):
             title = f"neighbour {place}" if place > 1 else Markup("nearest to <b>{}</b>").format(caption)
-            tiles.append((scene_of(store, row), (title,)))
+            tiles.append((scene_of(nearest.store, row), (title, f"distance {distance:.4g}")))
     return tiles
-
-
-def nearest_rows(
-    store: FeatureStore, rows: np.ndarray, feature: np.ndarray, count: int = 5
-) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the store's ``rows`` (n,) nearest to ``feature`` (D,), each of another image, and their distances.
-
-    A map of two dimensions may mislead: distances are Euclidean in the full feature space. At most ``count``, fewer
-    where there are fewer images. Features are read in blocks.
-    """
-    blocks = (rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK))
-    query = feature.astype(np.float32)
-    distances = np.concatenate([np.zeros(0), *(np.linalg.norm(store.union(block) - query, axis=1) for block in blocks)])
-    order = np.argsort(distances, kind="stable")
-    _, first = np.unique(store.relations["image"].to_numpy()[rows[order]], return_index=True)
-    best = order[np.sort(first)][:count]
-    return rows[best], distances[best]

@@ -10,7 +10,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.browsers import map_points
-from workbench.browsers.contact_sheet import nearest_rows
 from workbench.browsers.drawing import scene_of, scene_of_box, scene_svg
 from workbench.browsers.map_figure import LOWEST_OPACITY, MapCanvas, MapState, map_figure
 from workbench.browsers.panel import Browser, Paging, Panel, error_html, numbers, render
@@ -18,6 +17,7 @@ from workbench.figures.fidelity import HEADLINE_METRICS
 from workbench.figures.pages import formatted
 from workbench.progress import headless
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
+from workbench.regions.nearest import nearest_rows
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
 

@@ -116,7 +116,10 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isField(event.target)) {
-      if (event.key === "Enter" && isText(event.target)) flushTyping();
+      if (event.key === "Enter" && isText(event.target)) {
+        flushTyping();
+        if (event.target.dataset.enter) tell(event.target.dataset.enter, event.target.value);
+      }
       return;
     }
     const source = sender(event.target);

@@ -240,11 +240,11 @@ class Paging:
         return min(max(leads[value], 1), self.pages)
 
 
-def require_one_of(kind: str, value: Any, known: Iterable[str]) -> None:
+def require_one_of(kind: str, value: Any, known: Iterable[Any]) -> None:
     """WorkbenchError unless ``value`` is one of ``known``; ``kind`` says what it is."""
     known = list(known)
     if value not in known:
-        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(known)}.")
+        raise WorkbenchError(f"{kind} {value!r} is not known; expected one of {', '.join(map(str, known))}.")
 
 
 def require_changes(title: str, state: type, changes: dict[str, Any], **choices: Iterable[str]) -> None:

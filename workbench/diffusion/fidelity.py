@@ -23,19 +23,20 @@ from workbench.diffusion.fidelity_classes import (
     LabelledFeatures,
     agreement,
     memorisation,
+    relation_fidelity,
     train_on_generated_test_on_real,
 )
 from workbench.diffusion.generators import BaselineConfig, baseline_sampler
 from workbench.diffusion.sample import initial_rows, sample_features
 from workbench.errors import WorkbenchError
-from workbench.files import atomic_path
+from workbench.files import atomic_path, save_table
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.language.triplets import read_triplets
 from workbench.randomness import derived_seed, generator, some_rows
 from workbench.regions.features import FeaturesFolder
 from workbench.scenes.vocabulary import ROLES
 
-REPORT, NORMS = "fidelity.parquet", "norms.npz"
+REPORT, RELATIONS, NORMS = "fidelity.parquet", "relations.parquet", "norms.npz"
 SAMPLE_SETS = ("generated", "floor", "copy plus noise", "class Gaussian")
 
 
@@ -54,7 +55,8 @@ def study_fidelity(
     One sample is drawn, as ``sampling`` says (by the denoiser, or by another generator), for each of up to
     ``config.rows_at_most`` validation relations whose classes all occur in train, so that real and generated rows have
     the same class frequencies. Test is not read. Writes fidelity.parquet (one row per sample set, see
-    `fidelity_report`) and norms.npz (Euclidean norms by sample set); returns {sample set: {metric: value}}.
+    `fidelity_report`), relations.parquet (of "generated" and "floor", see `relation_fidelity`) and norms.npz (Euclidean
+    norms by sample set); returns {sample set: {metric: value}}.
     """
     folder, config, opened = Path(folder), config or FidelityConfig(), FeaturesFolder(features)
     train, held_out, most = opened.train, opened.val, config.rows_at_most
@@ -73,7 +75,10 @@ def study_fidelity(
     some = np.sort(generator(config.seed, "fidelity train rows").permutation(len(train))[: 4 * most])
     real_train = LabelledFeatures(train.union(some), train.relations.iloc[some].reset_index(drop=True))
     real_held_out = LabelledFeatures(held_out.union(rows), wanted)
-    report = fidelity_report(real_train, real_held_out, LabelledFeatures(sampled, wanted), config)
+    generated = LabelledFeatures(sampled, wanted)
+    report = fidelity_report(real_train, real_held_out, generated, config)
+    by_relation = relation_fidelity(real_train, {"generated": generated, "floor": real_held_out})
+    save_table(folder / RELATIONS, by_relation)
     with atomic_path(folder / REPORT) as temporary:
         report.to_parquet(temporary)
     norms = {"real": real_held_out.features, "generated": sampled}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.browsers.prediction_browser import PredictionBrowser
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_page import TripletSources
+    from workbench.browsers.typed_browser import TypedBrowser
 
 ADDRESS = "127.0.0.1"
 _PAGE = Path(__file__).parent / "standalone_page"
@@ -146,11 +147,19 @@ def feature_map(run: Run) -> "FeatureMap":
     return FeatureMap(points, features, samples, images=run.images, init=_init(generated), **told)
 
 
+def typed_browser(run: Run) -> "TypedBrowser":
+    """What the run's denoiser makes of typed triplets; rows are looked up in the stage ``nearest``."""
+    from workbench.browsers.typed_browser import TypedBrowser
+
+    return TypedBrowser.of_run(run)
+
+
 # Title and how it is opened for a run, by the name that the command line knows; in the order of the tabs.
 BROWSERS: dict[str, tuple[str, Callable[[Run], "Browser"]]] = {
     "triplets": ("Triplets", triplet_browser),
     "predictions": ("Predictions", prediction_browser),
     "map": ("Feature map", feature_map),
+    "typed": ("Type a triplet", typed_browser),
 }
 
 
