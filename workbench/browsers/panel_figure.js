@@ -1,5 +1,5 @@
 // What a plotly figure beside a panel needs of the page around it. Loaded in front of panel.js.
-const FIGURE_LOOKS = 80; // a quarter of a second each
+const FIGURE_LOOKS = 480; // a quarter of a second each: a busy machine takes a minute
 const LASSO_STARTS_PX = 4;
 const MOST_LASSO_CORNERS = 300;
 
@@ -37,11 +37,13 @@ function ownLasso(figure, caught) {
     const ours = event.button === 0 && !event.shiftKey && figure._fullLayout.dragmode === "lasso";
     if (replaying || !ours || !event.target.closest(".nsewdrag")) return;
     event.stopImmediatePropagation();
-    event.preventDefault();
+    event.preventDefault(); // no mouse events follow, which plotly would hear
     target = event.target;
     corners = [[event.clientX, event.clientY]];
-    window.addEventListener("mousemove", move, true);
-    window.addEventListener("mouseup", up, true);
+    window.addEventListener("pointermove", move, true);
+    window.addEventListener("mousemove", swallow, true);
+    window.addEventListener("pointerup", up, true);
+    window.addEventListener("pointercancel", stop, true);
   }
 
   function move(event) {
@@ -65,6 +67,16 @@ function ownLasso(figure, caught) {
     else click(event);
   }
 
+  const swallow = (event) => event.stopImmediatePropagation();
+
+  // One finger draws as the mouse does, and neither scrolls nor reaches plotly; two are plotly's.
+  function touched(event) {
+    const ours = figure._fullLayout.dragmode === "lasso" && event.touches.length === 1;
+    if (!ours || !event.target.closest(".nsewdrag")) return;
+    event.preventDefault();
+    swallow(event);
+  }
+
   const far = () => corners.some(([x, y]) => Math.hypot(x - corners[0][0], y - corners[0][1]) > LASSO_STARTS_PX);
   const thinned = (all) => all.filter((_, place) => place % Math.ceil(all.length / MOST_LASSO_CORNERS) === 0);
 
@@ -85,16 +97,20 @@ function ownLasso(figure, caught) {
   }
 
   function stop() {
-    window.removeEventListener("mousemove", move, true);
-    window.removeEventListener("mouseup", up, true);
+    window.removeEventListener("pointermove", move, true);
+    window.removeEventListener("mousemove", swallow, true);
+    window.removeEventListener("pointerup", up, true);
+    window.removeEventListener("pointercancel", stop, true);
     line?.remove();
     line = null;
     corners = null;
   }
 
-  figure.addEventListener("mousedown", down, true);
+  figure.addEventListener("pointerdown", down, true);
+  figure.addEventListener("touchstart", touched, { capture: true, passive: false });
   return () => {
-    figure.removeEventListener("mousedown", down, true);
+    figure.removeEventListener("pointerdown", down, true);
+    figure.removeEventListener("touchstart", touched, true);
     stop();
   };
 }
