@@ -195,7 +195,11 @@ class PredictionBrowser(Browser):
         if state.cell is not None:
             true, given = (self.names[own] for own in state.cell)
             taken = f"{true} recognised" if true == given else f"{true} taken for {given}"
-            texts.append(("cell", f"{taken}, before or after"))
+            of_class = self.pair.truth[state.class_role] == state.cell[0]
+            best = (one.best[state.class_role][:, 0] for one in (self.pair.before, self.pair.after))
+            first, second = (of_class & (given == state.cell[1]) for given in best)
+            told = f"{first.sum():,} of {of_class.sum():,} rows before, {second.sum():,} after"
+            texts.append(("cell", f"{taken}: {told}, {(first | second).sum():,} before or after"))
         return texts
 
     def _filters_text(self) -> str:
