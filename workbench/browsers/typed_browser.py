@@ -44,6 +44,7 @@ class TypedBrowser(Browser):
     """
 
     state: TypedState
+    kind = "typed"
 
     def __init__(
         self, features: FeaturesFolder, nearest: NearestRows, sample: Callable[[list], np.ndarray],
