@@ -1,7 +1,6 @@
 """Run a profile's notebooks headless, in order, each in a kernel of its own, and keep the record; or once a seed."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
@@ -53,28 +52,17 @@ def planned(
     return plan, variables
 
 
-def run_profile(
-    profile: str,
-    run: str | None = None,
-    only: Sequence[str] | None = None,
-    parameters: dict[str, Any] | None = None,
-    replace: Replace = Replace.NEVER,
-    files: Sequence[Path] = (),
-    base: str | None = None,
-    root: Path | None = None,
-) -> Path:
+def run_profile(profile: str, replace: Replace = Replace.NEVER, root: Path | None = None, **asked: Any) -> Path:
     """Execute a profile's notebooks in order and write their report; returns the report's folder.
 
     Stops at the first notebook that fails with NotebookFailed; what was finished stays, and the same call
     resumes there because finished stages are loaded. Where the first notebooks of the call were finished before and
-    one of them refuses what is asked, their report stays as it was. ``only`` limits the notebooks, ``parameters`` and
-    ``files`` are laid over the profile (`make_plan`), ``replace`` says which stored stages give way, ``base`` names a
-    run whose stages are taken over (`Run.open`).
+    one of them refuses what is asked, their report stays as it was. Of ``asked``, as of `planned`, ``only`` limits the
+    notebooks, ``parameters`` and ``files`` are laid over the profile, ``base`` names a run whose stages are taken over
+    (`Run.open`); ``replace`` says which stored stages give way.
     """
     root = project_root(root)
-    plan, variables = planned(
-        profile, replace, root, run=run, only=only, parameters=parameters, files=files, base=base
-    )  # fmt: skip
+    plan, variables = planned(profile, replace, root, **asked)
     folder = reports_folder(root) / plan.run
     lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
     with stop_on_sigterm() as stop, lock:

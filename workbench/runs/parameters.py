@@ -171,7 +171,7 @@ def modules_in(notebooks: Path) -> Iterator[None]:
 
 @functools.cache
 def plain_loader() -> Any:
-    """YAML's safe loader without the numbers of YAML 1.1 that are others than they look: 010 is 8, 1:30 is 90."""
+    """YAML's safe loader without what is other than it looks: of equal keys the last, 010 is 8 and 1:30 is 90."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -180,6 +180,12 @@ def plain_loader() -> Any:
             if re.match(r"[-+]?0[0-9_]+$|[^:]*:", node.value):
                 raise yaml.YAMLError(f"{node.value!r} would be read as {read(node)}; write plain digits or quote it")
             return read(node)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if twice := {str(key) for key in keys if keys.count(key) > 1}:
+                raise yaml.YAMLError(f"given twice: {', '.join(sorted(twice))}")
+            return super().construct_mapping(node, deep)
 
     for kind in ("int", "float"):
         Loader.add_constructor(f"tag:yaml.org,2002:{kind}", Loader.number)

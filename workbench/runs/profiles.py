@@ -169,21 +169,11 @@ def _read_layer(path: Path, stems: Sequence[str]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> Any:
     import yaml
 
-    class Loader(plain_loader()):  # type: ignore[misc]
-        """Refuses a key that is given twice: YAML would silently keep the last one."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = {str(key) for key in keys if keys.count(key) > 1}
-            if twice:
-                raise WorkbenchError(f"{path}: given twice: {', '.join(sorted(twice))}.")
-            return super().construct_mapping(node, deep)
-
     with reading(path, "valid YAML", "Correct the line."):
         try:
             if not (text := path.read_text(encoding="utf-8")).strip():
                 raise ValueError("an empty file")
-            return {} if (layer := yaml.load(text, Loader)) is None else layer
+            return {} if (layer := yaml.load(text, plain_loader())) is None else layer
         except yaml.YAMLError as error:
             raise ValueError(" ".join(str(error).split())) from error
 

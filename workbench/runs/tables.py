@@ -142,7 +142,7 @@ def _write_page(plan: TablePlan, seeds: Sequence[int]) -> None:
     folder = _folder(plan)
     path = collect_tables(plan, seeds, folder / TABLES_FILE, _stored_failures(folder))
     given = {"06_reproduce_tables.tables": str(path)}
-    run_profile(plan.profile, folder.name, ["06"], given, replace=Replace.CHANGED, root=plan.root)
+    run_profile(plan.profile, Replace.CHANGED, plan.root, run=folder.name, only=["06"], parameters=given)
     # The page is sent around alone: it carries the library of its figure.
     renew_report(folder.name, plan.root, inline_plotly=True)
 
