@@ -8,18 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.errors import WorkbenchError
+from workbench.figures import style
 from workbench.figures.pages import signed
-from workbench.figures.style import (
-    BAND_COLOURS,
-    LOSS_TITLES,
-    NUMBERS_ON_BARS,
-    SERIES_COLOURS,
-    VALIDATION_TITLES,
-    panels,
-    plain_text,
-    plain_texts,
-    with_one_legend,
-)
 from workbench.recognition.accuracy import METRICS, named_numbers
 from workbench.scenes.bands import BANDS
 from workbench.scenes.vocabulary import ROLES
@@ -35,7 +25,7 @@ BAR_PX = 20
 def training_title(loss: str, *, vilhub_scale: float = 0.0, relmix: str = "none") -> str:
     """What a training's objective is called in tables, for example "CE + VilHub + RelMix"; an own loss by its name."""
     mixed = {"none": [], "clean": ["RelMix"]}.get(relmix, [f"RelMix ({relmix})"])
-    return " + ".join([LOSS_TITLES.get(loss, loss), *(["VilHub"] if vilhub_scale else []), *mixed])
+    return " + ".join([style.LOSS_TITLES.get(loss, loss), *(["VilHub"] if vilhub_scale else []), *mixed])
 
 
 def recogniser_title(recogniser: Stage) -> str:
@@ -133,7 +123,7 @@ def per_class_change(evaluations: Mapping[str, Stage], *, before: str, after: st
 def validation_table(recognisers: Mapping[str, Stage]) -> pd.DataFrame:
     """What was chosen on validation and the accuracy there, one row per training; what one does not choose is ""."""
     table = pd.DataFrame({title: pd.Series(stage.metrics) for title, stage in recognisers.items()}).T
-    table = table.reindex(columns=list(VALIDATION_TITLES)).rename(columns=VALIDATION_TITLES)
+    table = table.reindex(columns=list(style.VALIDATION_TITLES)).rename(columns=style.VALIDATION_TITLES)
     chosen = [name for name in table if name.startswith("chosen")]
     table[chosen] = table[chosen].map(_choice)
     return table.astype({name: float for name in table if name not in chosen})
@@ -180,15 +170,15 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
     ``change`` has columns role, name, band, n_train, n_test, before, after (percent); one panel per role.
     """
     roles = [role for role in ("subject", "object", "relation") if role in set(change["role"])]
-    chart = panels(roles, columns=1, vertical_spacing=0.12)
+    chart = style.panels(roles, columns=1, vertical_spacing=0.12)
     numbers = change["band"].value_counts()
     for row, role in enumerate(roles, start=1):
         here = change[change["role"] == role].sort_values(["n_train", "name"], ascending=[False, True])
-        here = here.assign(position=range(1, len(here) + 1), name=plain_texts(here["name"]))
+        here = here.assign(position=range(1, len(here) + 1), name=style.plain_texts(here["name"]))
         for band in BANDS:
             part = here[here["band"] == band]
             chart.add_bar(
-                x=part["position"], y=part["after"] - part["before"], marker_color=BAND_COLOURS[band],
+                x=part["position"], y=part["after"] - part["before"], marker_color=style.BAND_COLOURS[band],
                 name=f"{band} ({numbers.get(band, 0):,})", legendgroup=band, row=row, col=1,
                 customdata=part[["name", "n_train", "n_test", "before", "after"]].to_numpy(),
                 hovertemplate="%{customdata[0]}: %{customdata[3]:.1f} to %{customdata[4]:.1f} %"
@@ -196,7 +186,7 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
             )  # fmt: skip
     chart.update_yaxes(title="points")
     chart.update_xaxes(title="classes present in test, most frequent in train first", row=len(roles), col=1)
-    return with_one_legend(chart).update_layout(
+    return style.with_one_legend(chart).update_layout(
         title="Change of per-class accuracy by DiffAugment, percentage points", height=130 + 240 * len(roles),
         bargap=0.1, legend_y=1 + 24 / (240 * len(roles)),
     )  # fmt: skip
@@ -204,19 +194,19 @@ def per_class_figure(change: pd.DataFrame) -> go.Figure:
 
 def band_bars(results: pd.DataFrame, metric: str) -> go.Figure:
     """Average per-class accuracy by band, percent, one colour per training; ``results`` is what `summaries` made."""
-    chart = panels(COLUMN_ROLES[:2], shared_yaxes=True, horizontal_spacing=0.05)
+    chart = style.panels(COLUMN_ROLES[:2], shared_yaxes=True, horizontal_spacing=0.05)
     results = results[(results["metric"] == metric) & results["role"].isin(COLUMN_ROLES[:2])]
     trainings, bands = results["training"].unique(), [*BANDS, "all"]
     for number, training in enumerate(trainings):
-        colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
+        colour = style.SERIES_COLOURS[number % len(style.SERIES_COLOURS)]
         for column, role in enumerate(COLUMN_ROLES[:2], start=1):
             here = results[(results["training"] == training) & (results["role"] == role)]
             accuracy = here.set_index("band")["accuracy"].reindex(bands)
             chart.add_bar(
                 x=accuracy, y=bands, orientation="h", text=[f"{value:.1f}" for value in accuracy],
-                marker_color=colour, name=plain_text(training), legendgroup=training, row=1, col=column,
+                marker_color=colour, name=style.plain_text(training), legendgroup=training, row=1, col=column,
             )  # fmt: skip
-    chart.update_traces(**NUMBERS_ON_BARS)
+    chart.update_traces(**style.NUMBERS_ON_BARS)
     chart.update_yaxes(autorange="reversed")  # the first band, and the first training of each, on top
     # Room for the number of the longest bar.
     chart.update_xaxes(title="average per-class accuracy, %", range=[0, 1.12 * max(1.0, results["accuracy"].max())])
@@ -224,4 +214,4 @@ def band_bars(results: pd.DataFrame, metric: str) -> go.Figure:
     chart.update_layout(
         title="Accuracy by band on test", barmode="group", height=height, legend_y=1 + 30 / (height - 190)
     )
-    return with_one_legend(chart)
+    return style.with_one_legend(chart)

@@ -9,16 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from workbench.figures import style
 from workbench.figures.pages import rendered
-from workbench.figures.style import (
-    GROUP_COLOURS,
-    GUIDE_COLOUR,
-    SMALL_FONT_PX,
-    figure,
-    panels,
-    plain_text,
-    with_one_legend,
-)
 from workbench.scenes.bands import BANDS
 from workbench.tables.paper import CLASSES, FAILS, TABLES, claims_table
 from workbench.tables.results import COMBINED, MeasuredRow, TableResults, aim, best_without_generated
@@ -96,7 +88,7 @@ def extended_rows(results: TableResults, metric: str) -> list[dict[str, Any]]:
     where there is none), changes: the other row's title (or why there is none) and the `interval` (or None)
     against the row compared with, and against the best row without generated features.
     """
-    architectures, groups = results.architectures, list(GROUP_COLOURS)
+    architectures, groups = results.architectures, list(style.GROUP_COLOURS)
     best = {architecture: best_without_generated(results, architecture) for architecture in architectures}
 
     def changed(row: MeasuredRow, other: str | None, instead: str) -> tuple[str, dict[str, Any] | None]:
@@ -175,34 +167,34 @@ def trade_off(table: pd.DataFrame, metric: str) -> go.Figure:
     title = f"Change on few and on many against each row's baseline, {metric} match"
     if table.empty:
         text = "No row stands beside its baseline yet."
-        return figure(title=title, height=560).add_annotation(text=text, x=0.5, y=0.5, showarrow=False)
-    chart = panels([f"{role.capitalize()}, points" for role in TRADE_ROLES])
+        return style.figure(title=title, height=560).add_annotation(text=text, x=0.5, y=0.5, showarrow=False)
+    chart = style.panels([f"{role.capitalize()}, points" for role in TRADE_ROLES])
     symbols = dict(zip(table["architecture"].unique(), cycle(_SYMBOLS)))
     numbers = {name: table.groupby([name, "role"]).size().groupby(name).max() for name in ("group", "architecture")}
     for column, role in enumerate(TRADE_ROLES, start=1):
         here = table[table["role"] == role]
         for (curve, _), points in here.dropna(subset="curve").groupby(["curve", "architecture"], sort=False):
-            line = {"color": GROUP_COLOURS[points["group"].iloc[0]], "width": 1.5, "dash": "dot"}
+            line = {"color": style.GROUP_COLOURS[points["group"].iloc[0]], "width": 1.5, "dash": "dot"}
             chart.add_scatter(
-                x=points["many"], y=points["few"], mode="lines", name=plain_text(curve), line=line, hoverinfo="skip",
-                showlegend=False, row=1, col=column,
+                x=points["many"], y=points["few"], mode="lines", name=style.plain_text(curve), line=line,
+                hoverinfo="skip", showlegend=False, row=1, col=column,
             )  # fmt: skip
         for (group, architecture), points in here.groupby(["group", "architecture"], sort=False):
-            name = f"{plain_text(group)} ({numbers['group'][group]})"
-            chart.add_trace(_points(points, GROUP_COLOURS[group], symbols[architecture], name), row=1, col=column)
+            name = f"{style.plain_text(group)} ({numbers['group'][group]})"
+            chart.add_trace(_points(points, style.GROUP_COLOURS[group], symbols[architecture], name), row=1, col=column)
         _add_ground(chart, here, column)
     for architecture, symbol in symbols.items():
-        name = f"{plain_text(architecture)} ({numbers['architecture'][architecture]})"
-        marker = {"color": GUIDE_COLOUR, "symbol": symbol, "size": 10}
+        name = f"{style.plain_text(architecture)} ({numbers['architecture'][architecture]})"
+        marker = {"color": style.GUIDE_COLOUR, "symbol": symbol, "size": 10}
         chart.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, row=1, col=1)
     chart.update_yaxes(title="change on few", row=1, col=1)
-    return with_one_legend(chart).update_layout(title=title, height=560, margin_t=140, legend_y=1.08)
+    return style.with_one_legend(chart).update_layout(title=title, height=560, margin_t=140, legend_y=1.08)
 
 
 def _points(points: pd.DataFrame, colour: str, symbol: str, name: str) -> go.Scatter:
     bars = {"thickness": 1, "width": 3, "color": f"{colour}80"}
     hovers = [
-        f"{plain_text(row.title)}<br>against {plain_text(row.against)}<br>"
+        f"{style.plain_text(row.title)}<br>against {style.plain_text(row.against)}<br>"
         f"many {_formatted(row.many, row.many_half_width)}, few {_formatted(row.few, row.few_half_width)}<br>"
         + ("one seed, no interval" if row.pairs == 1 else f"{row.pairs} seeds")
         for row in points.itertuples()
@@ -225,12 +217,12 @@ def _add_ground(chart: go.Figure, points: pd.DataFrame, column: int) -> None:
     place = {"row": 1, "col": column}
     chart.update_xaxes(title="change on many", range=_range(points, "many"), **place)
     chart.update_yaxes(range=_range(points, "few"), **place)
-    chart.add_hline(y=0, line={"color": GUIDE_COLOUR, "width": 1}, **place)
-    chart.add_vline(x=0, line={"color": GUIDE_COLOUR, "width": 1}, **place)
+    chart.add_hline(y=0, line={"color": style.GUIDE_COLOUR, "width": 1}, **place)
+    chart.add_vline(x=0, line={"color": style.GUIDE_COLOUR, "width": 1}, **place)
     for (x, y, x_anchor, y_anchor), words in _HINTS.items():
         chart.add_annotation(
             text=words, x=x, y=y, xanchor=x_anchor, yanchor=y_anchor, xref="x domain", yref="y domain",
-            showarrow=False, font={"size": SMALL_FONT_PX, "color": GUIDE_COLOUR}, **place,
+            showarrow=False, font={"size": style.SMALL_FONT_PX, "color": style.GUIDE_COLOUR}, **place,
         )  # fmt: skip
 
 
