@@ -19,7 +19,7 @@ from workbench.files import atomic_path, save_table
 from workbench.language.triplets import AugmentedTriplets, read_triplets
 from workbench.randomness import generator
 from workbench.scenes.bands import Counts, band_of_class, band_places, count_classes
-from workbench.scenes.relations import RelationTables, distinct_keys, require_whole, triplet_keys, triplets_of_keys
+from workbench.scenes.relations import RelationTables, distinct_keys, read_table, triplet_keys, triplets_of_keys
 from workbench.scenes.vocabulary import ROLES, Vocabulary
 
 TABLE, ROWS = "triplets.parquet", "rows.npz"
@@ -137,9 +137,7 @@ class TripletIndex:
         """Read a finished folder; WorkbenchError where a file is missing or unreadable."""
         folder = Path(folder)
         again = "Delete the folder and build the stage triplet_index again."
-        with reading(folder / TABLE, "a table of triplets", again):
-            table = pd.read_parquet(folder / TABLE, columns=list(COLUMNS))
-        require_whole(folder / TABLE, table, again)
+        table = read_table(folder / TABLE, COLUMNS, remedy=again)
         with reading(folder / ROWS, "arrays of rows", again), np.load(folder / ROWS, allow_pickle=False) as arrays:
             examples, augmented = (RowsOfTriplets(arrays[f"{name}_rows"], arrays[f"{name}_first"])
                                    for name in ("examples", "augmented"))  # fmt: skip

@@ -102,7 +102,7 @@ def require_rows(path: Path, column: pd.Series, target: str, size: int) -> None:
 def read_table(path: Path, columns: Collection[str], rows: int | None = None, remedy: str = AGAIN) -> pd.DataFrame:
     """A parquet file of so many ``rows``, where that is known, with at least these ``columns``.
 
-    WorkbenchError where it is damaged, or its ids are no whole numbers.
+    WorkbenchError where it is damaged, or ids or row numbers are no whole numbers: with text or gaps among them.
     """
     with reading(path, "a readable table", remedy):
         table = pd.read_parquet(path)
@@ -110,16 +110,11 @@ def read_table(path: Path, columns: Collection[str], rows: int | None = None, re
         raise WorkbenchError(f"{path}: lacks {', '.join(sorted(missing))}. {remedy}")
     if rows not in (None, len(table)):
         raise WorkbenchError(f"{path}: {len(table)} rows, but the manifest says {rows}. {remedy}")
-    require_whole(path, table, remedy)
-    return table
-
-
-def require_whole(path: Path, table: pd.DataFrame, remedy: str = AGAIN) -> None:
-    """WorkbenchError where ids or row numbers of a table are no whole numbers: with text or gaps among them."""
     for name in table.columns.intersection(WHOLE):
         if table[name].dtype.kind not in "iu":
             what = f"the column {name} is {table[name].dtype}, expected whole numbers"
             raise WorkbenchError(f"{path}: {what}. {remedy}")
+    return table
 
 
 def _damaged(path: Path, what: str) -> WorkbenchError:
