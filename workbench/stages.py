@@ -203,6 +203,10 @@ class Run:
         have = f" Complete variants: {', '.join(others)}." if others else ""
         raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")
 
+    def found(self, stage: str) -> Stage | None:
+        """The stage as `find` gives it, None where it is not complete."""
+        return self.find(stage) if "default" in self.variants(stage) else None
+
     def variants(self, stage: str) -> list[str]:
         """Names of the complete variants of ``stage``, sorted."""
         folder = self.folder / stage

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.figures import results
+from workbench.figures import results, style
 from workbench.recognition.losses import LOSSES
 
 BANDS = ("many", "medium", "few", "all")
@@ -24,7 +24,7 @@ def made_results(values: dict[str, float]) -> pd.DataFrame:
 
 
 def test_every_loss_has_a_title_of_its_own():
-    assert set(results.LOSS_TITLES) == set(LOSSES)
+    assert set(style.LOSS_TITLES) == set(LOSSES)
     rules = ("none", "clean", "upstream")
     choices = [{"vilhub_scale": scale, "relmix": rule} for scale in (0.0, 1.0) for rule in rules]
     titles = {results.training_title(loss, **choice) for loss in LOSSES for choice in choices}

@@ -58,19 +58,14 @@ class TypedBrowser(Browser):
     def of_run(cls, run: Run) -> "TypedBrowser":
         """The run's denoiser, sampled as its stage ``generated`` was; WorkbenchError where it has none."""
         checkpoint = DenoiserCheckpoint.load(run.find("diffusion") / CHECKPOINT)
-        found = {name: run.find(name) for name in ("generated", "fidelity") if "default" in run.variants(name)}
-        config = generated_with(found["generated"].parameters) if "generated" in found else None
+        generated, fidelity = run.found("generated"), run.found("fidelity")
+        config = generated_with(generated.parameters) if generated else None
         config = config if isinstance(config, SamplingConfig) else SamplingConfig()
         features, text = FeaturesFolder(run.features.folder), TextEmbeddings.open(Path(run.text))
         sample = partial(sample_triplets, checkpoint, config=config, text=text, store=features.train)
         nearest = NearestRows.of_run(run, features.train)
-        return cls(
-            features,
-            nearest,
-            sample,
-            images=run.images,
-            fidelity=found["fidelity"].folder if "fidelity" in found else None,
-        )
+        measured = fidelity.folder if fidelity else None
+        return cls(features, nearest, sample, images=run.images, fidelity=measured)
 
     def acts(self, value: str) -> Any:
         """What each event changes."""

@@ -2,39 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.diffusion.fidelity_distances import Gaussian
+from workbench.regions.features import ENDS, Features
 from workbench.scenes.vocabulary import ROLES
 
 # With fewer unseen rows of a class "nearer than all of them" happens to honest samples more often than 1 in 21.
 HELD_OUT_ROWS_FOR_SHARE = 20
 
 
-@dataclass(frozen=True)
-class LabelledFeatures:
-    """Features (n, D) in memory and their ``relations``, a table of n rows: what generators read of a store."""
+class LabelledFeatures(Features):
+    """Features (n, D) in memory and their ``relations``, a table of n rows."""
 
-    features: np.ndarray
-    relations: pd.DataFrame
-    entity_region = "union"
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self.features.shape[1]
-
-    def union(self, rows: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-        """Features of rows, (n, D)."""
-        return self.features[rows].astype(dtype)
-
-    subject = object = union
+    def __init__(self, features: np.ndarray, relations: pd.DataFrame):
+        self.features, self.relations, self.entity_region = features, relations, "union"
+        self.dimension: int = features.shape[1]
+        self.readers = dict.fromkeys(("union", *ENDS), lambda rows, dtype: features[rows].astype(dtype))
 
     def take(self, rows: np.ndarray) -> "LabelledFeatures":
         """Some of the rows, in the order asked for."""

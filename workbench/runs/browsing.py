@@ -49,15 +49,11 @@ def triplet_browser(run: Run, **filters: Any) -> "TripletBrowser":
     from workbench.browsers.triplet_browser import TripletBrowser
     from workbench.browsers.triplet_index import TripletIndex, write_triplet_index
 
-    features, triplets = run.features, _found(run, "triplets")
+    features, triplets = run.features, run.found("triplets")
     given: dict[str, Any] = {} if triplets is None else {"triplets": triplets}
     index = run.stage("triplet_index", write_triplet_index, replace=Replace.STALE, features=features, **given)
     sources, lists = _triplet_sources(run, features, triplets), lists_folder(run.root)
     return TripletBrowser(TripletIndex.open(index.folder), sources, images=run.images, lists_folder=lists, **filters)
-
-
-def _found(run: Run, stage: str) -> Stage | None:
-    return run.find(stage) if "default" in run.variants(stage) else None
 
 
 def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "TripletSources":
@@ -71,7 +67,7 @@ def _triplet_sources(run: Run, features: Stage, triplets: Stage | None) -> "Trip
     tables = RelationTables.open(features / "train")
     if triplets is None:
         return TripletSources(tables)
-    stage, generated, seeds = read_triplets(triplets.folder), _found(run, "generated"), None
+    stage, generated, seeds = read_triplets(triplets.folder), run.found("generated"), None
     if generated is not None and generated.manifest["inputs"].get(triplets.label) == triplets.identity:
         seeds = pd.read_parquet(generated / "generated.parquet")
     init = "" if generated is None else _init(generated)
@@ -136,7 +132,7 @@ def feature_map(run: Run) -> "FeatureMap":
     stage, generated = run.find("feature_map"), run.find("generated")
     features = FeaturesFolder(run.features.folder)
     samples = GeneratedFeatures(generated.folder, features.train)
-    study = _found(run, "fidelity")
+    study = run.found("fidelity")
     fidelity = None if study is None else pd.read_parquet(study / REPORT)
     trained, right = run.variants("recogniser"), None
     if trained:
