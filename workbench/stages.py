@@ -81,20 +81,22 @@ class Run:
     """One run's artefacts, ``data/runs/<name>/<stage>/<variant>/`` under the project's root, and what it works on.
 
     ``data`` is the name of imported features or an added data set, empty where the run makes its own; ``image_folder``
-    is where its images are, empty where they lie with its scenes or data.
+    is where its images are, empty where they lie with its scenes or data. With ``replace`` stages give way to others.
     """
 
     name: str
     root: Path
     data: str = ""
     image_folder: str = ""
+    replace: bool = False
 
     @classmethod
-    def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "") -> "Run":
+    def open(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "",
+             replace: bool = False) -> "Run":  # fmt: skip
         """The run called ``name``; what is given of ``data`` and ``images`` it keeps, so that it is given once.
 
         Of ``base``, another run, it takes over data, images and all complete stages that it lacks, by links. Where a
-        link is not what is asked for, the stage is built in this run; nothing of the other one is changed.
+        link is not what is asked for, the stage is built in this run; nothing of the base is changed.
         """
         keep_sources()
         run = cls.asked(name, data, images, root, base)
@@ -102,7 +104,7 @@ class Run:
             write_json(run.folder / INPUTS, {"data": run.data, "images": run.image_folder})
         if base:
             print(f"run {name!r}: {link_stages(run.folder, run.folder.with_name(base))} stages are those of {base!r}")
-        return run
+        return cls(run.name, run.root, run.data, run.image_folder, replace)
 
     @classmethod
     def asked(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "") -> "Run":
@@ -115,10 +117,8 @@ class Run:
         record = run.folder.with_name(owner) / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
         if data and kept["data"] != data and (base or (kept["data"] and not os.environ.get(REPLACE_VARIABLE))):
-            what = f"run {owner!r} works on the data {kept['data']!r}, not on {data!r}"
-            raise WorkbenchError(
-                f"{what}. Open another run for it, or run with{'out --base' if base else ' --replace'}."
-            )
+            what = f"run {owner!r} works on the data {kept['data']!r}, not on {data!r}. Open another run for it"
+            raise WorkbenchError(f"{what}, or run with{'out --base' if base else ' --replace'}.")
         return cls(run.name, run.root, data or kept["data"], str(images) or kept["images"])
 
     @property
@@ -186,6 +186,7 @@ class Run:
         says what changed. ``replace`` builds the stage again whatever is stored, or as `Replace` says.
         """
         place = {"stage": stage_name, "variant": variant, "run": self.name}
+        replace = replace or (Replace.CHANGED if self.replace else False)
         stage = _made(self._place(stage_name, variant), place, build, replace, parameters)
         drop_stale_links(self.folder)
         return stage
