@@ -29,8 +29,7 @@ from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED, INPUTS, SOURCE = "metrics", "imported", "inputs.json", "source.json"
-# No result depends on the code that keeps results.
-WITHOUT_INFLUENCE = True
+WITHOUT_INFLUENCE = True  # on any result: how results are kept
 
 
 @dataclass(frozen=True)
@@ -202,6 +201,10 @@ class Run:
         begun += f" {folder} is a link to {folder.readlink()}, which is gone." if folder.is_symlink() else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
+        there = sorted(path.parts[-4] for path in self.folder.parent.glob(f"[!.]*/{stage}/{variant}/{MANIFEST}"))
+        have += (
+            f" Runs that have it: {', '.join(there)} (workbench lab RUN opens the notebooks of one)." if there else ""
+        )
         raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")
 
     def found(self, stage: str) -> Stage | None:
