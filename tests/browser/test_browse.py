@@ -40,3 +40,22 @@ def test_every_browser_opens_in_its_tab(browse):
     browse.page.keyboard.press("ArrowRight")
     browse.page.get_by_text("page 2 of").first.wait_for()
     browse.assert_quiet()
+
+
+def test_a_triplet_is_typed_and_shown_by_the_nearest_real_pictures(browse):
+    browse.page.get_by_role("tab", name="Type a triplet", exact=True).click()
+    words = browse.page.get_by_label("A triplet in words")
+    words.wait_for(timeout=60_000)
+    words.press_sequentially("mna")
+    browse.page.get_by_role("button", name="man", exact=True).click()
+    browse.page.get_by_role("button", name="man on", exact=True).wait_for()
+    words.fill("man on table")
+    words.press("Enter")
+    browse.page.get_by_role("heading", name="man on table").wait_for(timeout=60_000)
+    assert browse.page.locator(".wb:visible .wb-tile").count() == 20
+    browse.page.wait_for_function(IMAGES)
+    browse.assert_legible()
+    words.fill("man on tabel")
+    words.press("Enter")
+    browse.page.get_by_text("The nearest name is 'table'").wait_for()
+    browse.assert_quiet()

@@ -61,6 +61,8 @@ def test_a_sampled_triplet_shows_the_nearest_of_all_rows_with_distance_and_names
     shown, features = browser.regions()["answer"], browser._sample([triplet] * 4)
     expected = [nearest_rows(browser._nearest.store, np.arange(REAL), feature, NEIGHBOURS)[0] for feature in features]
     assert re.findall(r"train row (\d+)", shown) == [str(row) for rows in expected for row in rows]
+    table = browser.shown()
+    assert table["row"].tolist() == np.concatenate(expected).tolist() and table["sample"].value_counts().eq(5).all()
     assert shown.count("data-image=") == 4 * NEIGHBOURS and "Not measured by relation" in shown
     browser.handle("words", "dog on p")
     assert browser.regions()["answer"] == shown and len(browser.asked) == 2  # typing samples nothing

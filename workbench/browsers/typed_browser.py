@@ -53,6 +53,7 @@ class TypedBrowser(Browser):
         super().__init__(_part(part="frame"), images)
         self.state, self._nearest, self._sample, self._fidelity = TypedState(), nearest, sample, fidelity
         self._vocabulary, self._counts, self._busy = features.vocabulary, features.counts, ""
+        self._found = pd.DataFrame()
 
     @classmethod
     def of_run(cls, run: Run) -> "TypedBrowser":
@@ -87,14 +88,25 @@ class TypedBrowser(Browser):
             self._found = self.keep("found", (state.triplet, state.samples), lambda: self._sampled(state))
         self.state = state
 
-    def _sampled(self, state: TypedState) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The rows nearest to each sample and their distances; meanwhile the page says what is being done."""
-        self._busy = f"Sampling {state.samples} and looking through {len(self._nearest.store):,} real rows …"
+    def _sampled(self, state: TypedState) -> pd.DataFrame:
+        """The rows nearest to each sample, a line each; meanwhile the page says what is being done."""
+        store = self._nearest.store
+        self._busy = f"Sampling {state.samples} and looking through {len(store):,} real rows …"
         try:
             self.shown_again()
-            return self._nearest.find(self._sample([state.triplet] * state.samples), NEIGHBOURS)
+            found = self._nearest.find(self._sample([state.triplet] * state.samples), NEIGHBOURS)
         finally:
             self._busy = ""
+        lines = [(number, *near) for number, pair in enumerate(found, 1) for near in zip(*pair, strict=True)]
+        table = pd.DataFrame(lines, columns=["sample", "row", "distance"])
+        for role in ROLES:
+            names = self._vocabulary.names(role)
+            table[role] = [names[own] for own in store.relations[role].to_numpy()[table["row"]]]
+        return table
+
+    def shown(self) -> pd.DataFrame:
+        """The nearest rows of the triplet that is shown: sample, row, distance and the names of their classes."""
+        return self._found
 
     def regions(self) -> dict[str, str]:
         """The HTML of the present state."""
@@ -126,7 +138,7 @@ class TypedBrowser(Browser):
     def _answer(self) -> str:
         """What train has of the classes, the fidelity of the relation, and the rows nearest to each sample."""
         triplet, relations, measured = self.state.triplet, self._nearest.store.relations[list(ROLES)].to_numpy(), None
-        same, near = relations == triplet, np.concatenate([rows for rows, _ in self._found])
+        same, near = relations == triplet, self._found["row"].to_numpy()
         roles, names = [], [self._vocabulary.names(role)[own] for role, own in zip(ROLES, triplet, strict=True)]
         for role, name, own, shared in zip(ROLES, names, triplet, same[near].sum(axis=0), strict=True):
             counts = self._counts.of_role(role)
@@ -137,14 +149,8 @@ class TypedBrowser(Browser):
             together.append((classes, same[:, some].all(axis=1).sum()))
         if self._fidelity and (self._fidelity / RELATIONS).is_file():
             measured = pd.read_parquet(self._fidelity / RELATIONS).query(f"relation == {triplet[1]}").to_dict("records")
-        samples = [[self._tile(*found) for found in zip(*sample, strict=True)] for sample in self._found]
+        drawn = [scene_svg(scene_of(self._nearest.store, row), self.thumbnails, crop=True) for row in near]
         return _part(
-            part="answer", roles=roles, together=together, fidelity=measured, samples=samples, near=len(near),
-            rows=len(relations), note=self.thumbnails.note(),
+            part="answer", roles=roles, together=together, fidelity=measured, near=len(near), rows=len(relations),
+            tiles=self._found.assign(drawing=drawn).to_dict("records"), note=self.thumbnails.note(),
         )  # fmt: skip
-
-    def _tile(self, row: int, distance: float) -> dict[str, Any]:
-        store = self._nearest.store
-        caption = self._vocabulary.caption(*store.relations[list(ROLES)].iloc[row])
-        drawing = scene_svg(scene_of(store, row), self.thumbnails, crop=True)
-        return {"drawing": drawing, "caption": caption, "row": row, "distance": float(distance)}
