@@ -133,8 +133,8 @@ def test_replacements_are_vetoed_at_a_click_and_senses_chosen(browser):
     by = rows["subject"].where(rows["replaced"] == "subject", rows["object"])
     pair = (int(rows["replaced_class"][0]), int(by[0]))
     going = int(((rows["replaced_class"] == pair[0]) & (by == pair[1])).sum())
-    browser.handle("replaced", str(pair[0]))
-    browser.handle("by", str(pair[1]))
+    browser.handle("class_replaced", str(pair[0]))
+    browser.handle("class_by", str(pair[1]))
     assert browser.index["augmented"][browser.matches.index].sum() >= going and len(browser.matches) <= going
     browser.handle("open", str(browser.matches.index[0]))
     click = f'data-event="never" data-value="{pair[0]},{pair[1]}" aria-pressed="false">'

@@ -13,6 +13,7 @@ from workbench.browsers.triplet_index import TripletIndex
 from workbench.browsers.triplet_search import TripletState
 from workbench.language.senses import noun_glosses
 from workbench.language.wordnet import noun_senses, open_wordnet
+from workbench.scenes.vocabulary import REPLACEMENT
 
 MOST_STEPS = 12
 
@@ -48,13 +49,14 @@ class Replacements:
     def fits(self, state: TripletState, triplets: int) -> np.ndarray | None:
         """(triplets,) bool: which have a row that the state's filters of replacements let through; None without one."""
         fits = np.ones(len(self.place), dtype=bool)
-        for name in state.replacement:
-            fits &= getattr(self, name) == state.replacement[name]
+        ends = {end: state.classes[end] for end in REPLACEMENT if end in state.classes}
+        for end, number in ends.items():
+            fits &= getattr(self, end) == number
         if state.similarity:
             fits &= self._between(*state.similarity)
         if state.via:
             fits &= np.array([state.via in way for way in self.ways], dtype=bool)[self.words]
-        some = state.replacement or state.similarity or state.via
+        some = ends or state.similarity or state.via
         return np.bincount(self.place[fits], minlength=triplets) > 0 if some else None
 
     def rows(self, replaced: int, by: int) -> int:
@@ -69,7 +71,7 @@ class Replacements:
     def menus(self, names: tuple[str, ...]) -> dict[str, list[tuple[Any, str]]]:
         """What each filter may choose, with the number of rows: classes by name, similarities and words by number."""
         menus: dict[str, list[tuple[Any, str]]] = {}
-        for name in ("replaced", "by"):
+        for name in REPLACEMENT:
             counts = np.bincount(getattr(self, name), minlength=len(names))
             found = sorted(np.flatnonzero(counts).tolist(), key=lambda own: names[own].casefold())
             menus[name] = [(own, f"{names[own]} ({counts[own]:,})") for own in found]

@@ -144,8 +144,7 @@ class TripletBrowser(Browser):
         return {
             **{name: partial(dict, {name: value}) for name in ("search", "origin", "sort", "chart")},
             **{name: partial(dict, {name: not getattr(state, name)}) for name in ("only_selected", "crop")},
-            **{f"class_{role}": partial(self._with_choice, "classes", role, number) for role in ROLES},
-            **{end: partial(self._with_choice, "replacement", end, number) for end in REPLACEMENT},
+            **{f"class_{role}": partial(self._class, role, number) for role in (*ROLES, *REPLACEMENT)},
             "band": lambda: {"bands": {**state.bands, role: set(state.bands.get(role, ())) ^ {band}}},
             "similarity": lambda: {"similarity": value.split(",") if value else None},
             "via": lambda: {"via": value},
@@ -169,8 +168,8 @@ class TripletBrowser(Browser):
     def _tick(self, wanted: Iterable[int]) -> dict[str, Any]:
         return {"ticked": (*self.state.ticked, *wanted)}
 
-    def _with_choice(self, chosen: str, key: str, number: Callable[[], int | None]) -> dict[str, Any]:
-        return {chosen: {**getattr(self.state, chosen), key: number()}}
+    def _class(self, role: str, number: Callable[[], int | None]) -> dict[str, Any]:
+        return {"classes": {**self.state.classes, role: number()}}
 
     def _senses(self, synset: str) -> dict[str, str]:
         """The chosen senses after a click on one of the open class."""
@@ -247,7 +246,7 @@ class TripletBrowser(Browser):
         }
         shared = {"state": state, "roles": ROLES, "ticked": dict.fromkeys(state.ticked), "matches": len(found)}
         return {name: render(TEMPLATE, part=name, **own, **shared) for name, own in values.items()} | {
-            "menus": self.keep("menus", (state.classes, state.replacement, state.similarity, state.via), self._menus),
+            "menus": self.keep("menus", (state.classes, state.similarity, state.via), self._menus),
             "detail": "" if state.opened is None else self.page.detail(state),
         }
 

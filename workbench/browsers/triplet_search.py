@@ -22,7 +22,7 @@ from workbench.scenes.vocabulary import REPLACEMENT, ROLES
 ORIGINS = {"any": (1, 2, 3), "original": (1, 3), "augmented": (2, 3)}
 ORIGIN = "origin"
 FILTERS = (
-    "search", "bands", "classes", "origin", "bar", "only_selected", "replacement", "similarity", "via", "places",
+    "search", "bands", "classes", "origin", "bar", "only_selected", "similarity", "via", "places",
 )  # fmt: skip
 # What leaves the matches and their page as they are.
 STILL = {"page", "opened", "examples_page", "crop", "ticked", "never", "senses", "meant"}
@@ -41,7 +41,7 @@ class TripletState:
     to one class id. ``origin``: one of ORIGINS. ``chart``: the role of the rank-frequency chart, ``bar`` the number of
     its bar that was clicked. ``crop``: tiles show the union region alone. ``opened``: a triplet's place.
 
-    Of augmented rows: ``replacement`` has the class that was "replaced", and the one that stands there ("by");
+    Of augmented rows: ``classes`` also has the class that was "replaced", and the one that stands there ("by");
     ``similarity`` the least and the most; ``via`` a word of the way through WordNet. ``places``: triplets to choose
     from, as a lasso of the map gives them. What a person decides: ``ticked`` places, replacements that shall ``never``
     be, and ``senses``, the synset of a class name; ``meant`` is the class whose senses are open.
@@ -59,7 +59,6 @@ class TripletState:
     page: int = 1
     opened: int | None = None
     examples_page: int = 1
-    replacement: Mapping[str, int] = field(default_factory=dict)
     similarity: tuple[float, float] | None = None
     via: str = ""
     places: tuple[int, ...] | None = None
@@ -74,8 +73,10 @@ class TripletState:
         ``classes`` may hold names in place of ids; ``bars``: those of each role's chart.
         """
         require_changes("TripletBrowser", TripletState, changes, origin=ORIGINS, sort=SORTS, chart=ROLES)
-        for role in (*changes.get("bands", ()), *changes.get("classes", ())):
+        for role in changes.get("bands", ()):
             require_one_of("role", role, ROLES)
+        for role in changes.get("classes", ()):
+            require_one_of("role", role, (*ROLES, *REPLACEMENT))
         if "bands" in changes:
             given = {role: in_order("band", bands, BANDS) for role, bands in changes["bands"].items()}
             changes["bands"] = {role: bands for role, bands in given.items() if bands}
@@ -99,21 +100,13 @@ class TripletState:
         """Of ``changes`` those that are of replacements, senses and single triplets, with ids in place of names."""
         made: dict[str, Any] = {}
         own = partial(index.vocabulary.class_id, "object")
-        if "replacement" in changes:
-            for end in changes["replacement"]:
-                require_one_of("replacement", end, REPLACEMENT)
-            given = {end: name for end, name in changes["replacement"].items() if name is not None}
-            made["replacement"] = {end: own(name) for end, name in given.items()}
         if changes.get("similarity"):
-            low, high = pd.to_numeric(pd.Series(changes["similarity"]), errors="coerce")
-            made["similarity"] = (float(low), float(high))
+            made["similarity"] = tuple(map(float, changes["similarity"]))
         if "never" in changes:
             made["never"] = tuple(dict.fromkeys((own(replaced), own(by)) for replaced, by in changes["never"]))
         if "senses" in changes:
             for name, synset in changes["senses"].items():
                 own(name), known_synset(synset, open_wordnet(), f"senses, {name!r}")
-        if changes.get("meant") is not None:
-            made["meant"] = own(changes["meant"])
         for name in {"ticked", "places"} & changes.keys():
             if changes[name] is not None:
                 made[name] = tuple(dict.fromkeys(places("place", changes[name], len(index)).tolist()))
@@ -143,7 +136,7 @@ def without_toggles(
     ``selected`` are places, as the state's own are; ``replaced`` (n,) bool.
     """
     fits = index.kept(_fits_text, state.search).copy()
-    wanted = [(role, (number,)) for role, number in state.classes.items()]
+    wanted = [(role, (number,)) for role, number in state.classes.items() if role in ROLES]
     # Where the menu has a class that is not in the bar no triplet fits.
     for role, classes in wanted if bar is None else [*wanted, (state.chart, bar)]:
         fits &= np.isin(index[role], classes)
