@@ -10,7 +10,7 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo tables test test-all test-browser test-faults lint format lab browse bench clean
+.PHONY: help env demo tables test test-all test-browser test-faults lint format lab browse gallery bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ lab: $(READY) ## open JupyterLab on the notebooks of the latest run, with its va
 
 browse: $(READY) ## look at triplets, predictions, the feature map and runs by themselves; ARGS="--run NAME"
 	$(BIN)/workbench browse $(ARGS)
+
+gallery: $(READY) ## make docs/gallery, a site without a run, from the pages of the finished demo
+	$(BIN)/python docs/gallery.py $(ARGS)
 
 bench: $(READY) ## measure speed, write reports/bench.json
 	$(BIN)/workbench bench $(ARGS)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,7 +189,8 @@ def test_a_claim_turns_with_the_numbers(shift, word):
     metrics = paper.claim_metrics(comparisons)
     assert metrics["headline"]["claims"] == 6 and "claims that hold" in json.dumps(metrics, allow_nan=False)
     nothing = paper.claim_metrics(comparisons.assign(pairs=0, verdict=paper.UNDECIDED))
-    assert nothing["headline"] == {"claims": 6, "claims decided": 0}
+    assert nothing["headline"] == {"claims": 6, "claims decided": 0} and "verdict" not in nothing
+    assert re.fullmatch(r"Of the paper's 6 claims about Combined \d hold here, \d do not, and .*", metrics["verdict"])
 
 
 def test_a_claim_with_gaps_is_not_decided_by_what_is_left():

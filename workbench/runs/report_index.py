@@ -29,7 +29,7 @@ def write_index(folder: Path, record: RunRecord, metrics: dict[str, Any], titles
     left = {
         titles.get(name, name): {
             key: value for key, value in numbers.items()
-            if key not in (*_SHOWN_ABOVE, *(("variants", "baseline") if name in figures else ()))
+            if key not in (*_SHOWN_ABOVE, *(("variants", "baseline", "architecture") if name in figures else ()))
         }
         for name, numbers in metrics.items()
     }  # fmt: skip

@@ -176,9 +176,9 @@ def claim_metrics(comparisons: pd.DataFrame) -> dict[str, Any]:
         decided["claims that hold"] = verdicts[HOLDS]
     shown = {"paper": "paper, points", "here": "here, points", "half_width": "half width", "verdict": "verdict"}
     names = [f"{row.claim}. {row.architecture}: {row.later} against {row.earlier}" for row in deciding.itertuples()]
-    told = {word: verdicts[word] for word in (HOLDS, FAILS, UNDECIDED, NOT_RUN) if verdicts[word]}
-    counts = ", ".join(f"{count} {word}" for word, count in told.items())
-    judged = {"verdict": f"The paper's claims in Combined: {counts}, of {len(table)}."}
+    others = len(table) - decided["claims decided"]
+    counts = f"{verdicts[HOLDS]} hold here, {verdicts[FAILS]} do not, and {others} are undecided or not run"
+    judged = {"verdict": f"Of the paper's {len(table)} claims about Combined {counts}."}
     return {
         **(judged if decided["claims decided"] else {}),
         "headline": decided,
