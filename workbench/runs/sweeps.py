@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "sweep.csv"
-_SHOWN = {"few": "exact combined few", "many": "exact combined many", "Combined": "exact combined all"}
+_SHOWN = {f"Combined, {band}": f"exact combined {band}" for band in ("few", "many", "all")}
 _HOW = "Part values by commas, and put one that has commas into brackets: -p losses=[ce],[ce,focal]."
 
 
@@ -124,11 +124,16 @@ def _write_page(folder: Path, table: "pd.DataFrame", varied: str, runs: list[str
         figure = plotly.express.line(
             drawn, x=varied, y="value", color="training", facet_col="variable", markers=True, template="workbench",
             color_discrete_sequence=SERIES_COLOURS, title="Average per-class accuracy on test, %",
-            labels={"value": "accuracy, %", "training": ""},
+            labels={"value": "accuracy, %", "training": ""}, facet_col_spacing=0.06, height=460,
         )  # fmt: skip
-        figure.update_xaxes(type="category").for_each_annotation(lambda each: each.update(text=each.text.split("=")[1]))
+        figure.update_xaxes(type="category").update_yaxes(matches=None, showticklabels=True)
+        figure.update_layout(margin_t=130, legend_y=1.12)
+        figure.for_each_annotation(lambda each: each.update(text=each.text.removeprefix("variable=")))
         told = "Each value is one run with one seed: differences as small as those between seeds say nothing."
-        outputs = [{PLOTLY_MIME: json.loads(figure.to_json())}, {"text/html": table.round(2).to_html(index=False)}]
+        outputs = [
+            {PLOTLY_MIME: json.loads(figure.to_json())},
+            {"text/html": table.set_index(["training", varied]).round(2).to_html()},
+        ]
         shown = [v4.new_output("display_data", data) for data in outputs]
         cells += [v4.new_code_cell(f'pd.read_csv("{TABLE}")', outputs=shown), v4.new_markdown_cell(told)]
     import_nbformat().write(v4.new_notebook(cells=cells), folder / "index.ipynb")
