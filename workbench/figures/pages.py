@@ -19,6 +19,8 @@ FIGURE_STYLE = LAB_EXTENSIONS / "workbench-figures" / "static" / "figure.css"
 
 def formatted(value: Any) -> str:
     """A value as people read it: four significant digits, thousands apart, a dash for what is missing."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {formatted(one)}" for key, one in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(formatted, value)) or "none" if len(value) <= LONGEST_LIST else f"{len(value):,} values"
     if value is None or value != value:

@@ -103,16 +103,10 @@ def _print_numbers(numbers: dict[str, Any], place: Path) -> None:
     """Each number on a line, named by the words of its key; a list item by item, a dict in one line."""
     for name, value in numbers.items():
         items = [one for one in value if one] if isinstance(value, list) else [value]
-        said = [escaped(_said(one), 400) for one in items] or ["none"]
+        said = [escaped(formatted(one), 400) for one in items] or ["none"]
         mark = " " if len(said) == 1 else "\n  "
         print(f"{escaped(name.replace('_', ' '))}:{mark}" + "\n  ".join(said))
     print(f"in {place}")
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(one)}" for key, one in value.items()) or "none"
-    return (", ".join(map(_said, value)) or "none") if isinstance(value, list) else formatted(value)
 
 
 def import_with_text(folder: Path, *, source: Path) -> dict[str, Any]:
