@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import workbench
+from workbench import folders
 from workbench.errors import NotHereYet, WorkbenchError, unknown
 from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
-from workbench.folders import (
-    MANIFEST,
-    REPLACE_VARIABLE,
-    BuiltFolder,
-    Replace,
-    check_files,
-    partial_folder,
-    stored_manifest,
-)
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes, threads_of
 from workbench.links import drop_stale_links, link_stages
@@ -42,10 +34,10 @@ class Stage:
     @classmethod
     def at(cls, folder: Path) -> "Stage":
         """The stage in ``folder``; WorkbenchError where there is no complete one."""
-        manifest = stored_manifest(Path(folder))
+        manifest = folders.stored_manifest(Path(folder))
         if manifest is None:
             raise WorkbenchError(f"{folder}: there is no such folder. Build the stage first.")
-        check_files(Path(folder), manifest, "make it again by the command that made it.")
+        folders.check_files(Path(folder), manifest, "make it again by the command that made it.")
         return cls(Path(folder), manifest)
 
     @property
@@ -115,7 +107,7 @@ class Run:
         owner = base if base and not (run.folder / INPUTS).is_file() else name
         record = run.folder.with_name(owner) / INPUTS
         kept = read_json(record) if record.is_file() else {"data": "", "images": ""}
-        if data and kept["data"] != data and (base or (kept["data"] and not os.environ.get(REPLACE_VARIABLE))):
+        if data and kept["data"] != data and (base or (kept["data"] and not os.environ.get(folders.REPLACE_VARIABLE))):
             what = f"run {owner!r} works on the data {kept['data']!r}, not on {data!r}. Open another run for it"
             raise WorkbenchError(f"{what}, or run with{'out --base' if base else ' --replace'}.")
         return cls(run.name, run.root, data or kept["data"], str(images) or kept["images"])
@@ -173,7 +165,7 @@ class Run:
         build: Callable[..., dict[str, Any] | None],
         /,
         variant: str = "default",
-        replace: bool | Replace = False,
+        replace: bool | folders.Replace = False,
         **parameters: Any,
     ) -> Stage:
         """The stage, built by ``build(folder, **parameters)`` unless it is complete for equal parameters and inputs.
@@ -185,7 +177,7 @@ class Run:
         says what changed. ``replace`` builds the stage again whatever is stored, or as `Replace` says.
         """
         place = {"stage": stage_name, "variant": variant, "run": self.name}
-        replace = replace or (Replace.CHANGED if self.replace else False)
+        replace = replace or (folders.Replace.CHANGED if self.replace else False)
         stage = _made(self._place(stage_name, variant), place, build, replace, parameters)
         drop_stale_links(self.folder)
         return stage
@@ -193,18 +185,17 @@ class Run:
     def find(self, stage: str, variant: str = "default") -> Stage:
         """The complete stage, or a WorkbenchError that names the notebook and command that make it."""
         folder = self._place(stage, variant)
-        manifest = stored_manifest(folder)
+        manifest = folders.stored_manifest(folder)
         if manifest is not None:
-            check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
+            folders.check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
             return Stage(folder, manifest)
-        begun = " It was begun but is not finished." if partial_folder(folder).is_dir() else ""
+        begun = " It was begun but is not finished." if folders.partial_folder(folder).is_dir() else ""
         begun += f" {folder} is a link to {folder.readlink()}, which is gone." if folder.is_symlink() else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
-        there = sorted(path.parts[-4] for path in self.folder.parent.glob(f"[!.]*/{stage}/{variant}/{MANIFEST}"))
-        have += (
-            f" Runs that have it: {', '.join(there)} (workbench lab RUN opens the notebooks of one)." if there else ""
-        )
+        places = self.folder.parent.glob(f"[!.]*/{stage}/{variant}/{folders.MANIFEST}")
+        if there := sorted(path.parts[-4] for path in places):
+            have += f" Runs that have it: {', '.join(there)} (workbench lab RUN opens the notebooks of one)."
         raise WorkbenchError(f"run {self.name!r} has no {stage}/{variant}.{begun}{have} {self.how_to_make(stage)}")
 
     def found(self, stage: str) -> Stage | None:
@@ -214,13 +205,13 @@ class Run:
     def variants(self, stage: str) -> list[str]:
         """Names of the complete variants of ``stage``, sorted."""
         folder = self.folder / stage
-        return sorted(m.parent.name for m in folder.glob(f"*/{MANIFEST}") if not m.parent.name.startswith("."))
+        return sorted(m.parent.name for m in folder.glob(f"*/{folders.MANIFEST}") if not m.parent.name.startswith("."))
 
     def imported(self, name: str) -> Stage:
         """The features imported under ``name``."""
         folder = imported_folder(self.root) / checked_name("import", name)
         if not folder.is_dir():
-            have = ", ".join(sorted(m.parent.name for m in folder.parent.glob(f"[!.]*/{MANIFEST}"))) or "none"
+            have = ", ".join(sorted(m.parent.name for m in folder.parent.glob(f"[!.]*/{folders.MANIFEST}"))) or "none"
             raise (WorkbenchError if folder.exists() else NotHereYet)(
                 f"{folder}: no features are imported under this name (there are: {have}). "
                 f"Run: workbench features import FOLDER --name {name}"
@@ -265,7 +256,7 @@ def import_stage(
     build: Callable[..., dict[str, Any] | None],
     *,
     root: Path | None = None,
-    replace: bool | Replace = False,
+    replace: bool | folders.Replace = False,
     **parameters: Any,
 ) -> Stage:
     """Features from elsewhere as a stage that belongs to no run, ``data/imported/<name>``; else as ``Run.stage``."""
@@ -273,7 +264,7 @@ def import_stage(
     return _made(folder, {"stage": IMPORTED, "variant": name}, build, replace, parameters)
 
 
-def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | Replace, parameters: dict) -> Stage:
+def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | folders.Replace, parameters: dict) -> Stage:
     label = f"{place['stage']}/{place['variant']}"
     while isinstance(build, functools.partial):
         # What a partial gives counts like any other parameter.
@@ -287,11 +278,11 @@ def _made(folder: Path, place: dict[str, str], build: Any, replace: bool | Repla
     request["threads"] = threads_of(build)
     parts = {"stage": place["stage"]} | {key: request[key] for key in ("builder", "code", "threads")}
     request["identity"] = sha256_of_json(parts | {"parameters": without_places(recorded)})
-    asked = Replace.asked(replace)
-    if folder.is_symlink() and asked in (Replace.NEVER, Replace.CODE):
-        asked = Replace.STALE  # another run's result: what differs from it is made here
+    asked = folders.Replace.asked(replace)
+    if folder.is_symlink() and asked in (folders.Replace.NEVER, folders.Replace.CODE):
+        asked = folders.Replace.STALE  # another run's result: what differs from it is made here
     build_now = functools.partial(shared_by_processes(build), **given)
-    return Stage(folder, BuiltFolder(folder, label, request, asked).manifest(build_now))
+    return Stage(folder, folders.BuiltFolder(folder, label, request, asked).manifest(build_now))
 
 
 def _as_paths(value: Any, inputs: dict[str, str]) -> Any:
