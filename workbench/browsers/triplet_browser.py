@@ -142,12 +142,11 @@ class TripletBrowser(Browser):
         number = lambda: numbers("class, bar or place", value)[0] if value else None  # noqa: E731
         role, _, band = value.partition(":")
         return {
-            **{name: partial(dict, {name: value}) for name in ("search", "origin", "sort", "chart")},
+            **{name: partial(dict, {name: value}) for name in ("search", "via", "origin", "sort", "chart")},
             **{name: partial(dict, {name: not getattr(state, name)}) for name in ("only_selected", "crop")},
             **{f"class_{role}": partial(self._class, role, number) for role in (*ROLES, *REPLACEMENT)},
             "band": lambda: {"bands": {**state.bands, role: set(state.bands.get(role, ())) ^ {band}}},
             "similarity": lambda: {"similarity": value.split(",") if value else None},
-            "via": lambda: {"via": value},
             "places": lambda: {"places": None},
             "never": lambda: {"never": _toggled(state.never, numbers("never", value, 2))},
             "meant": lambda: {"meant": None if number() == state.meant else number()},
