@@ -149,8 +149,10 @@ class TypedBrowser(Browser):
             together.append((classes, same[:, some].all(axis=1).sum()))
         if self._fidelity and (self._fidelity / RELATIONS).is_file():
             measured = pd.read_parquet(self._fidelity / RELATIONS).query(f"relation == {triplet[1]}").to_dict("records")
-        drawn = [scene_svg(scene_of(self._nearest.store, row), self.thumbnails, crop=True) for row in near]
+        tiles = self._found.to_dict("records")
+        for tile in tiles:
+            tile["drawing"] = scene_svg(scene_of(self._nearest.store, tile["row"]), self.thumbnails, crop=True)
         return _part(
             part="answer", roles=roles, together=together, fidelity=measured, near=len(near), rows=len(relations),
-            tiles=self._found.assign(drawing=drawn).to_dict("records"), note=self.thumbnails.note(),
+            tiles=tiles, note=self.thumbnails.note(),
         )  # fmt: skip
