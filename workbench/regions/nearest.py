@@ -62,7 +62,9 @@ def write_nearest(folder: Path, *, features: Path) -> dict[str, Any]:
         codes = np.lib.format.open_memmap(temporary, "w+", np.int8, shape)
         for start in track(range(0, len(store), ROWS_PER_BLOCK), "Rounding features"):
             part = slice(start, start + ROWS_PER_BLOCK)
-            codes[part], *rounding[:, part] = _rounded(store.union(rows[part]), centre)
+            rounded, *rounding[:, part] = _rounded(store.union(rows[part]), centre)
+            if rounded.any():  # else the file keeps a hole, as a sparse store does
+                codes[part] = rounded
         codes.flush()
     with atomic_path(folder / ROUNDING) as temporary:
         np.savez(temporary, centre=centre, rounding=rounding)
@@ -102,7 +104,10 @@ class NearestRows:
         return cls(store, run.stage("nearest", write_nearest, replace=Replace.STALE, features=run.features).folder)
 
     def find(self, features: np.ndarray, count: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each of the features (n, D) what `nearest_rows` finds among all rows, in a small part of its time."""
+        """For each of the features (n, D) what `nearest_rows` finds among all rows, in a small part of its time.
+
+        Where 8 bits leave more than 200,000 rows that may be nearest, the likeliest of them.
+        """
         least = self._least_distances(features)
         return [self._nearest(feature, own, count) for feature, own in zip(features, least, strict=True)]
 
