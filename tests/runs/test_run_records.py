@@ -60,6 +60,7 @@ def test_runs_show_baseline_best_row_and_diffaugment(toy_project):
     values = {"CE": 20.0, "CE + DiffAugment": 21.0, "best": 29.0, "empty": None}
     variants = {title: {"exact combined all": value} for title, value in values.items()}
     write_json(toy_project / "data/runs/a/metrics/05.json", {"baseline": "CE", "variants": variants})
+    write_json(toy_project / "data/runs/a/metrics/06.json", {"baseline": ["CE"], "variants": variants})
     row = runs_table(toy_project).loc["a"]
     assert [row["baseline"], row["best row"], row["DiffAugment"]] == ["CE", "best", "CE + DiffAugment"]
     assert [row["baseline, %"], row["best row, %"], row["DiffAugment, %"]] == [20.0, 29.0, 21.0] and row["other"] == 3

@@ -133,7 +133,8 @@ def compared_rows(numbers: dict[str, Any]) -> dict[str, float]:
     rows = variants.items() if isinstance(variants, dict) else ()
     found = {name: row.get(COMBINED) for name, row in rows if isinstance(row, dict)}
     measured = {name: value for name, value in found.items() if isinstance(value, int | float)}
-    return measured if measured and numbers.get("baseline") in measured else {}
+    baseline = numbers.get("baseline") if measured else None
+    return measured if isinstance(baseline, str) and baseline in measured else {}
 
 
 def compare_runs(
