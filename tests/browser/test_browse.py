@@ -39,6 +39,10 @@ def test_every_browser_opens_in_its_tab(browse):
     browse.page.locator(".wb:visible .wb-triplet-open").first.focus()
     browse.page.keyboard.press("ArrowRight")
     browse.page.get_by_text("page 2 of").first.wait_for()
+    browse.page.wait_for_function("location.hash.includes('triplets=')")
+    assert browse.page.title() == "Run smoke"
+    browse.page.reload()  # the address holds the page of the tab
+    browse.page.get_by_text("page 2 of").first.wait_for(timeout=60_000)
     browse.assert_quiet()
 
 

@@ -1,6 +1,7 @@
 """TripletBrowser: what each act of the user leaves on the page and in the selection."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,16 @@ def test_augmented_rows_are_found_by_similarity_and_by_their_way_through_wordnet
     refused("there is no", browser.set, places=[10**6])
     browser.set(places=[3, 1])
     assert sorted(browser.matches.index) == [1, 3] and "in the map" in browser.regions()["status"]
+
+
+def test_a_lasso_of_the_map_leaves_its_triplets_alone(browser):
+    feature_map = SimpleNamespace(followers=[], state=SimpleNamespace(selected=None))
+    browser.follow(feature_map)
+    triplets = browser.index.triplets(np.array([5, 2, 2]))
+    feature_map.followers[0](pd.DataFrame(triplets, columns=list(ROLES)))
+    assert sorted(browser.matches.index) == [2, 5]
+    browser.handle("places", "")
+    assert len(browser.matches) == len(browser.index)
 
 
 def test_a_page_or_all_matches_are_ticked_at_once(browser):

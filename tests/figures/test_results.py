@@ -77,3 +77,22 @@ def test_two_equal_tables_are_one():
 def test_the_numbers_of_band_bars_lie_level():
     chart = results.band_bars(made_results({f"row {number}": 5.0 + number for number in range(6)}), "exact")
     assert {trace.orientation for trace in chart.data} == {"h"} and {trace.textangle for trace in chart.data} == {0}
+
+
+def test_recognisers_are_called_as_notebook_05_calls_them(tmp_path, monkeypatch):
+    loss = {"name": "ce", "vilhub_scale": 0.0, "relmix": "none"}
+    source = {"recogniser": {"stage": "recogniser/ce"}}
+
+    def stage(name, builder, config, **inputs):
+        manifest = {"builder": f"workbench.recognition.some:{builder}"}
+        return SimpleNamespace(folder=tmp_path / name, manifest=manifest, parameters={"config": config, **inputs})
+
+    trained = stage("ce", "train_recogniser", {"loss": loss})
+    monkeypatch.setattr(results, "Stage", SimpleNamespace(at=lambda folder: {"ce": trained}[folder.name]))
+    for made, title in (
+        (trained, "CE"), (stage("a", "rebalance_recogniser", {}, **source), "CE, logits adjusted afterwards"),
+        (stage("d", "finetune_recogniser", {"real_replay": 0.0}, **source), "CE + DiffAugment"),
+        (stage("r", "finetune_recogniser", {"real_replay": 0.5}, **source), "CE + DiffAugment, real replay"),
+        (stage("mine", "import_recogniser", {}), "mine"),
+    ):  # fmt: skip
+        assert results.recogniser_title(made) == title

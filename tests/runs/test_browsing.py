@@ -12,7 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.refusals import refused
 from workbench.__main__ import main
+from workbench.browsers.page_heading import PageHeading
 from workbench.browsers.panel import Browser
 from workbench.errors import WorkbenchError
 from workbench.files import write_json
@@ -143,3 +145,18 @@ def test_nothing_is_shown_without_the_token_and_nothing_remains(served, tmp_path
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0 and "Traceback" not in errors
     assert not [path for path in Path(tmp_path / "tmp").iterdir() if path.name.startswith("wb-browse")]
+
+
+def test_the_heading_of_a_page_leads_to_other_runs_and_keeps_the_tab():
+    import ipywidgets
+
+    tabs = ipywidgets.Tab(children=[ipywidgets.VBox(), ipywidgets.VBox()], selected_index=0)
+    heading = PageHeading("a<b", ["a<b", "other"], "dark", tabs)
+    heading.widget()
+    page = heading.regions()["heading"]
+    assert "<h2>Run a&lt;b</h2>" in page and "<option>other</option>" in page and 'value="light"' in page
+    tabs.selected_index = 1
+    assert heading.link() == '{"tab": 1}'
+    heading.change(tab=0)
+    assert tabs.selected_index == 0 and heading.link() == "{}"
+    refused("no tab 2", heading.change, tab=2)

@@ -86,9 +86,10 @@ class FeatureMap(Browser):
         import ipywidgets
 
         if self._canvas is None:
-            self._canvas = MapCanvas(self.points, self._groups(self.state), self.state, self._from_figure)
+            # Before the figure, whose drawing may take longer than anywidget waits for a panel: two seconds.
             parts = {"above": self.place, "below": ""}  # one of the two keeps the address
             self._panels = tuple(Panel(self, _part(part=f"frame {part}"), place) for part, place in parts.items())
+            self._canvas = MapCanvas(self.points, self._groups(self.state), self.state, self._from_figure)
         return ipywidgets.VBox([self._panels[0], self._canvas.widget, self._panels[1]])
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
