@@ -1,4 +1,4 @@
-"""A folder that is built once: begun under a partial name, resumed after a kill, renamed when whole."""
+"""A folder that is built once: begun under a partial name, resumed after a kill, renamed when whole; and its links."""
 
 import contextlib
 import os
@@ -176,11 +176,10 @@ class BuiltFolder:
     def _add_threads(self, before: str | None) -> None:
         """Where an attempt goes on with another number of CPU threads, record both, also in the identity."""
         now = self.request.get("threads")
-        if before is not None and now is not None and before.split(", then ")[-1] != now:
-            print(f"! {self.label}: begun with {before} CPU threads, goes on with {now}")
-            now = f"{before}, then {now}"
-            self.request.update(threads=now, identity=sha256_of_json([self.request["identity"], now]))
-        elif before is not None and before != now:
+        if before is not None and before != now:
+            if now is not None and before.split(", then ")[-1] != now:
+                print(f"! {self.label}: begun with {before} CPU threads, goes on with {now}")
+                before = f"{before}, then {now}"
             self.request.update(threads=before, identity=sha256_of_json([self.request["identity"], before]))
         write_json(self.partial / REQUEST, self.request)
 
@@ -251,6 +250,37 @@ def stored_manifest(folder: Path, refuse_older: bool = True) -> dict[str, Any] |
         return None
     what = f"{folder}: an older version of the workbench made this result"
     raise WorkbenchError(f"{what}. Build it again: with --replace, or under another run name.")
+
+
+def link_stages(folder: Path, base: Path) -> int:
+    """Link the complete stages of the run in ``base`` that the run in ``folder`` lacks; returns how many links it has.
+
+    Links give way and are never written through. A stage whose inputs the run has made otherwise is left out.
+    """
+    for manifest in base.glob(f"[!.]*/[!.]*/{MANIFEST}"):
+        place = folder / manifest.parent.relative_to(base)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # its own, or linked before
+            place.symlink_to(os.path.relpath(manifest.parent.resolve(), place.parent.resolve()))
+    return drop_stale_links(folder)
+
+
+def drop_stale_links(folder: Path) -> int:
+    """Remove the links of a run that were made from other stages than those that it has now; how many are left."""
+    places = {str(path.parent.relative_to(folder)): path for path in folder.glob(f"[!.]*/[!.]*/{MANIFEST}")}
+    links = {label for label, path in places.items() if path.parent.is_symlink()}
+    found = {label: read_json(path) for label, path in places.items()} if links else {}
+
+    def is_stale(label: str) -> bool:
+        inputs = found[label].get("inputs", {}).items()
+        return any(other in found and found[other].get("identity") != identity for other, identity in inputs)
+
+    while stale := set(filter(is_stale, links)):
+        for label in stale:
+            (folder / label).unlink(missing_ok=True)
+            found[label] = {}
+        links -= stale
+    return len(links)
 
 
 def check_files(folder: Path, manifest: dict[str, Any], remedy: str) -> None:

@@ -16,7 +16,6 @@ from workbench.files import read_json, write_json
 from workbench.fingerprint import builder_name, fingerprint
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes, threads_of
-from workbench.links import drop_stale_links, link_stages
 from workbench.loaded_code import keep_sources
 from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
 
@@ -94,7 +93,8 @@ class Run:
         if run != cls.asked(name, root=root):
             write_json(run.folder / INPUTS, {"data": run.data, "images": run.image_folder})
         if base:
-            print(f"run {name!r}: {link_stages(run.folder, run.folder.with_name(base))} stages are those of {base!r}")
+            linked = folders.link_stages(run.folder, run.folder.with_name(base))
+            print(f"run {name!r}: {linked} stages are those of {base!r}")
         return cls(run.name, run.root, run.data, run.image_folder, replace)
 
     @classmethod
@@ -179,7 +179,7 @@ class Run:
         place = {"stage": stage_name, "variant": variant, "run": self.name}
         replace = replace or (folders.Replace.CHANGED if self.replace else False)
         stage = _made(self._place(stage_name, variant), place, build, replace, parameters)
-        drop_stale_links(self.folder)
+        folders.drop_stale_links(self.folder)
         return stage
 
     def find(self, stage: str, variant: str = "default") -> Stage:
