@@ -32,7 +32,7 @@ class WatchedPage:
 
     def widget(self, index: int = 0):
         """The root of a browser, once it is drawn."""
-        root = self.page.locator(".wb").nth(index)
+        root = self.page.locator(".wb:not(.wb-static)").nth(index)
         root.wait_for(timeout=MILLISECONDS)
         root.scroll_into_view_if_needed()
         return root
