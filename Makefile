@@ -73,4 +73,4 @@ bench: $(READY) ## measure speed, write reports/bench.json
 
 clean: ## remove the environment and caches; data and reports stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find workbench tests notebooks data/drawn_scenes data/own_features data/published_scenes data/simulated_scenes -name __pycache__ -type d -prune -exec rm -rf {} +
+	find workbench tests notebooks data/annotated_scenes data/drawn_scenes data/own_features data/published_scenes data/simulated_scenes -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,13 +7,13 @@ import shutil
 import pytest
 from PIL import Image
 
+from annotated_scenes.annotations import read_annotations
+from annotated_scenes.check import check_annotations
 from published_scenes.vrd import convert_vrd
 from tests.refusals import refused
 from workbench.__main__ import main
 from workbench.errors import WorkbenchError
 from workbench.files import escapes_folder, file_inside, inside, read_json
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import check_annotations
 
 LEAVING = ("../../etc/passwd", "/etc/passwd", "C:\\x", "..\\x", "a/../../b", "a\0b", "", ".", "..", "\\\\host\\x")
 STAYING = ("a?b.jpg", "a#b.jpg", "%2e%2e", "%2e%2e%2fb.jpg", "-rf.jpg", "part/ a .jpg", "<x>.jpg", "..a", "~", "$HOME")

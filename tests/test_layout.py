@@ -110,7 +110,13 @@ def test_what_draws_or_brings_data_is_known_to_commands_alone():
     for path in MODULES:
         if path.parent.name != "runs":
             imported = {name.split(".")[0] for name in all_imports(path)}
-            assert not imported & {"drawn_scenes", "own_features", "published_scenes", "simulated_scenes"}, path
+            assert not imported & {
+                "annotated_scenes",
+                "drawn_scenes",
+                "own_features",
+                "published_scenes",
+                "simulated_scenes",
+            }, path
 
 
 def test_nothing_unpickles():

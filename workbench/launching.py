@@ -31,13 +31,14 @@ from workbench.stopping import Stopped, end_with, stop_on_sigterm, waited_for
 
 PROCESSES_VARIABLE = "WORKBENCH_PROCESSES"
 _MEETING_VARIABLE, _PARENT_VARIABLE = "WORKBENCH_MEETING_FILE", "WORKBENCH_STARTED_BY"
-SHARED_STAGES = frozenset(
-    f"workbench.{place}" for place in (
-        "regions.extraction:extract_features", "diffusion.train:train_diffusion", "diffusion.sample:generate_features",
-        "recognition.training:train_recogniser", "recognition.finetuning:finetune_recogniser",
-        "recognition.rebalancing:rebalance_recogniser",
-    )
-)  # fmt: skip
+SHARED_STAGES = {
+    "annotated_scenes.extraction:extract_features",
+    "workbench.diffusion.train:train_diffusion",
+    "workbench.diffusion.sample:generate_features",
+    "workbench.recognition.training:train_recogniser",
+    "workbench.recognition.finetuning:finetune_recogniser",
+    "workbench.recognition.rebalancing:rebalance_recogniser",
+}
 _LAST_LINES = 15
 
 

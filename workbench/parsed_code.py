@@ -17,7 +17,7 @@ from workbench.files import write_json
 from workbench.paths import project_root
 
 WITHOUT_INFLUENCE = "WITHOUT_INFLUENCE"
-OWN_PACKAGES = ("workbench", "drawn_scenes", "own_features", "published_scenes", "simulated_scenes")
+OWN_PACKAGES = ("workbench", "annotated_scenes", "drawn_scenes", "own_features", "published_scenes", "simulated_scenes")
 _INSTALLED = ("site-packages", "dist-packages")
 # What a tree holds besides the code itself, and what only newer versions of Python write into it.
 _LEFT_OUT = {"ctx", "type_comment", "kind", "type_params", "annotation", "returns"}

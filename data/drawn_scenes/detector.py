@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from annotated_scenes.annotations import Annotations, read_annotations
 from drawn_scenes.detector_batches import BACKGROUND, Examples, ImageBatch, randomly_changed
 from drawn_scenes.detector_config import DetectorConfig
 from workbench.progress import track
 from workbench.randomness import derived_seed, generator
 from workbench.regions.vgg import VGGNetwork, pooled_regions, save_detector
-from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.bands import count_classes
 from workbench.training import train
 from workbench.training_config import TrainingEdge

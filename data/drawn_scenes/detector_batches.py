@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from annotated_scenes.annotations import Annotations
 from drawn_scenes.detector_config import BoxConfig
 from workbench.errors import WorkbenchError
 from workbench.progress import track
 from workbench.regions.images import UnreadableImage, batches_of_equal_shape, read_image
 from workbench.regions.vgg import VGGConfig, prepare, scaled_boxes
-from workbench.scenes.annotations import Annotations
 
 BYTES_KEPT = 1 << 30  # of decoded images
 BACKGROUND = 0

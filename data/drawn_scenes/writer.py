@@ -22,9 +22,9 @@ from drawn_scenes.processes import mapped
 from drawn_scenes.rules import RELATION_NAMES
 from workbench.file_errors import writing
 from workbench.files import atomic_path, write_json
+from workbench.language.synset_tables import SENSES_TABLE
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.annotations import SENSES_TABLE
 
 SPLITS = ("train", "val", "test")
 IMAGES_PER_CHUNK = 50

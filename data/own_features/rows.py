@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from annotated_scenes.annotation_files import LARGEST_COORDINATE
 from workbench.file_errors import CONTENT_FAULTS
 from workbench.files import escapes_folder
-from workbench.scenes.annotation_files import LARGEST_COORDINATE
 from workbench.scenes.problems import FileProblems
 from workbench.scenes.relations import SHARES_TO_PIXELS, are_shares, in_sorted
 from workbench.scenes.vocabulary import ROLES, Vocabulary

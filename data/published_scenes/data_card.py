@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from annotated_scenes.annotations import Annotations
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, Counts, band_of_class, count_classes
 from workbench.scenes.relations import BOX_COLUMNS, RelationTables, outside_image, triplet_keys
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from annotated_scenes.annotation_files import ClassNames, JsonFile, UnusableJson, decoded
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotation_files import ClassNames, JsonFile, UnusableJson, decoded
 from workbench.scenes.vocabulary import OBJECTS_FILE, RELATIONS_FILE
 
 _IMAGE_PARTS = ("sg_train_images", "sg_test_images")  # what tells VRD's image folder

@@ -9,6 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from annotated_scenes.annotation_files import read_vocabulary
+from annotated_scenes.annotations import (
+    copy_synset_tables,
+    detections_path,
+    read_annotations,
+    relations_path,
+    splits_of,
+)
+from annotated_scenes.check import check_annotations
 from published_scenes.data_card import data_card
 from published_scenes.known_data_sets import KNOWN, KnownDataSet, look_for, optional_places
 from published_scenes.vrd import convert_vrd
@@ -16,18 +25,9 @@ from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, read_json, sha256_of_file, write_json
 from workbench.language.config import TextConfig
 from workbench.language.senses import table_gaps
+from workbench.language.synset_tables import SYNSET_TABLES
 from workbench.language.text_embedding import embed_class_names, write_class_vectors
-from workbench.scenes.annotation_files import read_vocabulary
-from workbench.scenes.annotations import (
-    SYNSET_TABLES,
-    copy_synset_tables,
-    detections_path,
-    read_annotations,
-    relations_path,
-    splits_of,
-)
 from workbench.scenes.bands import count_classes
-from workbench.scenes.check import check_annotations
 from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.text_vectors import read_text_vectors

@@ -12,10 +12,7 @@ from typing import Any
 
 import msgspec
 
-from workbench.errors import WorkbenchError
-from workbench.files import inside, write_json
-from workbench.randomness import generator
-from workbench.scenes.annotation_files import (
+from annotated_scenes.annotation_files import (
     JsonFile,
     Pixels,
     Relation,
@@ -27,7 +24,10 @@ from workbench.scenes.annotation_files import (
     read_relation_ends,
     read_vocabulary,
 )
-from workbench.scenes.annotations import detections_path, relations_path
+from annotated_scenes.annotations import detections_path, relations_path
+from workbench.errors import WorkbenchError
+from workbench.files import inside, write_json
+from workbench.randomness import generator
 from workbench.scenes.problems import FileProblems, Problem, format_report
 
 OFFICIAL_SPLITS = ("train", "test")

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from msgspec.json import encode
 
+from annotated_scenes.annotations import detections_path, relations_path
 from simulated_scenes.plan import SIZES, SplitPlan, plan_split
 from workbench.files import atomic_path
 from workbench.progress import track
 from workbench.randomness import generator
-from workbench.scenes.annotations import detections_path, relations_path
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 # Width and height, roughly as in a collection of photographs shown at 500 to 1024 pixels.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from annotated_scenes.annotations import Annotations, read_annotations
 from simulated_scenes.annotations import simulate_annotations
 from simulated_scenes.plan import SIZES
 from workbench.errors import WorkbenchError
@@ -16,7 +17,6 @@ from workbench.randomness import generator
 from workbench.ranges import PositiveShare, Ranged, Seed, Whole
 from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import FeatureStore
-from workbench.scenes.annotations import Annotations, read_annotations
 from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import OBJECTS_FILE, ROLES, SPLITS, Vocabulary
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from annotated_scenes.annotations import Annotations
 from simulated_scenes.prepare import default_names
 from tests.benchmarks.running import side_by_side, timed
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_search import TripletState, facets, search, without_toggles
 from workbench.randomness import generator
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS
 from workbench.scenes.relations import triplet_keys, triplets_of_keys, write_relation_tables
 from workbench.scenes.vocabulary import ROLES, Vocabulary

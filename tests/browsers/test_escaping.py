@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annotated_scenes.annotations import Annotations
 from published_scenes.data_card import data_card
 from published_scenes.data_card_page import write_data_card
 from tests.synthetic import long_tailed, split_writer
@@ -19,7 +20,6 @@ from workbench.figures.pages import page_link
 from workbench.figures.style import LONGEST_NAME, LONGEST_TICK, SMALL_FONT_PX, plain_text
 from workbench.runs.report_index import write_overview
 from workbench.runs.reports import PLOTLY_MIME, write_report
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.bands import BANDS, count_classes
 from workbench.scenes.problems import Problem, format_report
 from workbench.scenes.vocabulary import ROLES, Vocabulary

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from annotated_scenes.annotations import read_annotations, splits_of
+from annotated_scenes.check import check_annotations
 from own_features.prepare import import_features
 from published_scenes.vrd import convert_vrd
 from tests.diffusion.cases import checkpoint
@@ -42,8 +44,6 @@ from workbench.regions.features import Features, FeatureStore, GeneratedFeatures
 from workbench.runs.parameters import read_parameters
 from workbench.runs.profiles import make_plan
 from workbench.runs.run_records import NotebookRecord, RunRecord, runs_table
-from workbench.scenes.annotations import read_annotations, splits_of
-from workbench.scenes.check import check_annotations
 from workbench.scenes.problems import format_report
 from workbench.scenes.vocabulary import ROLES, SPLITS, read_triplet_list, write_triplet_list
 from workbench.stages import Run

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from annotated_scenes.annotations import read_annotations
 from simulated_scenes.annotations import simulate_annotations
 from tests.refusals import refused
 from workbench.runs.plan import data_size, network_size, plan_resources, plan_text
 from workbench.runs.profiles import make_plan
-from workbench.scenes.annotations import read_annotations
 from workbench.scenes.relations import write_relation_tables
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 

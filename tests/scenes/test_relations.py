@@ -45,7 +45,7 @@ def test_present_classes_are_banded_among_themselves(seed):
 
 
 def test_counts_of_ends_and_relations(reference_fixtures):
-    from workbench.scenes.annotations import read_annotations
+    from annotated_scenes.annotations import read_annotations
 
     folder = reference_fixtures / "annotations/gvqa/seed0"
     annotations = read_annotations(folder, "train")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.scenes.annotations import detections_path, read_annotations
+from annotated_scenes.annotations import detections_path, read_annotations
 from workbench.scenes.relations import BOX_COLUMNS
 
 

@@ -22,6 +22,8 @@ from workbench.files import atomic_path
 from workbench.language.noun_paths import EverydayGroups, everyday_groups
 from workbench.language.synset_tables import (
     OBJECTS_TABLE,
+    SENSES_TABLE,
+    SYNSET_TABLES,
     WORDS_TABLE,
     gap,
     read_rows,
@@ -30,7 +32,6 @@ from workbench.language.synset_tables import (
     require_class,
 )
 from workbench.language.wordnet import noun_senses, open_wordnet
-from workbench.scenes.annotations import SENSES_TABLE, SYNSET_TABLES
 from workbench.scenes.vocabulary import Vocabulary, plain_name
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from workbench.errors import WorkbenchError
 from workbench.file_errors import reading
 from workbench.files import read_json
 from workbench.language.wordnet import noun_senses, open_wordnet
-from workbench.scenes.annotations import SYNSET_TABLES
 from workbench.scenes.vocabulary import Vocabulary
 
+SENSES_TABLE = "senses.csv"  # which senses augmentation compares
+SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 OBJECTS_TABLE, RELATIONS_TABLE, WORDS_TABLE = SYNSET_TABLES
 
 

@@ -20,9 +20,9 @@ from workbench.language.config import AugmentationConfig
 from workbench.language.hardness import HardnessCentroids, fit_hardness, require_enough_captions
 from workbench.language.senses import class_senses
 from workbench.language.similarity import ClassSimilarity, class_similarity, compares_senses
+from workbench.language.synset_tables import SENSES_TABLE
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.progress import track
-from workbench.scenes.annotations import SENSES_TABLE
 from workbench.scenes.bands import count_classes
 from workbench.scenes.relations import (
     RelationTables,

@@ -14,10 +14,10 @@ from workbench.stages import Stage, import_stage
 
 def check_data(folder: Path, images: Path | None) -> int:
     """``workbench data check``: status 1 when there is an error, 0 for warnings alone."""
+    from annotated_scenes.annotations import splits_of
+    from annotated_scenes.check import check_annotations
     from published_scenes.known_data_sets import other_kind
     from workbench.language.senses import table_gaps
-    from workbench.scenes.annotations import splits_of
-    from workbench.scenes.check import check_annotations
     from workbench.scenes.problems import format_report
     from workbench.scenes.vocabulary import Vocabulary
 

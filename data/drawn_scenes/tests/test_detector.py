@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from annotated_scenes.annotations import read_annotations
 from drawn_scenes import detector, detector_batches
 from drawn_scenes.detector import DetectorInTraining, frequent_classes, pretrain_detector
 from drawn_scenes.detector_batches import Examples, background_boxes, colour_changed, flipped, jittered, training_boxes
@@ -13,7 +14,6 @@ from workbench.checkpoints import read_tensors
 from workbench.errors import WorkbenchError
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector
-from workbench.scenes.annotations import read_annotations
 from workbench.training import read_log
 from workbench.training_config import TrainingConfig, TrainingEdge
 

@@ -13,12 +13,12 @@ import psutil
 import pytest
 from PIL import Image
 
+from annotated_scenes.annotations import read_annotations
+from annotated_scenes.check import check_annotations
 from drawn_scenes import writer
 from drawn_scenes.prepare import FAMILIES, DrawnScenesConfig, draw_free_crops, draw_scenes
 from drawn_scenes.processes import mapped
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import check_annotations
 
 SMOKE = DrawnScenesConfig(train_images=60, val_images=20, test_images=30, seed=4)
 TINY = DrawnScenesConfig(train_images=5, val_images=2, test_images=3, seed=9)

@@ -4,9 +4,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from annotated_scenes.annotations import read_annotations
 from published_scenes.data_card import data_card
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import read_annotations
 from workbench.scenes.bands import BANDS, band_of_class
 from workbench.scenes.relations import RelationTables, write_relation_tables
 from workbench.scenes.vocabulary import SPLITS

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from annotated_scenes.annotations import Annotations
 from published_scenes.data_card import data_card
 from published_scenes.data_card_page import write_data_card
 from tests.synthetic import long_tailed, split_writer
-from workbench.scenes.annotations import Annotations
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from annotated_scenes.annotations import image_folder_of, read_annotations
 from published_scenes import prepare
 from published_scenes.known_data_sets import KNOWN, look_for, other_kind
 from published_scenes.prepare import TRAIN_TRIPLETS, add_data_set, compare_frequencies, write_upstream_files
 from tests.scenes.conftest import change
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import image_folder_of, read_annotations
 from workbench.scenes.relations import TABLES, RelationTables
 from workbench.scenes.vocabulary import SPLITS
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotated_scenes.annotations import read_annotations, splits_of
+from annotated_scenes.check import check_annotations
 from published_scenes.vrd import convert_vrd
 from tests.upstream.detection_boxes import detection_boxes
 from workbench.errors import WorkbenchError
-from workbench.scenes.annotations import read_annotations, splits_of
-from workbench.scenes.check import check_annotations
 
 RELATION = {role: {"category": 0, "bbox": [0, 1, 0, 1]} for role in ("subject", "object")} | {"predicate": 0}
 NUMBERS = {"train": 12, "test": 5}

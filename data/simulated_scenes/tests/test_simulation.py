@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from annotated_scenes.annotations import read_annotations
+from annotated_scenes.check import check_annotations
 from simulated_scenes import annotations, prepare
 from simulated_scenes.annotations import simulate_annotations
 from simulated_scenes.plan import SIZES, long_tailed_counts, plan_split
@@ -14,8 +16,6 @@ from tests.synthetic import folder_bytes
 from workbench.errors import WorkbenchError
 from workbench.language.text_embedding import TextEmbeddings
 from workbench.regions.features import FeaturesFolder
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import check_annotations
 from workbench.scenes.relations import RelationTables
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 

@@ -6,17 +6,17 @@ import pytest
 import torch
 from PIL import Image
 
+from annotated_scenes import extraction
+from annotated_scenes.annotations import read_annotations
+from annotated_scenes.extraction import extract_features
 from tests.refusals import refused
 from tests.synthetic import cut_short, folder_bytes
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
-from workbench.regions import extraction
 from workbench.regions.config import ExtractionConfig
 from workbench.regions.encoders import VGGEncoder
-from workbench.regions.extraction import extract_features
 from workbench.regions.features import FeatureStore
 from workbench.regions.images import read_image
 from workbench.regions.vgg import VGGNetwork, open_detector, prepare, save_detector, scaled_boxes
-from workbench.scenes.annotations import read_annotations
 from workbench.scenes.vocabulary import SPLITS, Vocabulary
 from workbench.stages import Run
 from workbench.stopping import Stopped

@@ -3,11 +3,11 @@ import re
 
 import pytest
 
+from annotated_scenes.annotations import read_annotations
+from annotated_scenes.check import check_annotations
 from tests.refusals import refused
 from tests.scenes.conftest import change
 from workbench.scenes import problems as problems_module
-from workbench.scenes.annotations import read_annotations
-from workbench.scenes.check import check_annotations
 from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 from workbench.scenes.vocabulary import Vocabulary
 

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from annotated_scenes import annotation_files
+from annotated_scenes import annotations as annotations_module
+from annotated_scenes.annotation_files import JsonFile, decoded
+from annotated_scenes.annotations import read_annotations, splits_of
 from tests.scenes.conftest import change
 from tests.upstream.detection_boxes import detection_boxes
-from workbench.scenes import annotation_files
-from workbench.scenes import annotations as annotations_module
-from workbench.scenes.annotation_files import JsonFile, decoded
-from workbench.scenes.annotations import read_annotations, splits_of
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
 from workbench.scenes.vocabulary import SPLITS
 

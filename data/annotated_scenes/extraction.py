@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from annotated_scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
 from workbench.launching import Processes
@@ -15,7 +16,6 @@ from workbench.regions.encoders import RegionEncoder, chosen_encoder
 from workbench.regions.feature_writer import FeatureStoreWriter, remove_notes
 from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.regions.images import UnreadableImage, decoded
-from workbench.scenes.annotations import Annotations, copy_synset_tables, read_annotations, splits_of
 from workbench.scenes.vocabulary import SPLITS
 from workbench.stopping import StopRequest, stop_on_sigterm
 

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from annotated_scenes.annotation_files import read_images, read_relation_ends, read_vocabulary
 from workbench.errors import WorkbenchError
 from workbench.files import atomic_path, inside
-from workbench.scenes.annotation_files import read_images, read_relation_ends, read_vocabulary
+from workbench.language.synset_tables import SENSES_TABLE, SYNSET_TABLES
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, TABLES, union_boxes
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 RELATIONS_PER_BLOCK = 200_000  # rows of one table while boxes are compared
-SENSES_TABLE = "senses.csv"  # which senses augmentation compares
-SYNSET_TABLES = ("objects_synsets.csv", "predicates_synsets.csv", "words_synsets.json")
 
 
 def detections_path(folder: Path, split: str) -> Path:

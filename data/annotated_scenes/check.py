@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from workbench.files import escapes_folder, file_inside
-from workbench.scenes.annotation_files import (
+from annotated_scenes.annotation_files import (
     FIX_RECORD,
     Box,
     RelationEnds,
@@ -25,7 +24,8 @@ from workbench.scenes.annotation_files import (
     read_relation_ends,
     read_vocabulary,
 )
-from workbench.scenes.annotations import detections_path, image_folder_of, relations_path
+from annotated_scenes.annotations import detections_path, image_folder_of, relations_path
+from workbench.files import escapes_folder, file_inside
 from workbench.scenes.problems import FileProblems, Problem, shown
 from workbench.scenes.relations import outside_image
 from workbench.scenes.vocabulary import SPLITS
