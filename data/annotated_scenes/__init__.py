@@ -1,1 +1,1 @@
-"""Annotated images in the LTVRR layout: read, checked, and made into the features that the method works on."""
+"""Annotated images in the LTVRR layout, and what comes with them: read, checked, made into features."""

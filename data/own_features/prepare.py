@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from annotated_scenes.annotation_files import decoded, note_repeated, noting_unreadable, read_vocabulary
+from annotated_scenes.text_vectors import read_text_vectors
 from own_features.rows import ENTITY_FEATURES, Rows, check_together, note_unknown, read_rows
 from workbench.errors import WorkbenchError
 from workbench.files import save_array, write_json
@@ -20,7 +21,6 @@ from workbench.regions.feature_writer import FeatureStoreWriter
 from workbench.regions.features import MANIFEST, FeatureStore
 from workbench.scenes.problems import FileProblems, Problem, format_report
 from workbench.scenes.relations import BOX_COLUMNS, union_boxes
-from workbench.scenes.text_vectors import read_text_vectors
 from workbench.scenes.vocabulary import ROLES, SPLITS, Vocabulary
 
 TEXT_FILES = {"object": "objects_clip_text.npy", "relation": "predicates_clip_text.npy"}

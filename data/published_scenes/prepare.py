@@ -18,6 +18,7 @@ from annotated_scenes.annotations import (
     splits_of,
 )
 from annotated_scenes.check import check_annotations
+from annotated_scenes.text_vectors import read_text_vectors
 from published_scenes.data_card import data_card
 from published_scenes.known_data_sets import KNOWN, KnownDataSet, look_for, optional_places
 from published_scenes.vrd import convert_vrd
@@ -30,7 +31,6 @@ from workbench.language.text_embedding import embed_class_names, write_class_vec
 from workbench.scenes.bands import count_classes
 from workbench.scenes.problems import FileProblems, Problem, count_problems, format_report
 from workbench.scenes.relations import RelationTables, write_relation_tables
-from workbench.scenes.text_vectors import read_text_vectors
 from workbench.scenes.vocabulary import OBJECTS_FILE, ODD_NAMES, RELATIONS_FILE, Vocabulary
 
 TRAIN_TRIPLETS = "rel_annotations_train.csv"

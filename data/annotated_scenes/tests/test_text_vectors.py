@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
+from annotated_scenes.text_vectors import read_text_vectors
 from workbench.scenes.problems import FileProblems, format_report
-from workbench.scenes.text_vectors import read_text_vectors
 
 NAMES = ("man", "dog", "hat")
 GOOD = [[1.0, 2.0], [0.0, 1.0], [3.0, 1.0]]
