@@ -165,8 +165,8 @@ def _one_of_class(
     lacking = np.setdiff1d(triplets[role], list(rows))
     if len(lacking):
         kind, shown_by = ("relation", "relation") if role == "relation" else ("object", "box")
-        what = f"{kind} class {lacking[0]}, the {role} of an augmented triplet, has no training {shown_by}"
-        raise WorkbenchError(f"{what}. Build the augmented triplets from the same training split as the features.")
+        what = f"{kind} class {lacking[0]}, the {role} of a triplet to sample, has no training {shown_by} to begin at"
+        raise WorkbenchError(f"{what}. Sample triplets of classes that the training split of these features has.")
     return _one_of(rows, triplets[role].to_numpy(), draw)
 
 
