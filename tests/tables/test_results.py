@@ -156,6 +156,8 @@ def test_gaps_are_named_and_escaped():
     for html in (page.paper_table(1, results, "exact"), page.extended(results, "exact")):
         assert is_balanced(html) and "failed: no &lt;memory&gt;" in html and "<memory>" not in html
         assert "training.epochs 14 -&gt; 16</td>" in html and 'title="failed: died">some missing' in html
+    shown, _, folded = page.paper_table(1, results, "exact").partition("<summary>1 not run</summary>")
+    assert "no &lt;memory&gt;" in shown and "VilHub + RelMix<" not in shown and "VilHub + RelMix<" in folded
     comparisons = paper.comparisons_table(results, "exact").set_index(["claim", "architecture", "later", "column"])
     row = comparisons.loc[(1, "LSVRU", "CE + DiffAugment", "combined all")]
     assert row["gap"] == results.gap("lsvru_ce_so") and row["verdict"] == "made with other settings"
@@ -200,7 +202,9 @@ def test_a_claim_with_gaps_is_not_decided_by_what_is_left():
     table = paper.claims_table(comparisons)
     assert table.loc[1, "verdict"] == "undecided" and "1 not run" in table.loc[1, "sentence"]
     html = page.claims(comparisons)
-    assert is_balanced(html) and html.count("<tr") == 1 + len(TABLES) + len(comparisons)
+    assert is_balanced(html) and html.count("<tr") == 1 + len(TABLES) + len(comparisons) + 2
+    left = (comparisons["gap"] == "not run").sum()  # folded away, below two rows of heads
+    assert html.partition(f"<summary>{left} not run<")[2].count("<tr") == 2 + left
 
 
 def test_a_band_without_class_is_not_a_missing_seed():
@@ -259,7 +263,8 @@ def test_without_validation_numbers_the_best_is_not_known():
     results = made_results(shift={"lsvru_wce": 3.0})
     assert best_without_generated(results, "LSVRU") == (None, stored.NOT_VALIDATED)
     assert {row["changes"][1] for row in page.extended_rows(results, "exact")} == {(stored.NOT_VALIDATED, None)}
-    assert page.extended(results, "exact").count(">not known<") == 2 * len(results.rows)
+    html = page.extended(results, "exact")
+    assert html.count(">not known<") == 2 * len(results.rows) and "measured on validation, which alone chooses" in html
     assert {record["verdict"] for record in aim(results, "exact")} == {"not known"}
 
 
