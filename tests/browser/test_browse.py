@@ -1,9 +1,11 @@
 """``workbench browse``: the browsers by themselves, a tab each, in both themes."""
 
 import os
+import re
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from .pages import IMAGES, WINDOW, WatchedPage
@@ -22,6 +24,7 @@ def browse(request, chromium, project):
         context = chromium.new_context(viewport=WINDOW)
         watched = WatchedPage(context.new_page())
         watched.page.goto(process.stdout.readline().strip(), timeout=60_000)
+        watched.server = psutil.Process(process.pid)
         yield watched
         context.close()
         process.terminate()
@@ -43,6 +46,11 @@ def test_every_browser_opens_in_its_tab(browse):
     assert browse.page.title() == "Run smoke"
     browse.page.reload()  # the address holds the page of the tab
     browse.page.get_by_text("page 2 of").first.wait_for(timeout=60_000)
+    with browse.page.expect_navigation(url=re.compile("[?&]theme=")):
+        browse.page.locator("button[data-query=theme]").click()
+    browse.page.get_by_text("page 2 of").first.wait_for(timeout=60_000)
+    kernels = [one for one in browse.server.children(recursive=True) if "ipykernel_launcher" in one.cmdline()]
+    assert len(kernels) == 1  # those of the pages that were left have ended
     browse.assert_quiet()
 
 

@@ -272,7 +272,11 @@ def _free_port(port: int) -> int:
 def write_notebook(folder: Path, browsers: list[str], run: Run, theme: str = "light") -> Path:
     """The notebook that Voilà runs: one cell that shows the browsers."""
     nbformat = import_nbformat()
-    source = f"from workbench.runs.browsing import run_page\n\nrun_page({browsers!r}, {run.name!r}, {theme!r})"
+    source = (  # a kernel that ends with its page calls that an error
+        "import logging\n\nfrom workbench.runs.browsing import run_page\n\n"
+        "logging.getLogger('IPKernelApp').setLevel('CRITICAL')\n"
+        f"run_page({browsers!r}, {run.name!r}, {theme!r})"
+    )
     kernel = {"name": "python3", "language": "python", "display_name": "Python"}
     metadata = {"title": f"Run {run.name}", "kernelspec": kernel}
     path = folder / "browsers.ipynb"
