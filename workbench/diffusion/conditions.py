@@ -39,6 +39,9 @@ class ConditionBatch:
     place: Tensor
     region: Tensor
 
+    def __len__(self) -> int:
+        return len(self.place)
+
     def to(self, device: torch.device | str) -> "ConditionBatch":
         """The batch on ``device``."""
         classes = tuple(ids.to(device) for ids in self.classes)
