@@ -68,6 +68,7 @@ def test_runs_begin_with_the_first_notebook_that_a_value_reaches(toy_project, mo
     page = (folder / "index.html").read_text()
     assert page.count('class="figure"') == 1 and "../toy-flags-3-end-well/index.html" in page
     assert "&lt;b&gt;" in page and "<b>" not in page
+    assert f'href="{folder.name}/index.html"' in (folder.parent / "index.html").read_text()
 
 
 @pytest.mark.slow

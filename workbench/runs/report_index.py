@@ -13,7 +13,7 @@ from workbench.paths import reports_folder
 from workbench.runs.run_records import COLUMNS, NO_RECORD, RunRecord, compared_rows, headline_numbers, runs_table
 from workbench.stages import Run
 
-PICTURES = "pictures"
+PICTURES, SWEEP_TABLE = "pictures", "sweep.csv"
 # Keys of metrics with a place of their own on the page; variants have one where they are compared with a baseline.
 _SHOWN_ABOVE = ("verdict", "headline", PICTURES)
 _MOST_TICKS = 9
@@ -41,12 +41,13 @@ def write_index(folder: Path, record: RunRecord, metrics: dict[str, Any], titles
 
 
 def write_overview(root: Path | None = None) -> Path:
-    """Write ``reports/index.html`` over all runs that have a report; returns its path."""
-    table = runs_table(root)
+    """Write ``reports/index.html`` over all runs that have a report, and all sweeps; returns its path."""
+    table, folder = runs_table(root), reports_folder(root)
     table = table[table["state"] != NO_RECORD].astype(object)
+    told = {"sweeps": sorted(path.parent.name for path in folder.glob(f"[!.]*/{SWEEP_TABLE}"))}
     runs = table.where(table.notna(), None).reset_index().to_dict("records")
     further = [str(name) for name in table.columns.difference(COLUMNS, sort=False)]
-    return _written(reports_folder(root) / "index.html", title="Runs", record=None, runs=runs, further=further)
+    return _written(folder / "index.html", title="Runs", record=None, runs=runs, further=further, **told)
 
 
 def _written(path: Path, **values: Any) -> Path:

@@ -13,12 +13,13 @@ from workbench.folders import Replace
 from workbench.paths import project_root, reports_folder, runs_folder
 from workbench.runs.notebooks import VARIANTS, common_numbers, planned, run_profile
 from workbench.runs.profiles import RUN_PARAMETER, make_plan
+from workbench.runs.report_index import SWEEP_TABLE as TABLE
+from workbench.runs.report_index import write_overview
 from workbench.runs.run_records import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE = "sweep.csv"
 _SHOWN = {f"Combined, {band}": f"exact combined {band}" for band in ("few", "many", "all")}
 _HOW = "Part values by commas, and put one that has commas into brackets: -p losses=[ce],[ce,focal]."
 
@@ -103,6 +104,7 @@ def _write(folder: Path, runs: list[dict[str, str]]) -> Path:
         table = pd.concat([here for _, here in table.groupby("training", sort=False)]).reset_index(drop=True)
         print(table.round(2).to_string(index=False))
     _write_page(folder, table, varied, [run["run"] for run in runs])
+    write_overview(folder.parents[1])
     print(f"page: {folder / 'index.html'}, all numbers: {folder / TABLE}")
     return folder
 
