@@ -124,10 +124,10 @@ def figures() -> dict[str, str]:
     return {
         "gain-and-price.svg": gain_and_price(one),
         **{
-            f"{name.lower()}.svg": ranges(all_rows, f"{name} on the drawn scenes, first version: {told}, 5 seeds", name)
+            f"{name.lower()}.svg": ranges(all_rows, f"{name} on the drawn scenes: {told}, three seeds", name)
             for name in all_rows.architectures
         },
-        "vg-clip.svg": ranges(clip, f"LSVRU on Visual Genome relations with CLIP features: {told}, two seeds", "LSVRU"),
+        "vg-clip.svg": ranges(clip, f"LSVRU on Visual Genome relations with CLIP features, first version: {told}, two seeds", "LSVRU"),
     }  # fmt: skip
 
 

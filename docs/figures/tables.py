@@ -24,7 +24,7 @@ MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of Markdown."""
     head = list(head)
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def change(found: dict | None) -> str:
@@ -32,16 +32,16 @@ def change(found: dict | None) -> str:
     return "" if found is None else f"{found['mean']:+.1f} ± {found['half_width']:.1f}"
 
 
-def measured(results: TableResults, chosen: Callable[[MeasuredRow], bool], *others: TableResults) -> str:
+def measured(results: TableResults, chosen: Callable[[MeasuredRow], bool], **others: TableResults) -> str:
     """The chosen rows, percent on test, with the change against the row compared with; of ``others`` Combined alone."""
     rows = []
     for row in (row for row in results.rows.values() if row.values and chosen(row)):
         levels = [results.level(row.key, f"exact {name}") for name in COLUMNS.values()]
-        beside = [other.level(row.key, "exact combined all") for other in others]
+        beside = [other.level(row.key, "exact combined all") for other in others.values()]
         numbers = [f"{level['mean']:.1f}" if level else "" for level in levels]
         against = change(results.difference(row.key, row.compared_with, "exact combined all"))
         rows.append([row.title, *numbers, against, *(f"{level['mean']:.1f}" if level else "" for level in beside)])
-    return markdown(["training", *COLUMNS, "minus its baseline", *(other.profile for other in others)], rows)
+    return markdown(["training", *COLUMNS, "minus its baseline", *(name.replace("_", " ") for name in others)], rows)
 
 
 def claims(results: TableResults) -> str:
@@ -68,8 +68,10 @@ def aims(results: TableResults) -> str:
 
 def tables() -> dict[str, str]:
     """Name to table."""
-    drawn, clip = (read_tables(REFERENCE / f"{name}.json") for name in ("demo-tables", "vg-clip-tables"))
+    names = ("demo-tables", "demo-table1", "demo-table1-all-senses", "vg-clip-tables")
+    drawn, five, all_senses, clip = (read_tables(REFERENCE / f"{name}.json") for name in names)
     return {
+        "drawn-five-seeds": measured(five, lambda row: True, all_senses=all_senses),
         "drawn-paper": measured(drawn, lambda row: row.group == "paper"),
         "drawn-claims": claims(drawn),
         "drawn-others": measured(drawn, lambda row: row.group != "paper"),
