@@ -87,7 +87,7 @@ def ranges(results: TableResults, title: str, architecture: str) -> str:
     levels = {row.key: results.level(row.key, "exact combined all") for row in rows}
     found = {key: level for key, level in levels.items() if level}
     rows.sort(key=lambda row: -found[row.key]["mean"])
-    width, left, right, top, step = 960, 530, 60, 92, 20
+    width, left, right, top, step = 960, 580, 60, 92, 20
     low = min(level["mean"] for level in found.values()) // 5 * 5
     high = max(level["mean"] for level in found.values()) // 5 * 5 + 5
     scale, bottom = (width - left - right) / (high - low), top + step * len(rows)
