@@ -1,9 +1,11 @@
 """JupyterLab on a run: its values stand in the copies, and what a person changed in one stays."""
 
 import ast
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 
@@ -86,6 +88,20 @@ def test_the_finished_run_with_most_notebooks_is_opened(toy_project, monkeypatch
     lab("begun", 8888, no_browser=True)
     assert "--LabApp.default_url=/lab/tree/begun" in opened[-1]
     refused("unknown run 'late'. Did you mean 'later'", lab, "late", 8888, True)
+
+
+def test_where_no_copy_can_be_written_the_notebooks_themselves_are_opened(toy_project, monkeypatch, capsys):
+    def read_only(folder, *given, **options):
+        raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+    opened = []
+    record_of(toy_project, "toy")
+    monkeypatch.setattr(os, "execve", lambda program, command, variables: opened.append(command))
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    lab("toy", 8888, no_browser=True)
+    told = capsys.readouterr().out
+    assert "--LabApp.default_url=/lab" in opened[0] and told.count("\n") == 1
+    assert str(toy_project / "notebooks" / "toy") in told and "without the values of run 'toy'" in told
 
 
 def test_modules_beside_the_notebooks_are_those_of_a_copy_too(toy_project):

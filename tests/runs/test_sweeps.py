@@ -9,7 +9,8 @@ from tests.refusals import refused
 from workbench.__main__ import main
 from workbench.runs import sweeps
 from workbench.runs.notebooks import run_profile
-from workbench.runs.sweeps import TABLE, split_values, sweep_profile
+from workbench.runs.report_index import SWEEP_TABLE
+from workbench.runs.sweeps import split_values, sweep_profile
 
 
 @pytest.mark.parametrize(("text", "values"), [
@@ -58,7 +59,7 @@ def test_runs_begin_with_the_first_notebook_that_a_value_reaches(toy_project, mo
     ]  # fmt: skip
     assert "4 runs on the stages of 'toy', each of 02_finish\n" in capsys.readouterr().out
     assert folder == toy_project / "reports" / "toy-flags-sweep-end-sweep"
-    table = pd.read_csv(folder / TABLE)
+    table = pd.read_csv(folder / SWEEP_TABLE)
     assert list(table["end"]) == ["well", "ours"] * 2 and list(table["02.variants.CE.exact combined few"]) == [
         1,
         2,
@@ -75,6 +76,6 @@ def test_runs_begin_with_the_first_notebook_that_a_value_reaches(toy_project, mo
 def test_a_sweep_leaves_a_run_for_each_value(toy_project, capsys):
     run_profile("toy")
     folder = sweep_profile("toy", {"seed": "4,5"})
-    assert list(pd.read_csv(folder / TABLE)["01_count.headline.rows"]) == [7, 8]
+    assert list(pd.read_csv(folder / SWEEP_TABLE)["01_count.headline.rows"]) == [7, 8]
     assert (toy_project / "built.log").read_text() == "counts\n" * 2
     assert (toy_project / "data/runs/toy-seed-4/counts/default").is_symlink()

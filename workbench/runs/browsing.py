@@ -9,6 +9,7 @@ would cut off idle pages.
 """
 
 import json
+import logging
 import os
 import secrets
 import socket
@@ -169,6 +170,7 @@ def run_page(names: list[str], run_name: str, theme: str) -> "ipywidgets.VBox":
     from workbench.browsers.page_heading import PageHeading
     from workbench.runs.run_records import run_names
 
+    logging.getLogger("IPKernelApp").setLevel("CRITICAL")  # a kernel that ends with its page calls that an error
     asked = {name: values[0] for name, values in parse_qs(os.environ.get("QUERY_STRING", "")).items()}
     runs, name = run_names(), asked.get("run", run_name)
     run = Run.open(name if name in runs else run_name)
@@ -272,11 +274,7 @@ def _free_port(port: int) -> int:
 def write_notebook(folder: Path, browsers: list[str], run: Run, theme: str = "light") -> Path:
     """The notebook that Voilà runs: one cell that shows the browsers."""
     nbformat = import_nbformat()
-    source = (  # a kernel that ends with its page calls that an error
-        "import logging\n\nfrom workbench.runs.browsing import run_page\n\n"
-        "logging.getLogger('IPKernelApp').setLevel('CRITICAL')\n"
-        f"run_page({browsers!r}, {run.name!r}, {theme!r})"
-    )
+    source = f"from workbench.runs.browsing import run_page\n\nrun_page({browsers!r}, {run.name!r}, {theme!r})"
     kernel = {"name": "python3", "language": "python", "display_name": "Python"}
     metadata = {"title": f"Run {run.name}", "kernelspec": kernel}
     path = folder / "browsers.ipynb"

@@ -32,7 +32,13 @@ def lab(run: str | None, port: int, no_browser: bool) -> NoReturn:
         rank = pd.DataFrame({"state": table["state"] == DONE, "done": table["notebooks done"].str.split().str[0]})
         run = rank.astype(int).sort_values(["state", "done"], ascending=False, kind="stable").index[0]
     if run:
-        print("\n".join(copy_notebooks(run, RunRecord.read(reports_folder(root) / run), root)), flush=True)
+        try:
+            print("\n".join(copy_notebooks(run, RunRecord.read(reports_folder(root) / run), root)), flush=True)
+        except WorkbenchError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            print(f"the notebooks themselves, without the values of run {run!r}: {error}", flush=True)
+            run = None
     settings = {
         "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.root_dir": notebooks_folder(root),
         "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",

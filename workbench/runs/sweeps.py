@@ -13,8 +13,7 @@ from workbench.folders import Replace
 from workbench.paths import project_root, reports_folder, runs_folder
 from workbench.runs.notebooks import VARIANTS, common_numbers, planned, run_profile
 from workbench.runs.profiles import RUN_PARAMETER, make_plan
-from workbench.runs.report_index import SWEEP_TABLE as TABLE
-from workbench.runs.report_index import write_overview
+from workbench.runs.report_index import SWEEP_TABLE, write_overview
 from workbench.runs.run_records import METRICS
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def _write(folder: Path, runs: list[dict[str, str]]) -> Path:
     import pandas as pd
 
     found = [read_json(folder.with_name(run["run"]) / METRICS) for run in runs]
-    with atomic_path(folder / TABLE) as temporary:
+    with atomic_path(folder / SWEEP_TABLE) as temporary:
         pd.concat([pd.DataFrame(runs), common_numbers(found)], axis=1).to_csv(temporary, index=False)
     varied = ", ".join(list(runs[0])[1:])
     table = pd.DataFrame([
@@ -105,7 +104,7 @@ def _write(folder: Path, runs: list[dict[str, str]]) -> Path:
         print(table.round(2).to_string(index=False))
     _write_page(folder, table, varied, [run["run"] for run in runs])
     write_overview(folder.parents[1])
-    print(f"page: {folder / 'index.html'}, all numbers: {folder / TABLE}")
+    print(f"page: {folder / 'index.html'}, all numbers: {folder / SWEEP_TABLE}")
     return folder
 
 
@@ -119,8 +118,8 @@ def _write_page(folder: Path, table: "pd.DataFrame", varied: str, runs: list[str
 
     v4 = import_nbformat().v4
     links = ", ".join(f"[{run}](../{run}/index.html)" for run in runs)
-    head = f"# What does {varied} change?\n\n{links}. [All runs](../index.html). All numbers: [{TABLE}]({TABLE})."
-    cells = [v4.new_markdown_cell(head)]
+    head = f"# What does {varied} change?\n\n{links}. [All runs](../index.html). All numbers: "
+    cells = [v4.new_markdown_cell(f"{head}[{SWEEP_TABLE}]({SWEEP_TABLE}).")]
     if len(table):
         drawn = table.assign(**table[["training", varied]].map(plain_text)).melt(["training", varied])
         figure = plotly.express.line(
@@ -137,6 +136,6 @@ def _write_page(folder: Path, table: "pd.DataFrame", varied: str, runs: list[str
             {"text/html": table.set_index(["training", varied]).round(2).to_html()},
         ]
         shown = [v4.new_output("display_data", data) for data in outputs]
-        cells += [v4.new_code_cell(f'pd.read_csv("{TABLE}")', outputs=shown), v4.new_markdown_cell(told)]
+        cells += [v4.new_code_cell(f'pd.read_csv("{SWEEP_TABLE}")', outputs=shown), v4.new_markdown_cell(told)]
     import_nbformat().write(v4.new_notebook(cells=cells), folder / "index.ipynb")
     write_page(folder / "index.ipynb")

@@ -54,8 +54,7 @@ def aims(results: TableResults, metric: str) -> str:
 def claims(comparisons: pd.DataFrame) -> str:
     """Each claim with its verdict and its comparisons, which `paper.comparisons_table` made."""
     by_claim = {number: here.to_dict("records") for number, here in comparisons.groupby("claim")}
-    table = claims_table(comparisons).to_dict("index")
-    return _rendered("claims", claims=table, comparisons=by_claim, against=FAILS)
+    return _rendered("claims", claims=claims_table(comparisons).to_dict("index"), comparisons=by_claim, against=FAILS)
 
 
 def paper_rows(number: int, results: TableResults, metric: str) -> list[dict[str, Any]]:

@@ -159,8 +159,7 @@ def outside_reference(
     As many new seeds as ``results`` has lie on average within the 95 % interval of prediction of the reference's seeds:
     the spread of its seeds, widened by the uncertainty of its own mean.
     """
-    lines, compared = [], 0
-    names = list(names)
+    lines, compared, names = [], 0, list(names)
     for key, name in ((key, name) for key in keys for name in names):
         here, there = results.level(key, name), reference.level(key, name)
         if here is None or there is None or there["half_width"] is None:
@@ -191,9 +190,7 @@ def best_on_validation(results: TableResults, rows: Iterable[MeasuredRow]) -> tu
     if not most:
         gaps = [results.gap(key) for key in validated]
         return None, NOT_VALIDATED if "" in gaps else results.first_gap(validated) or NOT_RUN
-    best = max(
-        (key for key, numbers in validated.items() if len(numbers) == most), key=lambda key: fmean(validated[key])
-    )
+    best = max((key for key, own in validated.items() if len(own) == most), key=lambda key: fmean(validated[key]))
     return best, results.rows[best].short_title
 
 
