@@ -347,7 +347,7 @@ def test_check_names_what_differs_and_what_makes_it_again(run, build, capsys, mo
     monkeypatch.setenv("WORKBENCH_HOME", str(run.root))
     stage = run.stage("counts", build, rows=3)
     large = run.stage("large", lambda folder: (folder / "zeros").write_bytes(bytes(9 * 2**20)) and {})
-    assert check("trial") == 0 and "counts/default: 1 files are as they were written" in capsys.readouterr().out
+    assert check("trial") == 0 and "counts/default: 1 file is as it was written" in capsys.readouterr().out
     (large / "zeros").write_bytes(bytes(9 * 2**20 - 1) + b"1")
     assert run.find("large").manifest == large.manifest  # too large to be read at every load
     assert check("trial") == 1

@@ -42,7 +42,7 @@ def test_a_run_is_written(toy_project):
     assert {path.name for path in folder.iterdir()} == {"summary.csv", "per_class.csv", "predictions.csv"}
     assert main(["export", "r", "--latex"]) == 0
     text = (folder / "table1-synset.tex").read_text()
-    assert is_strict_latex(text) and r"diff\_augment" in text
+    assert is_strict_latex(text) and r"diff\_augment" in text and "intervals" not in text
     predictions = pd.read_csv(folder / "predictions.csv")
     assert predictions.groupby("evaluation").size().to_dict() == {"ce": 60, "diff_augment": 60}
     assert set(predictions["object_predicted"]) == set(NAMES.objects) and predictions["relation_top3"].isna().all()
@@ -53,7 +53,9 @@ def test_tables_are_written_and_a_run_without_results_leaves_nothing(toy_project
     write_json(toy_project / "reports" / "toy-tables" / "tables.json", made_record())
     export("toy-tables", "latex", None)
     text = (toy_project / "reports" / "toy-tables" / "export" / "table1-exact.tex").read_text()
-    assert is_strict_latex(text) and text.count(r"\pm") == 95 and "RelTransformer" in text
+    assert is_strict_latex(text) and text.count(r"\pm") == 95 and "intervals" in text and "RelTransformer" in text
     refused("no evaluation/lsvru_ce", export, "toy-tables", "csv", toy_project / "out")
-    refused("no evaluation/default", export, "none", "", toy_project / "out")
+    (toy_project / "data" / "runs" / "empty").mkdir(parents=True)
+    refused("no evaluation/default", export, "empty", "", toy_project / "out")
+    refused("unknown run 'emty'. Did you mean 'empty'", export, "emty", "", toy_project / "out")
     assert not (toy_project / "out").exists()

@@ -134,7 +134,8 @@ def check(name: str) -> int:
         if found:
             told = "\n".join(["damaged", *found, f"  Remove {folder}, then make it again: {remedy}"])
         elif FILES in manifest:
-            told = f"{len(manifest[FILES])} files are as they were written"
+            count = len(manifest[FILES])
+            told = "1 file is as it was written" if count == 1 else f"{count} files are as they were written"
         print(escaped_lines(f"{folder.parent.name}/{folder.name}: {told}"))
     return int(bool(damaged))
 

@@ -8,10 +8,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from workbench.errors import WorkbenchError, unknown
 from workbench.figures.pages import write_page_text
 from workbench.files import atomic_path
 from workbench.paths import reports_folder
 from workbench.recognition.accuracy import METRICS
+from workbench.runs.run_records import run_names
 from workbench.runs.tables import TABLES_FILE
 from workbench.scenes.vocabulary import ROLES
 from workbench.stages import Run, Stage
@@ -30,6 +32,8 @@ def export(run: str, form: str, out: Path | None) -> None:
     """``workbench export``: both forms where none is asked for, by default into the run's report."""
     folder, path = out or reports_folder() / run / "export", reports_folder() / run / TABLES_FILE
     results = read_tables(path) if path.is_file() else None
+    if not results and run not in run_names():
+        raise WorkbenchError(unknown("run", run, run_names()))
     found = list(_evaluations(Run.asked(run), results)) if form != "latex" or not results else []
     for metric in METRICS if form != "csv" else ():
         rows = paper_rows(1, results, metric) if results else [_row(*each, metric) for each in found]
@@ -46,7 +50,9 @@ def latex(run: str, metric: str, rows: list[dict[str, Any]]) -> str:
     made = jinja2.Environment(undefined=jinja2.StrictUndefined, **MARKS)
     made.filters |= {"letters": lambda text: "".join(LETTERS.get(letter, letter) for letter in text), "level": _level}
     template = made.from_string(Path(__file__).with_name("table1.tex.j2").read_text(encoding="utf-8"))
-    return template.render(run=run, metric=metric, rows=rows, columns=COLUMNS, spans=spans)
+    levels = (cell["here"] for row in rows for cell in row["cells"])
+    intervals = any(level and level["half_width"] is not None for level in levels)
+    return template.render(run=run, metric=metric, rows=rows, columns=COLUMNS, spans=spans, intervals=intervals)
 
 
 def _level(level: dict[str, Any] | None, form: str = ".1f") -> str:
