@@ -102,6 +102,7 @@ def test_what_cannot_be_compared_is_refused_with_what_there_is(toy_project):
     write_evaluation(toy_project, "a", "ce")
     write_evaluation(toy_project, "b", "wce")
     refused(r"a: ce; b: wce.*workbench run", compare_runs, "a", "b", root=toy_project)
+    refused("unknown run 'no'", compare_runs, "a", "no", root=toy_project)
     write_evaluation(toy_project, "b", "ce")
     (toy_project / "data" / "runs" / "b" / "evaluation" / "ce" / "per_class.parquet").write_text("x")
     refused(r"per_class\.parquet.*workbench run", compare_runs, "a", "b", root=toy_project)

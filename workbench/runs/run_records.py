@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workbench.configuration import flat
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.file_errors import reading
 from workbench.files import read_json, write_json
 from workbench.paths import reports_folder, runs_folder
@@ -149,6 +149,8 @@ def compare_runs(
 
     from workbench.figures.results import class_changes
 
+    for name in {before, after}.difference(known := run_names(root)):
+        raise WorkbenchError(unknown("run", name, known))
     folders = [runs_folder(root) / name / "evaluation" for name in (before, after)]
     one, other = ([path.parent.name for path in sorted(each.glob(f"[!.]*/{PER_CLASS}"))] for each in folders)
     chosen = variant or next((name for name in one if name in other), "of equal name")
