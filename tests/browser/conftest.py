@@ -111,8 +111,10 @@ def lab(project, tmp_path_factory):
 def _address(process: subprocess.Popen, output: Path) -> tuple[str, str]:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        if found := re.search(r"(http://127\.0\.0\.1:\d+)/lab[/\w]*\?token=(\w+)", output.read_text()):
-            return found[1], found[2]
+        found = re.search(r"(http://127\.0\.0\.1:(\d+))/lab[/\w]*\?token=(\w+)", output.read_text())
+        with socket.socket() as probe:  # the address is printed a moment before anybody listens
+            if found and not probe.connect_ex(("127.0.0.1", int(found[2]))):
+                return found[1], found[3]
         time.sleep(0.2)
     raise AssertionError(f"JupyterLab did not start:\n{output.read_text()[-3000:]}")
 

@@ -170,9 +170,7 @@ class FeatureMap(Browser):
     def _controls(self) -> str:
         """Menus and chips: colour, sources, opacity, and the classes that are told apart."""
         points, state = self.points, self.state
-        sources = [
-            (source, int(points.of_source(source).sum()), source in state.sources) for source in map_points.SOURCES
-        ]
+        sources = [(own, int(points.of_source(own).sum()), own in state.sources) for own in map_points.SOURCES]
         return _part(
             part="controls", state=state, choices=[(choice, choice) for choice in self.choices], sources=sources,
             lowest=LOWEST_OPACITY, classes=None if state.role is None else self._class_choice(state.role),
