@@ -127,7 +127,9 @@ def figures() -> dict[str, str]:
             f"{name.lower()}.svg": ranges(all_rows, f"{name} on the drawn scenes: {told}, three seeds", name)
             for name in all_rows.architectures
         },
-        "vg-clip.svg": ranges(clip, f"LSVRU on Visual Genome relations with CLIP features, first version: {told}, two seeds", "LSVRU"),
+        "vg-clip.svg": ranges(
+            clip, f"LSVRU on Visual Genome relations with CLIP features, first version: {told}, two seeds", "LSVRU"
+        ),
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_a_killed_stage_leaves_nothing_finished_and_goes_on_to_the_same_result(t
 
 
 def test_a_second_process_waits_and_loads(tmp_path):
-    first = start(tmp_path, 0.5)
+    first = start(tmp_path, 1)  # a second for each step: another process takes some to start
     wait_until(lambda: (tmp_path / "data/runs/trial/training/.default.partial/request.json").exists())
     second = start(tmp_path, 0)
     told = second.communicate(timeout=60)[0]
