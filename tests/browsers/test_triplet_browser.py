@@ -156,7 +156,10 @@ def test_replacements_are_vetoed_at_a_click_and_senses_chosen(browser):
 
 
 def test_augmented_rows_are_found_by_similarity_and_by_their_way_through_wordnet(browser):
-    rows, menus = browser.page.sources.augmented, browser.page.replacements.menus(browser.index.vocabulary.objects)
+    rows, menus = (
+        browser.page.sources.augmented,
+        browser.page.replacements.menus(browser.index.vocabulary.objects, browser.state),
+    )
     for name in ("similarity", "via"):
         value = str(menus[name][0][0])
         browser.handle(name, value)
@@ -168,6 +171,16 @@ def test_augmented_rows_are_found_by_similarity_and_by_their_way_through_wordnet
     refused("there is no", browser.set, places=[10**6])
     browser.set(places=[3, 1])
     assert sorted(browser.matches.index) == [1, 3] and "in the map" in browser.regions()["status"]
+
+
+def test_menus_of_replacements_count_the_rows_that_the_other_filters_leave(browser):
+    rows, objects = browser.page.replacements, browser.index.vocabulary.objects
+    replaced = int(rows.replaced[0])
+    browser.set(classes={"replaced": replaced})
+    menus, here = rows.menus(objects, browser.state), rows.replaced == replaced
+    assert {own for own, _ in menus["by"]} == set(rows.by[here].tolist())
+    assert len(menus["replaced"]) == len(set(rows.replaced.tolist()))  # its own choice does not narrow a menu
+    assert sum(int(text.rpartition("(")[2][:-1]) for _, text in menus["by"]) == here.sum()
 
 
 def test_a_lasso_of_the_map_leaves_its_triplets_alone(browser):

@@ -48,16 +48,18 @@ class Replacements:
 
     def fits(self, state: TripletState, triplets: int) -> np.ndarray | None:
         """(triplets,) bool: which have a row that the state's filters of replacements let through; None without one."""
-        fits = np.ones(len(self.place), dtype=bool)
-        ends = {end: state.classes[end] for end in REPLACEMENT if end in state.classes}
-        for end, number in ends.items():
-            fits &= getattr(self, end) == number
+        rows = self._through(state)
+        return None if rows is None else np.bincount(self.place[rows], minlength=triplets) > 0
+
+    def _through(self, state: TripletState, but: str = "") -> np.ndarray | None:
+        """(N,) bool: the rows that the state's filters, all ``but`` one, let through; None without a filter."""
+        through = {end: getattr(self, end) == state.classes[end] for end in REPLACEMENT if end in state.classes}
         if state.similarity:
-            fits &= self._between(*state.similarity)
+            through["similarity"] = self._between(*state.similarity)
         if state.via:
-            fits &= np.array([state.via in way for way in self.ways], dtype=bool)[self.words]
-        some = ends or state.similarity or state.via
-        return np.bincount(self.place[fits], minlength=triplets) > 0 if some else None
+            through["via"] = np.array([state.via in way for way in self.ways], dtype=bool)[self.words]
+        through.pop(but, None)
+        return np.logical_and.reduce(list(through.values())) if through else None
 
     def rows(self, replaced: int, by: int) -> int:
         """How many rows have this replacement."""
@@ -68,25 +70,32 @@ class Replacements:
         pairs = [first << 32 | second for first, second in never]
         return int((np.isin(self.place, list(ticked)) | np.isin(self.replaced << 32 | self.by, pairs)).sum())
 
-    def menus(self, names: tuple[str, ...]) -> dict[str, list[tuple[Any, str]]]:
-        """What each filter may choose, with the number of rows: classes by name, similarities and words by number."""
+    def menus(self, names: tuple[str, ...], state: TripletState) -> dict[str, list[tuple[Any, str]]]:
+        """What each filter may choose, with the rows that the others leave it: classes by name, words by number."""
+
+        def left(filter_name: str) -> np.ndarray:
+            through = self._through(state, but=filter_name)
+            return np.arange(len(self.place)) if through is None else np.flatnonzero(through)
+
         menus: dict[str, list[tuple[Any, str]]] = {}
         for name in REPLACEMENT:
-            counts = np.bincount(getattr(self, name), minlength=len(names))
+            counts = np.bincount(getattr(self, name)[left(name)], minlength=len(names))
             found = sorted(np.flatnonzero(counts).tolist(), key=lambda own: names[own].casefold())
             menus[name] = [(own, f"{names[own]} ({counts[own]:,})") for own in found]
         steps = np.unique(self.similarity[~np.isnan(self.similarity)])
         if many := len(steps) > MOST_STEPS:
             steps = np.unique(np.quantile(steps, np.linspace(0, 1, MOST_STEPS + 1)).round(3))
-        ranges = list(itertools.pairwise(steps) if many else zip(steps, steps, strict=True))
+        ranges, rows = list(itertools.pairwise(steps) if many else zip(steps, steps, strict=True)), left("similarity")
         menus["similarity"] = [
-            (f"{low},{high}", f"{low:.3f}{f' to {high:.3f}' * many} ({self._between(low, high).sum():,})")
-            for low, high in ranges
-        ]
-        rows, tally = np.bincount(self.words, minlength=len(self.ways)), Counter[str]()
-        for way, count in zip(self.ways, rows.tolist(), strict=True):
+            (f"{low},{high}", f"{low:.3f}{f' to {high:.3f}' * many} ({count:,})")
+            for low, high in ranges if (count := self._between(low, high)[rows].sum())
+        ]  # fmt: skip
+        tally = Counter[str]()
+        for way, count in zip(
+            self.ways, np.bincount(self.words[left("via")], minlength=len(self.ways)).tolist(), strict=True
+        ):
             tally.update(dict.fromkeys(way, count))
-        menus["via"] = [(word, f"{word} ({count:,})") for word, count in tally.most_common()]
+        menus["via"] = [(word, f"{word} ({count:,})") for word, count in tally.most_common() if count]
         return menus
 
     def _between(self, low: float, high: float) -> np.ndarray:

@@ -262,7 +262,8 @@ class TripletBrowser(Browser):
             names, counts = self.index.vocabulary.names(role), getattr(self.index.counts, role)
             by_name = sorted(range(len(names)), key=lambda own: names[own].casefold())
             options[role] = [("", "any"), *((own, f"{names[own]} ({counts[own]:,})") for own in by_name)]
-        made = self.page.replacements.menus(self.index.vocabulary.objects) if len(self.index.augmented) else {}
+        rows, objects = self.page.replacements, self.index.vocabulary.objects
+        made = rows.menus(objects, self.state) if len(self.index.augmented) else {}
         return render(TEMPLATE, part="menus", options=options, made=made, roles=ROLES, state=self.state)
 
     def _chart(self) -> dict[str, Any]:

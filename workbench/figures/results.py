@@ -157,8 +157,9 @@ def verdict(results: pd.DataFrame, *, baseline: str, method: str) -> str:
     beyond = combined[method] - combined[best]
     direction = "raises" if gain["combined", "all"] > POINTS_OF_A_TIE else "does not raise"
     first = (
-        f"{method} {direction} Combined against {baseline}: {signed(gain['combined', 'all'])} points "
-        f"(few {signed(gain['combined', 'few'])}, many {signed(gain['combined', 'many'])})."
+        f"{method} {direction} Combined, the mean of per-class accuracy of S/O and relation, against {baseline}: "
+        f"{signed(gain['combined', 'all'])} points (few {signed(gain['combined', 'few'])}, many "
+        f"{signed(gain['combined', 'many'])})."
     )
     place = f"{'above' if beyond > POINTS_OF_A_TIE else 'not above'} the best row on test without generated features"
     return f"{first} It is {place}, {best} ({signed(beyond)} points). One seed."

@@ -90,7 +90,7 @@ def prediction_browser(
     from workbench.scenes.vocabulary import Vocabulary
 
     if evaluations is None:
-        evaluations = _titled(run)
+        evaluations = titled_evaluations(run)
     if not evaluations:
         run.find("evaluation")  # says what makes one
     features, titles = run.features, list(evaluations)
@@ -104,7 +104,7 @@ def prediction_browser(
     return PredictionBrowser(test, vocabulary, counts, folders, images=run.images, **chosen)
 
 
-def _titled(run: Run) -> dict[str, Stage]:
+def titled_evaluations(run: Run) -> dict[str, Stage]:
     """All evaluations of a run by the titles of notebook 05; by their own names where two have one title."""
     from workbench.figures.results import recogniser_title
 

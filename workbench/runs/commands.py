@@ -142,10 +142,11 @@ def check(name: str) -> int:
 
 def runs() -> None:
     """``workbench runs``."""
-    from workbench.runs.run_records import NO_RECORD, runs_table
+    from workbench.runs.run_records import NO_RECORD, ROWS, runs_table
 
     table = runs_table()
-    shown = table.loc[table["state"] != NO_RECORD, ["profile", "state", "notebooks done", "seconds", "problem"]]
+    columns = ["profile", "state", "notebooks done", "seconds", *(f"{row}, %" for row in ROWS), "problem"]
+    shown = table.loc[table["state"] != NO_RECORD, columns].round(2)
     none = "no runs yet: workbench run --profile demo"
     print(none if shown.empty else escaped_lines(shown.to_string(na_rep="-")))
 

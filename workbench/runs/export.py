@@ -13,6 +13,7 @@ from workbench.figures.pages import write_page_text
 from workbench.files import atomic_path
 from workbench.paths import reports_folder
 from workbench.recognition.accuracy import METRICS
+from workbench.runs.browsing import titled_evaluations
 from workbench.runs.run_records import run_names
 from workbench.runs.tables import TABLES_FILE
 from workbench.scenes.vocabulary import ROLES
@@ -36,7 +37,8 @@ def export(run: str, form: str, out: Path | None) -> None:
         raise WorkbenchError(unknown("run", run, run_names()))
     found = list(_evaluations(Run.asked(run), results)) if form != "latex" or not results else []
     for metric in METRICS if form != "csv" else ():
-        rows = paper_rows(1, results, metric) if results else [_row(*each, metric) for each in found]
+        titled = {} if results else titled_evaluations(Run.asked(run))
+        rows = paper_rows(1, results, metric) if results else [_row(run, *each, metric) for each in titled.items()]
         write_page_text(folder / f"table1-{metric}.tex", latex(run, metric, [row for row in rows if not row["gap"]]))
     for name in ("summary", "per_class", "predictions") if form != "latex" else ():
         with atomic_path(folder / f"{name}.csv") as temporary, open(temporary, "w", encoding="utf-8") as file:
@@ -62,10 +64,10 @@ def _level(level: dict[str, Any] | None, form: str = ".1f") -> str:
     return f"${level['mean']:{form}}" + ("$" if width is None else rf" \pm {width:.1f}$")
 
 
-def _row(run: str, stage: Stage, metric: str) -> dict[str, Any]:
+def _row(run: str, title: str, stage: Stage, metric: str) -> dict[str, Any]:
     values = [stage.metrics[f"{metric} {column}"] for column in COLUMNS]
     cells = [{"here": None if value is None else interval([value]), "change": None} for value in values]
-    return {"group": run, "name": stage.folder.name, "cells": cells, "gap": ""}
+    return {"group": run, "name": title, "cells": cells, "gap": ""}
 
 
 def _evaluations(run: Run, results: TableResults | None) -> Iterator[tuple[str, Stage]]:
