@@ -357,6 +357,6 @@ def test_a_run_s_own_results_take_the_paper_s_keys(architecture, title, init, ba
 
 
 def test_the_stored_reference_is_read():
-    for name, seeds in (("demo-tables", 5), ("vg-clip-tables", 2)):
+    for name, seeds in (("demo-tables", 3), ("demo-table1", 5), ("vg-clip-tables", 2)):
         results = read_tables(REFERENCE / f"{name}.json")
         assert len(results.seeds) == seeds and pd.notna(results.level("lsvru_ce", "exact combined all")["mean"])

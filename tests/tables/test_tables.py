@@ -154,11 +154,11 @@ def of_seed(results: TableResults, seed: int, points: float = 0.0) -> TableResul
 
 
 def test_a_new_seed_of_table_1_lies_within_the_reference():
-    reference = read_tables(ROOT / "reports" / "reference" / "demo-tables.json")
+    reference = read_tables(ROOT / "reports" / "reference" / "demo-table1.json")
     keys = list(TABLES[1].rows.index)
     assert outside_reference(of_seed(reference, 0), reference, keys, NAMES) == ([], len(keys) * len(NAMES))
     lines, compared = outside_reference(of_seed(reference, 0, points=4.0), reference, keys, NAMES)
-    assert len(lines) == compared == len(keys) * len(NAMES) and "lsvru_ce, exact combined all: 27.05" in lines[2]
+    assert len(lines) == compared == len(keys) * len(NAMES) and "lsvru_ce, exact combined all: 27.39" in lines[2]
 
 
 def made_up(folder: Path) -> None:
