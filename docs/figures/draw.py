@@ -128,7 +128,7 @@ def figures() -> dict[str, str]:
             for name in all_rows.architectures
         },
         "vg-clip.svg": ranges(
-            clip, f"LSVRU on Visual Genome relations with CLIP features, first version: {told}, two seeds", "LSVRU"
+            clip, f"LSVRU on Visual Genome relations with CLIP features: {told}, two seeds", "LSVRU"
         ),
     }  # fmt: skip
 
