@@ -97,7 +97,7 @@ def prediction_browser(
     vocabulary = Vocabulary.read(features.folder)
     train, test = (RelationTables.open(features / split) for split in ("train", "test"))
     before = before or _without_generated(titles)
-    after = after or next((title for title in titles if "DiffAugment" in title), titles[-1])
+    after = after or next(filter(_uses_diffaugment, titles), titles[-1])
     folders = {title: stage.folder for title, stage in evaluations.items()}
     counts = count_classes(train.relations, vocabulary)
     chosen: dict[str, Any] = {"before": before, "after": after, "seed": seed}
@@ -117,7 +117,12 @@ def titled_evaluations(run: Run) -> dict[str, Stage]:
 
 def _without_generated(variants: list[str]) -> str:
     """The first variant that was trained on real features alone, by its name; the first one where there is none."""
-    return next((own for own in variants if "diffaugment" not in own.casefold()), variants[0])
+    return next((own for own in variants if not _uses_diffaugment(own)), variants[0])
+
+
+def _uses_diffaugment(name: str) -> bool:
+    """Whether the title of a recogniser, or its variant, says so."""
+    return "diffaugment" in name.casefold()
 
 
 def feature_map(run: Run) -> "FeatureMap":
