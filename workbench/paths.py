@@ -48,6 +48,12 @@ def list_file(root: Path, name: str) -> Path:
     return root / Path(name).expanduser() if name.endswith(".csv") else lists_folder(root) / f"{name}.csv"
 
 
+def lost_link(folder: Path) -> str:
+    """What is wrong with a link that leads nowhere, "" for all else."""
+    lost = folder.is_symlink() and not folder.exists()
+    return f"{folder} is a link to {folder.readlink()}, which is gone" if lost else ""
+
+
 def checked_name(kind: str, name: str) -> str:
     """``name`` if it can be a folder's name; ``kind`` says in the error what it names."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):

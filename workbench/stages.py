@@ -17,7 +17,7 @@ from workbench.fingerprint import builder_name, fingerprint
 from workbench.identity import described, has_influence, sha256_of_json, without_nan, without_places
 from workbench.launching import shared_by_processes, threads_of
 from workbench.loaded_code import keep_sources
-from workbench.paths import checked_name, imported_folder, notebooks_folder, project_root, runs_folder
+from workbench.paths import checked_name, imported_folder, lost_link, notebooks_folder, project_root, runs_folder
 
 METRICS, IMPORTED, INPUTS, SOURCE = "metrics", "imported", "inputs.json", "source.json"
 WITHOUT_INFLUENCE = True  # on any result: how results are kept
@@ -101,7 +101,7 @@ class Run:
     def asked(cls, name: str, data: str = "", images: str = "", root: Path | None = None, base: str = "") -> "Run":
         """The run as `open` gives it, and nothing is written."""
         run = cls(checked_name("run", name), project_root(root))
-        others = sorted(path.name for path in runs_folder(run.root).glob("[!.]*") if path != run.folder)
+        others = sorted(p.name for p in run.folder.parent.glob("[!.]*") if p != run.folder) if base else []
         if base and base not in others:
             raise WorkbenchError(f"base of run {name!r}: {unknown('run', base, others)}")
         owner = base if base and not (run.folder / INPUTS).is_file() else name
@@ -190,7 +190,7 @@ class Run:
             folders.check_files(folder, manifest, f"make it again: {self.how_to_make(stage)}")
             return Stage(folder, manifest)
         begun = " It was begun but is not finished." if folders.partial_folder(folder).is_dir() else ""
-        begun += f" {folder} is a link to {folder.readlink()}, which is gone." if folder.is_symlink() else ""
+        begun += f" {lost}." if (lost := lost_link(folder)) else ""
         others = [name for name in self.variants(stage) if name != variant]
         have = f" Complete variants: {', '.join(others)}." if others else ""
         places = self.folder.parent.glob(f"[!.]*/{stage}/{variant}/{folders.MANIFEST}")

@@ -14,7 +14,7 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.escaping import escaped_lines
 from workbench.folders import REPLACE_VARIABLE, Replace, stored_manifest
 from workbench.launching import PROCESSES_VARIABLE
-from workbench.paths import checked_name, imported_folder, project_root, reports_folder
+from workbench.paths import checked_name, imported_folder, lost_link, project_root, reports_folder
 from workbench.runs.notebooks import planned, renew_report, repeat_profile, repeats_text, run_profile
 from workbench.stages import METRICS, Run
 
@@ -125,8 +125,7 @@ def check(name: str) -> int:
         remedy = "import or add it again" if imported else run.how_to_make(folder.parent.name)
         try:
             manifest = stored_manifest(folder) or {}
-            lost = [] if folder.exists() else [f"{folder} is a link to {folder.readlink()}, which is gone"]
-            found = lost or list(damages(folder, manifest, every_byte=True))
+            found = list(filter(None, [lost_link(folder)])) or list(damages(folder, manifest, every_byte=True))
         except WorkbenchError as error:
             manifest, found = {FILES: {}}, [str(error)]
         damaged += len(found)

@@ -36,8 +36,8 @@ def export(run: str, form: str, out: Path | None) -> None:
     if not results and run not in run_names():
         raise WorkbenchError(unknown("run", run, run_names()))
     found = list(_evaluations(Run.asked(run), results)) if form != "latex" or not results else []
+    titled = {} if results or form == "csv" else titled_evaluations(Run.asked(run))
     for metric in METRICS if form != "csv" else ():
-        titled = {} if results else titled_evaluations(Run.asked(run))
         rows = paper_rows(1, results, metric) if results else [_row(run, *each, metric) for each in titled.items()]
         write_page_text(folder / f"table1-{metric}.tex", latex(run, metric, [row for row in rows if not row["gap"]]))
     for name in ("summary", "per_class", "predictions") if form != "latex" else ():
