@@ -45,7 +45,7 @@ def draw_free_crops(
     objects = {name: index for index, name in enumerate(object_names)}
     relations = {name: index for index, name in enumerate(relation_names)}
     images = np.empty((n_pairs * (1 + singles), crop_size, crop_size, 3), dtype=np.uint8)
-    rows = []
+    rows: list[tuple[int, int, int]] = []
     chunks_drawn = mapped(_draw_chunk, chunks, workers, pool=n_pairs >= PAIRS_WORTH_A_POOL)
     for drawn, names in track(chunks_drawn, "Drawing free crops", total=len(chunks)):
         images[len(rows) : len(rows) + len(names)] = drawn
@@ -72,7 +72,7 @@ def balanced_pairs(
     for row in range(count):
         relation = turns[row % len(turns)]
         table = tables[relation]
-        subject = _least_used(used, table.any(axis=1), rng)
+        subject = _least_used(used, np.asarray(table.any(axis=1)), rng)
         object_ = _least_used(used, table[subject], rng)
         used[[subject, object_]] += 1
         triplets.append((object_names[subject], relation, object_names[object_]))
@@ -116,8 +116,8 @@ def _drawn_pair(triplet: tuple[str, str, str], rng: np.random.Generator):
 
 def _crop(pixels: np.ndarray, boxes, region: str, rng: np.random.Generator, size: int) -> np.ndarray:
     chosen = np.array(list(boxes.values()) if region == "union" else [boxes[region]], dtype=np.float64)
-    x1, y1, x2, y2 = (*chosen[:, :2].min(axis=0), *(chosen[:, 2:].max(axis=0) + 1))
+    (x1, y1), (x2, y2) = chosen[:, :2].min(axis=0), chosen[:, 2:].max(axis=0) + 1
     jitter = rng.normal(0, 0.025, 4) * [x2 - x1, y2 - y1, x2 - x1, y2 - y1]
-    x1, y1, x2, y2 = np.clip(np.array([x1, y1, x2, y2]) + jitter, 0, len(pixels))
-    box = (float(x1), float(y1), float(max(x2, x1 + 2)), float(max(y2, y1 + 2)))
+    x1, y1, x2, y2 = np.clip(np.array([x1, y1, x2, y2]) + jitter, 0, len(pixels)).tolist()
+    box = (x1, y1, max(x2, x1 + 2), max(y2, y1 + 2))
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box=box))

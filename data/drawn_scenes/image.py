@@ -65,11 +65,11 @@ def clipped(box: tuple[float, float, float, float], size: int) -> Box:
 def _placed_groups(plan: ImagePlan, rng: np.random.Generator, size: int, horizon: float) -> list[Group]:
     """Lay all groups out; shrink and try again while an order is unclear or something is hidden."""
     scale = size / 160 * _SCALE_OF_GROUPS.get(len(plan.groups), 0.6) * rng.uniform(0.88, 1.1)
-    best: tuple[float, list[Group]] | None = None
+    best: tuple[float, list[Group]] = (np.inf, [])
     for _ in range(_TRIES):
         groups = [_laid_out(group, rng, scale, size) for group in plan.groups]
         fault = _best_spread(plan, groups, rng, size, horizon)
-        if best is None or fault < best[0]:
+        if not best[1] or fault < best[0]:
             best = (fault, groups)
         if fault < _SMALL_FAULT:
             break
@@ -79,7 +79,7 @@ def _placed_groups(plan: ImagePlan, rng: np.random.Generator, size: int, horizon
 
 def _best_spread(plan: ImagePlan, groups: list[Group], rng: np.random.Generator, size: int, horizon: float) -> float:
     """Move the groups to the best of a few random places (much cheaper than drawing them again); its fault."""
-    best = (np.inf, [])
+    best: tuple[float, list[tuple[float, float]]] = (np.inf, [])
     for _ in range(_SPREADS):
         _spread(plan, groups, rng, size, horizon)
         fault = _fault(plan, groups, size)

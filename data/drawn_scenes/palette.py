@@ -1,6 +1,7 @@
 """Colours: named palettes, shades of a colour, and the small differences between two things of one kind."""
 
 import colorsys
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -63,14 +64,19 @@ def jitter(rng: np.random.Generator, colour: Colour, amount: float = 0.06) -> Co
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker for a factor below 1; above 1 mixed with white by ``factor - 1``."""
     if factor <= 1:
-        return tuple(int(channel * factor) for channel in colour)
+        return _three(int(channel * factor) for channel in colour)
     return mix(colour, (255, 255, 255), factor - 1)
 
 
 def mix(first: Colour, second: Colour, weight: float) -> Colour:
     """``first`` moved towards ``second`` by ``weight`` in 0..1."""
-    return tuple(int(a + (b - a) * weight) for a, b in zip(first, second, strict=True))
+    return _three(int(a + (b - a) * weight) for a, b in zip(first, second, strict=True))
 
 
 def _bytes(rgb: tuple[float, float, float]) -> Colour:
-    return tuple(round(255 * channel) for channel in rgb)
+    return _three(round(255 * channel) for channel in rgb)
+
+
+def _three(channels: Iterable[int]) -> Colour:
+    red, green, blue = channels
+    return red, green, blue

@@ -227,8 +227,7 @@ def _add_beside(plans: list[ImagePlan], homes, first: str, second: str, rng: np.
             )
             _append_single(plan, new, home, role, rng)
             return position
-    tries = rng.integers(0, len(plans), 12)
-    position = int(min(tries, key=lambda place: len(plans[place].groups)))
+    position = int(min(rng.integers(0, len(plans), 12), key=lambda place: len(plans[place].groups)))
     plan = plans[position]
     orders = [group.order for group in plan.groups] or [0.0]
     plan.groups.append(GroupPlan(first, order=max(orders) + 1))

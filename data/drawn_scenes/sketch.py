@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
@@ -28,7 +29,7 @@ class Sprite:
     name: str
     image: Image.Image
     points: dict[str, Point]
-    facts: dict[str, object]
+    facts: dict[str, Any]
 
     @property
     def width(self) -> int:
@@ -65,11 +66,14 @@ class Sprite:
         width, height = padded.size
         corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
         low = corners.min(axis=1) - 1
-        size = tuple(int(v) for v in np.ceil(corners.max(axis=1) - low + 1))
+        wide, tall = np.ceil(corners.max(axis=1) - low + 1)
         back = np.linalg.inv(matrix)
         offset = back @ low
         image = padded.transform(
-            size, Image.Transform.AFFINE, (*back[0], offset[0], *back[1], offset[1]), Image.Resampling.BICUBIC
+            (int(wide), int(tall)),
+            Image.Transform.AFFINE,
+            (*back[0], offset[0], *back[1], offset[1]),
+            Image.Resampling.BICUBIC,
         )
         points = {name: tuple(matrix @ (x + 2, y + 2) - low) for name, (x, y) in self.points.items()}
         return replace(self, image=image, points=points).cut()
@@ -118,7 +122,7 @@ class Sketch:
         self._pen = ImageDraw.Draw(self.image)
         self._stencil_ink = False
         self.points: dict[str, Point] = {}
-        self.facts: dict[str, object] = {}
+        self.facts: dict[str, Any] = {}
 
     def ellipse(
         self, x: float, y: float, rx: float, ry: float, fill: Colour, edge: Colour | str | None = "auto"
@@ -186,7 +190,7 @@ class Sketch:
         left = [(x - half, y) for y, half in reversed(profile)]
         self.polygon(closed_curve(right + left), fill, edge)
 
-    def within(self, shapes: Callable[[], None], details: Callable[[], None]) -> None:
+    def within(self, shapes: Callable[[], object], details: Callable[[], object]) -> None:
         """Draw ``details`` only where ``shapes`` would be: stripes on a hide, a label on a bottle."""
         kept_image, kept_pen = self.image, self._pen
         mask = Image.new("L", kept_image.size, 0)

@@ -54,7 +54,7 @@ def simulate(folder: Path, *, config: SimulationConfig, vocabulary: Path | None 
     annotations, seed, encoder = folder / "annotations", config.seed, f"simulated seed={config.seed}"
     summary = simulate_annotations(annotations, vocabulary=names, like=config.like, scale=config.scale, seed=seed)
     names.write(folder)
-    vectors = {
+    vectors: dict[str, Any] = {
         kind: generator(seed, "simulated text", kind).standard_normal((number, TEXT_DIMENSION), dtype=np.float32)
         for kind, number in (("objects", len(names.objects)), ("relations", len(names.relations)))
     }

@@ -101,7 +101,7 @@ def _turn(o: Point, a: Point, b: Point) -> float:
 
 def _shrunk(outline: list[Point]) -> list[Point]:
     """A little smaller: filled again, it hides the outlines between body, neck and head."""
-    x, y = np.mean([p[0] for p in outline]), np.mean([p[1] for p in outline])
+    x, y = (float(np.mean([p[axis] for p in outline])) for axis in (0, 1))
     return [(px + (x - px) * 0.075, py + (y - py) * 0.075) for px, py in outline]
 
 
@@ -173,7 +173,7 @@ def _face(sketch: Sketch, rng, kind: Animal, chest: Point, head: Point, coat: Co
     if kind.crest == "beard":
         sketch.polygon([(mx - 4, my + 4), (mx + 3, my + 4), (mx - 1, my + 16)], shade(coat, 0.75))
     if kind.ears != "sails":
-        ears(sketch, rng, kind.ears, head, kind.head, kind.belly if kind.hide == "wool" else coat)
+        ears(sketch, rng, kind.ears, head, kind.head, (kind.belly or coat) if kind.hide == "wool" else coat)
     eye = (x + kind.head * 0.38, y - kind.head * 0.22)
     sketch.ellipse(*eye, 2.5, 2.9, jitter(rng, (250, 248, 240), 0.01), None)
     sketch.ellipse(eye[0] + 0.6, eye[1], 1.6, 2.1, (28, 24, 26), None)

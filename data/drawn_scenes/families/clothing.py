@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -80,10 +81,10 @@ def _torso_wear(garment: Garment, rng: np.random.Generator, pixels: float, colou
 def _cloth(sketch: Sketch, rng, kind: str, colour: Colour, bottom: float, top: float = 0) -> None:
     second = jitter(rng, shade(colour, 1.6) if sum(colour) < 480 else shade(colour, 0.6), 0.03)
     if kind in ("stripes", "checks"):
-        for y in np.arange(top + 6, bottom, 11):
+        for y in np.arange(top + 6, bottom, 11).tolist():
             sketch.box(0, y, 130, y + 4, second, edge=None)
     if kind == "checks":
-        for x in np.arange(4, 130, 11):
+        for x in range(4, 130, 11):
             sketch.box(x, 0, x + 3, bottom, second, edge=None)
     if kind == "plain":
         sketch.box(76, 0, 130, bottom, shade(colour, 0.86), edge=None)
@@ -195,7 +196,7 @@ def _scarf(sketch: Sketch, rng, colour: Colour) -> None:
         outline = [(x - 4, 24), (x + 10, 24), (x + 13, length), (x - 6, length)]
         sketch.polygon(outline, colour)
         sketch.within(
-            lambda outline=outline: sketch.polygon(outline, colour),
+            partial(sketch.polygon, outline, colour),
             lambda: [sketch.box(0, y, 100, y + 6, second, edge=None) for y in range(40, 100, 13)],
         )
         for fringe in range(-4, 13, 4):
