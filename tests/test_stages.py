@@ -327,6 +327,12 @@ def test_the_number_of_threads_is_part_of_the_identity_and_said(run, build, caps
     monkeypatch.setenv("WORKBENCH_REPLACE", "1")
     assert run.stage("counts", build, rows=3).identity == identities[1]
     assert run.stage("counts", build, replace=Replace.STALE, rows=4).parameters["rows"] == 4
+    monkeypatch.delenv("WORKBENCH_REPLACE")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "H100")
+    assert run.stage("counts", build, variant="gpu", rows=3).identity not in {first.identity, *identities}
+    run.stage("counts", build, variant="mixed", rows=3)
+    assert "with 1, then 2 CPU threads, this process has H100 and 2; made here its last" in capsys.readouterr().out
 
 
 def test_what_killed_processes_leave_behind_is_removed(run, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ class Replace(StrEnum):
     NEVER = ""
     CODE = "strict"  # its code, or that of its inputs, has changed
     STALE = "stale"  # its parameters, its code or its inputs have changed
-    CHANGED = "1"  # the same, or the number of CPU threads
+    CHANGED = "1"  # the same, or GPU or CPU threads
     ALWAYS = "always"
 
     @classmethod
@@ -98,9 +98,8 @@ class BuiltFolder:
         changed, code = _changes(stored, self.request)
         threads, now = stored.get("threads"), self.request.get("threads")
         other_threads = threads not in (None, now)
-        if self.replace is Replace.CHANGED and other_threads:
-            return False
-        if self.replace in (Replace.STALE, Replace.CHANGED) and (changed or code):
+        replaces = {Replace.STALE: changed or code, Replace.CHANGED: changed or code or other_threads}
+        if replaces.get(self.replace):
             return False
         by_code = all(name == "builder" or name.endswith(".identity") for name in changed)
         if self.replace is Replace.CODE and by_code and (changed or code):
@@ -129,7 +128,8 @@ class BuiltFolder:
         if other_threads:
             print(
                 f"! {self.label}: made with {threads} CPU threads, this process has {now}; made here its last digits "
-                f"would differ, and what was trained with them. OMP_NUM_THREADS sets it, --replace makes it again."
+                "would differ (of samples all, where one is a GPU), and what was trained with them. "
+                "OMP_NUM_THREADS and CUDA_VISIBLE_DEVICES set it, --replace makes it again."
             )
         if code:
             commit = (stored.get("versions") or {}).get("commit")

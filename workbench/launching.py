@@ -107,13 +107,14 @@ def shared_by_processes(build: Callable[..., dict | None]) -> Callable[..., dict
 
 
 def threads_of(build: Callable[..., dict | None]) -> str:
-    """The CPU threads that share the work of ``build``: the last bits of sums depend on their number."""
+    """The GPU and the CPU threads for ``build``: they decide the last bits of sums, and a GPU the noise of samples."""
     import torch
 
+    gpu = f"{torch.cuda.get_device_name()} and " if torch.cuda.is_available() else ""
     if shared_by_processes(build) is build:
-        return str(torch.get_num_threads())
+        return f"{gpu}{torch.get_num_threads()}"
     count = int(os.environ[PROCESSES_VARIABLE])
-    return f"{count} processes of {max(1, available_cores() // count)}"
+    return f"{count} processes of {gpu}{max(1, available_cores() // count)}"
 
 
 def _build_in_processes(name: str, count: int, folder: Path, **parameters: Any) -> dict | None:

@@ -1,6 +1,7 @@
 """Random draws as a function of (seed, purpose, row), so that batches and workers do not matter."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 ROWS_PER_BLOCK = 256
+# GPUs that hold at least so many threads at a time (V100, A100, L4, H100) draw the same numbers.
+NUMBERS_AT_ONCE = 1 << 16
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -22,26 +25,43 @@ def generator(seed: int, *purpose: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(derived_seed(seed, *purpose)))
 
 
-def torch_generator(seed: int, *purpose: object, device: str = "cpu") -> "torch.Generator":
+def torch_generator(seed: int, *purpose: object, device: "torch.device | str" = "cpu") -> "torch.Generator":
     """The same for torch, on ``device``."""
     import torch
 
     return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))
 
 
-def row_normal(seed: int, purpose: str, rows: np.ndarray, dimension: int) -> np.ndarray:
-    """Standard normal noise that belongs to rows, whatever batch they come in.
+def row_normal(
+    seed: int, purpose: str, rows: np.ndarray, dimension: int, device: "torch.device | str" = "cpu"
+) -> "torch.Tensor":
+    """Standard normal noise that belongs to rows, whatever batch they come in, drawn on ``device``.
 
-    ``rows`` (N,) non-negative integers; returns (N, dimension) float32.
+    ``rows`` (N,) non-negative integers; returns (N, dimension) float32. A GPU draws other numbers than a CPU.
     """
+    import torch
+
     rows = np.asarray(rows, dtype=np.int64)
-    noise = np.empty((len(rows), dimension), dtype=np.float32)
-    blocks = rows // ROWS_PER_BLOCK
-    for block in np.unique(blocks):
-        draw = generator(seed, purpose, int(block)).standard_normal((ROWS_PER_BLOCK, dimension), dtype=np.float32)
-        here = blocks == block
-        noise[here] = draw[rows[here] % ROWS_PER_BLOCK]
+    noise, blocks = torch.empty((len(rows), dimension), device=device), rows // ROWS_PER_BLOCK
+
+    def draw(block: int) -> None:
+        whole, random = (
+            noise.new_empty((ROWS_PER_BLOCK, dimension)),
+            torch_generator(seed, purpose, block, device=device),
+        )
+        for piece in whole.view(-1).split(NUMBERS_AT_ONCE):
+            piece.normal_(generator=random)
+        here = np.flatnonzero(blocks == block)
+        noise[_slice_if_even(here)] = whole[_slice_if_even(rows[here] % ROWS_PER_BLOCK)]
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list((pool.map if noise.device.type == "cpu" else map)(draw, np.unique(blocks).tolist()))
     return noise
+
+
+def _slice_if_even(places: np.ndarray) -> "slice | np.ndarray":
+    """Consecutive ``places`` as a slice, which is taken without waiting for a GPU."""
+    return slice(places[0], places[-1] + 1) if (np.diff(places) == 1).all() else places
 
 
 def some_rows(rows: np.ndarray, at_most: int, seed: int, *purpose: object) -> np.ndarray:

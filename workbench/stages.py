@@ -56,7 +56,7 @@ class Stage:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of builder, code, parameters, inputs' identities and the number of CPU threads."""
+        """SHA-256 of builder, code, parameters, inputs' identities, GPU and number of CPU threads."""
         return self.manifest["identity"]
 
     def __truediv__(self, name: str) -> Path:

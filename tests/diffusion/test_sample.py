@@ -20,6 +20,7 @@ from workbench.diffusion.schedule import solve
 from workbench.errors import WorkbenchError
 from workbench.launching import PROCESSES_VARIABLE, shared_by_processes
 from workbench.randomness import row_normal
+from workbench.regions.feature_writer import IDENTITY
 from workbench.regions.features import FeaturesFolder, GeneratedFeatures
 from workbench.scenes.vocabulary import ROLES
 from workbench.stopping import Stopped
@@ -51,6 +52,21 @@ def test_samples_belong_to_seed_purpose_and_row_whatever_the_batch_size(kind, so
         assert not np.allclose(sample_features(ours, TOKENS, index, **given), at_once, atol=1e-2)
 
 
+def test_noise_belongs_to_rows_in_any_part_and_order_and_number_of_threads(monkeypatch):
+    whole, rows = row_normal(1, "x", np.arange(1000), 300), np.array([999, 3, 256, 255, 3, 4, 5])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(row_normal(1, "x", rows, 300), whole[rows])
+    assert torch.equal(row_normal(1, "x", np.arange(250, 520), 300), whole[250:520])
+    assert row_normal(1, "x", rows[:0], 300).shape == (0, 300)
+    for others in (
+        whole.roll(1, 0),
+        whole.roll(256, 0),
+        *(row_normal(*key, np.arange(1000), 300) for key in ((2, "x"), (1, "y"))),
+    ):
+        assert abs((whole * others).mean()) < 0.01
+    assert abs(whole.mean()) < 0.01 and abs(whole.std() - 1) < 0.01
+
+
 def test_caching_changes_nothing_against_a_plain_loop():
     ours, index, config = checkpoint(std=0.2), np.arange(8) % 6, sampling(seed=1, steps=6, guidance=1.7)
     sampled = sample_features(ours, TOKENS, index, config)
@@ -63,7 +79,7 @@ def test_caching_changes_nothing_against_a_plain_loop():
         outputs = [made(x, levels, made.encode(conditions)) for conditions in (batch, nothing)]
         return outputs[1] + 1.7 * (outputs[0] - outputs[1])
 
-    noise = torch.from_numpy(row_normal(1, "sample/start", np.arange(8), 10))
+    noise = row_normal(1, "sample/start", np.arange(8), 10)
     expected = made.restore(solve(ours.schedule, noise, timesteps, predict)).numpy()
     np.testing.assert_allclose(sampled, expected, rtol=1e-3, atol=1e-4)
 
@@ -154,6 +170,10 @@ def test_a_killed_generation_resumes_to_the_same_bytes(stages, tmp_path, monkeyp
         generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     refused("no finished generated features", GeneratedFeatures, tmp_path / "killed", stages.store)
     refused("other inputs or settings", generate, stages, tmp_path / "killed", samples=41, init_map=init_map)
+    claim = tmp_path / "killed" / IDENTITY
+    claim.write_text((begun := claim.read_text()).replace('"noise": "cpu"', '"noise": "cuda"'))
+    refused("other inputs or settings", generate, stages, tmp_path / "killed", samples=40, init_map=init_map)
+    claim.write_text(begun)
     generate(stages, tmp_path / "killed", samples=40, init_map=init_map)
     assert sampling.call_count == 4  # two parts before the kill, the kill, and the one part that was missing
     alone = folder_bytes(tmp_path / "alone")

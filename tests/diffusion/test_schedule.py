@@ -27,10 +27,10 @@ def gaussian_denoiser(schedule, timesteps):
 def sample_gaussian(schedule, solver, steps, n=8000, strength=1.0, start=None):
     timesteps = schedule.grid(steps, strength)
     first = int(timesteps[0])
-    noise = torch.from_numpy(row_normal(3, "x", np.arange(n), 6))
+    noise = row_normal(3, "x", np.arange(n), 6)
     clean = torch.zeros(n, 6) if start is None else start
     noisy = schedule.alpha[first] * clean + schedule.sigma[first] * noise
-    step_noise = lambda step: torch.from_numpy(row_normal(3, str(step), np.arange(n), 6))  # noqa: E731
+    step_noise = lambda step: row_normal(3, str(step), np.arange(n), 6)  # noqa: E731
     predict = gaussian_denoiser(schedule, timesteps)
     return solve(schedule, noisy, timesteps, predict, solver=solver, step_noise=step_noise)
 
@@ -48,7 +48,7 @@ def test_the_sampler_recovers_mean_and_variance_of_a_known_gaussian(name, solver
 
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
 def test_starting_from_noised_true_samples_gives_true_samples(strength):
-    true = MEANS + VARIANCES.sqrt() * torch.from_numpy(row_normal(0, "true", np.arange(8000), 6))
+    true = MEANS + VARIANCES.sqrt() * row_normal(0, "true", np.arange(8000), 6)
     sampled = sample_gaussian(NoiseSchedule(), "dpm++", 10, strength=strength, start=true)
     assert ((sampled.var(0) / VARIANCES - 1).abs() < 0.1).all()
 

@@ -39,7 +39,7 @@ class CopyNoise(Ranged):
         source = exemplars.back_off_groups(real.relations, wanted).draw(seed, "copy plus noise")
         spread = self.noise * mean_and_spread(real, seed)[1]
         noise = partial(row_normal, seed, "copy noise", dimension=real.dimension)
-        return lambda rows: (real.union(source[rows]) + spread * noise(rows)).astype(np.float32)
+        return lambda rows: (real.union(source[rows]) + spread * noise(rows).numpy()).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class ClassGaussian(Ranged):
         axes, remainder = self._pooled_covariance(real, seed)
 
         def sample(rows: np.ndarray) -> np.ndarray:
-            pooled = row_normal(seed, "gaussian axes", rows, len(axes)) @ axes  # (rows, D)
-            pooled += remainder * row_normal(seed, "gaussian remainder", rows, len(remainder))
-            weights = row_normal(seed, "gaussian own", rows, ROWS_PER_GROUP)
+            pooled = row_normal(seed, "gaussian axes", rows, len(axes)).numpy() @ axes  # (rows, D)
+            pooled += remainder * row_normal(seed, "gaussian remainder", rows, len(remainder)).numpy()
+            weights = row_normal(seed, "gaussian own", rows, ROWS_PER_GROUP).numpy()
             samples = np.empty((len(rows), real.dimension), dtype=np.float32)
             for number, places in rows_by_class(groups.group[rows]).items():
                 mean, deviations, trust = self._own(real, groups.rows[number], overall, seed, number)

@@ -49,15 +49,15 @@ def sample_features(
     if init is not None and init.shape != (len(rows), dimension):
         raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
     timesteps = schedule.grid(config.steps, 1.0 if init is None else config.strength)
-    features = np.empty((len(rows), dimension), dtype=np.float32)
+    features, finite = torch.empty((len(rows), dimension)), torch.empty(len(rows), dtype=torch.bool)
     with torch.no_grad():
         levels = network.modulation(schedule.half_log_snr[timesteps].to(network.mean.device))
         for first in track(range(0, len(rows), network.rows_at_once), "Sampling features"):
             part = slice(first, first + network.rows_at_once)
 
             def noise(step: int, rows_of_part: np.ndarray = rows[part]) -> torch.Tensor:
-                drawn = row_normal(config.seed, f"{purpose}/{'start' if step < 0 else step}", rows_of_part, dimension)
-                return torch.from_numpy(drawn).to(network.mean.device)
+                of_step = f"{purpose}/{'start' if step < 0 else step}"
+                return row_normal(config.seed, of_step, rows_of_part, dimension, network.mean.device)
 
             noisy = noise(-1)
             if init is not None:
@@ -66,12 +66,14 @@ def sample_features(
             with network_autocast(noisy.device, network_precision(noisy.device, config.precision)):
                 predict = _prediction(network, conditions.batch(index[part]).to(noisy.device), levels, config.guidance)
                 clean = solve(schedule, noisy, timesteps, predict, solver=config.solver, step_noise=noise)
-            features[part] = network.restore(clean).cpu().numpy()
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+            restored = network.restore(clean)
+            finite[part] = torch.isfinite(restored).all(dim=1)
+            features[part] = restored.relu_() if checkpoint.identity.support == "rectified" else restored
+    bad = np.flatnonzero(~finite.numpy())
     if len(bad):
         what = f"{len(bad)} of {len(features)} sampled features are not finite, the first is row {bad[0]}"
         raise WorkbenchError(f"{what}. Lower guidance, or train the denoiser again with a lower learning rate.")
-    return np.maximum(features, 0.0) if checkpoint.identity.support == "rectified" else features
+    return features.numpy()
 
 
 def _prediction(
@@ -162,5 +164,6 @@ def generate_features(
         init = None if means is None else (lambda rows, boxes=boxes: store.box(boxes[rows]))
         regions[role] = sampler(conditions, init, f"sample {role}")
     work = {"config": asdict(config), "denoiser": sha256_of_file(path), "augmented": len(stored.augmented)}
+    work |= {"noise": checkpoint.network.mean.device.type}  # drawn where the network is
     written = write_generated(folder, wanted, store, regions, work)
     return written | {"regions": list(regions), "seconds": round(time.monotonic() - began, 3)}
