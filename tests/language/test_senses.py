@@ -1,6 +1,7 @@
 """What class names mean: the lexicon, the groups, tables of a data set, and the pairs labelled by hand."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,11 @@ def test_the_drawn_scenes_bring_a_sense_for_each_class():
     senses = class_senses(sorted(FAMILY_OF), "automatic", folder)
     assert {sense.chosen_by for sense in senses.senses} == {"table"}
     assert all(len(sense.synsets) == 1 for sense in senses.senses)
+    kept, right = (class_similarity(senses.names, senses=of).values for of in (senses, replace(senses, groups=None)))
+    lost = np.argwhere((right >= THRESHOLD) & ~(kept >= THRESHOLD))
+    assert {frozenset(senses.names[at] for at in pair) - {"spoon"} for pair in lost} == {
+        frozenset({name}) for name in ("bag", "box", "purse")
+    }
 
 
 def test_what_notebook_02_shows_of_the_senses():
