@@ -49,7 +49,7 @@ def sample_features(
     if init is not None and init.shape != (len(rows), dimension):
         raise WorkbenchError(f"the initial features are {init.shape}, the denoiser takes {(len(rows), dimension)}.")
     timesteps = schedule.grid(config.steps, 1.0 if init is None else config.strength)
-    features, finite = torch.empty((len(rows), dimension)), torch.empty(len(rows), dtype=torch.bool)
+    features, finite = torch.empty((len(rows), dimension)), torch.ones(len(rows), dtype=torch.bool)
     with torch.no_grad():
         levels = network.modulation(schedule.half_log_snr[timesteps].to(network.mean.device))
         for first in track(range(0, len(rows), network.rows_at_once), "Sampling features"):
