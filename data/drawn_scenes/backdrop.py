@@ -198,19 +198,36 @@ def _mottled(image: Image.Image, rng, size: int) -> Image.Image:
         (size, size), Image.Resampling.BICUBIC
     )
     strength = rng.uniform(0.02, 0.14)
-    grain = (np.asarray(noise, dtype=np.float32) / 255 - 0.5)[..., None] * 2 * strength + 1
-    return Image.fromarray(np.clip(np.asarray(image, dtype=np.float32) * grain, 0, 255).astype(np.uint8))
+    grain = (np.asarray(noise, dtype=np.float32) / 255 - 0.5) * 2 * strength + 1
+    pixels = _rows(image)
+    pixels *= grain.repeat(3, axis=1)
+    return Image.fromarray(_bytes(pixels))
 
 
 def lit(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """The finished image under a sloping light, a tint and sensor noise: (H, W, 3) uint8."""
-    pixels = np.asarray(image, dtype=np.float32)
-    height, width = pixels.shape[:2]
+    width, height = image.size
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.38)
     across = np.float32(np.cos(angle)) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     down = np.float32(np.sin(angle)) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     light = np.exp(rng.uniform(-0.3, 0.17)) * (1 + strength * (across + down))
     tint = rng.uniform(0.87, 1.13, 3).astype(np.float32)
-    pixels = pixels * light[..., None].astype(np.float32) * tint
-    pixels += rng.uniform(1.0, 8) * rng.standard_normal(pixels.shape, dtype=np.float32)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    pixels = _rows(image)
+    pixels *= light.astype(np.float32).repeat(3, axis=1)
+    pixels *= np.tile(tint, width)
+    strength = rng.uniform(1.0, 8)
+    noise = rng.standard_normal(pixels.shape, dtype=np.float32)
+    noise *= strength
+    pixels += noise
+    return _bytes(pixels)
+
+
+def _rows(image: Image.Image) -> np.ndarray:
+    """(H, 3 W) float32: the colours of a row one after the other, so that operations run over whole rows."""
+    return np.frombuffer(image.tobytes(), dtype=np.uint8).astype(np.float32).reshape(image.height, -1)
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of (H, 3 W) float32, which it changes."""
+    np.clip(pixels, 0, 255, out=pixels)
+    return pixels.astype(np.uint8).reshape(len(pixels), -1, 3)

@@ -1,6 +1,7 @@
 """One image from its plan: groups placed from left to right, shadows, light, and the boxes of what is in it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -57,8 +58,8 @@ def draw_image(plan: ImagePlan, rng: np.random.Generator, size: int = 160) -> Dr
 
 def clipped(box: tuple[float, float, float, float], size: int) -> Box:
     """Whole pixels inside the image, at least two pixels wide and high."""
-    x1, y1 = (int(np.clip(round(v), 0, size - 2)) for v in box[:2])
-    x2, y2 = (int(np.clip(round(v), 1, size - 1)) for v in box[2:])
+    x1, y1 = (min(max(round(v), 0), size - 2) for v in box[:2])
+    x2, y2 = (min(max(round(v), 1), size - 1) for v in box[2:])
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
@@ -156,22 +157,39 @@ def _paste(canvas: Image.Image, item: Placed, rng: np.random.Generator, light: f
     x, y = round(item.left), round(item.top)
     if item.grounded:
         width, height = round(sprite.width * 1.08), max(3, round(sprite.width * 0.16))
-        shadow = _SHADOWS[int(rng.integers(len(_SHADOWS)))]
-        mask = shadow.resize((width, height), Image.Resampling.BILINEAR)
+        mask = _shadow(int(rng.integers(len(_SHADOWS))), width, height)
         corner = (x - (width - sprite.width) // 2, y + sprite.height - height // 2 - 1)
         canvas.paste((40, 36, 44), corner, mask)
-    canvas.paste(_shaded(sprite, rng, light), (x, y), sprite.image.getchannel("A"))
+    shaded = _shaded(sprite, rng, light)
+    canvas.paste(shaded, (x, y), shaded)
 
 
 def _shaded(sprite: Sprite, rng: np.random.Generator, light: float) -> Image.Image:
     """The sprite's colours under the light of the image, with a brightness and saturation of its own."""
-    pixels = np.asarray(sprite.image.convert("RGB"), dtype=np.float32)
-    ramp = np.linspace(-1, 1, sprite.width, dtype=np.float32)[None, :, None]
-    fall = np.linspace(0.06, -0.1, sprite.height, dtype=np.float32)[:, None, None]
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + (pixels - grey) * np.float32(rng.uniform(0.5, 1.2))
-    pixels *= np.float32(rng.uniform(0.66, 1.24)) * (1 + np.float32(light) * ramp + fall)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    width, height = sprite.image.size
+    rgba = np.frombuffer(sprite.image.tobytes(), dtype=np.uint8).reshape(height, width, 4)
+    pixels = rgba.transpose(2, 0, 1).astype(np.float32, order="C")  # (4, H, W); a contiguous channel at a time
+    colours = pixels[:3]
+    grey = colours[0] + colours[1]
+    grey += colours[2]
+    grey /= 3
+    colours -= grey
+    colours *= np.float32(rng.uniform(0.5, 1.2))
+    colours += grey
+    light_here = 1 + np.float32(light) * _ramp(-1.0, 1.0, width) + _ramp(0.06, -0.1, height)[:, None]
+    colours *= np.float32(rng.uniform(0.66, 1.24)) * light_here
+    np.clip(colours, 0, 255, out=colours)
+    return Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8, order="C"))
+
+
+@lru_cache(1024)
+def _ramp(start: float, stop: float, count: int) -> np.ndarray:
+    return np.linspace(start, stop, count, dtype=np.float32)
+
+
+@lru_cache(1024)
+def _shadow(number: int, width: int, height: int) -> Image.Image:
+    return _SHADOWS[number].resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _soft_ellipse(strength: float, width: int = 64, height: int = 24) -> Image.Image:

@@ -1,7 +1,6 @@
 """Colours: named palettes, shades of a colour, and the small differences between two things of one kind."""
 
 import colorsys
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -53,30 +52,23 @@ def pick(rng: np.random.Generator, colours: tuple[Colour, ...], amount: float = 
 
 def jitter(rng: np.random.Generator, colour: Colour, amount: float = 0.06) -> Colour:
     """``colour`` with hue, saturation and value moved by about ``amount`` of their range."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in colour))
-    move = rng.normal(0, amount, 3)
+    hue, saturation, value = colorsys.rgb_to_hsv(colour[0] / 255, colour[1] / 255, colour[2] / 255)
+    move = rng.normal(0, amount, 3).tolist()
     hue = (hue + 0.35 * move[0]) % 1.0
-    saturation = float(np.clip(saturation * (1 + 2 * move[1]), 0, 1))
-    value = float(np.clip(value * (1 + 1.5 * move[2]), 0.08, 1))
-    return _bytes(colorsys.hsv_to_rgb(hue, saturation, value))
+    saturation = min(max(saturation * (1 + 2 * move[1]), 0.0), 1.0)
+    value = min(max(value * (1 + 1.5 * move[2]), 0.08), 1.0)
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
     """Darker for a factor below 1; above 1 mixed with white by ``factor - 1``."""
     if factor <= 1:
-        return _three(int(channel * factor) for channel in colour)
+        return int(colour[0] * factor), int(colour[1] * factor), int(colour[2] * factor)
     return mix(colour, (255, 255, 255), factor - 1)
 
 
 def mix(first: Colour, second: Colour, weight: float) -> Colour:
     """``first`` moved towards ``second`` by ``weight`` in 0..1."""
-    return _three(int(a + (b - a) * weight) for a, b in zip(first, second, strict=True))
-
-
-def _bytes(rgb: tuple[float, float, float]) -> Colour:
-    return _three(round(255 * channel) for channel in rgb)
-
-
-def _three(channels: Iterable[int]) -> Colour:
-    red, green, blue = channels
-    return red, green, blue
+    (r, g, b), (red, green, blue) = first, second
+    return int(r + (red - r) * weight), int(g + (green - g) * weight), int(b + (blue - b) * weight)

@@ -105,8 +105,8 @@ def drawn(
         sprite = sprite.flipped()
     limit = _LOOSE_TURN[FAMILY_OF[name]] if turn is None else turn
     view *= 0.6 if FAMILY_OF[name] in _UPRIGHT else 1.0
-    shear = view * float(np.clip(rng.normal(0, 0.13), -0.3, 0.3))
-    stretch = math.exp(view * float(np.clip(rng.normal(0, 0.13), -0.3, 0.3)))
+    shear = view * min(max(rng.normal(0, 0.13), -0.3), 0.3)
+    stretch = math.exp(view * min(max(rng.normal(0, 0.13), -0.3), 0.3))
     return sprite.turned(float(rng.uniform(-limit, limit)), shear, stretch)
 
 

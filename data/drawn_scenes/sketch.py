@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from drawn_scenes.palette import Colour, shade
+from drawn_scenes.pen import Pen
 
 SUPERSAMPLING = 3
 # Units around the board, for outlines and for what reaches a little further in some poses.
@@ -17,6 +18,8 @@ MARGIN = 10
 Point = tuple[float, float]
 # Alpha up to here does not count for a box.
 FAINT = 24
+_OUTLINE = max(1, round(0.8 * SUPERSAMPLING))
+_VISIBLE = [0] * (FAINT + 1) + [255] * (255 - FAINT)
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,20 @@ class Sprite:
         width, height = padded.size
         corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
         low = corners.min(axis=1) - 1
-        wide, tall = np.ceil(corners.max(axis=1) - low + 1)
+        wide, tall = (corners.max(axis=1) - low + 1).tolist()
         back = np.linalg.inv(matrix)
         offset = back @ low
         image = padded.transform(
-            (int(wide), int(tall)),
+            (math.ceil(wide), math.ceil(tall)),
             Image.Transform.AFFINE,
             (*back[0], offset[0], *back[1], offset[1]),
             Image.Resampling.BICUBIC,
         )
-        points = {name: tuple(matrix @ (x + 2, y + 2) - low) for name, (x, y) in self.points.items()}
+        (a, b), (c, d), (left, top) = *matrix.tolist(), low.tolist()
+        points = {
+            name: (a * (x + 2) + b * (y + 2) - left, c * (x + 2) + d * (y + 2) - top)
+            for name, (x, y) in self.points.items()
+        }
         return replace(self, image=image, points=points).cut()
 
     def resized(self, factor_x: float, factor_y: float | None = None) -> "Sprite":
@@ -94,17 +101,14 @@ class Sprite:
         """Only what lies above row ``y``: the rest is inside something."""
         return replace(self, image=self.image.crop((0, 0, self.width, max(2, min(self.height, round(y))))))
 
-    def cut(self) -> "Sprite":
-        """Cropped to what is visible."""
-        visible = np.asarray(self.image.getchannel("A")) > FAINT
-        rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
-        if not len(rows):
+    def cut(self, left: int = 0, top: int = 0) -> "Sprite":
+        """Cropped to what is visible; the points count from ``left`` and ``top`` before the image's corner."""
+        whole = (0, 0, *self.image.size)
+        box = self.image.getchannel("A").point(_VISIBLE).getbbox() or whole
+        if box == whole and not left and not top:
             return self
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        if box == (0, 0, *self.image.size):
-            return self
-        points = {name: (x - box[0], y - box[1]) for name, (x, y) in self.points.items()}
-        return replace(self, image=self.image.crop(box), points=points)
+        points = {name: (x - (left + box[0]), y - (top + box[1])) for name, (x, y) in self.points.items()}
+        return replace(self, image=self.image if box == whole else self.image.crop(box), points=points)
 
 
 class Sketch:
@@ -117,9 +121,9 @@ class Sketch:
         self.unit = SUPERSAMPLING * pixels / 100
         self.width, self.height = width, height
         size = (math.ceil((width + 2 * MARGIN) * self.unit), math.ceil((height + 2 * MARGIN) * self.unit))
-        # Transparent, but not black: the colour shines through at the smoothed edge.
-        self.image = Image.new("RGBA", size, (70, 60, 60, 0))
-        self._pen = ImageDraw.Draw(self.image)
+        # With colours multiplied by alpha, as averages need them; here alpha is 0 or 255.
+        self.image = Image.new("RGBa", size)
+        self._pen = Pen(self.image)
         self._stencil_ink = False
         self.points: dict[str, Point] = {}
         self.facts: dict[str, Any] = {}
@@ -128,16 +132,16 @@ class Sketch:
         self, x: float, y: float, rx: float, ry: float, fill: Colour, edge: Colour | str | None = "auto"
     ) -> None:
         """An ellipse about (x, y)."""
-        box = [self._at(x - rx, y - ry), self._at(x + rx, y + ry)]
-        self._pen.ellipse([*box[0], *box[1]], fill=self._ink(fill), **self._outline(fill, edge))
+        box = [*self._at(x - rx, y - ry), *self._at(x + rx, y + ry)]
+        self._pen.ellipse(box, self._ink(fill), self._outline(fill, edge), _OUTLINE)
 
     def polygon(self, points: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
         """A closed polygon."""
         corners = [self._at(x, y) for x, y in points]
-        self._pen.polygon(corners, fill=self._ink(fill))
+        self._pen.polygon(corners, self._ink(fill))
         outline = self._outline(fill, edge)
-        if outline:
-            self._pen.line([*corners, corners[0]], fill=outline["outline"], width=outline["width"], joint="curve")
+        if outline is not None:
+            self._pen.line([*corners, corners[0]], outline, _OUTLINE)
 
     def box(
         self,
@@ -153,20 +157,17 @@ class Sketch:
         left, top = (round(v) for v in self._at(min(x0, x1), min(y0, y1)))
         right, bottom = (round(v) for v in self._at(max(x0, x1), max(y0, y1)))
         radius = min(radius * self.unit, (right - left) / 2, (bottom - top) / 2)
-        outline = self._outline(fill, edge)
-        if min(right - left, bottom - top) <= 2 * outline.get("width", 0) + 4 or radius < 1:
-            # Pillow cannot round the corners of a few pixels.
-            self._pen.rectangle([left, top, right, bottom], fill=self._ink(fill), **outline)
-        else:
-            self._pen.rounded_rectangle([left, top, right, bottom], radius, self._ink(fill), **outline)
+        ink, outline = self._ink(fill), self._outline(fill, edge)
+        if min(right - left, bottom - top) <= (0 if outline is None else 2 * _OUTLINE) + 4 or radius < 1:
+            radius = 0.0  # Pillow cannot round the corners of a few pixels.
+        self._pen.box([left, top, right, bottom], radius, ink, outline, _OUTLINE)
 
     def line(self, points: Sequence[Point], width: float, fill: Colour, edge: Colour | str | None = None) -> None:
         """A polyline with round ends; with an ``edge`` it is a limb, a handle, a tail."""
         corners = [self._at(x, y) for x, y in points]
-        if edge is not None:
-            outline = self._outline(fill, edge)
-            if outline:
-                self._stroke(corners, width * self.unit + 2 * outline["width"], outline["outline"])
+        outline = self._outline(fill, edge)
+        if outline is not None:
+            self._stroke(corners, width * self.unit + 2 * _OUTLINE, outline)
         self._stroke(corners, width * self.unit, self._ink(fill))
 
     def arc(
@@ -192,16 +193,17 @@ class Sketch:
 
     def within(self, shapes: Callable[[], object], details: Callable[[], object]) -> None:
         """Draw ``details`` only where ``shapes`` would be: stripes on a hide, a label on a bottle."""
-        kept_image, kept_pen = self.image, self._pen
-        mask = Image.new("L", kept_image.size, 0)
-        self._pen, self._stencil_ink = ImageDraw.Draw(mask), True
+        image, pen = self.image, self._pen
+        mask = Image.new("1", image.size)
+        self._pen, self._stencil_ink = Pen(mask), True
         shapes()
         self._stencil_ink = False
-        layer = kept_image.copy()
-        self.image, self._pen = layer, ImageDraw.Draw(layer)
+        layer = image.copy()
+        self.image, self._pen = layer, Pen(layer)
         details()
-        kept_image.paste(layer, mask=mask)
-        self.image, self._pen = kept_image, kept_pen
+        self.image, self._pen = image, pen
+        if box := mask.getbbox():
+            image.paste(layer.crop(box), box, mask.crop(box))
 
     def mark(self, name: str, x: float, y: float) -> None:
         """Remember a point for the composition: a hand, a seat, a rim."""
@@ -213,29 +215,33 @@ class Sketch:
 
     def sprite(self, name: str) -> Sprite:
         """The finished sprite at image scale."""
-        small = self.image.convert("RGBa").reduce(SUPERSAMPLING).convert("RGBA")
+        # Empty margins are left out first, which changes no average.
+        left, top, right, bottom = self.image.getbbox() or (0, 0, *self.image.size)
+        left, top = left // SUPERSAMPLING, top // SUPERSAMPLING
+        end = (min(-(-v // SUPERSAMPLING) * SUPERSAMPLING, most) for v, most in zip((right, bottom), self.image.size))
+        small = self.image.reduce(SUPERSAMPLING, (left * SUPERSAMPLING, top * SUPERSAMPLING, *end)).convert("RGBA")
         points = {key: (x / SUPERSAMPLING, y / SUPERSAMPLING) for key, (x, y) in self.points.items()}
         facts = {key: v / SUPERSAMPLING if isinstance(v, float) else v for key, v in self.facts.items()}
-        return Sprite(name, small, points, facts).cut()
+        return Sprite(name, small, points, facts).cut(left, top)
 
     def _at(self, x: float, y: float) -> Point:
         return ((x + MARGIN) * self.unit, (y + MARGIN) * self.unit)
 
-    def _ink(self, colour: Colour):
-        return 255 if self._stencil_ink else (*colour, 255)
+    def _ink(self, colour: Colour) -> int:
+        return self._pen.ink(255 if self._stencil_ink else (*colour, 255))
 
-    def _outline(self, fill: Colour, edge: Colour | str | None) -> dict:
+    def _outline(self, fill: Colour, edge: Colour | str | None) -> int | None:
         if edge is None or self._stencil_ink:
-            return {}
-        colour = shade(fill, 0.55) if isinstance(edge, str) else edge
-        return {"outline": (*colour, 255), "width": max(1, round(0.8 * SUPERSAMPLING))}
+            return None
+        return self._pen.ink((*(shade(fill, 0.55) if isinstance(edge, str) else edge), 255))
 
-    def _stroke(self, corners: list[Point], width: float, ink) -> None:
+    def _stroke(self, corners: list[Point], width: float, ink: int) -> None:
         width = max(1.0, width)
-        self._pen.line(corners, fill=ink, width=round(width), joint="curve")
+        self._pen.line(corners, ink, round(width))
         if width >= 3:
+            half = width / 2
             for x, y in (corners[0], corners[-1]):
-                self._pen.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=ink)
+                self._pen.ellipse([x - half, y - half, x + half, y + half], ink)
 
 
 def smooth(profile: Sequence[Point], steps: int = 6) -> tuple[list[float], list[float]]:
