@@ -78,7 +78,8 @@ class Sprite:
             (*back[0], offset[0], *back[1], offset[1]),
             Image.Resampling.BICUBIC,
         )
-        (a, b), (c, d), (left, top) = *matrix.tolist(), low.tolist()
+        (a, b), (c, d) = matrix.tolist()
+        left, top = low.tolist()
         points = {
             name: (a * (x + 2) + b * (y + 2) - left, c * (x + 2) + d * (y + 2) - top)
             for name, (x, y) in self.points.items()
@@ -104,7 +105,8 @@ class Sprite:
     def cut(self, left: int = 0, top: int = 0) -> "Sprite":
         """Cropped to what is visible; the points count from ``left`` and ``top`` before the image's corner."""
         whole = (0, 0, *self.image.size)
-        box = self.image.getchannel("A").point(_VISIBLE).getbbox() or whole
+        # The core's own look-up: `Image.point` rounds all entries of the table each time.
+        box = self.image.getchannel("A").im.point(_VISIBLE, "L").getbbox() or whole
         if box == whole and not left and not top:
             return self
         points = {name: (x - (left + box[0]), y - (top + box[1])) for name, (x, y) in self.points.items()}
@@ -216,10 +218,16 @@ class Sketch:
     def sprite(self, name: str) -> Sprite:
         """The finished sprite at image scale."""
         # Empty margins are left out first, which changes no average.
-        left, top, right, bottom = self.image.getbbox() or (0, 0, *self.image.size)
-        left, top = left // SUPERSAMPLING, top // SUPERSAMPLING
-        end = (min(-(-v // SUPERSAMPLING) * SUPERSAMPLING, most) for v, most in zip((right, bottom), self.image.size))
-        small = self.image.reduce(SUPERSAMPLING, (left * SUPERSAMPLING, top * SUPERSAMPLING, *end)).convert("RGBA")
+        box = self.image.getbbox() or (0, 0, *self.image.size)
+        left, top = box[0] // SUPERSAMPLING, box[1] // SUPERSAMPLING
+        right, bottom = -(-box[2] // SUPERSAMPLING) * SUPERSAMPLING, -(-box[3] // SUPERSAMPLING) * SUPERSAMPLING
+        whole = (
+            left * SUPERSAMPLING,
+            top * SUPERSAMPLING,
+            min(right, self.image.width),
+            min(bottom, self.image.height),
+        )
+        small = self.image.reduce(SUPERSAMPLING, whole).convert("RGBA")
         points = {key: (x / SUPERSAMPLING, y / SUPERSAMPLING) for key, (x, y) in self.points.items()}
         facts = {key: v / SUPERSAMPLING if isinstance(v, float) else v for key, v in self.facts.items()}
         return Sprite(name, small, points, facts).cut(left, top)

@@ -22,7 +22,6 @@ from drawn_scenes.processes import mapped
 from drawn_scenes.rules import RELATION_NAMES
 from workbench.file_errors import writing
 from workbench.files import atomic_path, write_json
-from workbench.language.synset_tables import SENSES_TABLE
 from workbench.progress import track
 from workbench.randomness import generator
 
@@ -41,6 +40,8 @@ def draw_scenes(folder: Path, *, config: DrawnScenesConfig, workers: int = 0) ->
     ``workers``: processes, 0 for one per core. The bytes depend on ``config``, not on the workers. A killed run keeps
     its whole chunks of images. Returns counts, imbalances and families.
     """
+    from workbench.language.synset_tables import SENSES_TABLE  # with pandas, for which no drawing process should wait
+
     folder = Path(folder)
     counts = config.images
     train = training_targets(config.train_images, config.classes)

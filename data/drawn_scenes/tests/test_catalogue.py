@@ -42,7 +42,7 @@ def _look_at_class(name):
     images = []
     for draw, pose in enumerate(POSES):
         rng = generator(3, "whole", name, draw)
-        board = _TEMPLATES[FAMILY_OF[name]].draw(name, rng, 60.0, pose).image.getchannel("A")
+        board = _TEMPLATES[FAMILY_OF[name]].draw(name, rng, 60.0, pose).image.getchannel(3)
         alpha = np.asarray(board)
         edge = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
         assert not edge.any(), f"{name} runs over the edge of its board in {pose}"
