@@ -79,7 +79,7 @@ class SamplingConfig(Ranged):
     init: Literal["random", "subject-object", "subject-relation-object"] = "subject-object"
     strength: PositiveShare = 0.5
     init_map: InitMap = "none"
-    steps: Count = 20
+    steps: Count = 8
     solver: Literal["dpm++", "dpm++sde", "ddim", "ddpm"] = "dpm++"
     guidance: NonNegative = 1.0
     entity_features: Literal["auto", "boxes", "generated"] = "auto"

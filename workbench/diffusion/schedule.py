@@ -22,9 +22,13 @@ SOLVERS = {
     "ddim": ("dpmsolver++", 1),
     "ddpm": ("sde-dpmsolver++", 1),
 }
-# Half log-SNR at the ends of the solver's grid. Below -5.1 the cosine schedule is noise with huge steps; above 4 the
-# noise is under 2 % of a standard deviation. On known Gaussians 20 steps keep every variance within 4 %.
-NOISIEST, CLEANEST = -5.1, 4.0
+# Half log-SNR at the ends of the grid by the number of steps: few are better spent on a shorter way. Below -5.1
+# the cosine schedule is noise with huge steps; above 4 the noise is under 2 % of a standard deviation, and on known
+# Gaussians 20 steps keep every variance within 4 %. A network that has learnt is worst at the clean end: of the demo's
+# denoiser 8 steps up to 2 have a Frechet distance of 5.4, up to 4 of 5.9, as 20 have.
+STEPS, NOISIEST, CLEANEST = (4, 8, 12, 20), (-3.5, -4.2, -5.1, -5.1), (2.0, 2.0, 2.7, 4.0)
+# The grid is denser at the noisy end: of 4 steps even ones are 3 % worse, and of 8 too.
+DENSITY = 1.2
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class NoiseSchedule:
         return self.alpha.log() - self.sigma.log()
 
     def grid(self, steps: int, strength: float = 1.0) -> np.ndarray:
-        """``steps`` falling timesteps from the strength on, evenly spaced in log-SNR, (steps,) int64.
+        """``steps`` falling timesteps from the strength on, about evenly spaced in log-SNR, (steps,) int64.
 
         ``strength`` lies in (0, 1], where 1 is (almost) pure noise. The step after the last one is the network's own
         x_0. WorkbenchError where the schedule has fewer steps.
@@ -75,12 +79,13 @@ class NoiseSchedule:
         if not 0.0 < strength <= 1.0:
             raise WorkbenchError(f"strength is {strength}; expected a number above 0 and up to 1.")
         half_log_snr = self.half_log_snr.numpy().astype(np.float64)
-        noisiest = int(np.flatnonzero(half_log_snr >= NOISIEST).max(initial=0))
+        noisiest_snr, clean = np.interp(steps, STEPS, NOISIEST), np.interp(steps, STEPS, CLEANEST)
+        noisiest = int(np.flatnonzero(half_log_snr >= noisiest_snr).max(initial=0))
         first = min(max(round(strength * self.timesteps) - 1, 0), noisiest)
         if not 1 <= steps <= first + 1:
             raise WorkbenchError(f"steps is {steps}; from strength {strength} on there are 1 to {first + 1}.")
-        last = CLEANEST if half_log_snr[first] < CLEANEST else half_log_snr[0]
-        places = np.linspace(half_log_snr[first], last, steps)
+        last = clean if half_log_snr[first] < clean else half_log_snr[0]
+        places = half_log_snr[first] + (last - half_log_snr[first]) * np.linspace(0, 1, steps) ** DENSITY
         timesteps = np.interp(-places, -half_log_snr, np.arange(self.timesteps)).round().astype(np.int64)
         # Rounding may repeat a timestep where log-SNR is steep (diffusers issue 12771); repeats give infinite steps.
         step = np.arange(steps)
