@@ -320,10 +320,10 @@ def test_the_twin_shows_as_many_fixed_as_broken_rows(data, browser):
 
 
 def test_the_pictures_are_the_rows_of_the_twin_with_one_class_each(browser):
-    twin, pictures = browser.view(), browser.pictures()
+    twin, before, pictures = browser.view(), browser.state, browser.pictures()
     captions = r'<p class="wb-prediction-caption">.*?</p>'
     assert re.findall(captions, pictures) == re.findall(captions, twin) and len(re.findall(captions, pictures)) == 6
-    assert 0 < pictures.count("<li") < twin.count("<li") and "Confusions" not in pictures
+    assert 0 < pictures.count("<li") < twin.count("<li") and "Confusions" not in pictures and browser.state == before
 
 
 def test_pictures_come_by_token_and_lie_in_the_twin(made, tmp_path):

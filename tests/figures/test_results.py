@@ -90,7 +90,7 @@ def test_recognisers_are_called_as_notebook_05_calls_them(tmp_path, monkeypatch)
     trained = stage("ce", "train_recogniser", {"loss": loss})
     monkeypatch.setattr(results, "Stage", SimpleNamespace(at=lambda folder: {"ce": trained}[folder.name]))
     for made, title in (
-        (trained, "CE"), (stage("a", "rebalance_recogniser", {}, **source), "CE, logits adjusted afterwards"),
+        (trained, "CE"), (stage("a", "rebalance_recogniser", {}, **source), "CE, logits adjusted after training"),
         (stage("d", "finetune_recogniser", {"real_replay": 0.0}, **source), "CE + DiffAugment"),
         (stage("r", "finetune_recogniser", {"real_replay": 0.5}, **source), "CE + DiffAugment, real replay"),
         (stage("mine", "import_recogniser", {}), "mine"),

@@ -153,6 +153,8 @@ def test_what_a_class_is_never_replaced_by():
 
     replaced, other = min(replacements())
     assert (replaced, other) not in replacements(never={vocabulary.objects[replaced]: [vocabulary.objects[other]]})
+    every = dict.fromkeys(vocabulary.objects, vocabulary.objects)
+    refused("leave out all pairs", augmented_triplets, table, vocabulary, counts, similarity, never=every)
     refused("no object class 'qq'", augmented_triplets, table, vocabulary, counts, similarity, never={"qq": []})
     pairs = pd.DataFrame(sorted(replacements())[:2], columns=["replaced", "by"])
     assert replacements(include=pairs) == {(replaced, other), *pairs.itertuples(index=False, name=None)}
@@ -161,8 +163,8 @@ def test_what_a_class_is_never_replaced_by():
 
 def test_an_empty_augmentation_says_why():
     table, vocabulary, counts, similarity = drawn(1)
-    with pytest.raises(WorkbenchError, match=r"similarity of \d\.\d+, the threshold is 9.*Set it to") as error:
-        augmented_triplets(table, vocabulary, counts, similarity, threshold=9)
+    with pytest.raises(WorkbenchError, match=r"similarity of \d\.\d+, the threshold is 3.64.*Set it to") as error:
+        augmented_triplets(table, vocabulary, counts, similarity, threshold=3.64)
     suggested = float(str(error.value).split("Set it to ")[1].split(" ")[0])
     assert len(augmented_triplets(table, vocabulary, counts, similarity, threshold=suggested))
     refused("training relations are empty", augmented_triplets, table[:0], vocabulary, counts, similarity)

@@ -49,7 +49,7 @@ def test_captions_are_the_distinct_triplets_and_align_with_their_embeddings(inpu
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"centroids": 5000}, "5000 hardness centroids"), ({"threshold": 9.0}, "the threshold is 9"),
+    ({"centroids": 5000}, "5000 hardness centroids"), ({"threshold": 3.6}, "the threshold is 3.6"),
     ({"medium_quota": 0, "few_quota": 0}, "have a quota of 0"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_named(inputs, tmp_path, change, message):

@@ -33,6 +33,7 @@ VALUES = {
     "extraction.encoder": ([], r"extraction.*encoder is \[\]; expected vgg16"),
     "extraction.splits": (["tset"], r"extraction.*splits\[0\]: expected 'train'"),
     "recogniser.sizes": ({"hidden": -1}, "sizes: hidden is -1"),
+    "augmentation.threshold": (-5.0, "threshold.*is -5.0; expected a finite number of at least 0"),
     "losses": ([], r"losses.* is \[\]; give at least one loss"),
     "metric": ("both", "metric.*expected 'exact' or 'synset'"),
     "matrix_classes": (0, "matrix_classes.* is 0; expected a whole number of at least 1"),

@@ -338,7 +338,7 @@ def test_the_trade_off_draws_every_compared_row(seeds):
 ])  # fmt: skip
 @pytest.mark.parametrize(("architecture", "title"), [("reltransformer", "RelTransformer"), ("mine:Head", "mine:Head")])
 def test_a_run_s_own_results_take_the_paper_s_keys(architecture, title, init, baseline, hardness, curriculum, keys):
-    titles = (baseline, f"{baseline} + DiffAugment", f"{baseline} + DiffAugment, real replay", "logit adjustment")
+    titles = (baseline, f"{baseline} + DiffAugment", f"{baseline} + DiffAugment, real replay", "logit-adjusted loss")
     variants = {name: {"exact combined all": 10.0 + place} for place, name in enumerate(titles)}
     metrics = {"baseline": baseline, "architecture": architecture, "variants": variants}
     config = {"init": init, "hardness": hardness, "curriculum": curriculum}

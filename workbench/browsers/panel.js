@@ -2,6 +2,7 @@
 const TYPING_PAUSE_MS = 150;
 const STILL_AFTER_MS = 2000; // then the notebook gets its static twin
 const BUSY_AFTER_MS = 600;
+const ANSWER_WITHIN_MS = 10_000;
 const IMAGES_AT_ONCE = 4;
 const MOST_IMAGES = 400;
 const SUPPRESS = "data-lm-suppress-shortcuts";
@@ -42,11 +43,15 @@ function render({ model, el }) {
     } catch (failure) {
       // Its kernel was restarted or shut down.
       clearTimeout(busyTimer);
-      const note = document.createElement("div");
-      note.className = "wb-error";
-      note.textContent = `The kernel that drew this is gone (${failure.message}). Run the cell again.`;
-      root.querySelector('[data-region="error"]').replaceChildren(note);
+      say(`The kernel that drew this is gone (${failure.message}). Run the cell again.`);
     }
+  }
+
+  function say(text) {
+    const note = document.createElement("div");
+    note.className = "wb-error";
+    note.textContent = text;
+    root.querySelector('[data-region="error"]').replaceChildren(note);
   }
 
   function answered() {
@@ -217,6 +222,7 @@ function render({ model, el }) {
   }
 
   function receive(message, buffers) {
+    clearTimeout(unanswered);
     if (message.kind === "regions") {
       for (const [name, html] of Object.entries(message.regions)) {
         const region = root.querySelector(`[data-region="${CSS.escape(name)}"]`);
@@ -245,7 +251,13 @@ function render({ model, el }) {
 
   model.on("msg:custom", receive);
   send({ kind: "ready", link: place && stored().get(place) });
+  // anywidget drops all messages to a panel that the browser began more than 2 s late.
+  const unanswered = setTimeout(
+    () => say("Nothing has come from the kernel yet. If it is not busy, run the cell again or load the page again."),
+    ANSWER_WITHIN_MS,
+  );
   return () => {
+    clearTimeout(unanswered);
     clearTimeout(busyTimer);
     clearTimeout(typingTimer);
     clearTimeout(stillTimer);

@@ -155,8 +155,11 @@ class PredictionBrowser(Browser):
 
     def pictures(self) -> str:
         """The drawn tiles of the static twin alone, with the most probable classes; "" where nothing has changed."""
-        (positions, heading), self.state = self._changed(), replace(self.state, compact=True)
-        return sheet_html(self._grid(positions, live=False, heading=heading), self.thumbnails) if len(positions) else ""
+        (positions, heading), before = self._changed(), self.state
+        self.state = replace(before, compact=True)
+        grid = self._grid(positions, live=False, heading=heading)
+        self.state = before
+        return sheet_html(grid, self.thumbnails) if len(positions) else ""
 
     def _changed(self) -> tuple[np.ndarray, str]:
         """The rows that are drawn by the seed, and what they are."""

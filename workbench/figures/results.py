@@ -35,7 +35,7 @@ def recogniser_title(recogniser: Stage) -> str:
         terms = {name: config["loss"][name] for name in ("vilhub_scale", "relmix")}
         return training_title(config["loss"]["name"], **terms)
     made = {
-        "rebalance_recogniser": ", logits adjusted afterwards",
+        "rebalance_recogniser": ", logits adjusted after training",
         "finetune_recogniser": " + DiffAugment" + ", real replay" * bool(config.get("real_replay")),
     }.get(kind)
     source = recogniser.parameters.get("recogniser", {}).get("stage", "")

@@ -190,6 +190,8 @@ def _why_empty(
             f"none of the {len(ends)} classes that may be replaced can be compared with another class (unknown: "
             f"{', '.join(similarity.unknown[:10])}). Use names that WordNet has or ask for more bands."
         )
+    if nearest >= config.threshold:
+        return start + "never, include or exclude leave out all pairs of classes that are alike. Review them."
     return start + (
         f"the most similar classes for the bands {list(config.bands)} have a similarity of {nearest:.3f}, the "
         f"threshold is {config.threshold}. Set it to {math.floor(nearest * 100) / 100} or lower, or ask for more bands."

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.errors import WorkbenchError
-from workbench.language.similarity import SIMILARITIES
+from workbench.language.similarity import compares_senses
 from workbench.looks import ClipWeights, PairTable, SensesTable
-from workbench.ranges import Count, Ranged, Seed, Whole
+from workbench.ranges import Count, Range, Ranged, Seed, Whole
 
 TAIL_BANDS = ("medium", "few")
 TABLES_OF_PAIRS = (".csv", ".parquet", ".npz")
 SENSES, TABLES_OF_SENSES = ("automatic", "all"), (".csv", ".json")
+LCH = Range(0, 3.64)  # ln(2 * 19) of equal senses
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class AugmentationConfig(Ranged):
         if isinstance(self.similarity, str) and self.similarity.endswith(TABLES_OF_PAIRS):
             # A path, so that the stage's record holds what is in the table.
             object.__setattr__(self, "similarity", Path(self.similarity))
-        SIMILARITIES.resolve(self.similarity)
+        if compares_senses(self.similarity):
+            LCH.check(self.threshold, float, 'threshold of the similarity "lch"')
         if isinstance(self.senses, str) and self.senses.endswith(TABLES_OF_SENSES):
             object.__setattr__(self, "senses", Path(self.senses))
         if isinstance(self.senses, str) and self.senses not in SENSES:

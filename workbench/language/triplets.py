@@ -60,21 +60,8 @@ def write_triplets(
     (`scenes.vocabulary.read_triplet_list`) that alone may be drawn, or may not. Returns counts. WorkbenchError where no
     triplet can be augmented or there are fewer original captions than centroids.
     """
-    folder, features = Path(folder), Path(features)
-    vocabulary, train = Vocabulary.read(features), RelationTables.open(features / "train").relations
-    senses = None
-    if compares_senses(config.similarity):
-        senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
-        senses = senses if config.everyday_groups else replace(senses, groups=None)
-    similarity = class_similarity(vocabulary.objects, config.similarity, senses)
-    paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
-    lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
-    try:
-        augmented = augment_triplets(train, vocabulary, count_classes(train, vocabulary), similarity, config, **lists)
-    except WorkbenchError as error:
-        # The lists may be why nothing is left.
-        sizes = "; ".join(f"{name}: {_sizes(lists[name])} in {path}" for name, path in paths.items())
-        raise WorkbenchError(f"{error} ({sizes}.)" if lists else str(error)) from error
+    folder, (train, vocabulary, similarity, augmented) = Path(folder), augmented_of(features, config, include, exclude)
+    senses = similarity.senses
     captions = _distinct_captions(train, augmented, vocabulary)
     original = np.flatnonzero(captions["original"])
     require_enough_captions(config.centroids, len(original))
@@ -100,6 +87,27 @@ def write_triplets(
         "centroids": config.centroids,
         "objects_without_similarity": len(similarity.unknown),
     } | {name: value for name, value in told.items() if value}
+
+
+def augmented_of(
+    features: Path, config: AugmentationConfig, include: Path | None = None, exclude: Path | None = None
+) -> tuple[pd.DataFrame, Vocabulary, ClassSimilarity, pd.DataFrame]:
+    """Train relations, vocabulary, similarity and augmented triplets, as `write_triplets` says; nothing is written."""
+    vocabulary, train = Vocabulary.read(features), RelationTables.open(Path(features) / "train").relations
+    senses = None
+    if compares_senses(config.similarity):
+        senses = class_senses(vocabulary.objects, config.senses, features, max_senses=config.max_senses)
+        senses = senses if config.everyday_groups else replace(senses, groups=None)
+    similarity = class_similarity(vocabulary.objects, config.similarity, senses)
+    paths = {name: Path(path) for name, path in (("include", include), ("exclude", exclude)) if path is not None}
+    lists = {name: read_triplet_list(path, vocabulary) for name, path in paths.items()}
+    try:
+        augmented = augment_triplets(train, vocabulary, count_classes(train, vocabulary), similarity, config, **lists)
+    except WorkbenchError as error:
+        # The lists may be why nothing is left.
+        sizes = "; ".join(f"{name}: {_sizes(lists[name])} in {path}" for name, path in paths.items())
+        raise WorkbenchError(f"{error} ({sizes}.)" if lists else str(error)) from error
+    return train, vocabulary, similarity, augmented
 
 
 def _sizes(table: pd.DataFrame) -> str:

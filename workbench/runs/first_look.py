@@ -6,10 +6,13 @@ from typing import Any
 
 from drawn_scenes.config import DrawnScenesConfig
 from drawn_scenes.long_tail import RELATION_NAMES, training_targets
+from workbench.configuration import configured
+from workbench.language.config import AugmentationConfig
+from workbench.language.triplets import augmented_of
 from workbench.looks import Annotations, DataSet, FirstLook, Synsets, TextOfDataSet
 from workbench.paths import imported_folder
 from workbench.runs.profiles import Plan
-from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary
+from workbench.scenes.vocabulary import OBJECTS_FILE, Vocabulary, named_lists
 from workbench.stages import Run
 
 Named = Sequence[tuple[str, Any, Any]]  # place, type, value
@@ -19,7 +22,8 @@ def look_at_plan(plan: Plan, root: Path | None = None, may_be_absent: bool = Fal
     """Look at the files of a plan's notebooks, and ``others``; WorkbenchError with notebook and parameter of one.
 
     Word vectors are read once where the names of the data are known: seconds for a GloVe file, half a minute for
-    GoogleNews. Where files ``may_be_absent``, the missing ones are told on standard error.
+    GoogleNews. Whether a list ``include`` leaves anything is tried on the features, where they are here. Where files
+    ``may_be_absent``, the missing ones are told on standard error.
     """
     named = [
         (f"{notebook.name}: {name}", parameter.kind, parameter.checked(notebook.values[name], name))
@@ -29,6 +33,12 @@ def look_at_plan(plan: Plan, root: Path | None = None, may_be_absent: bool = Fal
     reads_text = any("run.text" in notebook.source.read_text(encoding="utf-8") for notebook in plan.notebooks)
     run = Run.asked(plan.run, plan.data, plan.image_folder, root, plan.base)
     look_at_named([*named, *others], run, may_be_absent, bool(others) or reads_text)
+    own = Run(plan.base or plan.run, run.root).folder / "features" / "default"
+    features = imported_folder(run.root) / run.data if run.data else own
+    for values in (notebook.values for notebook in plan.notebooks if not may_be_absent):
+        if values.get("include") and "augmentation" in values and (features / "train").is_dir():
+            lists = named_lists(run.root, include=values["include"], exclude=values["exclude"])
+            augmented_of(features, configured(AugmentationConfig, values["augmentation"], seed=values["seed"]), **lists)
 
 
 def look_at_named(named: Named, run: Run, may_be_absent: bool = False, reads_text: bool = True) -> None:

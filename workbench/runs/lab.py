@@ -44,6 +44,7 @@ def lab(run: str | None, port: int, no_browser: bool) -> NoReturn:
         "ServerApp.kernel_spec_manager_class": "workbench.runs.kernels.OwnKernels",
         "ServerApp.open_browser": not no_browser,
         "ServerApp.allow_root": os.geteuid() == 0,  # containers have no other user, and only this machine is served
+        "Application.log_level": "WARN",  # the address is told louder than that
         "LabApp.default_url": f"/lab/tree/{run}" if run else "/lab",
         "LabApp.news_url": None,
         "LabApp.app_settings_dir": Path(__file__).parent / "lab_settings",  # asks nobody about news either

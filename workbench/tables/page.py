@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.figures import style
-from workbench.figures.pages import rendered
+from workbench.figures.pages import rendered, signed
 from workbench.scenes.bands import BANDS
 from workbench.tables.paper import CLASSES, FAILS, TABLES, claims_table
 from workbench.tables.results import COMBINED, MeasuredRow, TableResults, aim, best_without_generated
@@ -208,7 +208,7 @@ def _points(points: pd.DataFrame, colour: str, symbol: str, name: str) -> go.Sca
 
 
 def _formatted(change: float, half_width: float) -> str:
-    return f"{change:+.2f}" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
+    return signed(change) + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
 
 
 def _add_ground(chart: go.Figure, points: pd.DataFrame, column: int) -> None:
