@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.browsers.panel import Panel
+
 SOURCE = Path(__file__).with_name("images_page.py").read_text(encoding="utf-8")
 pytestmark = pytest.mark.browser
 
@@ -155,3 +157,21 @@ def test_a_panel_whose_kernel_was_restarted_says_so(open_notebook):
     notebook.run_cell(0)
     page_told(notebook.widget(), "page 1 of")
     notebook.assert_quiet()
+
+
+def test_a_panel_that_nothing_reaches_says_so_until_something_does(chromium):
+    page = chromium.new_page()
+    page.clock.install()
+    page.evaluate(
+        """async (source) => {
+            const code = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+            const model = { get: () => "", send() {}, off() {}, on: (_, receive) => (window.receive = receive) };
+            code.default.render({ model, el: document.body });
+        }""",
+        Panel._esm,
+    )
+    page.clock.fast_forward(11_000)
+    assert "run the cell again" in page.locator(".wb-error").inner_text()
+    page.evaluate("receive({ kind: 'regions', regions: { error: '' }, answer: true })")
+    assert page.locator(".wb-error").count() == 0
+    page.close()
