@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import workbench
-from tests.benchmarks import running as bench
+from reports.benchmarks import running as bench
 from workbench.__main__ import build_parser, main
 from workbench.runs import commands, run_records
 

@@ -153,11 +153,11 @@ def runs() -> None:
 def bench(only: list[str]) -> None:
     """``workbench bench``: of what lies beside the package and is not installed with it."""
     checkout = Path(__file__).resolve().parents[2]
-    if not (checkout / "tests" / "benchmarks").is_dir():
+    if not (checkout / "reports" / "benchmarks").is_dir():
         told = "This command is for developers: run it from a checkout of the project, installed with `make env`."
-        raise WorkbenchError(f"{checkout / 'tests'}: there is no such folder. {told}")
+        raise WorkbenchError(f"{checkout / 'reports' / 'benchmarks'}: there is no such folder. {told}")
     sys.path.insert(0, str(checkout))
-    print(importlib.import_module("tests.benchmarks.running").run_benchmarks(only))
+    print(importlib.import_module("reports.benchmarks.running").run_benchmarks(only))
 
 
 def browse(browsers: list[str], run: str | None, data: str, images: Path | None, **how: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from reports.benchmarks.running import timed
 from simulated_scenes.prepare import SimulatedFeatures, default_names
-from tests.benchmarks.running import timed
 from tests.synthetic import long_tailed, split_writer
 from workbench.paths import project_root
 from workbench.randomness import generator

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.running import timed
+from reports.benchmarks.running import timed
 from workbench.errors import WorkbenchError
 from workbench.language.noun_paths import noun_hierarchy
 from workbench.language.senses import class_senses

@@ -4,7 +4,7 @@ import statistics
 import subprocess
 import sys
 
-from tests.benchmarks.running import timed
+from reports.benchmarks.running import timed
 
 _REPEATS = 5
 

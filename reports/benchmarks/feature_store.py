@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.running import timed
+from reports.benchmarks.running import timed
 from tests.synthetic import long_tailed, split_writer
 from workbench.errors import WorkbenchError
 from workbench.paths import project_root

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from annotated_scenes.annotations import Annotations
+from reports.benchmarks.running import side_by_side, timed
 from simulated_scenes.prepare import default_names
-from tests.benchmarks.running import side_by_side, timed
 from workbench.browsers.triplet_index import TripletIndex, folded, write_triplet_index
 from workbench.browsers.triplet_search import TripletState, facets, search, without_toggles
 from workbench.randomness import generator

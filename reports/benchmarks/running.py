@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tests.benchmarks
+import reports.benchmarks
 from workbench.errors import WorkbenchError, unknown
 from workbench.files import write_json
 from workbench.identity import versions, without_nan
@@ -22,8 +22,8 @@ _PREFIX = "benchmark_"
 def benchmarks() -> dict[str, Callable[[], dict[str, Any]]]:
     """All benchmarks by name without the prefix; each returns what it measured, name to number or text."""
     found: dict[str, Callable[[], dict[str, Any]]] = {}
-    for module_info in pkgutil.iter_modules(tests.benchmarks.__path__):
-        module = importlib.import_module(f"tests.benchmarks.{module_info.name}")
+    for module_info in pkgutil.iter_modules(reports.benchmarks.__path__):
+        module = importlib.import_module(f"reports.benchmarks.{module_info.name}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if name.startswith(_PREFIX) and function.__module__ == module.__name__:
                 found[name.removeprefix(_PREFIX)] = function
