@@ -10,7 +10,7 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo tables test test-all test-browser test-faults lint format lab browse gallery bench clean
+.PHONY: help env demo tables test test-all test-browser test-faults lint format lab browse gallery bench gpu-wheels gpu-check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,15 @@ gallery: $(READY) ## make docs/gallery, a site without a run, from the pages of 
 
 bench: $(READY) ## measure speed, write reports/bench.json
 	$(BIN)/workbench bench $(ARGS)
+
+# Two steps, since a machine with a GPU may have no network: the wheels are for Python 3.12 on Linux.
+gpu-wheels: ## fetch into .wheels what gpu-check needs beside torch, NumPy, pandas, pyarrow, scikit-learn, safetensors
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+	  $(foreach glibc,28 27 26 24 17,--platform manylinux_2_$(glibc)_x86_64) --platform manylinux2014_x86_64 \
+	  --platform manylinux2010_x86_64 --platform manylinux1_x86_64 --dest .wheels --requirement reports/gpu_check/wheels.txt
+
+gpu-check: ## check and measure on a GPU, at most 8 minutes, into reports/reference/gpu.json; ARGS="--device cpu" rehearses
+	PYTHONPATH=reports $(PYTHON) -m gpu_check --wheels .wheels $(ARGS)
 
 clean: ## remove the environment and caches; data and reports stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
