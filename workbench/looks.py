@@ -57,7 +57,6 @@ WordVectorFile = Annotated[Path, LookedAt("workbench.recognition.word_vectors:lo
 PairTable = Annotated[Path, LookedAt("workbench.language.similarity:look", takes=2)]
 SensesTable = Annotated[Path, LookedAt("workbench.language.senses:look", takes=2)]
 ClipWeights = Annotated[Path, LookedAt("workbench.language.caption_encoder:look", takes=3, always=True)]
-DetectorWeights = Annotated[str, LookedAt("workbench.regions.vgg:open_detector")]
 Annotations = Annotated[str, LookedAt("workbench.scenes.vocabulary:Vocabulary.read")]
 DataSet = Annotated[str, LookedAt("", _data)]
 TextOfDataSet = Annotated[str, LookedAt("workbench.language.text_embedding:TextEmbeddings.open", _text)]

@@ -54,12 +54,14 @@ def pretrain_detector(
     edge = replace(edge or TrainingEdge(), name="the detector")
     trained = train(_Objective(network), batches, folder, training, log_every=max(1, steps // LINES_OF_LOG), edge=edge)
     network.fold()
+    network.half().float()  # as they are stored, in half the bytes
     metrics = {
         "classes": names,
         "epochs": config.epochs,
         "final_loss": float(np.mean([line["loss"] for line in trained.log[-len(trained.log) // config.epochs :]])),
         "unreadable_images": [vars(image) for image in examples.unreadable],
     } | _accuracy(vgg, network.cls_score, read_annotations(scenes, "val", image_folder), label_of_class)
+    network.half()
     save_detector(
         folder / DETECTOR_FILE,
         vgg,

@@ -6,17 +6,19 @@ size that trains in well under a minute on two cores.
 
 import functools
 import hashlib
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drawn_scenes.free_crops import draw_free_crops
+from drawn_scenes.free_crops import NO_CLASS, draw_free_crops
+from drawn_scenes.rules import LEFT, RIGHT
 from workbench.devices import full_precision
 from workbench.errors import WorkbenchError
 from workbench.files import read_json
@@ -33,8 +35,11 @@ if TYPE_CHECKING:
 
 MODEL = Path(__file__).with_name("text_tower.json")
 HELD_OUT_SHARE = 0.1
-CROPS_PER_PAIR = 3
+CROPS_PER_PAIR = 2
 CROP_SIZE = 64  # pixels; the tower resizes to its own
+RIVALS = 3  # captions of a pair's two things with other relations
+RELATION_ALONE = 1 / 3  # of the crops of pairs have the relation for a caption
+MIRRORED = {LEFT: RIGHT, RIGHT: LEFT}
 STEPS_BETWEEN_LINES = 20
 LARGEST_LOGIT_SCALE = math.log(100.0)  # CLIP's own bound (Radford et al. 2021, section 2.5)
 WARM_UP_SHARE = 0.05
@@ -76,41 +81,81 @@ def train_text_tower(
     """Train the small tower on freely drawn crops of scenes, all classes equally often, and one caption of each.
 
     ``scenes`` is a folder whose vocabulary says which classes there are; ``draw_crops`` gives images and triplets as
-    `draw_free_crops` does. Of each drawn pair come three crops: one of both, captioned "subject relation object" or,
-    every third time, with the relation alone, so that single relation names have an embedding too; and one of each
-    thing, captioned with its name.
+    `draw_free_crops` does. Of each drawn pair come two crops: one of both, captioned "subject relation object" or,
+    every third time, with the relation alone, so that single relation names have an embedding too; and one of a single
+    thing, captioned with its name. Half of the crops are mirrored. A pair is also told from its own things with other
+    relations, which chance seldom puts into a batch.
 
     The model is ``text_tower.json``, in open_clip's words. The last tenth of the crops is not trained on: there recall
-    is measured. Writes caption_encoder.safetensors and log.jsonl, and resumes what was stopped.
+    is measured, with the weights as they are stored, in half precision. Writes caption_encoder.safetensors and
+    log.jsonl, and resumes what was stopped.
     """
     folder, model, vocabulary = Path(folder), read_json(MODEL), Vocabulary.read(scenes)
     images, triplets = draw_crops(
         math.ceil(config.crops / CROPS_PER_PAIR), config.seed, singles=CROPS_PER_PAIR - 1, crop_size=CROP_SIZE,
         object_names=vocabulary.objects, relation_names=vocabulary.relations,
     )  # fmt: skip
-    captions = [_captions_of_crop(triplet, vocabulary) for triplet in triplets.tolist()]
-    texts = sorted({text for of_crop in captions for text in of_crop} | {*vocabulary.objects, *vocabulary.relations})
-    tokens, token_ids = _tokens(texts, model["text_cfg"]["context_length"])
-    number = {text: row for row, text in enumerate(texts)}
-    caption_rows = [np.array([number[text] for text in of_crop]) for of_crop in captions]
+    captions = Captions(vocabulary, model["text_cfg"]["context_length"])
     pixels = _resized(images, model["vision_cfg"]["image_size"])
     in_training = len(images) - max(1, round(HELD_OUT_SHARE * len(images)))
-    batches = _CropBatches(pixels[:in_training], caption_rows, config)
-    objective = ContrastiveObjective(_new_model(model, len(token_ids), config.seed), tokens)
+    batches = _CropBatches(pixels[:in_training], triplets[:in_training], vocabulary, config)
+    objective = ContrastiveObjective(_new_model(model, len(captions.token_ids), config.seed), captions)
     training = config.training_of(config.epochs * batches.steps_per_epoch)
     edge = edge or TrainingEdge(name="the text tower")
     train(objective, batches, folder, training, log_every=STEPS_BETWEEN_LINES, edge=edge)
 
-    encoder = _caption_encoder(objective.network, model, token_ids)
-    held_out, main = triplets[in_training:], [of_crop[0] for of_crop in captions[in_training:]]
+    encoder = _caption_encoder(objective.network, model, captions.token_ids)
+    held_out = triplets[in_training:]
     image_vectors = _image_vectors(objective.network, pixels[in_training:])
-    recall = _held_out_recall(image_vectors, held_out, main, encoder)
+    recall = _held_out_recall(image_vectors, held_out, captions.texts(held_out), encoder)
     recall |= _relation_recall(image_vectors, held_out, vocabulary, encoder)
     encoder.save(folder)
     forget_state(folder)
     never = [name for place, name in enumerate(vocabulary.objects) if place not in triplets[:, [0, 2]]]
     known = {"crops": len(images), "dimension": encoder.dimension, "encoder": encoder.encoder}
     return {**known, **recall, "names_never_shown": never}
+
+
+class Captions:
+    """What triplets (n, 3) of class ids are called, NO_CLASS where there is none: as texts, and as rows of tokens.
+
+    ``token_ids`` are the byte-pair ids, ascending, that a tower of these names has rows for.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, context: int):
+        import open_clip
+
+        tokeniser = open_clip.SimpleTokenizer()
+        self.names = (vocabulary.objects, vocabulary.relations, vocabulary.objects)
+        # Bytes are paired within words: the tokens of a caption are those of its names, one after the other.
+        words = [[tokeniser.encode(name) for name in names] for names in self.names]
+        longest = [int(np.argmax([len(name) for name in own])) for own in words]
+        if sum(len(own[one]) for own, one in zip(words, longest, strict=True)) + 2 > context:
+            raise WorkbenchError(
+                f"The caption {vocabulary.caption(*longest)!r} has more tokens than the tower's context of {context}. "
+                "Shorten the class's name."
+            )
+        ends = (tokeniser.sot_token_id, tokeniser.eot_token_id)
+        self.token_ids = sorted({0, *ends, *(token for own in words for name in own for token in name)})
+        row = {token: place for place, token in enumerate(self.token_ids)}
+        self._words = [[[row[token] for token in name] for name in own] for own in words]
+        self._start, self._end, self._context = row[ends[0]], row[ends[1]], context
+
+    def texts(self, triplets: np.ndarray) -> list[str]:
+        """The captions, with blanks between the names."""
+        return [" ".join(self._parts(self.names, triplet)) for triplet in triplets.tolist()]
+
+    def tokens(self, triplets: np.ndarray) -> Tensor:
+        """Rows of tokens (n, context) int64."""
+        rows = np.zeros((len(triplets), self._context), dtype=np.int64)
+        for row, triplet in zip(rows, triplets.tolist(), strict=True):
+            words = [self._start, *itertools.chain(*self._parts(self._words, triplet)), self._end]
+            row[: len(words)] = words
+        return torch.from_numpy(rows)
+
+    @staticmethod
+    def _parts(of_roles: Sequence[Sequence[Any]], triplet: list[int]) -> list[Any]:
+        return [own[one] for own, one in zip(of_roles, triplet, strict=True) if one != NO_CLASS]
 
 
 def shared_caption_loss(image: Tensor, text: Tensor, scale: Tensor, caption: Tensor) -> Tensor:
@@ -125,26 +170,43 @@ def shared_caption_loss(image: Tensor, text: Tensor, scale: Tensor, caption: Ten
     return (of_images + nn.functional.cross_entropy(scale * text @ image.T, target)) / 2
 
 
+class CropBatch(NamedTuple):
+    """Pixels (n, 3, s, s) uint8 and the triplets (n, 3) that are their captions, with NO_CLASS for what is not said.
+
+    ``pairs`` (k,) are the rows of crops of pairs, ``rivals`` (k, 1 + RIVALS, 3) the caption of each and those of the
+    same things with other relations.
+    """
+
+    pixels: Tensor
+    captions: np.ndarray
+    pairs: np.ndarray
+    rivals: np.ndarray
+
+
 class ContrastiveObjective(nn.Module):
-    """The loss of pixels (n, 3, s, s) uint8 and the rows of ``tokens`` (texts, context) that are their captions."""
+    """Two losses of a batch: each crop against all captions, each pair of things against its own other relations."""
 
-    tokens: Tensor
-
-    def __init__(self, network: "CustomTextCLIP", tokens: Tensor):
+    def __init__(self, network: "CustomTextCLIP", captions: Captions):
         super().__init__()
-        self.network = network
-        self.register_buffer("tokens", tokens, persistent=False)
+        self.network, self.captions = network, captions
 
-    def forward(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
-        """The contrastive loss of a batch; each distinct text is read once."""
-        pixels, caption = (part.to(self.tokens.device) for part in batch)
-        distinct, caption = caption.unique(return_inverse=True)
-        image_vectors = _encoded(self.network, pixels)
+    def forward(self, batch: CropBatch, step: int) -> dict[str, Tensor]:
+        """The losses; each distinct text is read once."""
+        device, count = self.network.logit_scale.device, len(batch.captions)
+        said = np.concatenate([batch.captions, batch.rivals.reshape(-1, 3)])
+        distinct, inverse = np.unique(said, axis=0, return_inverse=True)
+        number = torch.from_numpy(inverse.reshape(-1)).to(device)
+        image_vectors = _encoded(self.network, batch.pixels.to(device))
         # Convolutions pay in bfloat16 where the hardware has it; the short text contexts do not.
-        with full_precision(pixels.device):
-            text_vectors = self.network.encode_text(self.tokens[distinct], normalize=True)[caption]
+        with full_precision(device):
+            vectors = self.network.encode_text(self.captions.tokens(distinct).to(device), normalize=True)[number]
             scale = self.network.logit_scale.exp()
-            return {"contrastive": shared_caption_loss(image_vectors, text_vectors, scale, caption)}
+            losses = {"contrastive": shared_caption_loss(image_vectors, vectors[:count], scale, number[:count])}
+            if len(batch.pairs):
+                rivals = vectors[count:].view(*batch.rivals.shape[:2], -1)  # (k, 1 + RIVALS, T)
+                scores = scale * torch.einsum("kt,krt->kr", image_vectors[torch.from_numpy(batch.pairs)], rivals)
+                losses["relation"] = -scores.log_softmax(dim=1)[:, 0].mean()
+            return losses
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -153,34 +215,39 @@ class ContrastiveObjective(nn.Module):
 
 
 class _CropBatches:
-    """``batches(step, part, parts)``: pixels and one caption of each crop, every crop once an epoch."""
+    """``batches(step, part, parts)``: crops and their captions, every crop once an epoch, half of them mirrored."""
 
-    def __init__(self, pixels: Tensor, captions: list[np.ndarray], config: TowerConfig):
-        self.pixels, self.captions, self.config = pixels, captions, config
+    def __init__(self, pixels: Tensor, triplets: np.ndarray, vocabulary: Vocabulary, config: TowerConfig):
+        self.pixels, self.triplets, self.config = pixels, triplets, config
         self.steps_per_epoch = math.ceil(len(pixels) / config.batch_size)
+        names = vocabulary.relations
+        self._relations = len(names)
+        # What a relation is called in the mirror; NO_CLASS, the last, stays.
+        turned = [MIRRORED.get(name, name) for name in names]
+        self._mirrored = np.array([names.index(name) if name in names else NO_CLASS for name in (*turned, "")])
 
-    def __call__(self, step: int, part: int, parts: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int, part: int, parts: int) -> CropBatch:
         epoch, within = divmod(step, self.steps_per_epoch)
-        order, caption = self._epoch(epoch)
-        rows = np.array_split(np.array_split(order, self.steps_per_epoch)[within], parts)[part]
-        return self.pixels[torch.from_numpy(rows)], torch.from_numpy(caption[rows])
+        order = np.array_split(self._order(epoch), self.steps_per_epoch)[within]
+        rows = np.array_split(order, parts)[part]
+        rng = generator(self.config.seed, "tower captions", step, part)
+        pixels, triplets = self.pixels[torch.from_numpy(rows)], self.triplets[rows].copy()
+        turned = self._mirrored[triplets[:, 1]]
+        mirrored = (rng.random(len(rows)) < 0.5) & ((turned != NO_CLASS) | (triplets[:, 1] == NO_CLASS))
+        triplets[mirrored, 1] = turned[mirrored]
+        where = torch.from_numpy(mirrored)
+        pixels[where] = pixels[where].flip(-1)
+        pairs = np.flatnonzero(triplets[:, 1] != NO_CLASS)
+        rivals = np.repeat(triplets[pairs, None], 1 + min(RIVALS, self._relations - 1), axis=1)
+        shift = rng.permuted(np.tile(np.arange(1, self._relations), (len(pairs), 1)), axis=1)[:, :RIVALS]
+        rivals[:, 1:, 1] = (rivals[:, 1:, 1] + shift) % self._relations
+        alone = pairs[rng.random(len(pairs)) < RELATION_ALONE]
+        triplets[alone[:, None], [0, 2]] = NO_CLASS
+        return CropBatch(pixels, triplets, pairs, rivals)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the crops, and the caption that is drawn for each."""
-        count, seed = len(self.pixels), self.config.seed
-        share = generator(seed, "tower caption", epoch).random(count)
-        caption = [self.captions[row][int(share[row] * len(self.captions[row]))] for row in range(count)]
-        return generator(seed, "tower order", epoch).permutation(count), np.array(caption)
-
-
-def _captions_of_crop(triplet: list[int], vocabulary: Vocabulary) -> tuple[str, ...]:
-    """What a crop may be called; recall is measured with the first."""
-    subject, relation, object = triplet
-    if relation < 0:
-        return (vocabulary.objects[max(subject, object)],)
-    whole = vocabulary.caption(subject, relation, object)
-    return (whole, whole, vocabulary.relations[relation])
+    def _order(self, epoch: int) -> np.ndarray:
+        return generator(self.config.seed, "tower order", epoch).permutation(len(self.pixels))
 
 
 def _held_out_recall(
@@ -224,23 +291,6 @@ def _place_of(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (scores > np.take_along_axis(scores, right[:, None], axis=1)).sum(axis=1)
 
 
-def _tokens(texts: list[str], context: int) -> tuple[Tensor, list[int]]:
-    """Rows of a compact vocabulary (n, context) int64, and the byte-pair ids (ascending) those rows stand for.
-
-    Ascending order keeps the end-of-text token the highest, which is how open_clip finds it.
-    """
-    import open_clip
-
-    tokens = open_clip.SimpleTokenizer(context_length=context)(texts)
-    for text, row in zip(texts, open_clip.tokenize(texts, 77), strict=True):
-        if int(row.argmax()) >= context:
-            raise WorkbenchError(
-                f"The caption {text!r} has more tokens than the tower's context of {context}. Shorten the class's name."
-            )
-    ids = sorted({0, *tokens.unique().tolist()})
-    return torch.searchsorted(torch.tensor(ids), tokens), ids
-
-
 def _resized(images: np.ndarray, size: int) -> Tensor:
     # (n, c, c, 3) uint8 -> (n, 3, size, size) uint8
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
@@ -276,7 +326,7 @@ def _image_vectors(model: "CustomTextCLIP", pixels: Tensor) -> np.ndarray:
 
 
 def _caption_encoder(model: "CustomTextCLIP", config: dict, token_ids: list[int]) -> CaptionEncoder:
-    weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().cpu().half() for name, value in model.text.state_dict().items()}
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
     text_config = {**config["text_cfg"], "vocab_size": len(token_ids)}
     identity = {"encoder": f"small open_clip {digest[:12]}", "token_ids": token_ids}

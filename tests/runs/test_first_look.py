@@ -19,7 +19,7 @@ from workbench.stages import Run, import_stage
 PLACES = {
     "recogniser.word_vectors": r"05_finetune_and_evaluate: recogniser\.word_vectors: .*expected word vectors",
     "clip.checkpoint": r"00_prepare_features: clip\.checkpoint: .*this is a web page",
-    "detector_checkpoint": r"00_prepare_features: detector_checkpoint: .*this is a web page",
+    "detector": r"00_prepare_features: detector: .*this is a web page",
     "image_folder": r"00_prepare_features: image_folder: .*expected a folder",
     "annotations_folder": r"00_prepare_features: annotations_folder: .*objects\.json",
     "data": r"01_explore_long_tail: data: import name",

@@ -82,6 +82,48 @@ def test_a_killed_training_resumes_to_the_same_tower(train, monkeypatch):
     assert train("killed") == whole
 
 
+def test_captions_put_together_from_their_names_have_the_tokens_of_open_clip():
+    import open_clip
+    import torch
+
+    names = Vocabulary(("palm tree", "skyscraper", "man"), ("to the left of", "on"))
+    captions = text_tower.Captions(names, 12)
+    triplets = np.array([[0, 0, 1], [2, 1, 2], [1, -1, -1], [-1, 0, -1]])
+    texts = ["palm tree to the left of skyscraper", "man on man", "skyscraper", "to the left of"]
+    assert captions.texts(triplets) == texts
+    tokens = torch.tensor(captions.token_ids)[captions.tokens(triplets)]
+    assert torch.equal(tokens, open_clip.SimpleTokenizer(context_length=12)(texts))
+    with pytest.raises(
+        WorkbenchError, match=r"'skyscraper to the left of skyscraper' has more tokens .* context of 11"
+    ):
+        text_tower.Captions(names, 11)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_batches_mirror_crops_with_their_relations_and_give_each_pair_its_rivals(step):
+    import torch
+
+    names = Vocabulary(("dog", "cat"), ("to the right of", "on", "near", "under", "to the left of"))
+    triplets = np.array([[0, row % 5, 1] if row % 3 else [1, -1, -1] for row in range(30)])
+    pixels = torch.arange(30, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 2, 2)
+    pixels[..., 1] += 100  # the right side
+    batches = text_tower._CropBatches(pixels, triplets, names, TowerConfig(crops=30, batch_size=16))
+    batch = batches(step, 0, 1)
+    assert batch.pixels.shape == (15, 3, 2, 2)
+    for row, (image, caption) in enumerate(zip(batch.pixels, batch.captions, strict=True)):
+        mirrored = bool(image[0, 0, 0] > image[0, 0, 1])
+        subject, relation, object = triplets[int(image[0, 0].min())].tolist()
+        relation = {0: 4, 4: 0}.get(relation, relation) if mirrored else relation
+        assert caption.tolist() in ([subject, relation, object], [-1, relation, -1])
+        if relation == -1:
+            assert row not in batch.pairs and caption.tolist() == [1, -1, -1]
+            continue
+        rivals = batch.rivals[batch.pairs.tolist().index(row)].tolist()
+        assert rivals[0] == [subject, relation, object] and len({rival[1] for rival in rivals}) == 4
+        assert all((rival[0], rival[2]) == (subject, object) for rival in rivals)
+    assert len(batch.pairs) == len(batch.rivals)
+
+
 def test_rows_that_share_a_caption_are_positives_of_each_other():
     import open_clip
     import torch
