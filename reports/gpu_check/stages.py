@@ -42,11 +42,11 @@ def smoke(found: Findings) -> None:
     values = {each.name[:2]: each.values for each in make_plan("smoke").notebooks}
     run, own = Run.open("smoke", root=found.work), values["00"]
     scenes = run.stage("scenes", draw_scenes, config=configured(DrawnScenesConfig, own["drawing"]))
-    chosen = configured(DetectorConfig, own["detector"])
+    chosen = configured(DetectorConfig, own["detector_training"])
     detector = run.stage("detector", pretrain_detector, scenes=scenes, config=chosen)
     extracted = configured(ExtractionConfig, own["extraction"])
     run.stage("features", extract_features, scenes=scenes, detector=detector, image_folder=None, config=extracted)
-    tower = run.stage("tower", train_text_tower, scenes=scenes, config=configured(TowerConfig, own["tower"]))
+    tower = run.stage("tower", train_text_tower, scenes=scenes, config=configured(TowerConfig, own["tower_training"]))
     run.stage("text", embed_class_names, vocabulary_folder=scenes, tower=tower)
     _triplets(run, values["02"]["augmentation"])
     notebook = found.work / "notebooks/03_train_diffusion.ipynb"
