@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.runs.execution import import_nbformat
+from workbench.registry import import_nbformat
 from workbench.stages import Run
 
 import_nbformat()  # before a test imports it, which then costs a fifth

@@ -28,6 +28,7 @@ MOST_PCA_ROWS = 20_000
 MOST_TRUST_ROWS = 2_000
 FEWEST_ROWS = 5
 ROWS_WORTH_TELLING = 10_000
+MOST_EXACT_ROWS = 4_096  # of fewer UMAP would find exact neighbours too, and compile that search for four seconds
 Chosen = tuple[str, Features, np.ndarray]  # a source, where its features are, and which rows
 
 
@@ -112,12 +113,17 @@ def real_components(real: np.ndarray, *, seed: int) -> "PCA":
 
 def joint_layout(reduced: np.ndarray, *, seed: int, neighbours: int = 15, show: bool = False) -> np.ndarray:
     """Coordinates (N, 2) float32 of all rows (N, d) from one UMAP fit; ``show`` prints how far it has come."""
+    from sklearn.neighbors import NearestNeighbors
     from umap import UMAP  # two seconds, and a JIT compiler
 
+    near, known = min(neighbours, len(reduced) - 1), (None, None, None)
+    if len(reduced) < MOST_EXACT_ROWS:
+        distances, indices = NearestNeighbors(n_neighbors=near, algorithm="brute").fit(reduced).kneighbors(reduced)
+        known = indices, distances.astype(np.float32), None
     layout = UMAP(
-        n_neighbors=min(neighbours, len(reduced) - 1), random_state=seed, n_jobs=1, init="pca", n_epochs=EPOCHS,
+        n_neighbors=near, random_state=seed, n_jobs=1, init="pca", n_epochs=EPOCHS, precomputed_knn=known,
         verbose=show, tqdm_kwds={"disable": True},
     )  # fmt: skip
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_jobs value")
+        warnings.filterwarnings("ignore", message="n_jobs value|precomputed_knn")
         return layout.fit_transform(reduced).astype(np.float32)

@@ -12,7 +12,9 @@ from plotly.subplots import make_subplots
 
 from workbench.escaping import escaped
 from workbench.figures.pages import formatted
+from workbench.registry import import_nbformat
 
+import_nbformat()  # before plotly does
 _STYLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 BAND_COLOURS, SOURCE_COLOURS, GROUP_COLOURS = (_STYLE["colours"][of] for of in ("band", "source", "group"))
 LOSS_TITLES, VALIDATION_TITLES, FIDELITY_TITLES = (_STYLE["titles"][of] for of in ("loss", "validation", "fidelity"))

@@ -25,7 +25,8 @@ from workbench.errors import WorkbenchError
 from workbench.folders import Replace
 from workbench.locks import temporary_folder
 from workbench.paths import lists_folder
-from workbench.runs.execution import environment_of, import_nbformat, live_environment
+from workbench.registry import import_nbformat
+from workbench.runs.execution import environment_of, live_environment
 from workbench.stages import Run, Stage
 
 if TYPE_CHECKING:

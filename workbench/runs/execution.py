@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from workbench.errors import WorkbenchError
@@ -20,6 +20,7 @@ from workbench.folders import REPLACE_VARIABLE, Replace
 from workbench.identity import available_cores
 from workbench.launching import environment_of
 from workbench.paths import HOME_VARIABLE, notebooks_folder
+from workbench.registry import import_nbformat
 from workbench.stopping import Stopped, StopRequest
 
 DONE, FAILED, DEAD_KERNEL, STOPPED, REFUSED = "done", "failed", "dead kernel", "stopped", "refused"
@@ -30,9 +31,6 @@ _OURS_ALONE = {*_HEADLESS, REPLACE_VARIABLE, "JUPYTER_DEFAULT_PROVISIONER_NAME"}
 _SYSTEM_ERROR = re.compile(r"\[Errno (\d+)\] ([^:]*)(?:: '(.*)')?")  # what Python says of a file
 _TRACEBACK_LINES = 12
 _SECONDS_BETWEEN_LOOKS = 0.25
-# jsonschema compiles a grammar of internationalised addresses at import where this package is installed, as
-# JupyterLab has it; notebooks hold no such addresses. Without it jsonschema leaves out that one format check.
-_UNUSED_GRAMMAR = "rfc3987_syntax"
 _SECONDS_BETWEEN_SIGNALS = 5.0
 _START_SECONDS = 600  # on a machine with more to do
 
@@ -50,8 +48,8 @@ def execute(
 ) -> Outcome:
     """Execute one notebook with ``variables`` as its kernel's environment, until ``stop`` is asked.
 
-    ``output`` is written after every cell, also when the notebook fails. A stop is passed on to the kernel: long work
-    in it saves its state, anything else ends, and no further cell begins. The peak of memory is the kernel's.
+    ``output`` is written every 5 seconds and at the end, also when the notebook fails. A stop is passed on to the
+    kernel: long work in it saves its state, anything else ends, no further cell begins. The memory is the kernel's.
     """
     from workbench.runs.kernels import private_folder
 
@@ -75,6 +73,7 @@ def _executed(
 ) -> tuple[str, str | None]:
     import_nbformat()
     import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
 
     from workbench.runs.kernels import of_one_kernel
 
@@ -82,6 +81,18 @@ def _executed(
         if stop.asked:
             raise RuntimeError("asked to stop")
 
+    class Engine(NBClientEngine):
+        """Writes the notebook at its end and every 5 seconds: papermill would twice a cell, also of text."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **told: Any) -> None:
+            save, pause = nb_man.save, timedelta(seconds=5)
+            nb_man.save = lambda **new: (
+                (nb_man.end_time or nb_man.now() - nb_man.last_save_time > pause) and save(**new)
+            )
+            super().execute_managed_notebook(nb_man, kernel_name, **told)
+
+    papermill_engines.register("seldom", Engine)
     # Our own reading of the parameters cell is stricter than papermill's, which warns of what it cannot parse.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
@@ -90,6 +101,7 @@ def _executed(
             output,
             parameters=parameters,
             language="python",
+            engine_name="seldom",
             cwd=source.parent,  # as nbval and JupyterLab do
             progress_bar=False,
             stdout_file=_Indented(),
@@ -123,11 +135,13 @@ def _watched_kernels(stop: StopRequest, peaks: dict[int, int]) -> Iterator[None]
     """
     import psutil
 
+    from workbench.runs.kernels import running_kernels
+
     ended, told = threading.Event(), dict[int, float]()
 
     def watch() -> None:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            for kernel in psutil.Process().children():
+            for kernel in running_kernels():
                 with contextlib.suppress(psutil.Error, OSError):
                     peaks[kernel.pid] = max(peaks.get(kernel.pid, 0), _peak_bytes(kernel))
                     if stop.asked and time.monotonic() > told.get(kernel.pid, -math.inf) + _SECONDS_BETWEEN_SIGNALS:
@@ -160,20 +174,6 @@ class _Indented:
 
     def flush(self) -> None:
         sys.stdout.flush()
-
-
-def import_nbformat() -> ModuleType:
-    """The nbformat module; the first import in a process takes a fifth of the usual time."""
-    blocked = _UNUSED_GRAMMAR not in sys.modules
-    if blocked:
-        sys.modules[_UNUSED_GRAMMAR] = None  # type: ignore[assignment]
-    try:
-        import nbformat
-
-        return nbformat
-    finally:
-        if blocked:
-            del sys.modules[_UNUSED_GRAMMAR]
 
 
 def environment(root: Path, replace: Replace = Replace.NEVER) -> dict[str, str]:

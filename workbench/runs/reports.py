@@ -12,7 +12,7 @@ from workbench.errors import WorkbenchError
 from workbench.figures.pages import own_style, page_link, rendered, write_page_text
 from workbench.figures.style import PLOTLY_CONFIG
 from workbench.files import read_json
-from workbench.runs.execution import import_nbformat
+from workbench.registry import import_nbformat
 from workbench.runs.report_index import write_index
 from workbench.runs.run_records import METRICS, NotebookRecord, RunRecord
 

@@ -113,7 +113,7 @@ def _write_page(folder: Path, table: "pd.DataFrame", varied: str, runs: list[str
     import plotly.express
 
     from workbench.figures.style import SERIES_COLOURS, plain_text
-    from workbench.runs.execution import import_nbformat
+    from workbench.registry import import_nbformat
     from workbench.runs.reports import PLOTLY_MIME, write_page
 
     v4 = import_nbformat().v4
