@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,11 @@ class Annotations:
 
     def image_path(self, image: int) -> Path:
         """The file of an image index; WorkbenchError where its name leads out of the image folder."""
-        return inside(self.image_folder, self.images["file_name"].iloc[image])
+        return inside(self.image_folder, self._file_names[image])
+
+    @cached_property
+    def _file_names(self) -> list[str]:
+        return self.images["file_name"].tolist()
 
     def boxes_xyxy(self) -> np.ndarray:
         """The boxes as (n, 4) float32."""

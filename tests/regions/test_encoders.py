@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import roi_align
 
 from workbench.errors import WorkbenchError
 from workbench.regions.config import ExtractionConfig
@@ -39,6 +40,23 @@ def test_a_batch_of_mixed_shapes_gives_what_each_image_gives_alone(encoder, seed
         assert found.dtype == np.float32 and found.shape == (len(xyxy), 64)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(encoder(image, xyxy), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_parts_side_by_side_give_what_torchvisions_layers_give_for_each_image(monkeypatch):
+    monkeypatch.setattr("workbench.regions.encoders.PIXELS_IN_CACHE", 45 * 60 // 8)
+    torch.manual_seed(1)
+    network, random = VGGNetwork(1 / 8, short_side=45, longest_side=96), np.random.default_rng(1)
+    images = random.integers(0, 256, (9, 45, 60, 3), dtype=np.uint8)
+    boxes = [random_boxes(random, count) for count in range(1, 10)]
+    found = VGGEncoder(network, ExtractionConfig(), CPU).encode(images, boxes)
+    means = torch.tensor([122.7717, 115.9465, 102.9801])
+    for image, xyxy, rows in zip(images, boxes, found, strict=True):
+        bgr = (torch.as_tensor(image) - means).permute(2, 0, 1)[[2, 1, 0]]
+        with torch.no_grad():
+            feature_map = network.convs(bgr[None].contiguous())
+            bins = roi_align(feature_map, [torch.as_tensor(xyxy)], 7, 1 / 16, -1, False)
+            expected = network.heads(bins.flatten(1)).numpy()
+        np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_equal_boxes_of_an_image_are_computed_once(encoder, monkeypatch):
