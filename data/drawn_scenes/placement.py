@@ -29,7 +29,8 @@ class Placed:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """x1, y1, x2, y2 in pixels, inclusive."""
-        return (self.left, self.top, self.left + self.sprite.width - 1, self.top + self.sprite.height - 1)
+        width, height = self.sprite.image.size
+        return self.left, self.top, self.left + width - 1, self.top + height - 1
 
     def at(self, name: str, default: Point = (0.5, 0.5)) -> Point:
         """A named point of the sprite where it has been placed."""

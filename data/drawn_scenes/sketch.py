@@ -55,7 +55,7 @@ class Sprite:
     def flipped(self) -> "Sprite":
         """The mirror image."""
         points = {name: (self.width - x, y) for name, (x, y) in self.points.items()}
-        return replace(self, image=self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), points=points)
+        return Sprite(self.name, self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), points, self.facts)
 
     def turned(self, degrees: float, shear: float = 0.0, stretch: float = 1.0) -> "Sprite":
         """Seen a little differently: stretched sideways, sheared, rotated clockwise by ``degrees``; cut again."""
@@ -68,23 +68,23 @@ class Sprite:
         padded = ImageOps.expand(self.image, 2, (70, 60, 60, 0))
         width, height = padded.size
         corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height]])
-        low = corners.min(axis=1) - 1
-        wide, tall = (corners.max(axis=1) - low + 1).tolist()
+        xs, ys = corners.tolist()
+        (a, b), (c, d) = matrix.tolist()
+        left, top = min(xs) - 1, min(ys) - 1
+        wide, tall = max(xs) - left + 1, max(ys) - top + 1
         back = np.linalg.inv(matrix)
-        offset = back @ low
+        offset = (back @ (left, top)).tolist()
         image = padded.transform(
             (math.ceil(wide), math.ceil(tall)),
             Image.Transform.AFFINE,
-            (*back[0], offset[0], *back[1], offset[1]),
+            (*back[0].tolist(), offset[0], *back[1].tolist(), offset[1]),
             Image.Resampling.BICUBIC,
         )
-        (a, b), (c, d) = matrix.tolist()
-        left, top = low.tolist()
         points = {
             name: (a * (x + 2) + b * (y + 2) - left, c * (x + 2) + d * (y + 2) - top)
             for name, (x, y) in self.points.items()
         }
-        return replace(self, image=image, points=points).cut()
+        return Sprite(self.name, image, points, self.facts).cut()
 
     def resized(self, factor_x: float, factor_y: float | None = None) -> "Sprite":
         """Scaled by one or two factors; lengths follow the horizontal one."""
@@ -110,7 +110,7 @@ class Sprite:
         if box == whole and not left and not top:
             return self
         points = {name: (x - (left + box[0]), y - (top + box[1])) for name, (x, y) in self.points.items()}
-        return replace(self, image=self.image if box == whole else self.image.crop(box), points=points)
+        return Sprite(self.name, self.image if box == whole else self.image.crop(box), points, self.facts)
 
 
 class Sketch:
@@ -139,7 +139,8 @@ class Sketch:
 
     def polygon(self, points: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
         """A closed polygon."""
-        corners = [self._at(x, y) for x, y in points]
+        unit = self.unit
+        corners = [((x + MARGIN) * unit, (y + MARGIN) * unit) for x, y in points]
         self._pen.polygon(corners, self._ink(fill))
         outline = self._outline(fill, edge)
         if outline is not None:
@@ -166,7 +167,8 @@ class Sketch:
 
     def line(self, points: Sequence[Point], width: float, fill: Colour, edge: Colour | str | None = None) -> None:
         """A polyline with round ends; with an ``edge`` it is a limb, a handle, a tail."""
-        corners = [self._at(x, y) for x, y in points]
+        unit = self.unit
+        corners = [((x + MARGIN) * unit, (y + MARGIN) * unit) for x, y in points]
         outline = self._outline(fill, edge)
         if outline is not None:
             self._stroke(corners, width * self.unit + 2 * _OUTLINE, outline)
@@ -177,7 +179,9 @@ class Sketch:
     ) -> None:
         """Part of an ellipse's line; degrees clockwise from three o'clock."""
         steps = max(6, int(abs(end - start) / 12))
-        angles = np.radians(np.linspace(start, end, steps))
+        step = (end - start) / (steps - 1)
+        angles = [math.radians(start + place * step) for place in range(steps - 1)]
+        angles.append(math.radians(end))
         self.line([(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles], width, fill, edge)
 
     def lathe(self, x: float, profile: Sequence[Point], fill: Colour, edge: Colour | str | None = "auto") -> None:
