@@ -26,6 +26,7 @@ SECTIONS = {
     "sampling": ("speed", 60), "agreement": ("agreement", 70), "smoke": ("stages", 150),
     "simulated_data": ("stages", 60), "simulated_denoiser": ("stages", 80), "simulated_recognisers": ("stages", 90),
     "resume": ("agreement", 50), "extraction": ("speed", 40), "processes": ("agreement", 60),
+    "simulated_fidelity": ("stages", 90),
 }  # fmt: skip
 LAST_LINES = 12
 

@@ -89,7 +89,6 @@ def simulated_denoiser(found: Findings) -> None:
     found.note(held_out_loss=denoiser.metrics["held_out_loss"], generation_seconds=generated.metrics["seconds"])
     # The plan: AdamW keeps four times the weights, the denoiser five times; the rest are activations.
     found.note(peak_gigabytes=peak_gigabytes(), planned_gigabytes_of_weights=5 * 4 * size.parameters / 1e9)
-    _fidelity(found, run, FidelityConfig(rows_at_most=found.size(2000, 100)))
 
 
 def simulated_recognisers(found: Findings) -> None:
@@ -109,6 +108,11 @@ def simulated_recognisers(found: Findings) -> None:
         found.note(**{f"{architecture}: peak gigabytes": peak_gigabytes(),
                       f"{architecture}: planned gigabytes of weights": 4 * 4 * size.parameters / 1e9})  # fmt: skip
     _recognisers(found, run, config, FineTuningConfig(epochs=1, learning_rates=(1e-4,), only_trained=True), "lsvru")
+
+
+def simulated_fidelity(found: Findings) -> None:
+    """Notebook 04's stage on the simulated samples, which is work of the CPU."""
+    _fidelity(found, Run.open("simulated", root=found.work), FidelityConfig(rows_at_most=found.size(500, 100)))
 
 
 def _triplets(run: Run, augmentation: dict[str, Any]):
