@@ -2,7 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 ROWS_PER_BLOCK = 256
-# GPUs that hold at least so many threads at a time (V100, A100, L4, H100) draw the same numbers.
-NUMBERS_AT_ONCE = 1 << 16
+# GPUs that hold at least so many threads at a time (V100, A100, H100) draw the same numbers.
+NUMBERS_AT_ONCE = 1 << 17
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -25,16 +25,14 @@ def generator(seed: int, *purpose: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(derived_seed(seed, *purpose)))
 
 
-def torch_generator(seed: int, *purpose: object, device: "torch.device | str" = "cpu") -> "torch.Generator":
+def torch_generator(seed: int, *purpose: object, device: Any = "cpu") -> "torch.Generator":
     """The same for torch, on ``device``."""
     import torch
 
     return torch.Generator(device=device).manual_seed(derived_seed(seed, *purpose))
 
 
-def row_normal(
-    seed: int, purpose: str, rows: np.ndarray, dimension: int, device: "torch.device | str" = "cpu"
-) -> "torch.Tensor":
+def row_normal(seed: int, purpose: str, rows: np.ndarray, dimension: int, device: Any = "cpu") -> "torch.Tensor":
     """Standard normal noise that belongs to rows, whatever batch they come in, drawn on ``device``.
 
     ``rows`` (N,) non-negative integers; returns (N, dimension) float32. A GPU draws other numbers than a CPU.
@@ -45,10 +43,8 @@ def row_normal(
     noise, blocks = torch.empty((len(rows), dimension), device=device), rows // ROWS_PER_BLOCK
 
     def draw(block: int) -> None:
-        whole, random = (
-            noise.new_empty((ROWS_PER_BLOCK, dimension)),
-            torch_generator(seed, purpose, block, device=device),
-        )
+        whole = noise.new_empty((ROWS_PER_BLOCK, dimension))
+        random = torch_generator(seed, purpose, block, device=device)
         for piece in whole.view(-1).split(NUMBERS_AT_ONCE):
             piece.normal_(generator=random)
         here = np.flatnonzero(blocks == block)
