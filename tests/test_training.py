@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.errors import WorkbenchError
 from workbench.randomness import generator
@@ -17,6 +18,21 @@ from workbench.stopping import Stopped
 from workbench.training import Evaluation, read_log, train
 from workbench.training_config import TrainingConfig, TrainingEdge
 from workbench.training_state import STATE, forget_state
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what would wait for a device; ``after_step`` has the count after each step of an objective's class."""
+
+    def __init__(self, objective, monkeypatch):
+        super().__init__()
+        self.count, self.after_step = 0, []
+        monkeypatch.setattr(objective, "after_step", lambda _: self.after_step.append(self.count), raising=False)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        waiting = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2")
+        self.count += func.overloadpacket.__name__ in waiting
+        return func(*args, **(kwargs or {}))
+
 
 CONFIG = TrainingConfig(steps=40, learning_rate=1e-2, gradient_clip=1.0, ema_decay=0.9, precision="float32")
 TRUTH = torch.arange(4.0)

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 
 from workbench.errors import WorkbenchError
 
@@ -51,6 +52,15 @@ def network_autocast(device: torch.device, precision: str) -> contextlib.Abstrac
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     """A context in which matrix products are float32 again, for losses within a network's autocast."""
     return torch.autocast(device.type, enabled=False)
+
+
+def dropped_out(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:
+    """Dropout as torch's; on a CPU a mask takes a quarter of the time, 16 random bits a value instead of 64."""
+    if not (training and share) or values.device.type != "cpu":
+        return F.dropout(values, share, training)
+    bits = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    kept = bits[: values.numel()].view(values.shape) >= round(share * 2**16) - 2**15
+    return values * kept.to(values.dtype).mul_(1.0 / (1.0 - share))
 
 
 def accelerator_for(device: str = "auto", precision: str = "auto", accumulation: int = 1) -> "Accelerator":

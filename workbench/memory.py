@@ -5,8 +5,9 @@ import gc
 import sys
 from typing import Any
 
-MMAP_THRESHOLD = -3  # glibc's name for the option of mallopt
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # glibc's names for options of mallopt
 BLOCK_BYTES = 1 << 20
+LARGEST_KEPT_BLOCK, KEPT_BYTES = 32 << 20, 256 << 20
 
 
 def release_memory() -> None:
@@ -26,6 +27,12 @@ def map_large_blocks() -> None:
     cost gigabytes. It costs some page faults: for work on data that do not fit memory, where the disk is slower.
     """
     _of_glibc("mallopt")(MMAP_THRESHOLD, BLOCK_BYTES)
+
+
+def keep_freed_blocks() -> None:
+    """From now on keep 256 MB of what is freed for the next step, which else faults in each page of it again."""
+    _of_glibc("mallopt")(MMAP_THRESHOLD, LARGEST_KEPT_BLOCK)
+    _of_glibc("mallopt")(TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _of_glibc(name: str) -> Any:

@@ -7,10 +7,12 @@ import torch
 
 from tests.diffusion.cases import IDENTITY, clusters, hardness_centroids, text, training_rows
 from tests.refusals import refused
+from tests.test_training import HostReads
 from workbench.configuration import configured
 from workbench.diffusion.checkpoint import CHECKPOINT, DenoiserCheckpoint
 from workbench.diffusion.conditions import ABSENT
 from workbench.diffusion.config import ConditionDropout, DiffusionConfig, SamplingConfig
+from workbench.diffusion.objective import DenoisingObjective
 from workbench.diffusion.sample import sample_features
 from workbench.diffusion.train import denoising_batches, dropped_slots, region_rows, train_denoiser, train_diffusion
 from workbench.language.text_embedding import TextEmbeddings
@@ -36,6 +38,14 @@ def config(steps, denoiser="mlp", network=(), training=(), **values):
 
 def train(folder, rows, config, **options):
     return train_denoiser(folder, rows, text(), hardness_centroids(), IDENTITY, config=config, **options)
+
+
+@pytest.mark.parametrize("denoiser", NETWORKS)
+def test_no_step_waits_for_the_device(tmp_path, monkeypatch, denoiser):
+    chosen = config(6, denoiser, training={"gradient_clip": 1.0, "ema_decay": 0.9}, class_balancing=0.1)
+    with HostReads(DenoisingObjective, monkeypatch) as reads:
+        train(tmp_path, clusters()[0], chosen)
+    assert len(reads.after_step) == 6 and len(set(reads.after_step)) == 1
 
 
 @pytest.mark.parametrize(("denoiser", "network", "hardness", "learned", "found"), [

@@ -10,13 +10,15 @@ import torch
 
 from tests.recognition.conftest import NARROW, SMALL, stopped_at
 from tests.refusals import refused
+from tests.test_training import HostReads
 from workbench.errors import WorkbenchError
 from workbench.files import save_array
 from workbench.recognition.config import FineTuningConfig, RebalancingConfig, RecogniserConfig
 from workbench.recognition.finetuning import finetune_recogniser
 from workbench.recognition.losses import LOSSES, LossConfig
+from workbench.recognition.objective import RecogniserObjective
 from workbench.recognition.rebalancing import rebalance_recogniser
-from workbench.recognition.recogniser import load_recogniser
+from workbench.recognition.recogniser import RECOGNISERS, load_recogniser
 from workbench.recognition.training import train_recogniser
 from workbench.stopping import Stopped
 
@@ -28,6 +30,16 @@ def train(folder, data, edge=None, **changes):
 
 def weights(folder):
     return load_recogniser(folder).head.state_dict()
+
+
+@pytest.mark.parametrize(("loss", "relmix"), [("ce", "none"), ("wce", "clean"), ("logit_adjusted", "upstream")])
+@pytest.mark.parametrize("architecture", RECOGNISERS)
+def test_no_step_waits_for_the_device(small_data, tmp_path, monkeypatch, architecture, loss, relmix):
+    sizes = NARROW if architecture == "reltransformer" else {}
+    with HostReads(RecogniserObjective, monkeypatch) as reads:
+        train(tmp_path, small_data, architecture=architecture, sizes=sizes, loss=LossConfig(loss, relmix=relmix,
+              vilhub_scale=1.0), epochs=1)  # fmt: skip
+    assert len(reads.after_step) == 5 and len(set(reads.after_step)) == 1
 
 
 @pytest.mark.parametrize("loss", list(LOSSES))

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.devices import dropped_out
 from workbench.diffusion.conditioned_network import ConditionedNetwork, DataSizes, NetworkConfig, NoiseLevels
 from workbench.diffusion.conditions import REGIONS, ConditionBatch
 from workbench.diffusion.unet_denoiser import UNetConfig, UNetDenoiser
@@ -117,16 +118,17 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = levels
         x = _gated(x, gate_a, self.attended(self._attend(_modulated(x, shift_a, scale_a), key_value)))
         gate, value = self.gate_and_value(_modulated(x, shift_b, scale_b)).chunk(2, dim=-1)
-        hidden = F.dropout(F.silu(gate) * value, self.dropout, self.training)
+        hidden = dropped_out(F.silu(gate) * value, self.dropout, self.training)
         return _gated(x, gate_b, self.down(hidden))
 
     def _attend(self, x: Tensor, key_value: Tensor) -> Tensor:
         if self.query is None:
             return key_value[:, 0]
-        rows, slots, _ = key_value.shape
+        rows = len(x)
         query = self.query(x).view(rows, 1, self.heads, -1).transpose(1, 2)  # (B, heads, 1, W / heads)
-        pairs = key_value.view(rows, slots, 2, self.heads, -1).permute(2, 0, 3, 1, 4)  # (2, B, heads, S, W / heads)
-        return F.scaled_dot_product_attention(query, pairs[0], pairs[1]).reshape(rows, -1)
+        # Chunks, not elements of a stack: their gradients are joined, not each filled up with zeros and added.
+        key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in key_value.chunk(2, dim=-1))
+        return F.scaled_dot_product_attention(query, key, value).reshape(rows, -1)
 
 
 DenoiserClasses = tuple[type[NetworkConfig], type[ConditionedNetwork]]
@@ -172,8 +174,9 @@ def _time_features(half_log_snr: Tensor) -> Tensor:
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     grouped = F.rms_norm(x, x.shape[-1:]).view(shift.shape[0], -1, x.shape[-1])  # (L, B / L, W)
-    return (grouped * (1.0 + scale) + shift).view_as(x)
+    return torch.addcmul(shift, grouped, 1.0 + scale).view_as(x)
 
 
 def _gated(x: Tensor, gate: Tensor, update: Tensor) -> Tensor:
-    return x + (update.view(gate.shape[0], -1, x.shape[-1]) * gate).view_as(x)
+    grouped = (gate.shape[0], -1, x.shape[-1])
+    return torch.addcmul(x.view(grouped), update.view(grouped), gate).view_as(x)

@@ -29,7 +29,7 @@ from workbench.devices import network_autocast, network_precision
 from workbench.diffusion.conditioned_network import ConditionedNetwork
 from workbench.diffusion.conditions import ConditionBatch, ConditionTokens
 from workbench.diffusion.schedule import NoiseSchedule
-from workbench.randomness import some_rows, torch_generator
+from workbench.randomness import derived_seed, some_rows, torch_generator
 
 LARGEST_WEIGHT = 5.0
 COMMITMENT = 0.25
@@ -69,7 +69,7 @@ class DenoisingObjective(nn.Module):
         """The losses of a batch; noise and dropout come from torch's generator, which the training loop seeds."""
         noise = torch.randn(batch.features.shape, device=self.alpha.device)
         # Both predictions of class balancing share their masks: they are to differ by their conditions alone.
-        masks = int(torch.randint(1 << 62, ()))
+        masks = derived_seed(torch.initial_seed(), "masks")  # drawing it would wait for the device
         torch.manual_seed(masks)
         predicted, loss = self.denoised(self.network, batch, noise)
         losses = {"denoising": loss}

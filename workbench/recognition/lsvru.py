@@ -67,7 +67,8 @@ class Scenes(NamedTuple):
 
     ``tokens`` (P, 3 D): the features [subject | union | object] of up to 100 relations of each of S scenes, scene by
     scene; ``lengths`` (S,) int64, how many tokens a scene has, maybe none; ``of_row`` (N,) int64, the scene of each
-    relation. Scenes are padded behind the first layer only, since padding of 12,288 numbers would be most of a batch.
+    relation: these two stay on the host, where the scenes are laid out. Scenes are padded behind the first layer only,
+    since padding of 12,288 numbers would be most of a batch.
     """
 
     tokens: Array
@@ -75,9 +76,8 @@ class Scenes(NamedTuple):
     of_row: Array
 
     def on(self, device: torch.device) -> "Scenes":
-        """The same as tensors on a device, the tokens as float32."""
-        tokens, lengths, of_row = (torch.as_tensor(array).to(device) for array in self)
-        return Scenes(tokens.float(), lengths, of_row)
+        """The same with the tokens as a float32 tensor on a device."""
+        return self._replace(tokens=torch.as_tensor(self.tokens).to(device).float())
 
 
 class LsvruHead(nn.Module):
@@ -155,7 +155,7 @@ class LsvruHead(nn.Module):
     def logits(self, visual: VisualEmbeddings) -> Logits:
         """Classify visual embeddings, mixed ones (RelMix) too."""
         if self.config.classifier == "words":
-            objects, relations = self.class_embeddings()
+            objects, relations = (functional.normalize(classes.float(), dim=1) for classes in self.class_embeddings())
             entity, predicate = partial(cosine_logits, classes=objects), partial(cosine_logits, classes=relations)
         else:
             entity = partial(_linear_logits, classifier=self.so_classifier)
@@ -171,9 +171,11 @@ class LsvruHead(nn.Module):
 
 
 def cosine_logits(visual: Tensor, classes: Tensor) -> Tensor:
-    """Ten times the cosine of (N, hidden) and (C, hidden), in float32 even under autocast; returns (N, C)."""
+    """Ten times the cosine of (N, hidden) and unit rows (C, hidden), in float32 even under autocast; returns (N, C)."""
     with torch.autocast(visual.device.type, enabled=False):
-        return NORM_SCALE * functional.normalize(visual.float(), dim=1) @ functional.normalize(classes.float(), dim=1).T
+        # Divided after the product, where there are a class, not a hidden unit, of numbers a row.
+        length = torch.linalg.vector_norm(visual.float(), dim=1, keepdim=True).clamp_min(1e-12)
+        return visual.float() @ classes.T * (NORM_SCALE / length)
 
 
 def _linear_logits(visual: Tensor, classifier: nn.Linear) -> Tensor:

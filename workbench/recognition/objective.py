@@ -149,6 +149,9 @@ def mixed_terms(head: LsvruHead, visual: VisualEmbeddings, labels: ByRole, mixin
     logits = head.logits(VisualEmbeddings(*(mix(embedding, mixing) for embedding in visual)))
     terms = {}
     for role, found in logits._asdict().items():
-        hard = functional.one_hot(torch.from_numpy(labels[role]).long().to(found.device), found.shape[1])
-        terms[role] = functional.cross_entropy(found, mix(hard, mixing)) if len(found) else found.sum() * 0.0
+        # The soft cross-entropy is the mixture of both labels' own.
+        ids = (torch.from_numpy(labels[role][rows]).long().to(found.device) for rows in (mixing.first, mixing.other))
+        first, other = (functional.cross_entropy(found, label, reduction="none") for label in ids)
+        mixed = torch.lerp(other, first, torch.from_numpy(mixing.first_weight).to(found.device))
+        terms[role] = mixed.mean() if len(found) else found.sum() * 0.0
     return terms, logits

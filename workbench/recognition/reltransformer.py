@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from workbench.errors import WorkbenchError
 from workbench.randomness import torch_generator
 from workbench.recognition import scene_encoder
-from workbench.recognition.lsvru import LsvruHead, Scenes, VisualEmbeddings
+from workbench.recognition.lsvru import Array, LsvruHead, Scenes, VisualEmbeddings
 
 TRANSFORMERS = ("multi_head_attention.", "image_encoder.")
 # Upstream's ``language_fc`` has 300 inputs whatever the dimension of the words (reference 2.9).
@@ -174,7 +174,7 @@ class RelationBlock(nn.Module):
         self.attn = MemoryAttention(config)
         self.ln_2 = scene_encoder.LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": TransposedLinear(width, hidden), "c_proj": TransposedLinear(hidden, width)})
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = scene_encoder.Dropout(config.dropout)
         self.enc_dec_attn = CrossAttention(config)
         self._gates = [f"fc_alpha{level + 1}" for level in range(config.scene_layers)]
         for name in self._gates:
@@ -210,9 +210,9 @@ class RelationEncoder(nn.Module):
         self.linear_projection = nn.Linear(width, hidden)
         self.layer_norm = scene_encoder.LayerNorm(hidden)
 
-    def forward(self, tokens: Tensor, scenes: scene_encoder.EncodedScenes, of_row: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, scenes: scene_encoder.EncodedScenes, of_row: Array) -> Tensor:
         """Tokens (N, 3, hidden) of rows whose scenes are ``of_row`` (N,); returns (N, 3, hidden)."""
-        rows = scene_encoder.packing_by_scene(of_row, scenes.packing.scenes)
+        rows = scene_encoder.packing_by_scene(of_row, scenes.packing.scenes, tokens.device)
         # (N, 3, hidden) -> (N, 3, width)
         states = self.visual_fc(tokens) + self.wpe.weight[:TOKENS] + self.wte.weight[VISUAL_TYPE]
         for block in self.h:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.memory import map_large_blocks
+from workbench.memory import keep_freed_blocks, map_large_blocks
 from workbench.randomness import generator
 from workbench.regions.feature_file import rows_not_finite
 from workbench.regions.features import Features, FeatureStore
@@ -209,6 +209,8 @@ class StepFeatures:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feature reader") if features.by_blocks else None
         if features.by_blocks:  # on a CPU a network's activations lie in the same memory and would leave holes
             map_large_blocks()
+        else:
+            keep_freed_blocks()
 
     def at(self, step: int) -> Read:
         """What gives the features of any of the step's rows; let go of it before asking for another step's."""
