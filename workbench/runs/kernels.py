@@ -1,10 +1,10 @@
 """Kernels of notebooks: always this environment's interpreter, with their sockets in a private folder."""
 
 import contextlib
-import gc
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -27,10 +27,10 @@ WITHOUT_INFLUENCE = True  # on any result: where it runs
 
 _LONGEST_SOCKET_NAME = 100
 _LONGEST_TEMPORARY_FOLDER = 40
-# What most notebooks import; torch's optimisers the second, when they are first used.
+# What most notebooks import, the first at once; torch's optimisers the second of torch, when they are first used.
 _LIBRARIES = (
-    *("torch", "torch._dynamo", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.cluster", "plotly.express"),
-    *("ipykernel.kernelapp", "ipywidgets", "anywidget"),
+    *("ipykernel.kernelapp", "pandas", "pyarrow.parquet", "plotly.express", "ipywidgets", "anywidget"),
+    *("torch", "torch._dynamo", "scipy.stats", "sklearn.cluster"),
 )
 _servers: list[psutil.Popen] = []
 
@@ -129,18 +129,19 @@ def serve() -> None:
     """Fork a kernel for each line of standard input, and answer with its number; end with the input."""
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # a kernel ends with this process
     import_nbformat()
-    for name in _LIBRARIES:
-        importlib.import_module(name)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # kernels are told by the process that asked for them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing is left of a kernel that has ended
-    gc.freeze()
     warnings.filterwarnings("ignore", "This process")  # has threads: numpy's and Arrow's, which are made for a fork
-    while line := sys.stdin.readline():
+    libraries = list(_LIBRARIES)
+    while True:
+        if libraries and not select.select([sys.stdin], [], [], 0)[0]:
+            importlib.import_module(libraries.pop(0))
+            continue
+        if not (line := sys.stdin.readline()):
+            return
         if (number := os.fork()) == 0:
             break
         print(number, flush=True)
-    else:
-        return
     arguments, folder, variables = json.loads(line)
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGCHLD):
