@@ -42,8 +42,7 @@ def test_a_batch_of_mixed_shapes_gives_what_each_image_gives_alone(encoder, seed
         np.testing.assert_allclose(encoder(image, xyxy), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_parts_side_by_side_give_what_torchvisions_layers_give_for_each_image(monkeypatch):
-    monkeypatch.setattr("workbench.regions.encoders.PIXELS_IN_CACHE", 45 * 60 // 8)
+def test_a_batch_gives_what_torchvisions_layers_give_for_each_image():
     torch.manual_seed(1)
     network, random = VGGNetwork(1 / 8, short_side=45, longest_side=96), np.random.default_rng(1)
     images = random.integers(0, 256, (9, 45, 60, 3), dtype=np.uint8)

@@ -1,15 +1,13 @@
 """Region encoders: what turns boxes of an image into features, and the registry in which new ones are put."""
 
-import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.devices import chosen_device
 from workbench.errors import WorkbenchError
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 # Keeps conv1_2 of a batch near 1 GB at width 1; smaller widths have room for more.
 PIXELS_PER_BATCH = 4_000_000
-# On a CPU the next layer then finds in the cache what the last one has computed, and threads have a part each.
-PIXELS_IN_CACHE = 13_000
 
 
 class RegionEncoder:
@@ -122,23 +118,19 @@ class VGGEncoder(RegionEncoder):
         return self.encode([image], [boxes_xyxy])[0]
 
     def encode(self, images: Sequence[np.ndarray], boxes_xyxy: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Images of one shape after resizing go together; a CPU's threads take small images in parts of their own."""
-        shapes = [self.network.config.resizing(*image.shape[:2])[1] for image in images]
-        on_cpu, threads = self._device.type == "cpu", torch.get_num_threads()
-        pixels = int((PIXELS_IN_CACHE if on_cpu else PIXELS_PER_BATCH) / self.network.config.width)
-        parts = batches_of_equal_shape(shapes, self._batch_images, pixels)
-        own = [([images[member] for member in part], [boxes_xyxy[member] for member in part]) for part in parts]
-        if on_cpu and len(parts) > 1 and max(map(math.prod, shapes)) <= pixels:
-            torch.set_num_threads(1)  # of every new thread
-            try:
-                with ThreadPoolExecutor(threads) as pool:
-                    found = list(pool.map(self._encode, *zip(*own, strict=True)))
-            finally:
-                torch.set_num_threads(threads)
-        else:
-            found = [self._encode(*part) for part in own]
-        rows = [features for part in found for features in part]
-        return [rows[place] for place in np.argsort(np.concatenate(parts))]
+        """Images of one shape after resizing go together; equal boxes of an image are computed once."""
+        bgr_images = [torch.as_tensor(image).to(self._device, non_blocking=True).flip(-1) for image in images]
+        prepared, scales = zip(*(prepare(bgr[None], self.network.config) for bgr in bgr_images), strict=True)
+        features: list[np.ndarray] = [np.empty(0)] * len(images)
+        pixels = int(PIXELS_PER_BATCH / self.network.config.width)
+        for members in batches_of_equal_shape([image.shape[2:] for image in prepared], self._batch_images, pixels):
+            own = [np.unique(boxes_xyxy[member], axis=0, return_inverse=True) for member in members]
+            scaled = [scaled_boxes(xyxy, scales[m]).to(self._device) for m, (xyxy, _) in zip(members, own, strict=True)]
+            rows = self._features(torch.cat([prepared[member] for member in members]), scaled)
+            split = np.split(rows, np.cumsum([len(xyxy) for xyxy in scaled])[:-1])
+            for member, distinct, (_, place) in zip(members, split, own, strict=True):
+                features[member] = distinct[place.reshape(-1)]
+        return features
 
     def refusal(self, height: int, width: int) -> str:
         """An image that is narrower than one position of the feature map after resizing."""
@@ -147,19 +139,10 @@ class VGGEncoder(RegionEncoder):
             return ""
         return f"{height} x {width} pixels are {shape[0]} x {shape[1]} for the network: too narrow"
 
-    def _encode(self, images: list[np.ndarray], boxes_xyxy: list[np.ndarray]) -> list[np.ndarray]:
-        """Features of images of one shape after resizing; equal boxes of an image are computed once."""
-        alike = len({image.shape for image in images}) == 1
-        bgr = [torch.as_tensor(rgb).to(self._device).flip(-1) for rgb in ([np.stack(images)] if alike else images)]
-        distinct = [np.unique(own, axis=0, return_inverse=True) for own in boxes_xyxy]
+    def _features(self, images: Tensor, boxes: list[Tensor]) -> np.ndarray:
         half, dtype = self._precision != "float32", getattr(torch, self._precision)
         with torch.inference_mode(), torch.autocast(self._device.type, dtype, enabled=half):
-            made = [prepare(part.view(-1, *part.shape[-3:]), self.network.config) for part in bgr]
-            pairs = zip(distinct, (made * len(images))[: len(images)], strict=True)
-            scaled = [scaled_boxes(xyxy, scale).to(self._device) for (xyxy, _), (_, scale) in pairs]
-            rows = self.network(torch.cat([part for part, _ in made]), scaled).float().cpu().numpy()  # (n, D)
-        split = np.split(rows, np.cumsum([len(xyxy) for xyxy in scaled])[:-1])
-        return [own[place.reshape(-1)] for own, (_, place) in zip(split, distinct, strict=True)]
+            return self.network(images, boxes).float().cpu().numpy()  # (n, D)
 
 
 @ENCODERS.register("vgg16")

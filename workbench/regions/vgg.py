@@ -99,15 +99,7 @@ class VGGNetwork(nn.Module):
         x1, y1, x2, y2 or one (n, 5) with the image's number first, in pixels of the resized image.
         Returns (n, D), in the order of the boxes.
         """
-        return self.heads(pooled_regions(self.feature_map(images), boxes))
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """What ``convs`` make of prepared images, (B, C, h / 16, w / 16); a maximum is taken before its ReLU."""
-        for layer, later in zip(self.convs, [*self.convs[2:], None, None], strict=True):
-            if isinstance(layer, nn.Conv2d):
-                images = layer(images)
-                images = (_halved(images) if isinstance(later, nn.MaxPool2d) else images).relu_()
-        return images
+        return self.heads(pooled_regions(self.convs(images), boxes))
 
     def layout_state(self) -> dict[str, Tensor]:
         """The weights under the key names of LTVRR's detector (reference 2.8), in the order of ``state_dict``."""
@@ -139,13 +131,6 @@ def pooled_regions(feature_map: Tensor, boxes: list[Tensor] | Tensor) -> Tensor:
     return bins.flatten(1)  # (n, C, 7, 7) -> (n, C * 49)
 
 
-def _halved(images: Tensor) -> Tensor:
-    """The maximum of 2 x 2 positions; in channels-last memory rows, then columns are faster than max_pool2d."""
-    height, width = images.shape[2] // 2 * 2, images.shape[3] // 2 * 2
-    rows = torch.maximum(images[:, :, :height:2], images[:, :, 1:height:2])
-    return torch.maximum(rows[..., :width:2], rows[..., 1:width:2])
-
-
 def prepare(bgr: np.ndarray | Tensor, config: VGGConfig) -> tuple[Tensor, float]:
     """Subtract the channel means, then resize bilinearly without antialiasing (reference 1.5).
 
@@ -155,8 +140,7 @@ def prepare(bgr: np.ndarray | Tensor, config: VGGConfig) -> tuple[Tensor, float]
     """
     bgr = torch.as_tensor(bgr)
     means = torch.tensor(config.channel_means, dtype=torch.float32, device=bgr.device)
-    images = bgr.to(torch.float32).flatten(2) - means.repeat(bgr.shape[2])  # whole rows at a time
-    images = images.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W), channels last
+    images = (bgr.to(torch.float32) - means).permute(0, 3, 1, 2)  # (B, H, W, 3) -> (B, 3, H, W), channels last
     scale, shape = config.resizing(*bgr.shape[1:3])
     if scale != 1:
         # torch.nn.functional.interpolate takes either a size or a factor; the operator beneath takes both.
