@@ -174,7 +174,7 @@ class RelationBlock(nn.Module):
         self.attn = MemoryAttention(config)
         self.ln_2 = scene_encoder.LayerNorm(width)
         self.mlp = nn.ModuleDict({"c_fc": TransposedLinear(width, hidden), "c_proj": TransposedLinear(hidden, width)})
-        self.dropout = scene_encoder.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.enc_dec_attn = CrossAttention(config)
         self._gates = [f"fc_alpha{level + 1}" for level in range(config.scene_layers)]
         for name in self._gates:

@@ -89,14 +89,6 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(inputs.to(self.weight.dtype))
 
 
-class Dropout(nn.Dropout):
-    """Dropout as `dropped_out` makes it."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Drop a share of the inputs in training."""
-        return dropped_out(inputs, self.p, self.training)
-
-
 class SceneEncoder(nn.Module):
     """One layer on the three features of a relation, then post-norm Transformer layers within each scene.
 
@@ -112,7 +104,7 @@ class SceneEncoder(nn.Module):
         super().__init__()
         self.upstream = config.compat == "upstream"
         self.fc = nn.Linear(3 * config.feature_dimension, config.width)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.layer_norm = LayerNorm(config.width)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.scene_layers))
 
@@ -152,7 +144,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: RelTransformerConfig):
         super().__init__()
         width, hidden = config.width, config.scene_hidden
-        self.heads, self.dropout = config.heads, Dropout(config.dropout)
+        self.heads, self.dropout = config.heads, nn.Dropout(config.dropout)
         attention = nn.ModuleDict({name: nn.Linear(width, width) for name in PROJECTIONS})
         self.mhatt = nn.ModuleDict({"attention": attention, "layer_norm": LayerNorm(width)})
         feed_forward = {"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)}
