@@ -47,17 +47,15 @@ def row_normal(seed: int, purpose: str, rows: np.ndarray, dimension: int, device
         random = torch_generator(seed, purpose, block, device=device)
         for piece in whole.view(-1).split(NUMBERS_AT_ONCE):
             piece.normal_(generator=random)
-        here = np.flatnonzero(blocks == block)
-        noise[_slice_if_even(here)] = whole[_slice_if_even(rows[here] % ROWS_PER_BLOCK)]
+        here: Any = np.flatnonzero(blocks == block)
+        own = rows[here] % ROWS_PER_BLOCK
+        if (np.diff(here) == 1).all() and (np.diff(own) == 1).all():  # slices need no wait for a GPU
+            here, own = slice(here[0], here[-1] + 1), slice(own[0], own[-1] + 1)
+        noise[here] = whole[own]
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list((pool.map if noise.device.type == "cpu" else map)(draw, np.unique(blocks).tolist()))
     return noise
-
-
-def _slice_if_even(places: np.ndarray) -> "slice | np.ndarray":
-    """Consecutive ``places`` as a slice, which is taken without waiting for a GPU."""
-    return slice(places[0], places[-1] + 1) if (np.diff(places) == 1).all() else places
 
 
 def some_rows(rows: np.ndarray, at_most: int, seed: int, *purpose: object) -> np.ndarray:
