@@ -230,6 +230,14 @@ def test_the_stage_measures_every_sample_set_against_the_validation_split(stages
         assert own["overall"].tolist() == pytest.approx([recognised] * len(own))
     with np.load(tmp_path / "norms.npz") as norms:
         assert len(norms["real"]) == len(norms["generated"]) == metrics["rows"]
+    asked = [] if isinstance(sampling, BaselineConfig) else ["4", "8", "20"]
+    assert list(metrics["evaluations"]) == [*asked, "floor"]
+
+
+def test_a_start_too_near_to_the_end_for_many_evaluations_has_fewer(stages, tmp_path):
+    inputs, near = stages.inputs | {"diffusion": stages.folder / "boxes"}, SamplingConfig(steps=2, strength=0.01)
+    metrics = study_fidelity(tmp_path, **inputs, config=FidelityConfig(rows_at_most=30), sampling=near)
+    assert list(metrics["evaluations"]) == ["4", "8", "floor"]
 
 
 def test_how_features_were_made_is_read_from_their_stage():

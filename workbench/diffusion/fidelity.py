@@ -38,6 +38,8 @@ from workbench.scenes.vocabulary import ROLES
 
 REPORT, RELATIONS, NORMS = "fidelity.parquet", "relations.parquet", "norms.npz"
 SAMPLE_SETS = ("generated", "floor", "copy plus noise", "class Gaussian")
+# Numbers of evaluations whose samples are compared, on so many rows at most.
+EVALUATIONS, EVALUATED_ROWS = (4, 8, 20), 1000
 
 
 def study_fidelity(
@@ -56,13 +58,15 @@ def study_fidelity(
     ``config.rows_at_most`` validation relations whose classes all occur in train, so that real and generated rows have
     the same class frequencies. Test is not read. Writes fidelity.parquet (one row per sample set, see
     `fidelity_report`), relations.parquet (of "generated" and "floor", see `relation_fidelity`) and norms.npz (Euclidean
-    norms by sample set); returns {sample set: {metric: value}}.
+    norms by sample set); returns {sample set: {metric: value}} and, on fewer rows, the Frechet distances
+    {"evaluations": {number of the denoiser's evaluations, or "floor": distance}}.
     """
     folder, config, opened = Path(folder), config or FidelityConfig(), FeaturesFolder(features)
     train, held_out, most = opened.train, opened.val, config.rows_at_most
     rows = known_rows(train.relations, held_out.relations, most, config.seed)
     wanted = held_out.relations.iloc[rows][list(ROLES)].reset_index(drop=True)
     sampling = replace(sampling or SamplingConfig(), seed=config.seed)
+    few, by_steps = some_rows(np.arange(len(wanted)), EVALUATED_ROWS, config.seed, "evaluations"), {}
     if isinstance(sampling, BaselineConfig):
         sampler = baseline_sampler(train, draw_boxes(train, wanted, sampling.seed), sampling)
         sampled = sampler(np.arange(len(wanted)))
@@ -72,6 +76,10 @@ def study_fidelity(
         conditions, index = triplet_conditions(embeddings, wanted, read_triplets(triplets))
         init = initial_rows(checkpoint, train, wanted, sampling)
         sampled = sample_features(checkpoint, conditions, index, sampling, init=init, purpose="fidelity")
+        drawn: dict[str, Any] = {"init": None if init is None else init[few], "rows": few, "purpose": "fidelity"}
+        for steps in filter(round(sampling.strength * checkpoint.schedule.timesteps).__ge__, EVALUATIONS):
+            of_steps = replace(sampling, steps=steps)
+            by_steps[str(steps)] = sample_features(checkpoint, conditions, index[few], of_steps, **drawn)
     some = np.sort(generator(config.seed, "fidelity train rows").permutation(len(train))[: 4 * most])
     real_train = LabelledFeatures(train.union(some), train.relations.iloc[some].reset_index(drop=True))
     real_held_out = LabelledFeatures(held_out.union(rows), wanted)
@@ -84,7 +92,11 @@ def study_fidelity(
     norms = {"real": real_held_out.features, "generated": sampled}
     with atomic_path(folder / NORMS) as temporary:
         np.savez(temporary, **{name: np.linalg.norm(values, axis=1) for name, values in norms.items()})
-    return {"config": asdict(config), "rows": len(rows)} | report.select_dtypes("number").T.astype(float).to_dict()
+    by_steps["floor"] = _floor(real_train, wanted.iloc[few], config.seed).features
+    real, options = distances.Gaussian.fit(real_held_out.features[few]), {"components": config.components}
+    frechet = {name: distances.frechet_distance(real, made, **options) for name, made in by_steps.items()}
+    metrics = {"config": asdict(config), "rows": len(rows), "evaluations": frechet}
+    return metrics | report.select_dtypes("number").T.astype(float).to_dict()
 
 
 def generated_with(parameters: Mapping[str, Any]) -> SamplingConfig | BaselineConfig:
@@ -168,9 +180,12 @@ def _sample_sets(train: Any, generated: LabelledFeatures, config: FidelityConfig
     wanted, seed, rows = generated.relations, config.seed, np.arange(len(generated))
     baselines = (CopyNoise(config.copy_noise), ClassGaussian(config.components))
     made = [LabelledFeatures(baseline.fit(train, wanted, seed)(rows), wanted) for baseline in baselines]
+    return dict(zip(SAMPLE_SETS, (generated, _floor(train, wanted, seed), *made), strict=True))
+
+
+def _floor(train: LabelledFeatures, wanted: pd.DataFrame, seed: int) -> LabelledFeatures:
     # Drawn for the same triplets: a floor with other class frequencies would measure those and not the features.
-    floor = train.take(back_off_groups(train.relations, wanted).draw(seed, "floor"))
-    return dict(zip(SAMPLE_SETS, (generated, floor, *made), strict=True))
+    return train.take(back_off_groups(train.relations, wanted).draw(seed, "floor"))
 
 
 def _require_finite(sets: dict[str, LabelledFeatures]) -> None:

@@ -40,6 +40,17 @@ def fidelity_bars(report: pd.DataFrame, metrics: dict[str, str]) -> go.Figure:
     return chart.update_layout(title=title, height=110 + 300 * rows, margin={"t": 70, "b": 110})
 
 
+def evaluations_bars(distances: Mapping[str, float]) -> go.Figure:
+    """Frechet distance by the number of the denoiser's evaluations, the "floor" last; the title says what is left."""
+    values, title = pd.Series(distances, dtype=float), "Fréchet distance by evaluations"
+    colours = [*[style.SOURCE_COLOURS["generated"]] * (len(values) - 1), style.FLOOR_COLOUR]
+    if len(values) > 2 and values.notna().all():
+        change, left = values.iloc[-2] / values.iloc[-3] - 1, values.iloc[:-1].min() - values.iloc[-1]
+        title += f": from {values.index[-3]} to {values.index[-2]} {change:+.1%}; {left:.3g} above the floor stay"
+    chart = fidelity_bars(values.to_frame("distance"), {"distance": ""}).update_layout(title=title)
+    return chart.update_traces(marker_color=colours)
+
+
 def norm_distribution(norms: Mapping[str, np.ndarray]) -> go.Figure:
     """Histogram of the Euclidean norms of each sample set; ``norms`` maps a name to (n,) values (norms.npz)."""
     chart = style.figure(title="Norms of real and generated union features", barmode="overlay")
