@@ -135,13 +135,11 @@ def _watched_kernels(stop: StopRequest, peaks: dict[int, int]) -> Iterator[None]
     """
     import psutil
 
-    from workbench.runs.kernels import running_kernels
-
     ended, told = threading.Event(), dict[int, float]()
 
     def watch() -> None:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            for kernel in running_kernels():
+            for kernel in psutil.Process().children():
                 with contextlib.suppress(psutil.Error, OSError):
                     peaks[kernel.pid] = max(peaks.get(kernel.pid, 0), _peak_bytes(kernel))
                     if stop.asked and time.monotonic() > told.get(kernel.pid, -math.inf) + _SECONDS_BETWEEN_SIGNALS:

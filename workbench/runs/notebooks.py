@@ -3,7 +3,6 @@
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import combinations
@@ -65,25 +64,8 @@ def run_profile(profile: str, replace: Replace = Replace.NEVER, root: Path | Non
     notebooks, ``parameters`` and ``files`` are laid over the profile, ``base`` names a run whose stages are taken over
     (`Run.open`); ``replace`` says which stored stages give way.
     """
-    from workbench.runs.kernels import forked_kernels
-
     root = project_root(root)
-    with forked_kernels(environment(root, replace)) if sys.platform == "linux" else nullcontext():
-        return _run(*_planned_apart(profile, replace, root, **asked), root)
-
-
-def _planned_apart(*given: Any, here: bool = False, **asked: Any) -> tuple[Plan, dict[str, str]]:
-    """`planned` in a process of its own: what it loads, torch and all, would lie in this one's memory to the end."""
-    if not here and sys.platform == "linux" and "torch" not in sys.modules:
-        with ProcessPoolExecutor(1, get_context("fork")) as pool:
-            return pool.submit(_planned_apart, *given, here=True, **asked).result()
-    plan, variables = planned(*given, **asked)
-    for notebook in plan.notebooks:  # without the configs' classes, whose modules would come along
-        notebook.declared.update({name: replace(each, kind=Any) for name, each in notebook.declared.items()})
-    return plan, variables
-
-
-def _run(plan: Plan, variables: dict[str, str], root: Path) -> Path:
+    plan, variables = _planned_apart(profile, replace, root, **asked)
     folder = reports_folder(root) / plan.run
     lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
     with stop_on_sigterm() as stop, lock:
@@ -115,6 +97,17 @@ def _run(plan: Plan, variables: dict[str, str], root: Path) -> Path:
                 print(f"report: {renew_report(plan.run, root)}", flush=True)
         _go_on(stop)
     return folder
+
+
+def _planned_apart(*given: Any, here: bool = False, **asked: Any) -> tuple[Plan, dict[str, str]]:
+    """`planned` in a process of its own: what it loads, torch and all, would lie in this one's memory to the end."""
+    if not here and sys.platform == "linux" and "torch" not in sys.modules:
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
+            return pool.submit(_planned_apart, *given, here=True, **asked).result()
+    plan, variables = planned(*given, **asked)
+    for notebook in plan.notebooks:  # without the configs' classes, whose modules would come along
+        notebook.declared.update({name: replace(each, kind=Any) for name, each in notebook.declared.items()})
+    return plan, variables
 
 
 def _go_on(stop: StopRequest) -> None:
@@ -180,7 +173,12 @@ def _run_one(notebook: PlannedNotebook, written: _Written, variables: dict[str, 
         place = place if written.begun else "The report is as it was."
         again = f"{place} What was finished is kept; run the same command again to continue."
         raise NotebookFailed(f"{notebook.name}: {entry.error}\n{again}", _EXIT_CODES.get(entry.status, 1))
-    print(f"      {entry.seconds:.1f} s, at most {entry.peak_memory_mb:,} MB", flush=True)
+    page = ""
+    if written.begun:  # its figures are to be seen while the next one runs
+        from workbench.runs.reports import write_page
+
+        page = f": {write_page(output, written.record)}"
+    print(f"      {entry.seconds:.1f} s, at most {entry.peak_memory_mb:,} MB{page}", flush=True)
 
 
 def _now() -> str:
