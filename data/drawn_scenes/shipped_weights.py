@@ -146,4 +146,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # By its own name, which stages are known by.
+    from drawn_scenes import shipped_weights
+
+    shipped_weights.main()
