@@ -28,7 +28,7 @@ from workbench.randomness import generator
 _DIMENSION, _TEXT, _CONDITIONS, _ROWS, _STEPS, _TURNS = 256, 64, 200, 4000, 600, 3
 _EVALUATIONS, _COMPONENTS, _CLOSE = (2, 4, 8, 20), 128, 1.05
 _NETWORKS: dict[str, Any] = {
-    "our": {"network": {"width": 256, "blocks": 3}},
+    "our_network": {"network": {"width": 256, "blocks": 3}},
     "plain_mlp": {"denoiser": (PlainConfig, PlainMLP), "network": {"width": 256, "blocks": 4}},
 }
 
