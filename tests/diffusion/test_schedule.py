@@ -36,7 +36,7 @@ def sample_gaussian(schedule, solver, steps, n=8000, strength=1.0, start=None):
 
 
 @pytest.mark.parametrize("name", get_args(Schedule))
-@pytest.mark.parametrize(("solver", "steps", "tolerance"), [("dpm++", 20, 0.1), ("dpm++sde", 40, 0.15)])
+@pytest.mark.parametrize(("solver", "steps", "tolerance"), [("dpm++", 40, 0.1), ("dpm++sde", 40, 0.15)])
 def test_the_sampler_recovers_mean_and_variance_of_a_known_gaussian(name, solver, steps, tolerance):
     sampled = sample_gaussian(NoiseSchedule(name), solver, steps)
     noise_left = NoiseSchedule(name).sigma[0] ** 2 / VARIANCES  # the last x_0 is the mean over this noise
@@ -49,7 +49,7 @@ def test_the_sampler_recovers_mean_and_variance_of_a_known_gaussian(name, solver
 @pytest.mark.parametrize("strength", [0.2, 0.5, 0.8])
 def test_starting_from_noised_true_samples_gives_true_samples(strength):
     true = MEANS + VARIANCES.sqrt() * row_normal(0, "true", np.arange(8000), 6)
-    sampled = sample_gaussian(NoiseSchedule(), "dpm++", 20, strength=strength, start=true)
+    sampled = sample_gaussian(NoiseSchedule(), "dpm++", 40, strength=strength, start=true)
     assert ((sampled.var(0) / VARIANCES - 1).abs() < 0.1).all()
 
 
@@ -96,7 +96,7 @@ def test_grids_fall_strictly_and_end_near_the_data(name, strength, steps):
     assert len(timesteps) == steps and (np.diff(timesteps) < 0).all() and timesteps[-1] >= 0
     assert timesteps[0] <= round(strength * schedule.timesteps) - 1
     if steps > 1:  # few steps stop earlier, half log-SNR 2 and not 4
-        assert timesteps[-1] < 40 or (steps < 20 and schedule.half_log_snr[timesteps[-1]] > 1.9)
+        assert timesteps[-1] < 40 or (steps < 40 and schedule.half_log_snr[timesteps[-1]] > 1.9)
 
 
 @pytest.mark.parametrize(("steps", "tolerance"), [(4, 0.4), (8, 0.1)])

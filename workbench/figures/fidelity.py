@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from workbench.figures import style
+from workbench.figures.pages import signed
 from workbench.randomness import generator
 
 HEADLINE_METRICS = style.FIDELITY_TITLES  # columns of a report
@@ -46,7 +47,8 @@ def evaluations_bars(distances: Mapping[str, float]) -> go.Figure:
     colours = [*[style.SOURCE_COLOURS["generated"]] * (len(values) - 1), style.FLOOR_COLOUR]
     if len(values) > 2 and values.notna().all():
         change, left = values.iloc[-2] / values.iloc[-3] - 1, values.iloc[:-1].min() - values.iloc[-1]
-        title += f": from {values.index[-3]} to {values.index[-2]} {change:+.1%}; {left:.3g} above the floor stay"
+        rest = f"{left:.3g} above the floor stay" if left > 0 else "no further than the floor"
+        title += f": from {values.index[-3]} to {values.index[-2]} {signed(100 * change)} %; {rest}"
     chart = fidelity_bars(values.to_frame("distance"), {"distance": ""}).update_layout(title=title)
     return chart.update_traces(marker_color=colours)
 
