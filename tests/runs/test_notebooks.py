@@ -90,7 +90,8 @@ def test_the_kernel_is_this_interpreter_whatever_stands_on_jupyters_path(toy_pro
     assert states(toy_project) == {"01_count": "done"}
     assert {path.name for path in Path().iterdir()} - {"__pycache__"} == before
     assert OwnKernels().find_kernel_specs().keys() == {"python3"}
-    assert OwnKernels().get_kernel_spec("python3").argv[0] == sys.executable
+    command = OwnKernels().get_kernel_spec("python3").argv
+    assert command[0] == sys.executable and "--log-level=CRITICAL" in command  # each is interrupted at its end
 
 
 def test_a_wrong_parameter_is_refused_before_a_kernel_starts(toy_project, monkeypatch):

@@ -28,8 +28,8 @@ class OwnKernels(KernelSpecManager):
         return {NATIVE_KERNEL_NAME: RESOURCES}
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """How the kernel is started, whatever it is called."""
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        """How a kernel is started: it is interrupted at its end, and would call that an error."""
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict(["--log-level=CRITICAL"]))
 
 
 class OwnKernelManager(AsyncKernelManager):
