@@ -1,12 +1,9 @@
 """Run a profile's notebooks headless, in order, each in a kernel of its own, and keep the record; or once a seed."""
 
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +62,7 @@ def run_profile(profile: str, replace: Replace = Replace.NEVER, root: Path | Non
     (`Run.open`); ``replace`` says which stored stages give way.
     """
     root = project_root(root)
-    plan, variables = _planned_apart(profile, replace, root, **asked)
+    plan, variables = planned(profile, replace, root, **asked)
     folder = reports_folder(root) / plan.run
     lock = only_one(folder / ".lock", f"run {plan.run!r} is running already", wait=False)
     with stop_on_sigterm() as stop, lock:
@@ -97,17 +94,6 @@ def run_profile(profile: str, replace: Replace = Replace.NEVER, root: Path | Non
                 print(f"report: {renew_report(plan.run, root)}", flush=True)
         _go_on(stop)
     return folder
-
-
-def _planned_apart(*given: Any, here: bool = False, **asked: Any) -> tuple[Plan, dict[str, str]]:
-    """`planned` in a process of its own: what it loads, torch and all, would lie in this one's memory to the end."""
-    if not here and sys.platform == "linux" and "torch" not in sys.modules:
-        with ProcessPoolExecutor(1, get_context("fork")) as pool:
-            return pool.submit(_planned_apart, *given, here=True, **asked).result()
-    plan, variables = planned(*given, **asked)
-    for notebook in plan.notebooks:  # without the configs' classes, whose modules would come along
-        notebook.declared.update({name: replace(each, kind=Any) for name, each in notebook.declared.items()})
-    return plan, variables
 
 
 def _go_on(stop: StopRequest) -> None:
