@@ -165,7 +165,8 @@ class ConditionedNetwork(nn.Module):
     def fit_tokens(self, conditions: ConditionBatch) -> None:
         """Set the standardisation of each slot's vectors from training conditions; it is saved with the weights."""
         for slot, encoder, vectors in zip(self.slots, self.encoders, self._slot_vectors(conditions), strict=True):
-            encoder.fit(vectors, 0 if slot == "hardness" else self.sizes.text)
+            known = vectors[: int(conditions.place[:, SLOTS.index(slot)].max()) + 1]  # without the repeats
+            encoder.fit(known, 0 if slot == "hardness" else self.sizes.text)
 
     def parameter_count(self) -> int:
         """Number of learned numbers."""
