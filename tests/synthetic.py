@@ -5,6 +5,7 @@ All splits of a folder share their classes' centres, so that what is learned fro
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ def split_writer(
         boxes.loc[table[f"{role}_box"], "object_class"] = table[role].to_numpy()
     images = pd.DataFrame({"image_id": np.arange(table["image"].max() + 1)})
     images = images.assign(file_name=images["image_id"].astype(str) + ".jpg", width=60, height=50)
-    options = {"dimension": 8, "encoder": "made-up"} | options
+    options = dict[str, Any](dimension=8, encoder="made-up") | options
     tables = {"images": images, "boxes": boxes, "relations": table}
     return FeatureStoreWriter(folder, tables=tables, entity_region=entity_region, **options)
 
@@ -96,7 +97,7 @@ def write_text(folder: Path, vocabulary: Vocabulary = VOCABULARY, dimension: int
 
     draw = np.random.default_rng(seed)
     sizes = {kind: (len(getattr(vocabulary, kind)), dimension) for kind in ("objects", "relations")}
-    vectors = {kind: draw.standard_normal(size) for kind, size in sizes.items()}
+    vectors: dict[str, Any] = {kind: draw.standard_normal(size) for kind, size in sizes.items()}
     write_class_vectors(folder, vocabulary=vocabulary, encoder="made-up text", **vectors)
     return folder
 
