@@ -70,7 +70,7 @@ def test_a_number_that_cannot_be_meant_is_refused_by_its_name(config, name, kind
     (FineTuningConfig, "weight_interpolation", [(0.0,), (1.1,), ()], [(1.0,)]), (RecogniserConfig, "epochs", [0], [1]),
     (TrainingConfig, "learning_rate", [0, 101], [1e-9, 2.0]), (TrainingConfig, "betas", [(0.9, 1.0)], [(0.0, 0.5)]),
     (FineTuningConfig, "real_replay", [1.01], [0.0, 1.0]), (TrainingConfig, "ema_decay", [1.0], [0.0, 0.9999]),
-    (AugmentationConfig, "threshold", [], [-1.0, 0.0]), (RecogniserConfig, "batch_size", [0, 2**63], [1]),
+    (AugmentationConfig, "threshold", [-1.0, 3.7], [0.0, 3.6]), (RecogniserConfig, "batch_size", [0, 2**63], [1]),
     (ExtractionConfig, "short_side", [0], [None, 1]), (SamplingConfig, "strength", [0.0, 1.5], [1.0]),
     (TrainingConfig, "seed", [2**32], [2**32 - 1]), (DiffusionConfig, "epochs", [0], [0.01]),
 ])  # fmt: skip

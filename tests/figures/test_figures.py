@@ -100,12 +100,10 @@ def test_fidelity_bars_have_a_bar_for_each_set_and_metric():
 
 def test_what_more_evaluations_change_is_said():
     figure = fidelity.evaluations_bars({"4": 9.0, "8": 6.0, "20": 6.3, "floor": 2.5})
-    assert "from 8 to 20 +5.0%; 3.5 above" in figure.layout.title.text and list(figure.data[0].y) == [
-        9.0,
-        6.0,
-        6.3,
-        2.5,
-    ]
+    assert "from 8 to 20 +5.0 %; 3.5 above" in figure.layout.title.text
+    assert list(figure.data[0].y) == [9.0, 6.0, 6.3, 2.5]
+    figure = fidelity.evaluations_bars({"4": 9.0, "8": 6.0, "20": 5.7, "floor": 7.0})
+    assert "\N{MINUS SIGN}5.0 %; no further than the floor" in figure.layout.title.text
     for few in ({}, {"floor": None}, {"4": None, "8": None, "floor": None}):
         figure = fidelity.evaluations_bars(few)
         assert "above" not in figure.layout.title.text and "too few rows" in figure.layout.annotations[-1].text

@@ -48,7 +48,7 @@ def evaluations_bars(distances: Mapping[str, float]) -> go.Figure:
     if len(values) > 2 and values.notna().all():
         change, left = values.iloc[-2] / values.iloc[-3] - 1, values.iloc[:-1].min() - values.iloc[-1]
         rest = f"{left:.3g} above the floor stay" if left > 0 else "no further than the floor"
-        title += f": from {values.index[-3]} to {values.index[-2]} {signed(100 * change)} %; {rest}"
+        title += f": from {values.index[-3]} to {values.index[-2]} {signed(100 * change, 1)} %; {rest}"
     chart = fidelity_bars(values.to_frame("distance"), {"distance": ""}).update_layout(title=title)
     return chart.update_traces(marker_color=colours)
 

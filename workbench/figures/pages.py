@@ -34,9 +34,9 @@ def formatted(value: Any) -> str:
     return escaped(str(value))
 
 
-def signed(change: float) -> str:
-    """A change with its sign and two decimals."""
-    return f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+def signed(change: float, decimals: int = 2) -> str:
+    """A change with its sign."""
+    return f"{change:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def seconds_text(seconds: float | None) -> str:
