@@ -78,8 +78,10 @@ def study_fidelity(
         sampled = sample_features(checkpoint, conditions, index, sampling, init=init, purpose="fidelity")
         drawn: dict[str, Any] = {"init": None if init is None else init[few], "rows": few, "purpose": "fidelity"}
         for steps in filter(round(sampling.strength * checkpoint.schedule.timesteps).__ge__, EVALUATIONS):
-            of_steps = replace(sampling, steps=steps)
-            by_steps[str(steps)] = sample_features(checkpoint, conditions, index[few], of_steps, **drawn)
+            made = sampled[few]
+            if steps != sampling.steps:
+                made = sample_features(checkpoint, conditions, index[few], replace(sampling, steps=steps), **drawn)
+            by_steps[str(steps)] = made
     some = np.sort(generator(config.seed, "fidelity train rows").permutation(len(train))[: 4 * most])
     real_train = LabelledFeatures(train.union(some), train.relations.iloc[some].reset_index(drop=True))
     real_held_out = LabelledFeatures(held_out.union(rows), wanted)
