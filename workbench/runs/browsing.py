@@ -9,7 +9,6 @@ would cut off idle pages.
 """
 
 import json
-import logging
 import os
 import secrets
 import socket
@@ -176,7 +175,6 @@ def run_page(names: list[str], run_name: str, theme: str) -> "ipywidgets.VBox":
     from workbench.browsers.page_heading import PageHeading
     from workbench.runs.run_records import run_names
 
-    logging.getLogger("IPKernelApp").setLevel("CRITICAL")  # a kernel that ends with its page calls that an error
     asked = {name: values[0] for name, values in parse_qs(os.environ.get("QUERY_STRING", "")).items()}
     runs, name = run_names(), asked.get("run", run_name)
     run = Run.open(name if name in runs else run_name)
